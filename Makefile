@@ -1,0 +1,68 @@
+# Everything from nothing: needs Python 3.11 or newer and make. `make help` lists what there is.
+#   PYTHON=python3.13 make test    another Python; give it a VENV of its own
+#   ARGS="-k stock -x" make test   more arguments for pytest
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+RUN := $(VENV)/bin/python -m
+INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
+RUNTIME := $(VENV)/.runtime-installed
+DEVELOPMENT := $(VENV)/.development-installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint format lock clean distclean
+
+help: ## Say what each target does
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
+		printf '  make %-10s %s\n' "$$target" "$$does"; done
+
+demo: $(RUNTIME) ## Start the whole system, place 200 orders, kill a worker, check every invariant
+	@$(RUN) local demo
+
+run: $(RUNTIME) ## Start the whole system and keep it up until Ctrl-C
+	@$(RUN) local run
+
+test: $(DEVELOPMENT) ## Run all tests, on servers of their own
+	@$(RUN) pytest $(ARGS)
+
+lint: $(DEVELOPMENT) ## Check style, format, types, layers and known weaknesses
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(VENV)/bin/lint-imports --no-cache
+	$(RUN) bandit --quiet --configfile pyproject.toml --recursive .
+
+format: $(DEVELOPMENT) ## Rewrite what the linter can put right by itself
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+lock: ## Pin the newest versions that requirements*.in allow, with their hashes
+	@$(PYTHON) -m venv $(VENV)-lock
+	@$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@for requirements in requirements requirements-dev; do \
+		$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+			--custom-compile-command "make lock" $$requirements.in --output-file $$requirements.txt || exit 1; done
+
+clean: ## Remove the data of the embedded servers and every cache
+	@$(PYTHON) -m local.clean
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the virtual environments as well
+	@rm -rf .venv .venv-* $(VENV)
+
+$(RUNTIME): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "$(PYTHON) is missing or older than Python 3.11. Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; \
+		exit 1; }
+	@echo "Installing what the service needs into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) -r requirements.txt
+	@touch $@
+
+$(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
+	@echo "Installing what the tests and linters need into $(VENV)"
+	@$(INSTALL) -r requirements.txt -r requirements-dev.txt
+	@touch $@

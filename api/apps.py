@@ -1,0 +1,15 @@
+"""The shared REST parts, as a Django app."""
+
+from django.apps import AppConfig
+
+__all__ = ["ApiConfig"]
+
+
+class ApiConfig(AppConfig):
+    """What all REST endpoints share."""
+
+    name = "api"
+
+    def ready(self) -> None:
+        """Tell the schema how requests are authenticated."""
+        from api import openapi  # noqa: F401, PLC0415  (registering is its effect)

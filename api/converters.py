@@ -1,0 +1,22 @@
+"""Path converters: what is no SKU leads nowhere, before it gets near a query."""
+
+from django.urls import register_converter
+
+__all__ = ["SkuConverter"]
+
+
+class SkuConverter:
+    """A SKU in a path: `<sku:sku>`."""
+
+    regex = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+    def to_python(self, value: str) -> str:
+        """Return the SKU."""
+        return value
+
+    def to_url(self, value: str) -> str:
+        """Return the SKU."""
+        return value
+
+
+register_converter(SkuConverter, "sku")

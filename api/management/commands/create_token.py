@@ -1,0 +1,33 @@
+"""`manage.py create_token USERNAME`: print a token for the API."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from api.authentication import LIFETIME, issue_token
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Give a user a token, and print it."""
+
+    help = "Print a new API token for a user. Send it as `Authorization: Bearer TOKEN`."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the user's name, and for how long."""
+        parser.add_argument("username")
+        parser.add_argument(
+            "--days", type=int, default=LIFETIME.days, help="how long it is valid (default: %(default)s)"
+        )
+
+    def handle(self, *args: Any, username: str, days: int, **options: Any) -> None:
+        """Print the token, and nothing else."""
+        user = get_user_model().objects.filter(username=username, is_active=True).first()
+        if user is None:
+            raise CommandError(f"There is no active user {username!r}. `manage.py createsuperuser` makes one.")
+        if days < 1:
+            raise CommandError("--days must be 1 or more.")
+        self.stdout.write(issue_token(user, lifetime=timedelta(days=days)))

@@ -1,0 +1,70 @@
+"""Lists in pages: `{results, next, previous}`, by cursor, so that page after page costs the same and none shifts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from rest_framework import pagination
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api.problems import FieldError, InvalidInput
+
+__all__ = ["CursorPagination"]
+
+NOWHERE = pagination.Cursor(offset=0, reverse=False, position=None)
+
+
+class CursorPagination(pagination.CursorPagination):
+    """Pages of a view's `ordering`; by default the newest first, as ids are UUIDv7."""
+
+    ordering = "-id"
+    page_size = 50
+    max_page_size = 100
+    page_size_query_param = "limit"
+    page_size_query_description = "Results on one page, 1 to 100."
+    max_digits = 3
+
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: APIView) -> tuple[str, ...]:
+        """Return the fields to order by: the last makes the order total."""
+        ordering = getattr(view, "ordering", None) or self.ordering
+        return (ordering,) if isinstance(ordering, str) else tuple(ordering)
+
+    def get_page_size(self, request: Request) -> int:
+        """Return the limit. Raises `InvalidInput` rather than guess what a wrong one meant."""
+        given = request.query_params.get(self.page_size_query_param)
+        if given is None:
+            return self.page_size
+        size = int(given) if given.isascii() and given.isdigit() and len(given) <= self.max_digits else 0
+        if not 1 <= size <= self.max_page_size:
+            raise InvalidInput(FieldError("limit", "invalid", f"An integer from 1 to {self.max_page_size}."))
+        return size
+
+    def decode_cursor(self, request: Request) -> pagination.Cursor | None:
+        """Return where the page begins. Raises NotFound for a cursor that says nothing, as every one of ours does."""
+        cursor = super().decode_cursor(request)
+        if cursor == NOWHERE:
+            raise NotFound
+        return cursor
+
+    def paginate_queryset(
+        self, queryset: QuerySet[Any] | Sequence[Any], request: Request, view: APIView | None = None
+    ) -> list[Any] | None:
+        """Return one page. Raises `InvalidInput` for a cursor that we never gave out."""
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (NotFound, ValidationError, ValueError, TypeError) as error:
+            raise InvalidInput(FieldError("cursor", "invalid", "Take it from `next` or `previous`.")) from error
+
+    def get_paginated_response(self, data: Sequence[Any]) -> Response:
+        """Return the page with its links."""
+        return Response({"results": data, "next": self.get_next_link(), "previous": self.get_previous_link()})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the page's JSON schema."""
+        link = {"type": ["string", "null"], "format": "uri"}
+        properties = {"results": schema, "next": link, "previous": link}
+        return {"type": "object", "required": list(properties), "properties": properties}

@@ -1,0 +1,168 @@
+"""Errors as RFC 9457 problems: `application/problem+json` with type, title, status, detail, and errors of input."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.db.utils import Error as DatabaseFault
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views import defaults
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from sagas.sql import is_passing
+
+__all__ = [
+    "FieldError",
+    "InvalidInput",
+    "Problem",
+    "bad_request",
+    "exception_handler",
+    "not_found",
+    "permission_denied",
+    "problem_response",
+    "server_error",
+]
+
+MEDIA_TYPE = "application/problem+json"
+
+# Seconds after which a client should try again when a database is away: a restart takes about as long.
+RETRY_AFTER = 2
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """What is wrong with one field of the input. `field` is its path, like `lines[0].quantity`; empty for the whole."""
+
+    field: str
+    code: str
+    detail: str
+
+
+class Problem(exceptions.APIException):
+    """An error to be answered as it stands. `type` names the kind for programs; `detail` is for people."""
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        title: str = "",
+        detail: str = "",
+        type: str = "about:blank",  # noqa: A002  (its name in RFC 9457)
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.status_code = status
+        self.title = title or HTTPStatus(status).phrase
+        self.type = type
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+        super().__init__(detail or self.title)
+
+    def body(self) -> dict[str, Any]:
+        """Return the members of the problem."""
+        body = {"type": self.type, "title": self.title, "status": self.status_code, "detail": str(self.detail)}
+        return body | ({"errors": msgspec.to_builtins(self.errors)} if self.errors else {})
+
+
+class InvalidInput(Problem):
+    """What the client sent cannot be used; `errors` says field by field why."""
+
+    def __init__(self, *errors: FieldError) -> None:
+        detail = "; ".join(f"{error.field}: {error.detail}" if error.field else error.detail for error in errors[:3])
+        super().__init__(
+            status=400, type="urn:problem:invalid-input", title="Invalid input", detail=detail, errors=errors
+        )
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """Answer an exception of a view; what is none of these goes on to Django, which logs it and answers 500."""
+    problem = _problem_of(error)
+    if problem is None:
+        return None
+    return Response(problem.body(), problem.status_code, headers=problem.headers, content_type=MEDIA_TYPE)
+
+
+def problem_response(problem: Problem) -> HttpResponse:
+    """Return a problem as a response, where REST framework is not there to do it."""
+    body = msgspec.json.encode(problem.body())
+    return HttpResponse(body, status=problem.status_code, content_type=MEDIA_TYPE, headers=problem.headers)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what Django itself refused, as a problem below /api/."""
+    return problem_response(Problem(status=400)) if _is_api(request) else defaults.bad_request(request, exception)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a refusal outside of REST framework."""
+    return problem_response(Problem(status=403)) if _is_api(request) else defaults.permission_denied(request, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer a path that leads nowhere."""
+    if not _is_api(request):
+        return defaults.page_not_found(request, exception or Http404())
+    slash = "" if request.path.endswith("/") else " All paths end with a slash."
+    return problem_response(Problem(status=404, detail=f"There is nothing at this path.{slash}"))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer an error of ours, which Django has logged."""
+    return problem_response(Problem(status=500)) if _is_api(request) else defaults.server_error(request)
+
+
+def _is_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/")
+
+
+def _problem_of(error: Exception) -> Problem | None:
+    match error:
+        case exceptions.APIException():
+            return _rest_problem(error)
+        case Http404():
+            return Problem(status=404, detail="There is no such thing here.")
+        case PermissionDenied():
+            return Problem(status=403)
+        case DatabaseFault() if is_passing(error) or isinstance(error, OperationalError | InterfaceError):
+            detail = "A database is not reachable. Nothing is half done: the same request may be sent again."
+            return Problem(status=503, detail=detail, headers={"Retry-After": str(RETRY_AFTER)})
+    return None
+
+
+def _rest_problem(error: exceptions.APIException) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case exceptions.ValidationError():
+            return InvalidInput(*_field_errors(error.get_full_details()))
+    return Problem(status=error.status_code, detail=str(error.detail), headers=_headers_of(error))
+
+
+def _headers_of(error: exceptions.APIException) -> dict[str, str]:
+    headers = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = f"{wait:.0f}"
+    return headers
+
+
+def _field_errors(details: Any, path: str = "") -> Iterator[FieldError]:
+    """Flatten REST framework's nested errors into paths. A number in them is the place in a list."""
+    if isinstance(details, list):
+        for item in details:
+            yield from _field_errors(item, path)
+    elif isinstance(details.get("message"), str):
+        yield FieldError(path, str(details["code"]), str(details["message"]))
+    else:
+        for name, nested in details.items():
+            yield from _field_errors(nested, _below(path, name))
+
+
+def _below(path: str, name: str | int) -> str:
+    if name == "non_field_errors":
+        return path
+    return f"{path}[{name}]" if isinstance(name, int) else f"{path}.{name}".lstrip(".")

@@ -1,0 +1,12 @@
+"""Tokens, the schema and its page."""
+
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from api.views import TokenView
+
+urlpatterns = [
+    path("auth/token/", TokenView.as_view(), name="create-token"),
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+]

@@ -1,0 +1,19 @@
+"""Where each part of the API and the admin lives."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("api.urls_root")),
+    path("api/v1/", include("api.urls")),
+    path("api/v1/", include("orders.api.urls")),
+    path("api/v1/", include("payments.api.urls")),
+    path("api/v1/", include("inventory.api.urls")),
+    path("api/", include("api.urls_unknown")),  # last of the API: whatever is left is a problem of its kind
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "api.problems.bad_request"
+handler403 = "api.problems.permission_denied"
+handler404 = "api.problems.not_found"
+handler500 = "api.problems.server_error"

@@ -1,0 +1,27 @@
+"""What staff may send, as structs: nothing unknown, nothing of another type, nothing out of bounds."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+from rest_framework.request import Request
+
+from api.parsing import parse
+from api.problems import FieldError, InvalidInput
+from inventory.services import MAX_ADJUSTMENT
+
+__all__ = ["NewAdjustment", "adjustment_of"]
+
+
+class NewAdjustment(Struct, frozen=True, forbid_unknown_fields=True):
+    """Pieces to add, or to take out where `quantity` is negative, and why."""
+
+    quantity: Annotated[int, Meta(ge=-MAX_ADJUSTMENT, le=MAX_ADJUSTMENT)]
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+def adjustment_of(request: Request) -> NewAdjustment:
+    """Return the adjustment that a request asks for. Raises `InvalidInput`."""
+    new = parse(request, NewAdjustment)
+    if not new.quantity:
+        raise InvalidInput(FieldError("quantity", "invalid", "Anything but 0."))
+    return new

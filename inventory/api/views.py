@@ -1,0 +1,62 @@
+"""Stock over REST, for staff: reading it, and adjusting it."""
+
+from typing import ClassVar
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.openapi import body_of
+from api.permissions import IsStaff
+from api.problems import Problem
+from inventory.api.requests import NewAdjustment, adjustment_of
+from inventory.api.serializers import AdjustmentSerializer, StockItemSerializer
+from inventory.models import StockAdjustment, StockItem
+from inventory.services import StockTooLow, adjust_stock
+
+__all__ = ["AdjustmentsView", "StockItemView", "StockView"]
+
+
+class StockView(generics.ListAPIView[StockItem]):
+    """The stock of every SKU that ever had some."""
+
+    serializer_class = StockItemSerializer
+    permission_classes = (IsStaff,)
+    ordering: ClassVar = ("sku",)
+    queryset = StockItem.objects.all()
+
+
+class StockItemView(generics.RetrieveAPIView[StockItem]):
+    """The stock of one SKU."""
+
+    serializer_class = StockItemSerializer
+    permission_classes = (IsStaff,)
+    lookup_field = "sku"
+    queryset = StockItem.objects.all()
+
+
+class AdjustmentsView(generics.ListAPIView[StockAdjustment]):
+    """The adjustments of one SKU."""
+
+    serializer_class = AdjustmentSerializer
+    permission_classes = (IsStaff,)
+    queryset = StockAdjustment.objects.none()  # for the schema
+
+    def get_queryset(self) -> QuerySet[StockAdjustment]:
+        """Return the SKU's adjustments, the newest first."""
+        item = generics.get_object_or_404(StockItem, sku=self.kwargs["sku"])
+        return item.adjustments.all()
+
+    @extend_schema(operation_id="adjust_stock", request=body_of(NewAdjustment), responses={201: AdjustmentSerializer})
+    def post(self, request: Request, sku: str) -> Response:
+        """Add pieces, or take some out. A SKU without stock gets its stock here."""
+        new = adjustment_of(request)
+        try:
+            made = adjust_stock(sku=sku, quantity=new.quantity, reason=new.reason, by=request.user.get_username())
+        except StockTooLow as error:
+            raise Problem(
+                status=409, type="urn:problem:stock-too-low", title="Stock too low", detail=str(error)
+            ) from error
+        return Response(AdjustmentSerializer(made).data, 201)

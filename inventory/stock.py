@@ -1,0 +1,91 @@
+"""The statements that move stock, each for a whole batch of orders. Call them inside a transaction.
+
+Everyone who moves stock locks the items first, by SKU: no two batches can wait for each other, and whoever has locked
+an item is alone with its counters and with its reservations.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from django.db import connections
+
+from inventory.allocation import Allocation
+from inventory.models import Reservation
+
+__all__ = ["hold", "lock", "settle"]
+
+# NO KEY: the foreign keys of new reservations and adjustments take KEY SHARE locks on the items, and need not wait.
+LOCK = """
+    SELECT sku, on_hand FROM inventory_stockitem
+    WHERE sku = ANY(%s::text[]) ORDER BY sku FOR NO KEY UPDATE
+"""
+LOCK_ITEMS_OF_ORDERS = """
+    SELECT 1 FROM inventory_stockitem
+    WHERE sku IN (SELECT sku FROM inventory_reservation WHERE order_id = ANY(%s::uuid[]))
+    ORDER BY sku FOR NO KEY UPDATE
+"""
+TAKE = """
+    UPDATE inventory_stockitem AS item
+    SET on_hand = item.on_hand - taken.quantity, reserved = item.reserved + taken.quantity
+    FROM unnest(%s::text[], %s::bigint[]) AS taken (sku, quantity)
+    WHERE item.sku = taken.sku
+"""
+RESERVE = """
+    INSERT INTO inventory_reservation (order_id, sku, quantity)
+    SELECT order_id, sku, quantity
+    FROM unnest(%s::uuid[], %s::text[], %s::int[]) AS line (order_id, sku, quantity)
+    ORDER BY order_id, sku
+"""
+SETTLE = """
+    WITH settled AS (
+        UPDATE inventory_reservation SET state = %(state)s, updated_at = clock_timestamp()
+        WHERE order_id = ANY(%(orders)s::uuid[]) AND state = 'held'
+        RETURNING order_id, sku, quantity
+    ), moved AS (
+        SELECT sku, sum(quantity) AS quantity FROM settled GROUP BY sku
+    ), counted AS (
+        UPDATE inventory_stockitem AS item
+        SET reserved = item.reserved - moved.quantity, {counter} = item.{counter} + moved.quantity
+        FROM moved WHERE item.sku = moved.sku
+    )
+    SELECT order_id, sum(quantity)::bigint FROM settled GROUP BY order_id
+"""
+SETTLEMENTS = {
+    Reservation.State.RELEASED: SETTLE.format(counter="on_hand"),
+    Reservation.State.SHIPPED: SETTLE.format(counter="shipped"),
+}
+
+
+def lock(skus: Collection[str]) -> dict[str, int]:
+    """Lock the items of these SKUs and return what is on hand of each. An unknown SKU is left out."""
+    return dict(_rows(LOCK, [list(skus)]))
+
+
+def hold(allocation: Allocation) -> None:
+    """Move what was allocated from on hand to reserved. The items are locked."""
+    if not allocation.held:
+        return
+    taken = allocation.taken()
+    orders, skus, quantities = zip(*((line.order, line.sku, line.quantity) for line in allocation.held), strict=True)
+    _run(TAKE, [list(taken), list(taken.values())])
+    _run(RESERVE, [list(orders), list(skus), list(quantities)])
+
+
+def settle(orders: Collection[UUID], state: Reservation.State) -> Counter[UUID]:
+    """Release or ship all that these orders hold; return how many pieces that was for each."""
+    _run(LOCK_ITEMS_OF_ORDERS, [list(orders)])
+    return Counter(dict(_rows(SETTLEMENTS[state], {"orders": list(orders), "state": str(state)})))
+
+
+def _run(sql: str, parameters: Any) -> None:
+    with connections["inventory"].cursor() as cursor:
+        cursor.execute(sql, parameters)
+
+
+def _rows(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+    with connections["inventory"].cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows

@@ -1,0 +1,1 @@
+"""The whole system on one machine: embedded servers, a supervisor and the demo. Knows the project from outside only."""

@@ -1,0 +1,12 @@
+"""Remove the run directory: `python3 -m local.clean`. Standard library only: there may be no virtualenv any more."""
+
+import sys
+
+from local.errors import LocalError
+from local.rundir import RunDir
+
+if __name__ == "__main__":
+    try:
+        RunDir().remove()
+    except LocalError as error:
+        sys.exit(str(error))

@@ -1,0 +1,48 @@
+"""What `python -m local` can do."""
+
+import subprocess
+import threading
+from collections.abc import Sequence
+
+from local.rundir import PROJECT, RunDir
+from local.servers import embedded_servers
+from local.stack import ADMIN, Stack, environment, running_stack
+
+__all__ = ["execute", "run"]
+
+
+def run() -> int:
+    """Run the whole system until a signal to end; say where it is."""
+    print("Starting PostgreSQL, Valkey, three workers, the API and beat")
+    try:
+        with running_stack(RunDir()) as stack:
+            print(welcome(stack), flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print("Stopped")
+    return 0
+
+
+def welcome(stack: Stack) -> str:
+    """Return where everything is, and how to get in."""
+    return f"""
+  API     {stack.api}/api/v1/
+  Docs    {stack.api}/api/v1/docs/
+  Admin   {stack.api}/admin/
+  Login   {ADMIN} / {stack.admin_password}
+  Logs    {stack.run_dir.logs}
+
+Ctrl-C stops it. The data stay in {stack.run_dir.path}."""
+
+
+def execute(command: Sequence[str]) -> int:
+    """Run a command with the servers' environment, starting the servers where they are down; return its exit code."""
+    run_dir = RunDir()
+    if run_dir.in_use:
+        return _call(command, environment(run_dir, run_dir.read_env()))
+    with embedded_servers(run_dir) as env:
+        return _call(command, environment(run_dir, env))
+
+
+def _call(command: Sequence[str], env: dict[str, str]) -> int:
+    return subprocess.run(command, cwd=PROJECT, env=env, check=False).returncode

@@ -1,0 +1,73 @@
+"""The catalogue: what staff change in it, and what it says an order costs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from django.db import IntegrityError, transaction
+from msgspec import Meta, Struct
+
+from api.problems import FieldError, InvalidInput
+from orders.events import LineOrdered
+from orders.models import MAX_AMOUNT, MAX_QUANTITY, SKU_LENGTH, Product
+
+__all__ = ["LineWanted", "Priced", "SkuTaken", "add_product", "change_product", "price"]
+
+
+class LineWanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many pieces of a SKU a customer wants."""
+
+    sku: Annotated[str, Meta(min_length=1, max_length=SKU_LENGTH)]
+    quantity: Annotated[int, Meta(ge=1, le=MAX_QUANTITY)]
+
+
+class Priced(Struct, frozen=True):
+    """Lines with their prices, and what they come to in minor units of their one currency."""
+
+    lines: tuple[LineOrdered, ...]
+    amount: int
+    currency: str
+
+
+class SkuTaken(Exception):
+    """There is a product of this SKU already."""
+
+
+def add_product(fields: Mapping[str, Any]) -> Product:
+    """Add a product to the catalogue. Raises `SkuTaken`."""
+    try:
+        with transaction.atomic():
+            return Product.objects.create(**fields)
+    except IntegrityError as error:
+        raise SkuTaken from error
+
+
+def change_product(sku: str, changes: Mapping[str, Any]) -> bool:
+    """Change a product, for the orders to come; tell whether there is one."""
+    products = Product.objects.filter(sku=sku)
+    return bool(products.update(**changes)) if changes else products.exists()
+
+
+def price(lines: Sequence[LineWanted]) -> Priced:
+    """Return what some lines cost now. Raises `InvalidInput` if they cannot be ordered, or not together."""
+    products = Product.objects.filter(active=True).in_bulk([line.sku for line in lines], field_name="sku")
+    if errors := list(_errors(lines, products)):
+        raise InvalidInput(*errors)
+    priced = tuple(LineOrdered(line.sku, line.quantity, products[line.sku].unit_amount) for line in lines)
+    amount = sum(line.quantity * line.unit_amount for line in priced)
+    if amount > MAX_AMOUNT:
+        raise InvalidInput(FieldError("lines", "amount_too_large", f"They come to more than {MAX_AMOUNT}."))
+    return Priced(priced, amount, products[lines[0].sku].currency)
+
+
+def _errors(lines: Sequence[LineWanted], products: Mapping[str, Product]) -> Iterator[FieldError]:
+    currency = next((products[line.sku].currency for line in lines if line.sku in products), "")
+    seen: set[str] = set()
+    for index, line in enumerate(lines):
+        field = f"lines[{index}].sku"
+        if line.sku in seen:
+            yield FieldError(field, "duplicate", "Each product may be on one line only.")
+        elif line.sku not in products:
+            yield FieldError(field, "unknown_product", "There is no such product to be ordered.")
+        elif products[line.sku].currency != currency:
+            yield FieldError(field, "mixed_currencies", "All products of an order must have the same currency.")
+        seen.add(line.sku)

@@ -1,0 +1,188 @@
+"""The catalogue, the orders, what was answered to whom, and the tables of the messages."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.functional import cached_property
+
+import sagas.models
+from orders import progress
+from orders.status import Status
+from sagas.ids import uuid7
+
+__all__ = [
+    "CURRENCY_PATTERN",
+    "MAX_AMOUNT",
+    "MAX_QUANTITY",
+    "SKU_LENGTH",
+    "SKU_PATTERN",
+    "IdempotencyKey",
+    "Inbox",
+    "Order",
+    "OrderLine",
+    "Outbox",
+    "Product",
+    "TimelineEvent",
+    "Watermark",
+]
+
+# The largest integer that every JSON reader keeps exactly: RFC 8259, section 6.
+MAX_AMOUNT = 2**53 - 1
+MAX_QUANTITY = 10_000
+
+# A SKU stands in URLs, so it holds nothing that would have to be escaped there. Not even a newline at its end.
+SKU_LENGTH = 64
+SKU_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(?!\n)$"
+CURRENCY_PATTERN = r"^[a-z]{3}(?!\n)$"
+
+
+class Product(models.Model):
+    """What is for sale, and for how much. An order keeps its own copy of the price."""
+
+    sku = models.CharField(max_length=SKU_LENGTH, unique=True, validators=[RegexValidator(SKU_PATTERN)])
+    name = models.CharField(max_length=200)
+    unit_amount = models.BigIntegerField(
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_AMOUNT)], help_text="Minor units."
+    )
+    currency = models.CharField(
+        max_length=3, validators=[RegexValidator(CURRENCY_PATTERN)], help_text="ISO 4217, lower-case."
+    )
+    active = models.BooleanField(default=True, db_default=True, help_text="Whether it can be ordered.")
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=Q(sku__regex=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), name="orders_product_sku"),
+            models.CheckConstraint(
+                condition=Q(unit_amount__gte=1, unit_amount__lte=MAX_AMOUNT), name="orders_product_amount"
+            ),
+            models.CheckConstraint(condition=Q(currency__regex=r"^[a-z]{3}$"), name="orders_product_currency"),
+        )
+
+    def __str__(self) -> str:
+        return self.sku
+
+
+class Order(sagas.models.TrackedSaga):
+    """What a customer ordered, and how far its saga has come. Its id is the saga's. See `orders.status`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, db_index=False, related_name="orders")
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING)
+    amount = models.BigIntegerField(help_text="Minor units.")
+    currency = models.CharField(max_length=3)
+    payment_method = models.CharField(max_length=100, help_text="The gateway's name for it; never card data.")
+    # Without a length: a reason that another service words at length must not keep an order from being cancelled.
+    failure_code = models.CharField(blank=True, default="", db_default="")
+    failure_detail = models.CharField(blank=True, default="", db_default="")
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta(sagas.models.TrackedSaga.Meta):
+        abstract = False
+        constraints = (
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="orders_status_known"),
+            models.CheckConstraint(condition=Q(amount__gte=1, amount__lte=MAX_AMOUNT), name="orders_amount_bounded"),
+            models.CheckConstraint(condition=Q(currency__regex=r"^[a-z]{3}$"), name="orders_currency"),
+            models.CheckConstraint(
+                condition=~Q(status=Status.CANCELLED) | (Q(ended_at__isnull=False) & ~Q(failure_code="")),
+                name="orders_cancelled_for_a_reason",
+            ),
+        )
+        indexes = (  # type: ignore[assignment]
+            *sagas.models.TrackedSaga.Meta.indexes,
+            models.Index(fields=("user", "-id"), name="orders_order_of_user"),
+            models.Index(fields=("id",), condition=Q(needs_attention=True), name="orders_order_attention"),
+            BrinIndex(fields=("created_at",), autosummarize=True, name="orders_order_age"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.status}"
+
+    @cached_property
+    def placed_lines(self) -> "list[OrderLine]":
+        """The lines, as they were placed. Read once: they never change."""
+        return list(self.lines.all())
+
+    @classmethod
+    def apply_events(cls, events: Sequence[Any]) -> None:
+        """Raise the status to what new events of the timeline tell."""
+        progress.follow(events)
+
+
+class OrderLine(models.Model):
+    """Some pieces of one SKU, at the price they were ordered for."""
+
+    order = models.ForeignKey(Order, models.CASCADE, db_index=False, related_name="lines")
+    sku = models.CharField(max_length=SKU_LENGTH)
+    quantity = models.IntegerField()
+    unit_amount = models.BigIntegerField(help_text="Minor units of the order's currency.")
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (
+            models.UniqueConstraint(fields=("order", "sku"), name="orders_line_once"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY), name="orders_line_quantity"
+            ),
+            models.CheckConstraint(
+                condition=Q(unit_amount__gte=1, unit_amount__lte=MAX_AMOUNT), name="orders_line_amount"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.sku}"
+
+
+class IdempotencyKey(models.Model):
+    """What was answered to a client's key: the same request gets the same answer, and no second order."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_index=False, related_name="+")
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the request, apart from its spelling.")
+    order = models.ForeignKey(Order, models.CASCADE, db_index=False, related_name="+")
+    body = models.TextField(help_text="The answer, as it was sent.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("user", "key"), name="orders_idempotency_once"),)
+        indexes = (BrinIndex(fields=("created_at",), autosummarize=True, name="orders_idempotency_age"),)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class TimelineEvent(sagas.models.TimelineEvent):
+    """What happened to an order, in whichever service."""
+
+    class Meta(sagas.models.TimelineEvent.Meta):
+        abstract = False
+        db_table = "orders_timelineevent"
+
+
+class Outbox(sagas.models.Outbox):
+    """What orders has to tell."""
+
+    class Meta(sagas.models.Outbox.Meta):
+        abstract = False
+        db_table = "orders_outbox"
+
+
+class Inbox(sagas.models.Inbox):
+    """What became of each step that orders was asked to do."""
+
+    class Meta(sagas.models.Inbox.Meta):
+        abstract = False
+        db_table = "orders_inbox"
+
+
+class Watermark(sagas.models.Watermark):
+    """Up to where orders has forgotten ended sagas."""
+
+    class Meta(sagas.models.Watermark.Meta):
+        abstract = False
+        db_table = "orders_watermark"

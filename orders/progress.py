@@ -1,0 +1,58 @@
+"""How the status follows the timeline: events raise it, never lower it, and never touch a terminal one."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from orders.status import RISING, TOLD_BY, Status
+from sagas import sql
+from sagas.messages import Entry
+
+__all__ = ["follow"]
+
+# array_position is null for a terminal status, and so is the comparison: such an order is left alone.
+RAISE = """
+UPDATE orders_order o
+   SET status = v.status, updated_at = clock_timestamp(),
+       failure_code = CASE WHEN o.failure_code = '' THEN v.code ELSE o.failure_code END,
+       failure_detail = CASE WHEN o.failure_code = '' THEN v.detail ELSE o.failure_detail END
+  FROM unnest(%(orders)s::uuid[], %(statuses)s::text[], %(codes)s::text[], %(details)s::text[])
+    AS v(id, status, code, detail)
+ WHERE o.id = v.id
+   AND array_position(%(rising)s::text[], o.status::text) < array_position(%(rising)s::text[], v.status)
+"""
+
+
+def follow(entries: Iterable[Entry]) -> None:
+    """Raise the status of orders to the highest that these events tell. The caller has locked their rows."""
+    highest = _highest(entries)
+    if not highest:
+        return
+    failures = [_failure(entry) for entry in highest.values()]
+    params = {
+        "rising": [status.value for status in RISING],
+        "orders": list(highest),
+        "statuses": [TOLD_BY[entry.type].value for entry in highest.values()],
+        "codes": [code for code, _ in failures],
+        "details": [detail for _, detail in failures],
+    }
+    sql.run("default", RAISE, params)
+
+
+def _highest(entries: Iterable[Entry]) -> dict[UUID, Entry]:
+    """Return, for each order, the first of its events that tells the highest status."""
+    found: dict[UUID, Entry] = {}
+    for entry in entries:
+        if entry.type in TOLD_BY and _rank(entry) > (_rank(found[entry.saga]) if entry.saga in found else -1):
+            found[entry.saga] = entry
+    return found
+
+
+def _rank(entry: Entry) -> int:
+    return RISING.index(TOLD_BY[entry.type])
+
+
+def _failure(entry: Entry) -> tuple[str, str]:
+    """Return why an order is being cancelled, where the event says so."""
+    if TOLD_BY[entry.type] is not Status.CANCELLING:
+        return "", ""
+    return str(entry.detail.get("code", "")), str(entry.detail.get("detail", ""))

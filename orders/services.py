@@ -1,0 +1,124 @@
+"""What the API asks of orders: place one, call one off. Each is one transaction, and none waits for the broker."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from msgspec import Meta, Struct
+
+from orders import idempotency
+from orders.catalogue import LineWanted, Priced, price
+from orders.events import LineOrdered, OrderCancelling, OrderCreated
+from orders.models import Order, OrderLine
+from orders.saga import PLACE_ORDER
+from orders.status import OPEN, Status, may_become
+from sagas.lifecycle import Barred, bar_pivot, start
+
+__all__ = ["MAX_LINES", "NewOrder", "OrderFulfilledError", "Placed", "cancel_order", "place_order"]
+
+MAX_LINES = 100
+
+
+class NewOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a customer wants. `payment_method` is the gateway's name for how it is paid, never card data."""
+
+    lines: Annotated[tuple[LineWanted, ...], Meta(min_length=1, max_length=MAX_LINES)]
+    payment_method: Annotated[str, Meta(min_length=1, max_length=100)]
+
+    def fingerprint(self) -> str:
+        """Return what tells this request from another, however either is spelled in JSON."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+
+
+class Placed(Struct, frozen=True):
+    """The order that was placed, and the answer to send: the very same when the key was used before."""
+
+    order_id: str
+    body: str
+    replayed: bool
+
+
+class OrderFulfilledError(Exception):
+    """The order is fulfilled: it is too late to cancel it."""
+
+
+def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]) -> Placed:
+    """Place an order, or return the answer that its idempotency key got before.
+
+    `render` makes the answer; it is kept with the key. Raises `InvalidInput`, `KeyInFlight` or `KeyReused`.
+    """
+    with transaction.atomic():
+        idempotency.hold(user_id, key)
+        fingerprint = new.fingerprint()
+        if known := idempotency.recall(user_id, key, fingerprint):
+            return Placed(str(known.order_id), known.body, replayed=True)
+        order = _create(user_id, new.payment_method, price(new.lines))
+        body = render(order)
+        idempotency.remember(key=key, fingerprint=fingerprint, order=order, body=body)
+        start(PLACE_ORDER, saga=order.id, started_at=order.created_at, event=_created(order))
+    return Placed(str(order.id), body, replayed=False)
+
+
+def cancel_order(order: Order) -> Order:
+    """Call an order off if its pivot has not happened, and return it as it is then.
+
+    Raises `OrderFulfilledError`. The pivot is barred before the order is locked, as its step locks them in that order.
+    """
+    if order.status == Status.CANCELLED:  # for good, so there is no need to ask the inbox, which forgets after a while
+        return order
+    if order.status == Status.FULFILLED:
+        raise OrderFulfilledError
+    with transaction.atomic():
+        verdict = bar_pivot(
+            saga=order.id,
+            plan=order.plan,
+            started_at=order.created_at,
+            context=_created(order).facts(),
+            event=OrderCancelling(),
+        )
+        if verdict is Barred.OURS:
+            _mark_cancelling(order)
+    if verdict is Barred.DONE:
+        raise OrderFulfilledError
+    order.refresh_from_db()
+    return order
+
+
+def _create(user_id: int, payment_method: str, priced: Priced) -> Order:
+    order = Order.objects.create(
+        user_id=user_id,
+        amount=priced.amount,
+        currency=priced.currency,
+        payment_method=payment_method,
+        plan=msgspec.to_builtins(PLACE_ORDER.plan),
+        rescue_at=Now() + timedelta(seconds=settings.SAGA_STALL_SECONDS),
+    )
+    order.placed_lines = OrderLine.objects.bulk_create(
+        OrderLine(order=order, sku=line.sku, quantity=line.quantity, unit_amount=line.unit_amount)
+        for line in priced.lines
+    )
+    return order
+
+
+def _created(order: Order) -> OrderCreated:
+    """Return the event that tells of an order: what all steps of its saga read."""
+    return OrderCreated(
+        amount=order.amount,
+        currency=order.currency,
+        payment_method=order.payment_method,
+        lines=tuple(LineOrdered(line.sku, line.quantity, line.unit_amount) for line in order.placed_lines),
+    )
+
+
+def _mark_cancelling(order: Order) -> None:
+    """Show that the order is being cancelled, unless the timeline has shown so, and why, before."""
+    reason = OrderCancelling()
+    rising = [status for status in OPEN if may_become(status, Status.CANCELLING)]
+    Order.objects.filter(id=order.id, status__in=rising).update(
+        status=Status.CANCELLING, failure_code=reason.code, failure_detail=reason.detail, updated_at=Now()
+    )

@@ -1,0 +1,12 @@
+"""Where payments are found, below /api/v1/."""
+
+from django.urls import path
+
+from payments.api.views import PaymentsView, PaymentView
+
+__all__ = ["urlpatterns"]
+
+urlpatterns = [
+    path("payments/", PaymentsView.as_view(), name="payments"),
+    path("payments/<uuid:pk>/", PaymentView.as_view(), name="payment"),
+]

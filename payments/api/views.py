@@ -1,0 +1,27 @@
+"""Payments over REST, for staff. Nobody writes one here: they follow from orders."""
+
+from rest_framework import generics
+
+from api.permissions import IsStaff
+from payments.api.filters import PaymentFilters
+from payments.api.serializers import PaymentSerializer
+from payments.models import Payment
+
+__all__ = ["PaymentView", "PaymentsView"]
+
+
+class PaymentsView(generics.ListAPIView[Payment]):
+    """All payments, the newest first."""
+
+    serializer_class = PaymentSerializer
+    permission_classes = (IsStaff,)
+    filterset_class = PaymentFilters
+    queryset = Payment.objects.all()
+
+
+class PaymentView(generics.RetrieveAPIView[Payment]):
+    """One payment."""
+
+    serializer_class = PaymentSerializer
+    permission_classes = (IsStaff,)
+    queryset = Payment.objects.all()

@@ -1,0 +1,69 @@
+"""The simulated gateway's own two tables: what became of each key, and the ledger of all money it moved.
+
+They belong to the gateway as an outside system's would: only it writes them, in transactions of its own, and it knows
+nothing of payments, so it does not stop us from charging an order twice under two keys. Only the audit looks in.
+"""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+__all__ = ["SimulatedCharge", "SimulatedIntent"]
+
+
+class SimulatedIntent(models.Model):
+    """What became of one idempotency key. `lost` is a request that never arrived; the other states are final."""
+
+    class State(models.TextChoices):
+        CAPTURED = "captured"
+        DECLINED = "declined"
+        VOID = "void"
+        LOST = "lost"
+
+    key = models.CharField(primary_key=True, max_length=255)
+    state = models.CharField(max_length=8, choices=State.choices)
+    order_id = models.UUIDField()
+    amount = models.BigIntegerField(help_text="Minor units.")
+    currency = models.CharField(max_length=3)
+    payment_method = models.CharField(max_length=100)
+    charge_id = models.CharField(max_length=255, unique=True)
+    decline_code = models.CharField(max_length=100, blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        app_label = "payments"
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(state__in=("captured", "declined", "void", "lost")), name="payments_simulatedintent_state"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.state}"
+
+
+class SimulatedCharge(models.Model):
+    """One movement of money, as the gateway's statement of account lists it."""
+
+    class Kind(models.TextChoices):
+        CAPTURE = "capture"
+        REFUND = "refund"
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=7, choices=Kind.choices)
+    key = models.CharField(max_length=255, unique=True)
+    order_id = models.UUIDField(db_index=True)
+    charge_id = models.CharField(max_length=255, db_index=True, help_text="The charge itself, or the one given back.")
+    amount = models.BigIntegerField(help_text="Minor units.")
+    currency = models.CharField(max_length=3)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        app_label = "payments"
+        constraints = (
+            models.CheckConstraint(condition=Q(amount__gt=0), name="payments_simulatedcharge_amount"),
+            models.CheckConstraint(condition=Q(kind__in=("capture", "refund")), name="payments_simulatedcharge_kind"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount} {self.currency}"

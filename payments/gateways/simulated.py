@@ -1,0 +1,206 @@
+"""A payment gateway that is not one: it keeps its own books, and misbehaves on request as real ones do.
+
+The payment method says how (`METHODS`). Whoever inserts the row of a key first decides what becomes of that key, as in
+a real gateway; so a charge and a void at the same moment cannot both succeed.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from django.db import connections, transaction
+
+from payments.gateways.base import (
+    Absent,
+    Captured,
+    ChargeAnswer,
+    ChargeRequest,
+    Declined,
+    FindAnswer,
+    PaymentGateway,
+    RefundAnswer,
+    Refunded,
+    RefundRequest,
+    Unanswered,
+    Voided,
+)
+from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
+from sagas.ids import uuid7
+
+__all__ = ["METHODS", "SimulatedGateway", "TransactionOpen"]
+
+State = SimulatedIntent.State
+
+
+class TransactionOpen(RuntimeError):
+    """The gateway was called with a transaction open: locks would be held for as long as it takes to answer."""
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """How a payment method behaves: what becomes of its key at first, and which answers are lost."""
+
+    state: SimulatedIntent.State = State.CAPTURED
+    decline_code: str = ""
+    times_out: bool = False
+    always_500: bool = False
+
+
+METHODS = {
+    "pm_card_visa": Script(),
+    "pm_card_chargeDeclined": Script(state=State.DECLINED, decline_code="generic_decline"),
+    "pm_card_chargeDeclinedInsufficientFunds": Script(state=State.DECLINED, decline_code="insufficient_funds"),
+    "pm_sim_timeout_charged": Script(times_out=True),
+    "pm_sim_timeout_lost": Script(state=State.LOST),
+    "pm_sim_500_charged": Script(always_500=True),
+}
+UNKNOWN_METHOD = Script(state=State.DECLINED, decline_code="invalid_payment_method")
+DETAILS = {
+    "generic_decline": "The card was declined.",
+    "insufficient_funds": "The card has insufficient funds.",
+    "invalid_payment_method": "There is no such payment method.",
+}
+TIMEOUT = Unanswered("The gateway did not answer in time.")
+ERROR_500 = Unanswered("The gateway answered 500.")
+
+# Both insert in the order of the keys, so that two batches cannot wait for each other.
+CHARGE = """
+    WITH decided AS (
+        INSERT INTO payments_simulatedintent AS intent
+            (key, state, order_id, amount, currency, payment_method, charge_id, decline_code)
+        SELECT * FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[],
+            %s::text[]) AS request (key) ORDER BY key
+        ON CONFLICT (key) DO UPDATE SET state = 'captured' WHERE intent.state = 'lost'
+        RETURNING key, state, order_id, amount, currency, charge_id
+    ), booked AS (
+        INSERT INTO payments_simulatedcharge (kind, key, order_id, charge_id, amount, currency)
+        SELECT 'capture', key, order_id, charge_id, amount, currency FROM decided WHERE state = 'captured'
+    )
+    SELECT key FROM decided
+"""
+VOID = """
+    INSERT INTO payments_simulatedintent AS intent
+        (key, state, order_id, amount, currency, payment_method, charge_id, decline_code)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[],
+        %s::text[]) AS request (key) ORDER BY key
+    ON CONFLICT (key) DO UPDATE SET state = 'void' WHERE intent.state = 'lost'
+    RETURNING key
+"""
+
+
+class SimulatedGateway(PaymentGateway):
+    """Moves no money, but keeps a ledger as if it did."""
+
+    def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Capture, decline, or lose the answer, as each payment method says."""
+        scripts = [METHODS.get(request.payment_method, UNKNOWN_METHOD) for request in requests]
+        with _own_transaction():
+            decided = _decide(CHARGE, requests, scripts)
+            intents = _intents(requests)
+        return [
+            _answer_or_silence(intents[request.key], script, first=request.key in decided)
+            for request, script in zip(requests, scripts, strict=True)
+        ]
+
+    def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:
+        """Look up what became of each key."""
+        with _own_transaction():
+            intents = _intents(requests)
+        return [_found(intents.get(request.key)) for request in requests]
+
+    def void(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Bar each key; one that is captured or declined already stays so, and its answer says so."""
+        with _own_transaction():
+            _decide(VOID, requests, [Script(state=State.VOID)] * len(requests))
+            intents = _intents(requests)
+        return [_answer(intents[request.key]) for request in requests]
+
+    def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
+        """Give back each amount once per key, never more than what was captured."""
+        charges = [request.charge_id for request in requests]
+        with _own_transaction():
+            # The lock on the charges makes refunds of one charge wait for each other: their sum is what is checked.
+            locked = SimulatedIntent.objects.filter(charge_id__in=charges, state=State.CAPTURED)
+            left = {intent.charge_id: intent.amount for intent in locked.order_by("key").select_for_update()}
+            refunds = SimulatedCharge.objects.filter(charge_id__in=charges, kind=SimulatedCharge.Kind.REFUND)
+            books = RefundBooks(left, list(refunds))
+            answers = [books.refund(request) for request in requests]
+            SimulatedCharge.objects.bulk_create(books.new)
+        return answers
+
+
+class RefundBooks:
+    """The refunds of some charges: those there are, and the new ones to be written."""
+
+    def __init__(self, captured: dict[str, int], refunds: Sequence[SimulatedCharge]) -> None:
+        self.left = captured
+        self.by_key = {refund.key: refund for refund in refunds}
+        self.new: list[SimulatedCharge] = []
+        for refund in refunds:
+            self.left[refund.charge_id] -= refund.amount
+
+    def refund(self, request: RefundRequest) -> RefundAnswer:
+        """Answer one request: what was done under its key before, or a new refund if enough is left."""
+        if request.key not in self.by_key:
+            if self.left.get(request.charge_id, 0) < request.amount:
+                return Declined("charge_already_refunded", "Less than that is left of the charge.")
+            self._book(request)
+        return Refunded(refund_id=f"re_{request.key}", amount=self.by_key[request.key].amount)
+
+    def _book(self, request: RefundRequest) -> None:
+        refund = SimulatedCharge(kind=SimulatedCharge.Kind.REFUND, **msgspec.structs.asdict(request))
+        self.left[request.charge_id] -= request.amount
+        self.by_key[request.key] = refund
+        self.new.append(refund)
+
+
+@contextmanager
+def _own_transaction() -> Iterator[None]:
+    if any(connection.in_atomic_block for connection in connections.all(initialized_only=True)):
+        raise TransactionOpen("A payment gateway is never called with a transaction open: commit first.")
+    with transaction.atomic(using="payments", durable=True):
+        yield
+
+
+def _decide(sql: str, requests: Sequence[ChargeRequest], scripts: Sequence[Script]) -> set[str]:
+    """Insert the rows of the keys; return the keys whose fate was decided just now."""
+    columns: list[list[Any]] = [
+        [request.key for request in requests],
+        [str(script.state) for script in scripts],
+        [request.order_id for request in requests],
+        [request.amount for request in requests],
+        [request.currency for request in requests],
+        [request.payment_method for request in requests],
+        [f"ch_{uuid7().hex}" for _ in requests],
+        [script.decline_code for script in scripts],
+    ]
+    with connections["payments"].cursor() as cursor:
+        cursor.execute(sql, columns)
+        return {key for (key,) in cursor.fetchall()}
+
+
+def _intents(requests: Sequence[ChargeRequest]) -> dict[str, SimulatedIntent]:
+    return SimulatedIntent.objects.in_bulk([request.key for request in requests])
+
+
+def _answer_or_silence(intent: SimulatedIntent, script: Script, *, first: bool) -> ChargeAnswer:
+    if intent.state == State.LOST or (script.times_out and first):
+        return TIMEOUT
+    if intent.state == State.CAPTURED and script.always_500:
+        return ERROR_500
+    return _answer(intent)
+
+
+def _found(intent: SimulatedIntent | None) -> FindAnswer:
+    return Absent() if intent is None or intent.state == State.LOST else _answer(intent)
+
+
+def _answer(intent: SimulatedIntent) -> ChargeAnswer:
+    match intent.state:
+        case State.CAPTURED:
+            return Captured(intent.charge_id, intent.amount)
+        case State.DECLINED:
+            return Declined(intent.decline_code, DETAILS.get(intent.decline_code, "The payment was declined."))
+        case State.VOID:
+            return Voided()
+    raise ValueError(f"{intent} has no answer.")

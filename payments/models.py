@@ -1,0 +1,89 @@
+"""The payment of an order, and the tables of the messages."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+import sagas.models
+from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
+from sagas.ids import uuid7
+
+__all__ = ["Inbox", "Outbox", "Payment", "SimulatedCharge", "SimulatedIntent", "Watermark"]
+
+
+class Payment(models.Model):
+    """What we know of the one charge of an order. Committed before the gateway is asked, so it always has its row.
+
+    pending → captured → refunded; pending → declined; pending → void (nothing was captured, and it never will be);
+    pending → refunded where the answer to the charge was lost and the refund found the money. Amounts are in minor
+    units of `currency` (lower-case ISO 4217).
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        CAPTURED = "captured"
+        DECLINED = "declined"
+        REFUNDED = "refunded"
+        VOID = "void"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    order_id = models.UUIDField(unique=True)
+    status = models.CharField(max_length=8, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING)
+    amount = models.BigIntegerField(help_text="Minor units.")
+    refunded_amount = models.BigIntegerField(default=0, db_default=0, help_text="Minor units.")
+    currency = models.CharField(max_length=3)
+    payment_method = models.CharField(max_length=100, help_text="The gateway's name for it; never card data.")
+    charge_id = models.CharField(max_length=255, unique=True, null=True, help_text="The gateway's id of the charge.")  # noqa: DJ001
+    charge_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the charge.")
+    refund_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the refund.")
+    decline_code = models.CharField(max_length=100, blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=Q(amount__gt=0), name="payments_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(status__in=("pending", "captured", "declined", "refunded", "void")),
+                name="payments_status_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded_amount__gte=0, refunded_amount__lte=F("amount")),
+                name="payments_refunded_at_most_captured",
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded_amount=0) | Q(status="refunded"), name="payments_refunded_only_if_captured"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=("captured", "refunded"), charge_id__isnull=False)
+                | Q(status__in=("pending", "declined", "void"), charge_id__isnull=True),
+                name="payments_charge_id_if_captured",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency} {self.status}"
+
+
+class Outbox(sagas.models.Outbox):
+    """What payments has to tell."""
+
+    class Meta(sagas.models.Outbox.Meta):
+        abstract = False
+        db_table = "payments_outbox"
+
+
+class Inbox(sagas.models.Inbox):
+    """What became of each step that payments was asked to do."""
+
+    class Meta(sagas.models.Inbox.Meta):
+        abstract = False
+        db_table = "payments_inbox"
+
+
+class Watermark(sagas.models.Watermark):
+    """Up to where payments has forgotten ended sagas."""
+
+    class Meta(sagas.models.Watermark.Meta):
+        abstract = False
+        db_table = "payments_watermark"

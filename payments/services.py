@@ -1,0 +1,128 @@
+"""What payments writes, each for a whole batch of orders in a statement or two. Call them inside a transaction."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connections
+
+from payments.models import Payment
+from sagas.ids import uuid7
+
+__all__ = [
+    "IllegalTransition",
+    "NewPayment",
+    "Settlement",
+    "lock_payments",
+    "open_payments",
+    "payments_of",
+    "settle",
+]
+
+Status = Payment.Status
+
+# pending → refunded: the answer to the charge was lost, and the refund found the money.
+TRANSITIONS = {
+    Status.PENDING: {Status.CAPTURED, Status.DECLINED, Status.VOID, Status.REFUNDED},
+    Status.CAPTURED: {Status.REFUNDED},
+}
+
+OPEN = """
+    INSERT INTO payments_payment (id, order_id, amount, currency, payment_method, charge_key, refund_key)
+    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
+        AS new (id, order_id) ORDER BY order_id
+    ON CONFLICT (order_id) DO NOTHING
+    RETURNING order_id
+"""
+SETTLE = """
+    UPDATE payments_payment AS payment
+    SET status = settled.status, charge_id = settled.charge_id, refunded_amount = settled.refunded_amount,
+        decline_code = settled.decline_code, updated_at = clock_timestamp()
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::text[])
+        AS settled (order_id, status, charge_id, refunded_amount, decline_code)
+    WHERE payment.order_id = settled.order_id
+"""
+
+
+class IllegalTransition(Exception):
+    """A payment in a final state was to change. Its inbox and the gateway's ledger say what happened."""
+
+
+class NewPayment(msgspec.Struct, frozen=True):
+    """What a payment is opened with."""
+
+    order_id: UUID
+    amount: int
+    currency: str
+    payment_method: str
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an order's payment."""
+
+    order_id: UUID
+    status: Payment.Status
+    charge_id: str | None = None
+    refunded_amount: int = 0
+    decline_code: str = ""
+
+
+def open_payments(payments: Sequence[NewPayment]) -> set[UUID]:
+    """Insert the payments that orders do not have yet, as pending; return the orders that got theirs just now."""
+    orders = [new.order_id for new in payments]
+    columns: list[list[Any]] = [
+        [uuid7() for _ in orders],
+        orders,
+        [new.amount for new in payments],
+        [new.currency for new in payments],
+        [new.payment_method for new in payments],
+        [f"charge-{order}" for order in orders],
+        [f"refund-{order}" for order in orders],
+    ]
+    with connections["payments"].cursor() as cursor:
+        cursor.execute(OPEN, columns)
+        return {order for (order,) in cursor.fetchall()}
+
+
+def payments_of(orders: Collection[UUID]) -> dict[UUID, Payment]:
+    """Return the payments of some orders, by order."""
+    return {payment.order_id: payment for payment in Payment.objects.filter(order_id__in=orders)}
+
+
+def lock_payments(orders: Collection[UUID]) -> dict[UUID, Payment]:
+    """Return the payments of some orders, by order, locked in the order of the orders' ids until the commit."""
+    locked = Payment.objects.filter(order_id__in=orders).order_by("order_id").select_for_update(no_key=True)
+    return {payment.order_id: payment for payment in locked}
+
+
+def settle(payments: Mapping[UUID, Payment], settlements: Iterable[Settlement]) -> None:
+    """Write what became of some locked payments. To settle one as what it is already changes nothing.
+
+    Raise IllegalTransition for one that may not change.
+    """
+    changed = [settlement for settlement in settlements if _changes(payments[settlement.order_id], settlement)]
+    if changed:
+        _write(changed)
+
+
+def _changes(payment: Payment, settlement: Settlement) -> bool:
+    if payment.status == settlement.status:
+        return False
+    if settlement.status not in TRANSITIONS.get(Status(payment.status), ()):
+        raise IllegalTransition(
+            f"The payment of order {payment.order_id} is {payment.status} and cannot become {settlement.status}."
+        )
+    return True
+
+
+def _write(settlements: Sequence[Settlement]) -> None:
+    columns: list[list[Any]] = [
+        [settlement.order_id for settlement in settlements],
+        [str(settlement.status) for settlement in settlements],
+        [settlement.charge_id for settlement in settlements],
+        [settlement.refunded_amount for settlement in settlements],
+        [settlement.decline_code for settlement in settlements],
+    ]
+    with connections["payments"].cursor() as cursor:
+        cursor.execute(SETTLE, columns)

@@ -1,0 +1,43 @@
+"""Events: what a step says happened. Named in the past tense, typed, and tolerant of fields they do not know."""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+__all__ = ["NEEDS_ATTENTION", "Event", "NeedsAttention", "Refusal"]
+
+NEEDS_ATTENTION = "saga.needs_attention"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact, published with the change that made it true. `type` is its name on the wire."""
+
+    type: ClassVar[str]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the event's fields as JSON-ready data."""
+        facts: dict[str, Any] = msgspec.to_builtins(self)
+        return facts
+
+
+class Refusal(Event, frozen=True, kw_only=True):
+    """A step's definite no. Final: it sends the saga back over what was done before.
+
+    `code` is stable and for programs, `detail` is for people; the client sees both, so neither holds a secret.
+    """
+
+    type: ClassVar[str]
+
+    code: str
+    detail: str
+
+
+class NeedsAttention(Event, frozen=True, kw_only=True):
+    """A step that may not be given up keeps failing; tries go on, but a person should look.
+
+    The error itself stays in the inbox, for operators: clients read the timeline.
+    """
+
+    type: ClassVar[str] = NEEDS_ATTENTION
+
+    step: str

@@ -1,0 +1,243 @@
+"""Running one step for a batch of messages: inbox, handler and outbox in one transaction.
+
+A batch never shares a fate. What a handler decides for one message is recorded for that message; when the batch raises,
+it rolls back and its messages run one by one, so that only the culprit fails.
+
+Every transaction locks in this order: undo rows, action rows (each by saga), domain rows by key; then it inserts outbox
+rows. https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-DEADLOCKS
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from django.db import DatabaseError, connections, transaction
+
+from sagas import inbox, outbox, relay, steps
+from sagas.events import Event, Refusal
+from sagas.failures import Failure, StepFailed, Try, backoff, follow_up, given_up
+from sagas.inbox import Parcel
+from sagas.messages import Envelope, Message
+from sagas.plan import Direction, Plan, service_of
+from sagas.services import Service, owner_of
+from sagas.sql import is_passing
+from sagas.steps import Delivery, External, Handler, Outcome, Retry, StepDefinition, Unknown
+
+__all__ = ["run"]
+
+logger = logging.getLogger(__name__)
+
+# A deadlock, a failover or a restart is over in this time, or Celery's retry takes over. Seconds.
+PAUSES = (0.05, 0.2, 1.0)
+
+T = TypeVar("T")
+
+
+class Claimed(NamedTuple):
+    """A message whose inbox row is ours, and what the handler sees of it."""
+
+    message: Message
+    delivery: Delivery[Any]
+
+
+def run(step: str, plan: Plan, messages: Sequence[Message]) -> None:
+    """Run a step for messages of one plan, and send on what it wrote.
+
+    Raises `StepFailed` if some messages failed alone, once all others are committed and sent; and the database's own
+    error, with nothing counted, while the database is in passing trouble.
+    """
+    distinct = sorted({message.saga: message for message in messages}.values(), key=lambda message: message.saga)
+    definition = steps.definition(step)
+    if definition is None:
+        error = f"No process of this service knows the step {step!r}."
+        raise StepFailed(step, [_failed(message, message.attempt + 1, error) for message in distinct])
+    failures = _Run(service=owner_of(step), definition=definition, plan=plan).batch(distinct)
+    if failures:
+        raise StepFailed(step, failures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    service: Service
+    definition: StepDefinition
+    plan: Plan
+
+    def batch(self, messages: Sequence[Message]) -> list[Failure]:
+        """Run the messages together; if that raises, each alone. Return what failed alone."""
+        handler = self.definition.handler
+        try:
+            if isinstance(handler, External):
+                return self._externally(handler, messages)
+            self._publish(self._transact(lambda: self._at_once(handler, messages)))
+        except Exception as error:
+            return self._alone(messages, error, lambda message: self.batch([message]), _next_attempt)
+        return []
+
+    def _at_once(self, handler: Handler, messages: Sequence[Message]) -> list[Envelope]:
+        claimed = self._claim(messages, final=True)
+        return self._settle(claimed, handler([item.delivery for item in claimed])) if claimed else []
+
+    def _externally(self, handler: External[Any, Any, Any], messages: Sequence[Message]) -> list[Failure]:
+        def prepare() -> tuple[list[Claimed], Sequence[Any]]:
+            claimed = self._claim(messages, final=False)
+            return claimed, handler.prepare([item.delivery for item in claimed]) if claimed else ()
+
+        claimed, requests = self._transact(prepare)
+        if not claimed:
+            return []
+        try:
+            answers = handler.call(requests)
+        except Exception as error:  # whatever it was, the outside system may have acted before it
+            logger.exception("%s raised during its call; the outcome is unknown", self.definition.name)
+            unknown = Unknown(reason=repr(error))
+            return self._record(claimed, [unknown] * len(claimed), lambda _, answers: answers)
+        return self._record(claimed, answers, handler.record)
+
+    def _record(
+        self,
+        claimed: Sequence[Claimed],
+        answers: Sequence[Any],
+        record: Callable[[Sequence[Delivery[Any]], Sequence[Any]], Sequence[Outcome]],
+    ) -> list[Failure]:
+        """Commit the answers for the rows that are still open; the others come too late and are discarded."""
+        pairs = dict(zip((item.message.saga for item in claimed), zip(claimed, answers, strict=True), strict=True))
+
+        def settle() -> list[Envelope]:
+            still_open = inbox.lock_open(self.service, self.definition.name, list(pairs))
+            ours = [pair for saga, pair in pairs.items() if saga in still_open]
+            if not ours:
+                return []
+            outcomes = record([item.delivery for item, _ in ours], [answer for _, answer in ours])
+            return self._settle([item for item, _ in ours], outcomes)
+
+        try:
+            self._publish(self._transact(settle))
+        except Exception as error:
+            attempts = {item.message.id: item.delivery.attempt for item in claimed}
+            return self._alone(
+                [item.message for item in claimed],
+                error,
+                lambda message: self._record([pairs[message.saga][0]], [pairs[message.saga][1]], record),
+                lambda message: attempts[message.id],
+            )
+        return []
+
+    def _alone(
+        self,
+        messages: Sequence[Message],
+        error: Exception,
+        again: Callable[[Message], list[Failure]],
+        attempt: Callable[[Message], int],
+    ) -> list[Failure]:
+        """Decide about messages whose transaction rolled back: trouble that passes is raised, a culprit is named."""
+        if isinstance(error, DatabaseError) and is_passing(error):
+            raise error
+        step = self.definition.name
+        if len(messages) > 1:
+            logger.warning("%s raised %r for a batch of %d; running them one by one", step, error, len(messages))
+            return [failure for message in messages for failure in again(message)]
+        logger.error("%s failed for %s: %r", step, messages[0].saga, error, exc_info=error)
+        return [_failed(messages[0], attempt(messages[0]), repr(error))]
+
+    def _claim(self, messages: Sequence[Message], *, final: bool) -> list[Claimed]:
+        step = self.definition.name
+        attempts = inbox.claim(self.service, step, self.plan, messages, final=final)
+        ours = [message for message in messages if message.saga in attempts]
+        applied = self._bar_action(ours) if ours and self.plan.direction(step) is Direction.BACK else set()
+        return [
+            Claimed(
+                message,
+                Delivery(
+                    saga=message.saga,
+                    context=msgspec.convert(message.context, self.definition.accepts, strict=True),
+                    attempt=attempts[message.saga],
+                    applied=message.saga in applied,
+                ),
+            )
+            for message in ours
+        ]
+
+    def _bar_action(self, messages: Sequence[Message]) -> set[Any]:
+        """Bar the action that is undone here, for ever; return the sagas for which it had been done."""
+        action = self.plan.action_of(self.definition.name)
+        if action is None or service_of(action) != self.service.name:
+            return set()
+        inbox.bar(self.service, action, messages, reason=f"Barred by {self.definition.name}.")
+        return inbox.done(self.service, action, [message.saga for message in messages])
+
+    def _settle(self, claimed: Sequence[Claimed], outcomes: Sequence[Outcome]) -> list[Envelope]:
+        """Write what the handler decided to inbox and outbox, in the handler's transaction."""
+        rows, envelopes = [], []
+        for (message, delivery), outcome in zip(claimed, outcomes, strict=True):
+            state, error, delay = self._verdict(outcome, delivery.attempt)
+            if state != "done" or isinstance(self.definition.handler, External):
+                parcel = Parcel(plan=self.plan, message=message) if state == "waiting" else None
+                rows.append((message.saga, state, error, delay, parcel))
+            envelope = self._envelope(message, delivery.attempt, outcome)
+            if envelope is not None:
+                envelopes.append(envelope)
+        inbox.settle(self.service, self.definition.name, rows)
+        outbox.write(self.service, self.plan, envelopes, leased=True)
+        return envelopes
+
+    def _verdict(self, outcome: Outcome, attempt: int) -> tuple[str, str, float]:
+        """Return the state, the error and the seconds until the next try that an outcome means."""
+        match outcome:
+            case Refusal():
+                return "refused", outcome.detail, 0.0
+            case Event():
+                return "done", "", 0.0
+            case Retry(reason) if given_up(self.plan, self.definition.name, attempt, alone=True):
+                return "refused", reason, 0.0
+            case Retry(reason) | Unknown(reason):
+                return "waiting", reason, backoff(attempt)
+        raise TypeError(f"{self.definition.name} returned {outcome!r}, which is no outcome.")
+
+    def _envelope(self, message: Message, attempt: int, outcome: Outcome) -> Envelope | None:
+        step = self.definition.name
+        tried = Try(self.plan, step, message, attempt)
+        match outcome:
+            case Refusal():
+                if not self.plan.refusable(step):
+                    raise TypeError(f"{step} may not refuse, but returned {outcome!r}.")
+                return tried.refused(outcome, target=self.plan.after_refusal(step))
+            case Event():
+                return tried.envelope(outcome, target=self.plan.after(step))
+            case Retry():
+                return follow_up(tried, alone=True)
+            case Unknown():  # as in company: what may have happened outside is never given up
+                return follow_up(tried, alone=False)
+        raise TypeError(f"{step} returned {outcome!r}, which is no outcome.")
+
+    def _transact(self, work: Callable[[], T]) -> T:
+        """Run a transaction, and again as a whole while the database is in passing trouble."""
+        for pause in PAUSES:
+            try:
+                with transaction.atomic(using=self.service.alias):
+                    return work()
+            except DatabaseError as error:
+                if not is_passing(error):
+                    raise
+                logger.warning("%s: %r; running the transaction again", self.definition.name, error)
+                connections[self.service.alias].close_if_unusable_or_obsolete()
+                time.sleep(pause)
+        with transaction.atomic(using=self.service.alias):
+            return work()
+
+    def _publish(self, envelopes: Sequence[Envelope]) -> None:
+        """Send what was just committed. If the broker fails, the rows are due again and the relay sends them."""
+        try:
+            relay.publish(self.service, envelopes)
+        except Exception as error:  # the step is committed: no fault from here on may fail it
+            logger.warning("%s is done, its events wait in the outbox: %r", self.definition.name, error)
+
+
+def _next_attempt(message: Message) -> int:
+    return message.attempt + 1
+
+
+def _failed(message: Message, attempt: int, error: str) -> Failure:
+    return Failure(message=message, attempt=attempt, error=error, alone=True)

@@ -1,0 +1,262 @@
+"""The inbox table: whoever inserts or takes over a row does the step; everyone else does nothing.
+
+Every statement that touches several rows locks them in the order of their saga, so that overlapping batches never
+deadlock; undo rows are locked before action rows (see `sagas.execution`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+
+from sagas import sql
+from sagas.messages import Message, to_json
+from sagas.plan import Plan
+from sagas.services import Service
+
+__all__ = [
+    "Parcel",
+    "bar",
+    "bring_forward",
+    "claim",
+    "claim_due",
+    "count_failure",
+    "done",
+    "lock_open",
+    "park",
+    "settle",
+]
+
+
+class Parcel(msgspec.Struct, frozen=True, kw_only=True):
+    """What an open row keeps, so that the service's own relay can send the step to itself again."""
+
+    plan: Plan
+    message: Message
+
+
+# What is older than the watermark and not kept was purged: running it would do its step a second time.
+REMEMBERED = """
+NOT EXISTS (SELECT 1 FROM {watermark} w WHERE m.started_at < w.before AND NOT m.saga = ANY(w.kept))
+"""
+
+CLAIM = (
+    """
+INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at, message, created_at,
+                          updated_at)
+SELECT m.saga, m.started_at, %(step)s, %(state)s, 1, '', clock_timestamp() + make_interval(secs => %(lease)s),
+       CASE WHEN %(open)s THEN clock_timestamp() + make_interval(secs => %(lease)s) END, m.parcel::jsonb,
+       clock_timestamp(), clock_timestamp()
+  FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[], %(parcels)s::text[]) AS m(saga, started_at, parcel)
+ WHERE """
+    + REMEMBERED
+    + """
+ ORDER BY m.saga
+ON CONFLICT (saga, step) DO UPDATE
+   SET state = EXCLUDED.state, attempts = i.attempts + 1, due_at = EXCLUDED.due_at, send_at = EXCLUDED.send_at,
+       message = EXCLUDED.message, updated_at = clock_timestamp()
+ WHERE i.state IN ('started', 'waiting') AND i.due_at <= clock_timestamp()
+RETURNING saga, attempts
+"""
+)
+
+FORGOTTEN = (
+    """
+SELECT m.saga FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[]) AS m(saga, started_at)
+ WHERE NOT ("""
+    + REMEMBERED
+    + ")"
+)
+
+BAR = """
+INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, created_at, updated_at)
+SELECT m.saga, m.started_at, %(step)s, 'refused', 0, %(error)s, clock_timestamp(), clock_timestamp(), clock_timestamp()
+  FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[]) AS m(saga, started_at)
+ ORDER BY m.saga
+ON CONFLICT (saga, step) DO UPDATE
+   SET state = 'refused', send_at = NULL, message = NULL, error = EXCLUDED.error, updated_at = clock_timestamp()
+ WHERE i.state IN ('started', 'waiting')
+RETURNING saga
+"""
+
+DONE = "SELECT saga FROM {inbox} WHERE step = %(step)s AND saga = ANY(%(sagas)s::uuid[]) AND state = 'done'"
+
+LOCK_OPEN = """
+SELECT saga, attempts FROM {inbox}
+ WHERE step = %(step)s AND saga = ANY(%(sagas)s::uuid[]) AND state IN ('started', 'waiting')
+ ORDER BY saga FOR UPDATE
+"""
+
+SETTLE = """
+UPDATE {inbox} i
+   SET state = v.state, error = CASE WHEN v.error = '' THEN i.error ELSE v.error END,
+       due_at = clock_timestamp() + make_interval(secs => v.delay),
+       send_at = CASE WHEN v.state = 'waiting' THEN clock_timestamp() + make_interval(secs => v.delay) END,
+       message = v.parcel::jsonb, updated_at = clock_timestamp()
+  FROM unnest(%(sagas)s::uuid[], %(states)s::text[], %(errors)s::text[], %(delays)s::float8[], %(parcels)s::text[])
+    AS v(saga, state, error, delay, parcel)
+ WHERE i.saga = v.saga AND i.step = %(step)s
+"""
+
+# The failed try was number `attempt`. A row that has moved on, or has already counted it, is left alone; a row that the
+# first transaction of an external step started has counted it as it was claimed.
+COUNT_FAILURE = (
+    """
+INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at, message, created_at,
+                          updated_at)
+SELECT m.saga, m.started_at, %(step)s, 'waiting', m.attempt, m.error,
+       clock_timestamp() + make_interval(secs => m.delay), clock_timestamp() + make_interval(secs => m.delay),
+       m.parcel::jsonb, clock_timestamp(), clock_timestamp()
+  FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[], %(attempts)s::int[], %(errors)s::text[],
+              %(delays)s::float8[], %(parcels)s::text[]) AS m(saga, started_at, attempt, error, delay, parcel)
+ WHERE """
+    + REMEMBERED
+    + """
+ ORDER BY m.saga
+ON CONFLICT (saga, step) DO UPDATE
+   SET state = 'waiting', attempts = EXCLUDED.attempts, error = EXCLUDED.error, due_at = EXCLUDED.due_at,
+       send_at = EXCLUDED.send_at, message = EXCLUDED.message, updated_at = clock_timestamp()
+ WHERE i.state IN ('started', 'waiting')
+   AND (i.attempts = EXCLUDED.attempts - 1 OR (i.attempts = EXCLUDED.attempts AND i.state = 'started'))
+RETURNING saga
+"""
+)
+
+PARK = """
+INSERT INTO {inbox} (saga, saga_started_at, step, state, attempts, error, due_at, message, created_at, updated_at)
+SELECT m.saga, m.started_at, %(step)s, 'waiting', 0, %(error)s, timestamptz '9999-01-01', m.parcel::jsonb,
+       clock_timestamp(), clock_timestamp()
+  FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[], %(parcels)s::text[]) AS m(saga, started_at, parcel)
+ ORDER BY m.saga
+ON CONFLICT (saga, step) DO NOTHING
+"""
+
+# The relay leases by send_at alone: moving due_at too would make the row look taken to the step that is sent.
+CLAIM_DUE = """
+UPDATE {inbox} SET send_at = clock_timestamp() + make_interval(secs => %(lease)s)
+ WHERE id = ANY(ARRAY(SELECT id FROM {inbox} WHERE state IN ('started', 'waiting') AND send_at <= now()
+                       ORDER BY send_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING step, attempts, message::text
+"""
+
+# A row that is parked has no time to be sent again, and must not get one.
+BRING_FORWARD = """
+UPDATE {inbox} SET due_at = clock_timestamp(), send_at = clock_timestamp()
+ WHERE id = ANY(ARRAY(SELECT id FROM {inbox} WHERE id = ANY(%(ids)s::bigint[]) AND state = 'waiting'
+                         AND send_at IS NOT NULL ORDER BY saga FOR UPDATE))
+"""
+
+
+def claim(service: Service, step: str, plan: Plan, messages: Sequence[Message], *, final: bool) -> dict[UUID, int]:
+    """Claim the step for each message that has not had it; return the attempt each one is now at.
+
+    `final`: the row is `done` once the caller commits. Otherwise it is `started` under a lease, and keeps its message.
+    """
+    params = {
+        **_identity(step, messages),
+        "state": "done" if final else "started",
+        "open": not final,
+        "lease": settings.SAGA_LEASE_SECONDS,
+        "parcels": [None if final else _parcel(plan, message) for message in messages],
+    }
+    claimed = dict(sql.fetch(service.alias, CLAIM.format(inbox=service.inbox, watermark=service.watermark), params))
+    if len(claimed) < len(messages):
+        _park_forgotten(service, step, plan, [message for message in messages if message.saga not in claimed])
+    return claimed
+
+
+def bar(service: Service, step: str, messages: Sequence[Message], *, reason: str) -> set[UUID]:
+    """Refuse an action for ever unless it is final; return the sagas for which we did."""
+    params = {**_identity(step, messages), "error": reason}
+    return {saga for (saga,) in sql.fetch(service.alias, BAR.format(inbox=service.inbox), params)}
+
+
+def done(service: Service, step: str, sagas: Sequence[UUID]) -> set[UUID]:
+    """Return the sagas for which a step is done.
+
+    Asked in a statement of its own after `bar`: one that had to wait for another's commit would not see what it wrote.
+    """
+    params = {"step": step, "sagas": list(sagas)}
+    return {saga for (saga,) in sql.fetch(service.alias, DONE.format(inbox=service.inbox), params)}
+
+
+def lock_open(service: Service, step: str, sagas: Sequence[UUID]) -> dict[UUID, int]:
+    """Lock the rows of a step that are still open, and return their attempts; answers for the others come too late."""
+    params = {"step": step, "sagas": list(sagas)}
+    return dict(sql.fetch(service.alias, LOCK_OPEN.format(inbox=service.inbox), params))
+
+
+def settle(service: Service, step: str, rows: Sequence[tuple[UUID, str, str, float, Parcel | None]]) -> None:
+    """Write (saga, state, error, seconds until due, parcel) to rows that the caller has claimed or locked."""
+    if not rows:
+        return
+    sagas, states, errors, delays, parcels = zip(*rows, strict=True)
+    params = {
+        "step": step,
+        "sagas": list(sagas),
+        "states": list(states),
+        "errors": list(errors),
+        "delays": list(delays),
+        "parcels": [parcel and to_json(parcel) for parcel in parcels],
+    }
+    sql.run(service.alias, SETTLE.format(inbox=service.inbox), params)
+
+
+def count_failure(
+    service: Service, step: str, plan: Plan, failures: Mapping[UUID, tuple[Message, int, str, float]]
+) -> set[UUID]:
+    """Count one failed try of each (message, attempt, error, seconds until the next); return those that counted."""
+    messages = [message for message, *_ in failures.values()]
+    params = {
+        **_identity(step, messages),
+        "attempts": [attempt for _, attempt, _, _ in failures.values()],
+        "errors": [error for _, _, error, _ in failures.values()],
+        "delays": [delay for *_, delay in failures.values()],
+        "parcels": [_parcel(plan, message) for message in messages],
+    }
+    statement = COUNT_FAILURE.format(inbox=service.inbox, watermark=service.watermark)
+    return {saga for (saga,) in sql.fetch(service.alias, statement, params)}
+
+
+def park(service: Service, step: str, plan: Plan, messages: Sequence[Message], *, reason: str) -> None:
+    """Keep messages that must not run, visible and open, and never send them again by themselves."""
+    params = {
+        **_identity(step, messages),
+        "error": reason,
+        "parcels": [_parcel(plan, message) for message in messages],
+    }
+    sql.run(service.alias, PARK.format(inbox=service.inbox), params)
+
+
+def claim_due(service: Service, *, limit: int) -> list[tuple[str, int, Parcel]]:
+    """Lease up to `limit` open rows whose time has come; return the step, its attempts and the parcel of each."""
+    params = {"limit": limit, "lease": settings.SAGA_LEASE_SECONDS}
+    rows = sql.fetch(service.alias, CLAIM_DUE.format(inbox=service.inbox), params)
+    return [(step, attempts, msgspec.json.decode(parcel, type=Parcel)) for step, attempts, parcel in rows]
+
+
+def bring_forward(service: Service, ids: Sequence[int]) -> int:
+    """Make waiting rows due now; return how many."""
+    return sql.run(service.alias, BRING_FORWARD.format(inbox=service.inbox), {"ids": list(ids)})
+
+
+def _park_forgotten(service: Service, step: str, plan: Plan, messages: Sequence[Message]) -> None:
+    statement = FORGOTTEN.format(watermark=service.watermark)
+    forgotten = {saga for (saga,) in sql.fetch(service.alias, statement, _identity(step, messages))}
+    if forgotten:
+        reason = "The saga is older than what this service remembers; its step may have been done long ago."
+        park(service, step, plan, [message for message in messages if message.saga in forgotten], reason=reason)
+
+
+def _identity(step: str, messages: Sequence[Message]) -> dict[str, Any]:
+    return {
+        "step": step,
+        "sagas": [message.saga for message in messages],
+        "started": [message.started_at for message in messages],
+    }
+
+
+def _parcel(plan: Plan, message: Message) -> str:
+    return to_json(Parcel(plan=plan, message=message))

@@ -1,0 +1,165 @@
+"""The tables every service has: an outbox, an inbox and a watermark, in its own database; and what a saga's home keeps.
+
+All are abstract: each domain app declares its own pair, so that it lies in the app's database and shows in the admin
+under the app's name. The engine writes them with set-based SQL (see `sagas.inbox`, `sagas.outbox`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from sagas.ids import uuid7
+
+__all__ = ["Inbox", "Outbox", "TimelineEvent", "TrackedSaga", "Watermark"]
+
+
+class Outbox(models.Model):
+    """An event, written in the transaction of the change it tells of, and the message that carries the saga on.
+
+    due (`published_at` null, `due_at` past) → leased (`due_at` ahead) → published; a re-drive makes it due again.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    saga = models.UUIDField()
+    saga_started_at = models.DateTimeField()
+    seq = models.IntegerField(help_text="Hops since the saga began.")
+    type = models.CharField(max_length=100)
+    step = models.CharField(max_length=100, blank=True, help_text="The step that wrote this; empty for the start.")
+    step_attempt = models.IntegerField(default=1)
+    data = models.JSONField(help_text="The event's own facts.")
+    context = models.JSONField(help_text="What travels with the saga: what it was started with, and its failure.")
+    plan = models.JSONField()
+    target = models.CharField(max_length=100, null=True, help_text="The next step; null at the end of the saga.")  # noqa: DJ001
+    headers = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField(db_default=Now())
+    published_at = models.DateTimeField(null=True)
+    attempts = models.IntegerField(default=0, help_text="How often a relay has claimed this row.")
+    last_error = models.TextField(blank=True, default="")
+
+    class Meta:
+        abstract = True
+        verbose_name_plural = "outbox"
+        indexes = (
+            models.Index(fields=("due_at",), condition=Q(published_at=None), name="%(app_label)s_outbox_due"),
+            models.Index(fields=("saga",), name="%(app_label)s_outbox_saga"),
+            BrinIndex(fields=("saga_started_at",), autosummarize=True, name="%(app_label)s_outbox_age"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.saga}"
+
+
+class Inbox(models.Model):
+    """What became of one step of one saga here: the row that makes every delivery count at most once.
+
+    `started` and `waiting` are open; `done` and `refused` are final. A `refused` row is also the tombstone that bars an
+    action whose undo came first.
+    """
+
+    class State(models.TextChoices):
+        STARTED = "started"
+        WAITING = "waiting"
+        DONE = "done"
+        REFUSED = "refused"
+
+    id = models.BigAutoField(primary_key=True)
+    saga = models.UUIDField()
+    saga_started_at = models.DateTimeField()
+    step = models.CharField(max_length=100)
+    state = models.CharField(max_length=10, choices=State.choices)
+    attempts = models.IntegerField(default=0)
+    error = models.TextField(blank=True, default="")
+    due_at = models.DateTimeField(db_default=Now(), help_text="An open row may be taken over from then on.")
+    send_at = models.DateTimeField(null=True, help_text="When the service's own relay sends an open row again.")
+    message = models.JSONField(null=True, help_text="The message, kept while the row is open.")
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+        verbose_name_plural = "inbox"
+        constraints = (
+            models.UniqueConstraint(fields=("saga", "step"), name="%(app_label)s_inbox_once"),
+            models.CheckConstraint(
+                condition=Q(state__in=("started", "waiting", "done", "refused")), name="%(app_label)s_inbox_state"
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("send_at",), condition=Q(state__in=("started", "waiting")), name="%(app_label)s_inbox_send"
+            ),
+            BrinIndex(fields=("saga_started_at",), autosummarize=True, name="%(app_label)s_inbox_age"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.step} {self.state} {self.saga}"
+
+
+class Watermark(models.Model):
+    """Up to where a service has forgotten: sagas begun before it are purged, except the ones still open then."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    before = models.DateTimeField()
+    kept = ArrayField(models.UUIDField(), default=list)
+
+    class Meta:
+        abstract = True
+        constraints = (models.CheckConstraint(condition=Q(id=1), name="%(app_label)s_watermark_single"),)
+
+    def __str__(self) -> str:
+        return f"before {self.before}"
+
+
+class TrackedSaga(models.Model):
+    """What a saga's home keeps of it: its plan, whether it has ended, and when it counts as stalled.
+
+    `ended_at` is apart from any status: an order is fulfilled at the pivot, but its saga goes on until the last step.
+    """
+
+    plan = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    ended_at = models.DateTimeField(null=True, editable=False)
+    rescue_at = models.DateTimeField(
+        db_default=Now(), editable=False, help_text="Re-driven if it has not moved by then."
+    )
+    redrives = models.IntegerField(default=0, editable=False)
+    needs_attention = models.BooleanField(default=False)
+
+    class Meta:
+        abstract = True
+        indexes = (
+            models.Index(fields=("rescue_at",), condition=Q(ended_at=None), name="%(app_label)s_%(class)s_rescue"),
+        )
+
+    @classmethod
+    def apply_events(cls, events: Sequence[Any]) -> None:
+        """Let the domain follow its sagas: called in the transaction that records new events of the timeline."""
+
+
+class TimelineEvent(models.Model):
+    """One event of one saga, whichever service it happened in. A picture for people: no decision reads it."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    saga = models.UUIDField()
+    seq = models.IntegerField()
+    type = models.CharField(max_length=100)
+    service = models.CharField(max_length=50)
+    step = models.CharField(max_length=100, blank=True)
+    attempt = models.IntegerField(default=1)
+    at = models.DateTimeField()
+    detail = models.JSONField()
+
+    class Meta:
+        abstract = True
+        # Oldest first, as the clocks of the services have it; where two walks run at once, no other order is one.
+        ordering = ("at", "seq", "id")
+        indexes = (models.Index(fields=("saga", "at"), name="%(app_label)s_timeline_saga"),)
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.at}"

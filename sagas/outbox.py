@@ -1,0 +1,129 @@
+"""The outbox table: written with the change, claimed by lease, marked when sent."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+
+from sagas import sql
+from sagas.messages import Envelope, to_json
+from sagas.plan import Plan
+from sagas.services import Service
+
+__all__ = ["claim", "mark_published", "rearm", "release", "write"]
+
+WRITE = """
+INSERT INTO {outbox} (id, saga, saga_started_at, seq, type, step, step_attempt, data, context, plan, target, headers,
+                      created_at, due_at, attempts, last_error)
+SELECT r.id, r.saga, r.started_at, r.seq, r.type, r.step, r.step_attempt, r.data::jsonb, r.context::jsonb,
+       %(plan)s::jsonb, r.target, r.headers::jsonb, clock_timestamp(),
+       clock_timestamp() + make_interval(secs => %(lease)s), %(attempts)s, ''
+  FROM unnest(%(ids)s::uuid[], %(sagas)s::uuid[], %(started)s::timestamptz[], %(seqs)s::int[], %(types)s::text[],
+              %(steps)s::text[], %(tries)s::int[], %(data)s::text[], %(contexts)s::text[], %(targets)s::text[],
+              %(headers)s::text[])
+    AS r(id, saga, started_at, seq, type, step, step_attempt, data, context, target, headers)
+RETURNING created_at
+"""
+
+# now() and not clock_timestamp() where rows are looked for: only a stable function can use the index.
+CLAIM = """
+UPDATE {outbox} SET due_at = clock_timestamp() + make_interval(secs => %(lease)s), attempts = attempts + 1
+ WHERE id = ANY(ARRAY(SELECT id FROM {outbox} WHERE published_at IS NULL AND due_at <= now()
+                       ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING id, saga, saga_started_at, seq, type, step, step_attempt, data::text, context::text, plan::text, target,
+          headers::text, created_at, attempts
+"""
+
+MARK = """
+UPDATE {outbox} o SET published_at = clock_timestamp(), last_error = ''
+  FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS r(id, attempts)
+ WHERE o.id = r.id AND o.attempts = r.attempts AND o.published_at IS NULL
+"""
+
+# A send that failed is no attempt: the broker's outage says nothing about the message.
+RELEASE = """
+UPDATE {outbox} o SET due_at = clock_timestamp(), attempts = o.attempts - 1, last_error = %(error)s
+  FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS r(id, attempts)
+ WHERE o.id = r.id AND o.attempts = r.attempts AND o.published_at IS NULL
+"""
+
+REARM = """
+UPDATE {outbox} SET published_at = NULL, due_at = clock_timestamp()
+ WHERE id = ANY(ARRAY(SELECT id FROM {outbox} WHERE {column} = ANY(%(values)s::uuid[]) ORDER BY id FOR UPDATE))
+"""
+
+
+def write(service: Service, plan: Plan, envelopes: Sequence[Envelope], *, leased: bool) -> None:
+    """Insert rows of one plan, in the caller's transaction.
+
+    `leased`: the caller sends them itself once it has committed; if it cannot, the relay does when the lease is over.
+    """
+    if not envelopes:
+        return
+    attempts = 1 if leased else 0
+    params = {
+        "plan": to_json(plan),
+        "lease": settings.SAGA_LEASE_SECONDS if leased else 0,
+        "attempts": attempts,
+        "ids": [row.id for row in envelopes],
+        "sagas": [row.saga for row in envelopes],
+        "started": [row.started_at for row in envelopes],
+        "seqs": [row.seq for row in envelopes],
+        "types": [row.type for row in envelopes],
+        "steps": [row.step for row in envelopes],
+        "tries": [row.step_attempt for row in envelopes],
+        "data": [to_json(row.data) for row in envelopes],
+        "contexts": [to_json(row.context) for row in envelopes],
+        "targets": [row.target for row in envelopes],
+        "headers": [to_json(row.headers) for row in envelopes],
+    }
+    created = sql.fetch(service.alias, WRITE.format(outbox=service.outbox), params)
+    for row, (created_at,) in zip(envelopes, created, strict=True):
+        row.created_at, row.attempts = created_at, attempts
+
+
+def claim(service: Service, *, limit: int) -> list[Envelope]:
+    """Lease up to `limit` due rows; whoever holds the lease sends them."""
+    params = {"limit": limit, "lease": settings.SAGA_LEASE_SECONDS}
+    return [_envelope(*row) for row in sql.fetch(service.alias, CLAIM.format(outbox=service.outbox), params)]
+
+
+def mark_published(service: Service, envelopes: Sequence[Envelope]) -> None:
+    """Mark rows as sent, where the lease is still ours."""
+    if envelopes:
+        sql.run(service.alias, MARK.format(outbox=service.outbox), _leases(envelopes))
+
+
+def release(service: Service, envelopes: Sequence[Envelope], *, error: str) -> None:
+    """Give leased rows back at once, so that they need not wait the lease out."""
+    if envelopes:
+        params = {**_leases(envelopes), "error": error}
+        sql.run(service.alias, RELEASE.format(outbox=service.outbox), params)
+
+
+def rearm(service: Service, *, sagas: Sequence[UUID] = (), ids: Sequence[UUID] = ()) -> int:
+    """Make published rows due again, by saga or by id; return how many. Receivers that did the step stay silent."""
+    column, values = ("saga", sagas) if sagas else ("id", ids)
+    statement = REARM.format(outbox=service.outbox, column=column)
+    return sql.run(service.alias, statement, {"values": list(values)}) if values else 0
+
+
+def _leases(envelopes: Sequence[Envelope]) -> dict[str, list[object]]:
+    return {"ids": [row.id for row in envelopes], "attempts": [row.attempts for row in envelopes]}
+
+
+def _envelope(*columns: Any) -> Envelope:
+    *plain, data, context, plan, target, headers, created_at, attempts = columns
+    identity = dict(zip(("id", "saga", "started_at", "seq", "type", "step", "step_attempt"), plain, strict=True))
+    return Envelope(
+        **identity,
+        data=msgspec.json.decode(data),
+        context=msgspec.json.decode(context),
+        plan=msgspec.json.decode(plan, type=Plan),
+        target=target,
+        headers=msgspec.json.decode(headers),
+        created_at=created_at,
+        attempts=attempts,
+    )

@@ -1,0 +1,83 @@
+"""The rescue: finds sagas that have not ended and show no progress, and has every service send their rows again.
+
+Receivers that already did a step stay silent, so a re-drive that was not needed costs messages and nothing else. The
+interval doubles with each re-drive of a saga, rounds are bounded, and none starts while the broker has a backlog: a
+queue that is long is not a stall.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from celery import current_app
+from django.conf import settings
+from kombu import Queue
+
+from sagas import outbox, relay, sql
+from sagas.plan import Plan, service_of
+from sagas.services import Home, Service, service_names
+
+__all__ = ["redrive", "run_once"]
+
+logger = logging.getLogger(__name__)
+
+# Sagas re-driven in one round, and messages in the broker above which no round starts.
+ROUND = 500
+BACKLOG = 200
+
+# The interval stops doubling here: 64 × SAGA_STALL_SECONDS.
+MOST_DOUBLINGS = 6
+
+STALLED = """
+UPDATE {tracked} s
+   SET redrives = s.redrives + 1,
+       rescue_at = clock_timestamp() + make_interval(secs => %(stall)s * 2 ^ LEAST(s.redrives + 1, %(doublings)s)),
+       needs_attention = s.needs_attention OR s.redrives + 1 >= %(redrives)s
+ WHERE s.id = ANY(ARRAY(SELECT id FROM {tracked} WHERE ended_at IS NULL AND rescue_at <= now()
+                         ORDER BY rescue_at LIMIT %(round)s FOR NO KEY UPDATE SKIP LOCKED))
+RETURNING s.id, s.plan::text
+"""
+
+
+def run_once(home: Home) -> int:
+    """Re-drive the sagas that have stalled longest; return how many."""
+    if _backlog() > BACKLOG:
+        return 0
+    params = {
+        "stall": settings.SAGA_STALL_SECONDS,
+        "doublings": MOST_DOUBLINGS,
+        "redrives": settings.SAGA_REDRIVES,
+        "round": ROUND,
+    }
+    stalled = sql.fetch(home.alias, STALLED.format(tracked=home.tracked._meta.db_table), params)
+    for service, sagas in _by_service(stalled).items():
+        relay.signature("redrive", service, [str(saga) for saga in sagas], queue=service).apply_async()
+    if stalled:
+        logger.warning("%d sagas have not moved and are driven again, first %s", len(stalled), stalled[0][0])
+    return len(stalled)
+
+
+def redrive(service: Service, sagas: Sequence[UUID]) -> int:
+    """Make all of a service's outbox rows of these sagas due again, and send them; return how many."""
+    rearmed = outbox.rearm(service, sagas=sagas)
+    relay.flush(service)
+    return rearmed
+
+
+def _by_service(stalled: Sequence[tuple[UUID, str]] | Sequence[tuple[object, ...]]) -> dict[str, list[object]]:
+    found: dict[str, list[object]] = {}
+    for saga, plan in stalled:
+        for service in {service_of(name) for name in msgspec.json.decode(str(plan), type=Plan).names()}:
+            found.setdefault(service, []).append(saga)
+    return found
+
+
+def _backlog() -> int:
+    """Return how many messages wait in the broker for the services. Raises while the broker is down."""
+    with current_app.connection_for_read() as connection:
+        declared: list[Any] = [
+            Queue(name, channel=connection.default_channel).queue_declare() for name in service_names()
+        ]
+        return sum(queue.message_count for queue in declared)

@@ -1,0 +1,77 @@
+"""A service as the engine sees it: an app with an outbox, an inbox and a watermark, in one database, with one queue."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+from django.apps import apps
+from django.db import models, router
+
+from sagas.models import Inbox, Outbox, TimelineEvent, TrackedSaga, Watermark
+from sagas.plan import service_of
+
+M = TypeVar("M", bound=models.Model)
+
+__all__ = ["Home", "Service", "UnknownService", "home_called", "owner_of", "service_called", "service_names"]
+
+
+class UnknownService(LookupError):
+    """No installed app of this name declares an Outbox, an Inbox and a Watermark: is it in INSTALLED_APPS?"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """One service: its name (app label, queue, prefix of its steps), its database and its tables."""
+
+    name: str
+    alias: str
+    outbox: str
+    inbox: str
+    watermark: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """Where sagas begin: the model that tracks them, and the one that keeps their timeline."""
+
+    name: str
+    alias: str
+    tracked: type[TrackedSaga]
+    timeline: type[TimelineEvent]
+
+
+def service_names() -> list[str]:
+    """Return the name of every service in this project."""
+    return sorted(model._meta.app_label for model in apps.get_models() if issubclass(model, Outbox))
+
+
+@cache
+def service_called(name: str) -> Service:
+    """Return the service of a name. Raises `UnknownService`."""
+    outbox = _model(name, Outbox)
+    return Service(
+        name=name,
+        alias=router.db_for_write(outbox),
+        outbox=outbox._meta.db_table,
+        inbox=_model(name, Inbox)._meta.db_table,
+        watermark=_model(name, Watermark)._meta.db_table,
+    )
+
+
+def owner_of(step: str) -> Service:
+    """Return the service that owns a step. Raises `UnknownService`."""
+    return service_called(service_of(step))
+
+
+@cache
+def home_called(name: str) -> Home:
+    """Return the home of a name. Raises `UnknownService`."""
+    tracked = _model(name, TrackedSaga)
+    return Home(name=name, alias=router.db_for_write(tracked), tracked=tracked, timeline=_model(name, TimelineEvent))
+
+
+def _model(name: str, base: type[M]) -> type[M]:
+    for model in apps.get_models():
+        if model._meta.app_label == name and issubclass(model, base):
+            return model
+    raise UnknownService(f"No installed app {name!r} has a model derived from sagas.models.{base.__name__}.")

@@ -1,0 +1,155 @@
+"""The engine's Celery tasks. Each may be lost, repeated or run late; what they do is decided by rows.
+
+Arguments are plain JSON and only ever gain defaults, so that this release understands what the last one sent.
+"""
+
+import logging
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from celery import Task, shared_task
+from django.db import DatabaseError, connections
+
+from sagas import execution, failures, relay, rescue, retention, timeline
+from sagas.failures import Failure, StepFailed
+from sagas.messages import Entry, Message
+from sagas.plan import Plan
+from sagas.services import home_called, owner_of, service_called
+from sagas.sql import is_passing
+
+__all__ = ["fail_step", "flush", "purge", "purge_ended", "record", "redrive", "rescue_stalled", "run_step"]
+
+logger = logging.getLogger(__name__)
+
+# Tries of a task while a database is in passing trouble. The gaps double from one second to thirty, so this outlasts
+# ten minutes of it; after that the rescue has the saga.
+TRIES = 25
+LONGEST_PAUSE = 30
+
+# The error callback's own word when no step was there to say what happened to it.
+LOST = "The step ended without a report: its process was lost, or ran out of time."
+
+Json = dict[str, Any]
+
+
+# max_retries counts lost workers here: one more try of a batch that killed its process, then it is counted and shrinks.
+@shared_task(name="sagas.run_step", bind=True, max_retries=1, default_retry_delay=1)
+def run_step(self: Task, step: str, plan: Json, messages: list[Json]) -> None:
+    """Run a step for a batch. What raises, alone, goes to the error callback, told which and why."""
+    try:
+        execution.run(step, msgspec.convert(plan, Plan), _messages(messages))
+    except StepFailed as failed:
+        _tell_error_callback(self, failed)
+        raise
+    except DatabaseError as error:
+        if not is_passing(error):
+            raise
+        _try_later(self, error)
+
+
+@shared_task(name="sagas.fail_step", bind=True, max_retries=TRIES)
+def fail_step(self: Task, step: str, plan: Json, messages: list[Json], reported: list[Json] | None = None) -> None:
+    """Count a failed try; at the limit, give the step up and begin the compensation. The error callback of every step.
+
+    `bind=True` and an immutable signature have Celery queue it as a message of its own, which can be retried; with more
+    than one argument otherwise it would run inline and its exceptions would be swallowed.
+    """
+    service = owner_of(step)
+    told = (
+        msgspec.convert(reported, list[Failure], strict=False) if reported is not None else _lost(_messages(messages))
+    )
+    try:
+        envelopes = failures.count(msgspec.convert(plan, Plan), step, told)
+        relay.publish(service, envelopes)
+        relay.flush(service)  # the chain of a step that raised ends there, and with it the flush behind it
+    except Exception as error:
+        _try_later(self, error)
+
+
+@shared_task(name="sagas.flush", bind=True)
+def flush(self: Task, service: str) -> int:
+    """Send what is due in a service's outbox and inbox. Runs behind every step, and by beat."""
+    try:
+        return relay.flush(service_called(service))
+    except Exception as error:
+        _reconnect()
+        logger.warning("The outbox of %s could not be flushed, beat tries again: %r", service, error)
+        return 0
+
+
+@shared_task(name="sagas.record", bind=True, max_retries=TRIES)
+def record(self: Task, home: str, entries: list[Json]) -> int:
+    """Record events of the timeline at the home of their sagas."""
+    try:
+        return timeline.record(home_called(home), msgspec.convert(entries, list[Entry], strict=False))
+    except DatabaseError as error:
+        _try_later(self, error)
+        raise
+
+
+@shared_task(name="sagas.rescue")
+def rescue_stalled(home: str) -> int:
+    """Re-drive the sagas of a home that show no progress. By beat."""
+    return rescue.run_once(home_called(home))
+
+
+@shared_task(name="sagas.redrive", bind=True, max_retries=TRIES)
+def redrive(self: Task, service: str, sagas: list[str]) -> int:
+    """Make a service's rows of these sagas due again."""
+    try:
+        return rescue.redrive(service_called(service), [UUID(saga) for saga in sagas])
+    except DatabaseError as error:
+        _try_later(self, error)
+        raise
+
+
+@shared_task(name="sagas.purge_ended")
+def purge_ended(home: str) -> None:
+    """Have every service forget what ended long ago. By beat."""
+    retention.broadcast(home_called(home))
+
+
+@shared_task(name="sagas.purge")
+def purge(service: str, before: str, kept: list[str]) -> int:
+    """Forget the sagas of a service begun before a time, except the ones kept."""
+    kept_ids = [UUID(saga) for saga in kept]
+    return retention.purge(service_called(service), before=datetime.fromisoformat(before), kept=kept_ids)
+
+
+def _messages(messages: list[Json]) -> list[Message]:
+    return msgspec.convert(messages, list[Message], strict=False)
+
+
+def _lost(messages: list[Message]) -> list[Failure]:
+    alone = len(messages) == 1
+    return [Failure(message=message, attempt=message.attempt + 1, error=LOST, alone=alone) for message in messages]
+
+
+def _tell_error_callback(task: Task, failed: StepFailed) -> None:
+    """Put the failures into the error callback's arguments: the message in the broker cannot know them.
+
+    Celery sends the callbacks that stand in the request when the task ends; these are plain signatures.
+    """
+    told = msgspec.to_builtins(failed.failures)
+    callbacks: Any = task.request.errbacks or ()
+    for callback in callbacks:
+        if callback["task"] == fail_step.name:
+            callback["kwargs"]["reported"] = told
+
+
+def _try_later(task: Task, error: Exception) -> None:
+    """Try the task again, with nothing counted; beyond the limit leave the saga to the rescue."""
+    _reconnect()
+    tried = task.request.retries
+    if tried >= TRIES:
+        logger.error("%s gave way after %d tries, the rescue has the sagas: %r", task.name, tried, error)
+        return
+    raise task.retry(exc=error, countdown=min(LONGEST_PAUSE, 2**tried), max_retries=TRIES)
+
+
+def _reconnect() -> None:
+    """Drop connections that a fault has left unusable, so that the next task gets new ones."""
+    for connection in connections.all(initialized_only=True):
+        connection.close_if_unusable_or_obsolete()

@@ -1,0 +1,81 @@
+"""The timeline: every event of a saga, gathered at its home from all services, off the critical path.
+
+A picture for people and the pulse the rescue listens to. A write that fails or comes late delays the picture, never the
+saga; one that comes twice changes nothing, for each event has its own id.
+"""
+
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.db import transaction
+
+from sagas import sql
+from sagas.events import NEEDS_ATTENTION
+from sagas.messages import Entry, to_json
+from sagas.services import Home
+
+__all__ = ["record"]
+
+INSERT = """
+INSERT INTO {timeline} (id, saga, seq, type, service, step, attempt, at, detail)
+SELECT e.id, e.saga, e.seq, e.type, e.service, e.step, e.attempt, e.at, e.detail::jsonb
+  FROM unnest(%(ids)s::uuid[], %(sagas)s::uuid[], %(seqs)s::int[], %(types)s::text[], %(services)s::text[],
+              %(steps)s::text[], %(attempts)s::int[], %(at)s::timestamptz[], %(details)s::text[])
+    AS e(id, saga, seq, type, service, step, attempt, at, detail)
+ ORDER BY e.id
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+"""
+
+LOCK = "SELECT id FROM {tracked} WHERE id = ANY(%(sagas)s::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+
+# A sign of life: the count of re-drives starts anew, and so does the time until the next.
+ALIVE = """
+UPDATE {tracked} s
+   SET redrives = 0, rescue_at = clock_timestamp() + make_interval(secs => %(stall)s),
+       needs_attention = v.attention AND NOT v.ends AND s.ended_at IS NULL,
+       ended_at = COALESCE(s.ended_at, CASE WHEN v.ends THEN clock_timestamp() END)
+  FROM unnest(%(sagas)s::uuid[], %(attention)s::bool[], %(ends)s::bool[]) AS v(id, attention, ends)
+ WHERE s.id = v.id
+"""
+
+
+def record(home: Home, entries: Sequence[Entry]) -> int:
+    """Record events in one transaction, and let the domain follow; return how many were new."""
+    with transaction.atomic(using=home.alias):
+        new = _insert(home, entries)
+        if new:
+            _mark_alive(home, new)
+            home.tracked.apply_events(new)
+    return len(new)
+
+
+def _insert(home: Home, entries: Sequence[Entry]) -> list[Entry]:
+    params = {
+        "ids": [entry.id for entry in entries],
+        "sagas": [entry.saga for entry in entries],
+        "seqs": [entry.seq for entry in entries],
+        "types": [entry.type for entry in entries],
+        "services": [entry.service for entry in entries],
+        "steps": [entry.step for entry in entries],
+        "attempts": [entry.attempt for entry in entries],
+        "at": [entry.at for entry in entries],
+        "details": [to_json(entry.detail) for entry in entries],
+    }
+    inserted = sql.fetch(home.alias, INSERT.format(timeline=home.timeline._meta.db_table), params)
+    new = {row[0] for row in inserted}
+    return sorted((entry for entry in entries if entry.id in new), key=lambda entry: (entry.seq, str(entry.at)))
+
+
+def _mark_alive(home: Home, entries: Sequence[Entry]) -> None:
+    latest = {entry.saga: entry for entry in entries}
+    ends = {entry.saga for entry in entries if entry.ends}
+    params = {
+        "stall": settings.SAGA_STALL_SECONDS,
+        "sagas": list(latest),
+        "attention": [entry.type == NEEDS_ATTENTION for entry in latest.values()],
+        "ends": [saga in ends for saga in latest],
+    }
+    table = home.tracked._meta.db_table
+    sql.fetch(home.alias, LOCK.format(tracked=table), params)
+    sql.run(home.alias, ALIVE.format(tracked=table), params)

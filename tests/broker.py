@@ -1,0 +1,48 @@
+"""What lies in the broker: read and emptied by tests, as a worker would see it."""
+
+from queue import Empty
+from typing import Any, NamedTuple
+
+from celery import current_app
+
+__all__ = ["Sent", "empty", "take"]
+
+
+class Sent(NamedTuple):
+    """A task message as it came out of the broker."""
+
+    task: str
+    args: list[Any]
+    callbacks: list[str]
+    error_callbacks: list[str]
+    chained: list[str]
+
+
+def take(queue: str) -> list[Sent]:
+    """Take every message out of a queue, oldest first."""
+    found: list[Sent] = []
+    with current_app.connection_for_read() as connection, connection.SimpleQueue(queue) as waiting:
+        while True:
+            try:
+                message = waiting.get(block=False)
+            except Empty:
+                return found
+            message.ack()
+            found.append(_sent(message))
+
+
+def empty(*queues: str) -> None:
+    """Empty queues of whatever earlier tests left in them."""
+    for queue in queues:
+        take(queue)
+
+
+def _sent(message: Any) -> Sent:
+    args, _, embedded = message.payload
+    return Sent(
+        task=message.headers["task"],
+        args=args,
+        callbacks=[callback["task"] for callback in embedded["callbacks"] or ()],
+        error_callbacks=[callback["task"] for callback in embedded["errbacks"] or ()],
+        chained=[link["task"] for link in embedded["chain"] or ()],
+    )

@@ -1,0 +1,121 @@
+"""What one service sends, the next understands: the steps are bound by name and by the context, and by nothing else."""
+
+import inspect
+from datetime import UTC, datetime
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+
+from orders.events import LineOrdered, OrderCancelling, OrderCreated
+from orders.saga import PLACE_ORDER
+from orders.status import TOLD_BY
+from sagas import steps
+from sagas.events import Event, Refusal
+from sagas.failures import Try
+from sagas.ids import uuid7
+from sagas.messages import Message
+from sagas.plan import Plan
+
+PLAN = PLACE_ORDER.plan
+SERVICES = ("orders", "payments", "inventory")
+
+ORDERED = OrderCreated(
+    amount=2_500,
+    currency="eur",
+    payment_method="pm_card_visa",
+    lines=(LineOrdered("MUG", 2, 1_000), LineOrdered("PEN", 1, 500)),
+)
+
+
+def events_of(module: ModuleType) -> dict[str, type[Event]]:
+    found = inspect.getmembers(module, lambda member: inspect.isclass(member) and issubclass(member, Event))
+    return {event.type: event for _, event in found if event not in {Event, Refusal}}
+
+
+PUBLISHED = {
+    name: event for service in SERVICES for name, event in events_of(import_module(f"{service}.events")).items()
+}
+
+
+def on_the_wire(context: dict[str, Any]) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(context))
+
+
+def message(context: dict[str, Any]) -> Message:
+    return Message(id=uuid7(), saga=uuid7(), started_at=datetime(2026, 1, 1, tzinfo=UTC), seq=3, context=context)
+
+
+def registered(step: str) -> Any:
+    return steps.definition(step)
+
+
+@pytest.mark.parametrize("step", list(PLAN.names()))
+def test_every_step_reads_what_it_needs_of_an_order(step):
+    accepts = registered(step).accepts
+    read = msgspec.convert(on_the_wire(ORDERED.facts()), accepts)
+    for field in msgspec.structs.fields(accepts):
+        if field.name in ORDERED.facts():
+            assert msgspec.to_builtins(getattr(read, field.name)) is not None
+
+
+@pytest.mark.parametrize("step", list(PLAN.names()))
+def test_a_newer_order_with_fields_nobody_knows_yet_is_read_all_the_same(step):
+    newer = {
+        **ORDERED.facts(),
+        "gift_wrap": True,
+        "lines": [{**line, "note": "x"} for line in ORDERED.facts()["lines"]],
+    }
+    msgspec.convert(on_the_wire(newer), registered(step).accepts)
+
+
+@pytest.mark.parametrize("step", [name for name in PLAN.names() if PLAN.refusable(name)])
+def test_the_reason_of_every_refusal_reaches_the_end_of_the_saga(step):
+    refusal = registered(step).refusal(code="some_code", detail="Some detail.")
+    row = Try(PLAN, step, message(ORDERED.facts()), 1).refused(refusal, target=PLAN.after_refusal(step))
+    cancelled = msgspec.convert(on_the_wire(row.context), registered(PLAN.abort).accepts)
+    assert (cancelled.failure.code, cancelled.failure.detail) == ("some_code", "Some detail.")
+
+
+def test_the_first_reason_is_kept_on_the_way_back():
+    first = Try(PLAN, PLAN.first, message(ORDERED.facts()), 1)
+    refused = first.refused(OrderCancelling(), target=PLAN.abort)
+    second = Try(PLAN, PLAN.first, message(refused.context), 1)
+    again = second.refused(OrderCancelling(code="other"), target=PLAN.abort)
+    assert again.context["failure"]["code"] == "cancelled_by_customer"
+
+
+def test_the_customers_reason_is_one_that_the_contract_names():
+    assert OrderCancelling().code == "cancelled_by_customer"
+
+
+def test_the_timeline_follows_only_events_that_somebody_publishes():
+    assert set(TOLD_BY) <= set(PUBLISHED)
+
+
+def test_every_event_has_a_name_of_its_own():
+    names = [name for service in SERVICES for name in events_of(import_module(f"{service}.events"))]
+    assert len(names) == len(set(names))
+
+
+def test_every_refusal_needs_no_more_than_a_code_and_a_detail():
+    for event in PUBLISHED.values():
+        if issubclass(event, Refusal):
+            event(code="internal_error", detail="It could not be done.")
+
+
+# A plan of an order that is on its way. It changes only together with a promise to finish what began under it.
+IN_FLIGHT = """
+{"saga": "place_order", "abort": "orders.cancel", "steps": [
+  {"name": "payments.charge", "undo": "payments.refund"},
+  {"name": "inventory.reserve", "undo": "inventory.release"},
+  {"name": "orders.fulfil", "pivot": true},
+  {"name": "inventory.ship"}]}
+"""
+
+
+def test_orders_on_their_way_end_under_the_plan_they_began_with():
+    plan = msgspec.json.decode(IN_FLIGHT, type=Plan)
+    assert [name for name in plan.names() if steps.definition(name) is None] == []

@@ -1,0 +1,62 @@
+"""Liveness and readiness, for whoever asks, in bounded time."""
+
+import socket
+import time
+
+import pytest
+
+from api import health
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+ALL = {"orders database", "payments database", "inventory database", "broker"}
+
+
+@pytest.fixture
+def patience(monkeypatch):
+    """All the time a busy machine may need; what is down says so at once."""
+    monkeypatch.setattr(health, "LIMIT", 30)
+
+
+def unavailable(answer):
+    """Return what did not answer."""
+    return {name for name, said in answer.json()["checks"].items() if said != "ok"}
+
+
+@pytest.fixture
+def broker_at(monkeypatch):
+    """Point the broker somewhere else."""
+    return lambda url: monkeypatch.setenv("CELERY_BROKER_READ_URL", url)
+
+
+def test_a_process_that_serves_is_alive(http):
+    answer = http.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_a_process_that_reaches_all_it_needs_is_ready(http, patience):
+    answer = http.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert set(answer.json()["checks"]) >= ALL
+    assert unavailable(answer) == set()
+
+
+def test_a_dead_broker_is_named(http, broker_at, patience):
+    broker_at("redis://127.0.0.1:1/0")
+    answer = http.get("/readyz")
+    assert answer.status_code == 503
+    assert unavailable(answer) == {"broker"}
+
+
+def test_a_hung_broker_holds_nobody_up(http, broker_at):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        broker_at(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        began = time.monotonic()
+        answer = http.get("/readyz")
+        assert time.monotonic() - began < 2 * health.LIMIT
+    assert answer.status_code == 503
+    assert "broker" in unavailable(answer)
+
+
+def test_only_reading_is_allowed(http):
+    assert http.post("/readyz").status_code == 405

@@ -1,0 +1,139 @@
+"""A shop whose orders are placed by the real services and walked by hand through the real steps."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.contrib.auth.models import User
+from django.db import connections, transaction
+
+from audit.case import FINAL
+from audit.gather import services
+from inventory.services import adjust_stock
+from orders.catalogue import LineWanted
+from orders.models import Order, Product
+from orders.saga import PLACE_ORDER
+from orders.services import NewOrder, cancel_order, place_order
+from sagas import execution, failures, sql, timeline
+from sagas.failures import Failure
+from sagas.messages import Entry, Message
+from sagas.services import Service, home_called, owner_of
+
+PLAN = PLACE_ORDER.plan
+
+# More rounds than the longest walk has hops, with a charge that has to be asked twice.
+ROUNDS = 12
+
+SENT = """
+SELECT id, saga, saga_started_at, seq, context::text FROM {outbox} WHERE target = %(step)s AND saga = ANY(%(orders)s)
+ ORDER BY saga, seq
+"""
+WRITTEN = """
+SELECT id, saga, seq, type, %(service)s AS service, step, step_attempt AS attempt, created_at AS at, data AS detail,
+       target IS NULL AND type <> 'saga.needs_attention' AS ends
+  FROM {outbox}
+"""
+DUE = "UPDATE {inbox} SET due_at = now() - interval '1 s' WHERE state IN ('started', 'waiting')"
+PUBLISHED = "UPDATE {outbox} SET published_at = now() WHERE published_at IS NULL"
+
+numbers = count()
+
+
+def open_shop() -> None:
+    """Offer mugs and plates, of which there are a hundred each, and a vase, of which there is none."""
+    for sku, amount in (("MUG", 1250), ("PLATE", 900), ("VASE", 8000)):
+        Product.objects.get_or_create(sku=sku, defaults={"name": sku, "unit_amount": amount, "currency": "eur"})
+    for sku in ("MUG", "PLATE"):
+        adjust_stock(sku=sku, quantity=100, reason="received", by="staff")
+    adjust_stock(sku="MUG", quantity=-3, reason="broken", by="staff")
+
+
+def place(*skus: str, method: str = "pm_card_visa") -> UUID:
+    """Place an order for two pieces of each SKU."""
+    ada, _ = User.objects.get_or_create(username="ada")
+    lines = tuple(LineWanted(sku, 2) for sku in skus or ("MUG",))
+    placed = place_order(
+        user_id=ada.pk, key=f"key-{next(numbers)}", new=NewOrder(lines, method), render=lambda order: str(order.id)
+    )
+    return UUID(placed.order_id)
+
+
+def cancel(order: UUID) -> None:
+    """Call an order off, as its customer does."""
+    cancel_order(Order.objects.get(id=order))
+
+
+def deliver(step: str, *orders: UUID) -> None:
+    """Deliver to a step what was sent to it for these orders, from whichever service."""
+    _make_due(owner_of(step))
+    if messages := messages_to(step, orders):
+        execution.run(step, PLAN, messages)
+
+
+def give_up(step: str, order: UUID) -> None:
+    """Count a last failed try of a step."""
+    (message,) = messages_to(step, [order])
+    for attempt in range(1, 6):
+        failures.count(PLAN, step, [Failure(message=message, attempt=attempt, error="boom", alone=True)])
+
+
+def walk(*orders: UUID) -> None:
+    """Deliver whatever is sent for these orders until nothing is left to do, and tell the timeline."""
+    for _ in range(ROUNDS):
+        for step in PLAN.names():
+            deliver(step, *_waiting(step, orders))
+    tell()
+
+
+def tell() -> None:
+    """Record every event in the timeline, and mark it as sent."""
+    entries = [entry for service in services() for entry in _entries(service)]
+    timeline.record(home_called("orders"), entries)
+    for service in services():
+        sql.run(service.alias, PUBLISHED.format(outbox=service.outbox), {})
+
+
+def messages_to(step: str, orders: Iterable[UUID]) -> list[Message]:
+    """Return the messages that were sent to a step for these orders."""
+    rows = [
+        row
+        for service in services()
+        for row in sql.fetch(service.alias, SENT.format(outbox=service.outbox), {"step": step, "orders": list(orders)})
+    ]
+    return [
+        Message(id=event, saga=saga, started_at=started_at, seq=seq, context=msgspec.json.decode(context))
+        for event, saga, started_at, seq, context in rows
+    ]
+
+
+@contextmanager
+def planted(alias: str, *statements: str, **params: Any) -> Iterator[None]:
+    """Let statements have been run while the context lasts, and be rolled back after it."""
+    with transaction.atomic(using=alias):
+        with connections[alias].cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement, params if "%(" in statement else None)
+        yield
+        transaction.set_rollback(True, using=alias)
+
+
+def _waiting(step: str, orders: Iterable[UUID]) -> list[UUID]:
+    inbox, alias = owner_of(step).inbox, owner_of(step).alias
+    rows = dict(sql.fetch(alias, f"SELECT saga, state FROM {inbox} WHERE step = %(step)s", {"step": step}))
+    return [order for order in orders if rows.get(order) not in FINAL]
+
+
+def _make_due(service: Service) -> None:
+    sql.run(service.alias, DUE.format(inbox=service.inbox), {})
+
+
+def _entries(service: Service) -> Iterator[Entry]:
+    with connections[service.alias].cursor() as cursor:
+        cursor.execute(WRITTEN.format(outbox=service.outbox), {"service": service.name})
+        names = [column.name for column in cursor.description]
+        for row in cursor.fetchall():
+            entry = dict(zip(names, row, strict=True))
+            yield Entry(**{**entry, "detail": msgspec.json.decode(entry["detail"])})

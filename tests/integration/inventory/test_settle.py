@@ -1,0 +1,104 @@
+"""What is held ends shipped or on hand again, once."""
+
+from functools import partial
+
+import pytest
+from django.db import transaction
+
+from inventory.events import StockReleased, StockShipped
+from inventory.steps import NothingHeld
+from tests.integration.inventory.warehouse import counters, order, received, run, states
+from tests.integration.race import at_once, blocked_behind, rows
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["inventory"])
+
+
+def held(**pieces: int):
+    """Return the id of an order that holds these pieces."""
+    wanted = order("inventory.reserve", pieces)
+    run("inventory.reserve", wanted)
+    return wanted.saga
+
+
+def release(saga, *, applied: bool = True):
+    return order("inventory.release", saga=saga, applied=applied)
+
+
+def ship(saga):
+    return order("inventory.ship", saga=saga)
+
+
+def test_a_release_puts_all_pieces_back_on_hand() -> None:
+    received(MUG=5, CAP=5)
+    saga = held(MUG=2, CAP=3)
+    assert run("inventory.release", release(saga)) == [StockReleased(pieces=5)]
+    assert counters("MUG") == counters("CAP") == (5, 0, 0)
+    assert states(saga) == {"MUG": "released", "CAP": "released"}
+
+
+def test_shipped_pieces_are_neither_on_hand_nor_reserved() -> None:
+    received(MUG=5)
+    saga = held(MUG=2)
+    assert run("inventory.ship", ship(saga)) == [StockShipped(pieces=2)]
+    assert counters("MUG") == (3, 0, 2)
+    assert states(saga) == {"MUG": "shipped"}
+
+
+def test_a_release_of_an_order_that_never_held_anything_changes_nothing() -> None:
+    received(MUG=5)
+    other = held(MUG=1)
+    nothing = order("inventory.release")
+    assert run("inventory.release", nothing) == [StockReleased(pieces=0)]
+    assert counters("MUG") == (4, 1, 0)
+    assert states(other) == {"MUG": "held"}
+
+
+def test_what_was_shipped_is_not_released() -> None:
+    received(MUG=5)
+    saga = held(MUG=2)
+    run("inventory.ship", ship(saga))
+    with pytest.raises(NothingHeld, match=str(saga)):
+        run("inventory.release", release(saga))
+    assert counters("MUG") == (3, 0, 2)
+
+
+def test_what_was_released_is_not_shipped_and_the_rest_of_the_batch_rolls_back_with_it() -> None:
+    received(MUG=5)
+    released, still_held = held(MUG=2), held(MUG=1)
+    run("inventory.release", release(released))
+    with pytest.raises(NothingHeld, match=str(released)):
+        run("inventory.ship", ship(released), ship(still_held))
+    assert counters("MUG") == (4, 1, 0)
+    assert run("inventory.ship", ship(still_held)) == [StockShipped(pieces=1)]
+
+
+def test_batches_of_orders_for_the_same_items_settle_side_by_side() -> None:
+    received(A=100, B=100)
+    orders = [held(A=1, B=1) for _ in range(40)]
+    ways = [("inventory.ship", ship), ("inventory.release", release)]
+    calls = [partial(run, step, *map(make, orders[n::8])) for n in range(8) for step, make in [ways[n % 2]]]
+    at_once(calls)
+    assert counters("A") == counters("B") == (80, 0, 20)
+
+
+@pytest.mark.parametrize("step", ["inventory.ship", "inventory.release"])
+def test_whoever_waits_for_the_first_sku_holds_no_other(step: str) -> None:
+    received(B=1)  # before A, so that the order in the table is not the order of the SKUs
+    received(A=1)
+    settled = order(step, saga=held(B=1, A=1), applied=True)
+    with transaction.atomic(using="inventory"):
+        rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'A' FOR UPDATE")
+        waiting = blocked_behind("inventory", partial(run, step, settled))
+        assert rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'B' FOR UPDATE NOWAIT")
+        assert rows("inventory", "SELECT 1 FROM inventory_reservation FOR UPDATE NOWAIT")
+    waiting.result(timeout=10)
+    assert set(states(settled.saga).values()) == {"shipped" if step == "inventory.ship" else "released"}
+
+
+def test_stock_moves_between_the_counters_and_none_is_lost() -> None:
+    received(MUG=10)
+    shipped, released, kept = held(MUG=1), held(MUG=2), held(MUG=3)
+    run("inventory.ship", ship(shipped))
+    run("inventory.release", release(released))
+    assert counters("MUG") == (6, 3, 1)
+    assert states(kept) == {"MUG": "held"}

@@ -1,0 +1,50 @@
+"""Stock to reserve, and the steps as the engine runs them: a batch in one transaction."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import transaction
+
+from inventory.models import Reservation, StockItem
+from inventory.services import adjust_stock
+from sagas.ids import uuid7
+from sagas.steps import Delivery, Outcome, definition
+
+
+def run(step: str, *deliveries: Delivery[Any]) -> list[Outcome]:
+    """Run a step for some deliveries, as one batch in one transaction."""
+    registered = definition(step)
+    assert registered is not None
+    assert callable(registered.handler)
+    with transaction.atomic(using="inventory"):
+        return list(registered.handler(sorted(deliveries, key=lambda delivery: delivery.saga)))
+
+
+def order(step: str, lines: dict[str, int] | Sequence[tuple[str, int]] = (), **about: Any) -> Delivery[Any]:
+    """Return a delivery of a step, its context validated as the engine validates it."""
+    pairs = lines.items() if isinstance(lines, dict) else lines
+    context = {"lines": [{"sku": sku, "quantity": quantity} for sku, quantity in pairs], "amount": 1}
+    registered = definition(step)
+    assert registered is not None
+    return Delivery(
+        saga=about.pop("saga", None) or uuid7(), context=msgspec.convert(context, registered.accepts), **about
+    )
+
+
+def received(**pieces: int) -> None:
+    """Put pieces on hand, by SKU."""
+    for sku, quantity in pieces.items():
+        adjust_stock(sku=sku, quantity=quantity, reason="received", by="staff")
+
+
+def counters(sku: str) -> tuple[int, int, int]:
+    """Return on hand, reserved, shipped."""
+    item = StockItem.objects.get(sku=sku)
+    return item.on_hand, item.reserved, item.shipped
+
+
+def states(saga: UUID) -> dict[str, str]:
+    """Return the state of an order's reservations, by SKU."""
+    return {held.item.sku: held.state for held in Reservation.objects.filter(order_id=saga).select_related("item")}

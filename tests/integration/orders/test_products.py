@@ -1,0 +1,101 @@
+"""The catalogue: everyone with a token reads it, staff write it."""
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from orders.models import MAX_AMOUNT, Product
+from tests.integration.orders import shop
+
+MUG = {"sku": "MUG", "name": "Mug", "unit_amount": 1250, "currency": "eur"}
+
+
+def add(client, **changes):
+    return client.post(shop.PRODUCTS, MUG | changes, content_type=shop.JSON)
+
+
+def test_staff_add_a_product_and_everyone_reads_it(staff, ada):
+    answer = add(staff)
+    assert answer.status_code == 201
+    assert answer.json() == MUG | {"active": True}
+    assert answer.headers["Location"] == f"{shop.PRODUCTS}MUG/"
+    assert ada.get(answer.headers["Location"]).json() == answer.json()
+    assert ada.get(shop.PRODUCTS).json() == {"results": [answer.json()], "next": None, "previous": None}
+
+
+def test_products_come_by_sku_page_by_page(staff, ada):
+    for sku in ("C", "A", "B"):
+        add(staff, sku=sku)
+    first = ada.get(f"{shop.PRODUCTS}?limit=2").json()
+    second = ada.get(first["next"]).json()
+    assert [product["sku"] for product in first["results"] + second["results"]] == ["A", "B", "C"]
+
+
+def test_customers_change_nothing(ada, mug):
+    assert add(ada, sku="TEE").status_code == 403
+    assert ada.patch(f"{shop.PRODUCTS}MUG/", {"unit_amount": 1}, content_type=shop.JSON).status_code == 403
+    assert Product.objects.get().unit_amount == 1250
+
+
+def test_a_sku_is_there_once(staff):
+    add(staff)
+    again = add(staff, name="Another")
+    assert again.status_code == 409
+    assert again.json()["type"] == "urn:problem:sku-taken"
+
+
+def test_staff_change_a_product(staff, mug):
+    changes = {"name": "Big mug", "unit_amount": 1500, "active": False}
+    answer = staff.patch(f"{shop.PRODUCTS}MUG/", changes, content_type=shop.JSON)
+    assert answer.status_code == 200
+    assert answer.json() == {"sku": "MUG", "currency": "eur"} | changes
+    assert staff.patch(f"{shop.PRODUCTS}MUG/", {}, content_type=shop.JSON).json() == answer.json()
+
+
+def test_what_is_not_there_is_not_found(staff):
+    for sku in ("NONE", "%00", "a%20b", "x" * 65, "%F0%9F%98%80"):
+        assert staff.get(f"{shop.PRODUCTS}{sku}/").status_code == 404
+        answer = staff.patch(f"{shop.PRODUCTS}{sku}/", {"active": False}, content_type=shop.JSON)
+        assert answer.status_code == 404
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sku": ""},
+        {"sku": "a b"},
+        {"sku": "MUG\n"},
+        {"sku": "a/b"},
+        {"sku": "x" * 65},
+        {"sku": None},
+        {"name": ""},
+        {"name": "x" * 201},
+        {"unit_amount": 0},
+        {"unit_amount": -1},
+        {"unit_amount": 12.5},
+        {"unit_amount": "1250"},
+        {"unit_amount": True},
+        {"unit_amount": MAX_AMOUNT + 1},
+        {"currency": "EUR"},
+        {"currency": "euro"},
+        {"currency": "eur\n"},
+        {"active": "yes"},
+        {"id": 1},
+    ],
+    ids=repr,
+)
+def test_a_product_that_cannot_be_is_refused_field_by_field(staff, changes):
+    answer = add(staff, **changes)
+    assert answer.status_code == 400
+    assert set(shop.fields(answer)) == set(changes)
+
+
+def test_the_sku_of_a_product_does_not_change(staff, mug):
+    answer = staff.patch(f"{shop.PRODUCTS}MUG/", {"sku": "CUP"}, content_type=shop.JSON)
+    assert shop.fields(answer) == {"sku": "unknown"}
+
+
+@pytest.mark.parametrize(("column", "value"), [("unit_amount", 0), ("currency", "EUR"), ("sku", "a b"), ("sku", "a\n")])
+def test_the_database_refuses_a_product_that_cannot_be(mug, column, value):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Product.objects.update(**{column: value})

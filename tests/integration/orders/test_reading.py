@@ -1,0 +1,149 @@
+"""Reading orders: one's own, page by page, filtered; and what happened to one."""
+
+from datetime import timedelta
+from urllib.parse import quote
+
+import pytest
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from orders.models import Order, TimelineEvent
+from orders.status import Status
+from sagas.ids import uuid7
+from tests.integration.orders import shop
+
+
+def ids(answer):
+    assert answer.status_code == 200, answer.content
+    return [order["id"] for order in answer.json()["results"]]
+
+
+def test_a_customer_sees_their_own_orders_and_staff_all(ada, bob, staff):
+    hers, his = str(shop.order(of="ada").id), str(shop.order(of="bob").id)
+    assert ids(ada.get(shop.ORDERS)) == [hers]
+    assert ids(bob.get(shop.ORDERS)) == [his]
+    assert ids(staff.get(shop.ORDERS)) == [his, hers]
+
+
+def test_anothers_order_is_not_found(ada, bob, staff):
+    order = shop.order(of="ada")
+    for rest in ("", "timeline/"):
+        assert ada.get(shop.path(order, rest)).status_code == 200
+        assert bob.get(shop.path(order, rest)).status_code == 404
+        assert staff.get(shop.path(order, rest)).status_code == 200
+        assert ada.get(shop.path(uuid7(), rest)).status_code == 404
+
+
+def test_orders_come_newest_first_page_by_page_and_back(ada):
+    newest_first = [str(shop.order().id) for _ in range(5)][::-1]
+    first = ada.get(f"{shop.ORDERS}?limit=2")
+    second = ada.get(first.json()["next"])
+    third = ada.get(second.json()["next"])
+    assert ids(first) + ids(second) + ids(third) == newest_first
+    assert third.json()["next"] is None
+    assert first.json()["previous"] is None
+    assert ids(ada.get(third.json()["previous"])) == ids(second)
+
+
+def test_an_order_placed_meanwhile_shifts_no_page(ada):
+    shop.order(), shop.order()
+    first = ada.get(f"{shop.ORDERS}?limit=1")
+    shop.order()
+    assert not set(ids(ada.get(first.json()["next"]))) & set(ids(first))
+
+
+def test_a_page_costs_the_same_statements_however_long(ada, django_assert_num_queries):
+    for _ in range(3):
+        shop.order()
+    with django_assert_num_queries(3):  # the token, the orders, their lines
+        ada.get(shop.ORDERS)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_orders_are_found_by_status(ada, status):
+    made = {one: str(shop.order(one).id) for one in Status}
+    assert ids(ada.get(f"{shop.ORDERS}?status={status}")) == [made[status]]
+
+
+def test_orders_are_found_by_whether_they_need_attention(ada):
+    fine, stuck = str(shop.order().id), str(shop.order(needs_attention=True).id)
+    assert ids(ada.get(f"{shop.ORDERS}?needs_attention=true")) == [stuck]
+    assert ids(ada.get(f"{shop.ORDERS}?needs_attention=false")) == [fine]
+
+
+def test_orders_are_found_by_when_they_were_created(ada):
+    old, new = shop.order(), shop.order()
+    Order.objects.filter(id=old.id).update(created_at=Now() - timedelta(days=2))
+    yesterday = quote((timezone.now() - timedelta(days=1)).isoformat())
+    assert ids(ada.get(f"{shop.ORDERS}?created_after={yesterday}")) == [str(new.id)]
+    assert ids(ada.get(f"{shop.ORDERS}?created_before={yesterday}")) == [str(old.id)]
+    assert ids(ada.get(f"{shop.ORDERS}?created_before={yesterday}&status=paid")) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=lost",
+        "needs_attention=2",
+        "created_after=noon",
+        "created_before=2026-99-99",
+        "created_after=%00",
+        "limit=0",
+        "limit=101",
+        "limit=-1",
+        "limit=x",
+        "limit=",
+        "limit=%D9%A3",
+        "limit=9999999999999999999999",
+        "cursor=x",
+        "cursor=cD1hYmM=",
+        "cursor=cD0lMDA=",
+        "cursor=%00",
+        "cursor=%F0%9F%98%80",
+    ],
+)
+def test_a_query_that_makes_no_sense_is_an_error_and_never_all_orders(ada, query):
+    shop.order()
+    answer = ada.get(f"{shop.ORDERS}?{query}")
+    assert answer.status_code == 400
+    assert list(shop.fields(answer)) == [query.partition("=")[0]]
+
+
+def test_the_timeline_comes_oldest_first_in_the_order_of_the_saga(ada):
+    order = shop.order()
+    for seq, kind in ((2, "stock.reserved"), (0, "order.created"), (1, "payment.processed")):
+        TimelineEvent.objects.create(
+            id=uuid7(),
+            saga=order.id,
+            seq=seq,
+            type=kind,
+            service=kind.split(".")[0],
+            step="",
+            at=order.created_at,
+            detail={"seq": seq},
+        )
+    shop_event = {"service": "order", "at": ada.get(shop.path(order)).json()["created_at"], "step": "", "attempt": 1}
+
+    answer = ada.get(shop.path(order, "timeline/"))
+
+    assert [event["type"] for event in answer.json()["results"]] == [
+        "order.created",
+        "payment.processed",
+        "stock.reserved",
+    ]
+    assert answer.json()["results"][0] == {"type": "order.created", "detail": {"seq": 0}} | shop_event
+
+
+def test_a_long_timeline_comes_in_pages_without_a_gap(ada):
+    order = shop.order()
+    TimelineEvent.objects.bulk_create(
+        TimelineEvent(id=uuid7(), saga=order.id, seq=n // 4, type=f"e.{n}", service="s", at=order.created_at, detail={})
+        for n in range(23)
+    )
+    page, found = ada.get(shop.path(order, "timeline/?limit=5")).json(), []
+    while True:
+        found += [event["type"] for event in page["results"]]
+        if page["next"] is None:
+            break
+        page = ada.get(page["next"]).json()
+    assert found == [f"e.{n}" for n in range(23)]

@@ -1,0 +1,108 @@
+"""Payments over REST and in the admin: staff read them, nobody edits them."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from rest_framework.test import APIClient
+
+from sagas.ids import uuid7
+from tests.integration.payments.till import Order, order, payment, run
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
+
+
+@pytest.fixture
+def staff() -> APIClient:
+    client = APIClient()
+    client.force_authenticate(User.objects.create_user("ann", is_staff=True))
+    return client
+
+
+@pytest.fixture
+def boss(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("boss"))
+    return client
+
+
+@pytest.fixture
+def paid() -> Order:
+    made = order(amount=1999)
+    run("payments.charge", made)
+    return made
+
+
+def test_payments_are_for_staff_only(paid: Order) -> None:
+    customer = APIClient()
+    for path in ("payments/", f"payments/{payment(paid).id}/"):
+        assert APIClient().get(f"/api/v1/{path}").status_code == 401
+    customer.force_authenticate(User.objects.create_user("bob"))
+    for path in ("payments/", f"payments/{payment(paid).id}/"):
+        assert customer.get(f"/api/v1/{path}").status_code == 403
+
+
+def test_a_payment_says_what_became_of_the_money(staff: APIClient, paid: Order) -> None:
+    run("payments.refund", paid)
+    recorded = payment(paid)
+    seen = staff.get(f"/api/v1/payments/{recorded.id}/").json()
+    assert seen.pop("created_at")
+    assert seen == {
+        "id": str(recorded.id),
+        "order_id": str(paid.saga),
+        "status": "refunded",
+        "amount": 1999,
+        "refunded_amount": 1999,
+        "currency": "eur",
+        "charge_id": recorded.charge_id,
+    }
+
+
+def test_a_payment_without_a_charge_has_no_charge_id(staff: APIClient) -> None:
+    declined = order("pm_card_chargeDeclined")
+    run("payments.charge", declined)
+    assert staff.get(f"/api/v1/payments/{payment(declined).id}/").json()["charge_id"] is None
+
+
+def test_payments_are_found_by_order_and_by_status(staff: APIClient, paid: Order) -> None:
+    declined = order("pm_card_chargeDeclined")
+    run("payments.charge", declined)
+
+    def found(**filters: str) -> list[str]:
+        return [seen["order_id"] for seen in staff.get("/api/v1/payments/", filters).json()["results"]]
+
+    assert found() == [str(declined.saga), str(paid.saga)]
+    assert found(order_id=str(paid.saga)) == [str(paid.saga)]
+    assert found(status="declined") == [str(declined.saga)]
+    assert found(order_id=str(uuid7())) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"status": "gone"}, {"order_id": "5"}, {"limit": "0"}, {"limit": "101"}, {"cursor": "x"}, {"status": "\0"}],
+)
+def test_a_filter_that_makes_no_sense_is_refused(staff: APIClient, wrong: dict[str, str]) -> None:
+    answer = staff.get("/api/v1/payments/", wrong)
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+    assert [error["field"] for error in answer.json()["errors"]] == list(wrong)
+
+
+def test_payments_are_not_written_over_rest(staff: APIClient, paid: Order) -> None:
+    for method in (staff.post, staff.put, staff.patch, staff.delete):
+        assert method(f"/api/v1/payments/{payment(paid).id}/", {}, format="json").status_code == 405
+
+
+@pytest.mark.parametrize("page", ["payment", "simulatedcharge", "outbox", "inbox"])
+def test_every_page_of_the_admin_opens_and_finds(boss: Client, paid: Order, page: str) -> None:
+    for term in ("", str(paid.saga), str(payment(paid).charge_id), "' OR 1=1", "…"):
+        assert boss.get(f"/admin/payments/{page}/", {"q": term}).status_code == 200
+
+
+def test_the_admin_finds_a_payment_by_its_order_and_edits_none(boss: Client, paid: Order) -> None:
+    other = order()
+    run("payments.charge", other)
+    page = boss.get("/admin/payments/payment/", {"q": str(paid.saga)}).content.decode()
+    assert str(paid.saga) in page
+    assert str(other.saga) not in page
+    change = f"/admin/payments/payment/{payment(paid).id}/change/"
+    assert boss.get(change).status_code == 200
+    assert boss.post(change, {"status": "refunded"}).status_code == 403
+    assert payment(paid).status == "captured"

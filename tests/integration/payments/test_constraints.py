@@ -1,0 +1,44 @@
+"""What the database itself refuses, whatever the code does."""
+
+import pytest
+from django.db import IntegrityError
+
+from payments.models import Payment
+from tests.integration.payments.till import order, payment, prepare, run
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["payments"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "constraint"),
+    [
+        ({"amount": 0}, "payments_amount_positive|payments_refunded_at_most_captured"),
+        ({"status": "gone"}, "payments_status_known|payments_charge_id_if_captured"),
+        ({"status": "refunded", "refunded_amount": 1251}, "payments_refunded_at_most_captured"),
+        ({"status": "refunded", "refunded_amount": -1}, "payments_refunded_at_most_captured"),
+        ({"refunded_amount": 1}, "payments_refunded_only_if_captured"),
+        ({"charge_id": None}, "payments_charge_id_if_captured"),
+        ({"status": "void"}, "payments_charge_id_if_captured"),
+    ],
+)
+def test_a_payment_cannot_contradict_itself(fields: dict[str, object], constraint: str) -> None:
+    paid = order()
+    run("payments.charge", paid)
+    with pytest.raises(IntegrityError, match=constraint):
+        Payment.objects.filter(order_id=paid.saga).update(**fields)
+
+
+def test_an_order_has_one_payment() -> None:
+    paid = order()
+    prepare("payments.charge", paid)
+    with pytest.raises(IntegrityError, match="order_id"):
+        Payment.objects.create(
+            order_id=paid.saga, amount=1, currency="eur", payment_method="pm", charge_key="1", refund_key="1"
+        )
+
+
+def test_a_charge_belongs_to_one_payment() -> None:
+    first, second = order(), order()
+    run("payments.charge", first, second)
+    with pytest.raises(IntegrityError, match="charge_id"):
+        Payment.objects.filter(order_id=second.saga).update(charge_id=payment(first).charge_id)

@@ -1,0 +1,103 @@
+"""The simulated gateway keeps its promises: a key decides once, and a charge is given back at most once."""
+
+from functools import partial
+
+import pytest
+
+from payments.gateways import get_gateway
+from payments.gateways.base import Absent, Captured, ChargeRequest, Declined, Refunded, RefundRequest, Voided
+from payments.gateways.ledger import SimulatedCharge
+from sagas.ids import uuid7
+from tests.integration.payments.till import ledger
+from tests.integration.race import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["payments"])
+
+
+def request(method: str = "pm_card_visa") -> ChargeRequest:
+    order = uuid7()
+    return ChargeRequest(f"charge-{order}", order, 900, "eur", method)
+
+
+def captured(method: str = "pm_card_visa") -> tuple[ChargeRequest, Captured]:
+    charge = request(method)
+    (answer,) = get_gateway().charge([charge])
+    assert isinstance(answer, Captured)
+    return charge, answer
+
+
+def test_a_charge_and_a_void_of_one_key_at_once_have_one_winner() -> None:
+    gateway = get_gateway()
+    for _ in range(20):
+        charge = request()
+        answers = at_once([partial(gateway.charge, [charge]), partial(gateway.void, [charge])] * 4)
+        (verdict,) = {type(answer) for (answer,) in answers}
+        assert ledger(charge.order_id) == ({"capture": 900} if verdict is Captured else {})
+        assert verdict in {Captured, Voided}
+
+
+def test_one_key_charged_by_many_at_once_captures_once_and_all_hear_of_the_same_charge() -> None:
+    charge = request()
+    answers = at_once([partial(get_gateway().charge, [charge])] * 12)
+    assert len({answer.charge_id for (answer,) in answers if isinstance(answer, Captured)}) == 1
+    assert ledger(charge.order_id) == {"capture": 900}
+
+
+def test_batches_that_share_keys_do_not_deadlock() -> None:
+    charges = [request() for _ in range(40)]
+    gateway = get_gateway()
+    ways = [partial(ask, batch) for ask in (gateway.charge, gateway.void) for batch in (charges, charges[::-1])]
+    at_once(ways * 3)
+    answers = {type(answer) for answer in gateway.find(charges)}
+    assert answers <= {Captured, Voided}
+
+
+def test_find_changes_nothing() -> None:
+    charge = request()
+    assert get_gateway().find([charge]) == [Absent()]
+    assert isinstance(get_gateway().charge([charge])[0], Captured)
+    assert isinstance(get_gateway().find([charge])[0], Captured)
+
+
+def test_a_void_comes_too_late_for_a_captured_or_declined_key() -> None:
+    charge, answer = captured()
+    declined = request("pm_card_chargeDeclined")
+    get_gateway().charge([declined])
+    late = get_gateway().void([charge, declined])
+    assert late[0] == answer
+    assert isinstance(late[1], Declined)
+
+
+def test_one_refund_key_used_by_many_at_once_gives_back_once() -> None:
+    charge, answer = captured()
+    refund = RefundRequest("refund-1", charge.order_id, answer.charge_id, 900, "eur")
+    answers = at_once([partial(get_gateway().refund, [refund])] * 12)
+    assert answers == [[Refunded("re_refund-1", 900)]] * 12
+    assert ledger(charge.order_id) == {"capture": 900, "refund": 900}
+
+
+def test_many_refunds_of_one_charge_at_once_never_give_back_more_than_was_captured() -> None:
+    charge, answer = captured()
+    refunds = [RefundRequest(f"refund-{n}", charge.order_id, answer.charge_id, 400, "eur") for n in range(8)]
+    answers = at_once([partial(get_gateway().refund, [refund]) for refund in refunds])
+    assert sum(isinstance(answer, Refunded) for (answer,) in answers) == 2
+    assert ledger(charge.order_id) == {"capture": 900, "refund": 800}
+
+
+def test_two_refunds_of_one_charge_in_one_batch_are_checked_together() -> None:
+    charge, answer = captured()
+    refunds = [RefundRequest(f"refund-{n}", charge.order_id, answer.charge_id, 600, "eur") for n in range(2)]
+    assert [type(answer) for answer in get_gateway().refund(refunds)] == [Refunded, Declined]
+
+
+def test_what_was_never_captured_cannot_be_given_back() -> None:
+    (answer,) = get_gateway().refund([RefundRequest("refund-1", uuid7(), "ch_unknown", 1, "eur")])
+    assert isinstance(answer, Declined)
+    assert not SimulatedCharge.objects.exists()
+
+
+def test_the_ledger_does_not_stop_two_keys_from_charging_one_order() -> None:
+    charge = request()
+    other = ChargeRequest("another key", *[getattr(charge, field) for field in charge.__struct_fields__[1:]])
+    get_gateway().charge([charge, other])
+    assert ledger(charge.order_id) == {"capture": 1800}

@@ -1,0 +1,66 @@
+"""Orders to charge, and the steps as the engine runs them: a transaction, the call, a transaction."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Sum
+
+from payments.gateways.ledger import SimulatedCharge
+from payments.models import Payment
+from payments.steps import OrderToCharge
+from sagas.ids import uuid7
+from sagas.steps import Delivery, External, Outcome, definition
+
+Order = Delivery[OrderToCharge]
+
+
+def order(payment_method: str = "pm_card_visa", *, amount: int = 1250, **about: Any) -> Order:
+    """Return a delivery for an order that is paid in this way."""
+    return Delivery(
+        saga=about.pop("saga", None) or uuid7(), context=OrderToCharge(amount, "eur", payment_method), **about
+    )
+
+
+def external(step: str) -> External[Any, Any, Any]:
+    """Return the handler of a step."""
+    registered = definition(step)
+    assert registered is not None
+    assert isinstance(registered.handler, External)
+    return registered.handler
+
+
+def prepare(step: str, *orders: Order) -> Sequence[Any]:
+    """Run a step's first transaction; what a worker has done that dies before it calls."""
+    with transaction.atomic(using="payments"):
+        return external(step).prepare(orders)
+
+
+def call(step: str, *orders: Order) -> Sequence[Any]:
+    """Prepare and call; what a worker has done that dies before it records."""
+    return external(step).call(prepare(step, *orders))
+
+
+def run(step: str, *orders: Order) -> list[Outcome]:
+    """Run a whole step for some orders, as one batch."""
+    return record(step, orders, call(step, *orders))
+
+
+def record(step: str, orders: Sequence[Order], answers: Sequence[Any]) -> list[Outcome]:
+    """Run a step's second transaction."""
+    with transaction.atomic(using="payments"):
+        return list(external(step).record(orders, answers))
+
+
+def payment(order: Order) -> Payment:
+    """Return what we know of an order's payment."""
+    return Payment.objects.get(order_id=order.saga)
+
+
+def ledger(order: Order | UUID) -> Counter[str]:
+    """Return what the gateway captured from and refunded to an order."""
+    saga = order.saga if isinstance(order, Delivery) else order
+    sums = SimulatedCharge.objects.filter(order_id=saga).values_list("kind").annotate(Sum("amount"))
+    return Counter(dict(sums))

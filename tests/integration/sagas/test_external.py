@@ -1,0 +1,127 @@
+"""A step that speaks to an outside system: no transaction is open while it does, and late answers are discarded."""
+
+import pytest
+from django.db import connection
+
+from sagas import inbox
+from sagas.events import NEEDS_ATTENTION
+from sagas.steps import Unknown
+from tests.trips.models import Inbox, Outbox
+from tests.trips.steps import NotPaid, behaviour, calls
+from tests.trips.world import (
+    PLAN,
+    TRIPS,
+    begin,
+    deliver,
+    effects,
+    events,
+    fail,
+    make_due,
+    messages_to,
+    row,
+    state,
+    walk,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def trip():
+    (trip,) = begin()
+    deliver("trips.book", [trip])
+    return trip
+
+
+def test_the_call_runs_outside_any_transaction_after_the_intent_is_committed(trip):
+    seen = []
+
+    def call(_):
+        seen.append((connection.in_atomic_block, state(trip, "trips.pay")))
+
+    behaviour["trips.pay/call", trip] = call
+    deliver("trips.pay", [trip])
+    assert seen == [(False, "started")]
+    assert state(trip, "trips.pay") == "done"
+
+
+def test_a_worker_lost_during_the_call_leaves_a_row_that_is_taken_over_after_its_lease(trip):
+    inbox.claim(TRIPS, "trips.pay", PLAN, messages_to("trips.pay", [trip]), final=False)
+    deliver("trips.pay", [trip])
+    assert ("trips.pay/call", (trip,)) not in calls
+    make_due()
+    deliver("trips.pay", [trip], attempt=1)
+    assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("done", 2)
+
+
+def test_the_services_own_relay_sends_a_started_row_again_and_the_claim_then_finds_it_due(trip):
+    inbox.claim(TRIPS, "trips.pay", PLAN, messages_to("trips.pay", [trip]), final=False)
+    assert inbox.claim_due(TRIPS, limit=10) == []
+    make_due()
+    ((step, attempts, parcel),) = inbox.claim_due(TRIPS, limit=10)
+    assert (step, attempts, parcel.message.saga) == ("trips.pay", 1, trip)
+    assert inbox.claim_due(TRIPS, limit=10) == []
+    deliver("trips.pay", [trip], attempt=1)
+    assert state(trip, "trips.pay") == "done"
+
+
+def test_an_answer_that_comes_after_the_refund_is_discarded(trip):
+    def refunded_meanwhile(_):
+        Outbox.objects.filter(saga=trip, type="trip.booked").update(target="trips.refund")
+        deliver("trips.refund", [trip])
+
+    behaviour["trips.pay/call", trip] = refunded_meanwhile
+    deliver("trips.pay", [trip])
+    assert state(trip, "trips.pay") == "refused"
+    assert "trip.paid" not in events(trip)
+    assert effects(trip) == ["trips.book", "trips.refund"]
+
+
+def test_a_refusal_of_the_outside_system_is_final(trip):
+    behaviour["trips.pay/call", trip] = lambda _: NotPaid(code="declined", detail="No.")
+    deliver("trips.pay", [trip])
+    assert state(trip, "trips.pay") == "refused"
+    assert Outbox.objects.get(saga=trip, type="trip.not_paid").target == "trips.unbook"
+
+
+def test_a_call_that_raises_proves_nothing_and_is_asked_again(trip):
+    def crash(_):
+        raise ConnectionResetError("in the middle of it")
+
+    behaviour["trips.pay/call", trip] = crash
+    assert deliver("trips.pay", [trip]) == []
+    assert state(trip, "trips.pay") == "waiting"
+    assert "ConnectionResetError" in row(trip, "trips.pay").error
+
+
+def test_an_answer_that_cannot_be_recorded_fails_alone(trip):
+    other = begin()[0]
+    deliver("trips.book", [other])
+
+    def explode(_):
+        raise ZeroDivisionError
+
+    behaviour["trips.pay", trip] = explode
+    (failure,) = deliver("trips.pay", [trip, other])
+    assert (failure.message.saga, failure.attempt) == (trip, 1)
+    assert (state(trip, "trips.pay"), state(other, "trips.pay")) == ("started", "done")
+
+
+def test_a_failed_try_that_the_claim_has_counted_is_not_counted_again(trip):
+    inbox.claim(TRIPS, "trips.pay", PLAN, messages_to("trips.pay", [trip]), final=False)
+    fail("trips.pay", [trip])
+    fail("trips.pay", [trip])
+    assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("waiting", 1)
+
+
+def test_unknown_in_a_batch_leaves_the_others_alone(trip):
+    other = begin()[0]
+    deliver("trips.book", [other])
+    behaviour["trips.pay/call", trip] = lambda _: Unknown(reason="timeout")
+    deliver("trips.pay", [trip, other])
+    assert (state(trip, "trips.pay"), state(other, "trips.pay")) == ("waiting", "done")
+    assert NEEDS_ATTENTION not in events(trip)
+    make_due()
+    del behaviour["trips.pay/call", trip]
+    walk([trip, other])
+    assert Inbox.objects.filter(saga=trip, state="done").count() == 4

@@ -1,0 +1,147 @@
+"""The relay: what is due is sent, in batches, once the broker takes it; and nothing is lost when it does not."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection, transaction
+
+from sagas import outbox, relay
+from tests.broker import empty, take
+from tests.trips.models import Outbox
+from tests.trips.world import TRIPS, begin, deliver, fail, make_due
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def steps_sent(queue="trips"):
+    return [(sent.args[0], len(sent.args[2])) for sent in take(queue) if sent.task == "sagas.run_step"]
+
+
+def test_what_is_due_goes_to_its_step_as_one_chain_with_an_error_callback():
+    begin(3)
+    assert relay.flush(TRIPS) == 3
+    step, feed = take("trips")
+    assert (step.task, step.args[0], len(step.args[2])) == ("sagas.run_step", "trips.book", 3)
+    assert (step.error_callbacks, step.chained) == (["sagas.fail_step"], ["sagas.flush"])
+    assert (feed.task, feed.args[0], len(feed.args[1])) == ("sagas.record", "trips", 3)
+
+
+def test_a_published_row_is_not_sent_again():
+    begin()
+    assert [relay.flush(TRIPS), relay.flush(TRIPS)] == [1, 0]
+    assert Outbox.objects.get().published_at is not None
+
+
+def test_a_backlog_leaves_in_batches_of_the_set_size(settings):
+    settings.OUTBOX_BATCH_SIZE = 4
+    begin(10)
+    relay.flush(TRIPS)
+    assert sorted(steps_sent()) == [("trips.book", 2), ("trips.book", 4), ("trips.book", 4)]
+
+
+def test_rows_for_different_steps_leave_in_different_chains():
+    trips = begin(4)
+    Outbox.objects.filter(saga__in=trips[:1]).update(target="trips.unbook")
+    relay.flush(TRIPS)
+    assert sorted(steps_sent()) == [("trips.book", 3), ("trips.unbook", 1)]
+
+
+def test_two_relays_share_the_work_and_never_the_rows():
+    begin(6)
+    with transaction.atomic():
+        first = outbox.claim(TRIPS, limit=4)
+        second = in_another_session(lambda: outbox.claim(TRIPS, limit=4))
+    assert (len(first), len(second)) == (4, 2)
+    assert not {row.id for row in first} & {row.id for row in second}
+
+
+def in_another_session(work):
+    def run():
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result(20)
+
+
+def test_a_relay_that_dies_after_its_claim_leaves_rows_that_another_sends_when_the_lease_is_over():
+    begin()
+    outbox.claim(TRIPS, limit=10)
+    assert relay.flush(TRIPS) == 0
+    Outbox.objects.update(due_at="2020-01-01T00:00:00Z")
+    assert relay.flush(TRIPS) == 1
+
+
+def test_a_mark_that_comes_after_the_lease_was_taken_over_changes_nothing():
+    begin()
+    slow = outbox.claim(TRIPS, limit=10)
+    Outbox.objects.update(due_at="2020-01-01T00:00:00Z")
+    outbox.claim(TRIPS, limit=10)
+    outbox.mark_published(TRIPS, slow)
+    assert Outbox.objects.get().published_at is None
+
+
+def test_a_row_that_came_back_while_its_first_copy_was_in_hand_stays_due():
+    begin()
+    relay.flush(TRIPS)
+    assert outbox.rearm(TRIPS, ids=[Outbox.objects.get().id]) == 1
+    assert relay.flush(TRIPS) == 1
+
+
+def test_a_broker_that_is_down_gives_the_rows_back_at_once_and_counts_no_attempt(dead_broker):
+    begin(2)
+    with dead_broker(), pytest.raises(Exception, match=r"(?i)connect|refused|closed"):
+        relay.flush(TRIPS)
+    assert set(Outbox.objects.values_list("attempts", "published_at")) == {(0, None)}
+    assert set(Outbox.objects.values_list("last_error", flat=True)) != {""}
+    assert relay.flush(TRIPS) == 2
+
+
+def test_a_broker_that_hangs_holds_nobody_up_for_long(hung_broker):
+    begin(2)
+    with hung_broker(), pytest.raises(Exception, match=r"(?i)time"):
+        relay.flush(TRIPS)
+    assert set(Outbox.objects.values_list("attempts", "published_at")) == {(0, None)}
+    assert relay.flush(TRIPS) == 2
+
+
+def test_a_step_is_done_even_if_the_broker_is_down_as_it_ends(dead_broker):
+    trips = begin(2)
+    with dead_broker():
+        assert deliver("trips.book", trips) == []
+    assert Outbox.objects.filter(type="trip.booked", published_at=None).count() == 2
+    assert relay.flush(TRIPS) == 4
+
+
+def test_a_step_sends_its_events_itself_and_leaves_nothing_to_flush():
+    trips = begin(2)
+    relay.flush(TRIPS)
+    deliver("trips.book", trips)
+    assert relay.flush(TRIPS) == 0
+    assert ("trips.pay", 2) in steps_sent()
+
+
+def test_a_waiting_step_is_sent_again_when_its_time_comes_with_its_tries_counted():
+    (trip,) = begin()
+    relay.flush(TRIPS)
+    fail("trips.book", [trip])
+    assert relay.flush(TRIPS) == 0
+    make_due()
+    empty("trips")
+    assert relay.flush(TRIPS) == 1
+    (sent,) = take("trips")
+    assert (sent.args[0], sent.args[2][0]["attempt"]) == ("trips.book", 1)
+
+
+@pytest.mark.parametrize(("attempts", "size"), [(0, 100), (1, 25), (2, 6), (3, 1), (9, 1)])
+def test_a_batch_that_keeps_failing_shrinks_fourfold_down_to_the_culprit(attempts, size):
+    assert relay.batch_size(attempts) == size
+
+
+def test_nothing_is_sent_of_a_transaction_that_rolls_back():
+    with transaction.atomic():
+        begin()
+        transaction.set_rollback(True)
+    assert relay.flush(TRIPS) == 0

@@ -1,0 +1,94 @@
+"""The timeline: each event once, a sign of life for the rescue, and the one place that says a saga has ended."""
+
+import pytest
+
+from sagas import timeline
+from sagas.events import NEEDS_ATTENTION
+from sagas.messages import Entry
+from sagas.outbox import claim
+from tests.trips.models import Outbox, TimelineEvent, Trip
+from tests.trips.world import HOME, TRIPS, begin, call_off, walk
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def entries(trip) -> list[Entry]:
+    Outbox.objects.update(published_at=None, due_at="2020-01-01T00:00:00Z")
+    rows = sorted(claim(TRIPS, limit=100), key=lambda row: row.seq)
+    return [row.entry("trips") for row in rows if row.saga == trip]
+
+
+@pytest.fixture
+def trip():
+    (trip,) = begin()
+    return trip
+
+
+def test_events_are_kept_in_the_order_of_the_saga(trip):
+    walk([trip])
+    timeline.record(HOME, list(reversed(entries(trip))))
+    assert list(TimelineEvent.objects.filter(saga=trip).values_list("type", flat=True)) == [
+        "trip.began",
+        "trip.booked",
+        "trip.paid",
+        "trip.confirmed",
+        "trip.travelled",
+    ]
+
+
+def test_an_event_told_twice_is_recorded_and_followed_once(trip):
+    walk([trip])
+    told = entries(trip)
+    assert timeline.record(HOME, told) == 5
+    assert timeline.record(HOME, told) == 0
+    assert Trip.objects.get(id=trip).followed == 5
+
+
+def test_the_saga_ends_with_the_event_of_its_last_step_and_not_with_the_pivot(trip):
+    walk([trip])
+    told = entries(trip)
+    timeline.record(HOME, told[:-1])
+    assert Trip.objects.get(id=trip).ended_at is None
+    timeline.record(HOME, told)
+    assert Trip.objects.get(id=trip).ended_at is not None
+
+
+def test_an_undone_saga_ends_with_its_abort(trip):
+    call_off(trip)
+    walk([trip])
+    timeline.record(HOME, entries(trip))
+    assert Trip.objects.get(id=trip).ended_at is not None
+
+
+def test_a_new_event_is_a_sign_of_life(trip):
+    Trip.objects.update(redrives=3, needs_attention=True, rescue_at="2020-01-01T00:00:00Z")
+    timeline.record(HOME, entries(trip))
+    row = Trip.objects.get(id=trip)
+    assert (row.redrives, row.needs_attention) == (0, False)
+    assert row.rescue_at.year > 2020
+
+
+def test_an_event_told_again_is_no_sign_of_life(trip):
+    timeline.record(HOME, entries(trip))
+    Trip.objects.update(redrives=3, needs_attention=True)
+    timeline.record(HOME, entries(trip))
+    assert Trip.objects.get(id=trip).needs_attention
+
+
+def test_a_call_for_a_person_is_no_end_and_is_cleared_by_the_next_event(trip):
+    walk([trip])
+    told = entries(trip)
+    Outbox.objects.filter(saga=trip, type="trip.booked").update(type=NEEDS_ATTENTION, target=None)
+    call = next(entry for entry in entries(trip) if entry.type == NEEDS_ATTENTION)
+    timeline.record(HOME, [call])
+    row = Trip.objects.get(id=trip)
+    assert (row.needs_attention, row.ended_at) == (True, None)
+    timeline.record(HOME, told)
+    row = Trip.objects.get(id=trip)
+    assert not row.needs_attention
+
+
+def test_events_of_a_saga_that_is_gone_are_recorded_all_the_same(trip):
+    told = entries(trip)
+    Trip.objects.all().delete()
+    assert timeline.record(HOME, told) == 1

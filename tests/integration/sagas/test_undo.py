@@ -1,0 +1,147 @@
+"""Undoing: an undo bars its action for ever, undoes only what was done, and the pivot decides who is too late."""
+
+import threading
+
+import pytest
+from django.db import connection, transaction
+
+from sagas.lifecycle import Barred
+from tests.trips.models import Outbox
+from tests.trips.steps import NotConfirmed, behaviour
+from tests.trips.world import LIMIT, begin, call_off, deliver, effects, events, row, state, walk
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def redirect(trip, step):
+    """Have the trip's last message go to a step, out of turn."""
+    Outbox.objects.filter(saga=trip, type="trip.began").update(target=step)
+
+
+def test_an_undo_that_comes_before_its_action_leaves_a_tombstone():
+    (trip,) = begin()
+    redirect(trip, "trips.unbook")
+    deliver("trips.unbook", [trip])
+    assert state(trip, "trips.book") == "refused"
+    redirect(trip, "trips.book")
+    deliver("trips.book", [trip])
+    assert effects(trip) == ["trips.unbook"]
+
+
+def test_an_undo_is_told_whether_its_action_was_done():
+    done, never = begin(2)
+    deliver("trips.book", [done])
+    for trip in (done, never):
+        redirect(trip, "trips.unbook")
+    deliver("trips.unbook", [done, never])
+    applied = dict(Outbox.objects.filter(type="trip.unbooked").values_list("saga", "data__applied"))
+    assert applied == {done: True, never: False}
+
+
+def test_an_undo_delivered_twice_undoes_once():
+    (trip,) = begin()
+    deliver("trips.book", [trip])
+    redirect(trip, "trips.unbook")
+    deliver("trips.unbook", [trip])
+    deliver("trips.unbook", [trip])
+    assert effects(trip) == ["trips.book", "trips.unbook"]
+
+
+def test_a_refused_pivot_undoes_everything_in_reverse_order():
+    (trip,) = begin()
+    behaviour["trips.confirm", trip] = lambda _: NotConfirmed(code="gone", detail="The trip is off.")
+    walk([trip])
+    assert effects(trip) == ["trips.book", "trips.pay", "trips.refund", "trips.unbook", "trips.drop"]
+
+
+def test_calling_off_before_the_pivot_undoes_everything_and_bars_the_pivot():
+    (trip,) = begin()
+    deliver("trips.book", [trip])
+    assert call_off(trip) is Barred.OURS
+    walk([trip])
+    assert "trips.confirm" not in effects(trip)
+    assert effects(trip)[-1] == "trips.drop"
+    assert {"trip.refunded", "trip.unbooked", "trip.dropped"} <= set(events(trip))
+
+
+def test_calling_off_twice_sets_off_one_way_back():
+    (trip,) = begin()
+    assert [call_off(trip), call_off(trip)] == [Barred.OURS, Barred.REFUSED]
+    assert events(trip).count("trip.called_off") == 1
+
+
+def test_calling_off_after_the_pivot_is_too_late():
+    (trip,) = begin()
+    walk([trip])
+    assert call_off(trip) is Barred.DONE
+    assert "trip.called_off" not in events(trip)
+
+
+def test_two_ways_back_end_in_one_abort():
+    (trip,) = begin()
+    behaviour["trips.confirm", trip] = lambda _: NotConfirmed(code="gone", detail="The trip is off.")
+    deliver("trips.book", [trip])
+    call_off(trip)
+    walk([trip])
+    assert [step for step in effects(trip) if step in {"trips.unbook", "trips.refund", "trips.drop"}] == [
+        "trips.refund",
+        "trips.unbook",
+        "trips.drop",
+    ]
+
+
+def test_an_abort_bars_the_pivot():
+    (trip,) = begin()
+    redirect(trip, "trips.drop")
+    deliver("trips.drop", [trip])
+    assert state(trip, "trips.confirm") == "refused"
+
+
+def lost_to(trip, step, *, loser):
+    """Run `loser` in a second thread while a first holds the step's row uncommitted; return what the loser says."""
+    said = []
+
+    def lose():
+        try:
+            said.append(loser())
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=lose)
+    with transaction.atomic():
+        deliver(step, [trip])
+        thread.start()
+        wait_until_blocked()
+    thread.join(LIMIT)
+    return said[0]
+
+
+def wait_until_blocked():
+    """Wait until another session waits for a lock that we hold."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (ours,) = cursor.fetchone()
+        for _ in range(LIMIT * 1000):
+            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))", [ours])
+            if cursor.fetchone():
+                return
+    raise TimeoutError("No session has come to wait for ours.")
+
+
+def test_a_cancel_that_loses_to_the_pivot_learns_so_only_after_its_commit():
+    (trip,) = begin()
+    for step in ("trips.book", "trips.pay"):
+        deliver(step, [trip])
+    assert lost_to(trip, "trips.confirm", loser=lambda: call_off(trip)) is Barred.DONE
+
+
+def test_an_undo_that_waits_for_its_action_undoes_it():
+    (trip,) = begin()
+    Outbox.objects.filter(saga=trip).update(target="trips.book")
+    undo_row = Outbox.objects.get(saga=trip)
+    undo_row.pk, undo_row.target = None, "trips.unbook"
+    undo_row.id = Outbox._meta.pk.get_default()
+    undo_row.save(force_insert=True)
+    assert lost_to(trip, "trips.book", loser=lambda: deliver("trips.unbook", [trip])) == []
+    assert Outbox.objects.get(saga=trip, type="trip.unbooked").data == {"applied": True}
+    assert row(trip, "trips.book").state == "done"

@@ -1,0 +1,84 @@
+"""A process is never left behind: neither by a stop, nor by the death of its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local.processes import Process
+from tests.local.waiting import eventually
+
+PROJECT = Path(__file__).parents[2]
+
+# Like a worker with its pool: a main process, and a child that would outlive it.
+POOL = "sleep 1000 & echo ready; wait"
+STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
+
+SUPERVISOR = """
+import sys, threading
+from pathlib import Path
+from local.processes import Process
+process = Process("pool", ["/bin/sh", "-c", sys.argv[1]], log=Path(sys.argv[2]))
+process.start()
+print(process.pid, flush=True)
+threading.Event().wait()
+"""
+
+
+def process(script: str, tmp_path: Path, *, patience: float = 20.0) -> Process:
+    """Start a shell script and wait until it says that it is ready."""
+    log = tmp_path / "log"
+    started = Process("script", ["/bin/sh", "-c", script], log=log, patience=patience)
+    started.start()
+    assert eventually(lambda: "ready" in log.read_text())
+    return started
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that still run; one that only waits for its parent to look at it has ended."""
+    return [found for found in processes if found.is_running() and found.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_child_dies_with_its_killed_parent(tmp_path: Path) -> None:
+    pool = process(POOL, tmp_path)
+    tree = pool.tree()
+    os.kill(pool.pid or 0, signal.SIGKILL)
+    assert len(tree) == 2
+    assert eventually(lambda: not pool.running and not alive(tree))
+
+
+def test_a_program_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+    stubborn = process(STUBBORN, tmp_path, patience=0.2)
+    tree = stubborn.tree()
+    stubborn.stop()
+    assert not stubborn.running
+    assert eventually(lambda: not alive(tree))
+
+
+def test_a_frozen_program_can_be_stopped(tmp_path: Path) -> None:
+    pool = process(POOL, tmp_path, patience=5)
+    pool.freeze()
+    assert eventually(lambda: pool.tree()[0].status() == psutil.STATUS_STOPPED)
+    pool.stop()
+    assert not pool.running
+
+
+@pytest.mark.parametrize("also_the_guard", [False, True])
+def test_a_killed_supervisor_leaves_nothing(tmp_path: Path, *, also_the_guard: bool) -> None:
+    # Without its guard, only the kernel is left to end what the supervisor started; it does not reach the pool.
+    script = "echo ready; exec sleep 1000" if also_the_guard else POOL
+    arguments = [sys.executable, "-c", SUPERVISOR, script, str(tmp_path / "log")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as supervisor:
+        assert supervisor.stdout
+        assert supervisor.stdout.readline()
+        assert eventually(lambda: "ready" in (tmp_path / "log").read_text())
+        started = psutil.Process(supervisor.pid).children(recursive=True)
+        guard = [found for found in started if "guard.py" in " ".join(found.cmdline())]
+        for victim in [*(guard if also_the_guard else []), psutil.Process(supervisor.pid)]:
+            victim.kill()
+    assert len(guard) == 1
+    assert eventually(lambda: not alive(started))

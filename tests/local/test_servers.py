@@ -1,0 +1,132 @@
+"""The embedded servers keep their data, keep the services apart, and come back from whatever ended them."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from local.errors import LocalError, PortTaken, ServerFailed, StackRunning
+from local.ports import chosen_port, free_port
+from local.postgres import SERVICES, Postgres
+from local.rundir import RunDir
+from local.servers import DATABASE_VARIABLES, Servers, local_servers, private_servers
+from local.unprivileged import home_for_data
+from local.valkey import Valkey
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    """Run a pair of servers that a test may kill."""
+    with private_servers(durable=True) as running:
+        yield running
+
+
+def rows(url: str, statement: str) -> list[tuple[object, ...]]:
+    """Run a statement; return its rows, where it has any."""
+    with psycopg.connect(url, autocommit=True, connect_timeout=2) as session:
+        cursor = session.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_what_was_committed_survives_a_kill(servers: Servers) -> None:
+    url = servers.postgres.url("orders")
+    rows(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    servers.postgres.kill()
+    servers.postgres.start()
+    assert rows(url, "SELECT answer FROM kept") == [(42,)]
+
+
+def test_what_was_queued_survives_a_restart(servers: Servers) -> None:
+    with redis.Redis.from_url(servers.valkey.url) as client:
+        client.rpush("orders", "message")
+        servers.valkey.restart()
+        assert client.lrange("orders", 0, -1) == [b"message"]
+
+
+def test_a_frozen_server_answers_nothing_until_it_is_thawed(servers: Servers) -> None:
+    servers.valkey.freeze()
+    assert not servers.valkey.answers()
+    servers.valkey.thaw()
+    assert servers.valkey.answers()
+
+
+def test_the_lock_of_a_killed_server_bars_no_start_though_its_pid_is_in_use_again(servers: Servers) -> None:
+    servers.postgres.kill()
+    lock = servers.run_dir.path / "postgres" / "data" / "postmaster.pid"
+    lines = lock.read_text().splitlines()
+    lock.write_text("\n".join([str(os.getpid()), *lines[1:]]))
+    servers.postgres.start()
+    assert servers.postgres.answers()
+
+
+def test_no_service_can_enter_the_database_of_another(servers: Servers) -> None:
+    for service in SERVICES:
+        for other in set(SERVICES) - {service}:
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                psycopg.connect(servers.postgres.url(service), dbname=other)
+
+
+def test_the_servers_listen_on_the_loopback_interface_and_ask_for_a_password(servers: Servers) -> None:
+    assert rows(servers.postgres.superuser_url, "SHOW listen_addresses") == [("127.0.0.1",)]
+    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+        psycopg.connect(host="127.0.0.1", port=servers.postgres.port, user="orders", dbname="orders", passfile="none")
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis(port=servers.valkey.port, retry=once) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+
+
+def test_a_busy_port_is_named_with_the_variable_that_changes_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"Port {port} is taken.*LOCAL_REDIS_PORT"):
+            Valkey(RunDir(tmp_path), port).start()
+
+
+def test_a_server_that_cannot_start_shows_what_its_log_says(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path / "run")
+    run_dir.create()
+    postgres = Postgres(run_dir, free_port())
+    home = home_for_data(run_dir.path / "postgres", postgres.user)
+    (home / "data").mkdir(mode=0o777)
+    with pytest.raises(ServerFailed, match="postgres did not start") as failure:
+        postgres.start()
+    assert "data" in str(failure.value)
+    run_dir.remove()
+
+
+def test_a_port_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_PORT", "http")
+    with pytest.raises(LocalError, match="API_PORT is 'http'"):
+        chosen_port("API_PORT", 8000)
+
+
+def test_servers_that_the_user_has_are_not_started(tmp_path: Path) -> None:
+    theirs = dict.fromkeys(DATABASE_VARIABLES, "postgres://db.example/x") | {"REDIS_URL": "redis://cache.example"}
+    servers = local_servers(RunDir(tmp_path), theirs)
+    assert servers.needed == []
+    assert servers.env["PAYMENTS_DATABASE_URL"] == "postgres://db.example/x"
+
+
+def test_a_run_directory_serves_one_stack_at_a_time(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path / "run")
+    with run_dir.locked():
+        with pytest.raises(StackRunning, match="is up already"), RunDir(run_dir.path).locked():
+            pytest.fail("The directory was given out twice")
+        with pytest.raises(StackRunning):
+            RunDir(run_dir.path).remove()
+    run_dir.remove()
+    assert not run_dir.path.exists()
+
+
+def test_a_secret_is_made_once_and_kept_from_others(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path / "run")
+    assert run_dir.secret("admin") == RunDir(run_dir.path).secret("admin")
+    run_dir.write_env({"SECRET_KEY": "a=b"})
+    assert run_dir.read_env() == {"SECRET_KEY": "a=b"}
+    assert {path.stat().st_mode & 0o077 for path in run_dir.path.glob("*") if path.is_file()} == {0}

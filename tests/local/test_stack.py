@@ -1,0 +1,120 @@
+"""`python -m local run`: the whole system comes up, mends itself, stops in order; killed, it leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from local.ports import free_port
+from local.programs import PROGRAMS
+from local.rundir import PROJECT, RunDir
+from local.servers import DATABASE_VARIABLES
+from tests.local.waiting import eventually
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+class Running:
+    """A `python -m local run` of one's own."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        ports = {name: str(free_port()) for name in ("LOCAL_POSTGRES_PORT", "LOCAL_REDIS_PORT", "API_PORT")}
+        given = {*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "DJANGO_SETTINGS_MODULE"}
+        env = {name: value for name, value in os.environ.items() if name not in given}
+        self.run_dir = run_dir
+        self.api = f"http://127.0.0.1:{ports['API_PORT']}"
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "local", "run"],
+            env=env | ports | {"RUN_DIR": str(run_dir.path)},
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.said = ""
+
+    def wait_until_up(self) -> None:
+        """Read what it says until it has said where it is."""
+        assert self.popen.stdout
+        for line in self.popen.stdout:
+            self.said += line
+            if "Ctrl-C stops it" in line:
+                return
+        pytest.fail(f"It did not come up:\n{self.said}")
+
+    def pid(self, program: str) -> int:
+        """Return the process id of a program, as the run directory has it."""
+        return int(self.run_dir.read_state()["programs"].get(program, 0))
+
+    def processes(self) -> list[psutil.Process]:
+        """Return everything that it has started."""
+        return list(psutil.Process(self.popen.pid).children(recursive=True))
+
+
+@pytest.fixture
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Running]]:
+    """Start whole systems, one after the other, on the same run directory."""
+    run_dir = RunDir(tmp_path_factory.mktemp("stack") / "run")
+    started: list[Running] = []
+
+    def start() -> Running:
+        started.append(Running(run_dir))
+        started[-1].wait_until_up()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.popen.terminate()
+        one.popen.communicate()
+    run_dir.remove()
+
+
+def ended(process: psutil.Process) -> bool:
+    """Say whether a process is gone, or waits for nothing but its parent's look."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(running: Callable[[], Running]) -> None:
+    first = running()
+    assert httpx.get(f"{first.api}/readyz", trust_env=False).status_code == 200
+
+    victims = {name: first.pid(name) for name in ("worker-payments", "postgres", "valkey")}
+    for pid in victims.values():
+        os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: all(first.pid(name) not in {0, old} for name, old in victims.items()))
+    assert eventually(lambda: httpx.get(f"{first.api}/readyz", trust_env=False).status_code == 200)
+
+    everything = first.processes()
+    assert len(everything) > len(PROGRAMS) + 2
+    first.popen.kill()
+    assert eventually(lambda: all(ended(process) for process in everything))
+
+    second = running()  # on the data and past the locks that the killed one has left
+    refused = subprocess.run(
+        [sys.executable, "-m", "local", "run"],
+        env=os.environ | {"RUN_DIR": str(second.run_dir.path)},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert f"is up already, held by process {second.popen.pid}" in refused.stderr
+
+    everything = second.processes()
+    second.popen.terminate()
+    assert second.popen.wait(60) == 0
+    assert all(ended(process) for process in everything)
+    assert "shut down" in second.run_dir.log("postgres").read_text()
+
+
+def test_the_run_directory_is_taken_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUN_DIR", str(tmp_path))
+    assert RunDir().path == tmp_path

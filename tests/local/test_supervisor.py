@@ -1,0 +1,92 @@
+"""The supervisor starts again what dies, more and more slowly, and stops in the reverse order of the start."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local.errors import PortTaken
+from local.processes import Process
+from local.supervisor import LONGEST_PAUSE_SECONDS, SETTLED_SECONDS, Child, Supervisor
+from tests.local.waiting import eventually
+
+WRITES_ITS_LAST_WORD = "trap 'echo $0 >> {end}; exit' TERM; echo $0 >> {start}; while :; do sleep 0.02; done"
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[Callable[[str, int], Child]]:
+    """Make children that write their names as they start and as they are stopped."""
+    script = WRITES_ITS_LAST_WORD.format(start=tmp_path / "started", end=tmp_path / "ended")
+    made: list[Child] = []
+
+    def make(name: str, stage: int) -> Child:
+        process = Process(name, ["/bin/sh", "-c", script, name], log=tmp_path / "log")
+        made.append(Child(process=process, stage=stage))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.process.stop()
+
+
+def words(path: Path) -> list[str]:
+    """Return the names written so far."""
+    return path.read_text().split() if path.exists() else []
+
+
+def test_a_dead_child_comes_back_after_its_pause(child: Callable[[str, int], Child]) -> None:
+    worker = child("worker", 1)
+    supervisor = Supervisor([worker], say=lambda news: None)
+    supervisor.start()
+    first = worker.process.pid
+    worker.process.stop()
+    assert supervisor.run_once(now=100.0) == 0
+    assert supervisor.run_once(now=100.4) == 0
+    assert supervisor.run_once(now=100.5) == 1
+    assert worker.process.running
+    assert worker.process.pid != first
+
+
+def test_the_pause_doubles_up_to_a_limit_and_starts_anew_for_a_settled_child(
+    child: Callable[[str, int], Child],
+) -> None:
+    worker = child("worker", 1)
+    assert [worker.died(now=1.0) for _ in range(7)] == [0.5, 1, 2, 4, 8, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
+    assert worker.died(now=SETTLED_SECONDS + 1) == 0.5
+
+
+def test_programs_stop_in_the_reverse_order_of_their_start(child: Callable[[str, int], Child], tmp_path: Path) -> None:
+    children = [child("beat", 3), child("worker-2", 1), child("worker-1", 1), child("api", 2), child("postgres", 0)]
+    supervisor = Supervisor(children)
+    supervisor.start()
+    assert eventually(lambda: len(words(tmp_path / "started")) == 5)
+    supervisor.stop()
+    beat, api, *workers, postgres = words(tmp_path / "ended")
+    assert (beat, api, postgres) == ("beat", "api", "postgres")
+    assert sorted(workers) == ["worker-1", "worker-2"]
+    assert supervisor.pids == {}
+
+
+class Homeless:
+    """A program that cannot start while another has its port."""
+
+    name = "api"
+    pid = None
+    running = False
+    starts = 0
+
+    def start(self) -> None:
+        self.starts += 1
+        raise PortTaken(8000, "API_PORT")
+
+    def stop(self) -> None:
+        """Be down already."""
+
+
+def test_a_start_that_fails_is_tried_again_and_said() -> None:
+    homeless = Homeless()
+    said: list[str] = []
+    supervisor = Supervisor([Child(process=homeless, stage=0)], say=said.append)
+    assert [supervisor.run_once(now) for now in (0.0, 1e9, 2e9)] == [0, 0, 0]
+    assert homeless.starts == 2
+    assert "Port 8000 is taken" in said[1]

@@ -1,0 +1,35 @@
+"""A PostgreSQL and a Valkey of their own for each test session: started before Django reads its settings."""
+
+import os
+from collections.abc import Generator
+from contextlib import ExitStack
+
+import pytest
+
+from local.servers import Servers, private_servers
+
+__all__ = ["running"]
+
+_stack = ExitStack()
+_running: list[Servers] = []
+
+
+def running() -> Servers:
+    """Return the servers of this session, for tests that restart, freeze or kill them."""
+    return _running[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests() -> Generator[None, None, None]:
+    """Start the servers. A wrapper, for pytest-django reads the settings in this same hook, before all others."""
+    servers = _stack.enter_context(private_servers())
+    _running.append(servers)
+    # Whatever the shell says: tests never touch the databases of a system that runs.
+    os.environ.update(servers.env, RUN_DIR=str(servers.run_dir.path))
+    os.environ.pop("CELERY_BROKER_URL", None)
+    yield
+
+
+def pytest_unconfigure() -> None:
+    """Stop the servers, and remove their data."""
+    _stack.close()

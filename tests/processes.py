@@ -1,0 +1,110 @@
+"""Real processes for tests: workers and beat, on the databases and the broker of the test that starts them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from django.db import connections
+
+__all__ = ["Process", "beat", "environment", "until", "worker"]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The longest a test waits for what a process does. Seconds.
+LIMIT = 60
+
+T = TypeVar("T")
+
+
+class Process:
+    """A process that a test started, in a session of its own, with its output in a file."""
+
+    def __init__(self, *arguments: str, log: Path, environ: Mapping[str, str]) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                cwd=ROOT,
+                env={**environment(), **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def output(self) -> str:
+        """Return what the process has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """Kill the process and its children, without a chance to say goodbye."""
+        try:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        finally:
+            self.popen.wait(LIMIT)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process that shares this test's databases."""
+    variables = {"default": "DATABASE_URL", "payments": "PAYMENTS_DATABASE_URL", "inventory": "INVENTORY_DATABASE_URL"}
+    urls = {variable: _url(alias) for alias, variable in variables.items()}
+    return {
+        **os.environ,
+        **urls,
+        "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def until(condition: Callable[[], T], what: str, *, limit: float = LIMIT, process: Process | None = None) -> T:
+    """Wait for a condition and return its value; after `limit` seconds fail, and show what the process printed."""
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    said = f"\n{process.output()[-8000:]}" if process else ""
+    raise AssertionError(f"Not within {limit} s: {what}.{said}")
+
+
+@contextmanager
+def worker(*queues: str, environ: Mapping[str, str], concurrency: int = 1) -> Iterator[Process]:
+    """Run a Celery worker on these queues until the test is done with it."""
+    name = f"{queues[0]}-{os.getpid()}-{time.monotonic_ns()}"
+    options = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO", "-n", f"{name}@test")
+    command = ("celery", "-A", "config", "worker", "-Q", ",".join(queues), "-c", str(concurrency), *options)
+    with _running(*command, environ=environ) as process:
+        until(lambda: " ready." in process.output(), "the worker is ready", process=process)
+        yield process
+
+
+@contextmanager
+def beat(*, environ: Mapping[str, str]) -> Iterator[Process]:
+    """Run Celery beat."""
+    command = ("celery", "-A", "config", "beat", "-s")
+    with TemporaryDirectory() as folder, _running(*command, f"{folder}/schedule", environ=environ) as process:
+        yield process
+
+
+@contextmanager
+def _running(*command: str, environ: Mapping[str, str]) -> Iterator[Process]:
+    with TemporaryDirectory() as folder:
+        process = Process(*command, log=Path(folder) / "log", environ=environ)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _url(alias: str) -> str:
+    config = connections[alias].settings_dict
+    return "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**config)

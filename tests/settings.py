@@ -1,0 +1,14 @@
+"""The project's settings, and a small service of the tests' own, with which the engine is tried on its own."""
+
+from config.settings import *  # noqa: F403
+from config.settings import CELERY_BEAT_SCHEDULE as SCHEDULE
+from config.settings import INSTALLED_APPS as APPS
+
+INSTALLED_APPS = [*APPS, "tests.trips.apps.TripsConfig"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+CELERY_BEAT_SCHEDULE = {
+    **SCHEDULE,
+    "flush-trips": {**SCHEDULE["flush-orders"], "args": ("trips",), "options": {"queue": "trips"}},
+    "rescue-trips": {**SCHEDULE["rescue"], "args": ("trips",), "options": {"queue": "trips"}},
+}

@@ -1,0 +1,74 @@
+"""The error callback on real workers: what raises is counted, what kills is found out, and the others go on."""
+
+import pytest
+from django_celery_results.models import TaskResult
+
+from tests.broker import empty
+from tests.processes import beat, until, worker
+from tests.trips.models import Effect, Inbox, Trip
+from tests.trips.world import begin, effects, events, row, state
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.system]
+
+QUICK = {"SAGA_STEP_ATTEMPTS": "2", "OUTBOX_BATCH_SIZE": "4", "OUTBOX_FLUSH_SECONDS": "0.2"}
+
+
+@pytest.fixture(autouse=True)
+def empty_queue():
+    empty("trips")
+
+
+def all_ended():
+    return not Trip.objects.filter(ended_at=None).exists()
+
+
+def test_a_step_that_raises_is_tried_again_then_given_up_and_the_saga_undone():
+    good, bad = begin(names=["Ada", "raise in trips.book"])
+    with worker("trips", environ=QUICK) as process, beat(environ=QUICK):
+        until(all_ended, "both trips have ended", process=process)
+    assert effects(good) == ["trips.book", "trips.pay", "trips.confirm", "trips.travel"]
+    assert effects(bad) == ["trips.unbook", "trips.drop"]
+    assert (state(bad, "trips.book"), row(bad, "trips.book").attempts) == ("refused", 2)
+
+
+def test_the_error_callback_runs_as_a_task_of_its_own_and_knows_what_was_raised():
+    (bad,) = begin(names=["raise in trips.book"])
+    with worker("trips", environ={**QUICK, "SAGA_STEP_ATTEMPTS": "9"}) as process:
+        until(lambda: state(bad, "trips.book") == "waiting", "the failed try is counted", process=process)
+        until(lambda: "Task sagas.fail_step" in process.output(), "the callback is received", process=process)
+    assert "told to raise" in row(bad, "trips.book").error
+    failure = TaskResult.objects.get(task_name="sagas.run_step", status="FAILURE")
+    assert "told to raise" in failure.result
+
+
+def test_a_message_that_kills_its_worker_every_time_is_found_and_the_others_go_on():
+    trips = begin(names=["Ada", "Bob", "kill in trips.book", "Cleo"])
+    killer = trips[2]
+    with worker("trips", environ=QUICK) as process, beat(environ=QUICK):
+        until(all_ended, "all four trips have ended", process=process)
+    assert state(killer, "trips.book") == "refused"
+    assert "its process was lost" in row(killer, "trips.book").error
+    for trip in trips:
+        if trip != killer:
+            assert effects(trip)[-1] == "trips.travel"
+    assert Effect.objects.filter(step="trips.book").count() == 3
+
+
+def test_a_step_after_the_pivot_that_raises_is_never_undone():
+    (trip,) = begin(names=["raise in trips.travel"])
+    with worker("trips", environ=QUICK) as process, beat(environ=QUICK):
+        until(lambda: Trip.objects.get().needs_attention, "a person is told", process=process)
+    assert effects(trip) == ["trips.book", "trips.pay", "trips.confirm"]
+    assert Inbox.objects.filter(step="trips.refund").count() == 0
+    assert "saga.needs_attention" in events(trip)
+
+
+def test_a_worker_that_is_killed_is_survived():
+    trips = begin(20)
+    with worker("trips", environ=QUICK) as process, beat(environ=QUICK):
+        until(Effect.objects.exists, "the first step has run", process=process)
+        process.kill()
+        with worker("trips", environ={**QUICK, "SAGA_STALL_SECONDS": "2"}) as second:
+            until(all_ended, "all trips have ended", process=second)
+    for trip in trips:
+        assert effects(trip) == ["trips.book", "trips.pay", "trips.confirm", "trips.travel"]

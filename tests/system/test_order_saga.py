@@ -1,0 +1,167 @@
+"""Orders through the whole system: real worker processes for each service, beat, PostgreSQL and Valkey."""
+
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+
+from inventory.models import Reservation, StockItem
+from inventory.services import adjust_stock
+from orders.models import IdempotencyKey, Order, Outbox, Product, TimelineEvent
+from payments.models import Payment, SimulatedCharge
+from tests.broker import empty
+from tests.processes import beat, until, worker
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+
+SERVICES = ("orders", "payments", "inventory")
+QUICK = {"OUTBOX_FLUSH_SECONDS": "0.2", "SAGA_STALL_SECONDS": "3"}
+
+
+@pytest.fixture(autouse=True)
+def shop():
+    empty(*SERVICES)
+    Product.objects.create(sku="MUG", name="Mug", unit_amount=1_000, currency="eur")
+    Product.objects.create(sku="RARE", name="A rare mug", unit_amount=9_000, currency="eur")
+    adjust_stock(sku="MUG", quantity=1_000, reason="delivery", by="tests")
+    adjust_stock(sku="RARE", quantity=3, reason="delivery", by="tests")
+    return User.objects.create_user("ada")
+
+
+@contextmanager
+def system():
+    """Run a worker for each service, and beat."""
+    with ExitStack() as stack:
+        workers = {service: stack.enter_context(worker(service, environ=QUICK)) for service in SERVICES}
+        stack.enter_context(beat(environ=QUICK))
+        yield workers
+
+
+def order(client, key, *, sku="MUG", quantity=1, method="pm_card_visa"):
+    response = client.post(
+        "/api/v1/orders/",
+        {"lines": [{"sku": sku, "quantity": quantity}], "payment_method": method},
+        content_type="application/json",
+        headers={"Idempotency-Key": key},
+    )
+    assert response.status_code == 201, response.content
+    return response.json()["id"]
+
+
+def ended(*orders):
+    return Order.objects.filter(id__in=orders, ended_at=None).count() == 0
+
+
+def outcome(order_id):
+    row = Order.objects.get(id=order_id)
+    return row.status, row.failure_code
+
+
+def net(order_id):
+    moved = SimulatedCharge.objects.filter(order_id=order_id).values_list("kind", "amount")
+    return sum(amount if kind == "capture" else -amount for kind, amount in moved)
+
+
+def timeline(order_id):
+    return list(TimelineEvent.objects.filter(saga=order_id).values_list("type", flat=True))
+
+
+def assert_sound():
+    call_command("audit", "--expect-ended")
+
+
+def test_each_kind_of_order_ends_as_it_should(api_client):
+    with system() as workers:
+        fulfilled = order(api_client, "good")
+        declined = order(api_client, "poor", method="pm_card_chargeDeclined")
+        sold_out = order(api_client, "greedy", sku="RARE", quantity=4)
+        unheard = [
+            order(api_client, method, method=method)
+            for method in (
+                "pm_sim_timeout_charged",
+                "pm_sim_timeout_lost",
+                "pm_sim_500_charged",
+            )
+        ]
+        everyone = [fulfilled, declined, sold_out, *unheard]
+        until(lambda: ended(*everyone), "all orders have ended", process=workers["payments"])
+    assert outcome(fulfilled) == ("fulfilled", "")
+    assert outcome(declined) == ("cancelled", "payment_declined")
+    assert outcome(sold_out) == ("cancelled", "out_of_stock")
+    assert [outcome(one) for one in unheard] == [("fulfilled", "")] * 3
+    assert [net(one) for one in everyone] == [1_000, 0, 0, 1_000, 1_000, 1_000]
+    assert timeline(fulfilled) == [
+        "order.created",
+        "payment.processed",
+        "stock.reserved",
+        "order.fulfilled",
+        "stock.shipped",
+    ]
+    assert timeline(sold_out) == [
+        "order.created",
+        "payment.processed",
+        "stock.unavailable",
+        "payment.refunded",
+        "order.cancelled",
+    ]
+    assert timeline(declined) == ["order.created", "payment.failed", "order.cancelled"]
+    assert_sound()
+
+
+def test_more_buyers_than_pieces_sells_exactly_the_stock(api_client):
+    with system() as workers:
+        buyers = [order(api_client, f"buyer-{number}", sku="RARE") for number in range(10)]
+        until(lambda: ended(*buyers), "all orders have ended", process=workers["inventory"])
+    assert sorted(outcome(buyer) for buyer in buyers) == ([("cancelled", "out_of_stock")] * 7 + [("fulfilled", "")] * 3)
+    item = StockItem.objects.get(sku="RARE")
+    assert (item.on_hand, item.reserved, item.shipped) == (0, 0, 3)
+    assert_sound()
+
+
+def test_an_order_cancelled_before_anyone_works_on_it_costs_nothing(api_client):
+    placed = order(api_client, "regret")
+    assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code == 202
+    with system() as workers:
+        until(lambda: ended(placed), "the order has ended", process=workers["payments"])
+    assert outcome(placed) == ("cancelled", "cancelled_by_customer")
+    assert net(placed) == 0
+    assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code == 200
+    assert_sound()
+
+
+def test_an_order_that_is_fulfilled_cannot_be_cancelled(api_client):
+    with system() as workers:
+        placed = order(api_client, "too-late")
+        until(lambda: ended(placed), "the order has ended", process=workers["orders"])
+    assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code == 409
+    assert outcome(placed) == ("fulfilled", "")
+
+
+@pytest.mark.parametrize("victim", SERVICES)
+def test_a_worker_killed_in_the_middle_costs_time_and_nothing_else(api_client, victim):
+    with system() as workers:
+        placed = [order(api_client, f"{victim}-{number}") for number in range(30)]
+        workers[victim].kill()
+        with worker(victim, environ=QUICK) as successor:
+            until(lambda: ended(*placed), "all orders have ended", process=successor, limit=110)
+    assert {outcome(one) for one in placed} == {("fulfilled", "")}
+    assert Reservation.objects.filter(state="shipped").count() == 30
+    assert Payment.objects.filter(status="captured").count() == 30
+    assert_sound()
+
+
+def test_the_broker_losing_everything_costs_time_and_nothing_else(api_client, settings):
+    settings.SAGA_STALL_SECONDS = 1
+    placed = [order(api_client, f"lost-{number}") for number in range(20)]
+    until(lambda: not Outbox.objects.filter(published_at=None).exists(), "all orders are in the broker")
+    empty(*SERVICES)
+    with system() as workers:
+        until(lambda: ended(*placed), "all orders have ended", process=workers["payments"], limit=110)
+    assert {outcome(one) for one in placed} == {("fulfilled", "")}
+    assert_sound()
+
+
+def test_one_key_places_one_order(api_client):
+    assert order(api_client, "once") == order(api_client, "once")
+    assert (Order.objects.count(), IdempotencyKey.objects.count()) == (1, 1)

@@ -1,0 +1,147 @@
+"""Steps that leave an `Effect`, and otherwise do what they are told for one trip and step.
+
+In the process of the test by `behaviour`; in a worker's by the name of the traveller: "raise in trips.book".
+"""
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+import msgspec
+
+from sagas.events import Event, Refusal
+from sagas.steps import Batch, Delivery, External, Outcome, Unknown, action, undo
+
+from .models import Effect
+
+Behaviour = Callable[[Delivery[Any]], Outcome | None]
+
+behaviour: dict[tuple[str, UUID], Behaviour] = {}
+calls: list[tuple[str, tuple[UUID, ...]]] = []
+
+
+class Traveller(msgspec.Struct, frozen=True):
+    name: str
+
+
+class Began(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.began"
+    name: str = "Ada"
+
+
+class Booked(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.booked"
+
+
+class NotBooked(Refusal, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.not_booked"
+
+
+class Unbooked(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.unbooked"
+    applied: bool
+
+
+class Paid(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.paid"
+
+
+class NotPaid(Refusal, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.not_paid"
+
+
+class Refunded(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.refunded"
+    applied: bool
+
+
+class Confirmed(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.confirmed"
+
+
+class NotConfirmed(Refusal, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.not_confirmed"
+
+
+class Travelled(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.travelled"
+
+
+class Dropped(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.dropped"
+
+
+class CalledOff(Refusal, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.called_off"
+    code: str = "called_off"
+    detail: str = "The traveller stays at home."
+
+
+def _each(step: str, batch: Batch[Any], ordinary: Callable[[Delivery[Any]], Outcome]) -> list[Outcome]:
+    calls.append((step, tuple(delivery.saga for delivery in batch)))
+    outcomes = []
+    for delivery in batch:
+        _act_out(delivery.context.name, step)
+        told = behaviour.get((step, delivery.saga), lambda _: None)(delivery)
+        if told is None:
+            Effect.objects.create(trip=delivery.saga, step=step, attempt=delivery.attempt)
+        outcomes.append(told or ordinary(delivery))
+    return outcomes
+
+
+def _act_out(name: str, step: str) -> None:
+    if name == f"raise in {step}":
+        raise RuntimeError(f"told to {name}")
+    if name == f"kill in {step}":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@action("trips.book", accepts=Traveller, refusal=NotBooked)
+def book(batch: Batch[Traveller]) -> list[Outcome]:
+    return _each("trips.book", batch, lambda _: Booked())
+
+
+@undo("trips.unbook", accepts=Traveller)
+def unbook(batch: Batch[Traveller]) -> list[Outcome]:
+    return _each("trips.unbook", batch, lambda delivery: Unbooked(applied=delivery.applied))
+
+
+@action("trips.pay", accepts=Traveller, refusal=NotPaid)
+class Pay(External[Traveller, UUID, Outcome]):
+    """Asks a bank that answers what the test says for `trips.pay/call`."""
+
+    def prepare(self, batch: Batch[Traveller]) -> Sequence[UUID]:
+        return [delivery.saga for delivery in batch]
+
+    def call(self, requests: Sequence[UUID]) -> Sequence[Outcome]:
+        calls.append(("trips.pay/call", tuple(requests)))
+        return [behaviour.get(("trips.pay/call", saga), lambda _: None)(saga) or Paid() for saga in requests]
+
+    def record(self, batch: Batch[Traveller], answers: Sequence[Outcome]) -> Sequence[Outcome]:
+        asked = dict(zip((delivery.saga for delivery in batch), answers, strict=True))
+        return [
+            asked[delivery.saga] if isinstance(asked[delivery.saga], Refusal | Unknown) else outcome
+            for delivery, outcome in zip(batch, _each("trips.pay", batch, lambda _: Paid()), strict=True)
+        ]
+
+
+@undo("trips.refund", accepts=Traveller)
+def refund(batch: Batch[Traveller]) -> list[Outcome]:
+    return _each("trips.refund", batch, lambda delivery: Refunded(applied=delivery.applied))
+
+
+@action("trips.confirm", accepts=Traveller, refusal=NotConfirmed)
+def confirm(batch: Batch[Traveller]) -> list[Outcome]:
+    return _each("trips.confirm", batch, lambda _: Confirmed())
+
+
+@action("trips.travel", accepts=Traveller)
+def travel(batch: Batch[Traveller]) -> list[Outcome]:
+    return _each("trips.travel", batch, lambda _: Travelled())
+
+
+@undo("trips.drop", accepts=Traveller)
+def drop(batch: Batch[Traveller]) -> list[Outcome]:
+    return _each("trips.drop", batch, lambda _: Dropped())

@@ -1,0 +1,123 @@
+"""Trips under a test's hand: begun, delivered, repeated and reordered at will, with what they left behind."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection, transaction
+
+from sagas import execution, failures
+from sagas.failures import Failure, StepFailed
+from sagas.ids import uuid7
+from sagas.lifecycle import Barred, bar_pivot, start
+from sagas.messages import Message
+from sagas.plan import Plan
+from sagas.services import home_called, service_called
+
+from .models import Effect, Inbox, Outbox, Trip
+from .saga import TRIP
+from .steps import Began, CalledOff, behaviour, calls
+
+TRIPS = service_called("trips")
+HOME = home_called("trips")
+PLAN: Plan = TRIP.plan
+
+# The longest a test waits for what another thread or process does. Seconds.
+LIMIT = 20
+
+
+def forget() -> None:
+    """Forget what earlier tests told the steps."""
+    behaviour.clear()
+    calls.clear()
+
+
+def begin(count: int = 1, *, names: Sequence[str] = ()) -> list[UUID]:
+    """Begin trips, of these travellers or of Ada, and return their ids in order."""
+    names = names or ["Ada"] * count
+    ids = sorted(uuid7() for _ in names)
+    with transaction.atomic():
+        for trip, name in zip(ids, names, strict=True):
+            Trip.objects.create(id=trip, plan=msgspec.to_builtins(PLAN))
+            start(TRIP, saga=trip, started_at=Trip.objects.get(id=trip).created_at, event=Began(name=name))
+    return ids
+
+
+def messages_to(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[Message]:
+    """Return the messages that trips have sent to a step, as their rows in the outbox say."""
+    rows = Outbox.objects.filter(target=step, saga__in=trips).order_by("saga", "seq")
+    return [
+        Message(
+            id=row.id,
+            saga=row.saga,
+            started_at=row.saga_started_at,
+            seq=row.seq,
+            context=row.context,
+            attempt=attempt,
+        )
+        for row in rows
+    ]
+
+
+def deliver(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[Failure]:
+    """Deliver to a step what was sent to it, in one batch; return the failures it reports."""
+    try:
+        execution.run(step, PLAN, messages_to(step, trips, attempt=attempt))
+    except StepFailed as failed:
+        return failed.failures
+    return []
+
+
+def fail(step: str, trips: Sequence[UUID], *, attempt: int = 1, alone: bool = True, error: str = "boom") -> None:
+    """Count a failed try, as the error callback does."""
+    told = [Failure(message=message, attempt=attempt, error=error, alone=alone) for message in messages_to(step, trips)]
+    failures.count(PLAN, step, told)
+
+
+def call_off(trip: UUID) -> Barred:
+    """Call a trip off, as its traveller does."""
+    row = Trip.objects.get(id=trip)
+    with transaction.atomic():
+        return bar_pivot(
+            saga=trip, plan=row.plan, started_at=row.created_at, context={"name": "Ada"}, event=CalledOff()
+        )
+
+
+def walk(trips: Sequence[UUID]) -> None:
+    """Deliver everything that is sent, until nothing new is."""
+    seen: set[UUID] = set()
+    while fresh := set(Outbox.objects.exclude(target=None).exclude(id__in=seen).values_list("id", flat=True)):
+        targets = set(Outbox.objects.filter(id__in=fresh).values_list("target", flat=True))
+        for step in sorted(str(target) for target in targets):
+            deliver(step, trips)
+        seen |= fresh
+
+
+def effects(trip: UUID) -> list[str]:
+    """Return the steps that had their effect on a trip, in order."""
+    return list(Effect.objects.filter(trip=trip).order_by("at").values_list("step", flat=True))
+
+
+def events(trip: UUID) -> list[str]:
+    """Return the types of the events a trip has written."""
+    return list(Outbox.objects.filter(saga=trip).order_by("seq", "id").values_list("type", flat=True))
+
+
+def row(trip: UUID, step: str) -> Any:
+    """Return the inbox row of a step."""
+    return Inbox.objects.get(saga=trip, step=step)
+
+
+def state(trip: UUID, step: str) -> str | None:
+    """Return the state of a step's inbox row, or None if there is none."""
+    return Inbox.objects.filter(saga=trip, step=step).values_list("state", flat=True).first()
+
+
+def make_due() -> None:
+    """Let the time of open inbox rows come."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE trips_inbox SET due_at = now() - interval '1 s', send_at = now() - interval '1 s'"
+            " WHERE state IN ('started', 'waiting')"
+        )

@@ -1,0 +1,14 @@
+"""The settings as the type checker loads them: with no server, and nothing in the environment."""
+
+import os
+
+for variable, database in (
+    ("DATABASE_URL", "orders"),
+    ("PAYMENTS_DATABASE_URL", "payments"),
+    ("INVENTORY_DATABASE_URL", "inventory"),
+):
+    os.environ.setdefault(variable, f"postgres://localhost/{database}")
+os.environ.setdefault("REDIS_URL", "redis://localhost/0")
+os.environ.setdefault("SECRET_KEY", "for the type checker only")
+
+from tests.settings import *  # noqa: E402, F403

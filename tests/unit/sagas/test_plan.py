@@ -1,0 +1,94 @@
+"""Where a message goes next, forward and back, is a property of its plan alone."""
+
+import msgspec
+import pytest
+
+from sagas.plan import Direction, Plan, Step
+
+PLAN = Plan(
+    saga="trip",
+    steps=(
+        Step("cars.rent", undo="cars.return"),
+        Step("checks.passport"),
+        Step("hotels.book", undo="hotels.cancel"),
+        Step("trips.confirm", pivot=True),
+        Step("hotels.checkin"),
+    ),
+    abort="trips.drop",
+)
+
+
+def test_forward_each_step_leads_to_the_next_and_the_last_to_none():
+    walk = [PLAN.first]
+    while following := PLAN.after(walk[-1]):
+        walk.append(following)
+    assert walk == ["cars.rent", "checks.passport", "hotels.book", "trips.confirm", "hotels.checkin"]
+
+
+def test_back_each_undo_leads_to_the_one_before_and_the_first_to_the_abort():
+    assert PLAN.after("hotels.cancel") == "cars.return"
+    assert PLAN.after("cars.return") == "trips.drop"
+    assert PLAN.after("trips.drop") is None
+
+
+@pytest.mark.parametrize(
+    ("step", "back"),
+    [
+        ("cars.rent", "trips.drop"),
+        ("checks.passport", "cars.return"),
+        ("hotels.book", "cars.return"),
+        ("trips.confirm", "hotels.cancel"),
+    ],
+)
+def test_a_refusal_goes_back_over_the_undos_of_earlier_steps_only(step, back):
+    assert PLAN.after_refusal(step) == back
+
+
+@pytest.mark.parametrize(
+    ("step", "back"),
+    [
+        ("cars.rent", "cars.return"),
+        ("checks.passport", "cars.return"),
+        ("hotels.book", "hotels.cancel"),
+        ("trips.confirm", "hotels.cancel"),
+    ],
+)
+def test_giving_up_begins_with_the_steps_own_undo(step, back):
+    assert PLAN.after_giving_up(step) == back
+
+
+def test_a_cancel_goes_back_over_all_undos_before_the_pivot():
+    assert PLAN.after_cancel() == "hotels.cancel"
+
+
+def test_only_actions_up_to_the_pivot_may_refuse():
+    assert [name for name in PLAN.names() if PLAN.refusable(name)] == [
+        "cars.rent",
+        "checks.passport",
+        "hotels.book",
+        "trips.confirm",
+    ]
+
+
+def test_an_undo_can_neither_refuse_nor_be_given_up():
+    with pytest.raises(ValueError, match="cannot refuse"):
+        PLAN.after_refusal("cars.return")
+    with pytest.raises(ValueError, match="cannot be given up"):
+        PLAN.after_giving_up("trips.drop")
+
+
+def test_each_undo_knows_its_action_and_the_abort_bars_the_pivot():
+    assert PLAN.action_of("cars.return") == "cars.rent"
+    assert PLAN.action_of("trips.drop") == "trips.confirm"
+    assert PLAN.action_of("cars.rent") is None
+
+
+def test_direction_follows_from_the_name():
+    assert PLAN.direction("hotels.book") is Direction.FORWARD
+    assert PLAN.direction("hotels.cancel") is Direction.BACK
+    assert PLAN.direction("trips.drop") is Direction.BACK
+
+
+def test_a_plan_survives_its_journey_as_json():
+    assert msgspec.json.decode(msgspec.json.encode(PLAN), type=Plan) == PLAN
+    assert PLAN.home == "trips"
