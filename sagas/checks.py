@@ -73,7 +73,7 @@ def _registration(plan: Plan) -> Iterator[Finding]:
 
 
 def _tables(plan: Plan) -> Iterator[Finding]:
-    for service in sorted({service_of(name) for name in plan.names()}):
+    for service in sorted(plan.services()):
         try:
             service_called(service)
         except UnknownService as error:

@@ -71,6 +71,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                 yield step.undo
         yield self.abort
 
+    def services(self) -> set[str]:
+        """Return the services that take part."""
+        return {service_of(name) for name in self.names()}
+
     def direction(self, step: str) -> Direction:
         """Tell whether a step belongs to the forward walk or to the way back."""
         return Direction.FORWARD if self._position(step) is not None else Direction.BACK

@@ -16,8 +16,8 @@ from django.conf import settings
 from kombu import Queue
 
 from sagas import outbox, relay, sql
-from sagas.plan import Plan, service_of
-from sagas.services import Home, Service, service_names
+from sagas.plan import Plan, Saga
+from sagas.services import Home, Service
 
 __all__ = ["redrive", "run_once"]
 
@@ -43,7 +43,7 @@ RETURNING s.id, s.plan::text
 
 def run_once(home: Home) -> int:
     """Re-drive the sagas that have stalled longest; return how many."""
-    if _backlog() > BACKLOG:
+    if _backlog(home) > BACKLOG:
         return 0
     params = {
         "stall": settings.SAGA_STALL_SECONDS,
@@ -66,18 +66,19 @@ def redrive(service: Service, sagas: Sequence[UUID]) -> int:
     return rearmed
 
 
-def _by_service(stalled: Sequence[tuple[UUID, str]] | Sequence[tuple[object, ...]]) -> dict[str, list[object]]:
-    found: dict[str, list[object]] = {}
+def _by_service(stalled: Sequence[tuple[Any, ...]]) -> dict[str, list[UUID]]:
+    found: dict[str, list[UUID]] = {}
     for saga, plan in stalled:
-        for service in {service_of(name) for name in msgspec.json.decode(str(plan), type=Plan).names()}:
+        for service in msgspec.json.decode(plan, type=Plan).services():
             found.setdefault(service, []).append(saga)
     return found
 
 
-def _backlog() -> int:
-    """Return how many messages wait in the broker for the services. Raises while the broker is down."""
+def _backlog(home: Home) -> int:
+    """Return how many messages wait in the broker for the services of a home's sagas. Raises while it is down."""
+    plans = [saga.plan for saga in Saga.declared.values() if saga.plan.home == home.name]
+    services = set[str]().union(*(plan.services() for plan in plans))
     with current_app.connection_for_read() as connection:
-        declared: list[Any] = [
-            Queue(name, channel=connection.default_channel).queue_declare() for name in service_names()
-        ]
+        queues = [Queue(name, channel=connection.default_channel) for name in services]
+        declared: list[Any] = [queue.queue_declare() for queue in queues]
         return sum(queue.message_count for queue in declared)

@@ -9,6 +9,6 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 CELERY_BEAT_SCHEDULE = {
     **SCHEDULE,
-    "flush-trips": {**SCHEDULE["flush-orders"], "args": ("trips",), "options": {"queue": "trips"}},
-    "rescue-trips": {**SCHEDULE["rescue"], "args": ("trips",), "options": {"queue": "trips"}},
+    "flush-trips": {**SCHEDULE["flush-orders"], "args": ("trips",), "options": {"queue": "trips", "expires": 60}},
+    "rescue-trips": {**SCHEDULE["rescue"], "args": ("trips",), "options": {"queue": "trips", "expires": 60}},
 }

@@ -70,6 +70,14 @@ def test_a_backlog_in_the_broker_is_not_mistaken_for_a_stall(monkeypatch):
     assert rescue.run_once(HOME) == 2
 
 
+def test_a_queue_that_no_saga_of_this_home_uses_holds_up_no_rescue(monkeypatch):
+    monkeypatch.setattr(rescue, "BACKLOG", 0)
+    begin()
+    relay.signature("flush", "payments", queue="payments").apply_async()
+    stalled()
+    assert rescue.run_once(HOME) == 1
+
+
 def test_a_redrive_sends_every_row_of_the_saga_again_and_no_effect_comes_twice():
     trip, other = begin(2)
     deliver("trips.book", [trip, other])

@@ -1,0 +1,133 @@
+"""The outbox and inbox pages of every service: found by order, filtered by state, and safe to act on."""
+
+import pytest
+from django.apps import apps
+from django.urls import reverse
+
+from sagas.admin import BoundedPaginator
+from sagas.ids import uuid7
+
+SERVICES = ("orders", "payments", "inventory")
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+@pytest.fixture(autouse=True)
+def nudged(monkeypatch):
+    """The services whose relay was nudged; no thread flushes by itself."""
+    services: list[str] = []
+    monkeypatch.setattr("sagas.admin.nudge", services.append)
+    return services
+
+
+@pytest.fixture
+def operator(client, django_user_model):
+    client.force_login(django_user_model.objects.create_superuser("olga"))
+    return client
+
+
+@pytest.fixture
+def viewer(client, django_user_model):
+    client.force_login(django_user_model.objects.create_user("vera", is_staff=True))
+    return client
+
+
+def sent(service, **fields):
+    """Write a row to a service's outbox: published, unless told otherwise."""
+    row = {"id": uuid7(), "saga": uuid7(), "seq": 1, "type": "thing.done", "step": f"{service}.do", "target": "x.y"}
+    times = {"saga_started_at": "2026-01-01T00:00:00Z", "published_at": "2026-01-01T00:00:01Z"}
+    empty: dict[str, dict[str, str]] = {"data": {}, "context": {}, "plan": {}}
+    return apps.get_model(service, "Outbox").objects.create(**{**row, **times, **empty, **fields})
+
+
+def received(service, **fields):
+    """Write a row to a service's inbox: waiting for its next try, unless told otherwise."""
+    row = {"saga": uuid7(), "step": f"{service}.do", "state": "waiting", "attempts": 2, "error": "no luck"}
+    far = {"saga_started_at": "2026-01-01T00:00:00Z", "due_at": "2099-01-01T00:00:00Z", "send_at": "2099-01-01T00:00Z"}
+    return apps.get_model(service, "Inbox").objects.create(**{**row, **far, **fields})
+
+
+def page(service, table):
+    return reverse(f"admin:{service}_{table}_changelist")
+
+
+def shown(client, service, table, **query):
+    response = client.get(page(service, table), query)
+    assert response.status_code == 200
+    return {row.pk for row in response.context["cl"].queryset}
+
+
+def act(client, service, table, action, *rows):
+    data = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
+    return client.post(page(service, table), data, follow=True)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_rows_are_found_by_order_and_by_name(operator, service):
+    ours, other = sent(service), sent(service, type="other.thing")
+    assert shown(operator, service, "outbox", q=str(ours.saga)) == {ours.pk}
+    assert shown(operator, service, "outbox", q="other") == {other.pk}
+    assert shown(operator, service, "outbox", q="%") == set()
+    waiting = received(service)
+    received(service)
+    assert shown(operator, service, "inbox", q=str(waiting.saga)) == {waiting.pk}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_rows_are_filtered_by_state(operator, service):
+    published = sent(service)
+    due = sent(service, published_at=None)
+    leased = sent(service, published_at=None, due_at="2099-01-01T00:00:00Z")
+    failed = sent(service, published_at=None, last_error="the broker is down")
+    assert shown(operator, service, "outbox", state="published") == {published.pk}
+    assert shown(operator, service, "outbox", state="due") == {due.pk, failed.pk}
+    assert shown(operator, service, "outbox", state="leased") == {leased.pk}
+    assert shown(operator, service, "outbox", state="failed") == {failed.pk}
+    done = received(service, state="done", send_at=None)
+    received(service)
+    assert shown(operator, service, "inbox", state__exact="done") == {done.pk}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_publish_again_makes_rows_due_and_nudges_the_relay_of_their_service(operator, service, nudged):
+    again, left = sent(service), sent(service)
+    act(operator, service, "outbox", "publish_again", again)
+    again.refresh_from_db()
+    left.refresh_from_db()
+    assert (again.published_at, left.published_at is None) == (None, False)
+    assert nudged == [service]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_try_now_brings_waiting_steps_forward_and_leaves_final_and_parked_ones(operator, service, nudged):
+    waiting = received(service)
+    final = received(service, state="refused", send_at=None)
+    parked = received(service, send_at=None)
+    act(operator, service, "inbox", "try_now", waiting, final, parked)
+    for row in (waiting, final, parked):
+        row.refresh_from_db()
+    assert waiting.send_at.year < 2099
+    assert (final.state, final.send_at, parked.send_at) == ("refused", None, None)
+    assert nudged == [service]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_nobody_adds_edits_or_deletes_a_row(operator, service):
+    row = sent(service)
+    assert operator.get(reverse(f"admin:{service}_outbox_add")).status_code == 403
+    assert operator.post(reverse(f"admin:{service}_outbox_change", args=[row.pk]), {"type": "x"}).status_code == 403
+    assert operator.post(reverse(f"admin:{service}_outbox_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
+
+
+def test_a_viewer_without_rights_sees_and_does_nothing(viewer, nudged):
+    row = sent("orders")
+    assert viewer.get(page("orders", "outbox")).status_code == 403
+    assert act(viewer, "orders", "outbox", "publish_again", row).status_code == 403
+    assert nudged == []
+
+
+def test_a_page_never_counts_a_whole_table(monkeypatch, operator):
+    monkeypatch.setattr(BoundedPaginator, "MOST", 2)
+    for _ in range(4):
+        sent("orders")
+    assert operator.get(page("orders", "outbox")).context["cl"].result_count == 2
