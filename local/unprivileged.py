@@ -40,7 +40,8 @@ def _make(link: Path, user: int) -> None:
     if not user or reachable(link):
         link.mkdir()
     else:
-        link.symlink_to(tempfile.mkdtemp(prefix="embedded-postgres-", dir="/var/tmp"))
+        # mkdtemp makes a directory of our own, whoever else writes to its parent.
+        link.symlink_to(tempfile.mkdtemp(prefix="embedded-postgres-", dir="/var/tmp"))  # nosec B108
 
 
 def reachable_copy(packages: list[Path], home: Path, user: int) -> Path:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 
-from django.db import connections
+from django.db import close_old_connections, connections
 
 from sagas import relay
 from sagas.services import service_called
@@ -40,6 +40,7 @@ class _Nudger:
 
     def flush_once(self) -> int:
         """Flush; return how many rows were sent. A failure is logged: the rows are safe where they are."""
+        close_old_connections()  # and test the others, as a request does: the database may have restarted meanwhile
         try:
             return relay.flush(service_called(self.service))
         except Exception as error:  # the thread must outlive any fault of broker or database

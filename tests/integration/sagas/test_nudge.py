@@ -1,0 +1,57 @@
+"""The nudge: what is committed is soon in the broker, and a fault costs no more than until the next flush."""
+
+import pytest
+from django.db import connection, transaction
+
+from sagas import lifecycle
+from sagas.nudge import nudge
+from tests.broker import take
+from tests.processes import until
+from tests.trips.models import Outbox
+from tests.trips.world import begin
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def nudging(monkeypatch, quiet):
+    """Undo what the other tests of the engine start with: here the thread runs."""
+    monkeypatch.setattr(lifecycle, "nudge", nudge)
+
+
+def published():
+    return not Outbox.objects.filter(published_at=None).exists()
+
+
+def test_what_is_committed_is_sent_without_anyone_flushing():
+    begin(3)
+    until(published, "the nudge has flushed")
+    assert [sent.args[0] for sent in take("trips") if sent.task == "sagas.run_step"] == ["trips.book"]
+
+
+def test_nothing_is_sent_before_the_commit():
+    with transaction.atomic():
+        begin()
+        nudge("trips")
+        assert take("trips") == []
+    until(published, "the nudge has flushed")
+
+
+def test_a_database_that_restarted_is_found_again():
+    begin()
+    until(published, "the nudge has flushed")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user"
+        )
+    begin()
+    until(published, "the nudge has flushed again")
+
+
+def test_a_broker_that_comes_back_is_found_again(dead_broker):
+    with dead_broker():
+        begin()
+        until(Outbox.objects.exclude(last_error="").exists, "the nudge has failed")
+    begin()
+    until(published, "the nudge has flushed both")
