@@ -5,7 +5,8 @@ deadlock; undo rows are locked before action rows (see `sagas.execution`).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,7 @@ from sagas.plan import Plan
 from sagas.services import Service
 
 __all__ = [
+    "Due",
     "Parcel",
     "bar",
     "bring_forward",
@@ -26,6 +28,7 @@ __all__ = [
     "done",
     "lock_open",
     "park",
+    "release_due",
     "settle",
 ]
 
@@ -37,22 +40,26 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
     message: Message
 
 
-# What is older than the watermark and not kept was purged: running it would do its step a second time.
-REMEMBERED = """
-NOT EXISTS (SELECT 1 FROM {watermark} w WHERE m.started_at < w.before AND NOT m.saga = ANY(w.kept))
-"""
+class Due(NamedTuple):
+    """An open row whose time to be sent again has come."""
 
-CLAIM = (
-    """
+    id: int
+    step: str
+    attempts: int
+    parcel: Parcel
+
+
+# What is older than the watermark and not kept was purged: running it would do its step a second time.
+REMEMBERED = "NOT EXISTS (SELECT 1 FROM {watermark} w WHERE m.started_at < w.before AND NOT m.saga = ANY(w.kept))"
+
+CLAIM = """
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at, message, created_at,
                           updated_at)
 SELECT m.saga, m.started_at, %(step)s, %(state)s, 1, '', clock_timestamp() + make_interval(secs => %(lease)s),
        CASE WHEN %(open)s THEN clock_timestamp() + make_interval(secs => %(lease)s) END, m.parcel::jsonb,
        clock_timestamp(), clock_timestamp()
   FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[], %(parcels)s::text[]) AS m(saga, started_at, parcel)
- WHERE """
-    + REMEMBERED
-    + """
+ WHERE {remembered}
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO UPDATE
    SET state = EXCLUDED.state, attempts = i.attempts + 1, due_at = EXCLUDED.due_at, send_at = EXCLUDED.send_at,
@@ -60,15 +67,11 @@ ON CONFLICT (saga, step) DO UPDATE
  WHERE i.state IN ('started', 'waiting') AND i.due_at <= clock_timestamp()
 RETURNING saga, attempts
 """
-)
 
-FORGOTTEN = (
-    """
+FORGOTTEN = """
 SELECT m.saga FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[]) AS m(saga, started_at)
- WHERE NOT ("""
-    + REMEMBERED
-    + ")"
-)
+ WHERE NOT {remembered}
+"""
 
 BAR = """
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, created_at, updated_at)
@@ -102,8 +105,7 @@ UPDATE {inbox} i
 
 # The failed try was number `attempt`. A row that has moved on, or has already counted it, is left alone; a row that the
 # first transaction of an external step started has counted it as it was claimed.
-COUNT_FAILURE = (
-    """
+COUNT_FAILURE = """
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at, message, created_at,
                           updated_at)
 SELECT m.saga, m.started_at, %(step)s, 'waiting', m.attempt, m.error,
@@ -111,9 +113,7 @@ SELECT m.saga, m.started_at, %(step)s, 'waiting', m.attempt, m.error,
        m.parcel::jsonb, clock_timestamp(), clock_timestamp()
   FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[], %(attempts)s::int[], %(errors)s::text[],
               %(delays)s::float8[], %(parcels)s::text[]) AS m(saga, started_at, attempt, error, delay, parcel)
- WHERE """
-    + REMEMBERED
-    + """
+ WHERE {remembered}
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO UPDATE
    SET state = 'waiting', attempts = EXCLUDED.attempts, error = EXCLUDED.error, due_at = EXCLUDED.due_at,
@@ -122,7 +122,6 @@ ON CONFLICT (saga, step) DO UPDATE
    AND (i.attempts = EXCLUDED.attempts - 1 OR (i.attempts = EXCLUDED.attempts AND i.state = 'started'))
 RETURNING saga
 """
-)
 
 PARK = """
 INSERT INTO {inbox} (saga, saga_started_at, step, state, attempts, error, due_at, message, created_at, updated_at)
@@ -138,7 +137,13 @@ CLAIM_DUE = """
 UPDATE {inbox} SET send_at = clock_timestamp() + make_interval(secs => %(lease)s)
  WHERE id = ANY(ARRAY(SELECT id FROM {inbox} WHERE state IN ('started', 'waiting') AND send_at <= now()
                        ORDER BY send_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
-RETURNING step, attempts, message::text
+RETURNING id, step, attempts, message::text
+"""
+
+RELEASE_DUE = """
+UPDATE {inbox} SET send_at = clock_timestamp()
+ WHERE id = ANY(ARRAY(SELECT id FROM {inbox} WHERE id = ANY(%(ids)s::bigint[]) AND state IN ('started', 'waiting')
+                       ORDER BY saga FOR UPDATE))
 """
 
 # A row that is parked has no time to be sent again, and must not get one.
@@ -161,7 +166,7 @@ def claim(service: Service, step: str, plan: Plan, messages: Sequence[Message], 
         "lease": settings.SAGA_LEASE_SECONDS,
         "parcels": [None if final else _parcel(plan, message) for message in messages],
     }
-    claimed = dict(sql.fetch(service.alias, CLAIM.format(inbox=service.inbox, watermark=service.watermark), params))
+    claimed = dict(sql.fetch(service.alias, _on(service, CLAIM), params))
     if len(claimed) < len(messages):
         _park_forgotten(service, step, plan, [message for message in messages if message.saga not in claimed])
     return claimed
@@ -170,7 +175,7 @@ def claim(service: Service, step: str, plan: Plan, messages: Sequence[Message], 
 def bar(service: Service, step: str, messages: Sequence[Message], *, reason: str) -> set[UUID]:
     """Refuse an action for ever unless it is final; return the sagas for which we did."""
     params = {**_identity(step, messages), "error": reason}
-    return {saga for (saga,) in sql.fetch(service.alias, BAR.format(inbox=service.inbox), params)}
+    return {saga for (saga,) in sql.fetch(service.alias, _on(service, BAR), params)}
 
 
 def done(service: Service, step: str, sagas: Sequence[UUID]) -> set[UUID]:
@@ -179,13 +184,13 @@ def done(service: Service, step: str, sagas: Sequence[UUID]) -> set[UUID]:
     Asked in a statement of its own after `bar`: one that had to wait for another's commit would not see what it wrote.
     """
     params = {"step": step, "sagas": list(sagas)}
-    return {saga for (saga,) in sql.fetch(service.alias, DONE.format(inbox=service.inbox), params)}
+    return {saga for (saga,) in sql.fetch(service.alias, _on(service, DONE), params)}
 
 
 def lock_open(service: Service, step: str, sagas: Sequence[UUID]) -> dict[UUID, int]:
     """Lock the rows of a step that are still open, and return their attempts; answers for the others come too late."""
     params = {"step": step, "sagas": list(sagas)}
-    return dict(sql.fetch(service.alias, LOCK_OPEN.format(inbox=service.inbox), params))
+    return dict(sql.fetch(service.alias, _on(service, LOCK_OPEN), params))
 
 
 def settle(service: Service, step: str, rows: Sequence[tuple[UUID, str, str, float, Parcel | None]]) -> None:
@@ -201,7 +206,7 @@ def settle(service: Service, step: str, rows: Sequence[tuple[UUID, str, str, flo
         "delays": list(delays),
         "parcels": [parcel and to_json(parcel) for parcel in parcels],
     }
-    sql.run(service.alias, SETTLE.format(inbox=service.inbox), params)
+    sql.run(service.alias, _on(service, SETTLE), params)
 
 
 def count_failure(
@@ -216,7 +221,7 @@ def count_failure(
         "delays": [delay for *_, delay in failures.values()],
         "parcels": [_parcel(plan, message) for message in messages],
     }
-    statement = COUNT_FAILURE.format(inbox=service.inbox, watermark=service.watermark)
+    statement = _on(service, COUNT_FAILURE)
     return {saga for (saga,) in sql.fetch(service.alias, statement, params)}
 
 
@@ -227,27 +232,39 @@ def park(service: Service, step: str, plan: Plan, messages: Sequence[Message], *
         "error": reason,
         "parcels": [_parcel(plan, message) for message in messages],
     }
-    sql.run(service.alias, PARK.format(inbox=service.inbox), params)
+    sql.run(service.alias, _on(service, PARK), params)
 
 
-def claim_due(service: Service, *, limit: int) -> list[tuple[str, int, Parcel]]:
-    """Lease up to `limit` open rows whose time has come; return the step, its attempts and the parcel of each."""
+def claim_due(service: Service, *, limit: int) -> list[Due]:
+    """Lease up to `limit` open rows whose time has come; whoever holds the lease sends them."""
     params = {"limit": limit, "lease": settings.SAGA_LEASE_SECONDS}
-    rows = sql.fetch(service.alias, CLAIM_DUE.format(inbox=service.inbox), params)
-    return [(step, attempts, msgspec.json.decode(parcel, type=Parcel)) for step, attempts, parcel in rows]
+    rows = sql.fetch(service.alias, _on(service, CLAIM_DUE), params)
+    return [Due(row, step, tries, msgspec.json.decode(parcel, type=Parcel)) for row, step, tries, parcel in rows]
+
+
+def release_due(service: Service, due: Sequence[Due]) -> None:
+    """Give leased rows back at once, so that they need not wait the lease out."""
+    sql.run(service.alias, _on(service, RELEASE_DUE), {"ids": [row.id for row in due]})
 
 
 def bring_forward(service: Service, ids: Sequence[int]) -> int:
     """Make waiting rows due now; return how many."""
-    return sql.run(service.alias, BRING_FORWARD.format(inbox=service.inbox), {"ids": list(ids)})
+    return sql.run(service.alias, _on(service, BRING_FORWARD), {"ids": list(ids)})
 
 
 def _park_forgotten(service: Service, step: str, plan: Plan, messages: Sequence[Message]) -> None:
-    statement = FORGOTTEN.format(watermark=service.watermark)
+    statement = _on(service, FORGOTTEN)
     forgotten = {saga for (saga,) in sql.fetch(service.alias, statement, _identity(step, messages))}
     if forgotten:
         reason = "The saga is older than what this service remembers; its step may have been done long ago."
         park(service, step, plan, [message for message in messages if message.saga in forgotten], reason=reason)
+
+
+@cache
+def _on(service: Service, statement: str) -> str:
+    """Return a statement with the names of a service's tables."""
+    remembered = REMEMBERED.format(watermark=service.watermark)
+    return statement.format(inbox=service.inbox, remembered=remembered)
 
 
 def _identity(step: str, messages: Sequence[Message]) -> dict[str, Any]:

@@ -71,6 +71,8 @@ def bar_pivot(
     if routed.pivot is None:
         raise ValueError(f"The saga {routed.saga!r} has no pivot: nothing decides whether it can still be called off.")
     service = owner_of(routed.pivot.name)
+    if service.name != routed.home:
+        raise ValueError(f"The pivot of {routed.saga!r} lies in {service.name}: only a transaction there can bar it.")
     message = Message(id=saga, saga=saga, started_at=started_at, seq=seq, context=dict(context))
     if not inbox.bar(service, routed.pivot.name, [message], reason=event.detail):
         return Barred.DONE if inbox.done(service, routed.pivot.name, [saga]) else Barred.REFUSED

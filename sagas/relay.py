@@ -13,6 +13,7 @@ import msgspec
 from celery import chain, current_app
 from celery.canvas import Signature
 from django.conf import settings
+from msgspec.structs import replace
 
 from sagas import inbox, outbox
 from sagas.messages import Entry, Envelope, Message
@@ -39,10 +40,9 @@ def flush(service: Service) -> int:
     sent = 0
     for _ in range(ROUNDS):
         envelopes = outbox.claim(service, limit=settings.OUTBOX_BATCH_SIZE)
-        due = inbox.claim_due(service, limit=settings.OUTBOX_BATCH_SIZE)
         publish(service, envelopes)
-        for consignment in _again(due):
-            _send(consignment)
+        due = inbox.claim_due(service, limit=settings.OUTBOX_BATCH_SIZE)
+        _send_again(service, due)
         sent += len(envelopes) + len(due)
         if max(len(envelopes), len(due)) < settings.OUTBOX_BATCH_SIZE:
             break
@@ -66,6 +66,16 @@ def publish(service: Service, envelopes: Sequence[Envelope]) -> None:
     outbox.mark_published(service, envelopes)
 
 
+def _send_again(service: Service, due: Sequence[inbox.Due]) -> None:
+    """Send open steps to the service itself; a broker that fails gives them back at once, and raises."""
+    try:
+        for consignment in _again(due):
+            _send(consignment)
+    except Exception:
+        inbox.release_due(service, due)
+        raise
+
+
 def batch_size(attempts: int) -> int:
     """Return how many messages may share a chain after so many counted tries.
 
@@ -86,10 +96,10 @@ def _onward(envelopes: Iterable[Envelope]) -> Iterator[Consignment]:
     )
 
 
-def _again(due: Iterable[tuple[str, int, inbox.Parcel]]) -> Iterator[Consignment]:
+def _again(due: Iterable[inbox.Due]) -> Iterator[Consignment]:
     return _grouped(
-        (step, parcel.plan, batch_size(attempts), msgspec.structs.replace(parcel.message, attempt=attempts))
-        for step, attempts, parcel in due
+        (row.step, row.parcel.plan, batch_size(row.attempts), replace(row.parcel.message, attempt=row.attempts))
+        for row in due
     )
 
 

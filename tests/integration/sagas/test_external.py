@@ -58,8 +58,8 @@ def test_the_services_own_relay_sends_a_started_row_again_and_the_claim_then_fin
     inbox.claim(TRIPS, "trips.pay", PLAN, messages_to("trips.pay", [trip]), final=False)
     assert inbox.claim_due(TRIPS, limit=10) == []
     make_due()
-    ((step, attempts, parcel),) = inbox.claim_due(TRIPS, limit=10)
-    assert (step, attempts, parcel.message.saga) == ("trips.pay", 1, trip)
+    (due,) = inbox.claim_due(TRIPS, limit=10)
+    assert (due.step, due.attempts, due.parcel.message.saga) == ("trips.pay", 1, trip)
     assert inbox.claim_due(TRIPS, limit=10) == []
     deliver("trips.pay", [trip], attempt=1)
     assert state(trip, "trips.pay") == "done"

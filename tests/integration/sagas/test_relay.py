@@ -107,6 +107,16 @@ def test_a_broker_that_hangs_holds_nobody_up_for_long(hung_broker):
     assert relay.flush(TRIPS) == 2
 
 
+def test_a_broker_that_is_down_as_a_waiting_step_is_sent_again_gives_it_back_at_once(dead_broker):
+    (trip,) = begin()
+    relay.flush(TRIPS)
+    fail("trips.book", [trip])
+    make_due()
+    with dead_broker(), pytest.raises(Exception, match=r"(?i)connect|refused|closed"):
+        relay.flush(TRIPS)
+    assert relay.flush(TRIPS) == 1
+
+
 def test_a_step_is_done_even_if_the_broker_is_down_as_it_ends(dead_broker):
     trips = begin(2)
     with dead_broker():
