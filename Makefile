@@ -1,10 +1,15 @@
 # Everything from nothing: needs Python 3.11 or newer and make. `make help` lists what there is.
 #   PYTHON=python3.13 make test    another Python; give it a VENV of its own
-#   ARGS="-k stock -x" make test   more arguments for pytest
+#   ARGS="-k stock -x" make test   more arguments for pytest, or for the soak
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# How much chaos, and from which seed it is drawn.
+ORDERS ?= 10000
+KILLS ?= 500
+FLUSHALLS ?= 20
+SEED ?= 1
 
 RUN := $(VENV)/bin/python -m
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
@@ -12,7 +17,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format lock clean distclean
+.PHONY: help demo run test chaos faults lint format lock model clean distclean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
@@ -24,8 +29,14 @@ demo: $(RUNTIME) ## Start the whole system, place 200 orders, kill a worker, che
 run: $(RUNTIME) ## Start the whole system and keep it up until Ctrl-C
 	@$(RUN) local run
 
-test: $(DEVELOPMENT) ## Run all tests, on servers of their own
-	@$(RUN) pytest $(ARGS)
+test: $(DEVELOPMENT) ## Run all tests but the faults, on servers of their own
+	@$(RUN) pytest -m "not faults" $(ARGS)
+
+faults: $(DEVELOPMENT) ## Kill, freeze and break real processes at every point of every step
+	@$(RUN) pytest tests/faults $(ARGS)
+
+chaos: $(RUNTIME) ## Kill every kind of process under load, then check every promise: ORDERS= KILLS= FLUSHALLS= SEED=
+	@$(RUN) chaos --orders $(ORDERS) --kills $(KILLS) --flushalls $(FLUSHALLS) --seed $(SEED) $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, format, types, layers and known weaknesses
 	$(RUN) ruff check .
@@ -44,6 +55,9 @@ lock: ## Pin the newest versions that requirements*.in allow, with their hashes
 	@for requirements in requirements requirements-dev; do \
 		$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" $$requirements.in --output-file $$requirements.txt || exit 1; done
+
+model: ## Check the protocol with the model checker SPIN, and what each protection in it is for
+	@$(PYTHON) docs/model/run.py
 
 clean: ## Remove the data of the embedded servers and every cache
 	@$(PYTHON) -m local.clean

@@ -93,7 +93,7 @@ PAYMENT_GATEWAY = env.str("PAYMENT_GATEWAY", default="simulated")
 
 # --- Celery: a fast, lossy, duplicating messenger. Every setting is here for a failure that was seen without it. ----
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL)
-CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_BACKEND = "sagas.results:FailureLog"  # the database, but a fault of it holds up no worker
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -104,8 +104,8 @@ CELERY_RESULT_EXPIRES = 30 * 24 * 3600
 CELERY_TASK_DEFAULT_QUEUE = "orders"
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_RETRY_ON_WORKER_LOST = True  # bounded, where reject_on_worker_lost puts a killer back for ever
-CELERY_TASK_SOFT_TIME_LIMIT = 40
-CELERY_TASK_TIME_LIMIT = 50
+CELERY_TASK_TIME_LIMIT = env.float("TASK_TIME_LIMIT", default=50)
+CELERY_TASK_SOFT_TIME_LIMIT = 0.8 * CELERY_TASK_TIME_LIMIT
 CELERY_TASK_PUBLISH_RETRY = False  # a row waits in the outbox; a retry would only hold up whoever publishes
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -113,7 +113,7 @@ CELERY_DB_REUSE_MAX = 10_000  # else Celery's Django fixup closes the connection
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 60,  # just above CELERY_TASK_TIME_LIMIT
+    "visibility_timeout": 1.2 * CELERY_TASK_TIME_LIMIT,  # just above it
     "unacked_restore_interval": 1,  # a killed worker's messages come back in seconds
     "unacked_restore_throttle": 1,
     "socket_timeout": 1,
@@ -121,8 +121,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "retry_on_timeout": False,
 }
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("CELERY_BEAT_SCHEDULE_FILENAME", default="celerybeat-schedule")
-# Seconds. Long enough for a busy worker to get round to it, short enough that an outage leaves no heap of them.
-PERIODIC_EXPIRY = 60
+# Seconds. Celery compares it with the clock of the worker's host, which may be an hour ahead of beat's: a shorter one
+# would have that worker discard every flush. Short enough that the heap an outage leaves is worked off in a minute.
+PERIODIC_EXPIRY = 2 * 3600
 CELERY_BEAT_SCHEDULE = {
     f"flush-{service}": {
         "task": "sagas.flush",
@@ -142,12 +143,12 @@ CELERY_BEAT_SCHEDULE = {
         "task": "sagas.purge_ended",
         "schedule": 3600,
         "args": ("orders",),
-        "options": {"queue": "orders", "expires": 3600},
+        "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
     },
     "purge-idempotency-keys": {
         "task": "orders.purge_idempotency_keys",
         "schedule": 3600,
-        "options": {"queue": "orders", "expires": 3600},
+        "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
     },
 }
 

@@ -17,6 +17,7 @@ from orders.events import LineOrdered, OrderCancelling, OrderCreated
 from orders.models import Order, OrderLine
 from orders.saga import PLACE_ORDER
 from orders.status import OPEN, Status, may_become
+from sagas.failpoints import Point, reach
 from sagas.lifecycle import Barred, bar_pivot, start
 
 __all__ = ["MAX_LINES", "NewOrder", "OrderFulfilledError", "Placed", "cancel_order", "place_order"]
@@ -61,6 +62,7 @@ def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Orde
         body = render(order)
         idempotency.remember(key=key, fingerprint=fingerprint, order=order, body=body)
         start(PLACE_ORDER, saga=order.id, started_at=order.created_at, event=_created(order))
+    reach(Point.NOT_ANSWERED, OrderCreated.type)
     return Placed(str(order.id), body, replayed=False)
 
 
@@ -83,6 +85,7 @@ def cancel_order(order: Order) -> Order:
         )
         if verdict is Barred.OURS:
             _mark_cancelling(order)
+    reach(Point.NOT_ANSWERED, OrderCancelling.type)
     if verdict is Barred.DONE:
         raise OrderFulfilledError
     order.refresh_from_db()

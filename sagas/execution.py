@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
 
 import msgspec
 from django.db import DatabaseError, connections, transaction
 
 from sagas import inbox, outbox, relay, steps
 from sagas.events import Event, Refusal
+from sagas.failpoints import Point, reach
 from sagas.failures import Failure, StepFailed, Try, backoff, follow_up, given_up
 from sagas.inbox import Parcel
 from sagas.messages import Envelope, Message
@@ -41,6 +43,11 @@ class Claimed(NamedTuple):
 
     message: Message
     delivery: Delivery[Any]
+
+    @property
+    def saga(self) -> UUID:
+        """The saga it belongs to."""
+        return self.message.saga
 
 
 def run(step: str, plan: Plan, messages: Sequence[Message]) -> None:
@@ -69,6 +76,7 @@ class _Run:
         """Run the messages together; if that raises, each alone. Return what failed alone."""
         handler = self.definition.handler
         try:
+            reach(Point.NOT_BEGUN, self.definition.name, messages)
             if isinstance(handler, External):
                 return self._externally(handler, messages)
             self._publish(self._transact(lambda: self._at_once(handler, messages)))
@@ -89,7 +97,9 @@ class _Run:
         if not claimed:
             return []
         try:
+            reach(Point.NOT_CALLED, self.definition.name, claimed)
             answers = handler.call(requests)
+            reach(Point.NOT_RECORDED, self.definition.name, claimed)
         except Exception as error:  # whatever it was, the outside system may have acted before it
             logger.exception("%s raised during its call; the outcome is unknown", self.definition.name)
             unknown = Unknown(reason=repr(error))
@@ -230,7 +240,9 @@ class _Run:
     def _publish(self, envelopes: Sequence[Envelope]) -> None:
         """Send what was just committed. If the broker fails, the rows are due again and the relay sends them."""
         try:
+            reach(Point.COMMITTED, self.definition.name, envelopes)
             relay.publish(self.service, envelopes)
+            reach(Point.PASSED_ON, self.definition.name, envelopes)
         except Exception as error:  # the step is committed: no fault from here on may fail it
             logger.warning("%s is done, its events wait in the outbox: %r", self.definition.name, error)
 

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from sagas import inbox, outbox
 from sagas.events import Event, Refusal
+from sagas.failpoints import Point, reach
 from sagas.messages import Envelope, Message
 from sagas.nudge import nudge
 from sagas.plan import Plan, Saga
@@ -96,4 +97,10 @@ def bar_pivot(
 
 def _write_and_nudge(service: Service, plan: Plan, envelope: Envelope) -> None:
     outbox.write(service, plan, [envelope], leased=False)
-    transaction.on_commit(partial(nudge, service.name), using=service.alias, robust=True)
+    reach(Point.UNCOMMITTED, envelope.type, [envelope])
+    transaction.on_commit(partial(_nudge, service.name, envelope), using=service.alias, robust=True)
+
+
+def _nudge(service: str, envelope: Envelope) -> None:
+    reach(Point.NOT_NUDGED, envelope.type, [envelope])
+    nudge(service)

@@ -31,7 +31,7 @@ RETURNING created_at
 CLAIM = """
 UPDATE {outbox} SET due_at = clock_timestamp() + make_interval(secs => %(lease)s), attempts = attempts + 1
  WHERE id = ANY(ARRAY(SELECT id FROM {outbox} WHERE published_at IS NULL AND due_at <= now()
-                       ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+                       ORDER BY due_at {direction} LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING id, saga, saga_started_at, seq, type, step, step_attempt, data::text, context::text, plan::text, target,
           headers::text, created_at, attempts
 """
@@ -84,10 +84,11 @@ def write(service: Service, plan: Plan, envelopes: Sequence[Envelope], *, leased
         row.created_at, row.attempts = created_at, attempts
 
 
-def claim(service: Service, *, limit: int) -> list[Envelope]:
-    """Lease up to `limit` due rows; whoever holds the lease sends them."""
+def claim(service: Service, *, limit: int, newest: bool = False) -> list[Envelope]:
+    """Lease up to `limit` due rows, the oldest or the newest; whoever holds the lease sends them."""
+    statement = CLAIM.format(outbox=service.outbox, direction="DESC" if newest else "ASC")
     params = {"limit": limit, "lease": settings.SAGA_LEASE_SECONDS}
-    return [_envelope(*row) for row in sql.fetch(service.alias, CLAIM.format(outbox=service.outbox), params)]
+    return [_envelope(*row) for row in sql.fetch(service.alias, statement, params)]
 
 
 def mark_published(service: Service, envelopes: Sequence[Envelope]) -> None:

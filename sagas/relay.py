@@ -6,6 +6,7 @@ Claim, commit, send with no transaction open, mark. A relay that dies in between
 relays on one row send it twice, which the receiver's inbox makes harmless. Order does not matter.
 """
 
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ from celery.canvas import Signature
 from django.conf import settings
 from msgspec.structs import replace
 
-from sagas import inbox, outbox
+from sagas import broker, inbox, outbox
+from sagas.failpoints import Point, reach, reach_each
 from sagas.messages import Entry, Envelope, Message
 from sagas.plan import Plan, service_of
 from sagas.services import Service
@@ -24,6 +26,10 @@ __all__ = ["batch_size", "flush", "publish", "signature"]
 
 # One flush ends after so many full batches, so that a backlog is shared by all who flush.
 ROUNDS = 50
+
+# Messages in a queue above which a flush adds no second batch: seconds of work, and little of the broker's memory.
+CONGESTED = 50
+SHARE_OF_THE_NEWEST = 0.5
 
 
 class Consignment(NamedTuple):
@@ -36,14 +42,24 @@ class Consignment(NamedTuple):
 
 
 def flush(service: Service) -> int:
-    """Send what is due in a service's outbox, and the open steps of its inbox whose time has come; return how many."""
+    """Send what is due in a service's outbox, and the open steps of its inbox whose time has come; return how many.
+
+    A backlog stays in the outbox rather than in the broker: it leaves as the workers take it. And so that it holds up
+    no order that comes now, each round takes either the oldest rows or the newest.
+    """
     sent = 0
+    queues: set[str] = set()
     for _ in range(ROUNDS):
-        envelopes = outbox.claim(service, limit=settings.OUTBOX_BATCH_SIZE)
+        if queues and broker.waiting(queues) > CONGESTED:
+            break
+        newest = random.random() < SHARE_OF_THE_NEWEST  # noqa: S311  no secret
+        envelopes = outbox.claim(service, limit=settings.OUTBOX_BATCH_SIZE, newest=newest)
+        reach_each(Point.LEASED, envelopes)
         publish(service, envelopes)
         due = inbox.claim_due(service, limit=settings.OUTBOX_BATCH_SIZE)
         _send_again(service, due)
         sent += len(envelopes) + len(due)
+        queues = {service_of(row.target or row.plan.home) for row in envelopes}
         if max(len(envelopes), len(due)) < settings.OUTBOX_BATCH_SIZE:
             break
     return sent
@@ -60,6 +76,7 @@ def publish(service: Service, envelopes: Sequence[Envelope]) -> None:
         for consignment in _onward(envelopes):
             _send(consignment)
         _feed(service, envelopes)
+        reach_each(Point.SENT, envelopes)
     except Exception as error:
         outbox.release(service, envelopes, error=repr(error))
         raise
@@ -70,6 +87,7 @@ def _send_again(service: Service, due: Sequence[inbox.Due]) -> None:
     """Send open steps to the service itself; a broker that fails gives them back at once, and raises."""
     try:
         for consignment in _again(due):
+            reach(Point.LEASED, consignment.step, consignment.messages)
             _send(consignment)
     except Exception:
         inbox.release_due(service, due)

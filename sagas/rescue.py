@@ -11,11 +11,9 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from celery import current_app
 from django.conf import settings
-from kombu import Queue
 
-from sagas import outbox, relay, sql
+from sagas import broker, outbox, relay, sql
 from sagas.plan import Plan, Saga
 from sagas.services import Home, Service
 
@@ -23,7 +21,7 @@ __all__ = ["redrive", "run_once"]
 
 logger = logging.getLogger(__name__)
 
-# Sagas re-driven in one round, and messages in the broker above which no round starts.
+# Sagas re-driven in one round, and messages in one queue above which no round starts.
 ROUND = 500
 BACKLOG = 200
 
@@ -75,10 +73,5 @@ def _by_service(stalled: Sequence[tuple[Any, ...]]) -> dict[str, list[UUID]]:
 
 
 def _backlog(home: Home) -> int:
-    """Return how many messages wait in the broker for the services of a home's sagas. Raises while it is down."""
     plans = [saga.plan for saga in Saga.declared.values() if saga.plan.home == home.name]
-    services = set[str]().union(*(plan.services() for plan in plans))
-    with current_app.connection_for_read() as connection:
-        queues = [Queue(name, channel=connection.default_channel) for name in services]
-        declared: list[Any] = [queue.queue_declare() for queue in queues]
-        return sum(queue.message_count for queue in declared)
+    return broker.waiting(set[str]().union(*(plan.services() for plan in plans)))

@@ -15,7 +15,7 @@ QUICK = {"SAGA_STEP_ATTEMPTS": "2", "OUTBOX_BATCH_SIZE": "4", "OUTBOX_FLUSH_SECO
 
 @pytest.fixture(autouse=True)
 def empty_queue():
-    empty("trips")
+    empty()
 
 
 def all_ended():

@@ -1,74 +1,17 @@
 """Orders through the whole system: real worker processes for each service, beat, PostgreSQL and Valkey."""
 
-from contextlib import ExitStack, contextmanager
-
 import pytest
-from django.contrib.auth.models import User
-from django.core.management import call_command
 
 from inventory.models import Reservation, StockItem
-from inventory.services import adjust_stock
-from orders.models import IdempotencyKey, Order, Outbox, Product, TimelineEvent
-from payments.models import Payment, SimulatedCharge
+from orders.models import IdempotencyKey, Order, Outbox
+from payments.models import Payment
 from tests.broker import empty
-from tests.processes import beat, until, worker
+from tests.processes import until, worker
+from tests.system.shop import QUICK, SERVICES, assert_sound, ended, net, order, outcome, shop, system, timeline
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
-SERVICES = ("orders", "payments", "inventory")
-QUICK = {"OUTBOX_FLUSH_SECONDS": "0.2", "SAGA_STALL_SECONDS": "3"}
-
-
-@pytest.fixture(autouse=True)
-def shop():
-    empty(*SERVICES)
-    Product.objects.create(sku="MUG", name="Mug", unit_amount=1_000, currency="eur")
-    Product.objects.create(sku="RARE", name="A rare mug", unit_amount=9_000, currency="eur")
-    adjust_stock(sku="MUG", quantity=1_000, reason="delivery", by="tests")
-    adjust_stock(sku="RARE", quantity=3, reason="delivery", by="tests")
-    return User.objects.create_user("ada")
-
-
-@contextmanager
-def system():
-    """Run a worker for each service, and beat."""
-    with ExitStack() as stack:
-        workers = {service: stack.enter_context(worker(service, environ=QUICK)) for service in SERVICES}
-        stack.enter_context(beat(environ=QUICK))
-        yield workers
-
-
-def order(client, key, *, sku="MUG", quantity=1, method="pm_card_visa"):
-    response = client.post(
-        "/api/v1/orders/",
-        {"lines": [{"sku": sku, "quantity": quantity}], "payment_method": method},
-        content_type="application/json",
-        headers={"Idempotency-Key": key},
-    )
-    assert response.status_code == 201, response.content
-    return response.json()["id"]
-
-
-def ended(*orders):
-    return Order.objects.filter(id__in=orders, ended_at=None).count() == 0
-
-
-def outcome(order_id):
-    row = Order.objects.get(id=order_id)
-    return row.status, row.failure_code
-
-
-def net(order_id):
-    moved = SimulatedCharge.objects.filter(order_id=order_id).values_list("kind", "amount")
-    return sum(amount if kind == "capture" else -amount for kind, amount in moved)
-
-
-def timeline(order_id):
-    return list(TimelineEvent.objects.filter(saga=order_id).values_list("type", flat=True))
-
-
-def assert_sound():
-    call_command("audit", "--expect-ended")
+__all__ = ["shop"]
 
 
 def test_each_kind_of_order_ends_as_it_should(api_client):
@@ -155,7 +98,7 @@ def test_the_broker_losing_everything_costs_time_and_nothing_else(api_client, se
     settings.SAGA_STALL_SECONDS = 1
     placed = [order(api_client, f"lost-{number}") for number in range(20)]
     until(lambda: not Outbox.objects.filter(published_at=None).exists(), "all orders are in the broker")
-    empty(*SERVICES)
+    empty()
     with system() as workers:
         until(lambda: ended(*placed), "all orders have ended", process=workers["payments"], limit=110)
     assert {outcome(one) for one in placed} == {("fulfilled", "")}

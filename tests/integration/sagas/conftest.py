@@ -3,7 +3,6 @@ from contextlib import contextmanager
 import pytest
 
 from sagas import lifecycle
-from sagas.services import service_names
 from tests.broker import empty
 from tests.plugin import running
 from tests.trips import world
@@ -14,7 +13,7 @@ def quiet(monkeypatch):
     """Each test starts with an empty queue and steps that do the ordinary thing; it flushes by hand, not by a nudge."""
     monkeypatch.setattr(lifecycle, "nudge", lambda service: None)
     world.forget()
-    empty(*service_names())
+    empty()
 
 
 @pytest.fixture

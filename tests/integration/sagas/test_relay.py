@@ -39,6 +39,23 @@ def test_a_backlog_leaves_in_batches_of_the_set_size(settings):
     assert sorted(steps_sent()) == [("trips.book", 2), ("trips.book", 4), ("trips.book", 4)]
 
 
+def test_a_backlog_waits_in_the_outbox_while_the_queues_are_long(settings, monkeypatch):
+    settings.OUTBOX_BATCH_SIZE = 2
+    monkeypatch.setattr(relay, "CONGESTED", 3)
+    begin(10)
+    assert relay.flush(TRIPS) == 4
+    assert relay.flush(TRIPS) == 2
+    empty()
+    assert relay.flush(TRIPS) == 4
+
+
+@pytest.mark.parametrize("newest", [True, False])
+def test_a_round_takes_the_oldest_or_the_newest(newest):
+    trips = [begin()[0] for _ in range(4)]
+    claimed = {row.saga for row in outbox.claim(TRIPS, limit=2, newest=newest)}
+    assert claimed == set(trips[2:] if newest else trips[:2])
+
+
 def test_rows_for_different_steps_leave_in_different_chains():
     trips = begin(4)
     Outbox.objects.filter(saga__in=trips[:1]).update(target="trips.unbook")
@@ -139,7 +156,7 @@ def test_a_waiting_step_is_sent_again_when_its_time_comes_with_its_tries_counted
     fail("trips.book", [trip])
     assert relay.flush(TRIPS) == 0
     make_due()
-    empty("trips")
+    empty()
     assert relay.flush(TRIPS) == 1
     (sent,) = take("trips")
     assert (sent.args[0], sent.args[2][0]["attempt"]) == ("trips.book", 1)

@@ -66,7 +66,7 @@ def test_a_backlog_in_the_broker_is_not_mistaken_for_a_stall(monkeypatch):
     relay.flush(TRIPS)
     stalled()
     assert rescue.run_once(HOME) == 0
-    empty("trips")
+    empty()
     assert rescue.run_once(HOME) == 2
 
 
@@ -82,7 +82,7 @@ def test_a_redrive_sends_every_row_of_the_saga_again_and_no_effect_comes_twice()
     trip, other = begin(2)
     deliver("trips.book", [trip, other])
     relay.flush(TRIPS)
-    empty("trips")
+    empty()
     assert rescue.redrive(TRIPS, [trip]) == 2
     sent = [(s.args[0], s.args[2][0]["saga"]) for s in take("trips") if s.task == "sagas.run_step"]
     assert sorted(sent) == [("trips.book", str(trip)), ("trips.pay", str(trip))]

@@ -1,0 +1,264 @@
+"""Check the model of an order's saga with SPIN: that it holds, and that no protection in it can be spared.
+
+    python docs/model/run.py               what `make model` runs
+    python docs/model/run.py --thorough    with more faults at once; minutes, and some gigabytes
+
+Exits 0 only if everything that must hold does, and everything that must fail without a protection fails. What is in
+the model, and what is not, stands in README.md.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+__all__ = ["HOLDING", "PROTECTIONS", "REACHABLE", "THOROUGH", "Check", "main"]
+
+MODEL = Path(__file__).resolve().with_name("saga.pml")
+TOOLS = {
+    "spin": "Debian, Ubuntu: apt-get install spin. macOS: brew install spin. Else: https://spinroot.com",
+    "gcc": "Debian, Ubuntu: apt-get install gcc. macOS: xcode-select --install",
+}
+
+# Longest path that is followed, and seconds one search may take: far above what any of them needs.
+DEPTH = 2_000_000
+LIMIT = 1_800
+
+SAFETY, LIVENESS = 0, 1
+NAMED = re.compile(r"/\* \[([\w.]+)\]\s*(.*?)\s*\*/|/\* (fault: .*?) \*/")
+TRAIL_STEP = re.compile(r"proc\s+(\d+) \([^)]*\) saga\.pml:(\d+) \(state (\d+)\)")
+CYCLE = "START OF CYCLE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One search. `held_by` is the function that holds what `without` takes away; without any, it must hold."""
+
+    says: str
+    mode: int = SAFETY
+    options: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    held_by: str = ""
+    fails: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a search found: an error and the steps that lead to it, or none in so many states."""
+
+    states: int
+    failed: bool
+    complete: bool
+    seconds: float
+    story: tuple[str, ...] = ()
+
+
+class ModelError(Exception):
+    """The model could not be checked: what is wrong, and what to do about it."""
+
+
+def _without(says: str, *without: str, held_by: str, mode: int = SAFETY) -> Check:
+    return Check(says=says, mode=mode, without=without, held_by=held_by, fails=True)
+
+
+def _reaches(says: str, probe: int) -> Check:
+    return Check(says=says, options=(f"PROBE={probe}",), fails=True)
+
+
+HOLDING = (
+    *(
+        Check(says=f"Safe in every state, {workers} payment workers", options=(f"WORKERS={workers}",))
+        for workers in (2, 3, 4)
+    ),
+    Check(says="Safe where only the status bars the pivot", without=("NO_PIVOT_TOMBSTONE",)),
+    Check(says="Safe where only the tombstone bars the pivot", without=("NO_STATUS_CHECK",)),
+    Check(says="Every order ends: a fault of each kind, two crashes", mode=LIVENESS, options=("CRASHES=2",)),
+)
+THOROUGH = (
+    Check(says="Every order ends: two losses", mode=LIVENESS, options=("LOSSES=2",)),
+    Check(says="Every order ends: a rescue that comes too early", mode=LIVENESS, options=("EARLY=1",)),
+)
+REACHABLE = (
+    _reaches("An order is fulfilled, shipped and over", 1),
+    _reaches("An order is cancelled, refunded and released", 2),
+    _reaches("A charge is voided before it began", 3),
+    _reaches("A charge that nobody recorded is refunded", 4),
+)
+PROTECTIONS = (
+    _without("the inbox: a repeated message is no-op", "NO_INBOX", held_by="sagas.inbox.claim"),
+    _without("an undo bars its action", "NO_TOMBSTONE", held_by="sagas.inbox.bar"),
+    _without(
+        "a cancel bars the pivot, and fulfil looks at the status",
+        "NO_PIVOT_TOMBSTONE",
+        "NO_STATUS_CHECK",
+        held_by="sagas.lifecycle.bar_pivot",
+    ),
+    _without("the fence: an unused key is voided", "NO_FENCE", held_by="payments.steps.Refund.call"),
+    _without("a refund asks the gateway, not its own table", "NO_ASK", held_by="payments.steps.Refund.call"),
+    _without("only open rows take an answer", "NO_CAS", held_by="sagas.inbox.lock_open"),
+    _without("what is given up is undone itself first", "NO_OWN_UNDO", held_by="sagas.plan.Plan.after_giving_up"),
+    _without("the callback leaves final rows alone", "CB_BLIND", held_by="sagas.inbox.count_failure"),
+    _without("no step after the pivot is given up", "CB_POSTPIVOT", held_by="sagas.plan.Plan.refusable"),
+    _without("no undo is given up", "CB_UNDO", held_by="sagas.failures.given_up"),
+    _without("the watermark: what was purged is not run", "NO_WATERMARK", held_by="sagas.inbox.park"),
+    _without("the rescue", "NO_RESCUE", held_by="sagas.rescue.run_once", mode=LIVENESS),
+    _without("open rows are sent again", "NO_DUE", held_by="sagas.inbox.claim_due", mode=LIVENESS),
+    _without(
+        "a lost answer is looked up, not charged for again",
+        "NO_FIND",
+        held_by="payments.steps.Charge.call",
+        mode=LIVENESS,
+    ),
+    _without("open sagas are not purged", "PURGE_TIP", held_by="sagas.retention.broadcast", mode=LIVENESS),
+    _without("ended is not a status", "RESCUE_UNTIL_STATUS", held_by="sagas.timeline.record", mode=LIVENESS),
+    _without("all rows are sent again, not an old one", "RESCUE_OLD_ROWS", held_by="sagas.outbox.rearm", mode=LIVENESS),
+    _without(
+        "in all services, not in orders alone", "RESCUE_ORDERS_ONLY", held_by="sagas.rescue.redrive", mode=LIVENESS
+    ),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run all checks, print what they found, and return the exit code."""
+    parser = argparse.ArgumentParser(description="Check the model of an order's saga.")
+    parser.add_argument("--thorough", action="store_true", help="more faults at once: minutes, and some gigabytes")
+    options = parser.parse_args(arguments)
+    try:
+        _require_tools()
+        return _run([*HOLDING, *(THOROUGH if options.thorough else ())])
+    except ModelError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _run(holding: Sequence[Check]) -> int:
+    started = time.monotonic()
+    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+        # The longest searches first; they are shown in the order of the table.
+        running = {check: pool.submit(_search, check) for check in reversed([*PROTECTIONS, *REACHABLE, *holding])}
+        as_said = [
+            _show_table("What must hold", holding, running),
+            _show_table("What must be possible, or the rest means nothing", REACHABLE, running),
+            _show_protections(running),
+        ]
+    _print(f"\n{len(running)} searches in {time.monotonic() - started:.0f} s: ", end="")
+    _print("all as they must be." if all(as_said) else "NOT all as they must be, see above.")
+    return 0 if all(as_said) else 1
+
+
+def _show_table(title: str, checks: Sequence[Check], running: dict[Check, "Future[Outcome]"]) -> bool:
+    _print(f"\n{title}")
+    found = [(check, running[check].result()) for check in checks]
+    for check, outcome in found:
+        _print(
+            f"  {check.says:<52} {_verdict(check, outcome):<22} {outcome.states:>9,} states {outcome.seconds:5.1f} s"
+        )
+    return all(_as_expected(check, outcome) for check, outcome in found)
+
+
+def _show_protections(running: dict[Check, "Future[Outcome]"]) -> bool:
+    _print("\nWhat goes wrong without each protection: the shortest way there, or one that never ends")
+    found = [(check, running[check].result()) for check in PROTECTIONS]
+    for check, outcome in found:
+        _print(f"\n  {check.says}  [{check.held_by}]  -D{' -D'.join(check.without)}")
+        _print(f"  {_verdict(check, outcome)}, {outcome.states:,} states, {outcome.seconds:.1f} s")
+        _print(textwrap.fill(" → ".join(outcome.story), 112, initial_indent="    ", subsequent_indent="    "))
+    return all(_as_expected(check, outcome) for check, outcome in found)
+
+
+def _as_expected(check: Check, outcome: Outcome) -> bool:
+    return outcome.failed == check.fails and (outcome.failed or outcome.complete)
+
+
+def _verdict(check: Check, outcome: Outcome) -> str:
+    if not outcome.failed:
+        good = "holds" if outcome.complete else "SEARCH NOT COMPLETE"
+        return f"NO COUNTER-EXAMPLE ({good})" if check.fails else good
+    found = "reached" if check in REACHABLE else "counter-example"
+    return found if check.fails else f"VIOLATED: {' → '.join(outcome.story)}"
+
+
+def _search(check: Check) -> Outcome:
+    """Generate, compile and run the checker of one search, in a directory of its own."""
+    started = time.monotonic()
+    with TemporaryDirectory() as folder:
+        shutil.copy(MODEL, folder)
+        defines = [f"-D{name}" for name in (f"MODE={check.mode}", *check.options, *check.without)]
+        _tool(folder, "spin", *defines, "-a", MODEL.name)
+        _tool(folder, "gcc", *_compiler_options(check), "-o", "pan", "pan.c")
+        said = _tool(folder, "./pan", f"-m{DEPTH}", "-w22", *(["-a"] if check.mode == LIVENESS else []))
+        errors, states = re.search(r"errors: (\d+)", said), re.search(r"(\d+) states, stored", said)
+        if not errors or not states:
+            raise ModelError(f"The search of {check.says!r} did not finish:\n{said}")
+        failed = int(errors[1]) > 0
+        return Outcome(
+            states=int(states[1]),
+            failed=failed,
+            complete="not completed" not in said and "too small" not in said,
+            seconds=time.monotonic() - started,
+            story=tuple(_story(_tool(folder, "spin", *defines, "-t", "-p", MODEL.name))) if failed else (),
+        )
+
+
+def _compiler_options(check: Check) -> list[str]:
+    if check.mode == LIVENESS:
+        return ["-O1" if check.fails else "-O2"]
+    # Breadth first where an error is sought: it finds the shortest way to it.
+    return ["-O1", "-DSAFETY", "-DBFS"] if check.fails else ["-O2", "-DSAFETY"]
+
+
+def _story(trail: str) -> Iterator[str]:
+    """Yield the names of the transitions of a trail: each line of the model that begins one names it."""
+    names = _names()
+    begins: dict[str, str] = {}
+    for line in trail.splitlines():
+        if CYCLE in line:
+            yield "AND SO FOR EVER"
+        step = TRAIL_STEP.search(line)
+        if step and step[2] in names and begins.setdefault(step[2], step[3]) == step[3]:
+            yield names[step[2]]
+
+
+def _names() -> dict[str, str]:
+    """Return the name of each transition by the number of its line: the app, and the function in it."""
+    lines = enumerate(MODEL.read_text().splitlines(), start=1)
+    return {str(number): _short(found) for number, line in lines if (found := NAMED.search(line))}
+
+
+def _short(found: re.Match[str]) -> str:
+    function, remark, fault = found.groups()
+    if fault:
+        return str(fault).removeprefix("fault: ").upper()
+    app, _, *name = function.split(".")
+    return f"{app}.{'.'.join(name)}{f' ({remark})' if remark else ''}"
+
+
+def _require_tools() -> None:
+    missing = [f"{tool} is not installed. {how}" for tool, how in TOOLS.items() if shutil.which(tool) is None]
+    if missing:
+        raise ModelError("\n".join([*missing, "The model alone needs it; the service and its tests do not."]))
+
+
+def _tool(folder: str, *command: str) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False)  # noqa: S603
+    if done.returncode and command[0] != "./pan":
+        raise ModelError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
+
+
+def _print(text: str, end: str = "\n") -> None:
+    sys.stdout.write(text + end)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

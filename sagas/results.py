@@ -1,0 +1,39 @@
+"""Where Celery keeps the failures of tasks: to be looked at, and no more. What cannot be kept holds up nothing.
+
+Celery stores a failure before it acknowledges the message and before it calls the error callback; after the loss of a
+child it does so in the worker's main process. An exception there would cost the worker one place of its prefetch count
+for good, and with the last one it waits for nothing, for ever.
+"""
+
+import logging
+from typing import Any
+
+from django.db import Error, connections, router
+from django_celery_results.backends import DatabaseBackend
+
+__all__ = ["FailureLog"]
+
+logger = logging.getLogger(__name__)
+
+
+class FailureLog(DatabaseBackend):
+    """Celery's results in the database, as far as it can be reached."""
+
+    def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
+        """Store a result, once more on a new connection if that fails, and never raise what the database raises."""
+        try:
+            return super().store_result(task_id, result, state, *args, **kwargs)
+        except Error:
+            self._disconnect()
+        try:
+            return super().store_result(task_id, result, state, *args, **kwargs)
+        except Error as error:
+            logger.warning("That task %s has become %s could not be stored: %r", task_id, state, error)
+            return result
+        finally:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        connection = connections[router.db_for_write(self.TaskModel)]
+        if not connection.in_atomic_block:
+            connection.close()

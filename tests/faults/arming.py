@@ -1,0 +1,68 @@
+"""Arming faults in processes that run, hearing of those that were hit, and letting the frozen go on."""
+
+import json
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+from sagas.failpoints import ARMED, HITS, THAWED, Action, Fault
+
+__all__ = ["Armoury", "Hit"]
+
+
+class Hit(NamedTuple):
+    """A fault that happened: in which process, and to which sagas."""
+
+    pid: int
+    sagas: list[UUID]
+
+
+class Armoury:
+    """The directory that FAILPOINTS names."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        for name in (ARMED, HITS, THAWED):
+            (directory / name).mkdir()
+
+    @contextmanager
+    def armed(self, faults: Iterable[Fault], *, since: UUID) -> Iterator[None]:
+        """Arm faults for the sagas begun since an id was made; disarm in the end what was not hit."""
+        for fault in faults:
+            self._forget(fault)
+            unseen = self.directory / f"{fault.name}.new"
+            unseen.write_text(str(since))
+            unseen.rename(self.directory / ARMED / fault.name)  # whole at once, for it may be read at any moment
+        try:
+            yield
+        finally:
+            for fault in faults:
+                (self.directory / ARMED / fault.name).unlink(missing_ok=True)
+
+    def hits(self, fault: Fault) -> list[Hit]:
+        """Return every record that a fault has left: none before it was hit, and never more than one."""
+        records = [json.loads(path.read_text()) for path in (self.directory / HITS).glob(f"{fault.name}@*")]
+        return [Hit(record["pid"], [UUID(saga) for saga in record["sagas"] or ()]) for record in records]
+
+    def over(self, fault: Fault) -> bool:
+        """Tell whether a fault has been hit and, where it froze a process, that process has gone on."""
+        return (
+            (self.directory / THAWED / fault.name).exists() if fault.action is Action.FREEZE else bool(self.hits(fault))
+        )
+
+    def thaw(self, fault: Fault) -> None:
+        """Let a process that was frozen go on, if it has been. One that did not live to has lost to its time limit."""
+        for hit in self.hits(fault):
+            try:
+                os.kill(hit.pid, signal.SIGCONT)
+            except ProcessLookupError:
+                (self.directory / THAWED / fault.name).touch()
+
+    def _forget(self, fault: Fault) -> None:
+        for record in (self.directory / HITS).glob(f"{fault.name}@*"):
+            record.unlink()
+        (self.directory / THAWED / fault.name).unlink(missing_ok=True)

@@ -1,0 +1,45 @@
+"""One system for all faults: it is started once, and its rows are never emptied in between."""
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+from inventory.services import adjust_stock
+from orders.models import Product
+from tests.broker import empty
+from tests.conftest import _end_other_sessions
+from tests.faults import ledger
+from tests.faults.customer import Customer
+from tests.faults.machine import machine_in
+
+
+@pytest.fixture(scope="package")
+def machine(django_db_setup, django_db_blocker, tmp_path_factory):
+    """The running system, and a shop with plenty of mugs and three rare ones."""
+    with django_db_blocker.unblock():
+        empty()
+        Product.objects.create(sku="MUG", name="Mug", unit_amount=1_000, currency="eur")
+        Product.objects.create(sku="RARE", name="A rare mug", unit_amount=9_000, currency="eur")
+        adjust_stock(sku="MUG", quantity=100_000, reason="delivery", by="tests")
+        adjust_stock(sku="RARE", quantity=3, reason="delivery", by="tests")
+        with machine_in(tmp_path_factory.mktemp("machine")) as running:
+            yield running
+        _end_other_sessions()
+        for alias in connections:
+            call_command("flush", database=alias, interactive=False, verbosity=0)
+        empty()
+
+
+@pytest.fixture
+def _django_db_helper(machine):
+    """In place of pytest-django's, which wraps a test in a transaction, or empties the tables behind it."""
+
+
+@pytest.fixture(scope="package")
+def customer(machine):
+    return Customer(machine)
+
+
+def pytest_terminal_summary():
+    if ledger.LINES:
+        ledger.print_lines()

@@ -1,0 +1,127 @@
+"""The whole system in real processes, two workers for each service, that comes back whatever is done to it."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+from local.ports import free_port
+from tests.faults.arming import Armoury
+from tests.processes import Process, until
+
+__all__ = ["SERVICES", "Machine", "machine_in"]
+
+SERVICES = ("orders", "payments", "inventory")
+
+# Short, so that what waits for a lease, a stall or a redelivery is soon over. The time limit stays above the longest
+# freeze: a process that is thawed must have missed its lease, and still be alive.
+TIMES = {
+    "OUTBOX_FLUSH_SECONDS": "0.3",
+    "SAGA_STALL_SECONDS": "1.5",
+    "SAGA_LEASE_SECONDS": "1",
+    "TASK_TIME_LIMIT": "30",
+}
+QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO")
+
+T = TypeVar("T")
+
+
+class Machine:
+    """Processes by name, and how each is started: whoever waits here also starts again what has died."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.armoury = Armoury(folder / "failpoints")
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.commands = {
+            **{f"{service}-{number}": _worker(service, number) for service in SERVICES for number in (1, 2)},
+            "beat": ("celery", "-A", "config", "beat", "-s", str(folder / "schedule")),
+            "api": _api(self.url),
+        }
+        self.processes: dict[str, Process] = {}
+        self.started = 0
+
+    def start(self, name: str) -> None:
+        """Start a process. Each life has a log of its own."""
+        self.started += 1
+        environ = {**TIMES, "FAILPOINTS": str(self.armoury.directory)}
+        log = self.folder / f"{name}.{self.started}.log"
+        self.processes[name] = Process(*self.commands[name], log=log, environ=environ)
+
+    def tend(self) -> None:
+        """Start again what has died, and bury the children it left."""
+        for name, process in list(self.processes.items()):
+            if process.popen.poll() is not None:
+                process.kill()
+                self.start(name)
+
+    def until(self, condition: Callable[[], T], what: str, *, limit: float = 200) -> T:
+        """Wait for a condition, and tend the processes meanwhile."""
+
+        def tended() -> T:
+            self.tend()
+            return condition()
+
+        try:
+            return until(tended, what, limit=limit)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.words()}") from None
+
+    def words(self) -> str:
+        """Return the last of what every process has printed."""
+        return "\n".join(f"--- {name}\n{one.output()[-2500:]}" for name, one in self.processes.items())
+
+    @contextmanager
+    def without(self, service: str) -> Iterator[None]:
+        """Hold the workers of a service for a while: what is sent to it waits in the broker."""
+        held = [process.popen.pid for name, process in self.processes.items() if name.startswith(service)]
+        _signal(held, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(held, signal.SIGCONT)
+
+    def ready(self) -> bool:
+        """Tell whether every worker takes messages and the API answers."""
+        workers = [one for name, one in self.processes.items() if name.startswith(SERVICES)]
+        return all(" ready." in worker.output() for worker in workers) and self._answers()
+
+    def _answers(self) -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/healthz", timeout=2, trust_env=False).is_success
+        return False
+
+
+@contextmanager
+def machine_in(folder: Path) -> Iterator[Machine]:
+    """Run the system until the block is left."""
+    (folder / "failpoints").mkdir()
+    machine = Machine(folder)
+    try:
+        for name in machine.commands:
+            machine.start(name)
+        machine.until(machine.ready, "the system is ready")
+        yield machine
+    finally:
+        for process in machine.processes.values():
+            process.kill()
+
+
+def _worker(service: str, number: int) -> tuple[str, ...]:
+    node = f"{service}-{number}-{os.getpid()}@faults"
+    return ("celery", "-A", "config", "worker", "-Q", service, "-c", "2", "-n", node, *QUIET)
+
+
+def _api(url: str) -> tuple[str, ...]:
+    bind = url.removeprefix("http://")
+    return ("gunicorn", "config.wsgi", "--bind", bind, "--worker-class", "gthread", "--workers", "3", "--threads", "4")
+
+
+def _signal(groups: list[int], number: signal.Signals) -> None:
+    for group in groups:
+        with suppress(ProcessLookupError):
+            os.killpg(group, number)

@@ -1,0 +1,94 @@
+"""Every place in a saga's way, every step and every undo: a process is killed, raises or freezes there, once.
+
+Each fault is proved to have been hit. The order ends as it would have without it, and the audit finds nothing.
+"""
+
+from contextlib import ExitStack
+
+import pytest
+from django.core.management import call_command
+
+from orders.models import Order
+from sagas import sql
+from sagas.failpoints import Action, Fault, Point
+from sagas.ids import uuid7
+from sagas.services import owner_of
+from tests.faults.ledger import LINES, Line
+from tests.faults.walks import CALLED_OFF, DECLINED, FULFILLED, SOLD_OUT
+
+pytestmark = [
+    pytest.mark.django_db(databases="__all__"),
+    pytest.mark.system,
+    pytest.mark.faults,
+    pytest.mark.timeout(300),
+]
+
+POINTS = [point for point in Point if point not in (Point.UNCOMMITTED, Point.NOT_NUDGED, Point.NOT_ANSWERED)]
+
+
+# Walks that run at once have no place in common. One that began later never meets the faults of an earlier one.
+TOGETHER = ((CALLED_OFF, FULFILLED), (SOLD_OUT, DECLINED))
+
+
+def groups(point, action):
+    """Return the walks that run at once, for each run. Two workers of a service frozen at once would leave nobody."""
+    if point is Point.ROUND_SENT:
+        return ((FULFILLED,),)
+    if (point, action) == (Point.TAKEN, Action.FREEZE):
+        return tuple((walk,) for group in TOGETHER for walk in group)
+    return TOGETHER
+
+
+def combinations():
+    return [
+        pytest.param(point, action, walks, id=f"{point}-{action}-{'-'.join(walk.name for walk in walks)}")
+        for point in POINTS
+        for action in Action
+        for walks in groups(point, action)
+    ]
+
+
+@pytest.mark.parametrize(("point", "action", "walks"), combinations())
+def test_an_order_ends_as_it_should_whatever_happens_on_its_way(machine, customer, point, action, walks):
+    with ExitStack() as armed:
+        orders = {walk: begin(walk, armed, machine, customer, point, action) for walk in walks}
+        machine.until(lambda: survived(machine, point, action, orders), "all has been survived")
+    call_command("audit", "--expect-ended")
+    for walk, order in orders.items():
+        status = Order.objects.get(id=order).status
+        LINES.extend(line(machine, fault, walk, order, status) for fault in walk.faults(point, action))
+        assert status == walk.ends
+
+
+def begin(walk, armed, machine, customer, point, action):
+    """Set an order going, with faults in its way; return its id."""
+    faults, since = [*walk.faults(point, action), *walk.helpers(point)], uuid7()
+    return walk.begin(customer, lambda: armed.enter_context(machine.armoury.armed(faults, since=since)))
+
+
+def line(machine, fault, walk, order, status):
+    """Return the line of a fault, once it is sure that it was this order's."""
+    hits = machine.armoury.hits(fault)
+    assert all(order in hit.sagas for hit in hits) or fault.point is Point.ROUND_SENT
+    return Line(fault, walk.name, len(hits), status)
+
+
+def survived(machine, point, action, orders):
+    """Thaw whoever has been frozen long enough; tell whether all faults are over, and all orders have ended."""
+    over = True
+    for walk, order in orders.items():
+        ended = Order.objects.filter(id=order, ended_at__isnull=False).exists()
+        for fault in walk.faults(point, action):
+            if action is Action.FREEZE and (ended or overtaken(fault, order)):
+                machine.armoury.thaw(fault)
+            over = over and ended and machine.armoury.over(fault)
+    return over
+
+
+def overtaken(fault: Fault, order):
+    """Tell whether another worker has done the step whose message a frozen one took: soon, or no worker is left."""
+    if fault.point is not Point.TAKEN:
+        return False
+    service = owner_of(fault.step)
+    found = f"SELECT 1 FROM {service.inbox} WHERE saga = %(saga)s AND step = %(step)s AND state IN ('done', 'refused')"
+    return bool(sql.fetch(service.alias, found, {"saga": order, "step": fault.step}))

@@ -1,0 +1,106 @@
+"""The ways an order can go, each with the steps it takes: where faults are put, and how it must end all the same."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from inventory.models import Reservation
+from sagas.failpoints import Action, Fault, Point
+from tests.faults.customer import Customer
+
+__all__ = ["CALLED_OFF", "DECLINED", "FULFILLED", "SOLD_OUT", "Walk"]
+
+EXTERNAL = ("payments.charge", "payments.refund")
+RELAY = (Point.LEASED, Point.SENT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """A walk: those of its steps at which faults are armed, its last event, and how its order must end.
+
+    `begin` readies an order, calls what it is given to arm the faults, and sets the order going.
+    """
+
+    name: str
+    steps: tuple[str, ...]
+    last_event: str
+    ends: str
+    begin: Callable[[Customer, Callable[[], None]], UUID]
+
+    def places(self, point: Point) -> tuple[str, ...]:
+        """Return where on this walk a point is reached: at steps, at rows of the outbox, in rounds of beat."""
+        if point is Point.ROUND_SENT:
+            return ("sagas.flush", "sagas.rescue")
+        if point is Point.LEASED and self is SOLD_OUT:
+            return self.steps[
+                1:
+            ]  # what goes to the first is sent by the charge itself, which no fault of this walk meets
+        if point in RELAY:
+            return (*self.steps, self.last_event) if self.last_event else self.steps
+        if point in (Point.NOT_CALLED, Point.NOT_RECORDED):
+            return tuple(step for step in self.steps if step in EXTERNAL)
+        return self.steps
+
+    def faults(self, point: Point, action: Action) -> list[Fault]:
+        """Return the faults of one kind that this walk can meet."""
+        return [Fault(point, place, action) for place in self.places(point)]
+
+    def helpers(self, point: Point) -> list[Fault]:
+        """Return what must go wrong before a point is reached: steps send their rows themselves, where they can."""
+        return [Fault(Point.COMMITTED, step, Action.RAISE) for step in self.steps] if point is Point.LEASED else []
+
+
+def _fulfilled(customer: Customer, arm: Callable[[], None]) -> UUID:
+    arm()
+    return customer.place()
+
+
+def _called_off(customer: Customer, arm: Callable[[], None]) -> UUID:
+    """Call an order off when its stock is held and nothing but the pivot is missing."""
+    with customer.machine.without("orders"):
+        order = customer.place()
+        held = Reservation.objects.filter(order_id=order, state="held")
+        customer.machine.until(held.exists, "the stock is held")
+        arm()
+        customer.insist_on_calling_off(order)
+    return order
+
+
+def _sold_out(customer: Customer, arm: Callable[[], None]) -> UUID:
+    arm()
+    return customer.place(sku="RARE", quantity=4)
+
+
+def _declined(customer: Customer, arm: Callable[[], None]) -> UUID:
+    arm()
+    return customer.place(method="pm_card_chargeDeclined")
+
+
+FULFILLED = Walk(
+    name="fulfilled",
+    steps=("payments.charge", "inventory.reserve", "orders.fulfil", "inventory.ship"),
+    last_event="stock.shipped",
+    ends="fulfilled",
+    begin=_fulfilled,
+)
+CALLED_OFF = Walk(
+    name="called off",
+    steps=("inventory.release", "payments.refund", "orders.cancel"),
+    last_event="order.cancelled",
+    ends="cancelled",
+    begin=_called_off,
+)
+SOLD_OUT = Walk(
+    name="sold out",
+    steps=("inventory.reserve", "payments.refund"),
+    last_event="",
+    ends="cancelled",
+    begin=_sold_out,
+)
+DECLINED = Walk(
+    name="declined",
+    steps=("payments.charge", "orders.cancel"),
+    last_event="order.cancelled",
+    ends="cancelled",
+    begin=_declined,
+)

@@ -1,0 +1,43 @@
+"""Failures of tasks are kept in the database where that is possible, and hold nobody up where it is not."""
+
+import psycopg
+import pytest
+from celery import current_app
+from django.db import connection
+from django_celery_results.models import TaskResult
+
+from local.ports import free_port
+from tests.plugin import running
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def store(task_id="lost"):
+    return current_app.backend.store_result(task_id, ValueError("its child was killed"), "RETRY")
+
+
+def end_our_session():
+    """Do to our connection what a restart of PostgreSQL does: it is dead, and we have yet to find out."""
+    with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
+        session.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+
+
+def test_a_failure_is_kept():
+    store()
+    assert TaskResult.objects.get().status == "RETRY"
+
+
+def test_a_failure_is_kept_on_a_new_connection_where_the_old_one_is_dead():
+    connection.ensure_connection()
+    end_our_session()
+    store()
+    assert TaskResult.objects.get().task_id == "lost"
+
+
+def test_a_failure_that_cannot_be_kept_raises_nothing(monkeypatch, caplog):
+    connection.close()
+    with monkeypatch.context() as patched:
+        patched.setitem(connection.settings_dict, "PORT", free_port())
+        store()
+    assert "lost has become RETRY could not be stored" in caplog.text
+    assert TaskResult.objects.count() == 0

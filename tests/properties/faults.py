@@ -1,0 +1,85 @@
+"""What may befall a process at its seams: it dies there, or freezes while the world goes on, and then goes on itself.
+
+A seam is a place between two transactions. There the real function is wrapped, and runs; nothing is replaced.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any
+
+import pytest
+
+from payments.gateways.base import ChargeRequest, RefundRequest
+from payments.gateways.simulated import SimulatedGateway
+
+__all__ = ["Crash", "Faults", "Seam"]
+
+
+class Seam(Enum):
+    """A place between two transactions of a process."""
+
+    BEFORE_GATEWAY = "committed its intent, the gateway not asked"
+    AFTER_GATEWAY = "the gateway has acted, its answer not recorded"
+    BEFORE_SENDING = "committed, nothing sent"
+    BEFORE_MARKING = "sent, not marked as sent"
+
+
+class Crash(BaseException):
+    """The process is gone: nothing of it can handle this."""
+
+
+class Faults:
+    """What happens at the next seam of a kind, once."""
+
+    def __init__(self) -> None:
+        self.armed: dict[Seam, Callable[[], None]] = {}
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """Wrap the seams of the real code, and have no thread of its own nudge the relay: a test flushes."""
+        from sagas import outbox, relay  # noqa: PLC0415  the very functions that stand there now
+
+        patch.setattr("sagas.lifecycle.nudge", lambda _: None)
+        patch.setattr("payments.steps.get_gateway", lambda: Gateway(self))
+        patch.setattr("sagas.relay.publish", self._before(Seam.BEFORE_SENDING, relay.publish))
+        patch.setattr("sagas.outbox.mark_published", self._before(Seam.BEFORE_MARKING, outbox.mark_published))
+
+    def reach(self, seam: Seam) -> None:
+        """Let happen what is to happen here."""
+        self.armed.pop(seam, lambda: None)()
+
+    def _before(self, seam: Seam, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(service: Any, envelopes: Sequence[Any], **options: Any) -> Any:
+            if envelopes:
+                self.reach(seam)
+            return function(service, envelopes, **options)
+
+        return wrapped
+
+
+class Gateway(SimulatedGateway):
+    """The simulated gateway, with a seam before and after each call."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+
+    def charge(self, requests: Sequence[ChargeRequest]) -> list[Any]:
+        """Charge, between two seams."""
+        return self._between(super().charge, requests)
+
+    def find(self, requests: Sequence[ChargeRequest]) -> list[Any]:
+        """Look up, between two seams."""
+        return self._between(super().find, requests)
+
+    def void(self, requests: Sequence[ChargeRequest]) -> list[Any]:
+        """Bar, between two seams."""
+        return self._between(super().void, requests)
+
+    def refund(self, requests: Sequence[RefundRequest]) -> list[Any]:
+        """Give back, between two seams."""
+        return self._between(super().refund, requests)
+
+    def _between(self, ask: Callable[..., list[Any]], requests: Sequence[Any]) -> list[Any]:
+        self.faults.reach(Seam.BEFORE_GATEWAY)
+        answers = ask(requests)
+        self.faults.reach(Seam.AFTER_GATEWAY)
+        return answers

@@ -1,0 +1,57 @@
+"""What a soak does is drawn from its seed, before anything starts."""
+
+from collections import Counter
+
+import pytest
+
+from chaos.errands import KINDS, errands
+from chaos.faults import FLUSHALL, KILLS, schedule
+from chaos.victims import VICTIMS
+
+
+def test_one_seed_means_the_same_faults_and_errands_each_time():
+    size = {"orders": 200, "kills": 20, "flushalls": 3}
+    assert schedule(**size, seed=7) == schedule(**size, seed=7)
+    assert schedule(**size, seed=7) != schedule(**size, seed=8)
+    assert errands(orders=200, seed=7) == errands(orders=200, seed=7)
+    assert errands(orders=200, seed=7) != errands(orders=200, seed=8)
+
+
+@pytest.mark.parametrize("kills", [len(KILLS), 50, 500])
+def test_every_kind_of_process_is_killed_and_as_many_as_were_asked_for(kills):
+    struck = Counter(fault.kind for fault in schedule(orders=1_000, kills=kills, flushalls=3, seed=1))
+    assert struck.keys() == {*KILLS, FLUSHALL}
+    assert (struck.total(), struck[FLUSHALL]) == (kills + 3, 3)
+
+
+def test_faults_strike_while_orders_are_placed_the_last_one_with_the_last_order():
+    moments = [fault.after for fault in schedule(orders=1_000, kills=50, flushalls=3, seed=1)]
+    assert moments == sorted(moments)
+    assert moments[0] >= 1
+    assert moments[-1] == 1_000
+
+
+def test_a_soak_without_faults_has_none():
+    assert schedule(orders=10, kills=0, flushalls=0, seed=1) == []
+
+
+def test_it_is_known_where_to_find_every_kind_of_victim():
+    assert VICTIMS.keys() == KILLS.keys()
+
+
+def test_every_order_is_placed_once_and_before_what_is_done_to_it():
+    placed = set()
+    for errand in errands(orders=500, seed=3):
+        if errand.deed == "place":
+            assert errand.wish.key not in placed
+            placed.add(errand.wish.key)
+        assert errand.wish.key in placed
+    assert len(placed) == 500
+
+
+def test_orders_of_every_kind_are_placed_and_some_are_cancelled_or_sent_again():
+    deeds = Counter(errand.deed for errand in errands(orders=500, seed=3))
+    assert deeds.keys() == {"place", "again", "cancel"}
+    kinds = {errand.wish.kind for errand in errands(orders=500, seed=3)}
+    assert kinds == set(KINDS)
+    assert sum(kind.share for kind in KINDS) == 100

@@ -1,0 +1,104 @@
+"""The soak's checks are checked: each promise is broken on purpose, and the break is found."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chaos.books import OrderRow
+from chaos.errands import KINDS, Wish
+from chaos.record import Record
+from chaos.verdict import END_SECONDS, seconds_to_the_end, violations
+
+FAULT_AT = datetime(2026, 1, 1, tzinfo=UTC)
+PAID, DECLINED, SOLD_OUT, *_ = KINDS
+
+
+@pytest.fixture
+def record():
+    """One customer with one order, answered with the id `first`."""
+    wish = Wish(key="key", kind=PAID, skus=("MUG",), quantity=1, payment_method="pm_card_visa")
+    record = Record([wish])
+    record.confirmed("key", "first")
+    return record
+
+
+def row(order="first", *, key="key", status="fulfilled", failure="", after=1.0):
+    ended_at = None if after is None else FAULT_AT + timedelta(seconds=after)
+    return OrderRow(order, key, status, failure, ended_at)
+
+
+def found(record, *orders):
+    return violations(record, orders, last_fault_at=FAULT_AT)
+
+
+def test_nothing_is_found_where_all_is_well(record):
+    assert found(record, row()) == []
+
+
+def test_an_order_that_was_answered_201_and_does_not_exist(record):
+    assert found(record) == ["I1: order first was answered 201 and does not exist"]
+
+
+def test_an_order_that_has_not_ended(record):
+    assert found(record, row(status="paid", after=None)) == ["I1: order first is paid and has not ended"]
+
+
+def test_two_orders_under_one_key(record):
+    assert "I2: 2 orders under the key key" in found(record, row(), row("second"))
+
+
+def test_one_key_that_was_answered_with_two_orders(record):
+    record.confirmed("key", "second")
+    assert "I2: the key key was answered with 2 orders" in found(record, row(), row("second", key="other"))
+
+
+@pytest.mark.parametrize("key", ["unheard-of", None])
+def test_an_order_that_no_customer_placed(record, key):
+    assert found(record, row(), row("second", key=key)) == [f"I2: 1 orders under the key {key}, which no customer used"]
+
+
+def test_an_order_that_ended_too_late(record):
+    assert found(record, row(after=END_SECONDS + 1)) == ["I13: the last order ended 121 s after the last fault"]
+
+
+def test_an_order_that_was_cancelled_though_nobody_asked(record):
+    late = row(status="cancelled", failure="cancelled_by_customer")
+    assert found(record, late) == ["Order first, paid by card, ended cancelled_by_customer"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told_a_lie", "kept_its_word"),
+    [
+        (202, row(), row(status="cancelled", failure="cancelled_by_customer")),
+        (200, row(), row(status="cancelled", failure="cancelled_by_customer")),
+        (409, row(status="cancelled", failure="cancelled_by_customer"), row()),
+    ],
+)
+def test_a_cancellation_whose_answer_was_not_true(record, answer, told_a_lie, kept_its_word):
+    purchase = record.purchases["key"]
+    purchase.cancel_asked, purchase.cancel_answer = True, answer
+    assert len(found(record, told_a_lie)) == 1
+    assert found(record, kept_its_word) == []
+
+
+@pytest.mark.parametrize("kind", [DECLINED, SOLD_OUT])
+def test_an_order_that_was_fulfilled_and_could_not_be(kind):
+    record = Record([Wish(key="key", kind=kind, skus=kind.skus, quantity=1, payment_method="any")])
+    assert found(record, row()) == [f"Order first, {kind.title}, ended fulfilled"]
+
+
+def test_an_order_that_exists_though_its_answer_never_came():
+    record = Record([Wish(key="key", kind=PAID, skus=("MUG",), quantity=1, payment_method="pm_card_visa")])
+    assert found(record, row()) == []
+
+
+def test_an_answer_that_nobody_should_get(record):
+    record.odd("POST orders/ was answered 500")
+    assert found(record, row()) == ["POST orders/ was answered 500"]
+
+
+def test_the_time_to_the_end_is_that_of_the_last_order(record):
+    orders = [row(after=3.0), row("second", after=8.0), row("third", status="paid", after=None)]
+    assert seconds_to_the_end(orders, FAULT_AT) == 8.0
+    assert seconds_to_the_end([row(after=-3.0)], FAULT_AT) == 0.0
+    assert seconds_to_the_end([], FAULT_AT) == 0.0
