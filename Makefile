@@ -32,8 +32,8 @@ run: $(RUNTIME) ## Start the whole system and keep it up until Ctrl-C
 test: $(DEVELOPMENT) ## Run all tests but the faults, on servers of their own
 	@$(RUN) pytest -m "not faults" $(ARGS)
 
-faults: $(DEVELOPMENT) ## Kill, freeze and break real processes at every point of every step
-	@$(RUN) pytest tests/faults $(ARGS)
+faults: $(DEVELOPMENT) ## Break real processes at every point of every step, then broker and databases in every way
+	@$(RUN) pytest -m faults $(ARGS)
 
 chaos: $(RUNTIME) ## Kill every kind of process under load, then check every promise: ORDERS= KILLS= FLUSHALLS= SEED=
 	@$(RUN) chaos --orders $(ORDERS) --kills $(KILLS) --flushalls $(FLUSHALLS) --seed $(SEED) $(ARGS)

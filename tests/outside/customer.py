@@ -1,0 +1,94 @@
+"""The API as its own process, and customers who order over HTTP, note the answers, and ask again."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+
+from local.ports import free_port
+from tests.processes import Process, until
+from tests.system.shop import wish
+
+__all__ = ["Customer", "api"]
+
+
+@contextmanager
+def api(**environ: str) -> Iterator[str]:
+    """Run the API as its own process; yield its address."""
+    address = f"127.0.0.1:{free_port()}"
+    command = ("gunicorn", "config.wsgi", "--bind", address, "--worker-class", "gthread", "--threads", "4")
+    with TemporaryDirectory() as folder:
+        process = Process(*command, log=Path(folder) / "log", environ=environ)
+        try:
+            until(lambda: _answers(f"http://{address}/healthz"), "the API answers", process=process)
+            yield f"http://{address}"
+        finally:
+            process.kill()
+
+
+class Customer:
+    """A customer, who notes every answer: `placed` has the order of each key, `refusals` every other status."""
+
+    def __init__(self, address: str, token: str) -> None:
+        self.address = address
+        self.headers = {"Authorization": f"Bearer {token}"}
+        self.placed: dict[str, str] = {}
+        self.refusals: list[int] = []
+
+    def get(self, path: str) -> httpx.Response:
+        """Read something."""
+        return httpx.get(f"{self.address}/api/v1/{path}", headers=self.headers, timeout=30, trust_env=False)
+
+    def order(self, key: str, **wanted: Any) -> int | None:
+        """Ask for an order once; return the status, or None where the connection broke."""
+        headers = {**self.headers, "Idempotency-Key": key}
+        url = f"{self.address}/api/v1/orders/"
+        try:
+            answer = httpx.post(url, json=wish(**wanted), headers=headers, timeout=30, trust_env=False)
+        except httpx.TransportError:
+            return None
+        if answer.status_code == HTTPStatus.CREATED:
+            assert self.placed.setdefault(key, answer.json()["id"]) == answer.json()["id"]
+        else:
+            self.refusals.append(answer.status_code)
+        return answer.status_code
+
+    def insist(self, key: str, **wanted: Any) -> None:
+        """Ask for an order, with the same key, until it is placed."""
+        until(lambda: self.order(key, **wanted) == HTTPStatus.CREATED, f"{key} is placed")
+
+    @contextmanager
+    def shopping(self) -> Iterator[None]:
+        """Place one order after another, until the context ends."""
+        enough = threading.Event()
+        thread = threading.Thread(target=self._shop, args=(enough,))
+        thread.start()
+        try:
+            yield
+        finally:
+            enough.set()
+            thread.join()
+
+    def orders_more(self, orders: int) -> None:
+        """Wait until so many more orders are placed than are now."""
+        wanted = len(self.placed) + orders
+        until(lambda: len(self.placed) >= wanted, f"{orders} more orders are placed")
+
+    def _shop(self, enough: threading.Event) -> None:
+        for number in count():
+            if enough.is_set():
+                return
+            self.insist(f"shopping-{number}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return False

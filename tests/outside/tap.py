@@ -1,0 +1,88 @@
+"""A tap on the broker: what is sent while it is open, as it lies in the queues, to be sent again."""
+
+import codecs
+import json
+import re
+import threading
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import redis
+
+from tests.outside.world import valkey
+from tests.system.shop import SERVICES
+
+__all__ = ["Sent", "lose", "send", "tapped"]
+
+QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
+
+
+class Sent(NamedTuple):
+    """A message as the broker holds it."""
+
+    queue: str
+    raw: bytes
+
+    @property
+    def task(self) -> str:
+        """The name of its task."""
+        return str(json.loads(self.raw)["headers"]["task"])
+
+    @property
+    def args(self) -> Any:
+        """The arguments of its task."""
+        return self._body()[0]
+
+    def with_args(self, args: Any) -> "Sent":
+        """Return the message with other arguments."""
+        envelope = json.loads(self.raw)
+        _, *rest = self._body()
+        envelope["body"] = b64encode(json.dumps([args, *rest]).encode()).decode()
+        return Sent(self.queue, json.dumps(envelope).encode())
+
+    def _body(self) -> Any:
+        return json.loads(b64decode(json.loads(self.raw)["body"]))
+
+
+def send(*messages: Sent) -> None:
+    """Put messages into their queues, as if they were sent just now."""
+    with valkey() as client:
+        for message in messages:
+            client.lpush(message.queue, message.raw)
+
+
+def lose(step: str, messages: Sequence[Sent]) -> list[Sent]:
+    """Take the messages to a step out of their queues, and return them."""
+    asked = [sent for sent in messages if sent.task == "sagas.run_step" and sent.args[0] == step]
+    with valkey() as client:
+        return [sent for sent in asked if client.lrem(sent.queue, 1, sent.raw.decode())]
+
+
+@contextmanager
+def tapped() -> Iterator[list[Sent]]:
+    """Gather what is sent to the services while the context lasts."""
+    with redis.Redis(connection_pool=valkey().connection_pool) as client:
+        line = client.connection_pool.get_connection()
+        line.send_command("MONITOR")
+        line.read_response()
+        found: list[Sent] = []
+        closing = threading.Event()
+        thread = threading.Thread(target=_listen, args=(line, found, closing))
+        thread.start()
+        try:
+            yield found
+        finally:
+            closing.set()
+            thread.join()
+            line.disconnect()
+
+
+def _listen(line: Any, found: list[Sent], closing: threading.Event) -> None:
+    while not closing.is_set():
+        if not line.can_read(timeout=0.1):
+            continue
+        command, *words = QUOTED.findall(line.read_response(disable_decoding=True))
+        if command.upper() == b"LPUSH" and (queue := words[0].decode()) in SERVICES:
+            found.append(Sent(queue, codecs.escape_decode(words[1])[0]))

@@ -1,0 +1,91 @@
+"""The broker loses everything, goes away, hangs or is full: orders are taken all the while, and end once it is well."""
+
+import shutil
+
+import pytest
+
+from orders.models import Outbox, TimelineEvent
+from tests.outside.world import BRISK, in_database, valkey
+from tests.processes import until, worker
+from tests.system.shop import SERVICES, order, outcome
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.faults]
+
+FULFILLED = ("fulfilled", "")
+
+
+def place(client, count, name, **wanted):
+    return [order(client, f"{name}-{number}", **wanted) for number in range(count)]
+
+
+def some_are_under_way():
+    return TimelineEvent.objects.exclude(type="order.created").exists()
+
+
+def outlast(seconds):
+    """Wait until the oldest order is so old, by the database's clock."""
+    oldest = f"SELECT now() - min(created_at) > interval '{seconds} s' FROM orders_order"
+    until(lambda: in_database("default", oldest) == [(True,)], f"an order is {seconds} s old")
+
+
+def test_a_broker_that_comes_back_empty_has_lost_no_order(api_client, system, broker):
+    placed = place(api_client, 10, "before")
+    until(some_are_under_way, "some orders are under way")
+    broker.kill()
+    shutil.rmtree(broker.home / "appendonlydir")
+    placed += place(api_client, 5, "during")
+    broker.start()
+    system.come_to_rest()
+    assert {outcome(one) for one in placed} == {FULFILLED}
+
+
+def test_a_broker_that_is_flushed_again_and_again_has_lost_no_order(api_client, system):
+    placed = []
+    with valkey() as client:
+        for moment in range(5):
+            placed += place(api_client, 4, f"flushed-{moment}")
+            until(lambda: Outbox.objects.filter(published_at__isnull=False).exists(), "some are sent")
+            client.flushall()
+    system.come_to_rest()
+    assert {outcome(one) for one in placed} == {FULFILLED}
+
+
+def test_a_broker_that_is_down_for_longer_than_every_lease_delays_orders_and_no_more(api_client, system, broker):
+    placed = place(api_client, 5, "before")
+    until(some_are_under_way, "some orders are under way")
+    broker.kill()
+    placed += place(api_client, 5, "during")
+    outlast(2 * float(BRISK["SAGA_LEASE_SECONDS"]) + 2)
+    broker.start()
+    system.come_to_rest()
+    assert {outcome(one) for one in placed} == {FULFILLED}
+
+
+def test_a_broker_that_hangs_under_running_workers_delays_orders_and_no_more(api_client, system, broker):
+    placed = place(api_client, 5, "before")
+    until(some_are_under_way, "some orders are under way")
+    broker.freeze()
+    placed += place(api_client, 5, "during")
+    until(lambda: Outbox.objects.exclude(last_error="").exists(), "a relay has tried in vain")
+    outlast(float(BRISK["SAGA_LEASE_SECONDS"]) + 1)
+    broker.thaw()
+    system.come_to_rest()
+    assert {outcome(one) for one in placed} == {FULFILLED}
+
+
+def test_a_broker_without_memory_delays_orders_and_no_more(api_client, system, broker):
+    placed = place(api_client, 5, "before")
+    until(some_are_under_way, "some orders are under way")
+    with valkey() as client:
+        client.config_set("maxmemory", 1)
+        try:
+            placed += place(api_client, 5, "full")
+            until(
+                lambda: Outbox.objects.filter(last_error__contains="maxmemory").exists(), "the broker refuses a message"
+            )
+        finally:
+            client.config_set("maxmemory", 0)
+    # Celery's worker gives up where it cannot note what it has taken; a service manager starts the next one.
+    with worker(*SERVICES, environ=BRISK):
+        system.come_to_rest()
+    assert {outcome(one) for one in placed} == {FULFILLED}

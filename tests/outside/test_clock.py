@@ -1,0 +1,57 @@
+"""The clock of a service's host is an hour off: leases and due times are the database's, so nothing waits an hour."""
+
+import os
+import re
+import time
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from payments.models import Inbox
+from sagas.services import service_called
+from tests.outside.world import BRISK, System, in_database, valkey
+from tests.processes import ROOT, beat, until, worker
+from tests.system.shop import SERVICES, order, outcome
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.faults]
+
+HOUR = 3_600
+
+OUT_OF_TIME = """
+SELECT count(*) FROM {table} WHERE abs(extract(epoch FROM now() - created_at)) > 600
+    OR abs(extract(epoch FROM now() - due_at)) > 600
+"""
+
+
+@pytest.fixture(params=[HOUR, -HOUR], ids=["ahead", "behind"])
+def system(request):
+    """Payments on a host whose clock is off, the other services on hosts whose clock is right."""
+    path = f"{Path(__file__).parent / 'shifted_clock'}{os.pathsep}{ROOT}"
+    shifted = {"PYTHONPATH": path, "CLOCK_SHIFT": str(request.param)}
+    with ExitStack() as stack:
+        right = stack.enter_context(worker("orders", "inventory", environ=BRISK))
+        wrong = stack.enter_context(worker("payments", environ={**BRISK, **shifted}))
+        stack.enter_context(beat(environ=BRISK))
+        assert abs(_off(wrong) - request.param) < HOUR / 2, "the clock is not shifted"
+        yield System([wrong, right])
+
+
+def _off(process):
+    """Return by how many seconds the times that a process logs are off."""
+    logged = re.findall(r"^\[(\S+ \S+),\d+: ", process.output(), re.MULTILINE)[-1]
+    return datetime.fromisoformat(logged).timestamp() - time.time()
+
+
+def test_a_service_whose_clock_is_an_hour_off_holds_nothing_up(api_client, system):
+    placed = [order(api_client, "good"), order(api_client, "slow", method="pm_sim_timeout_lost")]
+    asked = Inbox.objects.filter(state="waiting")
+    until(asked.exists, "a step waits for its next try", process=system.workers[0])
+    with valkey() as client:
+        client.flushall()  # what is lost is found by the service's own flush
+    system.come_to_rest()
+    assert {outcome(one) for one in placed} == {("fulfilled", "")}
+    for service in map(service_called, SERVICES):
+        for table in (service.outbox, service.inbox):
+            assert in_database(service.alias, OUT_OF_TIME.format(table=table)) == [(0,)]

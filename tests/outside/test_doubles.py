@@ -1,0 +1,21 @@
+"""Two beats, and two workers on every queue with their relays: nothing relies on being the only one."""
+
+import pytest
+
+from orders.models import Order
+from payments.models import SimulatedCharge
+from tests.outside.world import BRISK
+from tests.processes import beat, worker
+from tests.system.shop import SERVICES, order, outcome
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.faults]
+
+
+def test_two_of_everything_have_one_effect(api_client, system):
+    with worker(*SERVICES, environ=BRISK, concurrency=2), beat(environ=BRISK):
+        placed = [order(api_client, f"mug-{number}") for number in range(20)]
+        rare = [order(api_client, f"rare-{number}", sku="RARE") for number in range(5)]
+        system.come_to_rest()
+    assert {outcome(one) for one in placed} == {("fulfilled", "")}
+    assert sorted(outcome(one)[0] for one in rare) == ["cancelled"] * 2 + ["fulfilled"] * 3
+    assert SimulatedCharge.objects.filter(kind="capture").count() == Order.objects.count()

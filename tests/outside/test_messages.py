@@ -1,0 +1,139 @@
+"""Messages that no release of ours would send, and those of an older and a newer one: seen, and in nobody's way."""
+
+from typing import Any
+
+import pytest
+from celery import current_app
+from django.db import connections
+from django_celery_results.models import TaskResult
+
+from orders.models import Order
+from payments.models import Inbox
+from sagas import inbox, relay
+from sagas.services import service_called
+from tests.outside.tap import lose, send, tapped
+from tests.processes import until
+from tests.system.shop import net, order, outcome
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.faults]
+
+FULFILLED = ("fulfilled", "")
+
+BROKEN_ARGUMENTS: dict[str, list[Any]] = {
+    "none": [],
+    "too few": ["payments.charge"],
+    "of wrong types": ["payments.charge", 7, {"neither": "list nor plan"}],
+    "a message without an id": ["payments.charge", {"saga": "x", "steps": [], "abort": "orders.cancel"}, [{}]],
+    "a step without a service": ["", {"saga": "x", "steps": [], "abort": "orders.cancel"}, []],
+    "five megabytes": ["payments.charge", "x" * 5_000_000, []],
+}
+
+
+def test_messages_whose_arguments_are_broken_are_seen_and_the_rest_goes_on(api_client, system):
+    before = order(api_client, "before")
+    sent = [current_app.send_task("sagas.run_step", args, queue="payments").id for args in BROKEN_ARGUMENTS.values()]
+    after = order(api_client, "after")
+    failed = TaskResult.objects.filter(task_id__in=sent, status="FAILURE")
+    until(lambda: failed.count() == len(sent), "all of them are seen as failures", process=system.workers[0])
+    system.come_to_rest()
+    assert [outcome(before), outcome(after)] == [FULFILLED, FULFILLED]
+
+
+def test_a_task_that_nobody_knows_is_seen_and_the_rest_goes_on(api_client, system):
+    sent = current_app.send_task("sagas.of_another_release", ["x"], queue="payments").id
+    after = order(api_client, "after")
+    system.says("sagas.of_another_release")
+    system.come_to_rest()
+    assert outcome(after) == FULFILLED
+    assert TaskResult.objects.get(task_id=sent).status == "FAILURE"
+
+
+def test_a_body_that_is_no_json_is_logged_and_the_rest_goes_on(api_client, system):
+    with current_app.connection_for_write() as connection:
+        connection.Producer().publish(
+            b"{{{",
+            routing_key="payments",
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers={"task": "sagas.run_step", "id": "broken", "lang": "py"},
+        )
+    after = order(api_client, "after")
+    system.says("{{{")
+    system.come_to_rest()
+    assert outcome(after) == FULFILLED
+
+
+def test_a_step_that_nobody_knows_is_parked_and_seen_and_its_order_goes_on(api_client, system):
+    with tapped() as messages:
+        placed = order(api_client, "one")
+        system.come_to_rest()
+    _, plan, batch = _charges(messages)[0].args
+    newer_release = relay.signature("run_step", "payments.gift_wrap", plan, batch, queue="payments")
+    newer_release.link_error(relay.signature("fail_step", "payments.gift_wrap", plan, batch, queue="payments"))
+    newer_release.apply_async()
+    parked = Inbox.objects.filter(step="payments.gift_wrap", state="waiting")
+    until(parked.exists, "the message is parked", process=system.workers[0])
+    assert "No process of this service knows the step" in parked.get().error
+    assert outcome(placed) == FULFILLED
+    parked.delete()
+    system.come_to_rest()
+
+
+def older(args):
+    """Leave out what has a default, and what no step reads."""
+    step, plan, (message,) = args
+    lines = [{"sku": line["sku"], "quantity": line["quantity"]} for line in message["context"]["lines"]]
+    needed = {name: message[name] for name in ("id", "saga", "started_at", "seq")}
+    return [step, plan, [{**needed, "context": {**message["context"], "lines": lines}}]]
+
+
+def newer(args):
+    """Put in what this release does not know."""
+    step, plan, (message,) = args
+    context = {**message["context"], "gift": {"wrapped": True}}
+    context["lines"] = [{**line, "colour": "blue"} for line in context["lines"]]
+    steps = [{**one, "deadline": 60} for one in plan["steps"]]
+    return [step, {**plan, "steps": steps, "priority": 3}, [{**message, "context": context, "tenant": "ada"}]]
+
+
+@pytest.mark.parametrize("shape", [older, newer])
+def test_events_of_another_release_are_understood(api_client, system, shape):
+    with tapped() as messages, system.asleep():
+        placed = order(api_client, "one")
+        until(lambda: _charges(messages), "its charge is sent")
+        (charge,) = lose("payments.charge", messages)
+        send(charge.with_args(shape(charge.args)))
+    system.come_to_rest()
+    assert outcome(placed) == FULFILLED
+
+
+MEND = """
+UPDATE payments_inbox SET message = jsonb_set(message, '{message,context,amount}', '1000')
+ WHERE step = 'payments.refund' AND state = 'waiting'
+"""
+
+
+def test_an_order_whose_context_is_broken_is_parked_and_seen_until_a_person_mends_it(api_client, system):
+    with tapped() as messages, system.asleep():
+        broken, whole = order(api_client, "broken"), order(api_client, "whole")
+        until(lambda: sum(len(sent.args[2]) for sent in _charges(messages)) == 2, "their charges are sent")
+        for charge in lose("payments.charge", messages):
+            step, plan, batch = charge.args
+            send(charge.with_args([step, plan, [_without_amount(one, of=broken) for one in batch]]))
+    until(lambda: Order.objects.get(id=broken).needs_attention, "a person is told", process=system.workers[0])
+    until(lambda: outcome(whole) == FULFILLED, "the other order is fulfilled")
+    with connections["payments"].cursor() as cursor:
+        cursor.execute(MEND)
+    inbox.bring_forward(service_called("payments"), [Inbox.objects.get(saga=broken, step="payments.refund").id])
+    system.come_to_rest()
+    assert outcome(broken) == ("cancelled", "internal_error")
+    assert net(broken) == 0
+
+
+def _without_amount(message, *, of):
+    context = {name: value for name, value in message["context"].items() if name != "amount"}
+    return {**message, "context": context} if message["saga"] == of else message
+
+
+def _charges(messages):
+    return [sent for sent in messages if sent.task == "sagas.run_step" and sent.args[0] == "payments.charge"]

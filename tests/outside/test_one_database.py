@@ -1,0 +1,68 @@
+"""One of the three databases is down: the other services keep serving, sagas wait, and go on when it is back."""
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import connections
+
+from inventory.models import Reservation
+from orders.models import Order, Outbox
+from payments.models import Inbox, Payment
+from tests.outside.world import as_superuser, end_sessions, name_of
+from tests.processes import until
+from tests.system.shop import net, outcome
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.faults]
+
+FULFILLED = ("fulfilled", "")
+
+
+@contextmanager
+def down(alias):
+    """A context in which nobody can reach a database."""
+    name = name_of(alias)
+    connections[alias].close()
+    as_superuser("ALTER DATABASE {} ALLOW_CONNECTIONS false", name)
+    try:
+        end_sessions(f"datname = '{name}'")
+        yield
+    finally:
+        as_superuser("ALTER DATABASE {} ALLOW_CONNECTIONS true", name)
+        connections.close_all()
+
+
+def assert_all_fulfilled(customer):
+    assert {outcome(order) for order in customer.placed.values()} == {FULFILLED}
+    assert {net(order) for order in customer.placed.values()} == {1_000}
+
+
+def test_without_payments_orders_are_taken_and_wait(ada, system):
+    with down("payments"):
+        for number in range(3):
+            ada.insist(f"waits-{number}")
+        until(lambda: not Outbox.objects.filter(published_at=None).exists(), "all are sent")
+        assert set(Order.objects.values_list("status", flat=True)) == {"pending"}
+    system.come_to_rest()
+    assert_all_fulfilled(ada)
+
+
+def test_without_inventory_orders_are_taken_and_paid_and_wait(ada, system):
+    with down("inventory"):
+        for number in range(3):
+            ada.insist(f"waits-{number}")
+        until(lambda: Order.objects.filter(status="paid").count() == 3, "all are paid")
+    system.come_to_rest()
+    assert_all_fulfilled(ada)
+
+
+def test_without_orders_none_is_taken_and_the_other_services_go_on(ada, system):
+    ada.insist("under-way", method="pm_sim_timeout_lost")
+    until(lambda: Inbox.objects.filter(step="payments.charge").exists(), "its charge is tried")
+    with down("default"):
+        assert ada.order("too-early") == 503
+        until(lambda: Payment.objects.filter(status="captured").exists(), "the order is paid all the same")
+        until(Reservation.objects.exists, "its stock is reserved")
+    assert Order.objects.count() == 1
+    ada.insist("too-early")
+    system.come_to_rest()
+    assert_all_fulfilled(ada)

@@ -1,0 +1,7 @@
+"""The tests' settings, with the gateway that takes its time."""
+
+from tests.settings import *  # noqa: F403
+from tests.settings import INSTALLED_APPS as APPS
+
+INSTALLED_APPS = [*APPS, "tests.outside.waiting.apps.WaitingConfig"]
+PAYMENT_GATEWAY = "waiting"

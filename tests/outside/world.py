@@ -1,0 +1,169 @@
+"""What the tests of outside faults share: the broker and PostgreSQL at a distance, and a system that comes to rest."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import redis
+from django.db import connections
+from psycopg import sql
+
+from orders.models import Order
+from sagas.services import service_called
+from tests.plugin import running
+from tests.processes import Process, until
+from tests.system.shop import SERVICES, assert_sound
+
+__all__ = [
+    "BRISK",
+    "System",
+    "as_superuser",
+    "end_sessions",
+    "in_broker",
+    "in_database",
+    "name_of",
+    "superuser_in",
+    "valkey",
+]
+
+# Leases and stalls so short that what a fault loses is found again in seconds.
+BRISK = {
+    "OUTBOX_FLUSH_SECONDS": "0.25",
+    "SAGA_STALL_SECONDS": "3",
+    "SAGA_LEASE_SECONDS": "4",
+    "SAGA_STEP_ATTEMPTS": "3",
+}
+
+# The longest an order may take to end once the faults are over. Seconds.
+MOST_SECONDS = 90
+
+# More messages than workers that sleep can have been given.
+ENOUGH = 6
+
+# Longer than any step takes here. Seconds.
+JUST_NOW = 2
+
+OPEN_ROWS = """
+SELECT (SELECT count(*) FROM {outbox} WHERE published_at IS NULL)
+     + (SELECT count(*) FROM {inbox} WHERE state IN ('started', 'waiting'))
+"""
+
+END = """
+WITH theirs AS MATERIALIZED (
+  SELECT pid, datname FROM pg_stat_activity WHERE datname LIKE 'test\\_%' AND pid <> pg_backend_pid() AND {which}
+)
+SELECT datname FROM theirs WHERE pg_terminate_backend(pid)
+"""
+
+
+@dataclass(frozen=True)
+class System:
+    """The workers that serve the test's orders."""
+
+    workers: Sequence[Process]
+
+    def output(self) -> str:
+        """Return what the workers have printed."""
+        return "\n".join(process.output() for process in self.workers)
+
+    def says(self, text: str, *, since: int = 0) -> None:
+        """Wait until the workers have printed a text, after as many characters as `since`."""
+        until(lambda: text in self.output()[since:], f"a worker says {text!r}", process=self.workers[0])
+
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Let the workers take nothing from the broker while the context lasts."""
+        self._signal(signal.SIGSTOP)
+        try:
+            # A worker that waits for a message is given one all the same: let it be one of beat's.
+            until(lambda: in_broker() > ENOUGH, "messages wait in the broker")
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        for process in self.workers:
+            os.kill(process.popen.pid, number)
+
+    def come_to_rest(self) -> None:
+        """Wait until every order has ended and nothing is under way any more; then every invariant must hold."""
+        connections.close_all()  # a fault may have broken them
+        first = self.workers[0]
+        until(_all_ended, "all orders have ended", process=first, limit=MOST_SECONDS)
+        until(_nothing_open, "every row is sent and settled", process=first)
+        until(lambda: in_broker() == 0, "the broker is empty", process=first)
+        with valkey() as client:
+            client.flushall()  # what lost its acknowledgement would come again in the midst of the next test
+        assert_sound()
+
+
+def valkey() -> redis.Redis:
+    """Return a client of the broker."""
+    return redis.Redis.from_url(running().valkey.url, socket_timeout=5)
+
+
+def in_broker() -> int:
+    """Return how many messages wait in the broker, or were taken by a worker just now.
+
+    One that was taken longer ago is done, but the broker has not heard of it: it comes again after a minute.
+    """
+    with valkey() as client:
+        counts: list[Any] = [client.llen(queue) for queue in SERVICES]
+        counts.append(client.zcount("unacked_index", time.time() - JUST_NOW, "+inf"))
+        return int(sum(counts))
+
+
+def as_superuser(statement: str, *names: str) -> list[tuple[Any, ...]]:
+    """Run a statement as PostgreSQL's superuser, with these identifiers in its places; return its rows."""
+    with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
+        done = session.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+        return done.fetchall() if done.description else []
+
+
+def end_sessions(which: str = "true") -> list[str]:
+    """End the sessions in the test's databases, of which a condition holds; return the database of each.
+
+    Those of the caller are among them: close them, where they are needed again.
+    """
+    return [name for (name,) in as_superuser(END.format(which=which))]
+
+
+@contextmanager
+def superuser_in(alias: str) -> Iterator[psycopg.Connection]:
+    """A transaction of the superuser in the database of an alias, rolled back unless the test commits it."""
+    with psycopg.connect(running().postgres.superuser_url, dbname=name_of(alias)) as session:
+        try:
+            yield session
+        finally:
+            session.rollback()
+
+
+def in_database(alias: str, statement: str) -> list[tuple[Any, ...]]:
+    """Run a query in the database of an alias."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def name_of(alias: str) -> str:
+    """Return the name of the database of an alias."""
+    return str(connections[alias].settings_dict["NAME"])
+
+
+def _all_ended() -> bool:
+    return not Order.objects.filter(ended_at=None).exists()
+
+
+def _nothing_open() -> bool:
+    return not any(_open_rows(service) for service in SERVICES)
+
+
+def _open_rows(name: str) -> int:
+    service = service_called(name)
+    ((count,),) = in_database(service.alias, OPEN_ROWS.format(outbox=service.outbox, inbox=service.inbox))
+    return int(count)
