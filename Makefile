@@ -17,7 +17,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos faults lint format lock model clean distclean
+.PHONY: help demo run test chaos faults outside lint format lock model clean distclean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
@@ -30,10 +30,13 @@ run: $(RUNTIME) ## Start the whole system and keep it up until Ctrl-C
 	@$(RUN) local run
 
 test: $(DEVELOPMENT) ## Run all tests but the faults, on servers of their own
-	@$(RUN) pytest -m "not faults" $(ARGS)
+	@$(RUN) pytest -m "not faults and not outside" $(ARGS)
 
-faults: $(DEVELOPMENT) ## Break real processes at every point of every step, then broker and databases in every way
+faults: $(DEVELOPMENT) ## Kill, freeze and break real processes at every point of every step
 	@$(RUN) pytest -m faults $(ARGS)
+
+outside: $(DEVELOPMENT) ## Take broker and databases away in every way, and send messages that are broken
+	@for module in tests/outside/test_*.py; do $(RUN) pytest $$module $(ARGS) || exit 1; done
 
 chaos: $(RUNTIME) ## Kill every kind of process under load, then check every promise: ORDERS= KILLS= FLUSHALLS= SEED=
 	@$(RUN) chaos --orders $(ORDERS) --kills $(KILLS) --flushalls $(FLUSHALLS) --seed $(SEED) $(ARGS)

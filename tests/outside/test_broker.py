@@ -9,7 +9,7 @@ from tests.outside.world import BRISK, in_database, valkey
 from tests.processes import until, worker
 from tests.system.shop import SERVICES, order, outcome
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.faults]
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
 FULFILLED = ("fulfilled", "")
 

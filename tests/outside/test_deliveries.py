@@ -18,7 +18,7 @@ from tests.outside.tap import lose, send, tapped
 from tests.processes import until
 from tests.system.shop import net, order, outcome
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.faults]
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
 EFFECTS: dict[Any, tuple[str, ...]] = {
     SimulatedCharge: ("kind", "key", "amount"),

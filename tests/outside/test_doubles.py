@@ -8,7 +8,7 @@ from tests.outside.world import BRISK
 from tests.processes import beat, worker
 from tests.system.shop import SERVICES, order, outcome
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.faults]
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
 
 def test_two_of_everything_have_one_effect(api_client, system):

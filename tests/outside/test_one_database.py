@@ -12,7 +12,7 @@ from tests.outside.world import as_superuser, end_sessions, name_of
 from tests.processes import until
 from tests.system.shop import net, outcome
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.faults]
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
 FULFILLED = ("fulfilled", "")
 

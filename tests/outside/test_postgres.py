@@ -10,7 +10,7 @@ from tests.outside.world import as_superuser, end_sessions, in_database, name_of
 from tests.processes import until
 from tests.system.shop import net, outcome
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.faults]
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
 FULFILLED = ("fulfilled", "")
 IN_TRANSACTION = "backend_type = 'client backend' AND xact_start IS NOT NULL"

@@ -12,7 +12,7 @@ from tests.outside.world import BRISK, System, in_database, superuser_in
 from tests.processes import beat, until, worker
 from tests.system.shop import SERVICES, net, order, outcome
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.faults]
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
 CALLED_OFF = ("cancelled", "cancelled_by_customer")
 
