@@ -122,7 +122,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("CELERY_BEAT_SCHEDULE_FILENAME", default="celerybeat-schedule")
 # Seconds. Celery compares it with the clock of the worker's host, which may be an hour ahead of beat's: a shorter one
-# would have that worker discard every flush. Short enough that the heap an outage leaves is worked off in a minute.
+# would have that worker discard every flush. Short enough that the heap an outage leaves is bounded.
 PERIODIC_EXPIRY = 2 * 3600
 CELERY_BEAT_SCHEDULE = {
     f"flush-{service}": {

@@ -31,6 +31,15 @@ def _databases_can_be_dropped(django_db_setup):
 
 
 @pytest.fixture
+def broker():
+    """The broker, up again when the test is done with it."""
+    valkey = running().valkey
+    yield valkey
+    valkey.thaw()
+    valkey.start()
+
+
+@pytest.fixture
 def api_client(django_user_model):
     """A client of the API: a customer called Ada, with her token."""
     ada, _ = django_user_model.objects.get_or_create(username="ada")

@@ -44,15 +44,6 @@ def brisk(settings):
 
 
 @pytest.fixture
-def broker():
-    """The broker, up again when the test is done with it."""
-    valkey = running().valkey
-    yield valkey
-    valkey.thaw()
-    valkey.start()
-
-
-@pytest.fixture
 def postgres():
     """PostgreSQL, up again when the test is done with it; a kill takes nothing from it that was committed."""
     server = running().postgres

@@ -3,21 +3,12 @@
 import pytest
 
 from orders.models import Order, Outbox
-from tests.plugin import running
 from tests.processes import until
 from tests.system.shop import assert_sound, ended, order, outcome, shop, system
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
 __all__ = ["shop"]
-
-
-@pytest.fixture
-def broker():
-    valkey = running().valkey
-    yield valkey
-    valkey.thaw()
-    valkey.start()
 
 
 def test_a_broker_that_hangs_holds_up_no_order(api_client, broker):
