@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from django.db import connections
 
-__all__ = ["Process", "beat", "environment", "until", "worker"]
+__all__ = ["LIMIT", "Process", "beat", "environment", "until", "worker"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,17 +27,28 @@ class Process:
     """A process that a test started, in a session of its own, with its output in a file."""
 
     def __init__(self, *arguments: str, log: Path, environ: Mapping[str, str]) -> None:
+        self.arguments = arguments
+        self.environ = {**environment(), **environ}
         self.log = log
-        with log.open("wb") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+        self.popen = self._start()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", *self.arguments],
                 cwd=ROOT,
-                env={**environment(), **environ},
+                env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def revive(self) -> None:
+        """Start the process again if it has died, as a service manager does; bury the children it left."""
+        if self.popen.poll() is not None:
+            self.kill()
+            self.popen = self._start()
 
     def output(self) -> str:
         """Return what the process has printed so far."""

@@ -6,8 +6,8 @@ import pytest
 
 from orders.models import Outbox, TimelineEvent
 from tests.outside.world import BRISK, in_database, valkey
-from tests.processes import until, worker
-from tests.system.shop import SERVICES, order, outcome
+from tests.processes import until
+from tests.system.shop import order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
@@ -85,7 +85,5 @@ def test_a_broker_without_memory_delays_orders_and_no_more(api_client, system, b
             )
         finally:
             client.config_set("maxmemory", 0)
-    # Celery's worker gives up where it cannot note what it has taken; a service manager starts the next one.
-    with worker(*SERVICES, environ=BRISK):
-        system.come_to_rest()
+    system.come_to_rest()
     assert {outcome(one) for one in placed} == {FULFILLED}

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from psycopg import sql
 from orders.models import Order
 from sagas.services import service_called
 from tests.plugin import running
-from tests.processes import Process, until
+from tests.processes import LIMIT, Process, until
 from tests.system.shop import SERVICES, assert_sound
 
 __all__ = [
@@ -86,6 +86,16 @@ class System:
         finally:
             self._signal(signal.SIGCONT)
 
+    def _until(self, condition: Callable[[], bool], what: str, *, limit: float = LIMIT) -> None:
+        """Wait, and start again what dies meanwhile: a worker gives up by itself on some faults of the broker."""
+
+        def tended() -> bool:
+            for process in self.workers:
+                process.revive()
+            return condition()
+
+        until(tended, what, process=self.workers[0], limit=limit)
+
     def _signal(self, number: int) -> None:
         for process in self.workers:
             os.kill(process.popen.pid, number)
@@ -93,10 +103,9 @@ class System:
     def come_to_rest(self) -> None:
         """Wait until every order has ended and nothing is under way any more; then every invariant must hold."""
         connections.close_all()  # a fault may have broken them
-        first = self.workers[0]
-        until(_all_ended, "all orders have ended", process=first, limit=MOST_SECONDS)
-        until(_nothing_open, "every row is sent and settled", process=first)
-        until(lambda: in_broker() == 0, "the broker is empty", process=first)
+        self._until(_all_ended, "all orders have ended", limit=MOST_SECONDS)
+        self._until(_nothing_open, "every row is sent and settled")
+        self._until(lambda: in_broker() == 0, "the broker is empty")
         with valkey() as client:
             client.flushall()  # what lost its acknowledgement would come again in the midst of the next test
         assert_sound()
