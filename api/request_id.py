@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
+from django.core.signals import request_finished
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
@@ -28,9 +31,12 @@ class RequestIdMiddleware:
         request_id = given if SANE.fullmatch(given) else str(uuid7())
         clear_contextvars()
         bind_contextvars(request_id=request_id)
-        try:
-            response = self.get_response(request)
-        finally:
-            clear_contextvars()
+        response = self.get_response(request)
         response[HEADER] = request_id
         return response
+
+
+@receiver(request_finished)
+def _forget(**_: Any) -> None:
+    """Unbind the id. Not sooner: Django logs a refusal when all middleware is done."""
+    clear_contextvars()

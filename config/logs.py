@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from gunicorn import glogging
 from structlog.types import EventDict, Processor, WrappedLogger
 
@@ -20,7 +21,12 @@ def logging_config(*, level: str, style: str) -> dict[str, Any]:
     """Return Django's LOGGING: one handler for all loggers, to standard error, at `level` and above.
 
     `style` is one of `FORMATS`. Celery's workers and beat log by this as well, whatever `--loglevel` says.
+    Raises ImproperlyConfigured.
     """
+    if style not in FORMATS:
+        raise ImproperlyConfigured(f"LOG_FORMAT is {style!r}; it is one of: {', '.join(FORMATS)}.")
+    if level not in logging.getLevelNamesMapping():
+        raise ImproperlyConfigured(f"LOG_LEVEL is {level!r}; it is one of: DEBUG, INFO, WARNING, ERROR, CRITICAL.")
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -78,8 +84,6 @@ def _common() -> list[Processor]:
 
 
 def _rendering(style: str) -> list[Processor]:
-    if style not in FORMATS:
-        raise ValueError(f"LOG_FORMAT is {style!r}; it is one of: {', '.join(FORMATS)}.")
     plain = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if style == "console":
         return [plain, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]

@@ -6,7 +6,7 @@ worker with METRICS_PORT (`sagas.meters`), traces where OpenTelemetry is install
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -101,7 +101,8 @@ def running(step: str, messages: Sequence[Message]) -> Iterator[Sequence[Message
     with tracing.processing(step, messages) as traced:
         yield traced
     if _meters:
-        _meters.batches.labels(step).observe(time.perf_counter() - began)
+        with suppress(OSError):  # a full disk fails no step
+            _meters.batches.labels(step).observe(time.perf_counter() - began)
 
 
 def calling(step: str, claimed: Iterable[OfSaga]) -> AbstractContextManager[None]:
@@ -151,14 +152,14 @@ def settled(
 def skipped(alias: str, step: str, messages: int) -> None:
     """Observe messages for which nothing is to be done: done before, barred, or in another's hands."""
     if _meters and messages:
-        transaction.on_commit(partial(_meters.outcomes.labels(step, "duplicate").inc, messages), using=alias)
+        transaction.on_commit(partial(_meters.outcomes.labels(step, "duplicate").inc, messages), using=alias, robust=True)
 
 
 def counted(alias: str, step: str, *, failed: int, given_up: int) -> None:
     """Observe tries that failed, and steps that were given up with them."""
     if _meters:
         outcomes = ["failed"] * (failed - given_up) + ["given_up"] * given_up
-        transaction.on_commit(partial(_meters.count, step, outcomes), using=alias)
+        transaction.on_commit(partial(_meters.count, step, outcomes), using=alias, robust=True)
 
 
 @contextmanager
@@ -172,14 +173,16 @@ def publishing(service: str, envelopes: Sequence[Envelope]) -> Iterator[None]:
                 _meters.unpublished.labels(service).inc()
             raise
     if _meters:
-        _meters.published.labels(service).observe(len(envelopes))
+        with suppress(OSError):
+            _meters.published.labels(service).observe(len(envelopes))
 
 
 def rescued(home: str, sagas: int) -> None:
     """Observe a round of the rescue."""
     if _meters:
-        _meters.rescued_at.labels(home).set(time.time())
-        _meters.redriven.labels(home).inc(sagas)
+        with suppress(OSError):
+            _meters.rescued_at.labels(home).set(time.time())
+            _meters.redriven.labels(home).inc(sagas)
 
 
 def _name(outcome: Outcome, *, onward: bool) -> str:
