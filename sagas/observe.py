@@ -152,7 +152,9 @@ def settled(
 def skipped(alias: str, step: str, messages: int) -> None:
     """Observe messages for which nothing is to be done: done before, barred, or in another's hands."""
     if _meters and messages:
-        transaction.on_commit(partial(_meters.outcomes.labels(step, "duplicate").inc, messages), using=alias, robust=True)
+        transaction.on_commit(
+            partial(_meters.outcomes.labels(step, "duplicate").inc, messages), using=alias, robust=True
+        )
 
 
 def counted(alias: str, step: str, *, failed: int, given_up: int) -> None:

@@ -6,40 +6,16 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.authentication import issue_token
 from local.ports import free_port
 from orders.models import Order
 from tests.processes import api, beat, until, worker
-from tests.system.shop import QUICK, SERVICES, ended, shop, system, wish
+from tests.system.shop import QUICK, SERVICES, ended, shop, system
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
 __all__ = ["shop"]
 
 LOGGED = ("--logger-class", "config.logs.GunicornLogger", "--access-logfile", "-")
-
-
-@pytest.fixture
-def place(shop):
-    """Place an order over HTTP under a request's id; return the order's."""
-
-    def placed(address, request_id, **wanted):
-        answer = httpx.post(
-            f"{address}/api/v1/orders/",
-            json=wish(**wanted),
-            headers={
-                "Authorization": f"Bearer {issue_token(shop)}",
-                "Idempotency-Key": request_id,
-                "X-Request-ID": request_id,
-            },
-            timeout=30,
-            trust_env=False,
-        )
-        assert answer.status_code == 201, answer.text
-        assert answer.headers["X-Request-ID"] == request_id
-        return answer.json()["id"]
-
-    return placed
 
 
 def lines(process, *words):

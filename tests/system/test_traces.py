@@ -3,17 +3,16 @@
 import threading
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 
-import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from api.authentication import issue_token
 from orders.models import Order
 from sagas import tracing
 from sagas.checks import check_tracing
 from tests.processes import api, until, worker
-from tests.system.shop import QUICK, ended, outcome, shop, system, wish
+from tests.system.shop import QUICK, ended, outcome, shop, system
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
@@ -28,6 +27,7 @@ class Received:
 
     def __init__(self):
         self.spans = []
+        self.environ = {}
 
     def of(self, order):
         """Return the spans of an order, by name."""
@@ -44,7 +44,7 @@ class Received:
 
 def attribute(span, key):
     """Return an attribute of a span, as text."""
-    return next((one.value.string_value for one in span.attributes if one.key == key), None)
+    return next((one.value.string_value for one in span.attributes if one.key == key), "")
 
 
 @pytest.fixture
@@ -74,24 +74,6 @@ def collector(monkeypatch):
     yield received
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture
-def place(shop):
-    """Place an order over HTTP; return its id."""
-
-    def placed(address, key, **wanted):
-        answer = httpx.post(
-            f"{address}/api/v1/orders/",
-            json=wish(**wanted),
-            headers={"Authorization": f"Bearer {issue_token(shop)}", "Idempotency-Key": key},
-            timeout=30,
-            trust_env=False,
-        )
-        assert answer.status_code == 201, answer.text
-        return answer.json()["id"]
-
-    return placed
 
 
 def test_one_trace_from_the_post_through_every_step(place, collector):

@@ -192,10 +192,15 @@ def test_a_broker_that_is_down_is_said_to_be(scrape, monkeypatch):
 
 def test_those_who_ask_at_once_share_an_answer(http, monkeypatch):
     monkeypatch.setattr(metrics, "KEPT", 60)
+    monkeypatch.setattr(metrics, "_snapshots", metrics._Snapshots())
     taken = []
     take = metrics._take
-    monkeypatch.setattr(metrics, "_snapshots", metrics._Snapshots())
-    monkeypatch.setattr(metrics, "_take", lambda: taken.append(1) or take())
+
+    def counted():
+        taken.append(1)
+        return take()
+
+    monkeypatch.setattr(metrics, "_take", counted)
     threads = [threading.Thread(target=http.get, args=("/metrics",)) for _ in range(8)]
     for thread in threads:
         thread.start()
