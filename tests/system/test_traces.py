@@ -148,4 +148,4 @@ def test_an_address_without_the_extra_is_told_at_the_start(monkeypatch):
     assert check_tracing(None) == []
     monkeypatch.setattr(tracing, "find_spec", lambda name: None)
     [warning] = check_tracing(None)
-    assert "requirements-otel.txt" in warning.hint
+    assert "requirements-otel.txt" in (warning.hint or "")
