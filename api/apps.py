@@ -1,6 +1,7 @@
 """The shared REST parts, as a Django app."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 __all__ = ["ApiConfig"]
 
@@ -11,5 +12,8 @@ class ApiConfig(AppConfig):
     name = "api"
 
     def ready(self) -> None:
-        """Tell the schema how requests are authenticated."""
+        """Tell the schema how requests are authenticated, and keep the auditors' group up to date."""
         from api import openapi  # noqa: F401, PLC0415  (registering is its effect)
+        from api.roles import grant_auditors  # noqa: PLC0415  needs the app registry
+
+        post_migrate.connect(grant_auditors)  # after Django's own, which makes the permissions

@@ -6,13 +6,19 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 from rest_framework.request import Request
 
+from api.parsing import parse
 from api.problems import FieldError, InvalidInput
 from orders.models import CURRENCY_PATTERN, MAX_AMOUNT, SKU_LENGTH, SKU_PATTERN
+from orders.services import NewOrder
 
-__all__ = ["NewProduct", "ProductChanges", "idempotency_key"]
+__all__ = ["NewProduct", "ProductChanges", "idempotency_key", "new_order"]
 
 HEADER = "Idempotency-Key"
-VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
+# Visible ASCII. Not the comma: it stands between the values of a header that was sent twice.
+KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
+
+# ISO/IEC 7812: a card's number has at most 19 digits, none in use fewer than 13. People write them in groups.
+CARD_NUMBER = re.compile(r"\d(?:[ ._-]?\d){12,18}")
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Amount = Annotated[int, Meta(ge=1, le=MAX_AMOUNT)]
@@ -43,6 +49,25 @@ def idempotency_key(request: Request) -> str:
     key = request.headers.get(HEADER)
     if key is None:
         raise InvalidInput(FieldError(HEADER, "required", "Send one of your own making with each new order."))
-    if not VISIBLE_ASCII.fullmatch(key):
-        raise InvalidInput(FieldError(HEADER, "invalid", "1 to 255 visible ASCII characters."))
+    if not KEY.fullmatch(key):
+        raise InvalidInput(FieldError(HEADER, "invalid", "Once, 1 to 255 visible ASCII characters other than a comma."))
     return key
+
+
+def new_order(request: Request) -> NewOrder:
+    """Return the order that a request asks for. Raises `InvalidInput`, also for what looks like a card's number.
+
+    It is refused before anything is written, and not repeated in the answer.
+    """
+    new = parse(request, NewOrder)
+    if any(_is_card_number(found.group()) for found in CARD_NUMBER.finditer(new.payment_method)):
+        detail = "The gateway's name for how it is paid. A card's number must not be sent here."
+        raise InvalidInput(FieldError("payment_method", "card_number", detail))
+    return new
+
+
+def _is_card_number(text: str) -> bool:
+    """Tell whether digits pass the check of ISO/IEC 7812 (Luhn): every second one from the right counts double."""
+    digits = [int(character) for character in text if character.isdigit()]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
+    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
