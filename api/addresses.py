@@ -17,7 +17,8 @@ def address_of(request: HttpRequest | Request) -> str | None:
 
     `X-Forwarded-For` is read only as far as TRUSTED_PROXIES says that proxies of ours wrote it: REST framework's rule.
     """
-    for claimed in (BaseThrottle().get_ident(request), request.META.get("REMOTE_ADDR", "")):
+    forwarded = BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # all it reads is META
+    for claimed in (forwarded, request.META.get("REMOTE_ADDR", "")):
         try:
             address = ip_address(claimed)
         except ValueError:

@@ -12,7 +12,7 @@ from knox.models import AuthToken
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.request import Request
 
-from api.roles import is_auditor_query
+from api.roles import audits, note_role
 from api.throttling import count_stranger
 
 __all__ = [
@@ -47,10 +47,10 @@ class BearerAuthentication(TokenAuthentication):
         """Return the user and the token. Raises AuthenticationFailed, without a word as to why."""
         digest = hash_token(token.decode("latin-1"))
         alive = AuthToken.objects.filter(Q(expiry=None) | Q(expiry__gt=Now()), digest=digest, user__is_active=True)
-        found = alive.select_related("user").annotate(audits=is_auditor_query("user")).first()
+        found = alive.select_related("user").annotate(audits=audits("user")).first()
         if found is None:
             raise AuthenticationFailed("The token is not valid, or not valid any more.")
-        found.user.audits = found.audits
+        note_role(found.user, audits=found.audits)
         return found.user, found
 
 

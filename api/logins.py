@@ -33,7 +33,7 @@ def locked_out(
 def purge_failed_logins() -> int:
     """Forget failed logins that lock nobody out any more; return how many."""
     purged, _ = AccessAttempt.objects.filter(attempt_time__lt=timezone.now() - settings.AXES_COOLOFF_TIME).delete()
-    return purged
+    return int(purged)
 
 
 def _seconds_left(request: HttpRequest, username: str | None) -> int:

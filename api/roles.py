@@ -1,7 +1,7 @@
 """Who a user is here: a customer, staff, or an auditor, who sees what staff see and changes nothing.
 
-Auditors are the members of a group, which holds Django's view permissions of the services' tables for the admin's pages.
-Membership goes before everything else: staff who join the group only read.
+Auditors are the members of a group, which holds Django's view permissions of the services' tables for the pages of the
+admin. Membership goes before everything else: staff who join the group only read.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from django.apps import AppConfig
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, Permission, User
 from django.db.models import Exists, OuterRef
 
-__all__ = ["AUDITED", "AUDITORS", "grant_auditors", "is_auditor", "is_auditor_query", "reads_everything"]
+__all__ = ["AUDITED", "AUDITORS", "audits", "grant_auditors", "is_auditor", "note_role", "reads_everything"]
 
 AUDITORS = "auditors"
 
@@ -18,7 +18,11 @@ AUDITORS = "auditors"
 AUDITED = ("orders", "payments", "inventory")
 
 
-def is_auditor_query(user: str) -> Exists:
+# Where a user's row in memory keeps what is known of its role.
+NOTED = "_audits"
+
+
+def audits(user: str) -> Exists:
     """Return whether the user that a field refers to is an auditor, as part of a query that is made anyway."""
     return Exists(User.groups.through.objects.filter(user=OuterRef(user), group__name=AUDITORS))
 
@@ -27,9 +31,14 @@ def is_auditor(user: AbstractBaseUser | AnonymousUser) -> bool:
     """Tell whether a user may only read. Asked for once, unless the query for the token has told it."""
     if not isinstance(user, User):
         return False
-    if not hasattr(user, "audits"):
-        user.audits = user.groups.filter(name=AUDITORS).exists()
-    return bool(user.audits)
+    if NOTED not in vars(user):
+        note_role(user, audits=user.groups.filter(name=AUDITORS).exists())
+    return bool(vars(user)[NOTED])
+
+
+def note_role(user: User, *, audits: bool) -> None:
+    """Note whether a user is an auditor, where a query has told it."""
+    vars(user)[NOTED] = audits
 
 
 def reads_everything(user: AbstractBaseUser | AnonymousUser) -> bool:

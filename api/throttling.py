@@ -5,7 +5,7 @@ The counters live in the cache, which may be down: then nothing is counted and e
 
 import logging
 import time
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from django.conf import settings
 from django.core.cache import cache
@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from api.addresses import address_of
+from api.cache import CountingCache
 from api.problems import Problem
 
 __all__ = ["RateLimit", "count_stranger"]
@@ -76,7 +77,7 @@ class _Circuit:
         if time.monotonic() < self.closed_until:
             return []
         try:
-            return cache.count(keys, seconds=2 * WINDOW)
+            return cast("CountingCache", cache).count(keys, seconds=2 * WINDOW)
         except (RedisError, OSError) as error:
             self.closed_until = time.monotonic() + RESPITE
             logger.warning("The cache does not answer; for %d s nobody's requests are counted: %r", RESPITE, error)

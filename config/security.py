@@ -1,4 +1,4 @@
-"""What the process refuses to start without, and what it sends browsers so that a page of ours cannot be turned on us."""
+"""What the process refuses to start without, and what a browser may load with a page of ours."""
 
 from typing import Any
 

@@ -85,7 +85,9 @@ AUTH_PASSWORD_VALIDATORS = [
 # --- Doors. With DEBUG off everything is https; HTTPS=off serves plain http all the same. -----------------------------
 HTTPS = env.bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # asked by machines beside us, which have no certificate of ours
+SECURE_REDIRECT_EXEMPT = [
+    r"^(healthz|readyz|metrics)$"
+]  # asked by machines beside us, which have no certificate of ours
 SECURE_PROXY_SSL_HEADER = security.proxy_ssl_header(env)
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 24 * 3600) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
@@ -139,7 +141,9 @@ CELERY_RESULT_BACKEND = "sagas.results:FailureLog"  # the database, but a fault 
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-CELERY_WORKER_ENABLE_REMOTE_CONTROL = env.bool("WORKER_REMOTE_CONTROL", default=False)  # whoever writes to the broker has it
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = env.bool(
+    "WORKER_REMOTE_CONTROL", default=False
+)  # whoever writes to the broker has it
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = True  # django-celery-results then holds the failures only
 CELERY_RESULT_EXTENDED = True  # with the task's name and arguments, to find the orders of a failure

@@ -1,9 +1,9 @@
 """Signed messages: with SAGA_SIGNING_KEYS set, a worker takes nothing from the broker that no process of ours sent.
 
-What is signed is the task, its id and whatever steers it, and the body with all that Celery would send on from it: its
-callbacks, its error callbacks, the rest of its chain. It is checked before Celery makes anything of the message, so that
-no part of a forged one is ever run, or published, and so signed, by us. A message that was sent once can be sent again
-by whoever reads the broker: the inbox takes care of that.
+Signed are the task, its id and whatever steers it, and the body with all that Celery would send on from it: callbacks,
+error callbacks, the rest of its chain. They are checked before Celery makes anything of the message, so that no part of
+a forged one is ever run, or published, and so signed, by us. A message that was sent once can be sent again by whoever
+reads the broker: the inbox takes care of that.
 """
 
 import hmac
@@ -25,7 +25,7 @@ HEADER = "saga_signature"
 SALT = "sagas.signing"
 
 # What Celery does with a message depends on these as well.
-STEERING = ("task", "id", "retries", "eta", "expires", "timelimit", "group", "ignore_result", "stamped_headers", "stamps")
+STEERING = ("task", "id", "retries", "eta", "expires", "timelimit", "group", "ignore_result", "stamps")
 
 # Celery registers tasks of its own in every app. We use one: beat has it forget old failures.
 USED_BUILTINS = frozenset({"celery.backend_cleanup"})
@@ -50,7 +50,8 @@ def strategy(task: Task, app: Celery, consumer: Any) -> Handler:
         if _is_ours(message, body):
             handle(message, body, ack, reject, callbacks)
             return
-        logger.error("A message to run %s, id %.80r, is not signed by us: discarded.", task.name, message.headers.get("id"))
+        identity = message.headers.get("id")
+        logger.error("A message to run %s, id %.80r, is not signed by us: discarded.", task.name, identity)
         reject(logger, consumer.connection_errors, False)
 
     return check
@@ -70,7 +71,7 @@ def _sign(headers: dict[str, Any], body: Any, **_: Any) -> None:
 
 
 def _is_ours(message: Any, body: Any) -> bool:
-    """Tell whether a message bears a signature of one of our keys. Celery's old protocol, with a body here, has none."""
+    """Tell whether a message bears a signature of one of our keys. One of Celery's old protocol has a body here."""
     given = message.headers.get(HEADER)
     if body is not None or not isinstance(given, str):
         return False

@@ -34,8 +34,8 @@ KEY = OpenApiParameter(
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
     required=True,
-    description="1 to 255 visible ASCII characters of your own making, without a comma, kept for 24 hours at least. The "
-    "same key and the same order again get the same answer, with `Idempotency-Replayed: true`.",
+    description="1 to 255 visible ASCII characters of your own making, no comma, kept for 24 hours at least. The same "
+    "key and the same order again get the same answer, with `Idempotency-Replayed: true`.",
 )
 
 
