@@ -42,6 +42,8 @@ class StrictJSONParser(BaseParser):
         body = stream.read(MAX_BODY + 1)
         if len(body) > MAX_BODY:
             raise Problem(status=413, detail=f"The body is larger than {MAX_BODY} bytes.")
+        if len(body) < _promised(parser_context):
+            raise _invalid("The body is shorter than its Content-Length.")
         return _decode(body)
 
 
@@ -51,6 +53,11 @@ def parse(request: Request, struct: type[S]) -> S:
         return msgspec.convert(request.data, struct, strict=True)
     except msgspec.ValidationError as error:
         raise InvalidInput(_field_error(str(error))) from error
+
+
+def _promised(context: Mapping[str, Any] | None) -> int:
+    """Return the Content-Length: a connection that broke may leave JSON that looks whole."""
+    return int(context["request"].META.get("CONTENT_LENGTH") or 0) if context else 0
 
 
 def _decode(body: bytes) -> Any:
