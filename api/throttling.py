@@ -37,7 +37,7 @@ class Allowance(NamedTuple):
 
 
 class RateLimit(BaseThrottle):
-    """Limit a user, and an address, which may have many users behind it.
+    """Limit a user, and an address, which may have many users behind it; without a user, the address as if it were one.
 
     A view may name the limit of a method of its own: `rate_limits = {"POST": "orders"}`; otherwise it is "read" or
     "write". `settings.RATE_LIMITS` has the requests a minute, 0 for as many as there come.
@@ -47,7 +47,8 @@ class RateLimit(BaseThrottle):
         """Count the request. Raises a `Problem` of status 429 that says when to come back."""
         own: dict[str, str] = getattr(view, "rate_limits", {})
         scope = own.get(request.method or "", "read" if request.method in SAFE_METHODS else "write")
-        _count([*_of_user(request, scope), *_of_address(request, scope, settings.RATE_LIMIT_ADDRESS_FACTOR)])
+        factor = settings.RATE_LIMIT_ADDRESS_FACTOR if request.user.is_authenticated else 1
+        _count([*_of_user(request, scope), *_of_address(request, scope, factor)])
         return True
 
 

@@ -108,7 +108,7 @@ AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
 AXES_VERBOSE = False
 
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
-# Requests a minute of one user; an address, behind which many may sit, gets so many times as much. 0: no limit.
+# Requests a minute of one user, 0 for no limit; an address, behind which many may sit, gets so many times as much.
 RATE_LIMITS = {
     "read": env.int("RATE_LIMIT_READS", default=6_000),
     "write": env.int("RATE_LIMIT_WRITES", default=1_200),

@@ -76,9 +76,12 @@ def test_a_name_that_nobody_has_is_answered_word_for_word_the_same():
 def test_a_name_that_nobody_has_costs_as_much_work(monkeypatch, username):
     hashed: list[str] = []
     encode = hashers.MD5PasswordHasher.encode
-    monkeypatch.setattr(
-        hashers.MD5PasswordHasher, "encode", lambda self, *args: hashed.append(args[0]) or encode(self, *args)
-    )
+
+    def noted(self, password, *args):
+        hashed.append(password)
+        return encode(self, password, *args)
+
+    monkeypatch.setattr(hashers.MD5PasswordHasher, "encode", noted)
     token(username, "wrong")
     assert hashed == ["wrong"]
 
