@@ -7,6 +7,8 @@ admin. Membership goes before everything else: staff who join the group only rea
 from typing import Any
 
 from django.apps import AppConfig
+from django.apps import apps as all_apps
+from django.apps.registry import Apps
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, Permission, User
 from django.db.models import Exists, OuterRef
 
@@ -46,9 +48,9 @@ def reads_everything(user: AbstractBaseUser | AnonymousUser) -> bool:
     return isinstance(user, User) and (user.is_staff or is_auditor(user))
 
 
-def grant_auditors(app_config: AppConfig, using: str, **_: Any) -> None:
-    """Give auditors the view permissions of an app that was migrated just now."""
-    if app_config.label in AUDITED and using == "default":
+def grant_auditors(app_config: AppConfig, using: str, apps: Apps = all_apps, **_: Any) -> None:
+    """Give auditors the view permissions of an app that was migrated just now, if there are permissions yet."""
+    if app_config.label in AUDITED and using == "default" and "group" in apps.all_models["auth"]:
         views = Permission.objects.filter(content_type__app_label=app_config.label, codename__startswith="view_")
         group, _created = Group.objects.get_or_create(name=AUDITORS)
         group.permissions.add(*views)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from celery import Celery, Task, signals
-from celery.worker.strategy import default as take
 from django.conf import settings
 from django.core.signing import Signer
 from kombu.utils.json import dumps
@@ -42,7 +41,9 @@ class GuardedTask(Task):
 
 def strategy(task: Task, app: Celery, consumer: Any) -> Handler:
     """Return what the worker does with the messages of a task. Celery asks for it once for each task."""
-    handle: Handler = take(task, app, consumer)
+    from celery.worker.strategy import default  # noqa: PLC0415  only a worker needs what that loads
+
+    handle: Handler = default(task, app, consumer)
     if not settings.SAGA_SIGNING_KEYS:
         return handle
 
