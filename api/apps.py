@@ -1,6 +1,7 @@
 """The shared REST parts, as a Django app."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 
 __all__ = ["ApiConfig"]
@@ -12,7 +13,11 @@ class ApiConfig(AppConfig):
     name = "api"
 
     def ready(self) -> None:
-        """Tell the schema how requests are authenticated, and load what every app adds to the metrics."""
+        """Tell the schema how requests are authenticated, load what every app adds to the metrics, and keep the auditors'
+        group up to date.
+        """
         from api import openapi  # noqa: F401, PLC0415  (registering is its effect)
+        from api.roles import grant_auditors  # noqa: PLC0415  needs the app registry
 
         autodiscover_modules("metrics")
+        post_migrate.connect(grant_auditors)  # after Django's own, which makes the permissions

@@ -12,21 +12,45 @@ from knox.models import AuthToken
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.request import Request
 
-__all__ = ["LIFETIME", "BearerAuthentication", "issue_token", "user_of"]
+from api.roles import audits, note_role
+from api.throttling import count_stranger
+
+__all__ = [
+    "LIFETIME",
+    "MOST_TOKENS",
+    "BearerAuthentication",
+    "issue_token",
+    "purge_expired_tokens",
+    "revoke_tokens",
+    "user_of",
+]
 
 LIFETIME = timedelta(days=30)
+
+# Tokens of one user that are valid at a time: one for every place they log in from, and no table full of them.
+MOST_TOKENS = 100
 
 
 class BearerAuthentication(TokenAuthentication):
     """Find the user of a token, in one query and without writing. Revoking a token is deleting its row."""
 
+    def authenticate(self, request: Request) -> tuple[AbstractBaseUser, AuthToken] | None:
+        """Return the user and the token, or None without one. Raises AuthenticationFailed, and soon a 429."""
+        try:
+            found: tuple[AbstractBaseUser, AuthToken] | None = super().authenticate(request)
+        except AuthenticationFailed:
+            count_stranger(request)
+            raise
+        return found
+
     def authenticate_credentials(self, token: bytes) -> tuple[AbstractBaseUser, AuthToken]:
         """Return the user and the token. Raises AuthenticationFailed, without a word as to why."""
         digest = hash_token(token.decode("latin-1"))
         alive = AuthToken.objects.filter(Q(expiry=None) | Q(expiry__gt=Now()), digest=digest, user__is_active=True)
-        found = alive.select_related("user").first()
+        found = alive.select_related("user").annotate(audits=audits("user")).first()
         if found is None:
             raise AuthenticationFailed("The token is not valid, or not valid any more.")
+        note_role(found.user, audits=found.audits)
         return found.user, found
 
 
@@ -42,9 +66,26 @@ class BearerScheme(OpenApiAuthenticationExtension):
 
 
 def issue_token(user: AbstractBaseUser, *, lifetime: timedelta = LIFETIME) -> str:
-    """Give a user a new token. It cannot be read again: only its digest is kept."""
+    """Give a user a new token, in place of the oldest where there are too many.
+
+    It cannot be read again: only its digest is kept.
+    """
     _, token = AuthToken.objects.create(user=user, expiry=lifetime)
+    newest = AuthToken.objects.filter(user=user).order_by("-created")
+    AuthToken.objects.filter(pk__in=list(newest.values_list("pk", flat=True)[MOST_TOKENS:])).delete()
     return str(token)
+
+
+def revoke_tokens(user: AbstractBaseUser) -> int:
+    """Revoke all tokens of a user; return how many there were."""
+    revoked, _ = AuthToken.objects.filter(user=user).delete()
+    return int(revoked)
+
+
+def purge_expired_tokens() -> int:
+    """Forget the tokens that open nothing any more; return how many."""
+    purged, _ = AuthToken.objects.filter(expiry__lte=Now()).delete()
+    return int(purged)
 
 
 def user_of(request: Request) -> User:

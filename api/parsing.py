@@ -2,7 +2,7 @@
 
 RFC 8259 leaves to each reader what a repeated key or half a surrogate pair means, NaN is none of its numbers, and
 PostgreSQL cannot store a NUL: all four are refused. So is what JSON itself tells apart: a quantity of `true`, `"3"` or
-`3.0` is no integer.
+`3.0` is no integer. Size, depth and digits are bounded before anything is made of them.
 """
 
 import json
@@ -16,10 +16,16 @@ from rest_framework.request import Request
 
 from api.problems import FieldError, InvalidInput, Problem
 
-__all__ = ["MAX_BODY", "StrictJSONParser", "parse"]
+__all__ = ["MAX_BODY", "MAX_DEPTH", "StrictJSONParser", "parse"]
 
 # Bytes. A hundred lines fit in a tenth of it.
 MAX_BODY = 256 * 1024
+
+# An order is three deep.
+MAX_DEPTH = 32
+
+# As many as the largest integer of 64 bits has, and its sign.
+MAX_DIGITS = 20
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -36,6 +42,8 @@ class StrictJSONParser(BaseParser):
         body = stream.read(MAX_BODY + 1)
         if len(body) > MAX_BODY:
             raise Problem(status=413, detail=f"The body is larger than {MAX_BODY} bytes.")
+        if len(body) < _promised(parser_context):
+            raise _invalid("The body is shorter than its Content-Length.")
         return _decode(body)
 
 
@@ -47,13 +55,18 @@ def parse(request: Request, struct: type[S]) -> S:
         raise InvalidInput(_field_error(str(error))) from error
 
 
+def _promised(context: Mapping[str, Any] | None) -> int:
+    """Return the Content-Length: a connection that broke may leave JSON that looks whole."""
+    return int(context["request"].META.get("CONTENT_LENGTH") or 0) if context else 0
+
+
 def _decode(body: bytes) -> Any:
     try:
-        data = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_number)
-        for text in _texts(data):
-            _check_text(text)
-    except RecursionError as error:
-        raise _invalid("The body is nested too deeply.") from error
+        text = body.decode("utf-8")
+        _check_depth(text)
+        data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number, parse_int=_integer)
+        for string in _texts(data):
+            _check_text(string)
     except ValueError as error:  # wrong UTF-8, wrong JSON, and what the functions below refuse
         raise _invalid(f"The body is not valid JSON: {_words(error)}.") from error
     return data
@@ -67,6 +80,30 @@ def _words(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg[0].lower()}{error.msg[1:]} (line {error.lineno}, column {error.colno})"
     return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).rstrip(".")
+
+
+# A string, which may hold any bracket and may lack its end, or a bracket.
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+
+
+def _check_depth(text: str) -> None:
+    """Refuse what is nested too deeply, before a parser goes down there."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for token in TOKEN.finditer(text):
+        if token.group() in ("[", "{"):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+        elif token.group() in ("]", "}"):
+            depth -= 1
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
+    return int(digits)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,24 +1,27 @@
-"""Tokens for a name and a password, and the answer to paths that lead nowhere."""
+"""Tokens for a name and a password, their end, and the answer to paths that lead nowhere."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from django.contrib.auth import authenticate
+from django.contrib.auth.signals import user_logged_in
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import extend_schema
 from msgspec import Meta, Struct
 from rest_framework import serializers
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.authentication import LIFETIME, issue_token
+from api.authentication import LIFETIME, issue_token, revoke_tokens, user_of
 from api.openapi import body_of
 from api.parsing import parse
 from api.problems import Problem, not_found
 
-__all__ = ["TokenView", "unknown_path"]
+__all__ = ["TokenView", "TokensView", "unknown_path"]
 
 
 class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,21 +39,51 @@ class TokenSerializer(serializers.Serializer[dict[str, object]]):
 
 
 class TokenView(APIView):
-    """Tokens."""
+    """A token."""
 
-    authentication_classes = ()
-    permission_classes = ()
+    rate_limits: ClassVar = {"POST": "login"}
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """Ask for no token of those who come to get one."""
+        return [] if self._is_login() else super().get_authenticators()
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Let everyone try to get a token, and everyone with a token end it, auditors too."""
+        return [] if self._is_login() else [IsAuthenticated()]
+
+    def _is_login(self) -> bool:
+        return getattr(self.request, "method", "") == "POST"  # the schema is made without a request
 
     @extend_schema(operation_id="create_token", request=body_of(Credentials), responses=TokenSerializer, tags=["auth"])
     def post(self, request: Request) -> Response:
         """Get a token for a user name and a password. Send it as `Authorization: Bearer …`."""
         given = parse(request, Credentials)
-        user = authenticate(request, username=given.username, password=given.password)
+        http = request._request  # axes leaves word on it for its middleware
+        user = authenticate(http, username=given.username, password=given.password)
         if user is None:
             detail = "No active user has this name and password."
             raise Problem(status=401, detail=detail, headers={"WWW-Authenticate": "Bearer"})
+        user_logged_in.send(type(user), request=http, user=user)
         token = {"token": issue_token(user), "expires_at": timezone.now() + LIFETIME}
         return Response(TokenSerializer(token).data, headers={"Cache-Control": "no-store"})
+
+    @extend_schema(operation_id="revoke_token", request=None, responses={204: None}, tags=["auth"])
+    def delete(self, request: Request) -> Response:
+        """Revoke the token that this request is sent with."""
+        request.auth.delete()
+        return Response(status=204)
+
+
+class TokensView(APIView):
+    """All tokens of a user."""
+
+    permission_classes = (IsAuthenticated,)
+
+    @extend_schema(operation_id="revoke_all_tokens", request=None, responses={204: None}, tags=["auth"])
+    def delete(self, request: Request) -> Response:
+        """Revoke every token of the user, the one in use among them."""
+        revoke_tokens(user_of(request))
+        return Response(status=204)
 
 
 @csrf_exempt

@@ -4,8 +4,11 @@ import os
 
 from celery import Celery
 
+from sagas.signing import guard
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("config")
+app = Celery("config", task_cls="sagas.signing:GuardedTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+guard(app)

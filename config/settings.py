@@ -1,10 +1,12 @@
 """Settings, read from the environment; where a variable is not set, from `.run/env`, which `make run` writes."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import environ
 
+from config import security
 from config.databases import databases
 from config.logs import logging_config
 
@@ -14,8 +16,8 @@ env = environ.Env()
 environ.Env.read_env(Path(env.str("RUN_DIR", default=str(BASE_DIR / ".run"))) / "env")
 
 DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+SECRET_KEY = security.secret_key(env, debug=DEBUG)
+ALLOWED_HOSTS = security.allowed_hosts(env, debug=DEBUG)
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -30,6 +32,8 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "knox",
+    "axes",
+    "csp",
     "django_celery_results",
     "sagas",
     "api",
@@ -42,13 +46,16 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "api.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "api.middleware.refuse_malformed",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",  # last: it puts its answer in place of the view's
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -72,11 +79,47 @@ DATABASES = databases(env)
 DATABASE_ROUTERS = ["config.router.ServiceRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL")
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {"default": security.cache(REDIS_URL)}
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+
+# --- Doors. With DEBUG off everything is https; HTTPS=off serves plain http all the same. -----------------------------
+HTTPS = env.bool("HTTPS", default=not DEBUG)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [
+    r"^(healthz|readyz|metrics)$"
+]  # asked by machines beside us, which have no certificate of ours
+SECURE_PROXY_SSL_HEADER = security.proxy_ssl_header(env)
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 24 * 3600) if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_HTTPONLY = True
+CONTENT_SECURITY_POLICY = security.CONTENT_SECURITY_POLICY
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURES", default=5)
+AXES_COOLOFF_TIME = timedelta(seconds=env.float("LOGIN_COOLOFF_SECONDS", default=900))
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # who keeps trying is neither written down nor kept out longer
+AXES_DISABLE_ACCESS_LOG = True
+AXES_LOCKOUT_CALLABLE = "api.logins.locked_out"
+AXES_CLIENT_IP_CALLABLE = "api.addresses.address_of"
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
+AXES_VERBOSE = False
+
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+# Requests a minute of one user, 0 for no limit; an address, behind which many may sit, gets so many times as much.
+RATE_LIMITS = {
+    "read": env.int("RATE_LIMIT_READS", default=6_000),
+    "write": env.int("RATE_LIMIT_WRITES", default=1_200),
+    "orders": env.int("RATE_LIMIT_ORDERS", default=1_200),
+    "login": env.int("RATE_LIMIT_LOGINS", default=60),
+    "stranger": env.int("RATE_LIMIT_STRANGERS", default=600),
+}
+RATE_LIMIT_ADDRESS_FACTOR = env.int("RATE_LIMIT_ADDRESS_FACTOR", default=5)
 
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -100,6 +143,7 @@ SAGA_REDRIVES = env.int("SAGA_REDRIVES", default=5)
 SAGA_STEP_ATTEMPTS = env.int("SAGA_STEP_ATTEMPTS", default=5)
 SAGA_LEASE_SECONDS = env.float("SAGA_LEASE_SECONDS", default=30)
 SAGA_RETENTION_DAYS = env.int("SAGA_RETENTION_DAYS", default=30)
+SAGA_SIGNING_KEYS = security.signing_keys(env)
 PAYMENT_GATEWAY = env.str("PAYMENT_GATEWAY", default="simulated")
 
 # --- Celery: a fast, lossy, duplicating messenger. Every setting is here for a failure that was seen without it. ----
@@ -108,6 +152,9 @@ CELERY_RESULT_BACKEND = "sagas.results:FailureLog"  # the database, but a fault 
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = env.bool(
+    "WORKER_REMOTE_CONTROL", default=False
+)  # whoever writes to the broker has it
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = True  # django-celery-results then holds the failures only
 CELERY_RESULT_EXTENDED = True  # with the task's name and arguments, to find the orders of a failure
@@ -161,13 +208,20 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600,
         "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
     },
+    "purge-logins": {
+        "task": "api.purge_logins",
+        "schedule": 3600,
+        "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
+    },
 }
 
 # --- REST ---------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_AUTHENTICATION_CLASSES": ["api.authentication.BearerAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["api.permissions.IsCustomer"],
+    "DEFAULT_THROTTLE_CLASSES": ["api.throttling.RateLimit"],
+    "NUM_PROXIES": TRUSTED_PROXIES,
     "DEFAULT_PARSER_CLASSES": ["api.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "api.pagination.CursorPagination",

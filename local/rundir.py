@@ -35,11 +35,11 @@ class RunDir:
         """Return where a program's output goes."""
         return self.logs / f"{name}.log"
 
-    def secret(self, name: str) -> str:
-        """Return a password made once and kept."""
+    def secret(self, name: str, *, size: int = 24) -> str:
+        """Return a password, of so many random bytes, made once and kept."""
         kept = self._read("secrets.json")
         if name not in kept:
-            kept[name] = secrets.token_urlsafe(24)
+            kept[name] = secrets.token_urlsafe(size)
             self._write("secrets.json", json.dumps(kept, indent=2))
         return str(kept[name])
 

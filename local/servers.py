@@ -19,6 +19,8 @@ DATABASE_VARIABLES = {
     "PAYMENTS_DATABASE_URL": "payments",
     "INVENTORY_DATABASE_URL": "inventory",
 }
+# One machine is one address, and the demo and the soak have one customer each, in a hurry.
+UNLIMITED = {f"RATE_LIMIT_{what}": "0" for what in ("READS", "WRITES", "ORDERS", "LOGINS", "STRANGERS")}
 # Uncommon ones, and below those that the system hands out by itself.
 POSTGRES_PORT = 25432
 REDIS_PORT = 25379
@@ -44,7 +46,8 @@ class Servers:
     def env(self) -> dict[str, str]:
         """The variables the project reads, what the user has given taking precedence."""
         ours = {variable: self.postgres.url(service) for variable, service in DATABASE_VARIABLES.items()}
-        ours |= {"REDIS_URL": self.valkey.url, "SECRET_KEY": self.run_dir.secret("SECRET_KEY"), "DEBUG": "on"}
+        ours |= {"REDIS_URL": self.valkey.url, "SECRET_KEY": self.run_dir.secret("SECRET_KEY", size=48), "DEBUG": "on"}
+        ours |= UNLIMITED
         return ours | {name: self.given[name] for name in ours if name in self.given}
 
     @contextlib.contextmanager

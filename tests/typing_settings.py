@@ -9,6 +9,7 @@ for variable, database in (
 ):
     os.environ.setdefault(variable, f"postgres://localhost/{database}")
 os.environ.setdefault("REDIS_URL", "redis://localhost/0")
+os.environ.setdefault("DEBUG", "on")
 os.environ.setdefault("SECRET_KEY", "for the type checker only")
 
 from tests.settings import *  # noqa: E402, F403

@@ -1,18 +1,27 @@
 """What clients may send, as structs: nothing unknown, nothing of another type, nothing out of bounds."""
 
 import re
+from collections.abc import Iterator
+from itertools import combinations
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 from rest_framework.request import Request
 
+from api.parsing import parse
 from api.problems import FieldError, InvalidInput
 from orders.models import CURRENCY_PATTERN, MAX_AMOUNT, SKU_LENGTH, SKU_PATTERN
+from orders.services import NewOrder
 
-__all__ = ["NewProduct", "ProductChanges", "idempotency_key"]
+__all__ = ["NewProduct", "ProductChanges", "idempotency_key", "new_order"]
 
 HEADER = "Idempotency-Key"
+# A header that was sent twice arrives as one key with a comma in it: the same two are the same key again.
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
+
+# ISO/IEC 7812: a card's number has at most 19 digits, none in use fewer than 13. People write them in groups.
+CARD_LENGTHS = range(13, 20)
+GROUPS = re.compile(r"[0-9]+(?:[ ._-]+[0-9]+)*")
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Amount = Annotated[int, Meta(ge=1, le=MAX_AMOUNT)]
@@ -46,3 +55,31 @@ def idempotency_key(request: Request) -> str:
     if not VISIBLE_ASCII.fullmatch(key):
         raise InvalidInput(FieldError(HEADER, "invalid", "1 to 255 visible ASCII characters."))
     return key
+
+
+def new_order(request: Request) -> NewOrder:
+    """Return the order that a request asks for. Raises `InvalidInput`, also for what looks like a card's number.
+
+    It is refused before anything is written, and not repeated in the answer.
+    """
+    new = parse(request, NewOrder)
+    if any(_is_card_number(digits) for digits in _numbers(new.payment_method)):
+        detail = "The gateway's name for how it is paid. A card's number must not be sent here."
+        raise InvalidInput(FieldError("payment_method", "card_number", detail))
+    return new
+
+
+def _numbers(text: str) -> Iterator[str]:
+    """Yield the digits of all neighbouring groups: an expiry date beside a card's number must not hide it."""
+    for found in GROUPS.finditer(text):
+        groups = re.findall("[0-9]+", found.group())
+        for start, end in combinations(range(len(groups) + 1), 2):
+            yield "".join(groups[start:end])
+
+
+def _is_card_number(digits: str) -> bool:
+    """Tell whether digits pass the check of ISO/IEC 7812 (Luhn): every second one from the right counts double."""
+    if len(digits) not in CARD_LENGTHS:
+        return False
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0

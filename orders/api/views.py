@@ -21,7 +21,7 @@ from api.permissions import IsStaffOrReads
 from api.problems import Problem
 from orders import catalogue, selectors, services
 from orders.api.filters import OrderFilters
-from orders.api.requests import NewProduct, ProductChanges, idempotency_key
+from orders.api.requests import NewProduct, ProductChanges, idempotency_key, new_order
 from orders.api.serializers import OrderSerializer, ProductSerializer, TimelineEventSerializer
 from orders.idempotency import KeyInFlight, KeyReused
 from orders.models import Order, Product, TimelineEvent
@@ -44,6 +44,7 @@ class OrdersView(generics.ListAPIView[Order]):
 
     serializer_class = OrderSerializer
     filterset_class = OrderFilters
+    rate_limits: ClassVar = {"POST": "orders"}
 
     def get_queryset(self) -> QuerySet[Order]:
         """Return the orders that the user may see."""
@@ -58,7 +59,7 @@ class OrdersView(generics.ListAPIView[Order]):
     )
     def post(self, request: Request) -> HttpResponse:
         """Place an order. It is safe once this is answered; how it goes on, `GET orders/{id}/` says."""
-        key, new = idempotency_key(request), parse(request, services.NewOrder)
+        key, new = idempotency_key(request), new_order(request)
         try:
             placed = services.place_order(user_id=user_of(request).id, key=key, new=new, render=_render)
         except KeyInFlight as error:

@@ -4,12 +4,15 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 from django.test import Client
 from knox.models import AuthToken
 
+from api import authentication
 from api.authentication import LIFETIME, issue_token
+from api.tasks import purge_logins
 
 TOKEN = "/api/v1/auth/token/"
 ORDERS = "/api/v1/orders/"
@@ -130,3 +133,42 @@ def test_an_operator_is_told_of_a_user_that_is_not_there(db):
 def test_a_token_must_live_for_a_day_at_least(ada):
     with pytest.raises(CommandError, match="1 or more"):
         call_command("create_token", "ada", "--days=0")
+
+
+def test_the_token_in_use_can_be_revoked_and_the_others_still_open_the_api(ada):
+    used, kept = issue_token(ada), issue_token(ada)
+    answer = Client().delete(TOKEN, headers={"Authorization": f"Bearer {used}"})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert (status_with(f"Bearer {used}"), status_with(f"Bearer {kept}")) == (401, 200)
+
+
+def test_all_tokens_of_a_user_can_be_revoked_and_those_of_others_stay(ada):
+    used, other = issue_token(ada), issue_token(ada)
+    bobs = issue_token(User.objects.create_user("bob"))
+    assert Client().delete("/api/v1/auth/tokens/", headers={"Authorization": f"Bearer {used}"}).status_code == 204
+    assert [status_with(f"Bearer {token}") for token in (used, other, bobs)] == [401, 401, 200]
+
+
+def test_an_operator_revokes_all_tokens_of_a_user(ada):
+    token = issue_token(ada)
+    out = StringIO()
+    call_command("revoke_tokens", "ada", stdout=out)
+    assert out.getvalue() == "1 tokens revoked.\n"
+    assert status_with(f"Bearer {token}") == 401
+    with pytest.raises(CommandError):
+        call_command("revoke_tokens", "nobody")
+
+
+def test_the_oldest_token_ends_when_there_are_too_many(ada, monkeypatch):
+    monkeypatch.setattr(authentication, "MOST_TOKENS", 2)
+    tokens = [issue_token(ada) for _ in range(3)]
+    assert [status_with(f"Bearer {token}") for token in tokens] == [401, 200, 200]
+
+
+def test_expired_tokens_are_purged_and_the_others_kept(ada):
+    issue_token(ada)
+    AuthToken.objects.update(expiry=Now())
+    kept = issue_token(ada)
+    assert purge_logins() == 1
+    assert AuthToken.objects.count() == 1
+    assert status_with(f"Bearer {kept}") == 200

@@ -47,6 +47,12 @@ def test_keys_of_different_users_have_nothing_to_do_with_each_other(ada, bob, mu
     assert shop.place(ada, key="k").json()["id"] != shop.place(bob, key="k").json()["id"]
 
 
+def test_a_key_may_hold_every_visible_character(ada, mug):
+    everything = "".join(map(chr, range(0x21, 0x7F)))
+    first, again = shop.place(ada, key=everything), shop.place(ada, key=everything)
+    assert (first.status_code, again.content) == (201, first.content)
+
+
 @pytest.mark.parametrize("key", ["", " ", "a b", "ü", "a\tb", "k" * 256])
 def test_a_key_that_is_malformed_is_refused(ada, mug, key):
     headers = {"Idempotency-Key": key}

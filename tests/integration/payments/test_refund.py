@@ -93,3 +93,17 @@ def test_a_batch_shares_no_fate() -> None:
     outcomes = run("payments.refund", paid, unsure, never)
     assert outcomes == [refunded(paid, 1250), refunded(unsure, 1250), refunded(never, 0)]
     assert set(Payment.objects.values_list("status", flat=True)) == {"refunded", "void"}
+
+
+def test_a_refund_whose_message_names_another_amount_gives_back_what_was_captured() -> None:
+    paid = order()
+    run("payments.charge", paid)
+    assert run("payments.refund", order(amount=99_999, saga=paid.saga)) == [refunded(paid, 1250)]
+    assert ledger(paid) == {"capture": 1250, "refund": 1250}
+
+
+def test_a_charge_is_asked_for_again_with_the_amount_it_was_begun_with() -> None:
+    paid = order()
+    prepare("payments.charge", paid)
+    run("payments.charge", order(amount=99_999, saga=paid.saga))
+    assert ledger(paid) == {"capture": 1250}

@@ -1,0 +1,32 @@
+"""`manage.py make_auditor USERNAME`: let a user read everything, and change nothing."""
+
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from api.roles import AUDITORS
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Put a user into the group of auditors."""
+
+    help = "Make a user an auditor: reads all that staff read, in the API and the admin, and writes nothing."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the user's name."""
+        parser.add_argument("username")
+
+    def handle(self, *args: Any, username: str, **options: Any) -> None:
+        """Add the user to the group, with Django's staff status: the admin asks for it."""
+        user = User.objects.filter(username=username).first()
+        if user is None:
+            raise CommandError(f"There is no user {username!r}. Make one in the admin, or with `createsuperuser`.")
+        if user.is_superuser:
+            raise CommandError(f"{username!r} is a superuser, whom the admin lets do everything. Take another user.")
+        user.is_staff = True
+        user.save(update_fields=["is_staff"])
+        user.groups.add(Group.objects.get(name=AUDITORS))
+        self.stdout.write(f"{username} is an auditor.")

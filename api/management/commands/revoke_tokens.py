@@ -1,0 +1,27 @@
+"""`manage.py revoke_tokens USERNAME`: end everything a user's tokens open."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from api.authentication import revoke_tokens
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Revoke all tokens of a user."""
+
+    help = "Revoke all API tokens of a user, at once. To keep the user from getting new ones, make it inactive first."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the user's name."""
+        parser.add_argument("username")
+
+    def handle(self, *args: Any, username: str, **options: Any) -> None:
+        """Revoke them, and say how many there were."""
+        user = get_user_model().objects.filter(username=username).first()
+        if user is None:
+            raise CommandError(f"There is no user {username!r}.")
+        self.stdout.write(f"{revoke_tokens(user)} tokens revoked.")

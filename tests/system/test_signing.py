@@ -1,0 +1,217 @@
+"""Workers with a key run what one of us has signed, and nothing else: not run, not passed on, not called back."""
+
+import json
+from base64 import b64decode, b64encode
+from pathlib import Path
+
+import pytest
+import redis
+from celery import current_app
+
+from orders.models import Outbox
+from payments.models import Inbox, Payment
+from sagas.ids import uuid7
+from tests.broker import empty
+from tests.plugin import running
+from tests.processes import Process, beat, until, worker
+from tests.system.shop import QUICK, SERVICES, assert_sound, ended, net, order, outcome, shop
+from tests.trips.models import Trip
+from tests.trips.world import begin, effects
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+
+__all__ = ["shop"]
+
+KEY, OLD_KEY = "k" * 40, "o" * 40
+SIGNED = {**QUICK, "SAGA_SIGNING_KEYS": KEY}
+
+
+class Raw:
+    """A message as it lies in the broker, to be altered there."""
+
+    def __init__(self, text):
+        self.envelope = json.loads(text)
+        self.headers = self.envelope["headers"]
+        self.args, self.kwargs, self.embedded = json.loads(b64decode(self.envelope["body"]))
+
+    def text(self):
+        body = json.dumps([self.args, self.kwargs, self.embedded]).encode()
+        return json.dumps({**self.envelope, "headers": self.headers, "body": b64encode(body).decode()})
+
+
+def unsigned(message):
+    del message.headers["saga_signature"]
+
+
+def signed_by_another(message):
+    message.headers["saga_signature"] = "A" * 43
+
+
+def amount(message):
+    message.args[2][0]["context"]["amount"] = 1
+
+
+def task(message):
+    message.headers["task"] = "sagas.flush"
+
+
+def identity(message):
+    message.headers["id"] = str(uuid7())
+
+
+def retries(message):
+    message.headers["retries"] = 25
+
+
+def errback(message):
+    message.embedded["errbacks"][0]["args"][0] = "orders.cancel"
+
+
+def more_errbacks(message):
+    message.embedded["errbacks"].append({**message.embedded["errbacks"][0], "task": "sagas.purge"})
+
+
+def callback(message):
+    message.embedded["callbacks"] = [message.embedded["chain"][0]]
+
+
+def chain(message):
+    message.embedded["chain"] = message.embedded["errbacks"]
+
+
+def late(message):
+    message.headers["expires"] = "2020-01-01T00:00:00+00:00"
+
+
+def nonsense_eta(message):
+    message.headers["eta"] = "9999-99-99"
+
+
+def broken_arguments(message):
+    message.args = ["payments.charge"]
+
+
+def keywords(message):
+    message.args, message.kwargs = [], dict(zip(("step", "plan", "messages"), message.args, strict=True))
+
+
+TAMPERED = [
+    unsigned,
+    signed_by_another,
+    amount,
+    task,
+    identity,
+    retries,
+    errback,
+    more_errbacks,
+    callback,
+    chain,
+    late,
+    nonsense_eta,
+    broken_arguments,
+    keywords,
+]
+
+
+@pytest.fixture
+def key(settings):
+    """This process signs what it sends."""
+    settings.SAGA_SIGNING_KEYS = [KEY]
+
+
+@pytest.fixture
+def queues():
+    with redis.Redis.from_url(running().valkey.url, decode_responses=True) as client:
+        yield client
+
+
+def test_a_message_that_was_altered_in_any_way_is_discarded_and_nothing_of_it_is_sent_on(api_client, key, queues):
+    placed = order(api_client, "one")
+    raw = until(lambda: queues.rpop("payments"), "its charge is in the broker")
+    until(lambda: not Outbox.objects.filter(published_at=None).exists(), "all is sent that tells of it")
+    queues.delete(*SERVICES)
+    for tamper in TAMPERED:
+        message = Raw(raw)
+        tamper(message)
+        queues.lpush("payments", message.text())
+    with worker("payments", environ=SIGNED) as process:
+        until(lambda: process.output().count("not signed by us") == len(TAMPERED), "all are discarded", process=process)
+        assert not Inbox.objects.exists()
+        assert not Payment.objects.exists()
+        assert [queues.llen(service) for service in SERVICES] == [0, 0, 0]
+        assert "Task sagas" not in process.output()  # nothing was received as a task
+        queues.lpush("payments", raw)
+        until(lambda: net(placed) == 1_000, "the message as it was is taken", process=process)
+
+
+def test_a_body_that_is_no_json_and_the_old_protocol_are_discarded(key, queues):
+    body = {"task": "sagas.flush", "id": "old", "args": ["payments"], "kwargs": {}}
+    with worker("payments", environ=SIGNED) as process, current_app.connection_for_write() as connection:
+        producer = connection.Producer(serializer="json")
+        producer.publish(body, routing_key="payments")
+        until(lambda: "id None, is not signed" in process.output(), "the old one is discarded", process=process)
+        headers = {"task": "sagas.flush", "id": "broken", "lang": "py", "saga_signature": "A" * 43}
+        producer.publish(
+            b"{{{",
+            routing_key="payments",
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers=headers,
+        )
+        until(lambda: "{{{" in process.output(), "the broken one is discarded", process=process)
+
+
+def test_signed_orders_end_as_they_should(api_client, key):
+    ways = {"good": "pm_card_visa", "poor": "pm_card_chargeDeclined", "unheard": "pm_sim_timeout_charged"}
+    with worker(*SERVICES, environ=SIGNED, concurrency=2) as process, beat(environ=SIGNED):
+        placed = {name: order(api_client, name, method=method) for name, method in ways.items()}
+        placed["sold out"] = order(api_client, "greedy", sku="RARE", quantity=4)
+        until(lambda: ended(*placed.values()), "all orders have ended", process=process)
+        assert "not signed by us" not in process.output()
+    assert {name: outcome(one)[0] for name, one in placed.items()} == {
+        "good": "fulfilled",
+        "poor": "cancelled",
+        "unheard": "fulfilled",
+        "sold out": "cancelled",
+    }
+    assert_sound()
+
+
+def test_error_callbacks_retries_and_lost_workers_are_signed_too(key):
+    quick = {**SIGNED, "SAGA_STEP_ATTEMPTS": "2", "OUTBOX_BATCH_SIZE": "4"}
+    _, bad, killer = begin(names=["Ada", "raise in trips.book", "kill in trips.book"])
+    with worker("trips", environ=quick) as process, beat(environ=quick):
+        until(lambda: not Trip.objects.filter(ended_at=None).exists(), "all trips have ended", process=process)
+        assert "not signed by us" not in process.output()
+    assert effects(bad) == ["trips.unbook", "trips.drop"]
+    assert effects(killer)[-1] == "trips.drop"
+
+
+def test_keys_are_changed_without_losing_a_message(api_client, settings):
+    settings.SAGA_SIGNING_KEYS = [OLD_KEY]
+    placed = order(api_client, "one")
+    changing = {**QUICK, "SAGA_SIGNING_KEYS": f"{KEY},{OLD_KEY}"}
+    with worker(*SERVICES, environ=changing) as process:
+        until(lambda: ended(placed), "the order has ended", process=process)
+        assert "not signed by us" not in process.output()
+    assert outcome(placed) == ("fulfilled", "")
+
+
+def test_a_worker_listens_to_queues_only_and_knows_no_task_that_is_not_used(tmp_path, queues):
+    empty()
+    command = ("celery", "-A", "config", "worker", "-Q", "trips", "-c", "1", "-l", "INFO")
+    process = Process(*command, log=Path(tmp_path) / "log", environ=QUICK)
+    try:
+        until(lambda: " ready." in process.output(), "the worker is ready", process=process)
+        exchanges = {key.removeprefix("_kombu.binding.") for key in queues.keys("_kombu.binding.*")}
+        assert exchanges == {"trips"}  # no gossip, no mingle, no remote control
+        unused = ("celery.chord_unlock", "celery.chain", "celery.map", "celery.starmap", "celery.chunks")
+        for name in unused:
+            current_app.send_task(name, queue="trips")
+        until(lambda: all(f"unregistered task of type '{name}'" in process.output() for name in unused), "all unknown")
+    finally:
+        process.kill()
+
+
+def test_of_celerys_own_tasks_only_the_one_that_beat_sends_is_known():
+    assert {name for name in current_app.tasks if name.startswith("celery.")} == {"celery.backend_cleanup"}
