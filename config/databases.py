@@ -42,7 +42,7 @@ def databases(env: environ.Env) -> dict[str, dict[str, Any]]:
 
 def _served(env: environ.Env) -> set[str]:
     """Return the aliases of the databases that the process cannot do without."""
-    services = env.list("SERVICES", default=list(ALIASES))
+    services = env.list("SERVICES", default=[]) or list(ALIASES)
     if unknown := ", ".join(service for service in services if service not in ALIASES):
         raise ImproperlyConfigured(f"SERVICES names {unknown}. There are {', '.join(ALIASES)}.")
     return {ALIASES[service] for service in services}
