@@ -54,8 +54,7 @@ class Channel(kombu_redis.Channel):
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # kombu is typed in part
         except ValueError as error:
-            text = getattr(error, "doc", None) or getattr(error, "object", "")  # of a JSON or a Unicode error
-            logger.critical("Dropped from a queue what is no JSON: %r: %.*r", error, SHOWN, text)
+            logger.critical("Dropped from a queue what is no JSON: %s: %.*r", error, SHOWN, getattr(error, "doc", ""))
             return True
 
 

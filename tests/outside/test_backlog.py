@@ -1,6 +1,6 @@
 """A backlog drains in bounded memory, in batches all the way, and an order that comes meanwhile ends before it does.
 
-Of 3,000 orders; BACKLOG=100000 tries more. What it took is printed.
+Of 1,500 orders; BACKLOG=100000 tries more. What it took is printed.
 """
 
 import os
@@ -18,9 +18,9 @@ from tests.outside.world import System, valkey
 from tests.processes import beat, until, worker
 from tests.system.shop import SERVICES, ended, order, outcome
 
-SIZE = int(os.environ.get("BACKLOG", "3000"))
-# Orders in one message, so that the backlog is hundreds of messages.
-BATCH = max(10, min(100, SIZE // 300))
+SIZE = int(os.environ.get("BACKLOG", "1500"))
+# Orders in one message, so that the backlog is more than a hundred messages.
+BATCH = max(10, min(100, SIZE // 150))
 # Seconds to drain it, on a machine that has much else to do.
 LIMIT = 120 + SIZE / 20
 

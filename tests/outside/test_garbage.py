@@ -85,7 +85,7 @@ GARBAGE: dict[str, bytes] = {
     "ancient-without-arguments": envelope(
         "ancient-without-arguments", headers={}, body=encoded(b'{"task": "sagas.run_step"}')
     ),
-    "five-megabytes": envelope("five-megabytes", body="x" * 5_000_000),
+    "five-megabytes": b"five-megabytes" + bytes(5_000_000),
 }
 
 
