@@ -13,9 +13,7 @@ class ApiConfig(AppConfig):
     name = "api"
 
     def ready(self) -> None:
-        """Tell the schema how requests are authenticated, load what every app adds to the metrics, and keep the auditors'
-        group up to date.
-        """
+        """Register what the schema needs to know, what every app adds to the metrics, and the auditors' group."""
         from api import openapi  # noqa: F401, PLC0415  (registering is its effect)
         from api.roles import grant_auditors  # noqa: PLC0415  needs the app registry
 

@@ -8,6 +8,9 @@ from django.core.exceptions import ImproperlyConfigured
 __all__ = ["databases"]
 
 VARIABLES = {"default": "DATABASE_URL", "payments": "PAYMENTS_DATABASE_URL", "inventory": "INVENTORY_DATABASE_URL"}
+ALIASES = {"orders": "default", "payments": "payments", "inventory": "inventory"}
+
+ABSENT = "config.absent"
 
 # Each below SAGA_LEASE_SECONDS and the broker's visibility timeout: a worker that hangs in a transaction lets go of its
 # rows before anyone else may take them over.
@@ -25,10 +28,19 @@ VANISHED = {
 
 
 def databases(env: environ.Env) -> dict[str, dict[str, Any]]:
-    """Return Django's DATABASES; raise ImproperlyConfigured where two services would share a database."""
-    found = {alias: _database(env, variable) for alias, variable in VARIABLES.items()}
+    """Return Django's DATABASES; raise ImproperlyConfigured where two services would share a database.
+
+    SERVICES names those that the process serves, all by default. The addresses of the others need not be set.
+    """
+    served = _served(env)
+    found = {
+        alias: _database(env, variable) if alias in served or env.str(variable, default="") else _absent(variable)
+        for alias, variable in VARIABLES.items()
+    }
     places: dict[tuple[Any, ...], str] = {}
     for alias, config in found.items():
+        if config["ENGINE"] == ABSENT:
+            continue
         place = (config["HOST"], config["PORT"], config["NAME"])
         if place in places:
             raise ImproperlyConfigured(
@@ -36,6 +48,18 @@ def databases(env: environ.Env) -> dict[str, dict[str, Any]]:
             )
         places[place] = VARIABLES[alias]
     return found
+
+
+def _served(env: environ.Env) -> set[str]:
+    """Return the aliases of the databases that the process cannot do without."""
+    services = env.list("SERVICES", default=[]) or list(ALIASES)
+    if unknown := ", ".join(service for service in services if service not in ALIASES):
+        raise ImproperlyConfigured(f"SERVICES names {unknown}. There are {', '.join(ALIASES)}.")
+    return {ALIASES[service] for service in services}
+
+
+def _absent(variable: str) -> dict[str, Any]:
+    return {"ENGINE": ABSENT, "NAME": variable}
 
 
 def _database(env: environ.Env, variable: str) -> dict[str, Any]:

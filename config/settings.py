@@ -148,6 +148,7 @@ PAYMENT_GATEWAY = env.str("PAYMENT_GATEWAY", default="simulated")
 
 # --- Celery: a fast, lossy, duplicating messenger. Every setting is here for a failure that was seen without it. ----
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL)
+CELERY_BROKER_TRANSPORT = "sagas.transport:Transport"  # Redis, but garbage in a queue brings no worker down
 CELERY_RESULT_BACKEND = "sagas.results:FailureLog"  # the database, but a fault of it holds up no worker
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
@@ -170,6 +171,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 10_000  # else Celery's Django fixup closes the connections around every task
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # a broker out of memory is such an error: else the worker exits
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 1.2 * CELERY_TASK_TIME_LIMIT,  # just above it
     "unacked_restore_interval": 1,  # a killed worker's messages come back in seconds

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 from django.db import DatabaseError, connections, transaction
+from msgspec.structs import replace
 
 from sagas import inbox, observe, outbox, relay, steps
 from sagas.events import Event, Refusal
@@ -36,6 +37,10 @@ logger = logging.getLogger(__name__)
 PAUSES = (0.05, 0.2, 1.0)
 
 T = TypeVar("T")
+
+
+class Unreadable(Exception):
+    """A message's context is not what its step accepts: broken on its way, or of another release."""
 
 
 class Claimed(NamedTuple):
@@ -153,7 +158,9 @@ class _Run:
             return [failure for message in messages for failure in observe.alone(message, again)]
         logger.error("%s failed for %s: %r", step, messages[0].saga, error, exc_info=error)
         observe.failed(messages[0], error)
-        return [_failed(messages[0], attempt(messages[0]), repr(error))]
+        failure = _failed(messages[0], attempt(messages[0]), repr(error))
+        # What cannot be read is not held against its saga: the rescue has the sender's own copy sent.
+        return [replace(failure, alone=False, again=False) if isinstance(error, Unreadable) else failure]
 
     def _claim(self, messages: Sequence[Message], *, final: bool) -> list[Claimed]:
         step = self.definition.name
@@ -166,13 +173,19 @@ class _Run:
                 message,
                 Delivery(
                     saga=message.saga,
-                    context=msgspec.convert(message.context, self.definition.accepts, strict=True),
+                    context=self._read(message),
                     attempt=attempts[message.saga],
                     applied=message.saga in applied,
                 ),
             )
             for message in ours
         ]
+
+    def _read(self, message: Message) -> Any:
+        try:
+            return msgspec.convert(message.context, self.definition.accepts, strict=True)
+        except msgspec.ValidationError as error:
+            raise Unreadable(f"{self.definition.name} cannot read its context: {error}") from error
 
     def _bar_action(self, messages: Sequence[Message]) -> set[Any]:
         """Bar the action that is undone here, for ever; return the sagas for which it had been done."""

@@ -29,12 +29,16 @@ ERROR_LENGTH = 2_000
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """One failed try of a step: which one (from 1), why, and whether the message ran alone: the fault is its own."""
+    """One failed try of a step: which one (from 1), why, and whether the message ran alone: the fault is its own.
+
+    `again`: the service sends the message to itself again. Not so what nobody can read: the sender's copy may be whole.
+    """
 
     message: Message
     attempt: int
     error: str
     alone: bool
+    again: bool = True
 
 
 class Try(NamedTuple):
@@ -132,5 +136,6 @@ def _giving_up(tried: Try) -> Envelope:
     return tried.refused(event, target=tried.plan.after_giving_up(tried.step))
 
 
-def _row(failure: Failure) -> tuple[Message, int, str, float]:
-    return failure.message, failure.attempt, failure.error[:ERROR_LENGTH], backoff(failure.attempt)
+def _row(failure: Failure) -> tuple[Message, int, str, float | None]:
+    delay = backoff(failure.attempt) if failure.again else None
+    return failure.message, failure.attempt, failure.error[:ERROR_LENGTH], delay

@@ -104,13 +104,14 @@ UPDATE {inbox} i
 """
 
 # The failed try was number `attempt`. A row that has moved on, or has already counted it, is left alone; a row that the
-# first transaction of an external step started has counted it as it was claimed.
+# first transaction of an external step started has counted it as it was claimed. Without a delay the row is never sent
+# again by itself, but whoever brings a message for it may claim it at once.
 COUNT_FAILURE = """
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at, message, created_at,
                           updated_at)
 SELECT m.saga, m.started_at, %(step)s, 'waiting', m.attempt, m.error,
-       clock_timestamp() + make_interval(secs => m.delay), clock_timestamp() + make_interval(secs => m.delay),
-       m.parcel::jsonb, clock_timestamp(), clock_timestamp()
+       clock_timestamp() + make_interval(secs => coalesce(m.delay, 0)),
+       clock_timestamp() + make_interval(secs => m.delay), m.parcel::jsonb, clock_timestamp(), clock_timestamp()
   FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[], %(attempts)s::int[], %(errors)s::text[],
               %(delays)s::float8[], %(parcels)s::text[]) AS m(saga, started_at, attempt, error, delay, parcel)
  WHERE {remembered}
@@ -210,9 +211,9 @@ def settle(service: Service, step: str, rows: Sequence[tuple[UUID, str, str, flo
 
 
 def count_failure(
-    service: Service, step: str, plan: Plan, failures: Mapping[UUID, tuple[Message, int, str, float]]
+    service: Service, step: str, plan: Plan, failures: Mapping[UUID, tuple[Message, int, str, float | None]]
 ) -> set[UUID]:
-    """Count one failed try of each (message, attempt, error, seconds until the next); return those that counted."""
+    """Count one failed try of each (message, attempt, error, seconds until the next or None); return what counted."""
     messages = [message for message, *_ in failures.values()]
     params = {
         **_identity(step, messages),

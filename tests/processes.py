@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -79,10 +79,22 @@ def environment() -> dict[str, str]:
     }
 
 
-def until(condition: Callable[[], T], what: str, *, limit: float = LIMIT, process: Process | None = None) -> T:
-    """Wait for a condition and return its value; after `limit` seconds fail, and show what the process printed."""
+def until(
+    condition: Callable[[], T],
+    what: str,
+    *,
+    limit: float = LIMIT,
+    process: Process | None = None,
+    tending: Collection[Process] = (),
+) -> T:
+    """Wait for a condition and return its value; after `limit` seconds fail, and show what the process printed.
+
+    Meanwhile start again those of `tending` that die.
+    """
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
+        for tended in tending:
+            tended.revive()
         if value := condition():
             return value
         time.sleep(0.02)

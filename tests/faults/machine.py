@@ -43,31 +43,17 @@ class Machine:
             "api": _api(self.url),
         }
         self.processes: dict[str, Process] = {}
-        self.started = 0
 
     def start(self, name: str) -> None:
-        """Start a process. Each life has a log of its own."""
-        self.started += 1
+        """Start a process."""
         environ = {**TIMES, "FAILPOINTS": str(self.armoury.directory)}
-        log = self.folder / f"{name}.{self.started}.log"
+        log = self.folder / f"{name}.log"
         self.processes[name] = Process(*self.commands[name], log=log, environ=environ)
-
-    def tend(self) -> None:
-        """Start again what has died, and bury the children it left."""
-        for name, process in list(self.processes.items()):
-            if process.popen.poll() is not None:
-                process.kill()
-                self.start(name)
 
     def until(self, condition: Callable[[], T], what: str, *, limit: float = 200) -> T:
         """Wait for a condition, and tend the processes meanwhile."""
-
-        def tended() -> T:
-            self.tend()
-            return condition()
-
         try:
-            return until(tended, what, limit=limit)
+            return until(condition, what, limit=limit, tending=self.processes.values())
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.words()}") from None
 

@@ -1,15 +1,12 @@
 """Workers and beat that stay up for a whole module, quick to find out that something is lost."""
 
-from contextlib import ExitStack
-
 import pytest
 from django.db import connections
 
 from api.authentication import issue_token
 from tests.outside import customer
-from tests.outside.world import BRISK, System, as_superuser
+from tests.outside.world import BRISK, as_superuser, running_system
 from tests.plugin import running
-from tests.processes import beat, worker
 from tests.system.shop import SERVICES, shop
 
 __all__ = ["shop"]
@@ -17,11 +14,9 @@ __all__ = ["shop"]
 
 @pytest.fixture(scope="module")
 def system(django_db_setup):
-    """A worker for all services, with two processes, and beat."""
-    with ExitStack() as stack:
-        process = stack.enter_context(worker(*SERVICES, environ=BRISK, concurrency=2))
-        stack.enter_context(beat(environ=BRISK))
-        yield System([process])
+    """Workers and beat."""
+    with running_system(BRISK) as system:
+        yield system
 
 
 @pytest.fixture(scope="module")

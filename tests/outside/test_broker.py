@@ -74,7 +74,7 @@ def test_a_broker_that_hangs_under_running_workers_delays_orders_and_no_more(api
 
 
 def test_a_broker_without_memory_delays_orders_and_no_more(api_client, system, broker):
-    placed = place(api_client, 5, "before")
+    placed, life = place(api_client, 5, "before"), system.workers[0].popen
     until(some_are_under_way, "some orders are under way")
     with valkey() as client:
         client.config_set("maxmemory", 1)
@@ -87,3 +87,4 @@ def test_a_broker_without_memory_delays_orders_and_no_more(api_client, system, b
             client.config_set("maxmemory", 0)
     system.come_to_rest()
     assert {outcome(one) for one in placed} == {FULFILLED}
+    assert (system.workers[0].popen, life.poll()) == (life, None), "the worker gave up"

@@ -2,15 +2,15 @@
 
 import os
 import signal
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
 from payments.models import Inbox, Payment, SimulatedCharge
 from tests.outside.waiting.gateway import AFTER, BEFORE, LOCK
-from tests.outside.world import BRISK, System, in_database, superuser_in
-from tests.processes import beat, until, worker
-from tests.system.shop import SERVICES, net, order, outcome
+from tests.outside.world import BRISK, in_database, running_system, superuser_in
+from tests.processes import until
+from tests.system.shop import net, order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
@@ -28,10 +28,8 @@ SELECT substr(application_name, 9)::int FROM pg_stat_activity
 @pytest.fixture(scope="module")
 def patient(django_db_setup):
     """Workers whose gateway waits where it is told to, and beat."""
-    with ExitStack() as stack:
-        process = stack.enter_context(worker(*SERVICES, environ=PATIENT, concurrency=2))
-        stack.enter_context(beat(environ=PATIENT))
-        yield System([process])
+    with running_system(PATIENT) as system:
+        yield system
 
 
 @contextmanager

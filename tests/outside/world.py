@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from psycopg import sql
 from orders.models import Order
 from sagas.services import service_called
 from tests.plugin import running
-from tests.processes import LIMIT, Process, until
+from tests.processes import LIMIT, Process, beat, until, worker
 from tests.system.shop import SERVICES, assert_sound
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "in_broker",
     "in_database",
     "name_of",
+    "running_system",
     "superuser_in",
     "valkey",
 ]
@@ -87,14 +88,8 @@ class System:
             self._signal(signal.SIGCONT)
 
     def _until(self, condition: Callable[[], bool], what: str, *, limit: float = LIMIT) -> None:
-        """Wait, and start again what dies meanwhile: a worker gives up by itself on some faults of the broker."""
-
-        def tended() -> bool:
-            for process in self.workers:
-                process.revive()
-            return condition()
-
-        until(tended, what, process=self.workers[0], limit=limit)
+        """Wait, as a service manager would stand by: a worker gives up by itself on some faults of the broker."""
+        until(condition, what, limit=limit, process=self.workers[0], tending=self.workers)
 
     def _signal(self, number: int) -> None:
         for process in self.workers:
@@ -109,6 +104,13 @@ class System:
         with valkey() as client:
             client.flushall()  # what lost its acknowledgement would come again in the midst of the next test
         assert_sound()
+
+
+@contextmanager
+def running_system(environ: Mapping[str, str]) -> Iterator[System]:
+    """Run a worker for all services, with two processes, and beat."""
+    with worker(*SERVICES, environ=environ, concurrency=2) as process, beat(environ=environ):
+        yield System([process])
 
 
 def valkey() -> redis.Redis:

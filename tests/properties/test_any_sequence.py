@@ -142,6 +142,24 @@ class Orders(RuleBasedStateMachine):
         with self.world.frozen(seam, meanwhile):
             self.world.run(message)
 
+    @rule(number=which, seam=st.sampled_from([Seam.BEFORE_GATEWAY, Seam.AFTER_GATEWAY]), cancelled=st.booleans())
+    def freeze_past_the_undo(self, number: int, seam: Seam, cancelled: bool) -> None:
+        """A charge sleeps between its two transactions until it is given up or called off, undone, and all is over."""
+        message = self.world.take_step(number, "payments.charge")
+        if message is None:
+            return
+
+        def meanwhile() -> None:
+            if cancelled:
+                self.world.cancel_all_of(message)
+            else:
+                self.world.report_failure(message, told=True)
+            self.world.flush()
+            self.world.deliver_all()
+
+        with self.world.frozen(seam, meanwhile):
+            self.world.run(message)
+
     def teardown(self) -> None:
         try:
             self._check()

@@ -78,26 +78,33 @@ class World:
 
     def cancel(self, number: int) -> None:
         """Call an order off, as its customer does, and remember the answer."""
-        order = self.orders[number % len(self.orders)]
-        try:
-            cancel_order(Order.objects.get(id=order))
-        except OrderFulfilledError:
-            self.too_late.add(order)
-        else:
-            self.called_off.add(order)
+        self._cancel(self.orders[number % len(self.orders)])
+
+    def cancel_all_of(self, message: Delivery) -> None:
+        """Call off every order that a step's message is about."""
+        _, _, messages = message.args
+        for one in messages:
+            self._cancel(UUID(one["saga"]))
 
     def deliver(self, number: int) -> None:
         """Take a message that is under way, and have a worker run it."""
         if self.bus:
             self.run(self.bus.pop(number % len(self.bus)))
 
+    def deliver_all(self) -> None:
+        """Deliver all that is under way, oldest first, and what comes of it."""
+        while self.bus:
+            self.deliver(0)
+
     def run(self, message: Delivery) -> None:
         """Run a message as a worker does, with the flush behind a step, or the error callback if it raised."""
         self._as_a_process(lambda: self._run_task(message))
 
-    def take_step(self, number: int) -> Delivery | None:
-        """Take the message of a step that is under way, if there is one."""
-        under_way = [message for message in self.bus if message.task == "sagas.run_step"]
+    def take_step(self, number: int, step: str = "") -> Delivery | None:
+        """Take the message of a step that is under way, of any or of this one, if there is one."""
+        under_way = [
+            message for message in self.bus if message.task == "sagas.run_step" and step in ("", message.args[0])
+        ]
         if not under_way:
             return None
         message = under_way[number % len(under_way)]
@@ -174,8 +181,7 @@ class World:
             self.pass_time()
             self.flush()
             self.rescue()
-            while self.bus:
-                self.deliver(0)
+            self.deliver_all()
             if self._is_quiet():
                 return
         raise AssertionError(f"Not quiet after {ROUNDS} rounds: {self._states()}")
@@ -183,6 +189,14 @@ class World:
     def audit(self, *, expect_ended: bool) -> list[str]:
         """Return what the audit finds, and what the customer was told that is not so."""
         return [*_violations(audit(expect_ended=expect_ended)), *(self._broken_promises() if expect_ended else ())]
+
+    def _cancel(self, order: UUID) -> None:
+        try:
+            cancel_order(Order.objects.get(id=order))
+        except OrderFulfilledError:
+            self.too_late.add(order)
+        else:
+            self.called_off.add(order)
 
     def _run_task(self, message: Delivery) -> None:
         try:

@@ -1,10 +1,13 @@
 """Counting a failed try: once however often it is reported, and giving up only what may be given up."""
 
 import pytest
+from msgspec.structs import replace
 
+from sagas import execution, failures
 from sagas.events import NEEDS_ATTENTION
+from sagas.failures import StepFailed
 from tests.trips.models import Outbox
-from tests.trips.world import begin, deliver, effects, events, fail, row, state, walk
+from tests.trips.world import PLAN, begin, deliver, effects, events, fail, messages_to, row, state, walk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -81,3 +84,18 @@ def test_a_failed_batch_counts_for_each_of_its_messages():
     deliver("trips.book", trips[:1])
     fail("trips.book", trips, alone=False)
     assert [state(trip, "trips.book") for trip in trips] == ["done", "waiting", "waiting"]
+
+
+@pytest.mark.parametrize("step", ["trips.book", "trips.pay"])
+def test_a_message_that_cannot_be_read_is_not_held_against_its_saga_and_gives_way_to_a_whole_one(step, settings):
+    (trip,) = begin()
+    if step == "trips.pay":
+        deliver("trips.book", [trip])
+    for attempt in range(settings.SAGA_STEP_ATTEMPTS + 1):
+        broken = [replace(message, context={}) for message in messages_to(step, [trip], attempt=attempt)]
+        with pytest.raises(StepFailed, match="cannot read") as failed:
+            execution.run(step, PLAN, broken)
+        failures.count(PLAN, step, failed.value.failures)
+    assert (state(trip, step), row(trip, step).send_at) == ("waiting", None)
+    deliver(step, [trip])
+    assert (state(trip, step), effects(trip)[-1]) == ("done", step)

@@ -1,0 +1,123 @@
+"""Garbage on the broker's own lists, beneath what Celery sends: logged and dropped, and in nobody's way."""
+
+import json
+import pickle
+from base64 import b64encode
+
+import pytest
+
+from tests.outside.world import valkey
+from tests.processes import until
+from tests.system.shop import order
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
+
+RUN_STEP = {"task": "sagas.run_step", "id": "x", "lang": "py"}
+OLD_PROTOCOL = json.dumps({"task": "sagas.run_step", "id": "old-protocol", "args": ["x"], "kwargs": {}}).encode()
+
+
+def envelope(tag, **changes):
+    """Return a message as kombu lays it into a list, but for some changes; None leaves a part out."""
+    whole = {
+        "body": encoded(json.dumps([[tag], {}, {}]).encode()),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {**RUN_STEP, "id": tag},
+        "properties": {
+            "delivery_tag": tag,
+            "delivery_info": {"exchange": "", "routing_key": "payments"},
+            "body_encoding": "base64",
+        },
+    }
+    changed = {**whole, **{name.replace("_", "-"): value for name, value in changes.items()}}
+    return json.dumps({name: value for name, value in changed.items() if value is not None}).encode()
+
+
+def properties(tag, **changes):
+    """Return the properties of such a message, but for some changes."""
+    return {**json.loads(envelope(tag))["properties"], **changes}
+
+
+def encoded(body):
+    return b64encode(body).decode()
+
+
+# Each by a word of its own, which is in it, and so in what is logged of it.
+GARBAGE: dict[str, bytes] = {
+    "no-json": b"{{{ no-json",
+    "no-text": b"\xff\xfe no-text",
+    "bare-list": b'["bare-list"]',
+    "bare-string": b'"bare-string"',
+    "no-envelope": b'{"hello": "no-envelope"}',
+    "no-tag": envelope("x", properties={"no-tag": 1, "body_encoding": "base64"}),
+    "no-route": envelope("x", properties={"delivery_tag": "no-route", "body_encoding": "base64"}),
+    "tag-of-a-list": envelope("x", properties=properties("x", delivery_tag=["tag-of-a-list"])),
+    "route-to-nowhere": envelope(
+        "route-to-nowhere",
+        properties=properties("route-to-nowhere", delivery_info={"exchange": "nowhere", "routing_key": "nobody"}),
+    ),
+    "no-base64": envelope("no-base64", body="no-base64!"),
+    "body-of-a-number": envelope("body-of-a-number", body=7),
+    "unknown-encoding": envelope("unknown-encoding", properties=properties("unknown-encoding", body_encoding="rot13")),
+    "unknown-charset": envelope("unknown-charset", content_encoding="klingon"),
+    "unknown-type": envelope("unknown-type", content_type="application/unknown-type"),
+    "no-type": envelope("no-type", content_type=None),
+    "x-python-serialize": envelope(
+        "x",
+        body=encoded(pickle.dumps([[], {}, {}])),
+        content_type="application/x-python-serialize",
+        content_encoding="binary",
+    ),
+    "compressed-never": envelope(
+        "compressed-never", headers={**RUN_STEP, "id": "compressed-never", "compression": "application/x-gzip"}
+    ),
+    "no-headers": envelope("no-headers", headers=None),
+    "headers-of-a-list": envelope("headers-of-a-list", headers=["headers-of-a-list"]),
+    "no-id": envelope("no-id", headers={"task": "sagas.run_step", "lang": "py"}),
+    "no-task": envelope("no-task", headers={"id": "no-task", "lang": "py"}),
+    "task-of-a-list": envelope("task-of-a-list", headers={"task": ["sagas.run_step"], "id": "task-of-a-list"}),
+    "no-body": envelope("no-body", body=None),
+    "body-of-a-list": envelope("body-of-a-list", body=encoded(b'["body-of-a-list"]')),
+    "times-of-no-time": envelope(
+        "times-of-no-time", headers={**RUN_STEP, "id": "times-of-no-time", "eta": "times-of-no-time"}
+    ),
+    "old-protocol": envelope("old-protocol", headers={}, body=encoded(OLD_PROTOCOL)),
+    "ancient-without-arguments": envelope(
+        "ancient-without-arguments", headers={}, body=encoded(b'{"task": "sagas.run_step"}')
+    ),
+    "five-megabytes": b"five-megabytes" + bytes(5_000_000),
+}
+
+
+def test_garbage_in_a_queue_is_logged_and_dropped_and_the_rest_goes_on(api_client, system):
+    (process,), said = system.workers, len(system.output())
+    life = process.popen
+    with valkey() as client:
+        for number, raw in enumerate(GARBAGE.values()):
+            order(api_client, f"meanwhile-{number}")
+            client.lpush("payments", raw, raw)
+        until(lambda: not client.llen("payments"), "all of it is taken", process=process)
+        until(lambda: GARBAGE.keys().isdisjoint(_unacknowledged(client)), "none of it will come back", process=process)
+    system.come_to_rest()
+    output = system.output()[said:]
+    assert {kind for kind in GARBAGE if kind not in output} == set()
+    assert (process.popen, process.popen.poll()) == (life, None)
+    assert "Connection to broker lost" not in output
+
+
+def test_garbage_among_the_unacknowledged_is_logged_and_dropped(api_client, system):
+    (process,), life = system.workers, system.workers[0].popen
+    foul = {"no-json-at-all": "{{{", "no-triple": '{"rotten": 1}', "no-message": '["x", "", "payments"]'}
+    with valkey() as client:
+        client.hset("unacked", mapping=foul)
+        client.zadd("unacked_index", dict.fromkeys([*foul, "absent"], 1))
+        until(lambda: client.zcount("unacked_index", 1, 1) == 0, "it is gone", process=process)
+        assert foul.keys().isdisjoint(_unacknowledged(client))
+    order(api_client, "after")
+    system.come_to_rest()
+    assert (process.popen, process.popen.poll()) == (life, None)
+    assert {tag for tag in foul if tag not in process.output()} <= {"no-message"}
+
+
+def _unacknowledged(client):
+    return {tag.decode() for tag in client.hkeys("unacked")}
