@@ -143,6 +143,12 @@ def test_the_simulated_methods_misbehave_as_they_are_named(sandbox: Sandbox, con
     assert captured(sandbox, f"pm_sim_500_charged {confirmed}") == 1
 
 
+def test_a_rule_with_a_known_id_replaces_the_other(sandbox: Sandbox) -> None:
+    for fault in ("500_lost", "429"):
+        sandbox.fault("charges.list", fault, id="mine")
+    assert [rule["fault"] for rule in sandbox.http.get("/sandbox/faults").json()["data"]] == ["429"]
+
+
 @pytest.mark.parametrize(
     "rule",
     [
