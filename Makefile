@@ -17,7 +17,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos faults outside lint format lock model clean distclean
+.PHONY: help demo run test chaos faults outside fuzz schema lint format lock model clean distclean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
@@ -40,6 +40,9 @@ outside: $(DEVELOPMENT) ## Take broker and databases away in every way, and send
 
 chaos: $(RUNTIME) ## Kill every kind of process under load, then check every promise: ORDERS= KILLS= FLUSHALLS= SEED=
 	@$(RUN) chaos --orders $(ORDERS) --kills $(KILLS) --flushalls $(FLUSHALLS) --seed $(SEED) $(ARGS)
+
+schema: $(RUNTIME) ## Write docs/openapi.yaml and docs/errors.md anew, from the code
+	@$(RUN) local exec -- $(VENV)/bin/python manage.py describe_api
 
 lint: $(DEVELOPMENT) ## Check style, format, types, layers and known weaknesses
 	$(RUN) ruff check .

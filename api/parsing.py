@@ -14,6 +14,7 @@ import msgspec
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
+from api.kinds import BODY_TOO_LARGE
 from api.problems import FieldError, InvalidInput, Problem
 
 __all__ = ["MAX_BODY", "StrictJSONParser", "parse"]
@@ -35,7 +36,7 @@ class StrictJSONParser(BaseParser):
         """Return the body as plain data."""
         body = stream.read(MAX_BODY + 1)
         if len(body) > MAX_BODY:
-            raise Problem(status=413, detail=f"The body is larger than {MAX_BODY} bytes.")
+            raise Problem(BODY_TOO_LARGE, f"The body is larger than {MAX_BODY} bytes.")
         return _decode(body)
 
 

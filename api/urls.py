@@ -8,5 +8,5 @@ from api.views import TokenView
 urlpatterns = [
     path("auth/token/", TokenView.as_view(), name="create-token"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="api/docs.html"), name="docs"),
 ]

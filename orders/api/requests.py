@@ -15,8 +15,8 @@ HEADER = "Idempotency-Key"
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Amount = Annotated[int, Meta(ge=1, le=MAX_AMOUNT)]
-Currency = Annotated[str, Meta(pattern=CURRENCY_PATTERN)]
+Amount = Annotated[int, Meta(ge=1, le=MAX_AMOUNT, description="Minor units of the currency.")]
+Currency = Annotated[str, Meta(pattern=CURRENCY_PATTERN, description="ISO 4217, lower-case.")]
 
 
 class NewProduct(Struct, frozen=True, forbid_unknown_fields=True):

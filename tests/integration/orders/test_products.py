@@ -40,7 +40,7 @@ def test_a_sku_is_there_once(staff):
     add(staff)
     again = add(staff, name="Another")
     assert again.status_code == 409
-    assert again.json()["type"] == "urn:problem:sku-taken"
+    assert again.json()["type"] == "/errors/sku-taken"
 
 
 def test_staff_change_a_product(staff, mug):
