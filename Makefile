@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# How many made-up requests for each operation and role.
+EXAMPLES ?= 300
 # How much chaos, and from which seed it is drawn.
 ORDERS ?= 10000
 KILLS ?= 500
@@ -43,6 +45,9 @@ chaos: $(RUNTIME) ## Kill every kind of process under load, then check every pro
 
 schema: $(RUNTIME) ## Write docs/openapi.yaml and docs/errors.md anew, from the code
 	@$(RUN) local exec -- $(VENV)/bin/python manage.py describe_api
+
+fuzz: $(DEVELOPMENT) ## Make up many requests from the API's description, and check every answer: EXAMPLES=
+	@FUZZ_EXAMPLES=$(EXAMPLES) $(RUN) pytest tests/fuzz --timeout 3600 $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, format, types, layers and known weaknesses
 	$(RUN) ruff check .

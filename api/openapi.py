@@ -118,6 +118,8 @@ def add_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             name = "Or".join(kind.title.title().replace(" ", "") for kind in of)
             responses[name] = _response(of)
             operation["responses"][str(of[0].status)] = {"$ref": f"#/components/responses/{name}"}
+        if "requestBody" in operation:
+            operation["requestBody"]["required"] = True
         for status, answer in operation["responses"].items():
             if answer.get("description") == "":
                 answer["description"] = HTTPStatus(int(status)).phrase

@@ -41,7 +41,12 @@ class StrictJSONParser(BaseParser):
 
 
 def parse(request: Request, struct: type[S]) -> S:
-    """Return the body of a request as a struct. Raises `InvalidInput`, which names the field."""
+    """Return the body of a request as a struct. Raises `InvalidInput`, which names the field.
+
+    REST framework takes a request without a body for one with an empty object.
+    """
+    if request.stream is None:
+        raise InvalidInput(FieldError("", "required", "Send a body in JSON."))
     try:
         return msgspec.convert(request.data, struct, strict=True)
     except msgspec.ValidationError as error:

@@ -3,13 +3,14 @@
 import django_filters
 from django.db.models import QuerySet
 
+from api.filters import StrictFilterSet
 from orders.models import Order
 from orders.status import TERMINAL, Status
 
 __all__ = ["OrderFilters"]
 
 
-class OrderFilters(django_filters.FilterSet):
+class OrderFilters(StrictFilterSet):
     """The filters of the list of orders. `after` and `before` leave out the moment itself."""
 
     status = django_filters.ChoiceFilter(choices=Status.choices, method="with_status")

@@ -51,6 +51,12 @@ def test_staff_change_a_product(staff, mug):
     assert staff.patch(f"{shop.PRODUCTS}MUG/", {}, content_type=shop.JSON).json() == answer.json()
 
 
+def test_a_change_without_a_body_is_refused_rather_than_taken_for_none(staff, mug):
+    answer = staff.patch(f"{shop.PRODUCTS}MUG/")
+    assert answer.status_code == 400
+    assert shop.fields(answer) == {"": "required"}
+
+
 def test_what_is_not_there_is_not_found(staff):
     for sku in ("NONE", "%00", "a%20b", "x" * 65, "%F0%9F%98%80"):
         assert staff.get(f"{shop.PRODUCTS}{sku}/").status_code == 404
