@@ -6,14 +6,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+import httpx
 from django.db import connections
 
-__all__ = ["LIMIT", "Process", "beat", "environment", "until", "worker"]
+from local.ports import free_port
+
+__all__ = ["LIMIT", "Process", "api", "beat", "environment", "until", "worker"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -104,6 +107,23 @@ def beat(*, environ: Mapping[str, str]) -> Iterator[Process]:
     command = ("celery", "-A", "config", "beat", "-s")
     with TemporaryDirectory() as folder, _running(*command, f"{folder}/schedule", environ=environ) as process:
         yield process
+
+
+@contextmanager
+def api(*, environ: Mapping[str, str]) -> Iterator[str]:
+    """Run the API, and yield its URL once it answers."""
+    url = f"http://127.0.0.1:{free_port()}"
+    bind = url.removeprefix("http://")
+    command = ("gunicorn", "config.wsgi", "--bind", bind, "--worker-class", "gthread", "--threads", "4")
+    with _running(*command, environ=environ) as process:
+        until(lambda: _answers(url), "the API answers", process=process)
+        yield url
+
+
+def _answers(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{url}/healthz", timeout=2, trust_env=False).is_success
+    return False
 
 
 @contextmanager
