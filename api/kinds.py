@@ -36,8 +36,8 @@ _registry: dict[str, "Kind"] = {}
 class Kind(Struct, frozen=True, kw_only=True):
     """A kind of problem: what it means (its detail where nothing more is known), and what the client should do.
 
-    To make one is to register it. `headers` are those that its answers always have. Raises ValueError for a slug that
-    is taken, or is none.
+    To make one is to register it. `headers` are those that its answers always have; `api.openapi` describes each.
+    Raises ValueError for a slug that is taken, or is none.
     """
 
     slug: str
