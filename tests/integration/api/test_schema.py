@@ -15,6 +15,7 @@ from api import openapi
 from api.kinds import METHOD_NOT_ALLOWED, kinds
 from api.openapi import as_yaml
 from orders.status import Status
+from payments.models import Payment
 
 CONTRACT = {
     "/api/v1/auth/token/": {"post"},
@@ -136,10 +137,11 @@ def test_every_example_is_as_its_schema_says(schema):
 def test_every_tag_and_every_enum_is_explained(schema):
     described = {tag["name"]: tag["description"] for tag in schema["tags"]}
     assert {tag for operation in operations(schema).values() for tag in operation["tags"]} == set(described)
-    statuses = schema["components"]["schemas"]["OrderStatus"]
-    assert statuses["enum"] == Status.values
-    for status in Status.values:
-        assert f"`{status}` - " in statuses["description"]
+    for name, choices in {"OrderStatus": Status, "PaymentStatus": Payment.Status}.items():
+        statuses = schema["components"]["schemas"][name]
+        assert statuses["enum"] == choices.values
+        for status in choices.values:
+            assert f"`{status}` - " in statuses["description"]
 
 
 def test_headers_are_described(schema):
