@@ -3,7 +3,7 @@
 import django_filters
 from django.db.models import QuerySet
 
-from api.filters import StrictFilterSet
+from api.filters import MomentFilter, StrictFilterSet
 from orders.models import Order
 from orders.status import TERMINAL, Status
 
@@ -17,8 +17,8 @@ class OrderFilters(StrictFilterSet):
     needs_attention = django_filters.TypedChoiceFilter(
         choices=(("true", "yes"), ("false", "no")), coerce=lambda value: value == "true"
     )
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gt")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gt")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = Order
