@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# How many made-up requests for each operation and role.
+EXAMPLES ?= 300
 # How much chaos, and from which seed it is drawn.
 ORDERS ?= 10000
 KILLS ?= 500
@@ -17,7 +19,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos faults outside lint format lock model clean distclean
+.PHONY: help demo run test chaos faults outside fuzz schema lint format lock model clean distclean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
@@ -40,6 +42,12 @@ outside: $(DEVELOPMENT) ## Take broker and databases away in every way, and send
 
 chaos: $(RUNTIME) ## Kill every kind of process under load, then check every promise: ORDERS= KILLS= FLUSHALLS= SEED=
 	@$(RUN) chaos --orders $(ORDERS) --kills $(KILLS) --flushalls $(FLUSHALLS) --seed $(SEED) $(ARGS)
+
+schema: $(RUNTIME) ## Write docs/openapi.yaml and docs/errors.md anew, from the code
+	@$(RUN) local exec -- $(VENV)/bin/python manage.py describe_api
+
+fuzz: $(DEVELOPMENT) ## Make up many requests from the API's description, and check every answer: EXAMPLES=
+	@FUZZ_EXAMPLES=$(EXAMPLES) $(RUN) pytest tests/fuzz --timeout 3600 $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, format, types, layers and known weaknesses
 	$(RUN) ruff check .

@@ -62,7 +62,11 @@ class BearerScheme(OpenApiAuthenticationExtension):
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
         """Return the security scheme."""
-        return {"type": "http", "scheme": "bearer"}
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token from `POST /api/v1/auth/token/` or `manage.py create_token`, good for 30 days.",
+        }
 
 
 def issue_token(user: AbstractBaseUser, *, lifetime: timedelta = LIFETIME) -> str:

@@ -12,11 +12,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 
 from api.addresses import address_of
+from api.kinds import TOO_MANY_FAILED_LOGINS
 from api.problems import Problem, problem_response
 
 __all__ = ["locked_out", "purge_failed_logins"]
-
-DETAIL = "Too many failed logins. Try again after the time in Retry-After."
 
 
 def locked_out(
@@ -25,9 +24,9 @@ def locked_out(
     """Answer whoever is locked out, whether there is a user of that name or not. AXES_LOCKOUT_CALLABLE."""
     headers = {"Retry-After": str(_seconds_left(request, (credentials or {}).get("username")))}
     if not request.path.startswith("/api/"):
-        return HttpResponse(DETAIL, status=429, content_type="text/plain; charset=utf-8", headers=headers)
-    uri, title = "urn:problem:too-many-failed-logins", "Too many failed logins"
-    return problem_response(Problem(status=429, type=uri, title=title, detail=DETAIL, headers=headers))
+        said = f"{TOO_MANY_FAILED_LOGINS.means} Try again after the time in Retry-After."
+        return HttpResponse(said, status=429, content_type="text/plain; charset=utf-8", headers=headers)
+    return problem_response(Problem(TOO_MANY_FAILED_LOGINS, headers=headers))
 
 
 def purge_failed_logins() -> int:

@@ -6,6 +6,7 @@ from urllib.parse import unquote_to_bytes
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.http import parse_header_parameters
 
+from api.kinds import BAD_REQUEST, LENGTH_REQUIRED, UNSUPPORTED_MEDIA_TYPE
 from api.problems import Problem, problem_response
 
 __all__ = ["refuse_malformed"]
@@ -31,11 +32,11 @@ def refuse_malformed(get_response: Handler) -> Handler:
 
 def _problem_of(request: HttpRequest) -> Problem | None:
     if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
-        return Problem(status=411, detail="Send the body with a Content-Length, not in chunks.")
+        return Problem(LENGTH_REQUIRED)
     if not _is_utf8(request.META.get("CONTENT_TYPE", "")):
-        return Problem(status=415, detail="Text is taken in UTF-8 only.")
+        return Problem(UNSUPPORTED_MEDIA_TYPE, "Text is taken in UTF-8 only.")
     if not _is_text(request.META.get("QUERY_STRING", "")):
-        return Problem(status=400, detail="The query is not UTF-8, or holds a NUL.")
+        return Problem(BAD_REQUEST, "The query is not UTF-8, or holds a NUL.")
     return None
 
 

@@ -65,6 +65,19 @@ class CursorPagination(pagination.CursorPagination):
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         """Return the page's JSON schema."""
-        link = {"type": ["string", "null"], "format": "uri"}
+        link = {"type": ["string", "null"], "format": "uri", "example": None}
         properties = {"results": schema, "next": link, "previous": link}
         return {"type": "object", "required": list(properties), "properties": properties}
+
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+        """Return the parameters of a list, for the schema."""
+        limit = {"type": "integer", "minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
+        cursor = {"type": "string"}
+        described = (
+            (self.page_size_query_param, limit, self.page_size_query_description),
+            (self.cursor_query_param, cursor, "Where the page begins: from `next` or `previous`, as it stands there."),
+        )
+        return [
+            {"name": name, "in": "query", "required": False, "description": words, "schema": schema}
+            for name, schema, words in described
+        ]

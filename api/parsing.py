@@ -14,6 +14,7 @@ import msgspec
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
+from api.kinds import BODY_TOO_LARGE
 from api.problems import FieldError, InvalidInput, Problem
 
 __all__ = ["MAX_BODY", "MAX_DEPTH", "StrictJSONParser", "parse"]
@@ -41,14 +42,19 @@ class StrictJSONParser(BaseParser):
         """Return the body as plain data."""
         body = stream.read(MAX_BODY + 1)
         if len(body) > MAX_BODY:
-            raise Problem(status=413, detail=f"The body is larger than {MAX_BODY} bytes.")
+            raise Problem(BODY_TOO_LARGE, f"The body is larger than {MAX_BODY} bytes.")
         if len(body) < _promised(parser_context):
             raise _invalid("The body is shorter than its Content-Length.")
         return _decode(body)
 
 
 def parse(request: Request, struct: type[S]) -> S:
-    """Return the body of a request as a struct. Raises `InvalidInput`, which names the field."""
+    """Return the body of a request as a struct. Raises `InvalidInput`, which names the field.
+
+    REST framework takes a request without a body for one with an empty object.
+    """
+    if request.stream is None:
+        raise InvalidInput(FieldError("", "required", "Send a body in JSON."))
     try:
         return msgspec.convert(request.data, struct, strict=True)
     except msgspec.ValidationError as error:

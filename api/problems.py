@@ -1,7 +1,9 @@
-"""Errors as RFC 9457 problems: `application/problem+json` with type, title, status, detail, and errors of input."""
+"""Errors as RFC 9457 problems: `application/problem+json` with type, title, status, detail, and errors of input.
+
+The kinds of problem, with their types, titles and statuses, are in `api.kinds` and beside the views of each service.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from api.kinds import BAD_REQUEST, FORBIDDEN, INTERNAL_ERROR, INVALID_INPUT, NOT_FOUND, UNAVAILABLE, Kind, kind_for
 from sagas.sql import is_passing
 
 __all__ = [
@@ -42,28 +45,26 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class Problem(exceptions.APIException):
-    """An error to be answered as it stands. `type` names the kind for programs; `detail` is for people."""
+    """An error to be answered as it stands. Its kind is for programs; `detail` for people, if there is more to say."""
 
     def __init__(
         self,
-        *,
-        status: int,
-        title: str = "",
+        kind: Kind,
         detail: str = "",
-        type: str = "about:blank",  # noqa: A002  (its name in RFC 9457)
+        *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self.status_code = status
-        self.title = title or HTTPStatus(status).phrase
-        self.type = type
+        self.kind = kind
+        self.status_code = kind.status
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
-        super().__init__(detail or self.title)
+        super().__init__(detail or kind.means)
 
     def body(self) -> dict[str, Any]:
         """Return the members of the problem."""
-        body = {"type": self.type, "title": self.title, "status": self.status_code, "detail": str(self.detail)}
+        kind = self.kind
+        body = {"type": kind.type, "title": kind.title, "status": kind.status, "detail": str(self.detail)}
         return body | ({"errors": msgspec.to_builtins(self.errors)} if self.errors else {})
 
 
@@ -72,9 +73,7 @@ class InvalidInput(Problem):
 
     def __init__(self, *errors: FieldError) -> None:
         detail = "; ".join(f"{error.field}: {error.detail}" if error.field else error.detail for error in errors[:3])
-        super().__init__(
-            status=400, type="urn:problem:invalid-input", title="Invalid input", detail=detail, errors=errors
-        )
+        super().__init__(INVALID_INPUT, detail, errors=errors)
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -93,12 +92,12 @@ def problem_response(problem: Problem) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what Django itself refused, as a problem below /api/."""
-    return problem_response(Problem(status=400)) if _is_api(request) else defaults.bad_request(request, exception)
+    return problem_response(Problem(BAD_REQUEST)) if _is_api(request) else defaults.bad_request(request, exception)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a refusal outside of REST framework."""
-    return problem_response(Problem(status=403)) if _is_api(request) else defaults.permission_denied(request, exception)
+    return problem_response(Problem(FORBIDDEN)) if _is_api(request) else defaults.permission_denied(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -106,12 +105,12 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     if not _is_api(request):
         return defaults.page_not_found(request, exception or Http404())
     slash = "" if request.path.endswith("/") else " All paths end with a slash."
-    return problem_response(Problem(status=404, detail=f"There is nothing at this path.{slash}"))
+    return problem_response(Problem(NOT_FOUND, f"There is nothing at this path.{slash}"))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer an error of ours, which Django has logged."""
-    return problem_response(Problem(status=500)) if _is_api(request) else defaults.server_error(request)
+    return problem_response(Problem(INTERNAL_ERROR)) if _is_api(request) else defaults.server_error(request)
 
 
 def _is_api(request: HttpRequest) -> bool:
@@ -123,12 +122,11 @@ def _problem_of(error: Exception) -> Problem | None:
         case exceptions.APIException():
             return _rest_problem(error)
         case Http404():
-            return Problem(status=404, detail="There is no such thing here.")
+            return Problem(NOT_FOUND)
         case PermissionDenied():
-            return Problem(status=403)
+            return Problem(FORBIDDEN)
         case DatabaseFault() if is_passing(error) or isinstance(error, OperationalError | InterfaceError):
-            detail = "A database is not reachable. Nothing is half done: the same request may be sent again."
-            return Problem(status=503, detail=detail, headers={"Retry-After": str(RETRY_AFTER)})
+            return Problem(UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER)})
     return None
 
 
@@ -138,7 +136,7 @@ def _rest_problem(error: exceptions.APIException) -> Problem:
             return error
         case exceptions.ValidationError():
             return InvalidInput(*_field_errors(error.get_full_details()))
-    return Problem(status=error.status_code, detail=str(error.detail), headers=_headers_of(error))
+    return Problem(kind_for(error.status_code), str(error.detail), headers=_headers_of(error))
 
 
 def _headers_of(error: exceptions.APIException) -> dict[str, str]:

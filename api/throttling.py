@@ -17,6 +17,7 @@ from rest_framework.throttling import BaseThrottle
 
 from api.addresses import address_of
 from api.cache import CountingCache
+from api.kinds import TOO_MANY_REQUESTS
 from api.problems import Problem
 
 __all__ = ["RateLimit", "count_stranger"]
@@ -94,10 +95,4 @@ def _count(allowances: list[Allowance]) -> None:
     window, passed = divmod(int(time.time()), WINDOW)
     counted = _circuit.count([f"{allowance.key}:{window}" for allowance in allowances])
     if any(count > allowance.most for count, allowance in zip(counted, allowances, strict=False)):
-        raise Problem(
-            status=429,
-            type="urn:problem:rate-limit-exceeded",
-            title="Rate limit exceeded",
-            detail="These are more requests than are taken in a minute. Try again after the time in Retry-After.",
-            headers={"Retry-After": str(WINDOW - passed)},
-        )
+        raise Problem(TOO_MANY_REQUESTS, headers={"Retry-After": str(WINDOW - passed)})

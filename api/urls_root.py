@@ -1,7 +1,8 @@
-"""Health and metrics, outside of the API's version."""
+"""What is outside of the API's version: health, metrics, and what its errors mean."""
 
 from django.urls import path
 
+from api.errors import error_page, error_pages
 from api.health import healthz, readyz
 from api.metrics import metrics
 
@@ -9,4 +10,6 @@ urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
+    path("errors/", error_pages, name="errors"),
+    path("errors/<slug:slug>", error_page, name="error"),
 ]

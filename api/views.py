@@ -7,7 +7,7 @@ from django.contrib.auth.signals import user_logged_in
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from msgspec import Meta, Struct
 from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication
@@ -17,7 +17,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.authentication import LIFETIME, issue_token, revoke_tokens, user_of
-from api.openapi import body_of
+from api.kinds import TOO_MANY_FAILED_LOGINS, WRONG_CREDENTIALS
+from api.openapi import answer_header, body_of, problems
 from api.parsing import parse
 from api.problems import Problem, not_found
 
@@ -54,20 +55,38 @@ class TokenView(APIView):
     def _is_login(self) -> bool:
         return getattr(self.request, "method", "") == "POST"  # the schema is made without a request
 
-    @extend_schema(operation_id="create_token", request=body_of(Credentials), responses=TokenSerializer, tags=["auth"])
+    @extend_schema(
+        operation_id="create_token",
+        summary="Get a token",
+        tags=["auth"],
+        parameters=[answer_header("Cache-Control", 200, description="`no-store`: the token is shown this once.")],
+        request=body_of(Credentials),
+        responses=TokenSerializer,
+        examples=[
+            OpenApiExample("Ada", {"username": "ada", "password": "correct horse"}, request_only=True),  # nosec B105
+            OpenApiExample(
+                "A token",
+                {"token": "5a1c0e…", "expires_at": "2026-03-31T09:00:00.123456Z"},  # nosec B105  (an example)
+                response_only=True,
+                status_codes=["200"],
+            ),
+        ],
+        extensions=problems(WRONG_CREDENTIALS, TOO_MANY_FAILED_LOGINS),
+    )
     def post(self, request: Request) -> Response:
         """Get a token for a user name and a password. Send it as `Authorization: Bearer …`."""
         given = parse(request, Credentials)
         http = request._request  # axes leaves word on it for its middleware
         user = authenticate(http, username=given.username, password=given.password)
         if user is None:
-            detail = "No active user has this name and password."
-            raise Problem(status=401, detail=detail, headers={"WWW-Authenticate": "Bearer"})
+            raise Problem(WRONG_CREDENTIALS, headers={"WWW-Authenticate": "Bearer"})
         user_logged_in.send(type(user), request=http, user=user)
         token = {"token": issue_token(user), "expires_at": timezone.now() + LIFETIME}
         return Response(TokenSerializer(token).data, headers={"Cache-Control": "no-store"})
 
-    @extend_schema(operation_id="revoke_token", request=None, responses={204: None}, tags=["auth"])
+    @extend_schema(
+        operation_id="revoke_token", summary="Revoke the token", request=None, responses={204: None}, tags=["auth"]
+    )
     def delete(self, request: Request) -> Response:
         """Revoke the token that this request is sent with."""
         request.auth.delete()
@@ -79,7 +98,13 @@ class TokensView(APIView):
 
     permission_classes = (IsAuthenticated,)
 
-    @extend_schema(operation_id="revoke_all_tokens", request=None, responses={204: None}, tags=["auth"])
+    @extend_schema(
+        operation_id="revoke_all_tokens",
+        summary="Revoke all tokens",
+        request=None,
+        responses={204: None},
+        tags=["auth"],
+    )
     def delete(self, request: Request) -> Response:
         """Revoke every token of the user, the one in use among them."""
         revoke_tokens(user_of(request))

@@ -236,7 +236,17 @@ REST_KNOX = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Order saga service",
+    "DESCRIPTION": "Orders that end fulfilled, or cancelled with the money back and the stock free. Amounts are "
+    "integers in minor units of a currency (ISO 4217, lower-case); times are in UTC; errors are problems (RFC 9457), "
+    "whose types lead to their explanation.",
     "VERSION": "1.0.0",
+    "TAGS": [
+        {"name": "auth", "description": "Tokens: `Authorization: Bearer …` with every other call."},
+        {"name": "orders", "description": "Orders: placed, read, followed and cancelled. Customers see their own."},
+        {"name": "products", "description": "The catalogue: everyone reads it, staff write it."},
+        {"name": "stock", "description": "How many pieces there are, and their adjustments. For staff."},
+        {"name": "payments", "description": "What became of the money of each order. For staff."},
+    ],
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
@@ -244,7 +254,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "api.openapi.add_problems",
+        "api.openapi.add_components",
     ],
-    "ENUM_NAME_OVERRIDES": {"OrderStatus": "orders.status.Status"},
+    "ENUM_NAME_OVERRIDES": {
+        "OrderStatus": "orders.api.serializers.STATUSES",
+        "PaymentStatus": "payments.api.serializers.STATUSES",
+    },
 }

@@ -28,8 +28,13 @@ MAX_LINES = 100
 class NewOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """What a customer wants. `payment_method` is the gateway's name for how it is paid, never card data."""
 
-    lines: Annotated[tuple[LineWanted, ...], Meta(min_length=1, max_length=MAX_LINES)]
-    payment_method: Annotated[str, Meta(min_length=1, max_length=100)]
+    lines: Annotated[
+        tuple[LineWanted, ...],
+        Meta(min_length=1, max_length=MAX_LINES, description="Each SKU once, all in one currency."),
+    ]
+    payment_method: Annotated[
+        str, Meta(min_length=1, max_length=100, description="As the gateway names it, like `pm_card_visa`.")
+    ]
 
     def fingerprint(self) -> str:
         """Return what tells this request from another, however either is spelled in JSON."""

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -142,10 +142,9 @@ def _running(*command: str, environ: Mapping[str, str]) -> Iterator[Process]:
 
 
 def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False).is_success
-    except httpx.TransportError:
-        return False
+    with suppress(httpx.TransportError):
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    return False
 
 
 def _url(alias: str) -> str:

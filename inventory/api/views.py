@@ -3,15 +3,15 @@
 from typing import ClassVar
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.openapi import body_of
 from api.permissions import IsStaff
 from api.problems import Problem
-from inventory.api.requests import NewAdjustment, adjustment_of
+from inventory.api import openapi
+from inventory.api.kinds import STOCK_TOO_LOW
+from inventory.api.requests import adjustment_of
 from inventory.api.serializers import AdjustmentSerializer, StockItemSerializer
 from inventory.models import StockAdjustment, StockItem
 from inventory.services import StockTooLow, adjust_stock
@@ -19,6 +19,7 @@ from inventory.services import StockTooLow, adjust_stock
 __all__ = ["AdjustmentsView", "StockItemView", "StockView"]
 
 
+@openapi.stock_view
 class StockView(generics.ListAPIView[StockItem]):
     """The stock of every SKU that ever had some."""
 
@@ -28,6 +29,7 @@ class StockView(generics.ListAPIView[StockItem]):
     queryset = StockItem.objects.all()
 
 
+@openapi.stock_item_view
 class StockItemView(generics.RetrieveAPIView[StockItem]):
     """The stock of one SKU."""
 
@@ -37,6 +39,7 @@ class StockItemView(generics.RetrieveAPIView[StockItem]):
     queryset = StockItem.objects.all()
 
 
+@openapi.adjustments_view
 class AdjustmentsView(generics.ListAPIView[StockAdjustment]):
     """The adjustments of one SKU."""
 
@@ -49,14 +52,11 @@ class AdjustmentsView(generics.ListAPIView[StockAdjustment]):
         item = generics.get_object_or_404(StockItem, sku=self.kwargs["sku"])
         return item.adjustments.all()
 
-    @extend_schema(operation_id="adjust_stock", request=body_of(NewAdjustment), responses={201: AdjustmentSerializer})
     def post(self, request: Request, sku: str) -> Response:
         """Add pieces, or take some out. A SKU without stock gets its stock here."""
         new = adjustment_of(request)
         try:
             made = adjust_stock(sku=sku, quantity=new.quantity, reason=new.reason, by=request.user.get_username())
         except StockTooLow as error:
-            raise Problem(
-                status=409, type="urn:problem:stock-too-low", title="Stock too low", detail=str(error)
-            ) from error
+            raise Problem(STOCK_TOO_LOW, str(error)) from error
         return Response(AdjustmentSerializer(made).data, 201)

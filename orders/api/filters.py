@@ -3,21 +3,22 @@
 import django_filters
 from django.db.models import QuerySet
 
+from api.filters import MomentFilter, StrictFilterSet
 from orders.models import Order
 from orders.status import TERMINAL, Status
 
 __all__ = ["OrderFilters"]
 
 
-class OrderFilters(django_filters.FilterSet):
+class OrderFilters(StrictFilterSet):
     """The filters of the list of orders. `after` and `before` leave out the moment itself."""
 
     status = django_filters.ChoiceFilter(choices=Status.choices, method="with_status")
     needs_attention = django_filters.TypedChoiceFilter(
         choices=(("true", "yes"), ("false", "no")), coerce=lambda value: value == "true"
     )
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gt")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gt")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = Order

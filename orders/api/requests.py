@@ -24,8 +24,8 @@ CARD_LENGTHS = range(13, 20)
 GROUPS = re.compile(r"[0-9]+(?:[ ._-]+[0-9]+)*")
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Amount = Annotated[int, Meta(ge=1, le=MAX_AMOUNT)]
-Currency = Annotated[str, Meta(pattern=CURRENCY_PATTERN)]
+Amount = Annotated[int, Meta(ge=1, le=MAX_AMOUNT, description="Minor units of the currency.")]
+Currency = Annotated[str, Meta(pattern=CURRENCY_PATTERN, description="ISO 4217, lower-case.")]
 
 
 class NewProduct(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,29 +6,46 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from orders.models import Order, OrderLine, Product, TimelineEvent
+from orders.status import Status
 
-__all__ = ["OrderSerializer", "ProductSerializer", "TimelineEventSerializer"]
+__all__ = ["STATUSES", "OrderSerializer", "ProductSerializer", "TimelineEventSerializer"]
+
+# What each status means to a customer, for the schema.
+STATUSES = (
+    (Status.PENDING.value, "placed; the payment is under way"),
+    (Status.PAID.value, "the money is captured; the stock is being reserved"),
+    (Status.RESERVED.value, "the stock is held for it"),
+    (Status.FULFILLED.value, "paid, and on its way: it cannot be cancelled any more"),
+    (Status.CANCELLING.value, "it will not be fulfilled: what was done for it is being undone"),
+    (Status.CANCELLED.value, "nothing of it is left: the money is back and the stock is free; `failure` says why"),
+)
 
 
 class LineSerializer(serializers.ModelSerializer[OrderLine]):
-    """A line of an order."""
+    """A line of an order, at the price it was placed for."""
 
     class Meta:
         model = OrderLine
         fields = ("sku", "quantity", "unit_amount")
+        read_only_fields = fields
 
 
 class FailureSerializer(serializers.Serializer[Order]):
     """Why an order was cancelled, or is being cancelled."""
 
-    code = serializers.CharField(source="failure_code")
-    detail = serializers.CharField(source="failure_detail")
+    code = serializers.CharField(
+        source="failure_code",
+        help_text="For programs: `payment_declined`, `out_of_stock`, `cancelled_by_customer`, `internal_error`, and "
+        "more as steps are added.",
+    )
+    detail = serializers.CharField(source="failure_detail", help_text="For people.")
 
 
 class OrderSerializer(serializers.ModelSerializer[Order]):
     """An order. Amounts are in minor units of `currency`."""
 
-    lines = LineSerializer(source="placed_lines", many=True)
+    status = serializers.ChoiceField(choices=STATUSES, read_only=True)
+    lines = LineSerializer(source="placed_lines", many=True, read_only=True)
     failure = serializers.SerializerMethodField()
 
     class Meta:
@@ -62,7 +79,11 @@ class ProductSerializer(serializers.ModelSerializer[Product]):
 
 
 class TimelineEventSerializer(serializers.ModelSerializer[TimelineEvent]):
-    """Something that happened to an order."""
+    """Something that happened to an order, in the service that says so."""
+
+    step = serializers.CharField(read_only=True, help_text="The step of the saga; empty for what was no step.")
+    attempt = serializers.IntegerField(read_only=True, help_text="Which try of the step it was, from 1.")
+    detail = serializers.DictField(read_only=True, help_text="What else there is to say; its members differ by `type`.")
 
     class Meta:
         model = TimelineEvent

@@ -7,20 +7,19 @@ import msgspec
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.urls import reverse
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.authentication import user_of
-from api.openapi import body_of
 from api.parsing import parse
 from api.permissions import IsStaffOrReads
 from api.problems import Problem
 from orders import catalogue, selectors, services
+from orders.api import openapi
 from orders.api.filters import OrderFilters
+from orders.api.kinds import KEY_IN_FLIGHT, KEY_REUSED, ORDER_FULFILLED, SKU_TAKEN
 from orders.api.requests import NewProduct, ProductChanges, idempotency_key, new_order
 from orders.api.serializers import OrderSerializer, ProductSerializer, TimelineEventSerializer
 from orders.idempotency import KeyInFlight, KeyReused
@@ -29,16 +28,8 @@ from orders.status import Status
 
 __all__ = ["CancelView", "OrderView", "OrdersView", "ProductView", "ProductsView", "TimelineView"]
 
-KEY = OpenApiParameter(
-    "Idempotency-Key",
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
-    required=True,
-    description="1 to 255 visible ASCII characters of your own making, kept for 24 hours at least. The same key and "
-    "the same order again get the same answer, with `Idempotency-Replayed: true`.",
-)
 
-
+@openapi.orders_view
 class OrdersView(generics.ListAPIView[Order]):
     """Orders."""
 
@@ -50,26 +41,19 @@ class OrdersView(generics.ListAPIView[Order]):
         """Return the orders that the user may see."""
         return selectors.orders_of(self.request.user)
 
-    @extend_schema(
-        operation_id="place_order",
-        parameters=[KEY],
-        request=body_of(services.NewOrder),
-        responses={201: OrderSerializer},
-        filters=False,
-    )
     def post(self, request: Request) -> HttpResponse:
         """Place an order. It is safe once this is answered; how it goes on, `GET orders/{id}/` says."""
         key, new = idempotency_key(request), new_order(request)
         try:
             placed = services.place_order(user_id=user_of(request).id, key=key, new=new, render=_render)
         except KeyInFlight as error:
-            detail = "A request with this key is being handled at this moment. Try again in a second."
-            raise _key_problem(409, "in-flight", detail, {"Retry-After": "1"}) from error
+            raise Problem(KEY_IN_FLIGHT, headers={"Retry-After": "1"}) from error
         except KeyReused as error:
-            raise _key_problem(422, "reused", "This key was used for another order before.", {}) from error
+            raise Problem(KEY_REUSED) from error
         return _created(placed)
 
 
+@openapi.order_view
 class OrderView(generics.RetrieveAPIView[Order]):
     """One order."""
 
@@ -80,6 +64,7 @@ class OrderView(generics.RetrieveAPIView[Order]):
         return selectors.orders_of(self.request.user)
 
 
+@openapi.timeline_view
 class TimelineView(generics.ListAPIView[TimelineEvent]):
     """What happened to an order, oldest first."""
 
@@ -94,28 +79,24 @@ class TimelineView(generics.ListAPIView[TimelineEvent]):
         return selectors.timeline_of(order.id)
 
 
+@openapi.cancel_view
 class CancelView(generics.GenericAPIView[Order]):
     """Cancelling an order."""
 
     serializer_class = OrderSerializer
     queryset = Order.objects.none()  # for the schema
 
-    @extend_schema(operation_id="cancel_order", request=None, responses={200: OrderSerializer, 202: OrderSerializer})
     def post(self, request: Request, pk: UUID) -> Response:
         """Cancel an order while it is not fulfilled: 202, then it is undone; 200 if it is cancelled already."""
         order = generics.get_object_or_404(selectors.orders_of(request.user), pk=pk)
         try:
             order = services.cancel_order(order)
         except services.OrderFulfilledError as error:
-            raise Problem(
-                status=409,
-                type="urn:problem:order-fulfilled",
-                title="Order fulfilled",
-                detail="The order is fulfilled: it is too late to cancel it.",
-            ) from error
+            raise Problem(ORDER_FULFILLED) from error
         return Response(OrderSerializer(order).data, 200 if order.status == Status.CANCELLED else 202)
 
 
+@openapi.products_view
 class ProductsView(generics.ListAPIView[Product]):
     """The catalogue."""
 
@@ -124,23 +105,18 @@ class ProductsView(generics.ListAPIView[Product]):
     ordering: ClassVar = ("sku",)
     queryset = selectors.products()
 
-    @extend_schema(operation_id="add_product", request=body_of(NewProduct), responses={201: ProductSerializer})
     def post(self, request: Request) -> Response:
         """Add a product. Staff only."""
         new = parse(request, NewProduct)
         try:
             product = catalogue.add_product(msgspec.to_builtins(new))
         except catalogue.SkuTaken as error:
-            raise Problem(
-                status=409,
-                type="urn:problem:sku-taken",
-                title="SKU taken",
-                detail=f"There is a product {new.sku} already.",
-            ) from error
+            raise Problem(SKU_TAKEN, f"There is a product {new.sku} already.") from error
         location = reverse("product-detail", args=[product.sku])
         return Response(ProductSerializer(product).data, 201, headers={"Location": location})
 
 
+@openapi.product_view
 class ProductView(generics.RetrieveAPIView[Product]):
     """One product."""
 
@@ -149,7 +125,6 @@ class ProductView(generics.RetrieveAPIView[Product]):
     lookup_field = "sku"
     queryset = selectors.products()
 
-    @extend_schema(operation_id="change_product", request=body_of(ProductChanges), responses=ProductSerializer)
     def patch(self, request: Request, sku: str) -> Response:
         """Change a product, for the orders to come. Staff only."""
         changes: dict[str, Any] = msgspec.to_builtins(parse(request, ProductChanges))
@@ -167,8 +142,3 @@ def _created(placed: services.Placed) -> HttpResponse:
     if placed.replayed:
         headers["Idempotency-Replayed"] = "true"
     return HttpResponse(placed.body, status=201, content_type="application/json", headers=headers)
-
-
-def _key_problem(status: int, kind: str, detail: str, headers: dict[str, str]) -> Problem:
-    uri, title = f"urn:problem:idempotency-key-{kind}", f"Idempotency key {kind.replace('-', ' ')}"
-    return Problem(status=status, type=uri, title=title, detail=detail, headers=headers)

@@ -2,12 +2,13 @@
 
 import django_filters
 
+from api.filters import StrictFilterSet
 from payments.models import Payment
 
 __all__ = ["PaymentFilters"]
 
 
-class PaymentFilters(django_filters.FilterSet):
+class PaymentFilters(StrictFilterSet):
     """The payment of one order, or the payments in one status."""
 
     order_id = django_filters.UUIDFilter()

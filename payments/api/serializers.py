@@ -4,11 +4,23 @@ from rest_framework import serializers
 
 from payments.models import Payment
 
-__all__ = ["PaymentSerializer"]
+__all__ = ["STATUSES", "PaymentSerializer"]
+
+Status = Payment.Status
+# What each status means, for the schema.
+STATUSES = (
+    (Status.PENDING.value, "the gateway is asked, or its answer is not known yet"),
+    (Status.CAPTURED.value, "the money is captured"),
+    (Status.DECLINED.value, "the gateway has refused"),
+    (Status.REFUNDED.value, "what was captured is given back"),
+    (Status.VOID.value, "nothing was captured, and nothing will be"),
+)
 
 
 class PaymentSerializer(serializers.ModelSerializer[Payment]):
     """A payment. Amounts are in minor units of `currency`; `charge_id` is null until something was captured."""
+
+    status = serializers.ChoiceField(choices=STATUSES, read_only=True)
 
     class Meta:
         model = Payment

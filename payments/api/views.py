@@ -3,6 +3,7 @@
 from rest_framework import generics
 
 from api.permissions import IsStaff
+from payments.api import openapi
 from payments.api.filters import PaymentFilters
 from payments.api.serializers import PaymentSerializer
 from payments.models import Payment
@@ -10,6 +11,7 @@ from payments.models import Payment
 __all__ = ["PaymentView", "PaymentsView"]
 
 
+@openapi.payments_view
 class PaymentsView(generics.ListAPIView[Payment]):
     """All payments, the newest first."""
 
@@ -19,6 +21,7 @@ class PaymentsView(generics.ListAPIView[Payment]):
     queryset = Payment.objects.all()
 
 
+@openapi.payment_view
 class PaymentView(generics.RetrieveAPIView[Payment]):
     """One payment."""
 

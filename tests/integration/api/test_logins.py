@@ -44,7 +44,7 @@ def lock(username="ada", times=3):
 def test_after_some_failures_even_the_right_password_is_told_to_wait():
     assert lock() == [401, 401, 429]
     answer = token("ada", RIGHT)
-    assert (answer.status_code, answer.json()["type"]) == (429, "urn:problem:too-many-failed-logins")
+    assert (answer.status_code, answer.json()["type"]) == (429, "/errors/too-many-failed-logins")
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert 0 < int(answer.headers["Retry-After"]) <= 900
 

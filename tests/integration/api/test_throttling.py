@@ -13,7 +13,7 @@ from api import throttling
 from tests.integration.orders import shop
 from tests.plugin import running
 
-TYPE = "urn:problem:rate-limit-exceeded"
+TYPE = "/errors/too-many-requests"
 
 
 @pytest.fixture(autouse=True)

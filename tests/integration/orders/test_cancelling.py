@@ -80,7 +80,7 @@ def test_a_fulfilled_order_cannot_be_cancelled_even_where_its_inbox_is_purged(ad
     order = shop.order(Status.FULFILLED)
     answer = cancel(ada, order)
     assert answer.status_code == 409
-    assert answer.json()["type"] == "urn:problem:order-fulfilled"
+    assert answer.json()["type"] == "/errors/order-fulfilled"
     assert not Inbox.objects.exists()
     assert not Outbox.objects.exists()
 

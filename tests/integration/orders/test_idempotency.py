@@ -39,7 +39,7 @@ def test_another_order_under_the_same_key_is_refused(ada, mug):
     shop.place(ada, key="k")
     other = shop.place(ada, shop.body_for(("MUG", 2)), key="k")
     assert other.status_code == 422
-    assert other.json()["type"] == "urn:problem:idempotency-key-reused"
+    assert other.json()["type"] == "/errors/idempotency-key-reused"
     assert Order.objects.count() == 1
 
 
@@ -79,7 +79,7 @@ def test_a_request_whose_key_is_in_flight_is_told_so_at_once():
         idempotency.hold(owner.id, "k")
         (answer,) = at_once([partial(shop.place, client, key="k")])
     assert answer.status_code == 409
-    assert answer.json()["type"] == "urn:problem:idempotency-key-in-flight"
+    assert answer.json()["type"] == "/errors/idempotency-key-in-flight"
     assert shop.place(client, key="k").status_code == 201
 
 

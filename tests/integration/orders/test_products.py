@@ -40,7 +40,7 @@ def test_a_sku_is_there_once(staff):
     add(staff)
     again = add(staff, name="Another")
     assert again.status_code == 409
-    assert again.json()["type"] == "urn:problem:sku-taken"
+    assert again.json()["type"] == "/errors/sku-taken"
 
 
 def test_staff_change_a_product(staff, mug):
@@ -49,6 +49,12 @@ def test_staff_change_a_product(staff, mug):
     assert answer.status_code == 200
     assert answer.json() == {"sku": "MUG", "currency": "eur"} | changes
     assert staff.patch(f"{shop.PRODUCTS}MUG/", {}, content_type=shop.JSON).json() == answer.json()
+
+
+def test_a_change_without_a_body_is_refused_rather_than_taken_for_none(staff, mug):
+    answer = staff.patch(f"{shop.PRODUCTS}MUG/")
+    assert answer.status_code == 400
+    assert shop.fields(answer) == {"": "required"}
 
 
 def test_what_is_not_there_is_not_found(staff):

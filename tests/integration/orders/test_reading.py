@@ -80,12 +80,21 @@ def test_orders_are_found_by_when_they_were_created(ada):
     assert ids(ada.get(f"{shop.ORDERS}?created_before={yesterday}&status=paid")) == []
 
 
+def test_an_offset_that_postgresql_does_not_know_is_a_moment_like_any_other(ada):
+    made = str(shop.order().id)
+    assert ids(ada.get(f"{shop.ORDERS}?created_after=0142-09-28T19:25:43.709995-22:52")) == [made]
+
+
 @pytest.mark.parametrize(
     "query",
     [
         "status=lost",
+        "status=",
+        "needs_attention=",
+        "created_after=",
         "needs_attention=2",
         "created_after=noon",
+        "created_after=0001-01-01T00:00:00%2B23:00",
         "created_before=2026-99-99",
         "created_after=%00",
         "limit=0",

@@ -77,7 +77,16 @@ def test_payments_are_found_by_order_and_by_status(staff: APIClient, paid: Order
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"status": "gone"}, {"order_id": "5"}, {"limit": "0"}, {"limit": "101"}, {"cursor": "x"}, {"status": "\0"}],
+    [
+        {"status": "gone"},
+        {"status": ""},
+        {"order_id": ""},
+        {"order_id": "5"},
+        {"limit": "0"},
+        {"limit": "101"},
+        {"cursor": "x"},
+        {"status": "\0"},
+    ],
 )
 def test_a_filter_that_makes_no_sense_is_refused(staff: APIClient, wrong: dict[str, str]) -> None:
     answer = staff.get("/api/v1/payments/", wrong)

@@ -1,0 +1,27 @@
+"""Write the documents that the code is the source of."""
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand
+
+from api.errors import as_markdown
+from api.openapi import as_yaml
+
+__all__ = ["DOCUMENTS", "Command"]
+
+DOCUMENTS = {"openapi.yaml": as_yaml, "errors.md": as_markdown}
+
+
+class Command(BaseCommand):
+    """`manage.py describe_api`."""
+
+    help = "Write docs/openapi.yaml and docs/errors.md anew, from the code."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Write each document."""
+        for name, text in DOCUMENTS.items():
+            path = Path(settings.BASE_DIR) / "docs" / name
+            path.write_text(text(), encoding="utf-8")
+            self.stdout.write(f"Wrote {path.relative_to(settings.BASE_DIR)}.")

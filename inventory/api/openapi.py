@@ -1,0 +1,62 @@
+"""How the operations on stock are described in the OpenAPI schema."""
+
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+
+from api.kinds import FORBIDDEN
+from api.openapi import SKU, body_of, problems
+from inventory.api.kinds import STOCK_TOO_LOW
+from inventory.api.requests import NewAdjustment
+from inventory.api.serializers import AdjustmentSerializer
+
+__all__ = ["adjustments_view", "stock_item_view", "stock_view"]
+
+DELIVERY = {"quantity": 10, "reason": "first delivery"}
+STOCK = OpenApiExample(
+    "In stock", {"sku": "MUG", "on_hand": 8, "reserved": 2, "available": 8, "shipped": 0}, response_only=True
+)
+MADE = OpenApiExample(
+    "A delivery",
+    {"id": 1, "sku": "MUG", **DELIVERY, "by": "admin", "at": "2026-03-01T09:00:00.000001Z"},
+    response_only=True,
+)
+
+stock_view = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_stock",
+        summary="List stock",
+        description="The stock of every SKU that ever had some, by SKU. Staff only.",
+        examples=[STOCK],
+        extensions=problems(FORBIDDEN),
+    )
+)
+
+stock_item_view = extend_schema_view(
+    get=extend_schema(
+        operation_id="get_stock",
+        summary="Read the stock of a SKU",
+        description="The stock of one SKU. Staff only.",
+        parameters=[SKU],
+        examples=[STOCK],
+        extensions=problems(FORBIDDEN),
+    )
+)
+
+adjustments_view = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_adjustments",
+        summary="List the adjustments of a SKU",
+        description="What was added and taken out, by whom and why, the newest first. Staff only.",
+        parameters=[SKU],
+        examples=[MADE],
+        extensions=problems(FORBIDDEN),
+    ),
+    post=extend_schema(
+        operation_id="adjust_stock",
+        summary="Adjust the stock of a SKU",
+        parameters=[SKU],
+        request=body_of(NewAdjustment),
+        responses={201: AdjustmentSerializer},
+        examples=[OpenApiExample("First delivery", DELIVERY, request_only=True), MADE],
+        extensions=problems(FORBIDDEN, STOCK_TOO_LOW),
+    ),
+)

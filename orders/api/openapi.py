@@ -1,0 +1,166 @@
+"""How the operations on orders and products are described in the OpenAPI schema."""
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view
+
+from api.kinds import FORBIDDEN
+from api.openapi import SKU, answer_header, body_of, problems
+from orders.api.kinds import KEY_IN_FLIGHT, KEY_REUSED, ORDER_FULFILLED, SKU_TAKEN
+from orders.api.requests import NewProduct, ProductChanges
+from orders.api.serializers import OrderSerializer, ProductSerializer
+from orders.services import NewOrder
+
+__all__ = ["cancel_view", "order_view", "orders_view", "product_view", "products_view", "timeline_view"]
+
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    required=True,
+    pattern=r"^[\x21-\x7e]{1,255}$",
+    description="1 to 255 visible ASCII characters of your own making, kept for 24 hours at least. The same key and "
+    "the same order again get the same answer, with `Idempotency-Replayed: true`.",
+    examples=[OpenApiExample("A UUID", "5f0c1c4e-6d2b-4f0e-9a55-3f1f3c6f1a10")],
+)
+REPLAYED = answer_header(
+    "Idempotency-Replayed", 201, required=False, description="`true` where the key was answered before: no new order."
+)
+FILTERS = [
+    OpenApiParameter("status", {"$ref": "#/components/schemas/OrderStatus"}, description="In this status only."),
+    OpenApiParameter("needs_attention", OpenApiTypes.BOOL, description="Whether a person has to look at it."),
+    OpenApiParameter("created_after", OpenApiTypes.DATETIME, description="Without the moment itself."),
+    OpenApiParameter("created_before", OpenApiTypes.DATETIME, description="Without the moment itself."),
+]
+ID = OpenApiParameter("id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The id of the order.")
+
+PRODUCT = {"sku": "MUG", "name": "A mug", "unit_amount": 1250, "currency": "eur", "active": True}
+PLACED = {
+    "id": "0192f0c1-7c1e-7d3a-8b1c-2f4e6a8c0d12",
+    "status": "pending",
+    "amount": 2500,
+    "currency": "eur",
+    "lines": [{"sku": "MUG", "quantity": 2, "unit_amount": 1250}],
+    "failure": None,
+    "needs_attention": False,
+    "created_at": "2026-03-01T09:30:00.123456Z",
+    "updated_at": "2026-03-01T09:30:00.123456Z",
+}
+FULFILLED = PLACED | {"status": "fulfilled", "updated_at": "2026-03-01T09:30:00.654321Z"}
+CANCELLING = PLACED | {
+    "status": "cancelling",
+    "failure": {"code": "cancelled_by_customer", "detail": "Cancelled by the customer."},
+    "updated_at": "2026-03-01T09:30:00.345678Z",
+}
+CANCELLED = CANCELLING | {"status": "cancelled", "updated_at": "2026-03-01T09:30:00.987654Z"}
+EVENT = {
+    "type": "payment.processed",
+    "service": "payments",
+    "at": "2026-03-01T09:30:00.234567Z",
+    "step": "payments.charge",
+    "attempt": 1,
+    "detail": {"charge_id": "ch_sim_0192f0c1"},
+}
+
+
+def _sent(name: str, value: object) -> OpenApiExample:
+    return OpenApiExample(name, value, request_only=True)
+
+
+def _answered(name: str, value: object, *statuses: str) -> OpenApiExample:
+    return OpenApiExample(name, value, response_only=True, status_codes=list(statuses) or None)
+
+
+orders_view = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_orders",
+        summary="List orders",
+        description="One's own orders, for staff all of them; the newest first.",
+        parameters=FILTERS,
+        examples=[_answered("Fulfilled", FULFILLED)],
+    ),
+    post=extend_schema(
+        operation_id="place_order",
+        summary="Place an order",
+        parameters=[KEY, answer_header("Location", 201, description="The path of the order."), REPLAYED],
+        request=body_of(NewOrder),
+        responses={201: OrderSerializer},
+        filters=False,
+        examples=[
+            _sent("Two mugs", {"lines": [{"sku": "MUG", "quantity": 2}], "payment_method": "pm_card_visa"}),
+            _answered("Placed", PLACED, "201"),
+        ],
+        extensions=problems(FORBIDDEN, KEY_IN_FLIGHT, KEY_REUSED),
+    ),
+)
+
+order_view = extend_schema_view(
+    get=extend_schema(
+        operation_id="get_order",
+        summary="Read an order",
+        description="The order as it is now. Another's order is not found.",
+        parameters=[ID],
+        examples=[_answered("Fulfilled", FULFILLED), _answered("Cancelled", CANCELLED)],
+    )
+)
+
+timeline_view = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_order_events",
+        summary="Read the timeline of an order",
+        description="What happened to an order in all services, oldest first.",
+        parameters=[ID],
+        examples=[_answered("Paid", EVENT)],
+    )
+)
+
+cancel_view = extend_schema_view(
+    post=extend_schema(
+        operation_id="cancel_order",
+        summary="Cancel an order",
+        parameters=[ID],
+        request=None,
+        responses={200: OrderSerializer, 202: OrderSerializer},
+        examples=[_answered("Cancelled already", CANCELLED, "200"), _answered("Being cancelled", CANCELLING, "202")],
+        extensions=problems(FORBIDDEN, ORDER_FULFILLED),
+    )
+)
+
+products_view = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_products",
+        summary="List products",
+        description="The catalogue by SKU, also what cannot be ordered now.",
+        examples=[_answered("A mug", PRODUCT)],
+    ),
+    post=extend_schema(
+        operation_id="add_product",
+        summary="Add a product",
+        parameters=[answer_header("Location", 201, description="The path of the product.")],
+        request=body_of(NewProduct),
+        responses={201: ProductSerializer},
+        examples=[_sent("A new mug", PRODUCT), _answered("Added", PRODUCT, "201")],
+        extensions=problems(FORBIDDEN, SKU_TAKEN),
+    ),
+)
+
+product_view = extend_schema_view(
+    get=extend_schema(
+        operation_id="get_product",
+        summary="Read a product",
+        description="One product, also where it cannot be ordered now.",
+        parameters=[SKU],
+        examples=[_answered("A mug", PRODUCT)],
+    ),
+    patch=extend_schema(
+        operation_id="change_product",
+        summary="Change a product",
+        parameters=[SKU],
+        request=body_of(ProductChanges),
+        responses=ProductSerializer,
+        examples=[
+            _sent("Another price", {"unit_amount": 1400}),
+            _answered("Changed", PRODUCT | {"unit_amount": 1400}, "200"),
+        ],
+        extensions=problems(FORBIDDEN),
+    ),
+)

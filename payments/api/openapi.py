@@ -1,0 +1,53 @@
+"""How the operations on payments are described in the OpenAPI schema."""
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view
+
+from api.kinds import FORBIDDEN
+from api.openapi import problems
+
+__all__ = ["payment_view", "payments_view"]
+
+CAPTURED = OpenApiExample(
+    "Captured",
+    {
+        "id": "0192f0c1-7d00-7a11-9c22-5b5d7f9e1a34",
+        "order_id": "0192f0c1-7c1e-7d3a-8b1c-2f4e6a8c0d12",
+        "status": "captured",
+        "amount": 2500,
+        "refunded_amount": 0,
+        "currency": "eur",
+        "charge_id": "ch_sim_0192f0c1",
+        "created_at": "2026-03-01T09:30:00.200000Z",
+    },
+    response_only=True,
+)
+
+payments_view = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_payments",
+        summary="List payments",
+        description="All payments, the newest first. Staff only.",
+        parameters=[
+            OpenApiParameter("order_id", OpenApiTypes.UUID, description="The payment of this order only."),
+            OpenApiParameter(
+                "status", {"$ref": "#/components/schemas/PaymentStatus"}, description="In this status only."
+            ),
+        ],
+        examples=[CAPTURED],
+        extensions=problems(FORBIDDEN),
+    )
+)
+
+payment_view = extend_schema_view(
+    get=extend_schema(
+        operation_id="get_payment",
+        summary="Read a payment",
+        description="One payment. Staff only.",
+        parameters=[
+            OpenApiParameter("id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The id of the payment.")
+        ],
+        examples=[CAPTURED],
+        extensions=problems(FORBIDDEN),
+    )
+)

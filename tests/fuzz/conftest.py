@@ -1,0 +1,28 @@
+import pytest
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+
+from api.authentication import issue_token
+from tests.fuzz import world
+from tests.integration.orders import shop
+
+
+@pytest.fixture
+def _in_one_transaction(db):
+    """Keep the connections, and with them the test's transaction, when a request ends."""
+    signals = (request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in signals:
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def caller(_in_one_transaction, role, settings):
+    """The headers with which someone of a role calls, where there is something of everything."""
+    settings.ALLOWED_HOSTS = ["localhost"]
+    world.furnish()
+    if role == "anonymous":
+        return {}
+    return {"Authorization": f"Bearer {issue_token(shop.user(role, is_staff=role == 'staff'))}"}

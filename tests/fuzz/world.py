@@ -1,0 +1,42 @@
+"""Something of everything that the API can read, under ids that are known before it is made."""
+
+from uuid import UUID
+
+from django.db.models.functions import Now
+
+from inventory.services import adjust_stock
+from orders.models import Order, TimelineEvent
+from orders.status import Status
+from payments.models import Payment
+from sagas.ids import uuid7
+from tests.integration.orders import shop
+
+__all__ = ["ORDERS", "PAYMENT", "SKU", "furnish"]
+
+# An order in each state that answers differently.
+ORDERS = {
+    Status.PENDING: UUID("0192f0c1-0000-7000-8000-000000000001"),
+    Status.FULFILLED: UUID("0192f0c1-0000-7000-8000-000000000002"),
+    Status.CANCELLED: UUID("0192f0c1-0000-7000-8000-000000000003"),
+}
+PAYMENT = UUID("0192f0c1-0000-7000-8000-000000000004")
+SKU = "MUG"
+
+
+def furnish() -> None:
+    """Put a product, its stock, the customer's orders with an event each, and a payment into the databases."""
+    shop.stocked(SKU)
+    adjust_stock(sku=SKU, quantity=1_000, reason="delivery", by="tests")
+    for status, order_id in ORDERS.items():
+        order: Order = shop.order(status, of="customer", id=order_id)
+        TimelineEvent.objects.create(
+            id=uuid7(), saga=order.id, seq=0, type="order.created", service="orders", at=Now(), detail={"amount": 2500}
+        )
+    Payment.objects.create(
+        id=PAYMENT,
+        order_id=ORDERS[Status.PENDING],
+        amount=2500,
+        currency="eur",
+        charge_key="charge",
+        refund_key="refund",
+    )
