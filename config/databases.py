@@ -13,6 +13,11 @@ VARIABLES = {"default": "DATABASE_URL", "payments": "PAYMENTS_DATABASE_URL", "in
 # rows before anyone else may take them over.
 TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "20s", "idle_in_transaction_session_timeout": "15s"}
 
+# Seconds a request waits for a connection from the pool before it is answered 503; and after which the pool gives a
+# failed attempt to connect up, for the next request to begin a new one, where it would else wait ever longer.
+POOL_PATIENCE = 5
+RECONNECT_PATIENCE = 2
+
 
 def databases(env: environ.Env) -> dict[str, dict[str, Any]]:
     """Return Django's DATABASES; raise ImproperlyConfigured where two services would share a database."""
@@ -41,4 +46,12 @@ def _database(env: environ.Env, variable: str) -> dict[str, Any]:
     config["OPTIONS"] = {"connect_timeout": 5, **given, "options": f"{given.get('options', '')} {limits}".strip()}
     config["CONN_MAX_AGE"] = None
     config["CONN_HEALTH_CHECKS"] = True
+    if size := env.int("DATABASE_POOL_SIZE", default=0):
+        config["OPTIONS"]["pool"] = _pool(size)
+        config["CONN_MAX_AGE"] = 0
     return config
+
+
+def _pool(size: int) -> dict[str, Any]:
+    """Return the options of a pool that the threads of one process share. Never for processes that fork, as workers."""
+    return {"min_size": 0, "max_size": size, "timeout": POOL_PATIENCE, "reconnect_timeout": RECONNECT_PATIENCE}

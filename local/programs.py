@@ -46,7 +46,6 @@ PROGRAMS = (
         stage=2,
         command=(
             *(sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"{HOST}:{{api_port}}"),
-            *("--worker-class", "gthread", "--workers", "2", "--threads", "8", "--graceful-timeout", "10"),
             *("--access-logfile", "-", "--error-logfile", "-"),
         ),
     ),

@@ -1,42 +1,49 @@
 """Orders and products over REST: views parse and answer, services commit."""
 
+import logging
 from typing import Any, ClassVar
 from uuid import UUID
 
 import msgspec
+from django.db import Error
 from django.db.models import QuerySet
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import reverse
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from django.utils.cache import patch_vary_headers, set_response_etag
+from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.authentication import user_of
+from api.conditional import CACHED_PRIVATELY, conditional, tagged
+from api.event_stream import EventStreamRenderer, event_stream
 from api.openapi import body_of
 from api.parsing import parse
 from api.permissions import IsStaffOrReads
+from api.preferences import preferred_wait
 from api.problems import Problem
+from api.query import check_query
+from api.waiting import RoomFull, client_of
 from orders import catalogue, selectors, services
+from orders.api import describing
 from orders.api.filters import OrderFilters
 from orders.api.requests import NewProduct, ProductChanges, idempotency_key
 from orders.api.serializers import OrderSerializer, ProductSerializer, TimelineEventSerializer
+from orders.api.stream import event_resumed_after, follow
 from orders.idempotency import KeyInFlight, KeyReused
 from orders.models import Order, Product, TimelineEvent
 from orders.status import Status
+from orders.waiting import ROOM, pulse_of, wait_until_decided
 
 __all__ = ["CancelView", "OrderView", "OrdersView", "ProductView", "ProductsView", "TimelineView"]
 
-KEY = OpenApiParameter(
-    "Idempotency-Key",
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
-    required=True,
-    description="1 to 255 visible ASCII characters of your own making, kept for 24 hours at least. The same key and "
-    "the same order again get the same answer, with `Idempotency-Replayed: true`.",
-)
+logger = logging.getLogger(__name__)
+
+# Seconds after which a client that found no place to wait should try again.
+FULL_RETRY_AFTER = "5"
 
 
 class OrdersView(generics.ListAPIView[Order]):
@@ -44,6 +51,7 @@ class OrdersView(generics.ListAPIView[Order]):
 
     serializer_class = OrderSerializer
     filterset_class = OrderFilters
+    orderings: ClassVar = {"-created_at": ("-id",), "created_at": ("id",)}
 
     def get_queryset(self) -> QuerySet[Order]:
         """Return the orders that the user may see."""
@@ -51,13 +59,17 @@ class OrdersView(generics.ListAPIView[Order]):
 
     @extend_schema(
         operation_id="place_order",
-        parameters=[KEY],
+        parameters=describing.PLACING,
         request=body_of(services.NewOrder),
         responses={201: OrderSerializer},
         filters=False,
     )
     def post(self, request: Request) -> HttpResponse:
-        """Place an order. It is safe once this is answered; how it goes on, `GET orders/{id}/` says."""
+        """Place an order. It is safe once this is answered; how it goes on, `GET orders/{id}/` says.
+
+        With `Prefer: wait` the answer is the order as it is then, also for a key that was used before: without it,
+        such a key gets the bytes that it got at first.
+        """
         key, new = idempotency_key(request), parse(request, services.NewOrder)
         try:
             placed = services.place_order(user_id=user_of(request).id, key=key, new=new, render=_render)
@@ -66,7 +78,7 @@ class OrdersView(generics.ListAPIView[Order]):
             raise _key_problem(409, "in-flight", detail, {"Retry-After": "1"}) from error
         except KeyReused as error:
             raise _key_problem(422, "reused", "This key was used for another order before.", {}) from error
-        return _created(placed)
+        return _created(placed, *_waited_for(request, placed))
 
 
 class OrderView(generics.RetrieveAPIView[Order]):
@@ -78,11 +90,23 @@ class OrderView(generics.RetrieveAPIView[Order]):
         """Return the orders that the user may see: another's is not found."""
         return selectors.orders_of(self.request.user)
 
+    @extend_schema(parameters=describing.READING, responses=describing.one_or_unchanged(OrderSerializer))
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Get one order; with `Prefer: wait`, once it is decided. `If-None-Match` is compared after the wait."""
+        order = self.get_object()
+        seconds = _wait_as_preferred(request, order.id)
+        if seconds:
+            order = self.get_object()
+        response = Response(OrderSerializer(order).data, headers=_applied(seconds))
+        patch_vary_headers(response, ["Prefer"])
+        return conditional(request, response)
+
 
 class TimelineView(generics.ListAPIView[TimelineEvent]):
     """What happened to an order, oldest first."""
 
     serializer_class = TimelineEventSerializer
+    renderer_classes = (JSONRenderer, EventStreamRenderer)
     ordering: ClassVar = ("at", "seq", "id")
     queryset = TimelineEvent.objects.none()  # for the schema
 
@@ -92,6 +116,33 @@ class TimelineView(generics.ListAPIView[TimelineEvent]):
         order = generics.get_object_or_404(orders.only("id"), pk=self.kwargs["pk"])
         return selectors.timeline_of(order.id)
 
+    @extend_schema(parameters=describing.STREAMING, responses=describing.list_or_stream(TimelineEventSerializer))
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        """Get what happened to an order, oldest first; or, as `text/event-stream`, whatever happens until it has ended.
+
+        The stream has the same items, in the order in which they were recorded. It ends with the order, or after ten
+        minutes: come again with `Last-Event-ID`. 204 says that nothing is left to come.
+        """
+        if isinstance(request.accepted_renderer, EventStreamRenderer):
+            return self._stream(request)
+        return self.list(request, *args, **kwargs)
+
+    def _stream(self, request: Request) -> HttpResponseBase:
+        check_query(request, ())
+        self.get_queryset()  # not found, for whom it is not
+        order: UUID = self.kwargs["pk"]
+        last = event_resumed_after(request, order)
+        if last and _nothing_left(order, last):
+            return Response(status=204)
+        if request.method == "HEAD":
+            return event_stream(iter(()), closing=lambda: None)
+        try:
+            place = ROOM.enter(client_of(request))
+        except RoomFull as error:
+            detail = "As many clients as can be served are waiting already."
+            raise Problem(status=503, detail=detail, headers={"Retry-After": FULL_RETRY_AFTER}) from error
+        return event_stream(follow(order, after=last, place=place), closing=place.leave)
+
 
 class CancelView(generics.GenericAPIView[Order]):
     """Cancelling an order."""
@@ -99,7 +150,12 @@ class CancelView(generics.GenericAPIView[Order]):
     serializer_class = OrderSerializer
     queryset = Order.objects.none()  # for the schema
 
-    @extend_schema(operation_id="cancel_order", request=None, responses={200: OrderSerializer, 202: OrderSerializer})
+    @extend_schema(
+        operation_id="cancel_order",
+        parameters=describing.CANCELLING,
+        request=None,
+        responses={200: OrderSerializer, 202: OrderSerializer},
+    )
     def post(self, request: Request, pk: UUID) -> Response:
         """Cancel an order while it is not fulfilled: 202, then it is undone; 200 if it is cancelled already."""
         order = generics.get_object_or_404(selectors.orders_of(request.user), pk=pk)
@@ -112,7 +168,9 @@ class CancelView(generics.GenericAPIView[Order]):
                 title="Order fulfilled",
                 detail="The order is fulfilled: it is too late to cancel it.",
             ) from error
-        return Response(OrderSerializer(order).data, 200 if order.status == Status.CANCELLED else 202)
+        location = {"Content-Location": reverse("order-detail", args=[order.id])}
+        status = 200 if order.status == Status.CANCELLED else 202
+        return tagged(Response(OrderSerializer(order).data, status, headers=location))
 
 
 class ProductsView(generics.ListAPIView[Product]):
@@ -160,12 +218,50 @@ def _render(order: Order) -> str:
     return JSONRenderer().render(OrderSerializer(order).data).decode()
 
 
-def _created(placed: services.Placed) -> HttpResponse:
-    """Answer with the very bytes that are kept with the key."""
-    headers = {"Location": reverse("order-detail", args=[placed.order_id])}
+def _waited_for(request: Request, placed: services.Placed) -> tuple[str, int | None]:
+    """Return what to answer once the client has waited as it prefers, and for how many seconds it might have.
+
+    The order is placed. A database that is away by now must not make the client think otherwise.
+    """
+    order = UUID(placed.order_id)
+    try:
+        seconds = _wait_as_preferred(request, order)
+        body = placed.body if seconds is None else _render(selectors.orders_of(request.user).get(id=order))
+    except Error as error:
+        logger.warning("Order %s is placed, but could not be waited for: %r", order, error)
+        return placed.body, None
+    return body, seconds
+
+
+def _wait_as_preferred(request: Request, order: UUID) -> int | None:
+    """Wait as the client prefers; return for how many seconds at most, or None where it cannot or does not want to."""
+    seconds = preferred_wait(request)
+    if seconds is not None:
+        try:
+            wait_until_decided(order, seconds=seconds, gone=client_of(request))
+        except RoomFull:
+            return None
+    return seconds
+
+
+def _applied(seconds: int | None) -> dict[str, str]:
+    return {} if seconds is None else {"Preference-Applied": f"wait={seconds}"}
+
+
+def _created(placed: services.Placed, body: str, waited: int | None) -> HttpResponse:
+    """Answer with the very bytes that are kept with the key, unless the client preferred to wait."""
+    location = {"Location": reverse("order-detail", args=[placed.order_id])}
+    headers = location | {"Cache-Control": CACHED_PRIVATELY} | _applied(waited)
     if placed.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return HttpResponse(placed.body, status=201, content_type="application/json", headers=headers)
+    response = HttpResponse(body, status=201, content_type="application/json", headers=headers)
+    set_response_etag(response)
+    return response
+
+
+def _nothing_left(order: UUID, last: TimelineEvent) -> bool:
+    pulse = pulse_of(order)
+    return (pulse is None or pulse.ended) and not selectors.recorded_of(order, after=last).exists()
 
 
 def _key_problem(status: int, kind: str, detail: str, headers: dict[str, str]) -> Problem:

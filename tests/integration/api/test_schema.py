@@ -53,9 +53,9 @@ def test_the_body_of_an_order_is_described_with_its_bounds(schema):
     assert line["properties"]["quantity"] == {"type": "integer", "minimum": 1, "maximum": 10_000}
 
 
-def test_placing_an_order_takes_the_key_and_no_filter(schema):
+def test_placing_an_order_takes_its_headers_and_no_filter(schema):
     parameters = {parameter["name"] for parameter in schema["paths"]["/api/v1/orders/"]["post"]["parameters"]}
-    assert parameters == {"Idempotency-Key"}
+    assert parameters == {"Idempotency-Key", "Prefer"}
     filters = {parameter["name"] for parameter in schema["paths"]["/api/v1/orders/"]["get"]["parameters"]}
     assert filters == {"status", "needs_attention", "created_after", "created_before", "limit", "cursor"}
 
