@@ -100,6 +100,11 @@ class Room(Generic[S]):
         self._waiters: set[_Waiter[S]] = set()
         self._thread: threading.Thread | None = None
 
+    @property
+    def taken(self) -> int:
+        """How many places are taken."""
+        return self._taken
+
     def enter(self, gone: Callable[[], bool]) -> Place[S]:
         """Return a place, to be left again. Raises `RoomFull`; so does a process that is stopping."""
         with self._changed:
