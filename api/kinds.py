@@ -21,6 +21,7 @@ __all__ = [
     "NOT_ACCEPTABLE",
     "NOT_AUTHENTICATED",
     "NOT_FOUND",
+    "PRECONDITION_FAILED",
     "TOO_MANY_FAILED_LOGINS",
     "TOO_MANY_REQUESTS",
     "UNAVAILABLE",
@@ -140,6 +141,13 @@ LENGTH_REQUIRED = Kind(
     title="Length required",
     means="The body came in chunks, without a Content-Length.",
     remedy="Send the body whole, with a `Content-Length`.",
+)
+PRECONDITION_FAILED = Kind(
+    slug="precondition-failed",
+    status=412,
+    title="Precondition failed",
+    means="What is here is not, or no longer, what `If-Match` names.",
+    remedy="Read it again, and decide anew.",
 )
 BODY_TOO_LARGE = Kind(
     slug="body-too-large",

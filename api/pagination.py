@@ -1,6 +1,6 @@
 """Lists in pages: `{results, next, previous}`, by cursor, so that page after page costs the same and none shifts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -12,14 +12,19 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.problems import FieldError, InvalidInput
+from api.query import check_query
 
 __all__ = ["CursorPagination"]
 
+ORDERING = "ordering"
 NOWHERE = pagination.Cursor(offset=0, reverse=False, position=None)
 
 
 class CursorPagination(pagination.CursorPagination):
-    """Pages of a view's `ordering`; by default the newest first, as ids are UUIDv7."""
+    """Pages in a view's `ordering`; by default the newest first, as ids are UUIDv7.
+
+    A view with `orderings` lets the client choose one by its name; the first is the default.
+    """
 
     ordering = "-id"
     page_size = 50
@@ -29,8 +34,12 @@ class CursorPagination(pagination.CursorPagination):
     max_digits = 3
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: APIView) -> tuple[str, ...]:
-        """Return the fields to order by: the last makes the order total."""
+        """Return the fields to order by: the last makes the order total. Raises `InvalidInput` for an unknown name."""
         ordering = getattr(view, "ordering", None) or self.ordering
+        if orderings := _orderings(view):
+            ordering = orderings.get(request.query_params.get(ORDERING, next(iter(orderings))))
+            if ordering is None:
+                raise InvalidInput(FieldError(ORDERING, "invalid", f"One of {', '.join(orderings)}."))
         return (ordering,) if isinstance(ordering, str) else tuple(ordering)
 
     def get_page_size(self, request: Request) -> int:
@@ -53,11 +62,17 @@ class CursorPagination(pagination.CursorPagination):
     def paginate_queryset(
         self, queryset: QuerySet[Any] | Sequence[Any], request: Request, view: APIView | None = None
     ) -> list[Any] | None:
-        """Return one page. Raises `InvalidInput` for a cursor that we never gave out."""
+        """Return one page. Raises `InvalidInput` for a cursor that we never gave out, and for what the list ignores."""
+        check_query(request, self._known(view))
         try:
             return super().paginate_queryset(queryset, request, view)
         except (NotFound, ValidationError, ValueError, TypeError) as error:
             raise InvalidInput(FieldError("cursor", "invalid", "Take it from `next` or `previous`.")) from error
+
+    def _known(self, view: APIView | None) -> set[str]:
+        filters = getattr(getattr(view, "filterset_class", None), "base_filters", ())
+        ordering = [ORDERING] if _orderings(view) else []
+        return {self.cursor_query_param, self.page_size_query_param, *filters, *ordering}
 
     def get_paginated_response(self, data: Sequence[Any]) -> Response:
         """Return the page with its links."""
@@ -70,14 +85,24 @@ class CursorPagination(pagination.CursorPagination):
         return {"type": "object", "required": list(properties), "properties": properties}
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
-        """Return the parameters of a list, for the schema."""
+        """Return what a list is asked with, for the schema."""
         limit = {"type": "integer", "minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
-        cursor = {"type": "string"}
-        described = (
+        described = [
             (self.page_size_query_param, limit, self.page_size_query_description),
-            (self.cursor_query_param, cursor, "Where the page begins: from `next` or `previous`, as it stands there."),
-        )
+            (
+                self.cursor_query_param,
+                {"type": "string"},
+                "Where the page begins: from `next` or `previous`, as it is.",
+            ),
+        ]
+        if orderings := _orderings(view):
+            names = {"type": "string", "enum": list(orderings), "default": next(iter(orderings))}
+            described.append((ORDERING, names, "By which field; `-` for the greatest first."))
         return [
             {"name": name, "in": "query", "required": False, "description": words, "schema": schema}
             for name, schema, words in described
         ]
+
+
+def _orderings(view: APIView | None) -> Mapping[str, Sequence[str]]:
+    return getattr(view, "orderings", {})

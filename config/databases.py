@@ -25,6 +25,10 @@ VANISHED = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds
 }
+# Seconds a request waits for a connection from the pool before it is answered 503; and after which the pool gives a
+# failed attempt to connect up, for the next request to begin a new one, where it would else wait ever longer.
+POOL_PATIENCE = 5
+RECONNECT_PATIENCE = 2
 
 
 def databases(env: environ.Env) -> dict[str, dict[str, Any]]:
@@ -75,4 +79,12 @@ def _database(env: environ.Env, variable: str) -> dict[str, Any]:
     config["OPTIONS"] = {**VANISHED, **given, "options": f"{given.get('options', '')} {limits}".strip()}
     config["CONN_MAX_AGE"] = None
     config["CONN_HEALTH_CHECKS"] = True
+    if size := env.int("DATABASE_POOL_SIZE", default=0):
+        config["OPTIONS"]["pool"] = _pool(size)
+        config["CONN_MAX_AGE"] = 0
     return config
+
+
+def _pool(size: int) -> dict[str, Any]:
+    """Return the options of a pool that the threads of one process share. Never for processes that fork, as workers."""
+    return {"min_size": 0, "max_size": size, "timeout": POOL_PATIENCE, "reconnect_timeout": RECONNECT_PATIENCE}

@@ -217,6 +217,10 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
+# --- Requests that wait -------------------------------------------------------------------------------------------
+# How many may wait in one process: fewer than its threads, which only the server knows. See gunicorn.conf.py.
+WAITING_PLACES = env.int("WAITING_PLACES", default=0)
+
 # --- REST ---------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -228,6 +232,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "api.pagination.CursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "URL_FORMAT_OVERRIDE": None,  # Accept says what is wanted
     "EXCEPTION_HANDLER": "api.problems.exception_handler",
 }
 REST_KNOX = {

@@ -74,7 +74,9 @@ class Reservation(models.Model):
 class StockAdjustment(models.Model):
     """Pieces received, lost, found or written off. Kept for ever: they add up to what the counters add up to."""
 
-    item = models.ForeignKey(StockItem, models.PROTECT, to_field="sku", db_column="sku", related_name="adjustments")
+    item = models.ForeignKey(
+        StockItem, models.PROTECT, to_field="sku", db_column="sku", db_index=False, related_name="adjustments"
+    )
     quantity = models.IntegerField(help_text="Pieces added; negative for pieces taken out.")
     reason = models.CharField(max_length=200)
     by = models.CharField(max_length=150, editable=False, help_text="The user's name; users are in another database.")
@@ -82,6 +84,7 @@ class StockAdjustment(models.Model):
 
     class Meta:
         constraints = (models.CheckConstraint(condition=~Q(quantity=0), name="inventory_adjustment_of_something"),)
+        indexes = (models.Index(fields=("item", "-id"), name="inventory_adjustment_of_item"),)
 
     def __str__(self) -> str:
         return f"{self.quantity:+d} of {self.item_id}: {self.reason}"

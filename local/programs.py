@@ -44,11 +44,7 @@ PROGRAMS = (
     Program(
         name="api",
         stage=2,
-        command=(
-            *(sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"{HOST}:{{api_port}}"),
-            *("--worker-class", "gthread", "--workers", "2", "--threads", "8", "--graceful-timeout", "10"),
-            *("--access-logfile", "-", "--error-logfile", "-"),
-        ),
+        command=(sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"{HOST}:{{api_port}}"),
     ),
     Program(
         name="beat",

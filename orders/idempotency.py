@@ -16,9 +16,13 @@ HOLD = (
     "SELECT pg_try_advisory_xact_lock(hashtextextended('orders.idempotency', 0) # hashtextextended(%(key)s, %(user)s))"
 )
 
+# By the primary key, as the oldest have the lowest: a transaction that committed late holds back at most its own batch,
+# until the next purge.
 PURGE = """
 DELETE FROM orders_idempotencykey WHERE id = ANY(ARRAY(
-  SELECT id FROM orders_idempotencykey WHERE created_at < %(before)s LIMIT %(batch)s))
+  SELECT oldest.id
+    FROM (SELECT id, created_at FROM orders_idempotencykey ORDER BY id LIMIT %(batch)s) AS oldest
+   WHERE oldest.created_at < %(before)s))
 """
 PURGE_BATCH = 1_000
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.contrib.postgres.indexes import BrinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -97,7 +96,10 @@ class Order(sagas.models.TrackedSaga):
             *sagas.models.TrackedSaga.Meta.indexes,
             models.Index(fields=("user", "-id"), name="orders_order_of_user"),
             models.Index(fields=("id",), condition=Q(needs_attention=True), name="orders_order_attention"),
-            BrinIndex(fields=("created_at",), autosummarize=True, name="orders_order_age"),
+            # By a column that changes with no other step of the saga: an index that names the status would have every
+            # change of it written to all indexes.
+            models.Index(fields=("id",), condition=~Q(failure_code=""), name="orders_order_failed"),
+            models.Index(fields=("user", "-id"), condition=~Q(failure_code=""), name="orders_order_failed_of_user"),
         )
 
     def __str__(self) -> str:
@@ -150,7 +152,6 @@ class IdempotencyKey(models.Model):
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("user", "key"), name="orders_idempotency_once"),)
-        indexes = (BrinIndex(fields=("created_at",), autosummarize=True, name="orders_idempotency_age"),)
 
     def __str__(self) -> str:
         return self.key

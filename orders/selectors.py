@@ -3,12 +3,12 @@
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from api.roles import reads_everything
 from orders.models import Order, Product, TimelineEvent
 
-__all__ = ["orders_of", "products", "timeline_of"]
+__all__ = ["orders_of", "products", "recorded_of", "timeline_of"]
 
 
 def orders_of(user: User | AnonymousUser) -> QuerySet[Order]:
@@ -22,6 +22,16 @@ def orders_of(user: User | AnonymousUser) -> QuerySet[Order]:
 def timeline_of(order_id: UUID) -> QuerySet[TimelineEvent]:
     """Return what happened to an order, oldest first."""
     return TimelineEvent.objects.filter(saga=order_id)
+
+
+def recorded_of(order_id: UUID, *, after: TimelineEvent | None) -> QuerySet[TimelineEvent]:
+    """Return what was recorded of an order after an event, or from the beginning, in the order of its recording."""
+    events = timeline_of(order_id).order_by("recorded_at", "seq", "id")
+    if after is None:
+        return events
+    at, seq = Q(recorded_at=after.recorded_at), Q(seq=after.seq)
+    later = Q(recorded_at__gt=after.recorded_at) | at & Q(seq__gt=after.seq) | at & seq & Q(id__gt=after.id)
+    return events.filter(later)
 
 
 def products() -> QuerySet[Product]:

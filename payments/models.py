@@ -60,6 +60,7 @@ class Payment(models.Model):
                 name="payments_charge_id_if_captured",
             ),
         )
+        indexes = (models.Index(fields=("status", "-id"), name="payments_payment_status"),)
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency} {self.status}"

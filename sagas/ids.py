@@ -4,9 +4,18 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-__all__ = ["uuid7"]
+__all__ = ["lowest_id", "uuid7"]
+
+# RFC 9562, section 5.7: the first 48 bits are milliseconds since 1970.
+BITS, BITS_BELOW = 48, 80
 
 
 def uuid7() -> UUID:
     """Return a new UUIDv7."""
     return uuid_utils.compat.uuid7()
+
+
+def lowest_id(seconds: float) -> UUID:
+    """Return what no UUIDv7 is below that was made at a time or later. In seconds since 1970."""
+    milliseconds = min(max(int(seconds * 1000), 0), 2**BITS - 1)
+    return UUID(int=milliseconds << BITS_BELOW)

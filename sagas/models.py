@@ -153,6 +153,9 @@ class TimelineEvent(models.Model):
     step = models.CharField(max_length=100, blank=True)
     attempt = models.IntegerField(default=1)
     at = models.DateTimeField()
+    recorded_at = models.DateTimeField(
+        db_default=Now(), editable=False, help_text="By the clock of the saga's home; in one saga, in order of commit."
+    )
     detail = models.JSONField()
 
     class Meta:

@@ -40,13 +40,16 @@ class _Nudger:
 
     def flush_once(self) -> int:
         """Flush; return how many rows were sent. A failure is logged: the rows are safe where they are."""
-        close_old_connections()  # and test the others, as a request does: the database may have restarted meanwhile
         try:
             return relay.flush(service_called(self.service))
         except Exception as error:  # the thread must outlive any fault of broker or database
             logger.warning("The nudge could not flush the outbox of %s, beat will: %r", self.service, error)
             connections.close_all()
             return 0
+        finally:
+            # As after a request: to the pool, where there is one; else tested before its next use, for the database may
+            # restart meanwhile.
+            close_old_connections()
 
 
 _nudgers: dict[str, _Nudger] = {}

@@ -16,9 +16,17 @@ from sagas.services import Home
 
 __all__ = ["record"]
 
+LOCK = "SELECT id FROM {tracked} WHERE id = ANY(%(sagas)s::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+
+# The tracked rows are locked by a statement before this one: of one saga, one transaction records after the other. So
+# whoever reads in the order of (recorded_at, seq, id) and goes on after an event misses none. The clock alone would not
+# do: it may be set back.
 INSERT = """
-INSERT INTO {timeline} (id, saga, seq, type, service, step, attempt, at, detail)
-SELECT e.id, e.saga, e.seq, e.type, e.service, e.step, e.attempt, e.at, e.detail::jsonb
+INSERT INTO {timeline} (id, saga, seq, type, service, step, attempt, at, recorded_at, detail)
+SELECT e.id, e.saga, e.seq, e.type, e.service, e.step, e.attempt, e.at,
+       GREATEST(statement_timestamp(),
+                (SELECT max(t.recorded_at) FROM {timeline} t WHERE t.saga = e.saga) + interval '1 microsecond'),
+       e.detail::jsonb
   FROM unnest(%(ids)s::uuid[], %(sagas)s::uuid[], %(seqs)s::int[], %(types)s::text[], %(services)s::text[],
               %(steps)s::text[], %(attempts)s::int[], %(at)s::timestamptz[], %(details)s::text[])
     AS e(id, saga, seq, type, service, step, attempt, at, detail)
@@ -26,8 +34,6 @@ SELECT e.id, e.saga, e.seq, e.type, e.service, e.step, e.attempt, e.at, e.detail
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 """
-
-LOCK = "SELECT id FROM {tracked} WHERE id = ANY(%(sagas)s::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 
 # A sign of life: the count of re-drives starts anew, and so does the time until the next.
 ALIVE = """
@@ -43,11 +49,17 @@ UPDATE {tracked} s
 def record(home: Home, entries: Sequence[Entry]) -> int:
     """Record events in one transaction, and let the domain follow; return how many were new."""
     with transaction.atomic(using=home.alias):
+        _lock(home, entries)
         new = _insert(home, entries)
         if new:
             _mark_alive(home, new)
             home.tracked.apply_events(new)
     return len(new)
+
+
+def _lock(home: Home, entries: Sequence[Entry]) -> None:
+    params = {"sagas": list({entry.saga for entry in entries})}
+    sql.fetch(home.alias, LOCK.format(tracked=home.tracked._meta.db_table), params)
 
 
 def _insert(home: Home, entries: Sequence[Entry]) -> list[Entry]:
@@ -76,6 +88,4 @@ def _mark_alive(home: Home, entries: Sequence[Entry]) -> None:
         "attention": [entry.type == NEEDS_ATTENTION for entry in latest.values()],
         "ends": [saga in ends for saga in latest],
     }
-    table = home.tracked._meta.db_table
-    sql.fetch(home.alias, LOCK.format(tracked=table), params)
-    sql.run(home.alias, ALIVE.format(tracked=table), params)
+    sql.run(home.alias, ALIVE.format(tracked=home.tracked._meta.db_table), params)

@@ -1,30 +1,49 @@
 """What orders can be filtered by. A value that makes no sense is an error, never all orders."""
 
+from datetime import datetime
+
 import django_filters
 from django.db.models import QuerySet
 
 from api.filters import MomentFilter, StrictFilterSet
 from orders.models import Order
 from orders.status import TERMINAL, Status
+from sagas.ids import lowest_id
 
 __all__ = ["OrderFilters"]
 
+# Seconds by which the clock of the process that made an order's id may differ from that of the database.
+SKEW = 600
+
 
 class OrderFilters(StrictFilterSet):
-    """The filters of the list of orders. `after` and `before` leave out the moment itself."""
+    """The filters of the list of orders. `after` and `before` leave out the moment itself.
+
+    Pages are read in the order of the id, which tells the time: so a time bounds what is read as well.
+    """
 
     status = django_filters.ChoiceFilter(choices=Status.choices, method="with_status")
     needs_attention = django_filters.TypedChoiceFilter(
         choices=(("true", "yes"), ("false", "no")), coerce=lambda value: value == "true"
     )
-    created_after = MomentFilter(field_name="created_at", lookup_expr="gt")
-    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(method="after")
+    created_before = MomentFilter(method="before")
 
     class Meta:
         model = Order
         fields = ("status", "needs_attention", "created_after", "created_before")
 
     def with_status(self, orders: QuerySet[Order], name: str, value: str) -> QuerySet[Order]:
-        """Filter by status. The few that are open are found by the index of sagas that have not ended."""
+        """Filter by status, by what is indexed as well: the open have not ended, the cancelled have failed."""
         found = orders.filter(status=value)
+        if value == Status.CANCELLED:
+            return found.exclude(failure_code="")
         return found if value in TERMINAL else found.filter(ended_at=None)
+
+    def after(self, orders: QuerySet[Order], name: str, value: datetime) -> QuerySet[Order]:
+        """Filter by when they were created."""
+        return orders.filter(created_at__gt=value, id__gte=lowest_id(value.timestamp() - SKEW))
+
+    def before(self, orders: QuerySet[Order], name: str, value: datetime) -> QuerySet[Order]:
+        """Filter by when they were created."""
+        return orders.filter(created_at__lt=value, id__lt=lowest_id(value.timestamp() + SKEW))

@@ -2,7 +2,7 @@
 
 from api.kinds import Kind
 
-__all__ = ["KEY_IN_FLIGHT", "KEY_REUSED", "ORDER_FULFILLED", "SKU_TAKEN"]
+__all__ = ["KEY_IN_FLIGHT", "KEY_REUSED", "ORDER_FULFILLED", "SKU_TAKEN", "TOO_MANY_WAITING"]
 
 KEY_IN_FLIGHT = Kind(
     slug="idempotency-key-in-flight",
@@ -32,4 +32,12 @@ SKU_TAKEN = Kind(
     title="SKU taken",
     means="There is a product of this SKU already.",
     remedy="Choose another SKU, or change the product with `PATCH`.",
+)
+TOO_MANY_WAITING = Kind(
+    slug="too-many-waiting",
+    status=503,
+    title="Too many waiting",
+    means="As many clients as can be served are waiting, or following a stream, already.",
+    remedy="Wait for the seconds that `Retry-After` names, then come again; or read the order now and then instead.",
+    headers=("Retry-After",),
 )

@@ -1,13 +1,14 @@
 """How the operations on orders and products are described in the OpenAPI schema."""
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 
+from api.event_stream import MEDIA_TYPE as EVENT_STREAM
 from api.kinds import FORBIDDEN
 from api.openapi import SKU, answer_header, body_of, problems
-from orders.api.kinds import KEY_IN_FLIGHT, KEY_REUSED, ORDER_FULFILLED, SKU_TAKEN
+from orders.api.kinds import KEY_IN_FLIGHT, KEY_REUSED, ORDER_FULFILLED, SKU_TAKEN, TOO_MANY_WAITING
 from orders.api.requests import NewProduct, ProductChanges
-from orders.api.serializers import OrderSerializer, ProductSerializer
+from orders.api.serializers import OrderSerializer, ProductSerializer, TimelineEventSerializer
 from orders.services import NewOrder
 
 __all__ = ["cancel_view", "order_view", "orders_view", "product_view", "products_view", "timeline_view"]
@@ -25,6 +26,28 @@ KEY = OpenApiParameter(
 REPLAYED = answer_header(
     "Idempotency-Replayed", 201, required=False, description="`true` where the key was answered before: no new order."
 )
+PREFER = OpenApiParameter(
+    "Prefer",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="`wait=N` (RFC 7240): answer once the order is fulfilled or cancelled, or after N seconds as it "
+    "stands. N is 0 to 30; more is taken as 30. Not applied where too many wait already.",
+    examples=[OpenApiExample("Ten seconds", "wait=10")],
+)
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="ETags that you have, or `*`. Compared after the wait, if you prefer one.",
+)
+LAST_EVENT_ID = OpenApiParameter(
+    "Last-Event-ID",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="In a stream: the `id` of the last event that you have. Only what came after it is sent.",
+)
+APPLIED = "`wait=N`, where the wait was granted."
+ETAG = "Changes with every byte of the order."
 FILTERS = [
     OpenApiParameter("status", {"$ref": "#/components/schemas/OrderStatus"}, description="In this status only."),
     OpenApiParameter("needs_attention", OpenApiTypes.BOOL, description="Whether a person has to look at it."),
@@ -81,7 +104,14 @@ orders_view = extend_schema_view(
     post=extend_schema(
         operation_id="place_order",
         summary="Place an order",
-        parameters=[KEY, answer_header("Location", 201, description="The path of the order."), REPLAYED],
+        parameters=[
+            KEY,
+            PREFER,
+            answer_header("Location", 201, description="The path of the order."),
+            answer_header("ETag", 201, description=ETAG),
+            answer_header("Preference-Applied", 201, required=False, description=APPLIED),
+            REPLAYED,
+        ],
         request=body_of(NewOrder),
         responses={201: OrderSerializer},
         filters=False,
@@ -97,8 +127,15 @@ order_view = extend_schema_view(
     get=extend_schema(
         operation_id="get_order",
         summary="Read an order",
-        description="The order as it is now. Another's order is not found.",
-        parameters=[ID],
+        description="The order as it is now; with `Prefer: wait`, once it is decided. Another's order is not found.",
+        parameters=[
+            ID,
+            PREFER,
+            IF_NONE_MATCH,
+            answer_header("ETag", 200, 304, description=ETAG),
+            answer_header("Preference-Applied", 200, 304, required=False, description=APPLIED),
+        ],
+        responses={200: OrderSerializer, 304: OpenApiResponse(description="It is what `If-None-Match` names.")},
         examples=[_answered("Fulfilled", FULFILLED), _answered("Cancelled", CANCELLED)],
     )
 )
@@ -107,8 +144,16 @@ timeline_view = extend_schema_view(
     get=extend_schema(
         operation_id="list_order_events",
         summary="Read the timeline of an order",
-        description="What happened to an order in all services, oldest first.",
-        parameters=[ID],
+        description="What happened to an order in all services, oldest first; or, as `text/event-stream`, whatever "
+        "happens until it has ended. The stream has the same items, in the order in which they were recorded. It ends "
+        "with the order, or after ten minutes: come again with `Last-Event-ID`.",
+        parameters=[ID, LAST_EVENT_ID],
+        responses={
+            (200, "application/json"): TimelineEventSerializer(many=True),
+            (200, EVENT_STREAM): OpenApiTypes.STR,
+            204: OpenApiResponse(description="The order has ended, and `Last-Event-ID` is its last event."),
+        },
+        extensions=problems(TOO_MANY_WAITING),
         examples=[_answered("Paid", EVENT)],
     )
 )
@@ -117,7 +162,11 @@ cancel_view = extend_schema_view(
     post=extend_schema(
         operation_id="cancel_order",
         summary="Cancel an order",
-        parameters=[ID],
+        parameters=[
+            ID,
+            answer_header("Content-Location", 200, 202, description="The path of the order."),
+            answer_header("ETag", 200, 202, description=ETAG),
+        ],
         request=None,
         responses={200: OrderSerializer, 202: OrderSerializer},
         examples=[_answered("Cancelled already", CANCELLED, "200"), _answered("Being cancelled", CANCELLING, "202")],

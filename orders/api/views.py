@@ -1,32 +1,48 @@
 """Orders and products over REST: views parse and answer, services commit."""
 
+import logging
 from typing import Any, ClassVar
 from uuid import UUID
 
 import msgspec
+from django.db import Error
 from django.db.models import QuerySet
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers, set_response_etag
 from rest_framework import generics
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.authentication import user_of
+from api.conditional import CACHED_PRIVATELY, conditional, tagged
+from api.event_stream import EventStreamRenderer, event_stream
 from api.parsing import parse
 from api.permissions import IsStaffOrReads
+from api.preferences import preferred_wait
 from api.problems import Problem
+from api.query import check_query
+from api.waiting import RoomFull, client_of
 from orders import catalogue, selectors, services
 from orders.api import openapi
 from orders.api.filters import OrderFilters
-from orders.api.kinds import KEY_IN_FLIGHT, KEY_REUSED, ORDER_FULFILLED, SKU_TAKEN
+from orders.api.kinds import KEY_IN_FLIGHT, KEY_REUSED, ORDER_FULFILLED, SKU_TAKEN, TOO_MANY_WAITING
 from orders.api.requests import NewProduct, ProductChanges, idempotency_key, new_order
 from orders.api.serializers import OrderSerializer, ProductSerializer, TimelineEventSerializer
+from orders.api.stream import event_resumed_after, follow
 from orders.idempotency import KeyInFlight, KeyReused
 from orders.models import Order, Product, TimelineEvent
 from orders.status import Status
+from orders.waiting import ROOM, pulse_of, wait_until_decided
 
 __all__ = ["CancelView", "OrderView", "OrdersView", "ProductView", "ProductsView", "TimelineView"]
+
+logger = logging.getLogger(__name__)
+
+# Seconds after which a client that found no place to wait should try again.
+FULL_RETRY_AFTER = "5"
 
 
 @openapi.orders_view
@@ -36,13 +52,18 @@ class OrdersView(generics.ListAPIView[Order]):
     serializer_class = OrderSerializer
     filterset_class = OrderFilters
     rate_limits: ClassVar = {"POST": "orders"}
+    orderings: ClassVar = {"-created_at": ("-id",), "created_at": ("id",)}
 
     def get_queryset(self) -> QuerySet[Order]:
         """Return the orders that the user may see."""
         return selectors.orders_of(self.request.user)
 
     def post(self, request: Request) -> HttpResponse:
-        """Place an order. It is safe once this is answered; how it goes on, `GET orders/{id}/` says."""
+        """Place an order. It is safe once this is answered; how it goes on, `GET orders/{id}/` says.
+
+        With `Prefer: wait` the answer is the order as it is then, also for a key that was used before: without it,
+        such a key gets the bytes that it got at first.
+        """
         key, new = idempotency_key(request), new_order(request)
         try:
             placed = services.place_order(user_id=user_of(request).id, key=key, new=new, render=_render)
@@ -50,7 +71,7 @@ class OrdersView(generics.ListAPIView[Order]):
             raise Problem(KEY_IN_FLIGHT, headers={"Retry-After": "1"}) from error
         except KeyReused as error:
             raise Problem(KEY_REUSED) from error
-        return _created(placed)
+        return _created(placed, *_waited_for(request, placed))
 
 
 @openapi.order_view
@@ -63,12 +84,23 @@ class OrderView(generics.RetrieveAPIView[Order]):
         """Return the orders that the user may see: another's is not found."""
         return selectors.orders_of(self.request.user)
 
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Get one order; with `Prefer: wait`, once it is decided. `If-None-Match` is compared after the wait."""
+        order = self.get_object()
+        seconds = _wait_as_preferred(request, order.id)
+        if seconds:
+            order = self.get_object()
+        response = Response(OrderSerializer(order).data, headers=_applied(seconds))
+        patch_vary_headers(response, ["Prefer"])
+        return conditional(request, response)
+
 
 @openapi.timeline_view
 class TimelineView(generics.ListAPIView[TimelineEvent]):
     """What happened to an order, oldest first."""
 
     serializer_class = TimelineEventSerializer
+    renderer_classes = (JSONRenderer, EventStreamRenderer)
     ordering: ClassVar = ("at", "seq", "id")
     queryset = TimelineEvent.objects.none()  # for the schema
 
@@ -77,6 +109,31 @@ class TimelineView(generics.ListAPIView[TimelineEvent]):
         orders = selectors.orders_of(self.request.user).prefetch_related(None)
         order = generics.get_object_or_404(orders.only("id"), pk=self.kwargs["pk"])
         return selectors.timeline_of(order.id)
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        """Get what happened to an order, oldest first; or, as `text/event-stream`, whatever happens until it has ended.
+
+        The stream has the same items, in the order in which they were recorded. It ends with the order, or after ten
+        minutes: come again with `Last-Event-ID`. 204 says that nothing is left to come.
+        """
+        if isinstance(request.accepted_renderer, EventStreamRenderer):
+            return self._stream(request)
+        return self.list(request, *args, **kwargs)
+
+    def _stream(self, request: Request) -> HttpResponseBase:
+        check_query(request, ())
+        self.get_queryset()  # not found, for whom it is not
+        order: UUID = self.kwargs["pk"]
+        last = event_resumed_after(request, order)
+        if last and _nothing_left(order, last):
+            return Response(status=204)
+        if request.method == "HEAD":
+            return event_stream(iter(()), closing=lambda: None)
+        try:
+            place = ROOM.enter(client_of(request))
+        except RoomFull as error:
+            raise Problem(TOO_MANY_WAITING, headers={"Retry-After": FULL_RETRY_AFTER}) from error
+        return event_stream(follow(order, after=last, place=place), closing=place.leave)
 
 
 @openapi.cancel_view
@@ -93,7 +150,9 @@ class CancelView(generics.GenericAPIView[Order]):
             order = services.cancel_order(order)
         except services.OrderFulfilledError as error:
             raise Problem(ORDER_FULFILLED) from error
-        return Response(OrderSerializer(order).data, 200 if order.status == Status.CANCELLED else 202)
+        location = {"Content-Location": reverse("order-detail", args=[order.id])}
+        status = 200 if order.status == Status.CANCELLED else 202
+        return tagged(Response(OrderSerializer(order).data, status, headers=location))
 
 
 @openapi.products_view
@@ -136,9 +195,47 @@ def _render(order: Order) -> str:
     return JSONRenderer().render(OrderSerializer(order).data).decode()
 
 
-def _created(placed: services.Placed) -> HttpResponse:
-    """Answer with the very bytes that are kept with the key."""
-    headers = {"Location": reverse("order-detail", args=[placed.order_id])}
+def _waited_for(request: Request, placed: services.Placed) -> tuple[str, int | None]:
+    """Return what to answer once the client has waited as it prefers, and for how many seconds it might have.
+
+    The order is placed. A database that is away by now must not make the client think otherwise.
+    """
+    order = UUID(placed.order_id)
+    try:
+        seconds = _wait_as_preferred(request, order)
+        body = placed.body if seconds is None else _render(selectors.orders_of(request.user).get(id=order))
+    except Error as error:
+        logger.warning("Order %s is placed, but could not be waited for: %r", order, error)
+        return placed.body, None
+    return body, seconds
+
+
+def _wait_as_preferred(request: Request, order: UUID) -> int | None:
+    """Wait as the client prefers; return for how many seconds at most, or None where it cannot or does not want to."""
+    seconds = preferred_wait(request)
+    if seconds is not None:
+        try:
+            wait_until_decided(order, seconds=seconds, gone=client_of(request))
+        except RoomFull:
+            return None
+    return seconds
+
+
+def _applied(seconds: int | None) -> dict[str, str]:
+    return {} if seconds is None else {"Preference-Applied": f"wait={seconds}"}
+
+
+def _created(placed: services.Placed, body: str, waited: int | None) -> HttpResponse:
+    """Answer with the very bytes that are kept with the key, unless the client preferred to wait."""
+    location = {"Location": reverse("order-detail", args=[placed.order_id])}
+    headers = location | {"Cache-Control": CACHED_PRIVATELY} | _applied(waited)
     if placed.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return HttpResponse(placed.body, status=201, content_type="application/json", headers=headers)
+    response = HttpResponse(body, status=201, content_type="application/json", headers=headers)
+    set_response_etag(response)
+    return response
+
+
+def _nothing_left(order: UUID, last: TimelineEvent) -> bool:
+    pulse = pulse_of(order)
+    return (pulse is None or pulse.ended) and not selectors.recorded_of(order, after=last).exists()

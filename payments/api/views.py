@@ -1,5 +1,7 @@
 """Payments over REST, for staff. Nobody writes one here: they follow from orders."""
 
+from typing import ClassVar
+
 from rest_framework import generics
 
 from api.permissions import IsStaff
@@ -18,6 +20,7 @@ class PaymentsView(generics.ListAPIView[Payment]):
     serializer_class = PaymentSerializer
     permission_classes = (IsStaff,)
     filterset_class = PaymentFilters
+    orderings: ClassVar = {"-created_at": ("-id",), "created_at": ("id",)}
     queryset = Payment.objects.all()
 
 

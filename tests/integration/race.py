@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from django.db import connections
 
-__all__ = ["at_once", "blocked_behind", "rows"]
+__all__ = ["at_once", "blocked_behind", "rows", "started"]
 
 T = TypeVar("T")
 
@@ -29,13 +29,19 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 def blocked_behind(alias: str, call: Callable[[], T]) -> Future[T]:
     """Start a call that must wait for a lock which the caller holds, and return once it waits."""
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(_and_close, call)
-    pool.shutdown(wait=False)
+    future = started(call)
     deadline = time.monotonic() + 10
     while not rows(alias, BEHIND_US):
         assert not future.done(), f"It did not wait: {future.result()!r}"
         assert time.monotonic() < deadline, "It does not wait for a lock."
+    return future
+
+
+def started(call: Callable[[], T]) -> Future[T]:
+    """Start a call in a thread of its own."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(_and_close, call)
+    pool.shutdown(wait=False)
     return future
 
 

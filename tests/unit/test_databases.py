@@ -1,4 +1,4 @@
-"""Which databases a process must be given, by the services it serves."""
+"""Which databases a process must be given, by the services it serves, and how it keeps its connections to them."""
 
 import environ
 import pytest
@@ -16,7 +16,7 @@ def given(monkeypatch):
     """Return what sets these variables, and of the rest none."""
 
     def give(*names, **values):
-        for name in ("SERVICES", *VARIABLES.values()):
+        for name in ("SERVICES", "DATABASE_POOL_SIZE", *VARIABLES.values()):
             monkeypatch.delenv(name, raising=False)
         for name, value in {**{name: URLS[name] for name in names}, **values}.items():
             monkeypatch.setenv(name, value)
@@ -53,3 +53,17 @@ def test_two_services_never_share_a_database(given):
     shared = URLS["DATABASE_URL"]
     with pytest.raises(ImproperlyConfigured, match="name the same database"):
         databases(given("INVENTORY_DATABASE_URL", DATABASE_URL=shared, PAYMENTS_DATABASE_URL=shared))
+
+
+def test_a_process_keeps_its_connections_and_has_no_pool(given):
+    for config in databases(given(*URLS)).values():
+        assert config["CONN_MAX_AGE"] is None
+        assert "pool" not in config["OPTIONS"]
+
+
+def test_the_api_shares_a_pool_of_bounded_size_that_soon_says_that_it_is_empty(given):
+    for config in databases(given(*URLS, DATABASE_POOL_SIZE="7")).values():
+        assert config["CONN_MAX_AGE"] == 0
+        assert config["CONN_HEALTH_CHECKS"]
+        assert config["OPTIONS"]["pool"]["max_size"] == 7
+        assert config["OPTIONS"]["pool"]["timeout"] <= 5

@@ -163,11 +163,11 @@ def test_the_body_of_an_order_is_described_with_its_bounds(schema):
     assert line["properties"]["quantity"] == {"type": "integer", "minimum": 1, "maximum": 10_000}
 
 
-def test_placing_an_order_takes_the_key_and_no_filter(schema):
+def test_placing_an_order_takes_its_headers_and_no_filter(schema):
     parameters = {parameter["name"] for parameter in schema["paths"]["/api/v1/orders/"]["post"]["parameters"]}
-    assert parameters == {"Idempotency-Key"}
+    assert parameters == {"Idempotency-Key", "Prefer"}
     filters = {parameter["name"] for parameter in schema["paths"]["/api/v1/orders/"]["get"]["parameters"]}
-    assert filters == {"status", "needs_attention", "created_after", "created_before", "limit", "cursor"}
+    assert filters == {"status", "needs_attention", "created_after", "created_before", "ordering", "limit", "cursor"}
 
 
 def test_calls_need_a_bearer_token(schema):
@@ -213,3 +213,19 @@ def test_pages_have_nothing_inline_and_nothing_from_elsewhere(http, db, path):
 
 def test_the_project_passes_its_own_checks():
     call_command("check", fail_level="WARNING")
+
+
+def test_the_timeline_is_described_as_a_list_and_as_a_stream(schema):
+    get = schema["paths"]["/api/v1/orders/{id}/timeline/"]["get"]
+    assert set(get["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    page = get["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert set(schema["components"]["schemas"][page]["properties"]) == {"results", "next", "previous"}
+    assert {"204", "503"} < set(get["responses"])
+    assert "Last-Event-ID" in {parameter["name"] for parameter in get["parameters"]}
+
+
+def test_an_order_is_described_with_what_makes_it_conditional(schema):
+    get = schema["paths"]["/api/v1/orders/{id}/"]["get"]
+    assert {"Prefer", "If-None-Match"} <= {parameter["name"] for parameter in get["parameters"]}
+    assert {"ETag", "Preference-Applied"} <= set(get["responses"]["200"]["headers"])
+    assert "304" in get["responses"]

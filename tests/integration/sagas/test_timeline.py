@@ -1,11 +1,16 @@
 """The timeline: each event once, a sign of life for the rescue, and the one place that says a saga has ended."""
 
+from datetime import timedelta
+
 import pytest
+from django.db import transaction
+from django.utils import timezone
 
 from sagas import timeline
 from sagas.events import NEEDS_ATTENTION
 from sagas.messages import Entry
 from sagas.outbox import claim
+from tests.integration.race import blocked_behind
 from tests.trips.models import Outbox, TimelineEvent, Trip
 from tests.trips.world import HOME, TRIPS, begin, call_off, walk
 
@@ -92,3 +97,22 @@ def test_events_of_a_saga_that_is_gone_are_recorded_all_the_same(trip):
     told = entries(trip)
     Trip.objects.all().delete()
     assert timeline.record(HOME, told) == 1
+
+
+def test_of_one_saga_one_transaction_records_after_the_other(trip):
+    walk([trip])
+    first, second, *_ = entries(trip)
+    with transaction.atomic():
+        timeline.record(HOME, [second])
+        behind = blocked_behind("default", lambda: timeline.record(HOME, [first]))
+    assert behind.result(timeout=20) == 1
+    assert list(TimelineEvent.objects.order_by("recorded_at").values_list("id", flat=True)) == [second.id, first.id]
+
+
+def test_the_order_of_recording_outlives_a_clock_that_is_set_back(trip):
+    walk([trip])
+    first, second, *_ = entries(trip)
+    timeline.record(HOME, [first])
+    TimelineEvent.objects.update(recorded_at=timezone.now() + timedelta(hours=1))
+    timeline.record(HOME, [second])
+    assert list(TimelineEvent.objects.order_by("recorded_at").values_list("id", flat=True)) == [first.id, second.id]

@@ -1,0 +1,47 @@
+"""Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+
+from collections.abc import Callable, Iterator
+
+from django.http import StreamingHttpResponse
+from rest_framework.renderers import JSONRenderer
+
+__all__ = ["KEEP_ALIVE", "MEDIA_TYPE", "EventStreamRenderer", "event_stream", "message", "retry_after"]
+
+MEDIA_TYPE = "text/event-stream"
+
+# A comment: nothing to the reader, but proxies see that the connection lives.
+KEEP_ALIVE = b": still here\n\n"
+
+
+class EventStreamRenderer(JSONRenderer):
+    """Makes `Accept: text/event-stream` find the stream. What it renders itself are problems, which stay JSON."""
+
+    media_type = MEDIA_TYPE
+    format = "event-stream"
+
+
+class _Chunks:
+    """An iterator that says when it is done with, even if nobody ever began to read it."""
+
+    def __init__(self, chunks: Iterator[bytes], closing: Callable[[], None]) -> None:
+        self._chunks = chunks
+        self.close = closing
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+
+def event_stream(chunks: Iterator[bytes], *, closing: Callable[[], None]) -> StreamingHttpResponse:
+    """Return a stream as a response that no cache keeps and no proxy holds back; `closing` is called at its end."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(_Chunks(chunks, closing), content_type=MEDIA_TYPE, headers=headers)
+
+
+def message(*, id: object, event: str, data: bytes) -> bytes:  # noqa: A002  (its name in the format)
+    """Return one event. `data` is JSON on one line."""
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (str(id).encode(), event.encode(), data)
+
+
+def retry_after(milliseconds: int) -> bytes:
+    """Return what tells a client how long to wait before it comes again."""
+    return b"retry: %d\n\n" % milliseconds

@@ -1,0 +1,164 @@
+"""Many orders: every list reads what it shows by an index, whoever asks, for what, and in which direction.
+
+A hundred thousand of them, for which a scan from end to end costs a tenth of what it does for a million, and an index
+almost the same: a plan that beats the scan here beats it all the more there. What is sorted grows, so little may be.
+"""
+
+import json
+from datetime import timedelta
+from itertools import product
+from urllib.parse import quote
+
+import pytest
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from orders.idempotency import purge_idempotency_keys
+from tests.integration.orders import shop
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(databases=("default", "payments", "inventory")),
+]
+
+MANY = 100_000
+
+# Rows that PostgreSQL may sort, by its own estimate: of a million, as many as are on two hundred pages.
+FEW = MANY // 100
+
+# One in twenty is cancelled and one in a thousand open, as the newest are; one in two thousand needs attention. Ada has
+# a tenth of all.
+ORDERS = """
+INSERT INTO orders_order (id, user_id, status, amount, currency, payment_method, plan, failure_code, failure_detail,
+                          created_at, updated_at, ended_at, rescue_at, redrives, needs_attention)
+SELECT uuidv7(-age), CASE WHEN n %% 10 = 0 THEN %(ada)s ELSE %(bob)s END, status, 2500, 'eur', 'pm_card_visa', '{}',
+       CASE WHEN status = 'cancelled' THEN 'out_of_stock' ELSE '' END, '',
+       now() - age, now() - age, CASE WHEN status <> 'paid' THEN now() - age END, now(), 0, n %% 2000 = 0
+  FROM (SELECT n, n * interval '5 minutes' AS age,
+               CASE WHEN n <= %(count)s / 1000 THEN 'paid'
+                    WHEN n %% 20 = 1 THEN 'cancelled' ELSE 'fulfilled' END AS status
+          FROM generate_series(1, %(count)s) AS n) AS made
+"""
+
+PAYMENTS = """
+INSERT INTO payments_payment (id, order_id, status, amount, refunded_amount, currency, payment_method, charge_id,
+                              charge_key, refund_key, decline_code)
+SELECT uuidv7(n * interval '-5 minutes'), gen_random_uuid(),
+       CASE WHEN n %% 1000 = 0 THEN 'pending' ELSE 'captured' END, 2500, 0, 'eur', 'pm_card_visa',
+       CASE WHEN n %% 1000 <> 0 THEN 'ch_' || n END, 'c' || n, 'r' || n, ''
+  FROM generate_series(1, %(count)s) AS n
+"""
+
+KEYS = """
+INSERT INTO orders_idempotencykey (user_id, key, fingerprint, order_id, body, created_at)
+SELECT user_id, id::text, '', id, '', created_at FROM orders_order ORDER BY orders_order.id LIMIT %(count)s
+"""
+
+STOCK = """
+INSERT INTO inventory_stockitem (sku, on_hand) SELECT 'SKU-' || n, 1 FROM generate_series(1, %(count)s) AS n
+"""
+
+ADJUSTMENTS = """
+INSERT INTO inventory_stockadjustment (sku, quantity, reason, by)
+SELECT 'SKU-' || (1 + n %% 2), 1, 'delivery', 'tests' FROM generate_series(1, %(count)s) AS n
+"""
+
+
+def fill(alias, table, statement, **params):
+    """Fill a table by one statement, and let the planner know what is in it."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute(statement, params)
+        cursor.execute(f"ANALYZE {table}")
+
+
+@pytest.fixture
+def many(ada, bob):
+    """Many orders of two customers."""
+    users = {name: shop.user(name).id for name in ("ada", "bob")}
+    fill("default", "orders_order", ORDERS, count=MANY, **users)
+
+
+def nodes(plan):
+    """Yield a plan's nodes, from the top."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def assert_by_index(alias, sql):
+    """Assert that a statement scans no table from end to end, and sorts no more than a few rows."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
+        (found,) = cursor.fetchone()
+    (explained,) = json.loads(found) if isinstance(found, str) else found
+    for node in nodes(explained["Plan"]):
+        assert node["Node Type"] != "Seq Scan" or node["Relation Name"] not in TABLES, (sql, explained)
+        if node["Node Type"] == "Sort":
+            assert max(below["Plan Rows"] for below in node["Plans"]) <= FEW, (sql, explained)
+
+
+TABLES = {
+    "orders_order",
+    "orders_orderline",
+    "orders_idempotencykey",
+    "payments_payment",
+    "inventory_stockitem",
+    "inventory_stockadjustment",
+}
+
+
+def assert_page_by_index(client, url, *, alias="default"):
+    """Assert it of every statement that a page needs; return the page."""
+    with CaptureQueriesContext(connections[alias]) as queries:
+        answer = client.get(url)
+    assert answer.status_code == 200, answer.content
+    of_the_list = [query["sql"] for query in queries if any(table in query["sql"] for table in TABLES)]
+    assert of_the_list
+    for sql in of_the_list:
+        assert_by_index(alias, sql)
+    return answer.json()
+
+
+def assert_walk_by_index(client, url, *, alias="default"):
+    """Assert it of a page, the next one, and the way back."""
+    page = assert_page_by_index(client, url, alias=alias)
+    if page["next"]:
+        second = assert_page_by_index(client, page["next"], alias=alias)
+        assert_page_by_index(client, second["previous"], alias=alias)
+
+
+def test_every_list_of_orders_is_read_by_index(many, ada, staff):
+    month = timezone.now() - timedelta(days=30)
+    statuses = ("", "status=paid", "status=fulfilled", "status=cancelled")
+    attention = ("", "needs_attention=true")
+    after = ("", f"created_after={quote((month - timedelta(days=7)).isoformat())}")
+    before = ("", f"created_before={quote(month.isoformat())}")
+    orderings = ("", "ordering=created_at")
+    for client, filters in product((ada, staff), product(statuses, attention, after, before, orderings)):
+        assert_walk_by_index(client, f"{shop.ORDERS}?limit=2&{'&'.join(filter(None, filters))}")
+
+
+def test_the_oldest_keys_are_found_by_index(many):
+    fill("default", "orders_idempotencykey", KEYS, count=MANY)
+    with CaptureQueriesContext(connection) as queries:
+        assert purge_idempotency_keys(timezone.now() - timedelta(days=340)) > 1_000
+    for query in queries:
+        assert_by_index("default", query["sql"])
+
+
+def test_every_list_of_payments_is_read_by_index(staff):
+    fill("payments", "payments_payment", PAYMENTS, count=MANY // 4)
+    for status, ordering in product(
+        ("", "status=pending", "status=captured", "status=void"), ("", "ordering=created_at")
+    ):
+        assert_walk_by_index(staff, f"/api/v1/payments/?limit=2&{status}&{ordering}", alias="payments")
+    assert_walk_by_index(staff, "/api/v1/payments/?order_id=01890000-0000-7000-8000-000000000000", alias="payments")
+
+
+def test_every_list_of_stock_is_read_by_index(staff):
+    fill("inventory", "inventory_stockitem", STOCK, count=MANY // 4)
+    fill("inventory", "inventory_stockadjustment", ADJUSTMENTS, count=MANY // 4)
+    assert_walk_by_index(staff, "/api/v1/stock/?limit=2", alias="inventory")
+    assert_walk_by_index(staff, "/api/v1/stock/SKU-1/adjustments/?limit=2", alias="inventory")

@@ -1,0 +1,197 @@
+"""The timeline as a stream: every event once, live, resumed without a gap, until the order has ended."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from api import waiting
+from api.waiting import stop_when
+from orders.api import stream
+from orders.models import TimelineEvent
+from orders.waiting import ROOM
+from sagas import timeline
+from sagas.ids import uuid7
+from sagas.messages import Entry
+from sagas.services import home_called
+from tests.integration.orders import shop
+from tests.integration.race import started
+from tests.processes import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PROBLEM = "application/problem+json"
+
+
+@pytest.fixture(autouse=True)
+def places(settings):
+    settings.WAITING_PLACES = 2
+    yield
+    assert ROOM.taken == 0
+
+
+@pytest.fixture
+def order():
+    return shop.order(of="ada")
+
+
+def entry(order, kind, *, seq=0, ends=False, late=timedelta()):
+    """Return an event of an order that happened just now, or some time ago."""
+    service = kind.split(".")[0]
+    at = timezone.now() - late
+    return Entry(
+        id=uuid7(), saga=order.id, seq=seq, type=kind, service=service, step="", attempt=1, at=at, detail={}, ends=ends
+    )
+
+
+def record(*entries):
+    return timeline.record(home_called("orders"), entries)
+
+
+def follow(client, order, **headers):
+    """Ask for the stream."""
+    headers = {"Accept": "text/event-stream"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.get(shop.path(order, "timeline/"), headers=headers)
+
+
+def parsed(chunk):
+    """Return the fields of one message."""
+    return dict(line.split(": ", 1) for line in chunk.decode().strip().split("\n"))
+
+
+def told(answer):
+    """Read a stream to its end; return the types of its events."""
+    assert answer.status_code == 200, answer.content
+    return [message["event"] for chunk in answer.streaming_content if "event" in (message := parsed(chunk))]
+
+
+def test_events_are_sent_as_the_list_has_them_and_the_stream_ends_with_the_order(ada, order):
+    record(entry(order, "order.created"), entry(order, "payment.processed", seq=1))
+    record(entry(order, "stock.shipped", seq=2, ends=True))
+    answer = follow(ada, order)
+    assert answer["Content-Type"] == "text/event-stream"
+    assert answer["Cache-Control"] == "no-store"
+    first, *messages = [parsed(chunk) for chunk in answer.streaming_content]
+    assert first == {"retry": "2000"}
+    listed = ada.get(shop.path(order, "timeline/")).json()["results"]
+    assert [json.loads(message["data"]) for message in messages] == listed
+    assert [message["event"] for message in messages] == ["order.created", "payment.processed", "stock.shipped"]
+    assert [message["id"] for message in messages] == [str(event.id) for event in TimelineEvent.objects.all()]
+
+
+def test_an_event_is_sent_as_soon_as_it_is_recorded(ada, order):
+    record(entry(order, "order.created"))
+    chunks = follow(ada, order).streaming_content
+    assert parsed(next(chunks)) == {"retry": "2000"}
+    assert parsed(next(chunks))["event"] == "order.created"
+    next_one = started(lambda: next(chunks))
+    assert not next_one.done()
+    record(entry(order, "payment.processed", seq=1))
+    assert parsed(next_one.result(timeout=20))["event"] == "payment.processed"
+    record(entry(order, "order.cancelled", seq=2, ends=True))
+    assert [parsed(chunk)["event"] for chunk in chunks] == ["order.cancelled"]
+
+
+def test_resuming_loses_nothing_that_was_recorded_late(ada, order):
+    seen, late = entry(order, "payment.processed", seq=3), entry(order, "order.created", late=timedelta(hours=1))
+    record(seen)
+    record(late)
+    record(entry(order, "order.cancelled", seq=4, ends=True))
+    assert told(follow(ada, order, Last_Event_ID=str(seen.id))) == ["order.created", "order.cancelled"]
+    assert told(follow(ada, order, Last_Event_ID=str(late.id))) == ["order.cancelled"]
+
+
+def test_resuming_within_what_was_recorded_at_once_loses_nothing(ada, order):
+    together = [entry(order, f"e.{n}", seq=n // 2, ends=n == 5) for n in range(6)]
+    record(*reversed(together))
+    everything = told(follow(ada, order))
+    ids = {one.type: str(one.id) for one in together}
+    assert sorted(everything) == sorted(ids)
+    for place, kind in enumerate(everything[:-1]):
+        assert told(follow(ada, order, Last_Event_ID=ids[kind])) == everything[place + 1 :]
+
+
+def test_when_nothing_is_left_the_client_is_told_not_to_come_again(ada, order):
+    last = entry(order, "order.cancelled", ends=True)
+    record(last)
+    assert follow(ada, order, Last_Event_ID=str(last.id)).status_code == 204
+
+
+def test_an_event_of_another_order_cannot_be_resumed_after(ada, order):
+    other = entry(shop.order(of="ada"), "order.created")
+    record(other)
+    for unknown in (str(other.id), str(uuid7()), "x", "1"):
+        answer = follow(ada, order, Last_Event_ID=unknown)
+        assert answer.status_code == 400
+        assert shop.fields(answer) == {"Last-Event-ID": "unknown"}
+
+
+def test_what_goes_wrong_is_a_problem_in_json(ada, bob, client, order, settings):
+    assert follow(bob, order).status_code == 404
+    assert follow(client, order).status_code == 401
+    assert shop.fields(ada.get(shop.path(order, "timeline/?limit=1"), headers={"Accept": "text/event-stream"})) == {
+        "limit": "unknown"
+    }
+    settings.WAITING_PLACES = 0
+    full = follow(ada, order)
+    assert (full.status_code, full["Retry-After"]) == (503, "5")
+    for answer in (follow(bob, order), follow(client, order), full):
+        assert answer["Content-Type"] == PROBLEM
+        assert answer.json()["status"] == answer.status_code
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("text/event-stream, */*", "text/event-stream"),
+        ("text/*", "text/event-stream"),
+        ("text/html", PROBLEM),
+    ],
+)
+def test_the_client_says_what_it_takes(ada, order, accept, content_type):
+    record(entry(order, "order.cancelled", ends=True))
+    answer = ada.get(shop.path(order, "timeline/"), headers={"Accept": accept})
+    assert answer["Content-Type"] == content_type
+    answer.close()
+
+
+def test_head_takes_no_place(ada, order, settings):
+    settings.WAITING_PLACES = 0
+    answer = ada.head(shop.path(order, "timeline/"), headers={"Accept": "text/event-stream"})
+    assert (answer.status_code, answer["Content-Type"]) == (200, "text/event-stream")
+
+
+def test_a_stream_that_nobody_reads_gives_its_place_back(ada, order):
+    follow(ada, order).close()
+    begun = follow(ada, order)
+    next(begun.streaming_content)
+    begun.close()
+    assert ROOM.taken == 0
+
+
+def test_a_quiet_stream_is_kept_alive_by_comments(ada, order, monkeypatch):
+    monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.05)
+    answer = follow(ada, order)
+    chunks = answer.streaming_content
+    assert parsed(next(chunks)) == {"retry": "2000"}
+    assert next(chunks) == next(chunks) == b": still here\n\n"
+    answer.close()
+
+
+def test_a_stream_ends_after_a_while_for_its_client_to_resume(ada, order, monkeypatch):
+    monkeypatch.setattr(stream, "LONGEST_STREAM", 0)
+    record(entry(order, "order.created"))
+    assert told(follow(ada, order)) == ["order.created"]
+
+
+def test_a_server_that_stops_ends_its_streams_and_lets_nobody_in(ada, order, monkeypatch):
+    record(entry(order, "order.created"))
+    reading = started(lambda: told(follow(ada, order)))
+    until(lambda: ROOM.taken == 1, "somebody follows")
+    monkeypatch.setattr(waiting, "_stopping", waiting._stopping)  # put back afterwards
+    stop_when(lambda: True)
+    assert reading.result(timeout=20) == ["order.created"]
+    assert follow(ada, order).status_code == 503

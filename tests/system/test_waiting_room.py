@@ -1,0 +1,233 @@
+"""Clients that wait tie up nobody else: a real gunicorn, found with its own configuration, and real connections."""
+
+import re
+import select
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models.functions import Now
+
+from api.authentication import issue_token
+from local.ports import free_port
+from orders.models import Order, Product
+from orders.status import Status
+from tests.integration.orders import shop
+from tests.plugin import running
+from tests.processes import LIMIT, Process, until
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.django_db(transaction=True, databases=["default", "payments", "inventory"]),
+]
+
+NAME = "waiting-room-test"
+SESSIONS = "SELECT datname, count(*) FROM pg_stat_activity WHERE application_name = %s GROUP BY datname"
+END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+END = b"0\r\n\r\n"
+
+
+class Api:
+    """The API as its own process, and what its customer asks of it."""
+
+    def __init__(self, process: Process, address: str, token: str, stack: ExitStack) -> None:
+        self.process = process
+        self.stack = stack
+        self.address = address
+        self.headers = {"Authorization": f"Bearer {token}"}
+
+    def ask(self, method: str, path: str, *, json=None, **headers: str) -> httpx.Response:
+        """Send a request and return its answer, or as much of it as there is when it goes on."""
+        headers = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
+        with httpx.stream(
+            method, f"http://{self.address}{path}", json=json, headers=headers, timeout=LIMIT, trust_env=False
+        ) as answer:
+            if "event-stream" not in answer.headers.get("Content-Type", ""):
+                answer.read()
+            return answer
+
+    def place(self) -> httpx.Response:
+        """Place an order."""
+        return self.ask("POST", shop.ORDERS, json=shop.body_for(), Idempotency_Key=str(uuid4()))
+
+    def open(self, path: str, **headers: str) -> socket.socket:
+        """Send a request, and return the connection on which its answer will come."""
+        host, port = self.address.split(":")
+        opened = self.stack.enter_context(socket.create_connection((host, int(port)), timeout=LIMIT))
+        sent = self.headers | {"Host": self.address} | {k.replace("_", "-"): v for k, v in headers.items()}
+        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
+        opened.sendall("\r\n".join(lines).encode())
+        return opened
+
+    def follow(self, order: Order) -> socket.socket:
+        """Return the connection of a stream that has begun."""
+        stream = self.open(shop.path(order, "timeline/"), Accept="text/event-stream")
+        begun = read_until(stream, b"retry: 2000\n\n")
+        assert begun.startswith(b"HTTP/1.1 200"), begun
+        return stream
+
+    def wait(self, order: Order) -> socket.socket:
+        """Return the connection of a client that prefers to wait."""
+        return self.open(shop.path(order), Prefer="wait=30")
+
+    def stream_status(self, order: Order) -> httpx.Response:
+        """Try to follow an order, and go away at once."""
+        return self.ask("GET", shop.path(order, "timeline/"), Accept="text/event-stream")
+
+
+@contextmanager
+def api(*options: str, **environ: str) -> Iterator[Api]:
+    """Run one worker of the API."""
+    address = f"127.0.0.1:{free_port()}"
+    token = issue_token(User.objects.get_or_create(username="ada")[0])
+    command = ("gunicorn", "config.wsgi", "--bind", address, "--workers", "1", *options)
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        process = Process(*command, log=Path(folder) / "log", environ={"PGAPPNAME": NAME, **environ})
+        try:
+            until(lambda: "Booting worker" in process.output(), "the API has started", process=process)
+            until(lambda: answers(address), "the API answers", process=process)
+            yield Api(process, address, token, stack)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(autouse=True)
+def offered():
+    Product.objects.create(sku="MUG", name="Mug", unit_amount=1250, currency="eur")
+
+
+def test_two_hundred_who_wait_hold_up_no_order_and_hold_no_connection():
+    order = shop.order(of="ada")
+    with api(WAITING_PLACES="200", DATABASE_POOL_SIZE="4") as served:
+        following = [served.follow(order) for _ in range(150)]
+        waiting = [served.wait(order) for _ in range(50)]
+        until(lambda: threads(served) > 200, "a thread serves each", process=served.process)
+        until(lambda: served.stream_status(order).status_code == 503, "the room is full", process=served.process)
+
+        assert [served.place().status_code for _ in range(10)] == [201] * 10
+        assert not select.select(waiting, [], [], 0)[0]
+        assert not any(has_ended(stream) for stream in following)
+
+        full = served.stream_status(order)
+        assert (full.status_code, full.headers["Content-Type"]) == (503, "application/problem+json")
+        assert full.headers["Retry-After"] == "5"
+        at_once = served.ask("GET", shop.path(order), Prefer="wait=30")
+        assert (at_once.status_code, at_once.json()["status"]) == (200, "pending")
+        assert "Preference-Applied" not in at_once.headers
+        assert 0 < max(sessions().values()) <= 4
+
+        Order.objects.filter(id=order.id).update(status=Status.FULFILLED, ended_at=Now())
+        answers_of_all = [read_answer(client) for client in waiting]
+        assert all(b'"status":"fulfilled"' in answer for answer in answers_of_all)
+        assert all(re.search(rb"(?i)\r\npreference-applied: wait=30\r\n", answer) for answer in answers_of_all)
+        assert all(read_until(stream, END).endswith(END) for stream in following)
+
+
+def test_a_client_that_goes_away_makes_room():
+    order = shop.order(of="ada")
+    with api(WAITING_PLACES="1") as served:
+        for stay in (served.follow, served.wait):
+            client = stay(order)
+            until(lambda: served.stream_status(order).status_code == 503, "the room is full", process=served.process)
+            client.close()
+            until(lambda: served.stream_status(order).status_code == 200, "there is room", process=served.process)
+
+
+def test_a_stop_sends_home_who_waits():
+    order = shop.order(of="ada")
+    with api("--graceful-timeout", "3600", WAITING_PLACES="2") as served:
+        waiting, stream = served.wait(order), served.follow(order)
+        until(lambda: served.stream_status(order).status_code == 503, "both wait", process=served.process)
+        served.process.popen.send_signal(signal.SIGTERM)
+        assert read_until(stream, END).endswith(END)
+        assert read_answer(waiting).startswith(b"HTTP/1.1 200")
+        assert served.process.popen.wait(LIMIT) == 0
+
+
+def test_by_itself_the_api_lets_wait_as_many_as_leave_threads_for_others():
+    order = shop.order(of="ada")
+    with api("--threads", "8") as served:
+        following = [served.follow(order) for _ in range(7)]
+        assert served.stream_status(order).status_code == 503
+        assert served.place().status_code == 201
+        assert len(following) == 7
+
+
+def test_a_database_that_refuses_is_a_503_and_found_again():
+    with api() as served:
+        assert served.place().status_code == 201
+        with no_connections():
+            away = served.place()
+            assert (away.status_code, away.headers["Retry-After"]) == (503, "2")
+        until(lambda: served.place().status_code == 201, "orders are taken again", process=served.process)
+
+
+@contextmanager
+def no_connections() -> Iterator[None]:
+    """End the API's sessions in the orders database, and refuse it new ones."""
+    change = f'ALTER DATABASE "{connection.settings_dict["NAME"]}" WITH ALLOW_CONNECTIONS '
+    with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
+        session.execute(change + "false")
+        try:
+            session.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [NAME]
+            )
+            yield
+        finally:
+            session.execute(change + "true")
+
+
+def sessions() -> dict[str, int]:
+    """Return how many sessions the API has in each database."""
+    with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
+        return dict(session.execute(SESSIONS, [NAME]).fetchall())
+
+
+def threads(served: Api) -> int:
+    """Return the threads of the one worker."""
+    return sum(child.num_threads() for child in psutil.Process(served.process.popen.pid).children())
+
+
+def answers(address: str) -> bool:
+    """Tell whether somebody listens and is alive."""
+    try:
+        return httpx.get(f"http://{address}/healthz", timeout=5, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def read_until(client: socket.socket, end: bytes) -> bytes:
+    """Read until some bytes have come, or the connection has ended."""
+    found = b""
+    while end not in found and (more := client.recv(65536)):
+        found += more
+    return found
+
+
+def read_answer(client: socket.socket) -> bytes:
+    """Read an answer of a known length."""
+    head, _, body = read_until(client, b"\r\n\r\n").partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    assert length, head
+    while len(body) < int(length[1]) and (more := client.recv(65536)):
+        body += more
+    return head + b"\r\n\r\n" + body
+
+
+def has_ended(stream: socket.socket) -> bool:
+    """Tell whether a stream has ended; comments that keep it alive are read."""
+    while select.select([stream], [], [], 0)[0]:
+        more = stream.recv(65536)
+        if not more or END in more:
+            return True
+    return False
