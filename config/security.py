@@ -5,7 +5,17 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-__all__ = ["CONTENT_SECURITY_POLICY", "allowed_hosts", "cache", "proxy_ssl_header", "secret_key", "signing_keys"]
+__all__ = [
+    "CONTENT_SECURITY_POLICY",
+    "allowed_hosts",
+    "cache",
+    "is_exposed",
+    "proxy_ssl_header",
+    "secret_key",
+    "signing_keys",
+]
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 # Django's own check asks for as much (security.W009), but only warns.
 SECRET_KEY_LENGTH = 50
@@ -29,13 +39,13 @@ CONTENT_SECURITY_POLICY = {
 }
 
 
-def secret_key(env: environ.Env, *, debug: bool) -> str:
-    """Return Django's SECRET_KEY; raise ImproperlyConfigured where there is none, or one that could be guessed."""
+def secret_key(env: environ.Env, *, exposed: bool) -> str:
+    """Return Django's SECRET_KEY; raise ImproperlyConfigured where there is none, or an exposed one could be guessed."""
     key: str = env.str("SECRET_KEY", default="")
     if not key:
         raise ImproperlyConfigured(f"SECRET_KEY is not set. {HOW_TO_MAKE}")
     weak = len(key) < SECRET_KEY_LENGTH or len(set(key)) < SECRET_KEY_CHARACTERS or key.startswith(INSECURE_PREFIX)
-    if weak and not debug:
+    if weak and exposed:
         raise ImproperlyConfigured(
             f"SECRET_KEY is not fit for production: it needs {SECRET_KEY_LENGTH} random characters and must not begin "
             f"with {INSECURE_PREFIX!r}. {HOW_TO_MAKE}"
@@ -47,10 +57,15 @@ def allowed_hosts(env: environ.Env, *, debug: bool) -> list[str]:
     """Return Django's ALLOWED_HOSTS; raise ImproperlyConfigured where it would answer to none."""
     hosts: list[str] = env.list("ALLOWED_HOSTS", default=[])
     if hosts or debug:
-        return hosts or ["localhost", "127.0.0.1", "[::1]"]
+        return hosts or [*LOOPBACK]
     raise ImproperlyConfigured(
         "ALLOWED_HOSTS is not set. Name the hosts this service answers to, separated by commas: api.example.com."
     )
+
+
+def is_exposed(hosts: list[str], *, debug: bool) -> bool:
+    """Tell whether the service answers to others than this machine: then it must be fit for that."""
+    return not debug and any(host not in LOOPBACK for host in hosts)
 
 
 def proxy_ssl_header(env: environ.Env) -> tuple[str, str] | None:

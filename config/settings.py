@@ -16,8 +16,9 @@ env = environ.Env()
 environ.Env.read_env(Path(env.str("RUN_DIR", default=str(BASE_DIR / ".run"))) / "env")
 
 DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = security.secret_key(env, debug=DEBUG)
 ALLOWED_HOSTS = security.allowed_hosts(env, debug=DEBUG)
+EXPOSED = security.is_exposed(ALLOWED_HOSTS, debug=DEBUG)
+SECRET_KEY = security.secret_key(env, exposed=EXPOSED)
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -85,8 +86,8 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 
-# --- Doors. With DEBUG off everything is https; HTTPS=off serves plain http all the same. -----------------------------
-HTTPS = env.bool("HTTPS", default=not DEBUG)
+# --- Doors. What others reach is https; HTTPS=off serves plain http all the same. -------------------------------------
+HTTPS = env.bool("HTTPS", default=EXPOSED)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [
     r"^(healthz|readyz|metrics)$"

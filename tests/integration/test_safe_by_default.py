@@ -54,6 +54,12 @@ def test_it_refuses_to_start_and_says_what_is_missing(variables, says):
     assert SECRET not in started.stderr
 
 
+def test_what_only_this_machine_reaches_needs_neither_a_long_key_nor_https():
+    asked = "from django.conf import settings; print(settings.HTTPS, settings.DEBUG)"
+    started = manage("shell", "--verbosity", "0", "-c", asked, ALLOWED_HOSTS="localhost,127.0.0.1", SECRET_KEY="short")
+    assert started.stdout == "False False\n"
+
+
 @pytest.fixture
 def https(settings):
     """The settings of production that a running test can take over."""
