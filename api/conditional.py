@@ -37,6 +37,7 @@ def _compare(request: HttpRequest, response: HttpResponse) -> HttpResponse:
         return response
     if compared.status_code == 412:
         return problem_response(Problem(PRECONDITION_FAILED))
+    compared["Content-Length"] = str(len(response.content))  # of what is not sent: RFC 9110, section 8.6
     if applied := response.get("Preference-Applied"):
         compared["Preference-Applied"] = applied
     return compared

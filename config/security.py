@@ -40,7 +40,7 @@ CONTENT_SECURITY_POLICY = {
 
 
 def secret_key(env: environ.Env, *, exposed: bool) -> str:
-    """Return Django's SECRET_KEY; raise ImproperlyConfigured where there is none, or an exposed one could be guessed."""
+    """Return Django's SECRET_KEY; raise ImproperlyConfigured where there is none, or others could guess it."""
     key: str = env.str("SECRET_KEY", default="")
     if not key:
         raise ImproperlyConfigured(f"SECRET_KEY is not set. {HOW_TO_MAKE}")
