@@ -84,7 +84,7 @@ def test_an_adjustment_below_what_is_reserved_conflicts(staff: APIClient) -> Non
         ({"quantity": True, "reason": "x"}, "quantity"),
         ({"quantity": 1.5, "reason": "x"}, "quantity"),
         ({"quantity": 1_000_001, "reason": "x"}, "quantity"),
-        ({"quantity": -(10**30), "reason": "x"}, "quantity"),
+        ({"quantity": -(10**18), "reason": "x"}, "quantity"),
         ({"quantity": None, "reason": "x"}, "quantity"),
         ({"reason": "x"}, "quantity"),
         ({"quantity": 1}, "reason"),
