@@ -37,6 +37,9 @@ class Payment(models.Model):
     charge_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the charge.")
     refund_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the refund.")
     decline_code = models.CharField(max_length=100, blank=True, default="", db_default="")
+    action_expires_at = models.DateTimeField(
+        null=True, editable=False, help_text="Until when the customer may confirm the payment, where it asks for that."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 

@@ -26,7 +26,7 @@ from sagas.messages import Envelope, Message
 from sagas.plan import Direction, Plan, service_of
 from sagas.services import Service, owner_of
 from sagas.sql import is_passing
-from sagas.steps import Delivery, External, Handler, Outcome, Retry, StepDefinition, Unknown
+from sagas.steps import Delivery, External, Handler, Outcome, Retry, StepDefinition, Unknown, Waiting
 
 __all__ = ["run"]
 
@@ -202,8 +202,8 @@ class _Run:
                 return "done", "", 0.0
             case Retry(reason) if given_up(self.plan, self.definition.name, attempt, alone=True):
                 return "refused", reason, 0.0
-            case Retry(reason) | Unknown(reason):
-                return "waiting", reason, backoff(attempt)
+            case Retry(reason) | Unknown(reason) | Waiting(reason):
+                return "waiting", reason, _pause(outcome, backoff(attempt))
         raise TypeError(f"{self.definition.name} returned {outcome!r}, which is no outcome.")
 
     def _envelope(self, message: Message, attempt: int, outcome: Outcome) -> Envelope | None:
@@ -218,6 +218,8 @@ class _Run:
                 return tried.envelope(outcome, target=self.plan.after(step))
             case Retry():
                 return follow_up(tried, alone=True)
+            case Waiting():
+                return tried.envelope(outcome.notice, target=None) if outcome.notice else None
             case Unknown():  # as in company: what may have happened outside is never given up
                 return follow_up(tried, alone=False)
         raise TypeError(f"{step} returned {outcome!r}, which is no outcome.")
@@ -245,6 +247,16 @@ class _Run:
             reach(Point.PASSED_ON, self.definition.name, envelopes)
         except Exception as error:  # the step is committed: no fault from here on may fail it
             logger.warning("%s is done, its events wait in the outbox: %r", self.definition.name, error)
+
+
+def _pause(outcome: Retry | Unknown | Waiting, usual: float) -> float:
+    """Return the seconds until a step is tried again."""
+    match outcome:
+        case Unknown(after=longer):
+            return max(usual, longer)
+        case Waiting(within=shorter):
+            return min(usual, max(shorter, 0.0))
+    return usual
 
 
 def _next_attempt(message: Message) -> int:

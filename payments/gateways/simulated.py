@@ -24,17 +24,14 @@ from payments.gateways.base import (
     RefundRequest,
     Unanswered,
     Voided,
+    refuse_open_transactions,
 )
 from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
 from sagas.ids import uuid7
 
-__all__ = ["METHODS", "SimulatedGateway", "TransactionOpen"]
+__all__ = ["METHODS", "SimulatedGateway"]
 
 State = SimulatedIntent.State
-
-
-class TransactionOpen(RuntimeError):
-    """The gateway was called with a transaction open: locks would be held for as long as it takes to answer."""
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,8 +153,7 @@ class RefundBooks:
 
 @contextmanager
 def _own_transaction() -> Iterator[None]:
-    if any(connection.in_atomic_block for connection in connections.all(initialized_only=True)):
-        raise TransactionOpen("A payment gateway is never called with a transaction open: commit first.")
+    refuse_open_transactions()
     with transaction.atomic(using="payments", durable=True):
         yield
 

@@ -1,0 +1,237 @@
+"""Charging through Stripe. A charge is an intent: created under the charge's key, which moves nothing, then confirmed.
+
+So the fence is to create under the same key and cancel: whoever comes later, however late, gets the cancelled intent.
+What became of a key is asked under the key itself; only where it has nothing to say, or Stripe has forgotten it, is the
+intent looked for by the key in its metadata. Two intents for one charge are never made.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import stripe
+from stripe import PaymentIntent, Refund
+
+from payments.gateways.base import (
+    Absent,
+    ActionRequired,
+    Captured,
+    ChargeAnswer,
+    ChargeRequest,
+    Declined,
+    FindAnswer,
+    PaymentGateway,
+    Pending,
+    RefundAnswer,
+    Refunded,
+    RefundRequest,
+    Unanswered,
+    Voided,
+    refuse_open_transactions,
+)
+from payments.gateways.stripe_account import AT_ONCE, BUDGET, CONNECT, READ, Account, NoAnswer
+from payments.gateways.stripe_meanings import declined, is_replayed_failure, meaning_of
+
+__all__ = ["StripeGateway"]
+
+logger = logging.getLogger(__name__)
+
+# Stripe keeps a key for 24 hours at least. Ours is used for less, so that clocks may differ; and once it is forgotten
+# for sure, whatever was made under it has been found by the search for hours.
+USED = timedelta(hours=20)
+FORGOTTEN = timedelta(hours=24)
+
+# A key that repeats a failure of Stripe's, with no intent made under it, has a successor: each is made in turn, so all
+# who ask use the same one.
+SUCCESSORS = 5
+
+OPEN_REFUNDS = {"pending", "requires_action"}
+FAILED_REFUNDS = {"failed", "canceled"}
+
+R = TypeVar("R")
+A = TypeVar("A")
+
+
+class StripeGateway(PaymentGateway):
+    """Charges through Stripe. One of it serves one step: it begins no request after `budget` seconds."""
+
+    def __init__(self, budget: float = BUDGET) -> None:
+        self.until = time.monotonic() + budget
+
+    def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Create and confirm."""
+        return self._ask(_charge, requests)
+
+    def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:
+        """Look up what became of each key. At worst it leaves an intent behind that nobody has confirmed."""
+        return self._ask(_find, requests)
+
+    def void(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Create and cancel."""
+        return self._ask(_void, requests)
+
+    def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
+        """Refund what is not refunded yet, and say how far that has come."""
+        return self._ask(_refund, requests)
+
+    def _ask(self, one: Callable[[Account, R], A], requests: Sequence[R]) -> list[A | Unanswered]:
+        """Ask for all, many at once. Whatever goes wrong with one is its answer.
+
+        A thread that a server keeps busy byte by byte, beyond every limit, is left to itself.
+        """
+        refuse_open_transactions()
+        account = Account(self.until)
+        threads = ThreadPoolExecutor(min(AT_ONCE, len(requests) or 1), thread_name_prefix="stripe")
+        try:
+            asked: list[Future[A | Unanswered]] = [
+                threads.submit(_answered, one, account, request) for request in requests
+            ]
+            wait(asked, timeout=max(0.0, self.until - time.monotonic()) + CONNECT + READ)
+            return [future.result() if future.done() else Unanswered("Stripe took too long.") for future in asked]
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _answered(one: Callable[[Account, R], A], account: Account, request: R) -> A | Unanswered:
+    try:
+        return one(account, request)
+    except stripe.StripeError as error:
+        answer: Any = meaning_of(error)
+        return answer  # type: ignore[no-any-return]  # a decline is an answer to all that can be declined
+    except NoAnswer as error:
+        return Unanswered(str(error))
+    except Exception as error:
+        logger.exception("Asking Stripe for %s raised", getattr(request, "key", request))
+        return Unanswered(repr(error))
+
+
+def _charge(account: Account, request: ChargeRequest) -> ChargeAnswer:
+    intent = _intent_of(account, request)
+    if intent is None:
+        return Voided()
+    if intent.status != "requires_confirmation":
+        return _answer_to_charge(account, intent)
+    try:
+        return _answer_to_charge(account, _confirm(account, intent, request.key))
+    except stripe.CardError as error:
+        no = meaning_of(error)
+        return _barred(account, intent.id, no) if isinstance(no, Declined) else no
+
+
+def _find(account: Account, request: ChargeRequest) -> FindAnswer:
+    intent = _intent_of(account, request)
+    if intent is None:
+        return Voided()
+    return Absent() if intent.status == "requires_confirmation" else _answer_to_charge(account, intent)
+
+
+def _void(account: Account, request: ChargeRequest) -> ChargeAnswer:
+    intent = _intent_of(account, request)
+    return Voided() if intent is None else _barred(account, intent.id, _decline_of(intent) or Voided())
+
+
+def _refund(account: Account, request: RefundRequest) -> RefundAnswer:
+    """Look first: a refund may be under way, have failed, or have been made by hand."""
+    made = account.refunds_of(request.charge_id)
+    given_back = [refund for refund in made if refund.status == "succeeded"]
+    if sum(refund.amount for refund in given_back) >= request.amount:
+        return Refunded(given_back[0].id, request.amount)
+    ours = next((refund for refund in made if _key_of(refund) == request.key), None)
+    return _answer_to_refund(ours or account.give_back(request))
+
+
+def _intent_of(account: Account, request: ChargeRequest) -> PaymentIntent | None:
+    """Return the one intent of a charge as it is now, made if need be; None if there is none and will be none."""
+    age = datetime.now(UTC) - request.opened_at
+    if age > USED:
+        found = account.search(request.key)
+        if found is None and age < FORGOTTEN:
+            raise NoAnswer("Stripe may forget the key any time now, and has no intent of it as yet.")
+        return found
+    for key in _keys(request.key):
+        try:
+            intent = account.create(request, key)
+        except stripe.APIError as error:
+            if not is_replayed_failure(error):
+                raise
+            if found := _created_under(account, request):
+                return found
+        else:
+            return account.retrieve(intent.id) if _is_replayed(intent) else intent
+    raise NoAnswer(f"Stripe has failed {SUCCESSORS} times to create the intent.")
+
+
+def _keys(key: str) -> Iterator[str]:
+    yield key
+    yield from (f"{key}-{number}" for number in range(2, SUCCESSORS + 1))
+
+
+def _created_under(account: Account, request: ChargeRequest) -> PaymentIntent | None:
+    since = request.opened_at - timedelta(minutes=5)  # for the clocks
+    return next((one for one in account.created_since(since) if _key_of(one) == request.key), None)
+
+
+def _confirm(account: Account, intent: PaymentIntent, key: str) -> PaymentIntent:
+    try:
+        confirmed = account.confirm(intent.id, f"{key}-confirm")
+    except stripe.StripeError as error:
+        if not is_replayed_failure(error):
+            raise
+        confirmed = account.retrieve(intent.id)
+        if confirmed.status == "requires_confirmation":
+            return account.confirm(intent.id, None)
+    return account.retrieve(intent.id) if _is_replayed(confirmed) else confirmed
+
+
+def _barred(account: Account, intent: str, otherwise: Declined | Voided) -> ChargeAnswer:
+    """Cancel an intent, so that nobody can pay it any more, and answer so; or what became of it before."""
+    barred = account.cancel(intent)
+    return otherwise if barred.status == "canceled" else _answer_to_charge(account, barred)
+
+
+def _answer_to_charge(account: Account, intent: PaymentIntent) -> ChargeAnswer:
+    match intent.status:
+        case "succeeded":
+            return Captured(_id_of(intent.latest_charge), intent.amount_received)
+        case "requires_payment_method":  # declined, and waiting for another card: there will be none
+            return _barred(account, intent.id, _decline_of(intent) or Voided())
+        case "canceled":
+            return _decline_of(intent) or Voided()
+    return _undecided(intent)
+
+
+def _undecided(intent: PaymentIntent) -> ChargeAnswer:
+    redirect = getattr(intent.next_action, "redirect_to_url", None)
+    if intent.status == "requires_action" and redirect and redirect.url:
+        return ActionRequired(redirect.url)
+    if intent.status == "processing":
+        return Pending("The customer's bank has not decided yet.")
+    return Unanswered(f"The intent {intent.id} is {intent.status}, which is not to be expected.")
+
+
+def _answer_to_refund(refund: Refund) -> RefundAnswer:
+    if refund.status in OPEN_REFUNDS:
+        return Pending(f"The refund {refund.id} is on its way.")
+    if refund.status in FAILED_REFUNDS:
+        reason = getattr(refund, "failure_reason", None) or refund.status
+        return Declined("refund_failed", f"The refund {refund.id} failed: {reason}. Give the money back by hand.")
+    return Refunded(refund.id, refund.amount)
+
+
+def _decline_of(intent: PaymentIntent) -> Declined | None:
+    return declined(intent.last_payment_error) if intent.last_payment_error else None
+
+
+def _key_of(thing: PaymentIntent | Refund) -> str | None:
+    return thing.metadata["key"] if thing.metadata and "key" in thing.metadata else None
+
+
+def _is_replayed(answer: stripe.StripeObject) -> bool:
+    return answer.last_response is not None and answer.last_response.headers.get("Idempotent-Replayed") == "true"
+
+
+def _id_of(charge: Any) -> str:
+    return str(getattr(charge, "id", charge))
