@@ -1,0 +1,108 @@
+"""What the books hold: the state of each object, without what never changes in a sandbox."""
+
+import secrets
+from typing import Any, ClassVar
+
+import msgspec
+
+__all__ = ["Charge", "Event", "Intent", "PaymentMethod", "Record", "Refund", "new_id"]
+
+
+def new_id(prefix: str) -> str:
+    """Return a fresh id such as `pi_…`. Nothing may be read from it but its prefix, as with Stripe's."""
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """An object of the API. Times are seconds since 1970, UTC; amounts are in minor units."""
+
+    kind: ClassVar[str]
+
+    id: str
+    created: int
+
+
+class PaymentMethod(Record, kw_only=True):
+    """A test card, attached. `name` is the one that says how it behaves."""
+
+    kind = "payment_method"
+
+    name: str
+
+
+class Intent(Record, kw_only=True):
+    """A payment intent."""
+
+    kind = "payment_intent"
+
+    amount: int
+    currency: str
+    status: str
+    capture_method: str
+    confirmation_method: str
+    payment_method_types: list[str]
+    metadata: dict[str, str]
+    client_secret: str
+    automatic_payment_methods: dict[str, Any] | None = None
+    description: str | None = None
+    receipt_email: str | None = None
+    setup_future_usage: str | None = None
+    statement_descriptor: str | None = None
+    statement_descriptor_suffix: str | None = None
+    transfer_group: str | None = None
+    payment_method: str | None = None
+    return_url: str | None = None
+    next_action: dict[str, Any] | None = None
+    last_payment_error: dict[str, Any] | None = None
+    latest_charge: str | None = None
+    amount_capturable: int = 0
+    amount_received: int = 0
+    canceled_at: int | None = None
+    cancellation_reason: str | None = None
+
+
+class Charge(Record, kw_only=True):
+    """One try to take an intent's money."""
+
+    kind = "charge"
+
+    payment_intent: str
+    payment_method: str
+    amount: int
+    currency: str
+    status: str
+    metadata: dict[str, str]
+    captured: bool = False
+    amount_captured: int = 0
+    amount_refunded: int = 0
+    decline: dict[str, str] | None = None
+    description: str | None = None
+    receipt_email: str | None = None
+    statement_descriptor: str | None = None
+    statement_descriptor_suffix: str | None = None
+    transfer_group: str | None = None
+
+
+class Refund(Record, kw_only=True):
+    """Money on its way back."""
+
+    kind = "refund"
+
+    charge: str
+    payment_intent: str
+    amount: int
+    currency: str
+    status: str
+    metadata: dict[str, str]
+    reason: str | None = None
+    failure_reason: str | None = None
+
+
+class Event(Record, kw_only=True):
+    """Something that happened; `data` is the object as it was then."""
+
+    kind = "event"
+
+    type: str
+    data: dict[str, Any]
+    request: dict[str, str | None]
