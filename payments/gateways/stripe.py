@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import stripe
 from stripe import PaymentIntent, Refund
@@ -97,15 +97,20 @@ class StripeGateway(PaymentGateway):
 
 def _answered(one: Callable[[Account, R], A], account: Account, request: R) -> A | Unanswered:
     try:
-        return one(account, request)
-    except stripe.StripeError as error:
-        answer: Any = meaning_of(error)
-        return answer  # type: ignore[no-any-return]  # a decline is an answer to all that can be declined
+        return _understood(one, account, request)
     except NoAnswer as error:
         return Unanswered(str(error))
-    except Exception as error:
+    except Exception as error:  # that of one must not become that of all
         logger.exception("Asking Stripe for %s raised", getattr(request, "key", request))
         return Unanswered(repr(error))
+
+
+def _understood(one: Callable[[Account, R], A], account: Account, request: R) -> A | Unanswered:
+    try:
+        return one(account, request)
+    except stripe.StripeError as error:
+        answer: Any = meaning_of(error)  # which may be a decline: whatever is asked can be declined
+        return cast("A", answer)
 
 
 def _charge(account: Account, request: ChargeRequest) -> ChargeAnswer:

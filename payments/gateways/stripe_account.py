@@ -17,7 +17,7 @@ from stripe import Charge, PaymentIntent, Refund, StripeClient, V1Services
 
 from payments.gateways.base import ChargeRequest, RefundRequest
 
-__all__ = ["API_VERSION", "AT_ONCE", "BUDGET", "CONNECT", "READ", "Account", "NoAnswer"]
+__all__ = ["API_VERSION", "AT_ONCE", "BUDGET", "CONNECT", "READ", "Account", "NoAnswer", "session"]
 
 API_VERSION = "2026-10-28.endive"
 
@@ -143,17 +143,23 @@ class _Session(requests.Session):
 
 
 @cache
-def _client(api_key: str, api_base: str) -> StripeClient:
-    session = _Session()
+def session() -> requests.Session:
+    """Return this process's connections to Stripe."""
+    made = _Session()
     for scheme in ("https://", "http://"):
-        session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE))
+        made.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE))
+    return made
+
+
+@cache
+def _client(api_key: str, api_base: str) -> StripeClient:
     stripe.enable_telemetry = False
     return StripeClient(
         api_key,
         stripe_version=API_VERSION,
         base_addresses={"api": api_base.rstrip("/")},
         max_network_retries=0,
-        http_client=stripe.RequestsClient(timeout=(CONNECT, READ), session=session),
+        http_client=stripe.RequestsClient(timeout=(CONNECT, READ), session=session()),
     )
 
 

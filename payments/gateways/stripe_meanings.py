@@ -3,7 +3,6 @@
 https://docs.stripe.com/api/errors, https://docs.stripe.com/error-low-level, https://docs.stripe.com/declines/codes
 """
 
-import contextlib
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple
@@ -147,6 +146,6 @@ def _reason(error: Any) -> str:
 
 
 def _retry_after(error: stripe.StripeError) -> float:
-    with contextlib.suppress(TypeError, ValueError):
-        return max(0.0, float((error.headers or {})["Retry-After"]))
-    return 0.0
+    """Return the seconds; of a date, which Stripe does not send, nothing."""
+    given = str((error.headers or {}).get("Retry-After", ""))
+    return float(given) if given.isdecimal() else 0.0
