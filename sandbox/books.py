@@ -104,6 +104,11 @@ class Books:
         """Return the sandbox's time, in seconds since 1970."""
         return time.time() + self._ahead
 
+    @property
+    def ahead(self) -> float:
+        """How many seconds the sandbox's clock is ahead."""
+        return self._ahead
+
     def advance(self, seconds: float) -> None:
         """Set the clock forward, for good."""
         with self.transaction():

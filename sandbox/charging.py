@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 from sandbox.call import Call
 from sandbox.errors import CardError, Lost
 from sandbox.events import happened
-from sandbox.faults import Fault
+from sandbox.faults import AFTER, Fault
 from sandbox.methods import GENERIC, METHODS, Card, Decline, behaviour
 from sandbox.records import Charge, Intent, PaymentMethod, new_id
 from sandbox.settlements import settle_later
@@ -93,7 +93,8 @@ def _charge(call: Call, intent: Intent, method: PaymentMethod, card: Card) -> No
     if card.decline:
         _decline(call, intent, method, card.decline)
     charge = _new_charge(call, intent, method, status="pending" if card.processing else "succeeded")
-    call.fault = card.fault
+    if card.fault in AFTER:
+        call.fault = card.fault
     if card.processing:
         intent.status = "processing"
         call.books.save(intent)

@@ -102,7 +102,7 @@ class Control:
 
     def clock(self, request: Request) -> Reply:
         """The sandbox's time."""
-        return _json({"now": self.books.now()})
+        return _json({"now": self.books.now(), "ahead": self.books.ahead})
 
     def advance(self, request: Request) -> Reply:
         """Set the clock forward."""

@@ -9,7 +9,7 @@ import msgspec
 from sandbox.books import Books
 from sandbox.records import new_id
 
-__all__ = ["BEFORE", "HANG_SECONDS", "Fault", "Rule", "add", "clear", "rules", "strike"]
+__all__ = ["AFTER", "BEFORE", "HANG_SECONDS", "Fault", "Rule", "add", "clear", "rules", "strike"]
 
 # How long an answer that never comes keeps its connection, where the rule does not say.
 HANG_SECONDS = 60.0
@@ -36,6 +36,7 @@ class Fault(StrEnum):
     SHIFT = "shift"
 
 
+AFTER = {Fault.TIMEOUT_DONE, Fault.ERROR_DONE, Fault.RESET_DONE}
 BEFORE = {Fault.TIMEOUT_LOST, Fault.ERROR_LOST, Fault.RESET_LOST, Fault.RATE_LIMIT, Fault.CONFLICT}
 DEFAULT_SECONDS = {
     Fault.TIMEOUT_LOST: HANG_SECONDS,

@@ -1,0 +1,134 @@
+"""Faults on demand: what was done and what was not stands in the ledger, whatever the client has seen."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import stripe
+
+from tests.sandbox.process import Sandbox
+
+
+def captured(sandbox: Sandbox, order: str) -> int:
+    """Return how often an order was charged."""
+    return len([entry for entry in sandbox.ledger() if (entry["kind"], entry["order_id"]) == ("capture", order)])
+
+
+def charge(sandbox: Sandbox, order: str, method: str = "pm_card_visa", *, confirm: bool = True) -> Any:
+    """Charge an order under its own key, with a client that waits a second."""
+    sandbox.client = sandbox.stripe_client(timeout=1)
+    return sandbox.create(method, key=order, metadata={"order_id": order}, confirm=confirm)
+
+
+LOST_CONNECTION = stripe.APIConnectionError
+FAULTS = {
+    "timeout_lost": (LOST_CONNECTION, None, 0),
+    "timeout_done": (LOST_CONNECTION, None, 1),
+    "reset_lost": (LOST_CONNECTION, None, 0),
+    "reset_done": (LOST_CONNECTION, None, 1),
+    "500_lost": (stripe.APIError, 500, 0),
+    "500_done": (stripe.APIError, 500, 1),
+    "429": (stripe.RateLimitError, 429, 0),
+    "409": (stripe.APIError, 409, 0),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_loses_the_answer_or_the_work_once_and_then_all_is_well(sandbox: Sandbox, fault: str) -> None:
+    error, status, done = FAULTS[fault]
+    order = f"o-{fault}"
+    sandbox.fault("payment_intents.create", fault)
+    with pytest.raises(error) as failed:
+        charge(sandbox, order)
+    assert failed.value.http_status == status
+    assert captured(sandbox, order) == done
+    if fault == "500_done":  # Stripe keeps a 500 like any other answer
+        with pytest.raises(stripe.APIError) as again:
+            charge(sandbox, order)
+        assert again.value.http_body == failed.value.http_body
+        assert again.value.headers["Idempotent-Replayed"] == "true"
+    else:
+        assert charge(sandbox, order).status == "succeeded"
+    assert captured(sandbox, order) == 1
+
+
+def test_a_429_says_when_to_come_again(sandbox: Sandbox) -> None:
+    sandbox.fault("payment_intents.create", "429", seconds=7)
+    with pytest.raises(stripe.RateLimitError) as refused:
+        sandbox.create()
+    assert refused.value.headers["Retry-After"] == "7"
+    assert refused.value.error
+    assert refused.value.error.code == "rate_limit"
+
+
+def test_a_rule_is_for_its_operations_only_and_its_number_of_times(sandbox: Sandbox) -> None:
+    sandbox.fault("payment_intents.con*", "500_lost", times=2)
+    intent = sandbox.create()
+    for _ in range(2):
+        with pytest.raises(stripe.APIError):
+            sandbox.client.v1.payment_intents.confirm(intent.id)
+    assert sandbox.client.v1.payment_intents.confirm(intent.id).status == "succeeded"
+    rule = sandbox.http.get("/sandbox/faults").json()["data"][0]
+    assert (rule["seen"], rule["struck"]) == (2, 2)
+
+
+def test_a_probability_is_drawn_from_a_seed(sandbox: Sandbox) -> None:
+    def strikes(seed: int) -> list[bool]:
+        sandbox.http.delete("/sandbox/faults").raise_for_status()
+        sandbox.fault("charges.list", "500_lost", times=None, probability=0.5, seed=seed)
+        return [struck(sandbox.client.v1.charges.list) for _ in range(20)]
+
+    first = strikes(1)
+    assert first == strikes(1)
+    assert first != strikes(2)
+    assert 0 < sum(first) < 20
+
+
+def struck(call: Callable[[], Any]) -> bool:
+    """Say whether a call fails with a 500."""
+    try:
+        call()
+    except stripe.APIError:
+        return True
+    return False
+
+
+def test_a_client_that_retries_by_itself_charges_once(sandbox: Sandbox) -> None:
+    sandbox.client = sandbox.stripe_client(timeout=1, retries=2)
+    sandbox.fault("payment_intents.create", "reset_done")
+    assert sandbox.charge(metadata={"order_id": "o-retried"}).status == "succeeded"
+    assert captured(sandbox, "o-retried") == 1
+
+
+@pytest.mark.parametrize("confirmed", ["in the same call", "in a second call"])
+def test_the_simulated_methods_misbehave_as_they_are_named(sandbox: Sandbox, confirmed: str) -> None:
+    def pay(method: str) -> Any:
+        order = f"{method} {confirmed}"
+        if confirmed == "in the same call":
+            return charge(sandbox, order, method)
+        intent = charge(sandbox, order, method, confirm=False)
+        return sandbox.client.v1.payment_intents.confirm(intent.id, options={"idempotency_key": f"{order} confirm"})
+
+    for method, error, done in (
+        ("pm_sim_timeout_charged", stripe.APIConnectionError, 1),
+        ("pm_sim_timeout_lost", stripe.APIConnectionError, 0),
+        ("pm_sim_500_charged", stripe.APIError, 1),
+    ):
+        with pytest.raises(error):
+            pay(method)
+        assert captured(sandbox, f"{method} {confirmed}") == done
+    assert pay("pm_sim_timeout_charged").status == "succeeded"
+    assert pay("pm_sim_timeout_lost").status == "succeeded"
+    with pytest.raises(stripe.APIError) as again:
+        pay("pm_sim_500_charged")
+    assert again.value.headers["Idempotent-Replayed"] == "true"
+    assert captured(sandbox, f"pm_sim_500_charged {confirmed}") == 1
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{}, {"operation": "*", "fault": "earthquake"}, {"operation": "*", "fault": "slow", "colour": "red"}, [], "x"],
+)
+def test_a_rule_it_does_not_understand_is_refused(sandbox: Sandbox, rule: Any) -> None:
+    refused = sandbox.http.post("/sandbox/faults", json=rule)
+    assert (refused.status_code, sandbox.http.get("/sandbox/faults").json()["data"]) == (400, [])
