@@ -150,6 +150,11 @@ CELERY_BEAT_SCHEDULE = {
         "args": ("orders",),
         "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
     },
+    "follow-payments": {
+        "task": "payments.follow",
+        "schedule": 5,
+        "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
+    },
     "purge-idempotency-keys": {
         "task": "orders.purge_idempotency_keys",
         "schedule": 3600,

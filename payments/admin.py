@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from payments.models import Inbox, Outbox, Payment, SimulatedCharge
+from payments.models import Inbox, Outbox, Payment, SimulatedCharge, WebhookEvent
 from sagas.admin import InboxAdmin, OutboxAdmin, ReadOnlyAdmin
 
 admin.site.register(Outbox, OutboxAdmin)
@@ -17,6 +17,7 @@ class _FoundByOrder(ReadOnlyAdmin):
     search_fields = ("order_id",)  # shows the box; the search itself is below
     search_help_text = "Order id, payment id or charge id."
     ids: tuple[str, ...] = ("order_id",)
+    word = "charge_id"
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         """Find by one of the ids where the term is a UUID, else by the gateway's id of the charge."""
@@ -26,7 +27,7 @@ class _FoundByOrder(ReadOnlyAdmin):
         try:
             wanted = UUID(term)
         except ValueError:
-            return queryset.filter(charge_id=term), False
+            return queryset.filter(**{self.word: term}), False
         return queryset.filter(Q.create([(name, wanted) for name in self.ids], connector=Q.OR)), False
 
 
@@ -34,10 +35,24 @@ class _FoundByOrder(ReadOnlyAdmin):
 class PaymentAdmin(_FoundByOrder):
     """What we know of each order's payment."""
 
-    list_display = ("order_id", "status", "amount", "refunded_amount", "currency", "charge_id", "created_at")
-    list_filter = ("status",)
+    list_display = (
+        *("order_id", "status", "amount", "refunded_amount", "currency", "charge_id", "created_at"),
+        *("follow_at", "follow_error"),
+    )
+    list_filter = ("status", ("follow_at", admin.EmptyFieldListFilter))
     ids = ("order_id", "id")
     ordering = ("-id",)
+
+
+@admin.register(WebhookEvent)
+class WebhookEventAdmin(_FoundByOrder):
+    """What the gateway told us by itself, and what that made us do; also of orders that we do not know."""
+
+    list_display = ("type", "order_id", "object_id", "effect", "happened_at", "received_at")
+    list_filter = ("effect", "type")
+    search_help_text = "Order id, or the gateway's id of an intent, a charge or a refund."
+    word = "object_id"
+    ordering = ("-received_at",)
 
 
 @admin.register(SimulatedCharge)

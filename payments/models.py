@@ -1,5 +1,6 @@
 """The payment of an order, and the tables of the messages."""
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -8,15 +9,15 @@ import sagas.models
 from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
 from sagas.ids import uuid7
 
-__all__ = ["Inbox", "Outbox", "Payment", "SimulatedCharge", "SimulatedIntent", "Watermark"]
+__all__ = ["Inbox", "Outbox", "Payment", "SimulatedCharge", "SimulatedIntent", "Watermark", "WebhookEvent"]
 
 
 class Payment(models.Model):
     """What we know of the one charge of an order. Committed before the gateway is asked, so it always has its row.
 
     pending → captured → refunded; pending → declined; pending → void (nothing was captured, and it never will be);
-    pending → refunded where the answer to the charge was lost and the refund found the money. Amounts are in minor
-    units of `currency` (lower-case ISO 4217).
+    pending → refunded where the answer to the charge was lost and the refund found the money; void or declined →
+    refunded where money came in after all. Amounts are in minor units of `currency` (lower-case ISO 4217).
     """
 
     class Status(models.TextChoices):
@@ -40,10 +41,18 @@ class Payment(models.Model):
     action_expires_at = models.DateTimeField(
         null=True, editable=False, help_text="Until when the customer may confirm the payment, where it asks for that."
     )
+    follow_at = models.DateTimeField(
+        null=True, editable=False, help_text="When the gateway is asked again, although the payment is over."
+    )
+    follow_attempts = models.IntegerField(default=0, db_default=0, editable=False)
+    follow_error = models.TextField(blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        indexes = (
+            models.Index(fields=("follow_at",), condition=Q(follow_at__isnull=False), name="payments_payment_follow"),
+        )
         constraints = (
             models.CheckConstraint(condition=Q(amount__gt=0), name="payments_amount_positive"),
             models.CheckConstraint(
@@ -66,6 +75,41 @@ class Payment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency} {self.status}"
+
+
+class WebhookEvent(models.Model):
+    """An event that the gateway told us of, and what it made us do. Of its contents only ids are kept.
+
+    Its row commits with its effect, so an event that is told again has none.
+    """
+
+    class Effect(models.TextChoices):
+        WOKE = "woke", "woke a step that was waiting"
+        FOLLOWED = "followed", "has us ask the gateway once more"
+        NOTED = "noted", "nothing to do"
+        UNKNOWN = "unknown", "of no order that we know"
+
+    id = models.CharField(primary_key=True, max_length=255, help_text="The gateway's id of the event.")
+    type = models.CharField(max_length=255)
+    object_id = models.CharField(max_length=255, blank=True, help_text="An intent, a charge, a refund.")
+    order_id = models.UUIDField(null=True)
+    effect = models.CharField(max_length=8, choices=Effect.choices, default=Effect.NOTED, db_default=Effect.NOTED)
+    happened_at = models.DateTimeField(help_text="By the gateway's clock.")
+    received_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("order_id",), name="payments_webhook_order"),
+            BrinIndex(fields=("received_at",), autosummarize=True, name="payments_webhook_age"),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(effect__in=("woke", "followed", "noted", "unknown")), name="payments_webhook_effect"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
 
 
 class Outbox(sagas.models.Outbox):

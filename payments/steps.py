@@ -27,7 +27,17 @@ from payments.models import Payment
 from payments.services import NewPayment, Settlement, lock_payments, open_payments, payments_of, settle
 from sagas.steps import Batch, External, Outcome, Retry, Unknown, Waiting, action, undo
 
-__all__ = ["Charge", "OrderToCharge", "Purchase", "Refund", "Reversal", "Reversed"]
+__all__ = [
+    "Charge",
+    "OrderToCharge",
+    "Purchase",
+    "Refund",
+    "Reversal",
+    "Reversed",
+    "refund_outcome",
+    "reversal_of",
+    "settlement_of",
+]
 
 Status = Payment.Status
 
@@ -112,7 +122,7 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
         """Commit a payment for each order, so that there is a row for whatever the gateway turns out to know."""
         _open(batch)
         payments = payments_of([delivery.saga for delivery in batch])
-        return [_reversal_of(payments[delivery.saga]) for delivery in batch]
+        return [reversal_of(payments[delivery.saga]) for delivery in batch]
 
     def call(self, requests: Sequence[Reversal]) -> list[Reversed]:
         """Fence, ask, refund."""
@@ -135,8 +145,8 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
         """Commit what the gateway said."""
         answered = dict(zip((delivery.saga for delivery in batch), answers, strict=True))
         payments = lock_payments(list(answered))
-        settle(payments, [settled for order, answer in answered.items() if (settled := _reversed(order, answer))])
-        return [_refund_outcome(payments[order], answer) for order, answer in answered.items()]
+        settle(payments, [settled for order, answer in answered.items() if (settled := settlement_of(order, answer))])
+        return [refund_outcome(payments[order], answer) for order, answer in answered.items()]
 
 
 class _Keyed(Protocol):
@@ -175,7 +185,8 @@ def _charge_of(payment: Payment) -> ChargeRequest:
     )
 
 
-def _reversal_of(payment: Payment) -> Reversal:
+def reversal_of(payment: Payment) -> Reversal:
+    """Return what it takes to have nothing of a payment left with us."""
     captured = Captured(payment.charge_id, payment.amount) if payment.charge_id else None
     return Reversal(_charge_of(payment), payment.refund_key, captured)
 
@@ -231,7 +242,8 @@ def _awaiting(payment: Payment, url: str, deadline: Deadline) -> Waiting:
     return Waiting("The customer has to confirm the payment.", deadline.seconds, told if deadline.new else None)
 
 
-def _reversed(order: UUID, answer: Reversed) -> Settlement | None:
+def settlement_of(order: UUID, answer: Reversed) -> Settlement | None:
+    """Return what is to be written of a reversal, if it says anything."""
     match answer.charge, answer.refund:
         case Captured(charge_id), Refunded(amount=amount):
             return Settlement(order_id=order, status=Status.REFUNDED, charge_id=charge_id, refunded_amount=amount)
@@ -241,7 +253,8 @@ def _reversed(order: UUID, answer: Reversed) -> Settlement | None:
             return _charged(order, charge)
 
 
-def _refund_outcome(payment: Payment, answer: Reversed) -> Outcome:
+def refund_outcome(payment: Payment, answer: Reversed) -> Outcome:
+    """Return what a reversal means for its order."""
     match answer.charge, answer.refund:
         case (Unanswered(reason, retry_after), _) | (_, Unanswered(reason, retry_after)):
             return Unknown(reason, retry_after)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from django.db import connections
 
-__all__ = ["LIMIT", "Process", "beat", "environment", "until", "worker"]
+__all__ = ["LIMIT", "Process", "beat", "environment", "until", "url", "worker"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -67,7 +67,7 @@ class Process:
 def environment() -> dict[str, str]:
     """Return the environment of a process that shares this test's databases."""
     variables = {"default": "DATABASE_URL", "payments": "PAYMENTS_DATABASE_URL", "inventory": "INVENTORY_DATABASE_URL"}
-    urls = {variable: _url(alias) for alias, variable in variables.items()}
+    urls = {variable: url(alias) for alias, variable in variables.items()}
     return {
         **os.environ,
         **urls,
@@ -116,6 +116,7 @@ def _running(*command: str, environ: Mapping[str, str]) -> Iterator[Process]:
             process.kill()
 
 
-def _url(alias: str) -> str:
+def url(alias: str) -> str:
+    """Return the address of one of this test's databases."""
     config = connections[alias].settings_dict
     return "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**config)
