@@ -155,6 +155,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5,
         "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
     },
+    "reconcile-payments": {
+        "task": "payments.reconcile",
+        "schedule": 3600,
+        "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
+    },
     "purge-idempotency-keys": {
         "task": "orders.purge_idempotency_keys",
         "schedule": 3600,

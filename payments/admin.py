@@ -1,12 +1,14 @@
 """The admin of payments: each order's payment, the simulated gateway's books, and the messages."""
 
+from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.contrib import admin, messages
+from django.db.models import Model, Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest
 
-from payments.models import Inbox, Outbox, Payment, SimulatedCharge, WebhookEvent
+from payments.models import Drift, Inbox, Outbox, Payment, Reconciliation, SimulatedCharge, WebhookEvent
 from sagas.admin import InboxAdmin, OutboxAdmin, ReadOnlyAdmin
 
 admin.site.register(Outbox, OutboxAdmin)
@@ -53,6 +55,49 @@ class WebhookEventAdmin(_FoundByOrder):
     search_help_text = "Order id, or the gateway's id of an intent, a charge or a refund."
     word = "object_id"
     ordering = ("-received_at",)
+
+
+@admin.register(Drift)
+class DriftAdmin(_FoundByOrder):
+    """Where the gateway and payments differ. A drift is closed by whoever may, with the reason; it is never deleted."""
+
+    list_display = (
+        *("kind", "reference", "order_id", "ours", "theirs", "currency", "first_seen_at", "last_seen_at"),
+        *("closed_at", "closed_by", "closed_why"),
+    )
+    list_filter = (("closed_at", admin.EmptyFieldListFilter), "kind")
+    search_help_text = "Order id, or the gateway's id of a charge or a refund."
+    word = "reference"
+    ordering = ("-id",)
+    readonly_fields = (
+        *("kind", "reference", "order_id", "ours", "theirs", "currency", "first_seen_at", "last_seen_at"),
+        *("closed_at", "closed_by"),
+    )
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Who may change a drift may close it, once."""
+        return self.has_operate_permission(request) and not (isinstance(obj, Drift) and obj.closed_at)
+
+    def get_form(self, request: HttpRequest, obj: Drift | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the form: the reason, without which nothing is closed."""
+        form = super().get_form(request, obj, change, **kwargs)
+        if "closed_why" in form.base_fields:
+            form.base_fields["closed_why"].required = True
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Drift, form: Any, change: bool) -> None:
+        """Close the drift, unless somebody else just has: who, when and why stay as they were first."""
+        closing = {"closed_at": Now(), "closed_by": request.user.get_username(), "closed_why": obj.closed_why}
+        if not Drift.objects.filter(id=obj.id, closed_at=None).update(**closing):
+            self.message_user(request, "Somebody has closed it before.", messages.WARNING)
+
+
+@admin.register(Reconciliation)
+class ReconciliationAdmin(ReadOnlyAdmin):
+    """The comparisons there were."""
+
+    list_display = ("since", "until", "movements", "drifts", "finished_at")
+    ordering = ("-id",)
 
 
 @admin.register(SimulatedCharge)

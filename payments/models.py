@@ -9,7 +9,17 @@ import sagas.models
 from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
 from sagas.ids import uuid7
 
-__all__ = ["Inbox", "Outbox", "Payment", "SimulatedCharge", "SimulatedIntent", "Watermark", "WebhookEvent"]
+__all__ = [
+    "Drift",
+    "Inbox",
+    "Outbox",
+    "Payment",
+    "Reconciliation",
+    "SimulatedCharge",
+    "SimulatedIntent",
+    "Watermark",
+    "WebhookEvent",
+]
 
 
 class Payment(models.Model):
@@ -110,6 +120,61 @@ class WebhookEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
+
+
+class Drift(models.Model):
+    """Where the gateway's statement and our payments differ. Open until a person closes it, and says why."""
+
+    class Kind(models.TextChoices):
+        CHARGED_UNKNOWN = "charged_unknown", "charged, and not known here"
+        UNCHARGED = "uncharged", "known here, and not charged"
+        AMOUNT = "amount", "the amount differs"
+        REFUNDED_OUTSIDE = "refunded_outside", "refunded, and not by us"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    reference = models.CharField(max_length=255, help_text="The gateway's id of the charge or the refund.")
+    order_id = models.UUIDField(null=True)
+    ours = models.BigIntegerField(help_text="What payments knows, in minor units.")
+    theirs = models.BigIntegerField(help_text="What the gateway says, in minor units.")
+    currency = models.CharField(max_length=3)
+    first_seen_at = models.DateTimeField(db_default=Now(), editable=False)
+    last_seen_at = models.DateTimeField(db_default=Now(), editable=False)
+    closed_at = models.DateTimeField(null=True, editable=False)
+    closed_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    closed_why = models.TextField(blank=True, default="", verbose_name="why it can be closed")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("kind", "reference"), name="payments_drift_once"),
+            models.CheckConstraint(
+                condition=Q(kind__in=("charged_unknown", "uncharged", "amount", "refunded_outside")),
+                name="payments_drift_kind",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True, closed_by="")
+                | (Q(closed_at__isnull=False) & ~Q(closed_by="") & ~Q(closed_why="")),
+                name="payments_drift_closed_by_whom_and_why",
+            ),
+        )
+        indexes = (models.Index(fields=("id",), condition=Q(closed_at=None), name="payments_drift_open"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.reference}"
+
+
+class Reconciliation(models.Model):
+    """One comparison of the gateway's statement with our payments. The next begins where the last has ended."""
+
+    id = models.BigAutoField(primary_key=True)
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+    movements = models.IntegerField(help_text="Captures and refunds in the statement.")
+    drifts = models.IntegerField(help_text="Where the two differ, known ones included.")
+    finished_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.since} to {self.until}"
 
 
 class Outbox(sagas.models.Outbox):

@@ -34,6 +34,7 @@ __all__ = [
     "Refund",
     "Reversal",
     "Reversed",
+    "charge_of",
     "refund_outcome",
     "reversal_of",
     "settlement_of",
@@ -72,7 +73,7 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
         payments = payments_of([delivery.saga for delivery in batch])
         late = overdue(payments.values())
         return [
-            Purchase(_charge_of(payments[order]), asked_before=order not in opened, overdue=order in late)
+            Purchase(charge_of(payments[order]), asked_before=order not in opened, overdue=order in late)
             for order in (delivery.saga for delivery in batch)
         ]
 
@@ -174,7 +175,8 @@ def _open(batch: Batch[OrderToCharge]) -> set[UUID]:
     )
 
 
-def _charge_of(payment: Payment) -> ChargeRequest:
+def charge_of(payment: Payment) -> ChargeRequest:
+    """Return the charge of a payment, as the gateway is asked for it."""
     return ChargeRequest(
         payment.charge_key,
         payment.order_id,
@@ -188,7 +190,7 @@ def _charge_of(payment: Payment) -> ChargeRequest:
 def reversal_of(payment: Payment) -> Reversal:
     """Return what it takes to have nothing of a payment left with us."""
     captured = Captured(payment.charge_id, payment.amount) if payment.charge_id else None
-    return Reversal(_charge_of(payment), payment.refund_key, captured)
+    return Reversal(charge_of(payment), payment.refund_key, captured)
 
 
 def _refund_of(reversal: Reversal, captured: Captured) -> RefundRequest:

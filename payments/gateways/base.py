@@ -6,7 +6,7 @@ never an exception. Two workers may ask for the same key at once. Amounts are in
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 from uuid import UUID
@@ -22,11 +22,13 @@ __all__ = [
     "ChargeRequest",
     "Declined",
     "FindAnswer",
+    "Movement",
     "PaymentGateway",
     "Pending",
     "RefundAnswer",
     "RefundRequest",
     "Refunded",
+    "StatementUnavailable",
     "TransactionOpen",
     "Unanswered",
     "Voided",
@@ -118,6 +120,27 @@ FindAnswer: TypeAlias = ChargeAnswer | Absent
 RefundAnswer: TypeAlias = Refunded | Declined | Pending | Unanswered
 
 
+class Movement(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the gateway's statement of account: a capture or a refund that has moved money.
+
+    `id` is the gateway's of the capture or the refund itself, `charge_id` of the charge. `order_id` and `key` are what
+    we wrote on it: of money that was moved by hand, or for another business, there is none.
+    """
+
+    kind: str
+    id: str
+    charge_id: str
+    amount: int
+    currency: str
+    order_id: UUID | None
+    key: str
+    at: datetime
+
+
+class StatementUnavailable(Exception):
+    """The gateway did not give its statement, or not all of it."""
+
+
 class TransactionOpen(RuntimeError):
     """The gateway was called with a transaction open: locks would be held for as long as it takes to answer."""
 
@@ -146,3 +169,7 @@ class PaymentGateway(ABC):
     @abstractmethod
     def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
         """Give money back, each under the refund's own key; decline more than what is left of the charge."""
+
+    @abstractmethod
+    def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:
+        """Yield all money moved in a window, page by page. Raises `StatementUnavailable`."""

@@ -6,6 +6,7 @@ a real gateway; so a charge and a void at the same moment cannot both succeed.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from payments.gateways.base import (
     ChargeRequest,
     Declined,
     FindAnswer,
+    Movement,
     PaymentGateway,
     RefundAnswer,
     Refunded,
@@ -124,6 +126,21 @@ class SimulatedGateway(PaymentGateway):
             answers = [books.refund(request) for request in requests]
             SimulatedCharge.objects.bulk_create(books.new)
         return answers
+
+    def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:
+        """Yield what the ledger has of a window."""
+        lines = SimulatedCharge.objects.filter(created_at__gte=since, created_at__lt=until)
+        for line in lines.order_by("id").iterator():
+            yield Movement(
+                kind=line.kind,
+                id=f"re_{line.key}" if line.kind == SimulatedCharge.Kind.REFUND else line.charge_id,
+                charge_id=line.charge_id,
+                amount=line.amount,
+                currency=line.currency,
+                order_id=line.order_id,
+                key=line.key,
+                at=line.created_at,
+            )
 
 
 class RefundBooks:

@@ -6,14 +6,16 @@ intent looked for by the key in its metadata. Two intents for one charge are nev
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 import stripe
-from stripe import PaymentIntent, Refund
+from stripe import Charge, PaymentIntent, Refund
 
 from payments.gateways.base import (
     Absent,
@@ -23,11 +25,13 @@ from payments.gateways.base import (
     ChargeRequest,
     Declined,
     FindAnswer,
+    Movement,
     PaymentGateway,
     Pending,
     RefundAnswer,
     Refunded,
     RefundRequest,
+    StatementUnavailable,
     Unanswered,
     Voided,
     refuse_open_transactions,
@@ -76,6 +80,20 @@ class StripeGateway(PaymentGateway):
     def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
         """Refund what is not refunded yet, and say how far that has come."""
         return self._ask(_refund, requests)
+
+    def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:
+        """Yield the charges and refunds of a window that have moved money. It may take long, and has no limit."""
+        refuse_open_transactions()
+        account = Account(math.inf)
+        try:
+            for charge in account.charges(since, until):
+                if charge.captured and charge.status == "succeeded":
+                    yield _movement("capture", charge, charge.id, charge.amount_captured)
+            for refund in account.refunds(since, until):
+                if refund.status == "succeeded":
+                    yield _movement("refund", refund, _id_of(refund.charge), refund.amount)
+        except stripe.StripeError as error:
+            raise StatementUnavailable(str(meaning_of(error))) from error
 
     def _ask(self, one: Callable[[Account, R], A], requests: Sequence[R]) -> list[A | Unanswered]:
         """Ask for all, many at once. Whatever goes wrong with one is its answer.
@@ -144,7 +162,7 @@ def _refund(account: Account, request: RefundRequest) -> RefundAnswer:
     given_back = [refund for refund in made if refund.status == "succeeded"]
     if sum(refund.amount for refund in given_back) >= request.amount:
         return Refunded(given_back[0].id, request.amount)
-    ours = next((refund for refund in made if _key_of(refund) == request.key), None)
+    ours = next((refund for refund in made if _written_on(refund, "key") == request.key), None)
     return _answer_to_refund(ours or account.give_back(request))
 
 
@@ -176,7 +194,7 @@ def _keys(key: str) -> Iterator[str]:
 
 def _created_under(account: Account, request: ChargeRequest) -> PaymentIntent | None:
     since = request.opened_at - timedelta(minutes=5)  # for the clocks
-    return next((one for one in account.created_since(since) if _key_of(one) == request.key), None)
+    return next((one for one in account.created_since(since) if _written_on(one, "key") == request.key), None)
 
 
 def _confirm(account: Account, intent: PaymentIntent, key: str) -> PaymentIntent:
@@ -230,12 +248,32 @@ def _decline_of(intent: PaymentIntent) -> Declined | None:
     return declined(intent.last_payment_error) if intent.last_payment_error else None
 
 
-def _key_of(thing: PaymentIntent | Refund) -> str | None:
-    return thing.metadata["key"] if thing.metadata and "key" in thing.metadata else None
+def _written_on(thing: PaymentIntent | Charge | Refund, name: str) -> str:
+    return str(thing.metadata[name]) if thing.metadata and name in thing.metadata else ""
 
 
 def _is_replayed(answer: stripe.StripeObject) -> bool:
     return answer.last_response is not None and answer.last_response.headers.get("Idempotent-Replayed") == "true"
+
+
+def _movement(kind: str, of: Charge | Refund, charge: str, amount: int) -> Movement:
+    return Movement(
+        kind=kind,
+        id=of.id,
+        charge_id=charge,
+        amount=amount,
+        currency=of.currency,
+        order_id=_order_of(of),
+        key=_written_on(of, "key"),
+        at=datetime.fromtimestamp(of.created, UTC),
+    )
+
+
+def _order_of(thing: Charge | Refund) -> UUID | None:
+    try:
+        return UUID(_written_on(thing, "order_id"))
+    except ValueError:
+        return None
 
 
 def _id_of(charge: Any) -> str:

@@ -32,4 +32,5 @@ def money(sandbox: Sandbox, order: Order | UUID) -> Counter[str]:
 
 def confirm(sandbox: Sandbox, url: str, *, consent: bool = True) -> None:
     """Answer for the customer on the page of the customer's bank."""
-    sandbox.http.post(url, data={"consent": "yes" if consent else "no"}).raise_for_status()
+    answer = sandbox.http.post(url, data={"consent": "yes" if consent else "no"})
+    assert answer.status_code == 303, answer.text
