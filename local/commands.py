@@ -25,10 +25,11 @@ def run() -> int:
 
 def welcome(stack: Stack) -> str:
     """Return where everything is, and how to get in."""
+    sandbox = f"\n  Sandbox {stack.sandbox}" if stack.sandbox else ""
     return f"""
   API     {stack.api}/api/v1/
   Docs    {stack.api}/api/v1/docs/
-  Admin   {stack.api}/admin/
+  Admin   {stack.api}/admin/{sandbox}
   Login   {ADMIN} / {stack.admin_password}
   Logs    {stack.run_dir.logs}
 

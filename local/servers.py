@@ -1,4 +1,7 @@
-"""The embedded pair, PostgreSQL and Valkey, as a context: for the supervisor, for single commands and for tests."""
+"""The embedded servers, PostgreSQL and Valkey, as a context: for the supervisor, for single commands and for tests.
+
+With them the payment sandbox, where it is wanted.
+"""
 
 import contextlib
 import os
@@ -9,6 +12,7 @@ from pathlib import Path
 from local.ports import chosen_port, free_port
 from local.postgres import Postgres
 from local.rundir import RunDir
+from local.sandbox import PaymentSandbox
 from local.server import EmbeddedServer
 from local.valkey import Valkey
 
@@ -22,29 +26,41 @@ DATABASE_VARIABLES = {
 # Uncommon ones, and below those that the system hands out by itself.
 POSTGRES_PORT = 25432
 REDIS_PORT = 25379
+SANDBOX_PORT = 25111
 
 
 class Servers:
     """The embedded servers that are needed, and the environment that leads to them."""
 
-    def __init__(self, run_dir: RunDir, postgres: Postgres, valkey: Valkey, *, given: dict[str, str]) -> None:
+    def __init__(
+        self,
+        run_dir: RunDir,
+        postgres: Postgres,
+        valkey: Valkey,
+        *,
+        given: dict[str, str],
+        sandbox: PaymentSandbox | None = None,
+    ) -> None:
         """Take what the user has `given`, as environment variables, in place of a server of ours."""
         self.run_dir = run_dir
         self.postgres = postgres
         self.valkey = valkey
         self.given = given
+        self.sandbox = sandbox
 
     @property
     def needed(self) -> list[EmbeddedServer]:
         """The servers to start, in that order."""
         postgres = [] if DATABASE_VARIABLES.keys() <= self.given.keys() else [self.postgres]
-        return [*postgres, *([] if "REDIS_URL" in self.given else [self.valkey])]
+        valkey = [] if "REDIS_URL" in self.given else [self.valkey]
+        return [*postgres, *valkey, *([self.sandbox] if self.sandbox else [])]
 
     @property
     def env(self) -> dict[str, str]:
         """The variables the project reads, what the user has given taking precedence."""
         ours = {variable: self.postgres.url(service) for variable, service in DATABASE_VARIABLES.items()}
         ours |= {"REDIS_URL": self.valkey.url, "SECRET_KEY": self.run_dir.secret("SECRET_KEY"), "DEBUG": "on"}
+        ours |= self.sandbox.env if self.sandbox else {}
         return ours | {name: self.given[name] for name in ours if name in self.given}
 
     @contextlib.contextmanager
@@ -60,11 +76,14 @@ class Servers:
 def local_servers(run_dir: RunDir, given: dict[str, str] | None = None) -> Servers:
     """Describe the servers of a run directory, on the ports that the environment chooses."""
     given = dict(os.environ) if given is None else given
+    given = {name: value for name, value in given.items() if value}
+    sandbox = PaymentSandbox(run_dir, chosen_port(PaymentSandbox.port_variable, SANDBOX_PORT))
     return Servers(
         run_dir,
         Postgres(run_dir, chosen_port(Postgres.port_variable, POSTGRES_PORT)),
         Valkey(run_dir, chosen_port(Valkey.port_variable, REDIS_PORT)),
-        given={name: value for name, value in given.items() if value},
+        given=given,
+        sandbox=sandbox if PaymentSandbox.is_wanted(given) else None,
     )
 
 

@@ -38,6 +38,11 @@ class Stack:
         """The password of the user `admin`."""
         return self.run_dir.secret("admin")
 
+    @property
+    def sandbox(self) -> str | None:
+        """The address of the server that stands for Stripe, if one does."""
+        return self.env.get("STRIPE_API_BASE")
+
     def pid(self, program: str) -> int | None:
         """Return the id of a program's main process, or None while it is down."""
         found = self.run_dir.read_state().get("programs", {}).get(program)

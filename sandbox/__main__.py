@@ -2,10 +2,10 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -34,28 +34,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server.app = App(books, api_key=chosen.api_key, origin=server.origin)
     threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
     log.info(BANNER, server.origin, chosen.ledger)
-    _again_and_again(lambda: bank.run_once(books))
+    _again_and_again(lambda: bank.run_once(books), until=stopping)
     if chosen.webhook_url:
         courier = Courier(books, url=chosen.webhook_url, secret=chosen.webhook_secret)
-        _again_and_again(courier.run_once)
+        _again_and_again(courier.run_once, until=stopping)
     stopping.wait()
     server.shutdown()
     log.info("SANDBOX: stopped")
     return 0
 
 
-def _again_and_again(run_once: Callable[[], int]) -> None:
+def _again_and_again(run_once: Callable[[], int], *, until: threading.Event) -> None:
     """Run something in a thread of its own, with a rest whenever there was nothing to do."""
 
     def loop() -> None:
-        while True:
+        done = 0
+        while not until.wait(0 if done else IDLE_SECONDS):
             try:
                 done = run_once()
             except Exception:
                 log.exception("Something failed that is no fault on demand. It is tried again.")
                 done = 0
-            if not done:
-                time.sleep(IDLE_SECONDS)
 
     threading.Thread(target=loop, daemon=True).start()
 
@@ -65,9 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine alone)")
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--ledger", type=Path, required=True, help="the SQLite file of its books")
-    parser.add_argument("--api-key", default="sk_test_sandbox", help="the secret key; it begins with sk_test_")
+    # From the environment, secrets show in no list of processes.
+    key, secret = os.environ.get("STRIPE_API_KEY"), os.environ.get("STRIPE_WEBHOOK_SECRET")
+    parser.add_argument(
+        "--api-key", default=key or "sk_test_sandbox", help="or STRIPE_API_KEY; it begins with sk_test_"
+    )
     parser.add_argument("--webhook-url", default="", help="where events are told")
-    parser.add_argument("--webhook-secret", default="whsec_sandbox", help="what they are signed with")
+    parser.add_argument("--webhook-secret", default=secret or "whsec_sandbox", help="or STRIPE_WEBHOOK_SECRET")
     parser.add_argument(
         "--settle-seconds", type=float, default=10.0, help="how long a bank takes for what it does not do at once"
     )

@@ -53,7 +53,7 @@ class App:
                 "%s %s %s failed. That is an error of the sandbox, not one of its faults.", id, *_line(request)
             )
             reply = _refused(server_error("The sandbox has failed, and not on demand. Its log says how."))
-        reply.headers = {"Request-Id": id, "X-Sandbox": "true", "Stripe-Version": API_VERSION, **reply.headers}
+        reply.headers = {"Request-Id": id, "Stripe-Version": API_VERSION, **reply.headers}
         log.info("%s %s %s %s %s", id, *_line(request), reply.status, reply.ending.name.lower())
         return reply
 
@@ -89,14 +89,14 @@ class App:
             books=self.books,
             form=Form(decode(encoded)),
             request=id,
-            key=request.headers.get("idempotency-key") if post else None,
+            key=request.headers.get("idempotency-key") or None if post else None,
             origin=self.origin,
         )
 
     def _execute(self, call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None) -> Reply:
         """Do the work, once for each key, and lose its answer where a fault wants that."""
         if rule and rule.fault == Fault.SLOW:
-            time.sleep(rule.span)
+            time.sleep(max(rule.span, 0.0))
         if rule and rule.fault == Fault.STALE:
             call.unseen_after = self.books.now() - rule.span
         answer = self._answer(call, route, ids, rule)

@@ -3,21 +3,15 @@
 from typing import Any
 
 from sandbox.call import Call
-from sandbox.errors import no_such
-from sandbox.lists import page
+from sandbox.lists import one, page
 from sandbox.records import Charge, PaymentMethod
-from sandbox.shapes import shape
 
 __all__ = ["list_all", "retrieve", "retrieve_method"]
 
 
 def retrieve(call: Call, id: str) -> dict[str, Any]:
     """GET /v1/charges/{id}"""
-    call.form.only()
-    charge = call.books.find(Charge, id)
-    if charge is None:
-        raise no_such("charge", id, param="id")
-    return shape(call.books, charge)
+    return one(call, Charge, id)
 
 
 def list_all(call: Call) -> dict[str, Any]:
@@ -28,8 +22,4 @@ def list_all(call: Call) -> dict[str, Any]:
 
 def retrieve_method(call: Call, id: str) -> dict[str, Any]:
     """GET /v1/payment_methods/{id}"""
-    call.form.only()
-    method = call.books.find(PaymentMethod, id)
-    if method is None:
-        raise no_such("PaymentMethod", id, param="payment_method")
-    return shape(call.books, method)
+    return one(call, PaymentMethod, id)

@@ -3,16 +3,17 @@
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
+from msgspec import Meta
 
 from sandbox import bank, deliveries, faults, intents, ledger, pages
 from sandbox.books import Books
 from sandbox.call import Call
 from sandbox.errors import ApiError, no_such
-from sandbox.faults import Rule
+from sandbox.faults import LONGEST_SECONDS, Rule
 from sandbox.records import Event, Intent
 from sandbox.wire import Reply, Request, to_json
 
@@ -26,7 +27,7 @@ MOST_ENTRIES = 1000
 class Advance(msgspec.Struct, forbid_unknown_fields=True):
     """Set the clock forward."""
 
-    advance: float
+    advance: Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
 
 
 class Outcome(msgspec.Struct, forbid_unknown_fields=True):
@@ -39,10 +40,10 @@ class Again(msgspec.Struct, forbid_unknown_fields=True):
     """Tell an event again: `copies` times, after `delay` seconds, `forged`, or with its time `shift` seconds off."""
 
     event: str
-    copies: int = 1
-    delay: float = 0.0
+    copies: Annotated[int, Meta(ge=1, le=1000)] = 1
+    delay: Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)] = 0.0
     forged: bool = False
-    shift: int = 0
+    shift: Annotated[int, Meta(ge=-LONGEST_SECONDS, le=LONGEST_SECONDS)] = 0
 
 
 class Control:
@@ -106,10 +107,7 @@ class Control:
 
     def advance(self, request: Request) -> Reply:
         """Set the clock forward."""
-        seconds = _read(request, Advance).advance
-        if seconds < 0:
-            raise ApiError("The clock goes forward only.", param="advance")
-        self.books.advance(seconds)
+        self.books.advance(_read(request, Advance).advance)
         return self.clock(request)
 
     def deliveries(self, request: Request) -> Reply:
@@ -119,8 +117,6 @@ class Control:
     def deliver_again(self, request: Request) -> Reply:
         """Tell an event again."""
         again = _read(request, Again)
-        if not 1 <= again.copies <= MOST_ENTRIES:
-            raise ApiError(f"copies is from 1 to {MOST_ENTRIES}.", param="copies")
         with self.books.transaction():
             if self.books.find(Event, again.event) is None:
                 raise no_such("event", again.event, param="event")

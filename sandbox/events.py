@@ -4,8 +4,7 @@ from typing import Any
 
 from sandbox.call import Call
 from sandbox.deliveries import schedule
-from sandbox.errors import no_such
-from sandbox.lists import page
+from sandbox.lists import one, page
 from sandbox.records import Event, Record, new_id
 from sandbox.shapes import shape
 
@@ -27,11 +26,7 @@ def happened(call: Call, type: str, record: Record) -> None:
 
 def retrieve(call: Call, id: str) -> dict[str, Any]:
     """GET /v1/events/{id}"""
-    call.form.only()
-    event = call.books.find(Event, id)
-    if event is None:
-        raise no_such("event", id, param="id")
-    return shape(call.books, event)
+    return one(call, Event, id)
 
 
 def list_all(call: Call) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 import random
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from sandbox.books import Books
 from sandbox.records import new_id
 
-__all__ = ["AFTER", "BEFORE", "HANG_SECONDS", "Fault", "Rule", "add", "clear", "rules", "strike"]
+__all__ = ["AFTER", "BEFORE", "HANG_SECONDS", "LONGEST_SECONDS", "Fault", "Rule", "add", "clear", "rules", "strike"]
 
 # How long an answer that never comes keeps its connection, where the rule does not say.
 HANG_SECONDS = 60.0
+LONGEST_SECONDS = 10_000_000
 
 
 class Fault(StrEnum):
@@ -28,7 +31,7 @@ class Fault(StrEnum):
     CONFLICT = "409"
     SLOW = "slow"
     STALE = "stale"
-    # Of webhooks, whose operations are called `webhooks.` and the event's type.
+    # Of webhooks, whose operations are called `webhooks.` and the event's type. They have no others.
     DROP = "drop"
     DUPLICATE = "duplicate"
     DELAY = "delay"
@@ -37,6 +40,7 @@ class Fault(StrEnum):
 
 
 AFTER = {Fault.TIMEOUT_DONE, Fault.ERROR_DONE, Fault.RESET_DONE}
+OF_WEBHOOKS = {Fault.DROP, Fault.DUPLICATE, Fault.DELAY, Fault.FORGE, Fault.SHIFT}
 BEFORE = {Fault.TIMEOUT_LOST, Fault.ERROR_LOST, Fault.RESET_LOST, Fault.RATE_LIMIT, Fault.CONFLICT}
 DEFAULT_SECONDS = {
     Fault.TIMEOUT_LOST: HANG_SECONDS,
@@ -52,23 +56,25 @@ DEFAULT_SECONDS = {
 class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A rule: `operation` is a pattern such as `payment_intents.*`; no `times` is for ever.
 
-    `seconds` is how long it hangs, waits, lags behind or is wrong, and for a 429 what Retry-After says.
+    `seconds` is how long it hangs, waits, lags behind or is wrong (a `shift` may be negative), and for a 429 what
+    Retry-After says.
     """
 
     operation: str
     fault: Fault
     id: str = msgspec.field(default_factory=lambda: new_id("fault"))
-    times: int | None = 1
-    probability: float = 1.0
+    times: Annotated[int, Meta(ge=0)] | None = 1
+    probability: Annotated[float, Meta(ge=0, le=1)] = 1.0
     seed: int = 0
-    seconds: float | None = None
+    seconds: Annotated[float, Meta(ge=-LONGEST_SECONDS, le=LONGEST_SECONDS)] | None = None
     seen: int = 0
     struck: int = 0
 
-    @property
-    def over(self) -> bool:
-        """Whether the rule has struck as often as it was to."""
-        return self.times is not None and self.struck >= self.times
+    def is_for(self, operation: str) -> bool:
+        """Say whether the rule is for an operation, and has not yet struck as often as it was to."""
+        over = self.times is not None and self.struck >= self.times
+        of_its_kind = (self.fault in OF_WEBHOOKS) == operation.startswith("webhooks.")
+        return not over and of_its_kind and fnmatchcase(operation, self.operation)
 
     @property
     def span(self) -> float:
@@ -103,7 +109,7 @@ def clear(books: Books) -> None:
 def strike(books: Books, operation: str) -> Rule | None:
     """Return the first rule that strikes this call, having counted it; None is the ordinary case. In a transaction."""
     for rule in rules(books):
-        if rule.over or not fnmatchcase(operation, rule.operation):
+        if not rule.is_for(operation):
             continue
         hit = rule.draw()
         books.execute("UPDATE rule SET body = ? WHERE id = ?", [msgspec.json.encode(rule).decode(), rule.id])

@@ -10,6 +10,7 @@ from sandbox.errors import ApiError, missing
 __all__ = ["Form", "decode"]
 
 NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+INDEX = re.compile(r"[0-9]{1,4}")
 INTEGER = re.compile(r"-?[0-9]{1,18}")
 DEEPEST = 8
 MOST_PARAMETERS = 1000
@@ -115,7 +116,7 @@ class Form:
     def texts(self, name: str) -> list[str]:
         """Return a list of texts; empty where it is not given."""
         value = self.values.get(name, {})
-        if not isinstance(value, dict) or not all(key.isdecimal() for key in value):
+        if not isinstance(value, dict) or not all(INDEX.fullmatch(key) for key in value):
             raise self._invalid(name, "Invalid array")
         items = [value[key] for key in sorted(value, key=int)]
         if not all(isinstance(item, str) for item in items):

@@ -1,4 +1,4 @@
-"""Lists: newest first, page by page, with the cursors and the filters that Stripe's lists have."""
+"""Objects to be read: one, or page by page, newest first, with the cursors and the filters that Stripe's lists have."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,10 +8,19 @@ from sandbox.errors import ApiError, no_such
 from sandbox.records import Record
 from sandbox.shapes import shape
 
-__all__ = ["limit", "page"]
+__all__ = ["limit", "one", "page"]
 
 COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 MOST = 100
+
+
+def one(call: Call, kind: type[Record], id: str) -> dict[str, Any]:
+    """Return an object; raise a 404 where there is none."""
+    call.form.only()
+    record = call.books.find(kind, id)
+    if record is None:
+        raise no_such(kind.kind, id, param="id")
+    return shape(call.books, record)
 
 
 def page(

@@ -5,7 +5,7 @@ from typing import Any
 from sandbox.call import Call
 from sandbox.errors import ApiError, missing, no_such, unexpected_state
 from sandbox.events import happened
-from sandbox.lists import page
+from sandbox.lists import one, page
 from sandbox.methods import behaviour
 from sandbox.records import Charge, Intent, PaymentMethod, Refund, new_id
 from sandbox.settlements import settle_later
@@ -39,11 +39,7 @@ def create(call: Call) -> dict[str, Any]:
 
 def retrieve(call: Call, id: str) -> dict[str, Any]:
     """GET /v1/refunds/{id}"""
-    call.form.only()
-    refund = call.books.find(Refund, id)
-    if refund is None:
-        raise no_such("refund", id, param="id")
-    return shape(call.books, refund)
+    return one(call, Refund, id)
 
 
 def list_all(call: Call) -> dict[str, Any]:

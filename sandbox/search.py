@@ -61,7 +61,7 @@ def _clause(clause: re.Match[str], query: str) -> tuple[str, list[Any]]:
         return "id IN (SELECT id FROM tag WHERE key = ? AND value = ?)", [clause["key"], text]
     if field in TEXT_FIELDS and operator == ":" and number is None:
         return f"json_extract(body, '$.{field}') = ?", [text]
-    if field in NUMBER_FIELDS and (number or text).isdecimal():
+    if field in NUMBER_FIELDS and re.fullmatch("[0-9]{1,18}", number or text):
         return f"json_extract(body, '$.{field}') {operator.replace(':', '=')} ?", [int(number or text)]
     raise _unreadable(query)
 

@@ -63,6 +63,11 @@ class Handler(BaseHTTPRequestHandler):
         """Serve a request."""
         self._serve()
 
+    def end_headers(self) -> None:
+        """Say in every response what it comes from."""
+        self.send_header("X-Sandbox", "true")
+        super().end_headers()
+
     def log_message(self, format: str, *arguments: Any) -> None:
         """Say nothing: the app has its own log."""
 

@@ -87,7 +87,7 @@ def _charge(books: Books, charge: Charge) -> dict[str, Any]:
         "outcome": _outcome(charge),
         "paid": charge.status == "succeeded",
         "payment_method_details": _details(books.get(PaymentMethod, charge.payment_method), charge),
-        "refunded": charge.amount_refunded == charge.amount,
+        "refunded": charge.amount_refunded == (charge.amount_captured or charge.amount),
     }
 
 

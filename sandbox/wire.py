@@ -2,7 +2,7 @@
 
 from enum import Enum, auto
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
@@ -21,12 +21,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def path(self) -> str:
         """The path, without what follows a question mark."""
-        return unquote(urlsplit(self.target).path)
+        return unquote(self.target.partition("?")[0])
 
     @property
     def query(self) -> str:
         """What follows the question mark, still encoded."""
-        return urlsplit(self.target).query
+        return self.target.partition("?")[2]
 
 
 class Ending(Enum):

@@ -5,6 +5,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
+import psutil
 import psycopg
 import pytest
 import redis
@@ -15,6 +17,7 @@ from local.errors import LocalError, PortTaken, ServerFailed, StackRunning
 from local.ports import chosen_port, free_port
 from local.postgres import SERVICES, Postgres
 from local.rundir import RunDir
+from local.sandbox import PaymentSandbox
 from local.servers import DATABASE_VARIABLES, Servers, local_servers, private_servers
 from local.unprivileged import home_for_data
 from local.valkey import Valkey
@@ -111,6 +114,35 @@ def test_servers_that_the_user_has_are_not_started(tmp_path: Path) -> None:
     servers = local_servers(RunDir(tmp_path), theirs)
     assert servers.needed == []
     assert servers.env["PAYMENTS_DATABASE_URL"] == "postgres://db.example/x"
+
+
+def test_the_sandbox_is_started_for_who_pays_through_stripe_and_has_no_account(tmp_path: Path) -> None:
+    def sandbox(**given: str) -> bool:
+        servers = local_servers(RunDir(tmp_path), given)
+        started = "sandbox" in [server.name for server in servers.needed]
+        assert started == ("STRIPE_API_BASE" in servers.env)
+        return started
+
+    assert sandbox(PAYMENT_GATEWAY="stripe")
+    assert sandbox(PAYMENT_GATEWAY="stripe", STRIPE_API_KEY="")
+    assert not sandbox(PAYMENT_GATEWAY="stripe", STRIPE_API_KEY="sk_test_of_an_account")
+    assert not sandbox(PAYMENT_GATEWAY="simulated")
+    assert not sandbox()
+
+
+def test_the_sandbox_takes_the_key_that_the_project_is_given_and_shows_it_to_nobody(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path / "run")
+    run_dir.create()
+    sandbox = PaymentSandbox(run_dir, free_port())
+    sandbox.start()
+    try:
+        key = sandbox.env["STRIPE_API_KEY"]
+        events = httpx.get(f"{sandbox.env['STRIPE_API_BASE']}/v1/events", auth=(key, ""), trust_env=False)
+        assert (events.status_code, events.headers["X-Sandbox"]) == (200, "true")
+        assert key not in " ".join(psutil.Process(sandbox.pid).cmdline())
+    finally:
+        sandbox.stop()
+    assert "SANDBOX: stopped" in sandbox.log.read_text()
 
 
 def test_a_run_directory_serves_one_stack_at_a_time(tmp_path: Path) -> None:

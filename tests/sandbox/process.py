@@ -1,7 +1,7 @@
 """The sandbox as a real process for a test: started, killed, started again; and Stripe's own client to speak to it."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ from local.processes import Process
 from local.rundir import PROJECT
 from tests.processes import until
 
-__all__ = ["API_KEY", "SECRET", "Sandbox", "running"]
+__all__ = ["API_KEY", "SECRET", "Sandbox", "headers", "running"]
 
 API_KEY = "sk_test_of_the_tests"
 SECRET = "whsec_of_the_tests"
@@ -66,11 +66,12 @@ class Sandbox:
 
     def create(self, payment_method: str | None = "pm_card_visa", *, key: str | None = None, **params: Any) -> Any:
         """Create a payment intent of 12.50 euros for order `o-1`."""
-        given = {} if payment_method is None else {"payment_method": payment_method}
+        given: Any = {"amount": 1250, "currency": "eur", "metadata": {"order_id": "o-1"}}
+        if payment_method:
+            given["payment_method"] = payment_method
         if "payment_method_types" not in params:
             given["automatic_payment_methods"] = NEVER_REDIRECT
-        params = {"amount": 1250, "currency": "eur", "metadata": {"order_id": "o-1"}} | given | params
-        return self.client.v1.payment_intents.create(params, options(key))
+        return self.client.v1.payment_intents.create(given | params, options(key))
 
     def charge(self, payment_method: str = "pm_card_visa", *, key: str | None = None, **params: Any) -> Any:
         """Create a payment intent and confirm it in the same call."""
@@ -79,7 +80,7 @@ class Sandbox:
     def events(self) -> list[str]:
         """Return the types of all events, oldest first."""
         every = self.client.v1.events.list({"limit": 100}).auto_paging_iter()
-        return [event.type for event in every][::-1]
+        return [str(event.type) for event in every][::-1]
 
     def control(self, path: str, **body: Any) -> Any:
         """Tell the control something; return what it answers."""
@@ -103,9 +104,10 @@ def options(key: str | None) -> Any:
     return {} if key is None else {"idempotency_key": key}
 
 
-def body_of(error_or_object: Any) -> Mapping[str, Any]:
-    """Return the body of a response as it came over the wire."""
-    return dict(error_or_object.json_body)
+def headers(answer: Any) -> dict[str, str]:
+    """Return the headers that an answer came with, be it an object or an error."""
+    given: Any = answer if isinstance(answer, stripe.StripeError) else answer.last_response
+    return dict(given.headers)
 
 
 @contextmanager

@@ -15,8 +15,9 @@ BEARER = {"Authorization": f"Bearer {API_KEY}"}
 
 
 def test_every_response_says_that_it_is_a_sandbox(sandbox: Sandbox) -> None:
-    for path in ("/", INTENTS, "/v1/nowhere", "/sandbox/ledger", "/nowhere"):
+    for path in ("/", INTENTS, "/v1/nowhere", "/sandbox/ledger", "/nowhere", "//[nowhere"):
         assert sandbox.http.get(path).headers["X-Sandbox"] == "true"
+    assert sandbox.http.put("/").headers["X-Sandbox"] == "true"
     assert "This is a sandbox. No money moves" in sandbox.http.get("/").text
     assert "SANDBOX: no money moves here" in sandbox.log.read_text()
     assert sandbox.create().livemode is False
@@ -61,6 +62,7 @@ HOSTILE: list[dict[str, Any]] = [
     {"data": {"amount": "1250", "currency": "eur", "metadata[order_id][x]": "1"}},
     {"data": {"amount": "1250", "currency": "eur", "expand[]": "latest_charge." * 9}},
     {"data": {"amount": "1250", "currency": "eur", "expand": "latest_charge"}},
+    {"data": {"amount": "1250", "currency": "eur", f"expand[{'9' * 5000}]": "latest_charge"}},
     {"data": {"amount": "1250", "currency": "eur", "automatic_payment_methods[enabled]": "maybe"}},
 ]
 

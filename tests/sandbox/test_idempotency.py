@@ -7,14 +7,9 @@ import pytest
 import stripe
 
 from tests.processes import until
-from tests.sandbox.process import Sandbox
+from tests.sandbox.process import Sandbox, headers
 
 REPLAYED = "Idempotent-Replayed"
-
-
-def headers(answer: Any) -> Any:
-    """Return the headers of a response."""
-    return answer.last_response.headers
 
 
 def test_the_same_request_gets_the_same_answer_and_charges_once(sandbox: Sandbox) -> None:
@@ -34,7 +29,7 @@ def test_a_decline_is_an_answer_and_kept(sandbox: Sandbox) -> None:
             sandbox.charge("pm_card_chargeDeclined", key="declined")
         errors.append(declined.value)
     assert errors[0].http_body == errors[1].http_body
-    assert errors[1].headers[REPLAYED] == "true"
+    assert headers(errors[1])[REPLAYED] == "true"
 
 
 def test_a_refusal_that_executed_is_kept_also_when_it_would_not_be_one_any_more(sandbox: Sandbox) -> None:
@@ -43,7 +38,7 @@ def test_a_refusal_that_executed_is_kept_also_when_it_would_not_be_one_any_more(
         with pytest.raises(stripe.InvalidRequestError) as refused:
             sandbox.client.v1.refunds.create({"payment_intent": intent.id}, {"idempotency_key": "too early"})
         sandbox.control(f"settle/{intent.id}", outcome="succeeded")
-    assert refused.value.headers[REPLAYED] == "true"
+    assert headers(refused.value)[REPLAYED] == "true"
 
 
 def test_a_request_that_did_not_execute_leaves_its_key_free(sandbox: Sandbox) -> None:

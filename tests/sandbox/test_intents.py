@@ -183,7 +183,15 @@ def test_a_search_finds_by_metadata_and_a_lagging_one_not_yet(sandbox: Sandbox) 
 
 
 @pytest.mark.parametrize(
-    "query", ["order", "status:succeeded", "metadata['a']:'b' OR status:'x'", "amount:'x'", "a:'b' AND"]
+    "query",
+    [
+        "order",
+        "status:succeeded",
+        "metadata['a']:'b' OR status:'x'",
+        "amount:'x'",
+        f"amount:'{'9' * 5000}'",
+        "a:'b' AND",
+    ],
 )
 def test_a_query_it_cannot_read_is_refused(sandbox: Sandbox, query: str) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
