@@ -160,6 +160,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600,
         "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
     },
+    "purge-webhook-events": {
+        "task": "payments.purge_webhook_events",
+        "schedule": 3600,
+        "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
+    },
     "purge-idempotency-keys": {
         "task": "orders.purge_idempotency_keys",
         "schedule": 3600,

@@ -4,6 +4,7 @@ The client does not retry by itself, for the saga does; it speaks one version of
 to; and it follows no redirect: our key goes to no other host.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -154,6 +155,7 @@ def session() -> requests.Session:
 @cache
 def _client(api_key: str, api_base: str) -> StripeClient:
     stripe.enable_telemetry = False
+    logging.getLogger("stripe").setLevel(logging.INFO)  # below that it logs whole answers, client secrets and all
     return StripeClient(
         api_key,
         stripe_version=API_VERSION,

@@ -19,6 +19,7 @@ from payments import webhooks
 from payments.following import follow_once
 from payments.gateways import get_gateway
 from payments.models import Inbox, Payment, WebhookEvent
+from payments.tasks import purge_webhook_events
 from sagas import execution
 from sagas.ids import uuid7
 from sagas.messages import Message
@@ -265,6 +266,16 @@ def test_an_event_that_was_not_true_changes_nothing(sandbox: Sandbox) -> None:
     assert follow_once() == 1
     assert (payment(cancelled).status, payment(cancelled).follow_at) == ("void", None)
     assert not money(sandbox, cancelled)
+
+
+def test_events_are_forgotten_long_after_stripe_has_stopped_to_repeat_them(settings: Settings) -> None:
+    settings.SAGA_RETENTION_DAYS = 1
+    for days in (0, 6, 8):
+        told = event()
+        tell(told)
+        WebhookEvent.objects.filter(id=told["id"]).update(received_at=datetime.now(UTC) - timedelta(days=days))
+    assert purge_webhook_events() == 1
+    assert WebhookEvent.objects.count() == 2
 
 
 def _refused(answer: Any) -> None:
