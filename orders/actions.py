@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from sagas import sql
 from sagas.messages import Entry, to_json
 
-__all__ = ["follow"]
+__all__ = ["ASKED_BY", "ASKS", "follow"]
 
 # By the name of the event, as payments publishes it.
 ASKED_BY = "payment.action_required"
+ASKS = ("url", "expires_at")
 
 KEEP = """
 UPDATE orders_order o SET action = v.action::jsonb, updated_at = clock_timestamp()
@@ -21,8 +22,5 @@ def follow(entries: Iterable[Entry]) -> None:
     """Keep with their orders what these events ask of the customers. The caller has locked the orders' rows."""
     asked = {entry.saga: entry.detail for entry in entries if entry.type == ASKED_BY}
     if asked:
-        actions = [
-            {"type": "redirect", "url": detail.get("url"), "expires_at": detail.get("expires_at")}
-            for detail in asked.values()
-        ]
+        actions = [{"type": "redirect", **{name: detail.get(name) for name in ASKS}} for detail in asked.values()]
         sql.run("default", KEEP, {"orders": list(asked), "actions": [to_json(action) for action in actions]})

@@ -171,10 +171,9 @@ def delivered(street: Street, event: str) -> bool:
     return any(one["event"] == event and one["state"] == "delivered" and one["attempts"] > 1 for one in every)
 
 
-def next_action(client: Client, placed: str) -> dict[str, Any] | None:
-    """Return what the API asks of an order's customer."""
-    action: dict[str, Any] | None = client.get(f"/api/v1/orders/{placed}/").json()["next_action"]
-    return action
+def next_action(client: Client, placed: str) -> Any:
+    """Return what the API asks of an order's customer, or None."""
+    return client.get(f"/api/v1/orders/{placed}/").json()["next_action"]
 
 
 def net(street: Street, placed: str) -> int:
