@@ -87,6 +87,7 @@ class Statement(Ledger):
     def __init__(self) -> None:
         self.read_until: datetime | None = fetch("payments", OLDEST)[0][0]
         self.lines: dict[UUID, dict[str, base.Movement]] = defaultdict(dict)
+        self.order_of: dict[str, UUID] = {}
 
     def moved(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
         """Yield the lines of the orders, read to the moment."""
@@ -114,8 +115,10 @@ class Statement(Ledger):
             return
         now = datetime.now(UTC)
         for line in get_gateway().statement(self.read_until - OVERLAP, now + OVERLAP):
-            if line.order_id:
-                self.lines[line.order_id][line.id] = line
+            if line.order_id:  # a refund by hand names none: it is that of its charge, and captures come first
+                self.order_of.setdefault(line.charge_id, line.order_id)
+            if order := line.order_id or self.order_of.get(line.charge_id):
+                self.lines[order][line.id] = line
         self.read_until = now
 
 

@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.problems import Problem
+from payments.models import WebhookEvent
 from payments.webhooks import Forged, read, receive
 from sagas.failpoints import Point, reach
 from sagas.nudge import nudge
@@ -35,7 +36,7 @@ class StripeWebhookView(APIView):
             raise Problem(
                 status=400, type="urn:problem:webhook", title="Not an event of Stripe's", detail=str(error)
             ) from error
-        if receive(event):
+        if receive(event) is WebhookEvent.Effect.WOKE:
             nudge("payments")
         reach(Point.NOT_ACKNOWLEDGED, event.type)
         return Response({"received": True})

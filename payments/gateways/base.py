@@ -172,4 +172,7 @@ class PaymentGateway(ABC):
 
     @abstractmethod
     def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:
-        """Yield all money moved in a window, page by page. Raises `StatementUnavailable`."""
+        """Yield all money moved in a window, page by page, a capture before its refunds.
+
+        Raises `StatementUnavailable`.
+        """

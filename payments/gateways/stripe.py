@@ -193,6 +193,9 @@ def _keys(key: str) -> Iterator[str]:
 
 
 def _created_under(account: Account, request: ChargeRequest) -> PaymentIntent | None:
+    """Look for an intent: what the search finds is there; that it is not there, only the list can say."""
+    if found := account.search(request.key):
+        return found
     since = request.opened_at - timedelta(minutes=5)  # for the clocks
     return next((one for one in account.created_since(since) if _written_on(one, "key") == request.key), None)
 
