@@ -90,9 +90,11 @@ class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def add(books: Books, rule: Rule) -> None:
-    """Make a rule hold from now on."""
+    """Make a rule hold from now on, in place of one with its id."""
     with books.transaction():
-        books.execute("INSERT INTO rule (id, body) VALUES (?, ?)", [rule.id, msgspec.json.encode(rule).decode()])
+        books.execute(
+            "INSERT OR REPLACE INTO rule (id, body) VALUES (?, ?)", [rule.id, msgspec.json.encode(rule).decode()]
+        )
 
 
 def rules(books: Books) -> list[Rule]:

@@ -65,7 +65,7 @@ def test_a_key_belongs_to_one_endpoint_and_one_object(sandbox: Sandbox) -> None:
 
 
 def test_a_key_in_use_is_a_conflict_and_free_again_afterwards(sandbox: Sandbox) -> None:
-    sandbox.fault("payment_intents.create", "slow", seconds=3)
+    sandbox.fault("payment_intents.create", "slow", seconds=5)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(lambda: sandbox.charge(key="slow"))
         rule = lambda: sandbox.http.get("/sandbox/faults").json()["data"][0]  # noqa: E731
