@@ -25,12 +25,21 @@ SELECT order_id, action_expires_at, extract(epoch FROM action_expires_at - clock
 """
 
 
+# Seconds between two looks.
+SOONEST, LATEST = 1.0, 60.0
+
+
 class Deadline(NamedTuple):
     """Until when an order's payment may be confirmed, and in how many seconds that is. `new`: it was set just now."""
 
     expires_at: datetime
     seconds: float
     new: bool
+
+    def pause(self) -> float:
+        """Return the seconds until we look again, where no webhook wakes us: a quarter of the time waited till now."""
+        waited: float = settings.PAYMENT_ACTION_SECONDS - self.seconds
+        return max(0.0, min(max(SOONEST, waited / 4), LATEST, self.seconds))
 
 
 def await_action(orders: Collection[UUID]) -> dict[UUID, Deadline]:

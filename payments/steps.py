@@ -241,7 +241,7 @@ def _refusal(payment: Payment, answer: Declined | Voided) -> PaymentFailed:
 
 def _awaiting(payment: Payment, url: str, deadline: Deadline) -> Waiting:
     told = PaymentActionRequired(payment_id=payment.id, url=url, expires_at=deadline.expires_at)
-    return Waiting("The customer has to confirm the payment.", deadline.seconds, told if deadline.new else None)
+    return Waiting("The customer has to confirm the payment.", deadline.pause(), told if deadline.new else None)
 
 
 def settlement_of(order: UUID, answer: Reversed) -> Settlement | None:

@@ -8,6 +8,7 @@ rows. https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-DEAD
 """
 
 import logging
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -190,6 +191,9 @@ class _Run:
             if envelope is not None:
                 envelopes.append(envelope)
         inbox.settle(self.service, self.definition.name, rows)
+        waiting = [item.saga for item, outcome in zip(claimed, outcomes, strict=True) if isinstance(outcome, Waiting)]
+        if waiting:
+            inbox.count_anew(self.service, self.definition.name, waiting)
         outbox.write(self.service, self.plan, envelopes, leased=True)
         return envelopes
 
@@ -254,8 +258,8 @@ def _pause(outcome: Retry | Unknown | Waiting, usual: float) -> float:
     match outcome:
         case Unknown(after=longer):
             return max(usual, longer)
-        case Waiting(within=shorter):
-            return min(usual, max(shorter, 0.0))
+        case Waiting(pause=pause):
+            return pause * random.uniform(0.5, 1.0)  # noqa: S311  no secret: a crowd disperses
     return usual
 
 

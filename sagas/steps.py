@@ -64,13 +64,13 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """The outside system waits, for a person or another system; look again, within `within` seconds at the latest.
+    """The outside system waits, for a person or another system; look again in `pause` seconds.
 
-    Nobody is called for it, however long it takes. `notice` is what the timeline shall tell of it.
+    It counts as no try, however often it is looked at, and nobody is called. `notice` is what the timeline shall tell.
     """
 
     reason: str
-    within: float = float("inf")
+    pause: float = 30.0
     notice: Notice | None = None
 
 

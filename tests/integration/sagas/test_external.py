@@ -132,11 +132,14 @@ def test_unknown_in_a_batch_leaves_the_others_alone(trip):
 
 def test_to_wait_is_no_fault_however_often_it_is_looked_at(trip):
     behaviour["trips.pay/call", trip] = lambda _: Waiting("The traveller looks for her purse.")
-    for attempt in range(8):
-        deliver("trips.pay", [trip], attempt=attempt)
-        assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("waiting", attempt + 1)
+    for _ in range(8):
+        deliver("trips.pay", [trip])
+        assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("waiting", 0)
         make_due()
     assert events(trip) == ["trip.began", "trip.booked"]
+    fail("trips.pay", [trip])
+    assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("waiting", 1)
+    make_due()
     del behaviour["trips.pay/call", trip]
     walk([trip])
     assert "trip.travelled" in events(trip)
@@ -155,11 +158,11 @@ def test_a_notice_is_told_to_the_timeline_and_carries_the_saga_nowhere(trip):
     assert state(trip, "trips.drop") is None
 
 
-def test_what_waits_is_looked_at_within_the_time_it_has(trip):
-    behaviour["trips.pay/call", trip] = lambda _: Waiting("Not for long.", within=0.125)
+def test_what_waits_is_looked_at_after_the_pause_it_asks_for(trip):
+    behaviour["trips.pay/call", trip] = lambda _: Waiting("Not for long.", pause=600)
     deliver("trips.pay", [trip])
     waiting = row(trip, "trips.pay")
-    assert waiting.send_at - waiting.updated_at <= timedelta(seconds=0.125)
+    assert timedelta(seconds=299) <= waiting.send_at - waiting.updated_at <= timedelta(seconds=600)
 
 
 def test_an_outside_system_that_wants_a_pause_gets_it(trip):
