@@ -4,7 +4,9 @@ Money that came in after a cancel goes back by itself; a refund that failed in t
 slowly, and shown in the admin with its error, until the money is back by whichever way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -13,7 +15,7 @@ from payments.models import Payment
 from payments.services import lock_payments, payments_of, settle
 from payments.steps import Refund, Reversed, refund_outcome, reversal_of, settlement_of
 from sagas import sql
-from sagas.steps import Retry, Unknown, Waiting
+from sagas.steps import Outcome, Retry, Unknown, Waiting
 
 __all__ = ["follow_once"]
 
@@ -27,45 +29,45 @@ UPDATE payments_payment
    SET follow_at = clock_timestamp() + make_interval(secs => %(lease)s), follow_attempts = follow_attempts + 1
  WHERE id = ANY(ARRAY(SELECT id FROM payments_payment WHERE follow_at <= now()
                        ORDER BY follow_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
-RETURNING order_id
+RETURNING order_id, follow_at
 """
-DONE = """
-UPDATE payments_payment SET follow_at = NULL, follow_attempts = 0, follow_error = ''
- WHERE order_id = ANY(%(orders)s::uuid[])
-"""
-AGAIN = """
+# An empty error: nothing is left to ask. What was brought forward since we claimed it, by a webhook, stays due.
+FOLLOWED = """
 UPDATE payments_payment AS payment
    SET follow_error = v.error,
-       follow_at = clock_timestamp() + make_interval(
-         secs => LEAST(%(longest)s, %(first)s * 2 ^ LEAST(payment.follow_attempts - 1, 20)))
-  FROM unnest(%(orders)s::uuid[], %(errors)s::text[]) AS v(order_id, error)
- WHERE payment.order_id = v.order_id
+       follow_attempts = CASE WHEN v.error = '' THEN 0 ELSE payment.follow_attempts END,
+       follow_at = CASE WHEN v.error <> '' THEN clock_timestamp() + make_interval(
+         secs => LEAST(%(longest)s, %(first)s * 2 ^ LEAST(payment.follow_attempts - 1, 20))) END
+  FROM unnest(%(orders)s::uuid[], %(claimed)s::timestamptz[], %(errors)s::text[]) AS v(order_id, claimed, error)
+ WHERE payment.order_id = v.order_id AND payment.follow_at = v.claimed
 """
 
 
 def follow_once() -> int:
     """Ask after the payments whose time has come, and write down what became of them; return how many there were."""
     params = {"lease": settings.SAGA_LEASE_SECONDS, "limit": BATCH}
-    orders = sorted(order for (order,) in sql.fetch("payments", CLAIM, params))
-    if orders:
-        payments = [payment for _, payment in sorted(payments_of(orders).items())]
-        _record(payments, Refund().call([reversal_of(payment) for payment in payments]))
-    return len(orders)
+    claimed = dict(sql.fetch("payments", CLAIM, params))
+    if claimed:
+        payments = [payment for _, payment in sorted(payments_of(claimed).items())]
+        _record(payments, Refund().call([reversal_of(payment) for payment in payments]), claimed)
+    return len(claimed)
 
 
-def _record(payments: Sequence[Payment], answers: Sequence[Reversed]) -> None:
+def _record(payments: Sequence[Payment], answers: Sequence[Reversed], claimed: Mapping[UUID, datetime]) -> None:
     answered = dict(zip((payment.order_id for payment in payments), answers, strict=True))
-    outcomes = {payment.order_id: refund_outcome(payment, answered[payment.order_id]) for payment in payments}
-    again = {
-        order: outcome.reason for order, outcome in outcomes.items() if isinstance(outcome, Retry | Unknown | Waiting)
+    params = {
+        "orders": list(answered),
+        "claimed": [claimed[order] for order in answered],
+        "errors": [_left_open(refund_outcome(payment, answered[payment.order_id])) for payment in payments],
+        "first": FIRST,
+        "longest": LONGEST,
     }
     with transaction.atomic(using="payments"):
         locked = lock_payments(list(answered))
         settled = (settlement_of(order, answer) for order, answer in answered.items())
         settle(locked, [one for one in settled if one and one.status == Payment.Status.REFUNDED])
-        sql.run("payments", DONE, {"orders": [order for order in answered if order not in again]})
-        sql.run(
-            "payments",
-            AGAIN,
-            {"orders": list(again), "errors": list(again.values()), "first": FIRST, "longest": LONGEST},
-        )
+        sql.run("payments", FOLLOWED, params)
+
+
+def _left_open(outcome: Outcome) -> str:
+    return outcome.reason if isinstance(outcome, Retry | Unknown | Waiting) else ""

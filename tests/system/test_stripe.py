@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -110,7 +111,7 @@ def test_an_order_waits_for_its_customer_until_the_deadline(street: Street, api_
     with open_for_business(street, tmp_path) as working:
         confirmed, refused, expired, called_off = [order(api_client, f"key-{n}", method=method) for n in range(4)]
         asked = {
-            each: until(lambda each=each: next_action(api_client, each), "the customer is asked", process=working)
+            each: until(partial(next_action, api_client, each), "the customer is asked", process=working)
             for each in (confirmed, refused, expired, called_off)
         }
         for each in asked:

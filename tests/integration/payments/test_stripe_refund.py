@@ -1,8 +1,10 @@
 """A refund through Stripe is followed to its end: on its way, failed, made by hand, or lost in its answer."""
 
+from threading import Thread
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from payments.events import PaymentRefunded
 from payments.following import follow_once
@@ -13,6 +15,7 @@ from payments.models import Payment
 from sagas.steps import Retry, Unknown, Waiting
 from tests.integration.payments.sandbox import money
 from tests.integration.payments.till import Order, order, payment, run
+from tests.processes import until
 from tests.sandbox.process import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
@@ -115,6 +118,26 @@ def test_a_refund_that_fails_after_the_end_is_followed_until_the_money_is_back(s
     Payment.objects.update(follow_at="2020-01-01T00:00Z")
     assert follow_once() == 1
     assert (payment(paid).follow_at, payment(paid).follow_error) == (None, "")
+
+
+def test_what_a_webhook_brings_forward_while_it_is_asked_after_is_asked_after_again(sandbox: Sandbox) -> None:
+    paid = charged()
+    refund(paid)
+    Payment.objects.update(follow_at="2020-01-01T00:00Z")
+    sandbox.fault("refunds.list", "slow", seconds=1)
+    asking = Thread(target=follow_in_a_thread)
+    asking.start()
+    until(lambda: payment(paid).follow_attempts == 1, "the payment is claimed")
+    Payment.objects.update(follow_at="2020-01-01T00:00Z")
+    asking.join()
+    assert payment(paid).follow_at is not None
+    assert follow_once() == 1
+    assert payment(paid).follow_at is None
+
+
+def follow_in_a_thread() -> None:
+    follow_once()
+    connections.close_all()
 
 
 def by_hand(paid: Order, amount: int = 1250) -> None:
