@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -37,20 +37,12 @@ from payments.gateways.base import (
     refuse_open_transactions,
 )
 from payments.gateways.stripe_account import AT_ONCE, BUDGET, CONNECT, READ, Account, NoAnswer
-from payments.gateways.stripe_meanings import declined, is_replayed_failure, meaning_of
+from payments.gateways.stripe_intents import confirm, intent_of, written_on
+from payments.gateways.stripe_meanings import declined, meaning_of
 
 __all__ = ["StripeGateway"]
 
 logger = logging.getLogger(__name__)
-
-# Stripe keeps a key for 24 hours at least. Ours is used for less, so that clocks may differ; and once it is forgotten
-# for sure, whatever was made under it has been found by the search for hours.
-USED = timedelta(hours=20)
-FORGOTTEN = timedelta(hours=24)
-
-# A key that repeats a failure of Stripe's, with no intent made under it, has a successor: each is made in turn, so all
-# who ask use the same one.
-SUCCESSORS = 5
 
 OPEN_REFUNDS = {"pending", "requires_action"}
 FAILED_REFUNDS = {"failed", "canceled"}
@@ -132,27 +124,27 @@ def _understood(one: Callable[[Account, R], A], account: Account, request: R) ->
 
 
 def _charge(account: Account, request: ChargeRequest) -> ChargeAnswer:
-    intent = _intent_of(account, request)
+    intent = intent_of(account, request)
     if intent is None:
         return Voided()
     if intent.status != "requires_confirmation":
         return _answer_to_charge(account, intent)
     try:
-        return _answer_to_charge(account, _confirm(account, intent, request.key))
+        return _answer_to_charge(account, confirm(account, intent, request.key))
     except stripe.CardError as error:
         no = meaning_of(error)
         return _barred(account, intent.id, no) if isinstance(no, Declined) else no
 
 
 def _find(account: Account, request: ChargeRequest) -> FindAnswer:
-    intent = _intent_of(account, request)
+    intent = intent_of(account, request)
     if intent is None:
         return Voided()
     return Absent() if intent.status == "requires_confirmation" else _answer_to_charge(account, intent)
 
 
 def _void(account: Account, request: ChargeRequest) -> ChargeAnswer:
-    intent = _intent_of(account, request)
+    intent = intent_of(account, request)
     return Voided() if intent is None else _barred(account, intent.id, _decline_of(intent) or Voided())
 
 
@@ -162,54 +154,8 @@ def _refund(account: Account, request: RefundRequest) -> RefundAnswer:
     given_back = [refund for refund in made if refund.status == "succeeded"]
     if sum(refund.amount for refund in given_back) >= request.amount:
         return Refunded(given_back[0].id, request.amount)
-    ours = next((refund for refund in made if _written_on(refund, "key") == request.key), None)
+    ours = next((refund for refund in made if written_on(refund, "key") == request.key), None)
     return _answer_to_refund(ours or account.give_back(request))
-
-
-def _intent_of(account: Account, request: ChargeRequest) -> PaymentIntent | None:
-    """Return the one intent of a charge as it is now, made if need be; None if there is none and will be none."""
-    age = datetime.now(UTC) - request.opened_at
-    if age > USED:
-        found = account.search(request.key)
-        if found is None and age < FORGOTTEN:
-            raise NoAnswer("Stripe may forget the key any time now, and has no intent of it as yet.")
-        return found
-    for key in _keys(request.key):
-        try:
-            intent = account.create(request, key)
-        except stripe.APIError as error:
-            if not is_replayed_failure(error):
-                raise
-            if found := _created_under(account, request):
-                return found
-        else:
-            return account.retrieve(intent.id) if _is_replayed(intent) else intent
-    raise NoAnswer(f"Stripe has failed {SUCCESSORS} times to create the intent.")
-
-
-def _keys(key: str) -> Iterator[str]:
-    yield key
-    yield from (f"{key}-{number}" for number in range(2, SUCCESSORS + 1))
-
-
-def _created_under(account: Account, request: ChargeRequest) -> PaymentIntent | None:
-    """Look for an intent: what the search finds is there; that it is not there, only the list can say."""
-    if found := account.search(request.key):
-        return found
-    since = request.opened_at - timedelta(minutes=5)  # for the clocks
-    return next((one for one in account.created_since(since) if _written_on(one, "key") == request.key), None)
-
-
-def _confirm(account: Account, intent: PaymentIntent, key: str) -> PaymentIntent:
-    try:
-        confirmed = account.confirm(intent.id, f"{key}-confirm")
-    except stripe.StripeError as error:
-        if not is_replayed_failure(error):
-            raise
-        confirmed = account.retrieve(intent.id)
-        if confirmed.status == "requires_confirmation":
-            return account.confirm(intent.id, None)
-    return account.retrieve(intent.id) if _is_replayed(confirmed) else confirmed
 
 
 def _barred(account: Account, intent: str, otherwise: Declined | Voided) -> ChargeAnswer:
@@ -251,14 +197,6 @@ def _decline_of(intent: PaymentIntent) -> Declined | None:
     return declined(intent.last_payment_error) if intent.last_payment_error else None
 
 
-def _written_on(thing: PaymentIntent | Charge | Refund, name: str) -> str:
-    return str(thing.metadata[name]) if thing.metadata and name in thing.metadata else ""
-
-
-def _is_replayed(answer: stripe.StripeObject) -> bool:
-    return answer.last_response is not None and answer.last_response.headers.get("Idempotent-Replayed") == "true"
-
-
 def _movement(kind: str, of: Charge | Refund, charge: str, amount: int) -> Movement:
     return Movement(
         kind=kind,
@@ -267,14 +205,14 @@ def _movement(kind: str, of: Charge | Refund, charge: str, amount: int) -> Movem
         amount=amount,
         currency=of.currency,
         order_id=_order_of(of),
-        key=_written_on(of, "key"),
+        key=written_on(of, "key"),
         at=datetime.fromtimestamp(of.created, UTC),
     )
 
 
 def _order_of(thing: Charge | Refund) -> UUID | None:
     try:
-        return UUID(_written_on(thing, "order_id"))
+        return UUID(written_on(thing, "order_id"))
     except ValueError:
         return None
 
