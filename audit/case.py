@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sagas.events import NEEDS_ATTENTION
+from sagas.events import is_notice
 from sagas.models import Inbox
 from sagas.plan import Plan
 from sagas.steps import definition
@@ -77,8 +77,8 @@ class Event(NamedTuple):
 
     @property
     def is_news(self) -> bool:
-        """Whether it tells of a change, rather than calling for a person."""
-        return self.type != NEEDS_ATTENTION
+        """Whether it tells of a change, rather than of a step that is still under way."""
+        return not is_notice(self.type)
 
     @property
     def is_refusal(self) -> bool:

@@ -18,8 +18,9 @@ from uuid import UUID
 
 import msgspec
 
-from audit.case import Case, Event, Line, Movement, Order, Payment, Recorded, Reservation, StepState
+from audit.case import Case, Event, Line, Order, Payment, Recorded, Reservation, StepState
 from audit.databases import fetch
+from audit.ledger import Ledger
 from orders.saga import PLACE_ORDER
 from sagas.plan import Plan, service_of
 from sagas.services import Service, service_called
@@ -38,16 +39,6 @@ TIMELINE = "SELECT saga, id, seq, type FROM orders_timelineevent WHERE saga = AN
 PAYMENTS = """
 SELECT order_id, status, amount, refunded_amount, currency, charge_id FROM payments_payment
  WHERE order_id = ANY(%(orders)s::uuid[])
-"""
-LEDGER = """
-SELECT order_id, kind, charge_id, amount, currency FROM payments_simulatedcharge
- WHERE order_id = ANY(%(orders)s::uuid[])
-"""
-# Where the gateway keeps its ledger elsewhere, what payments knows of it stands in.
-LEDGER_AS_KNOWN = """
-SELECT order_id, kind, charge_id, moved, currency
-  FROM payments_payment, LATERAL (VALUES ('capture', amount), ('refund', refunded_amount)) AS movement (kind, moved)
- WHERE order_id = ANY(%(orders)s::uuid[]) AND status IN ('captured', 'refunded') AND moved > 0
 """
 RESERVATIONS = """
 SELECT order_id, sku, quantity, state FROM inventory_reservation WHERE order_id = ANY(%(orders)s::uuid[])
@@ -69,10 +60,10 @@ def services() -> list[Service]:
     return [service_called(name) for name in sorted({service_of(step) for step in PLACE_ORDER.plan.names()})]
 
 
-def cases(*, ledger: bool, patience: float) -> Iterator[list[Case]]:
+def cases(*, ledger: Ledger, patience: float) -> Iterator[list[Case]]:
     """Yield the cases of all orders there are now, in pages.
 
-    `ledger`: the gateway's own is at hand. `patience`: seconds for which a row of an outbox may be due and not sent.
+    `patience`: seconds for which a row of an outbox may be due and not sent.
     """
     newest = fetch("default", NEWEST)
     after: UUID | None = None
@@ -89,7 +80,7 @@ def _orders(after: UUID | None, newest: UUID) -> list[Order]:
     ]
 
 
-def _gather(orders: Sequence[Order], *, ledger: bool, patience: float) -> list[Case]:
+def _gather(orders: Sequence[Order], *, ledger: Ledger, patience: float) -> list[Case]:
     found = {order.id: Case(order) for order in orders}
 
     def fill(alias: str, sql: str, add: Callable[[Case, tuple[Any, ...]], None]) -> None:
@@ -99,8 +90,8 @@ def _gather(orders: Sequence[Order], *, ledger: bool, patience: float) -> list[C
     fill("default", TIMELINE, lambda case, row: case.timeline.append(Recorded(*row)))
     fill("default", LINES, lambda case, row: case.lines.append(Line(*row)))
     fill("payments", PAYMENTS, lambda case, row: case.payments.append(Payment(*row)))
-    movements = LEDGER if ledger else LEDGER_AS_KNOWN
-    fill("payments", movements, lambda case, row: case.movements.append(Movement(*row)))
+    for order, movement in ledger.moved(list(found)):
+        found[order].movements.append(movement)
     fill("inventory", RESERVATIONS, lambda case, row: case.reservations.append(Reservation(*row)))
     for service in services():
         fill(service.alias, MESSAGES.format(outbox=service.outbox, inbox=service.inbox), _add_message)

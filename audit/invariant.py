@@ -9,6 +9,7 @@ from uuid import UUID
 
 from audit.case import Case
 from audit.databases import fetch, keys
+from audit.ledger import Ledger
 
 __all__ = ["CaseCheck", "Invariant", "Scope", "Seen", "TableCheck", "Violation"]
 
@@ -26,28 +27,30 @@ class Violation(NamedTuple):
 class Scope:
     """How the audit is run, and what its parts hand on to each other.
 
-    `expect_ended`: the orders are meant to have ended. `ledger`: the gateway's own books are in our database.
+    `expect_ended`: the orders are meant to have ended. `ledger`: the gateway's books, or what stands in for them.
     `balance`: by currency, what was kept of ended orders less what should have been, in minor units.
     """
 
     expect_ended: bool
-    ledger: bool
+    ledger: Ledger
     balance: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.strangers = cache(self._strangers)
+        self.strangers = cache(lambda alias, table, column: _unknown_of(keys(alias, table, column)))
+        self.strangers_to_the_ledger = cache(lambda: _unknown_of(self.ledger.orders()))
 
-    def _strangers(self, alias: str, table: str, column: str) -> tuple[int, list[UUID]]:
-        """Return how many orders a table tells of, and those that orders does not know.
 
-        Orders are looked up last: an order is committed before anyone else can hear of it.
-        """
-        looked_at, unknown = 0, []
-        for named in keys(alias, table, column):
-            existing = {order for (order,) in fetch("default", EXISTING, {"orders": named})}
-            looked_at += len(named)
-            unknown += [order for order in named if order not in existing]
-        return looked_at, unknown
+def _unknown_of(pages: Iterable[list[UUID]]) -> tuple[int, list[UUID]]:
+    """Return how many orders these are, and those that orders does not know.
+
+    Orders are looked up last: an order is committed before anyone else can hear of it.
+    """
+    looked_at, unknown = 0, []
+    for named in pages:
+        existing = {order for (order,) in fetch("default", EXISTING, {"orders": named})}
+        looked_at += len(named)
+        unknown += [order for order in named if order not in existing]
+    return looked_at, unknown
 
 
 class Seen(NamedTuple):

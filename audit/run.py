@@ -9,6 +9,7 @@ from audit.case import Case
 from audit.catalogue import INVARIANTS
 from audit.checks.money import weigh
 from audit.invariant import Invariant, Scope, Violation
+from audit.ledger import ledger
 from audit.report import Report, Verdict
 
 __all__ = ["audit"]
@@ -19,15 +20,14 @@ MOST_SECONDS = 120.0
 # Periods of the flush. Where nothing is expected to move any more, a message that is due for longer is stuck.
 FLUSHES = 10
 
-NO_LEDGER = "by what payments knows alone: the gateway's ledger is not in our databases"
 
+def audit(*, expect_ended: bool = False, limit: int = 20, ask_gateway: bool = True) -> Report:
+    """Check the invariants; keep up to `limit` violations of each.
 
-def audit(*, expect_ended: bool = False, limit: int = 20) -> Report:
-    """Check the invariants; keep up to `limit` violations of each. Raises `DatabaseUnavailable`.
-
-    `expect_ended`: an order that has not ended is a violation, rather than information.
+    `expect_ended`: an order that has not ended is a violation, rather than information. `ask_gateway`: a gateway that
+    keeps its ledger elsewhere is asked for its statement. Raises `DatabaseUnavailable` or `StatementUnavailable`.
     """
-    scope = Scope(expect_ended=expect_ended, ledger=settings.PAYMENT_GATEWAY == "simulated")
+    scope = Scope(expect_ended=expect_ended, ledger=ledger(ask_gateway=ask_gateway))
     report = Report([Verdict(invariant, note=_note(invariant, scope)) for invariant in INVARIANTS])
     patience = FLUSHES * settings.OUTBOX_FLUSH_SECONDS if expect_ended else MOST_SECONDS
     for page in gather.cases(ledger=scope.ledger, patience=patience):
@@ -61,4 +61,4 @@ def _kinds(case: Case) -> list[str]:
 
 
 def _note(invariant: Invariant, scope: Scope) -> str:
-    return NO_LEDGER if invariant.uses_ledger and not scope.ledger else ""
+    return scope.ledger.note if invariant.uses_ledger else ""

@@ -11,14 +11,18 @@ from local.ports import free_port
 from local.postgres import Postgres
 from local.programs import API_PORT_VARIABLE
 from local.rundir import RunDir
+from local.sandbox import PaymentSandbox
 from local.servers import DATABASE_VARIABLES
 from local.stack import Stack, running_stack
 from local.valkey import Valkey
 
 __all__ = ["Journal", "new_run_dir", "own_ground"]
 
-GIVEN = (*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "RUN_DIR")
-PORTS = (Postgres.port_variable, Valkey.port_variable, API_PORT_VARIABLE)
+GIVEN = (
+    *(*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "RUN_DIR"),
+    *("STRIPE_API_KEY", "STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET"),
+)
+PORTS = (Postgres.port_variable, Valkey.port_variable, PaymentSandbox.port_variable, API_PORT_VARIABLE)
 
 
 class Journal:

@@ -14,6 +14,7 @@ from chaos.errands import errands, products
 from chaos.faults import schedule
 from chaos.ground import Journal
 from chaos.mayhem import Mayhem
+from chaos.provider import misbehaving
 from chaos.record import Record
 from chaos.verdict import END_SECONDS, seconds_to_the_end, violations
 from local.demo.client import Client
@@ -91,9 +92,10 @@ class Soak:
         return done.stdout.strip()
 
     def _under_load(self, crowd: Crowd) -> None:
-        self.mayhem.start()
-        crowd.run(self.errands)
-        self.mayhem.finish(seconds=END_SECONDS)
+        with misbehaving(self.stack, seed=self.size.seed):
+            self.mayhem.start()
+            crowd.run(self.errands)
+            self.mayhem.finish(seconds=END_SECONDS)
 
     def _with_progress(self, work: Callable[[], None]) -> None:
         over = threading.Event()

@@ -146,6 +146,11 @@ SAGA_LEASE_SECONDS = env.float("SAGA_LEASE_SECONDS", default=30)
 SAGA_RETENTION_DAYS = env.int("SAGA_RETENTION_DAYS", default=30)
 SAGA_SIGNING_KEYS = security.signing_keys(env)
 PAYMENT_GATEWAY = env.str("PAYMENT_GATEWAY", default="simulated")
+PAYMENT_ACTION_SECONDS = env.float("PAYMENT_ACTION_SECONDS", default=600)
+PAYMENT_RETURN_URL = env.str("PAYMENT_RETURN_URL", default="http://localhost:8000/")
+STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
+STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com")
+STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
 
 # --- Celery: a fast, lossy, duplicating messenger. Every setting is here for a failure that was seen without it. ----
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL)
@@ -205,6 +210,21 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600,
         "args": ("orders",),
         "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
+    },
+    "follow-payments": {
+        "task": "payments.follow",
+        "schedule": 5,
+        "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
+    },
+    "reconcile-payments": {
+        "task": "payments.reconcile",
+        "schedule": 3600,
+        "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
+    },
+    "purge-webhook-events": {
+        "task": "payments.purge_webhook_events",
+        "schedule": 3600,
+        "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
     },
     "purge-idempotency-keys": {
         "task": "orders.purge_idempotency_keys",

@@ -103,12 +103,15 @@ def embedded_servers(run_dir: RunDir) -> Iterator[dict[str, str]]:
 def private_servers(*, durable: bool = False) -> Iterator[Servers]:
     """Run servers of one's own, on free ports and in a temporary directory, for a test session.
 
-    The services' roles may create databases. Each server can be killed, frozen and restarted, and keeps its port.
+    The services' roles may create databases. Each server can be killed, frozen and restarted, and keeps its port. With
+    PAYMENT_GATEWAY=stripe in the environment the payment sandbox is one of them, whatever account that names.
     """
     with tempfile.TemporaryDirectory(prefix="servers-", ignore_cleanup_errors=True) as directory:
         run_dir = RunDir(Path(directory))
         postgres = Postgres(run_dir, free_port(), durable=durable, may_create_databases=True)
-        servers = Servers(run_dir, postgres, Valkey(run_dir, free_port()), given={})
+        stripe = os.environ.get("PAYMENT_GATEWAY") == "stripe"
+        sandbox = PaymentSandbox(run_dir, free_port()) if stripe else None
+        servers = Servers(run_dir, postgres, Valkey(run_dir, free_port()), given={}, sandbox=sandbox)
         with run_dir.locked(), servers.up():
             yield servers
         # The lock file is let go before the directory, and what lies elsewhere, is removed.

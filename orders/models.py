@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 import sagas.models
-from orders import progress
+from orders import actions, progress
 from orders.status import Status
 from sagas.ids import uuid7
 
@@ -79,6 +79,7 @@ class Order(sagas.models.TrackedSaga):
     # Without a length: a reason that another service words at length must not keep an order from being cancelled.
     failure_code = models.CharField(blank=True, default="", db_default="")
     failure_detail = models.CharField(blank=True, default="", db_default="")
+    action = models.JSONField(null=True, help_text="What the customer was asked to do for the payment, and until when.")
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta(sagas.models.TrackedSaga.Meta):
@@ -114,6 +115,12 @@ class Order(sagas.models.TrackedSaga):
     def apply_events(cls, events: Sequence[Any]) -> None:
         """Raise the status to what new events of the timeline tell."""
         progress.follow(events)
+        actions.follow(events)
+
+    @property
+    def next_action(self) -> dict[str, Any] | None:
+        """What the customer must do for the payment to go on: of interest only while nothing else has happened."""
+        return self.action if self.status == Status.PENDING else None
 
 
 class OrderLine(models.Model):

@@ -1,11 +1,12 @@
 """What payments tells the others. Amounts are in minor units of `currency`."""
 
+from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from sagas.events import Event, Refusal
+from sagas.events import Event, Notice, Refusal
 
-__all__ = ["PaymentFailed", "PaymentProcessed", "PaymentRefunded"]
+__all__ = ["PaymentActionRequired", "PaymentFailed", "PaymentProcessed", "PaymentRefunded"]
 
 
 class PaymentProcessed(Event, frozen=True, kw_only=True):
@@ -20,13 +21,23 @@ class PaymentProcessed(Event, frozen=True, kw_only=True):
 
 
 class PaymentFailed(Refusal, frozen=True, kw_only=True):
-    """The gateway said no, for good. `decline_code` is its own word for why."""
+    """The gateway said no, for good. `decline_code` is why, as far as the customer may be told."""
 
     type: ClassVar[str] = "payment.failed"
 
     code: str = "payment_declined"
     detail: str = "The payment was declined."
     decline_code: str = ""
+
+
+class PaymentActionRequired(Notice, frozen=True, kw_only=True):
+    """The customer must confirm the payment at `url`, as with 3-D Secure, before it expires."""
+
+    type: ClassVar[str] = "payment.action_required"
+
+    payment_id: UUID
+    url: str
+    expires_at: datetime
 
 
 class PaymentRefunded(Event, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """The payment of an order, and the tables of the messages."""
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -8,15 +9,25 @@ import sagas.models
 from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
 from sagas.ids import uuid7
 
-__all__ = ["Inbox", "Outbox", "Payment", "SimulatedCharge", "SimulatedIntent", "Watermark"]
+__all__ = [
+    "Drift",
+    "Inbox",
+    "Outbox",
+    "Payment",
+    "Reconciliation",
+    "SimulatedCharge",
+    "SimulatedIntent",
+    "Watermark",
+    "WebhookEvent",
+]
 
 
 class Payment(models.Model):
     """What we know of the one charge of an order. Committed before the gateway is asked, so it always has its row.
 
     pending → captured → refunded; pending → declined; pending → void (nothing was captured, and it never will be);
-    pending → refunded where the answer to the charge was lost and the refund found the money. Amounts are in minor
-    units of `currency` (lower-case ISO 4217).
+    pending → refunded where the answer to the charge was lost and the refund found the money; void or declined →
+    refunded where money came in after all. Amounts are in minor units of `currency` (lower-case ISO 4217).
     """
 
     class Status(models.TextChoices):
@@ -37,10 +48,22 @@ class Payment(models.Model):
     charge_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the charge.")
     refund_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the refund.")
     decline_code = models.CharField(max_length=100, blank=True, default="", db_default="")
+    action_expires_at = models.DateTimeField(
+        null=True, editable=False, help_text="Until when the customer may confirm the payment, where it asks for that."
+    )
+    follow_at = models.DateTimeField(
+        null=True, editable=False, help_text="When the gateway is asked again, although the payment is over."
+    )
+    follow_attempts = models.IntegerField(default=0, db_default=0, editable=False)
+    follow_error = models.TextField(blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        indexes = (
+            models.Index(fields=("follow_at",), condition=Q(follow_at__isnull=False), name="payments_payment_follow"),
+            models.Index(fields=("status", "-id"), name="payments_payment_status"),
+        )
         constraints = (
             models.CheckConstraint(condition=Q(amount__gt=0), name="payments_amount_positive"),
             models.CheckConstraint(
@@ -60,10 +83,99 @@ class Payment(models.Model):
                 name="payments_charge_id_if_captured",
             ),
         )
-        indexes = (models.Index(fields=("status", "-id"), name="payments_payment_status"),)
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency} {self.status}"
+
+
+class WebhookEvent(models.Model):
+    """An event that the gateway told us of, and what it made us do. Of its contents only ids are kept.
+
+    Its row commits with its effect, so an event that is told again has none.
+    """
+
+    class Effect(models.TextChoices):
+        WOKE = "woke", "woke a step that was waiting"
+        FOLLOWED = "followed", "has us ask the gateway once more"
+        NOTED = "noted", "nothing to do"
+        UNKNOWN = "unknown", "of no order that we know"
+
+    id = models.CharField(primary_key=True, max_length=255, help_text="The gateway's id of the event.")
+    type = models.CharField(max_length=255)
+    object_id = models.CharField(max_length=255, blank=True, help_text="An intent, a charge, a refund.")
+    order_id = models.UUIDField(null=True)
+    effect = models.CharField(max_length=8, choices=Effect.choices, default=Effect.NOTED, db_default=Effect.NOTED)
+    happened_at = models.DateTimeField(help_text="By the gateway's clock.")
+    received_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("order_id",), name="payments_webhook_order"),
+            BrinIndex(fields=("received_at",), autosummarize=True, name="payments_webhook_age"),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(effect__in=("woke", "followed", "noted", "unknown")), name="payments_webhook_effect"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class Drift(models.Model):
+    """Where the gateway's statement and our payments differ. Open until a person closes it, and says why."""
+
+    class Kind(models.TextChoices):
+        CHARGED_UNKNOWN = "charged_unknown", "charged, and not known here"
+        UNCHARGED = "uncharged", "known here, and not charged"
+        AMOUNT = "amount", "the amount differs"
+        REFUNDED_OUTSIDE = "refunded_outside", "refunded, and not by us"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    reference = models.CharField(max_length=255, help_text="The gateway's id of the charge or the refund.")
+    order_id = models.UUIDField(null=True)
+    ours = models.BigIntegerField(help_text="What payments knows, in minor units.")
+    theirs = models.BigIntegerField(help_text="What the gateway says, in minor units.")
+    currency = models.CharField(max_length=3)
+    first_seen_at = models.DateTimeField(db_default=Now(), editable=False)
+    last_seen_at = models.DateTimeField(db_default=Now(), editable=False)
+    closed_at = models.DateTimeField(null=True, editable=False)
+    closed_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    closed_why = models.TextField(blank=True, default="", verbose_name="why it can be closed")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("kind", "reference"), name="payments_drift_once"),
+            models.CheckConstraint(
+                condition=Q(kind__in=("charged_unknown", "uncharged", "amount", "refunded_outside")),
+                name="payments_drift_kind",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True, closed_by="")
+                | (Q(closed_at__isnull=False) & ~Q(closed_by="") & ~Q(closed_why="")),
+                name="payments_drift_closed_by_whom_and_why",
+            ),
+        )
+        indexes = (models.Index(fields=("id",), condition=Q(closed_at=None), name="payments_drift_open"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.reference}"
+
+
+class Reconciliation(models.Model):
+    """One comparison of the gateway's statement with our payments. The next begins where the last has ended."""
+
+    id = models.BigAutoField(primary_key=True)
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+    movements = models.IntegerField(help_text="Captures and refunds in the statement.")
+    drifts = models.IntegerField(help_text="Where the two differ, known ones included.")
+    finished_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.since} to {self.until}"
 
 
 class Outbox(sagas.models.Outbox):

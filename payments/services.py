@@ -22,10 +22,13 @@ __all__ = [
 
 Status = Payment.Status
 
-# pending → refunded: the answer to the charge was lost, and the refund found the money.
+# pending → refunded: the answer to the charge was lost, and the refund found the money. void or declined → refunded:
+# money came in after all, and went back.
 TRANSITIONS = {
     Status.PENDING: {Status.CAPTURED, Status.DECLINED, Status.VOID, Status.REFUNDED},
     Status.CAPTURED: {Status.REFUNDED},
+    Status.VOID: {Status.REFUNDED},
+    Status.DECLINED: {Status.REFUNDED},
 }
 
 OPEN = """

@@ -1,19 +1,22 @@
 """Payments' part in a saga: charge the order, and make sure that nothing of its money is left with us."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Protocol, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from payments.events import PaymentFailed, PaymentProcessed, PaymentRefunded
+from payments.actions import Deadline, await_action, overdue
+from payments.events import PaymentActionRequired, PaymentFailed, PaymentProcessed, PaymentRefunded
 from payments.gateways import get_gateway
 from payments.gateways.base import (
     Absent,
+    ActionRequired,
     Captured,
     ChargeAnswer,
     ChargeRequest,
     Declined,
+    Pending,
     RefundAnswer,
     Refunded,
     RefundRequest,
@@ -22,9 +25,20 @@ from payments.gateways.base import (
 )
 from payments.models import Payment
 from payments.services import NewPayment, Settlement, lock_payments, open_payments, payments_of, settle
-from sagas.steps import Batch, External, Outcome, Retry, Unknown, action, undo
+from sagas.steps import Batch, External, Outcome, Retry, Unknown, Waiting, action, undo
 
-__all__ = ["Charge", "OrderToCharge", "Purchase", "Refund", "Reversal", "Reversed"]
+__all__ = [
+    "Charge",
+    "OrderToCharge",
+    "Purchase",
+    "Refund",
+    "Reversal",
+    "Reversed",
+    "charge_of",
+    "refund_outcome",
+    "reversal_of",
+    "settlement_of",
+]
 
 Status = Payment.Status
 
@@ -38,10 +52,15 @@ class OrderToCharge(Struct, frozen=True):
 
 
 class Purchase(Struct, frozen=True):
-    """A charge to be made. `asked_before`: the gateway may know of it, and its answer was lost."""
+    """A charge to be made.
+
+    `asked_before`: the gateway may know of it, and its answer was lost. `overdue`: the customer was to confirm it, and
+    the time for that is over.
+    """
 
     charge: ChargeRequest
     asked_before: bool
+    overdue: bool = False
 
 
 @action("payments.charge", accepts=OrderToCharge, refusal=PaymentFailed)
@@ -52,9 +71,10 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
         """Commit the payments, pending, with the keys they will be charged under."""
         opened = _open(batch)
         payments = payments_of([delivery.saga for delivery in batch])
+        late = overdue(payments.values())
         return [
-            Purchase(_charge_of(payments[delivery.saga]), asked_before=delivery.saga not in opened)
-            for delivery in batch
+            Purchase(charge_of(payments[order]), asked_before=order not in opened, overdue=order in late)
+            for order in (delivery.saga for delivery in batch)
         ]
 
     def call(self, requests: Sequence[Purchase]) -> list[ChargeAnswer]:
@@ -64,6 +84,8 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
         known = {key: answer for key, answer in found.items() if not isinstance(answer, Absent)}
         charged = _ask(gateway.charge, [purchase.charge for purchase in requests if purchase.charge.key not in known])
         answers = known | charged
+        unconfirmed = [each.charge for each in requests if each.overdue and _waits(answers[each.charge.key])]
+        answers |= _ask(gateway.void, unconfirmed)
         return [answers[purchase.charge.key] for purchase in requests]
 
     def record(self, batch: Batch[OrderToCharge], answers: Sequence[ChargeAnswer]) -> list[Outcome]:
@@ -71,7 +93,8 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
         answered = dict(zip((delivery.saga for delivery in batch), answers, strict=True))
         payments = lock_payments(list(answered))
         settle(payments, [settled for order, answer in answered.items() if (settled := _charged(order, answer))])
-        return [_charge_outcome(payments[order], answer) for order, answer in answered.items()]
+        deadlines = await_action([order for order, answer in answered.items() if _waits(answer)])
+        return [_charge_outcome(payments[order], answer, deadlines) for order, answer in answered.items()]
 
 
 class Reversal(Struct, frozen=True):
@@ -100,7 +123,7 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
         """Commit a payment for each order, so that there is a row for whatever the gateway turns out to know."""
         _open(batch)
         payments = payments_of([delivery.saga for delivery in batch])
-        return [_reversal_of(payments[delivery.saga]) for delivery in batch]
+        return [reversal_of(payments[delivery.saga]) for delivery in batch]
 
     def call(self, requests: Sequence[Reversal]) -> list[Reversed]:
         """Fence, ask, refund."""
@@ -123,8 +146,8 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
         """Commit what the gateway said."""
         answered = dict(zip((delivery.saga for delivery in batch), answers, strict=True))
         payments = lock_payments(list(answered))
-        settle(payments, [settled for order, answer in answered.items() if (settled := _reversed(order, answer))])
-        return [_refund_outcome(payments[order], answer) for order, answer in answered.items()]
+        settle(payments, [settled for order, answer in answered.items() if (settled := settlement_of(order, answer))])
+        return [refund_outcome(payments[order], answer) for order, answer in answered.items()]
 
 
 class _Keyed(Protocol):
@@ -152,13 +175,22 @@ def _open(batch: Batch[OrderToCharge]) -> set[UUID]:
     )
 
 
-def _charge_of(payment: Payment) -> ChargeRequest:
-    return ChargeRequest(payment.charge_key, payment.order_id, payment.amount, payment.currency, payment.payment_method)
+def charge_of(payment: Payment) -> ChargeRequest:
+    """Return the charge of a payment, as the gateway is asked for it."""
+    return ChargeRequest(
+        payment.charge_key,
+        payment.order_id,
+        payment.amount,
+        payment.currency,
+        payment.payment_method,
+        payment.created_at,
+    )
 
 
-def _reversal_of(payment: Payment) -> Reversal:
+def reversal_of(payment: Payment) -> Reversal:
+    """Return what it takes to have nothing of a payment left with us."""
     captured = Captured(payment.charge_id, payment.amount) if payment.charge_id else None
-    return Reversal(_charge_of(payment), payment.refund_key, captured)
+    return Reversal(charge_of(payment), payment.refund_key, captured)
 
 
 def _refund_of(reversal: Reversal, captured: Captured) -> RefundRequest:
@@ -174,40 +206,65 @@ def _charged(order: UUID, answer: ChargeAnswer) -> Settlement | None:
             return Settlement(order_id=order, status=Status.DECLINED, decline_code=code)
         case Voided():
             return Settlement(order_id=order, status=Status.VOID)
-        case Unanswered():
+        case ActionRequired() | Pending() | Unanswered():
             return None
 
 
-def _charge_outcome(payment: Payment, answer: ChargeAnswer) -> Outcome:
+def _waits(answer: ChargeAnswer) -> bool:
+    return isinstance(answer, ActionRequired)
+
+
+def _charge_outcome(payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]) -> Outcome:
     match answer:
         case Captured(charge_id, amount):
             return PaymentProcessed(
                 payment_id=payment.id, charge_id=charge_id, amount=amount, currency=payment.currency
             )
-        case Declined(code, detail):
-            return PaymentFailed(detail=detail, decline_code=code)
-        case Voided():
-            return PaymentFailed(detail="The payment was cancelled.", decline_code="voided")
-        case Unanswered(reason):
-            return Unknown(reason)
+        case Declined() | Voided():
+            return _refusal(payment, answer)
+        case ActionRequired(url):
+            return _awaiting(payment, url, deadlines[payment.order_id])
+        case Pending(reason):
+            return Waiting(reason)
+        case Unanswered(reason, retry_after):
+            return Unknown(reason, retry_after)
 
 
-def _reversed(order: UUID, answer: Reversed) -> Settlement | None:
+def _refusal(payment: Payment, answer: Declined | Voided) -> PaymentFailed:
+    match answer:
+        case Declined(code, detail, shown):
+            return PaymentFailed(detail=detail, decline_code=shown or code)
+        case Voided() if payment.action_expires_at:
+            return PaymentFailed(code="payment_action_expired", detail="The payment was not confirmed in time.")
+    return PaymentFailed(detail="The payment was cancelled.", decline_code="voided")
+
+
+def _awaiting(payment: Payment, url: str, deadline: Deadline) -> Waiting:
+    told = PaymentActionRequired(payment_id=payment.id, url=url, expires_at=deadline.expires_at)
+    return Waiting("The customer has to confirm the payment.", deadline.pause(), told if deadline.new else None)
+
+
+def settlement_of(order: UUID, answer: Reversed) -> Settlement | None:
+    """Return what is to be written of a reversal, if it says anything."""
     match answer.charge, answer.refund:
         case Captured(charge_id), Refunded(amount=amount):
             return Settlement(order_id=order, status=Status.REFUNDED, charge_id=charge_id, refunded_amount=amount)
-        case Captured(), _:
-            return None
+        case Captured(charge_id), _:
+            return Settlement(order_id=order, status=Status.CAPTURED, charge_id=charge_id)
         case charge, _:
             return _charged(order, charge)
 
 
-def _refund_outcome(payment: Payment, answer: Reversed) -> Outcome:
+def refund_outcome(payment: Payment, answer: Reversed) -> Outcome:
+    """Return what a reversal means for its order."""
     match answer.charge, answer.refund:
-        case (Unanswered(reason), _) | (_, Unanswered(reason)):
-            return Unknown(reason)
+        case (Unanswered(reason, retry_after), _) | (_, Unanswered(reason, retry_after)):
+            return Unknown(reason, retry_after)
+        case (Pending(reason), _) | (_, Pending(reason)):
+            return Waiting(reason)
         case _, Declined(code, detail):
             return Retry(f"The gateway declined the refund ({code}): {detail}")
-        case _, Refunded(amount=amount):
-            return PaymentRefunded(payment_id=payment.id, amount=amount, currency=payment.currency)
-    return PaymentRefunded(payment_id=payment.id, amount=0, currency=payment.currency)
+        case ActionRequired(), _:
+            return Unknown("The gateway has not barred the charge: the customer may still confirm it.")
+    amount = answer.refund.amount if isinstance(answer.refund, Refunded) else 0
+    return PaymentRefunded(payment_id=payment.id, amount=amount, currency=payment.currency)

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-__all__ = ["NEEDS_ATTENTION", "Event", "NeedsAttention", "Refusal"]
+__all__ = ["NEEDS_ATTENTION", "Event", "NeedsAttention", "Notice", "Refusal", "is_notice"]
 
 NEEDS_ATTENTION = "saga.needs_attention"
 
@@ -32,7 +32,13 @@ class Refusal(Event, frozen=True, kw_only=True):
     detail: str
 
 
-class NeedsAttention(Event, frozen=True, kw_only=True):
+class Notice(Event, frozen=True, kw_only=True):
+    """News of a step that is still under way: it is shown in the timeline, and carries the saga nowhere."""
+
+    type: ClassVar[str]
+
+
+class NeedsAttention(Notice, frozen=True, kw_only=True):
     """A step that may not be given up keeps failing; tries go on, but a person should look.
 
     The error itself stays in the inbox, for operators: clients read the timeline.
@@ -41,3 +47,12 @@ class NeedsAttention(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = NEEDS_ATTENTION
 
     step: str
+
+
+def is_notice(type_: str) -> bool:
+    """Tell whether an event of this type carries its saga nowhere."""
+    return type_ in _types(Notice)
+
+
+def _types(base: type[Event]) -> set[str]:
+    return {name for kind in base.__subclasses__() for name in (kind.type, *_types(kind))}

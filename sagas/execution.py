@@ -8,6 +8,7 @@ rows. https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-DEAD
 """
 
 import logging
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from sagas.messages import Envelope, Message
 from sagas.plan import Direction, Plan, service_of
 from sagas.services import Service, owner_of
 from sagas.sql import is_passing
-from sagas.steps import Delivery, External, Handler, Outcome, Retry, StepDefinition, Unknown
+from sagas.steps import Delivery, External, Handler, Outcome, Retry, StepDefinition, Unknown, Waiting
 
 __all__ = ["run"]
 
@@ -207,6 +208,9 @@ class _Run:
             if envelope is not None:
                 envelopes.append(envelope)
         inbox.settle(self.service, self.definition.name, rows)
+        waiting = [item.saga for item, outcome in zip(claimed, outcomes, strict=True) if isinstance(outcome, Waiting)]
+        if waiting:
+            inbox.count_anew(self.service, self.definition.name, waiting)
         outbox.write(self.service, self.plan, envelopes, leased=True)
         observe.settled(self.service.alias, self.definition.name, claimed, outcomes, envelopes)
         return envelopes
@@ -220,8 +224,8 @@ class _Run:
                 return "done", "", 0.0
             case Retry(reason) if given_up(self.plan, self.definition.name, attempt, alone=True):
                 return "refused", reason, 0.0
-            case Retry(reason) | Unknown(reason):
-                return "waiting", reason, backoff(attempt)
+            case Retry(reason) | Unknown(reason) | Waiting(reason):
+                return "waiting", reason, _pause(outcome, backoff(attempt))
         raise TypeError(f"{self.definition.name} returned {outcome!r}, which is no outcome.")
 
     def _envelope(self, message: Message, attempt: int, outcome: Outcome) -> Envelope | None:
@@ -236,6 +240,8 @@ class _Run:
                 return tried.envelope(outcome, target=self.plan.after(step))
             case Retry():
                 return follow_up(tried, alone=True)
+            case Waiting():
+                return tried.envelope(outcome.notice, target=None) if outcome.notice else None
             case Unknown():  # as in company: what may have happened outside is never given up
                 return follow_up(tried, alone=False)
         raise TypeError(f"{step} returned {outcome!r}, which is no outcome.")
@@ -263,6 +269,16 @@ class _Run:
             reach(Point.PASSED_ON, self.definition.name, envelopes)
         except Exception as error:  # the step is committed: no fault from here on may fail it
             logger.warning("%s is done, its events wait in the outbox: %r", self.definition.name, error)
+
+
+def _pause(outcome: Retry | Unknown | Waiting, usual: float) -> float:
+    """Return the seconds until a step is tried again."""
+    match outcome:
+        case Unknown(after=longer):
+            return max(usual, longer)
+        case Waiting(pause=pause):
+            return pause * random.uniform(0.5, 1.0)  # noqa: S311  no secret: a crowd disperses
+    return usual
 
 
 def _next_attempt(message: Message) -> int:

@@ -42,6 +42,7 @@ class Point(StrEnum):
     NOT_RECORDED = "K9"  # the outside system has acted, we have not written it down
     COMMITTED = "K10"  # step and outbox row are committed, nothing is sent
     PASSED_ON = "K11"  # the saga goes on elsewhere, the broker still thinks this step is running
+    NOT_ACKNOWLEDGED = "K12"  # what a webhook told is committed, its sender has no answer
     ROUND_SENT = "K13"  # beat has sent a task
 
 

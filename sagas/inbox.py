@@ -24,6 +24,7 @@ __all__ = [
     "bring_forward",
     "claim",
     "claim_due",
+    "count_anew",
     "count_failure",
     "done",
     "lock_open",
@@ -102,6 +103,8 @@ UPDATE {inbox} i
     AS v(saga, state, error, delay, parcel)
  WHERE i.saga = v.saga AND i.step = %(step)s
 """
+
+COUNT_ANEW = "UPDATE {inbox} SET attempts = 0 WHERE step = %(step)s AND saga = ANY(%(sagas)s::uuid[])"
 
 # The failed try was number `attempt`. A row that has moved on, or has already counted it, is left alone; a row that the
 # first transaction of an external step started has counted it as it was claimed. Without a delay the row is never sent
@@ -208,6 +211,11 @@ def settle(service: Service, step: str, rows: Sequence[tuple[UUID, str, str, flo
         "parcels": [parcel and to_json(parcel) for parcel in parcels],
     }
     sql.run(service.alias, _on(service, SETTLE), params)
+
+
+def count_anew(service: Service, step: str, sagas: Sequence[UUID]) -> None:
+    """Forget the tries of rows that the caller has claimed or locked: to wait is none."""
+    sql.run(service.alias, _on(service, COUNT_ANEW), {"step": step, "sagas": list(sagas)})
 
 
 def count_failure(

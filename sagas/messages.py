@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from sagas.events import NEEDS_ATTENTION
+from sagas.events import is_notice
 from sagas.ids import uuid7
 from sagas.plan import Plan
 
@@ -66,9 +66,13 @@ class Envelope(msgspec.Struct, kw_only=True):
             attempt=self.step_attempt,
             at=self.created_at,
             detail=self.data,
-            ends=self.target is None and self.type != NEEDS_ATTENTION,
+            ends=self._ends_the_saga(),
             headers=self.headers,
         )
+
+    def _ends_the_saga(self) -> bool:
+        last = self.target is None and self.step in {self.plan.last, self.plan.abort}
+        return last and not is_notice(self.type)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

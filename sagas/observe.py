@@ -15,9 +15,9 @@ from django.db import transaction
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 from sagas import tracing
-from sagas.events import NEEDS_ATTENTION, Refusal
+from sagas.events import Refusal, is_notice
 from sagas.messages import Envelope, Message
-from sagas.steps import Outcome, Retry, Unknown
+from sagas.steps import Outcome, Retry, Unknown, Waiting
 
 if TYPE_CHECKING:
     from sagas.meters import Meters
@@ -131,7 +131,7 @@ class _Settled(NamedTuple):
         if _meters:
             _meters.count(self.step, self.outcomes.values())
             for row in self.envelopes:
-                if row.target is None and row.type != NEEDS_ATTENTION and row.created_at:
+                if row.target is None and not is_notice(row.type) and row.created_at:
                     seconds = (row.created_at - row.started_at).total_seconds()
                     _meters.sagas.labels(row.plan.home, row.type).observe(max(0.0, seconds))
 
@@ -193,6 +193,8 @@ def _name(outcome: Outcome, *, onward: bool) -> str:
             return "refused"
         case Unknown():
             return "unknown"
+        case Waiting():
+            return "waiting"
         case Retry():
             return "given_up" if onward else "waiting"
     return "done"

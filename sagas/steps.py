@@ -5,6 +5,7 @@ A step takes a batch of deliveries and returns one outcome for each, in the same
 - an `Event`: done;
 - a `Refusal`: a definite no, final (only for a step up to the pivot);
 - `Unknown`: an outside system did not say; it is asked again, for as long as it takes;
+- `Waiting`: an outside system says that it is not decided; the same, but no fault;
 - `Retry`: not now; tried again later, and given up after `SAGA_STEP_ATTEMPTS` tries.
 
 Whatever else goes wrong is raised. A step in one transaction is a function; one that speaks to an outside system is an
@@ -17,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from sagas.events import Event, Refusal
+from sagas.events import Event, Notice, Refusal
 
 __all__ = [
     "Batch",
@@ -27,6 +28,7 @@ __all__ = [
     "Retry",
     "StepDefinition",
     "Unknown",
+    "Waiting",
     "action",
     "definition",
     "one_by_one",
@@ -52,9 +54,24 @@ class Delivery(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """The outside system's answer is not known; ask again, and never assume."""
+    """The outside system's answer is not known; ask again, and never assume.
+
+    `after`: seconds for which it does not want to be asked.
+    """
 
     reason: str
+    after: float = 0.0
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """The outside system waits, for a person or another system; look again in `pause` seconds.
+
+    It counts as no try, however often it is looked at, and nobody is called. `notice` is what the timeline shall tell.
+    """
+
+    reason: str
+    pause: float = 30.0
+    notice: Notice | None = None
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -64,7 +81,7 @@ class Retry(msgspec.Struct, frozen=True):
 
 
 Batch: TypeAlias = Sequence[Delivery[C]]
-Outcome: TypeAlias = Event | Unknown | Retry
+Outcome: TypeAlias = Event | Unknown | Waiting | Retry
 Handler: TypeAlias = Callable[[Batch[Any]], Sequence[Outcome]]
 
 

@@ -16,7 +16,7 @@ from django.db import connections
 
 from local.ports import free_port
 
-__all__ = ["LIMIT", "Process", "api", "beat", "environment", "until", "worker"]
+__all__ = ["LIMIT", "Process", "api", "beat", "environment", "until", "url", "worker"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,7 +70,7 @@ class Process:
 def environment() -> dict[str, str]:
     """Return the environment of a process that shares this test's databases."""
     variables = {"default": "DATABASE_URL", "payments": "PAYMENTS_DATABASE_URL", "inventory": "INVENTORY_DATABASE_URL"}
-    urls = {variable: _url(alias) for alias, variable in variables.items()}
+    urls = {variable: url(alias) for alias, variable in variables.items()}
     return {
         **os.environ,
         **urls,
@@ -141,12 +141,13 @@ def _running(*command: str, environ: Mapping[str, str]) -> Iterator[Process]:
             process.kill()
 
 
-def _answers(url: str) -> bool:
+def _answers(address: str) -> bool:
     with suppress(httpx.TransportError):
-        return httpx.get(url, timeout=2, trust_env=False).is_success
+        return httpx.get(address, timeout=2, trust_env=False).is_success
     return False
 
 
-def _url(alias: str) -> str:
+def url(alias: str) -> str:
+    """Return the address of one of this test's databases."""
     config = connections[alias].settings_dict
     return "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**config)

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 from audit.case import Case, Movement, Payment
-from audit.databases import fetch
 from audit.invariant import Scope, Seen, Violation
 
 __all__ = [
@@ -21,11 +20,6 @@ __all__ = [
     "weigh",
 ]
 
-OF_STRANGERS = """
-SELECT currency, sum(CASE kind WHEN 'capture' THEN amount ELSE -amount END)::bigint FROM payments_simulatedcharge
- WHERE order_id = ANY(%(orders)s::uuid[]) GROUP BY currency
-"""
-LEDGER = ("payments", "payments_simulatedcharge", "order_id")
 PAYMENTS = ("payments", "payments_payment", "order_id")
 
 
@@ -77,13 +71,16 @@ def payments_agree_with_the_ledger(case: Case) -> Iterator[str]:
 
 def payments_know_our_orders_alone(scope: Scope) -> Iterator[Seen]:
     """Every payment belongs to an order."""
-    yield from _strange(scope, PAYMENTS, "payments")
+    looked_at, unknown = scope.strangers(*PAYMENTS)
+    violations = (Violation(str(order), "is no order, but payments_payment has it") for order in unknown)
+    yield Seen(looked_at, "payments", violations)
 
 
 def ledger_knows_our_orders_alone(scope: Scope) -> Iterator[Seen]:
     """Every movement of money belongs to an order."""
-    if scope.ledger:
-        yield from _strange(scope, LEDGER, "ledger orders")
+    looked_at, unknown = scope.strangers_to_the_ledger()
+    violations = (Violation(str(order), "is no order, but the gateway's ledger has it") for order in unknown)
+    yield Seen(looked_at, "ledger orders", violations)
 
 
 def weigh(scope: Scope, case: Case) -> None:
@@ -96,19 +93,13 @@ def weigh(scope: Scope, case: Case) -> None:
 def sums_agree(scope: Scope) -> Iterator[Seen]:
     """Over all ended orders, and money that belongs to no order, what is kept is what the fulfilled ones are worth."""
     balance = Counter(scope.balance)
-    if scope.ledger and (unknown := scope.strangers(*LEDGER)[1]):
-        balance.update(dict(fetch("payments", OF_STRANGERS, {"orders": unknown})))
+    balance.update(scope.ledger.kept(scope.strangers_to_the_ledger()[1]))
     violations = [
         Violation(currency, f"{abs(over)} too {'much' if over > 0 else 'little'} kept")
         for currency, over in sorted(balance.items())
         if over
     ]
     yield Seen(len(balance), "currencies", violations)
-
-
-def _strange(scope: Scope, column: tuple[str, str, str], of: str) -> Iterator[Seen]:
-    looked_at, unknown = scope.strangers(*column)
-    yield Seen(looked_at, of, (Violation(str(order), f"is no order, but {column[1]} has it") for order in unknown))
 
 
 def _worth(case: Case) -> int:

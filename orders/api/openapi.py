@@ -64,6 +64,7 @@ PLACED = {
     "currency": "eur",
     "lines": [{"sku": "MUG", "quantity": 2, "unit_amount": 1250}],
     "failure": None,
+    "next_action": None,
     "needs_attention": False,
     "created_at": "2026-03-01T09:30:00.123456Z",
     "updated_at": "2026-03-01T09:30:00.123456Z",

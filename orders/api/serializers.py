@@ -41,12 +41,21 @@ class FailureSerializer(serializers.Serializer[Order]):
     detail = serializers.CharField(source="failure_detail", help_text="For people.")
 
 
+class NextActionSerializer(serializers.Serializer[dict[str, Any]]):
+    """What the customer must do for the payment to go on: open `url`, as for 3-D Secure, before it expires."""
+
+    type = serializers.ChoiceField(choices=["redirect"])
+    url = serializers.URLField()
+    expires_at = serializers.DateTimeField()
+
+
 class OrderSerializer(serializers.ModelSerializer[Order]):
     """An order. Amounts are in minor units of `currency`."""
 
     status = serializers.ChoiceField(choices=STATUSES, read_only=True)
     lines = LineSerializer(source="placed_lines", many=True, read_only=True)
     failure = serializers.SerializerMethodField()
+    next_action = NextActionSerializer(allow_null=True, read_only=True)
 
     class Meta:
         model = Order
@@ -57,6 +66,7 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
             "currency",
             "lines",
             "failure",
+            "next_action",
             "needs_attention",
             "created_at",
             "updated_at",

@@ -1,12 +1,14 @@
 """How the operations on payments are described in the OpenAPI schema."""
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view, inline_serializer
+from rest_framework import serializers
 
 from api.kinds import FORBIDDEN
 from api.openapi import problems
+from payments.api.kinds import NO_EVENT
 
-__all__ = ["payment_view", "payments_view"]
+__all__ = ["payment_view", "payments_view", "stripe_webhook_view"]
 
 CAPTURED = OpenApiExample(
     "Captured",
@@ -49,5 +51,40 @@ payment_view = extend_schema_view(
         ],
         examples=[CAPTURED],
         extensions=problems(FORBIDDEN),
+    )
+)
+
+stripe_webhook_view = extend_schema_view(
+    post=extend_schema(
+        operation_id="stripe_webhook",
+        summary="Take an event of Stripe's",
+        description="For Stripe alone: an event that it has signed within the last five minutes. Told again, it "
+        "changes nothing.",
+        parameters=[
+            OpenApiParameter(
+                "Stripe-Signature",
+                OpenApiTypes.STR,
+                OpenApiParameter.HEADER,
+                required=True,
+                description="Stripe's signature of the body, and when it was made.",
+            )
+        ],
+        request=OpenApiTypes.OBJECT,
+        responses=inline_serializer("WebhookReceived", {"received": serializers.BooleanField()}),
+        examples=[
+            OpenApiExample(
+                "A payment has succeeded",
+                {
+                    "id": "evt_1",
+                    "object": "event",
+                    "type": "payment_intent.succeeded",
+                    "created": 1772357400,
+                    "data": {"object": {"id": "pi_1", "object": "payment_intent"}},
+                },
+                request_only=True,
+            ),
+            OpenApiExample("Received", {"received": True}, response_only=True),
+        ],
+        extensions=problems(NO_EVENT),
     )
 )

@@ -5,10 +5,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 from payments.gateways.base import PaymentGateway
 from payments.gateways.simulated import SimulatedGateway
+from payments.gateways.stripe import StripeGateway
 
 __all__ = ["get_gateway"]
 
-GATEWAYS: dict[str, type[PaymentGateway]] = {"simulated": SimulatedGateway}
+GATEWAYS: dict[str, type[PaymentGateway]] = {"simulated": SimulatedGateway, "stripe": StripeGateway}
 
 
 def get_gateway() -> PaymentGateway:

@@ -6,6 +6,7 @@ a real gateway; so a charge and a void at the same moment cannot both succeed.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -18,23 +19,21 @@ from payments.gateways.base import (
     ChargeRequest,
     Declined,
     FindAnswer,
+    Movement,
     PaymentGateway,
     RefundAnswer,
     Refunded,
     RefundRequest,
     Unanswered,
     Voided,
+    refuse_open_transactions,
 )
 from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
 from sagas.ids import uuid7
 
-__all__ = ["METHODS", "SimulatedGateway", "TransactionOpen"]
+__all__ = ["METHODS", "SimulatedGateway"]
 
 State = SimulatedIntent.State
-
-
-class TransactionOpen(RuntimeError):
-    """The gateway was called with a transaction open: locks would be held for as long as it takes to answer."""
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +127,21 @@ class SimulatedGateway(PaymentGateway):
             SimulatedCharge.objects.bulk_create(books.new)
         return answers
 
+    def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:
+        """Yield what the ledger has of a window."""
+        lines = SimulatedCharge.objects.filter(created_at__gte=since, created_at__lt=until)
+        for line in lines.order_by("id").iterator():
+            yield Movement(
+                kind=line.kind,
+                id=f"re_{line.key}" if line.kind == SimulatedCharge.Kind.REFUND else line.charge_id,
+                charge_id=line.charge_id,
+                amount=line.amount,
+                currency=line.currency,
+                order_id=line.order_id,
+                key=line.key,
+                at=line.created_at,
+            )
+
 
 class RefundBooks:
     """The refunds of some charges: those there are, and the new ones to be written."""
@@ -156,8 +170,7 @@ class RefundBooks:
 
 @contextmanager
 def _own_transaction() -> Iterator[None]:
-    if any(connection.in_atomic_block for connection in connections.all(initialized_only=True)):
-        raise TransactionOpen("A payment gateway is never called with a transaction open: commit first.")
+    refuse_open_transactions()
     with transaction.atomic(using="payments", durable=True):
         yield
 

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from orders.actions import ASKED_BY, ASKS
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
 from orders.saga import PLACE_ORDER
 from orders.status import TOLD_BY
 from sagas import steps
-from sagas.events import Event, Refusal
+from sagas.events import Event, Notice, Refusal
 from sagas.failures import Try
 from sagas.ids import uuid7
 from sagas.messages import Message
@@ -32,7 +33,7 @@ ORDERED = OrderCreated(
 
 def events_of(module: ModuleType) -> dict[str, type[Event]]:
     found = inspect.getmembers(module, lambda member: inspect.isclass(member) and issubclass(member, Event))
-    return {event.type: event for _, event in found if event not in {Event, Refusal}}
+    return {event.type: event for _, event in found if event not in {Event, Notice, Refusal}}
 
 
 PUBLISHED = {
@@ -93,6 +94,11 @@ def test_the_customers_reason_is_one_that_the_contract_names():
 
 def test_the_timeline_follows_only_events_that_somebody_publishes():
     assert set(TOLD_BY) <= set(PUBLISHED)
+
+
+def test_what_a_customer_is_asked_is_published_with_all_that_the_order_shows():
+    assert issubclass(PUBLISHED[ASKED_BY], Notice)
+    assert set(ASKS) <= {field.name for field in msgspec.structs.fields(PUBLISHED[ASKED_BY])}
 
 
 def test_every_event_has_a_name_of_its_own():

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import msgspec
 
-from sagas.events import Event, Refusal
-from sagas.steps import Batch, Delivery, External, Outcome, Unknown, action, undo
+from sagas.events import Event, Notice, Refusal
+from sagas.steps import Batch, Delivery, External, Outcome, Unknown, Waiting, action, undo
 
 from .models import Effect
 
@@ -46,6 +46,10 @@ class Unbooked(Event, frozen=True, kw_only=True):
 
 class Paid(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "trip.paid"
+
+
+class Asked(Notice, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.asked"
 
 
 class NotPaid(Refusal, frozen=True, kw_only=True):
@@ -122,7 +126,7 @@ class Pay(External[Traveller, UUID, Outcome]):
     def record(self, batch: Batch[Traveller], answers: Sequence[Outcome]) -> Sequence[Outcome]:
         asked = dict(zip((delivery.saga for delivery in batch), answers, strict=True))
         return [
-            asked[delivery.saga] if isinstance(asked[delivery.saga], Refusal | Unknown) else outcome
+            asked[delivery.saga] if isinstance(asked[delivery.saga], Refusal | Unknown | Waiting) else outcome
             for delivery, outcome in zip(batch, _each("trips.pay", batch, lambda _: Paid()), strict=True)
         ]
 

@@ -113,7 +113,7 @@ class TestI5:
     def test_a_movement_of_no_order(self, orders) -> None:
         strange = twice("payments_simulatedcharge", f"order_id = '{orders.open}'", key="'b'", order_id=f"'{STRANGER}'")
         with planted("payments", strange):
-            expect("I5", "payments_simulatedcharge has it", STRANGER)
+            expect("I5", "the gateway's ledger has it", STRANGER)
 
     def test_a_payment_of_no_order(self, orders) -> None:
         with planted(

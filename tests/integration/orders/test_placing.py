@@ -20,6 +20,7 @@ def test_a_placed_order_is_answered_as_the_contract_says(ada, mug):
         "currency": "eur",
         "lines": [{"sku": "MUG", "quantity": 2, "unit_amount": 1250}],
         "failure": None,
+        "next_action": None,
         "needs_attention": False,
         "created_at": order["created_at"],
         "updated_at": order["created_at"],

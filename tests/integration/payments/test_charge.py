@@ -4,8 +4,7 @@ import pytest
 from django.db import transaction
 
 from payments.events import PaymentFailed, PaymentProcessed
-from payments.gateways.base import Voided
-from payments.gateways.simulated import TransactionOpen
+from payments.gateways.base import TransactionOpen, Voided
 from payments.models import Payment
 from payments.services import IllegalTransition
 from sagas.steps import Unknown

@@ -1,13 +1,16 @@
 """A step that speaks to an outside system: no transaction is open while it does, and late answers are discarded."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 
 from sagas import inbox
 from sagas.events import NEEDS_ATTENTION
-from sagas.steps import Unknown
+from sagas.messages import Envelope
+from sagas.steps import Unknown, Waiting
 from tests.trips.models import Inbox, Outbox
-from tests.trips.steps import NotPaid, behaviour, calls
+from tests.trips.steps import Asked, NotPaid, behaviour, calls
 from tests.trips.world import (
     PLAN,
     TRIPS,
@@ -125,3 +128,61 @@ def test_unknown_in_a_batch_leaves_the_others_alone(trip):
     del behaviour["trips.pay/call", trip]
     walk([trip, other])
     assert Inbox.objects.filter(saga=trip, state="done").count() == 4
+
+
+def test_to_wait_is_no_fault_however_often_it_is_looked_at(trip):
+    behaviour["trips.pay/call", trip] = lambda _: Waiting("The traveller looks for her purse.")
+    for _ in range(8):
+        deliver("trips.pay", [trip])
+        assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("waiting", 0)
+        make_due()
+    assert events(trip) == ["trip.began", "trip.booked"]
+    fail("trips.pay", [trip])
+    assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("waiting", 1)
+    make_due()
+    del behaviour["trips.pay/call", trip]
+    walk([trip])
+    assert "trip.travelled" in events(trip)
+
+
+def test_a_notice_is_told_to_the_timeline_and_carries_the_saga_nowhere(trip):
+    behaviour["trips.pay/call", trip] = lambda _: Waiting("The traveller is asked.", notice=Asked())
+    deliver("trips.pay", [trip])
+    told = Outbox.objects.get(saga=trip, type="trip.asked")
+    assert (told.target, told.step) == (None, "trips.pay")
+    assert not envelope(told).entry("trips").ends
+    make_due()
+    del behaviour["trips.pay/call", trip]
+    walk([trip])
+    assert envelope(Outbox.objects.get(saga=trip, type="trip.travelled")).entry("trips").ends
+    assert state(trip, "trips.drop") is None
+
+
+def test_what_waits_is_looked_at_after_the_pause_it_asks_for(trip):
+    behaviour["trips.pay/call", trip] = lambda _: Waiting("Not for long.", pause=600)
+    deliver("trips.pay", [trip])
+    waiting = row(trip, "trips.pay")
+    assert timedelta(seconds=299) <= waiting.send_at - waiting.updated_at <= timedelta(seconds=600)
+
+
+def test_an_outside_system_that_wants_a_pause_gets_it(trip):
+    behaviour["trips.pay/call", trip] = lambda _: Unknown("Too many requests.", after=120)
+    deliver("trips.pay", [trip])
+    waiting = row(trip, "trips.pay")
+    assert waiting.send_at - waiting.updated_at >= timedelta(seconds=119)
+
+
+def envelope(told):
+    return Envelope(
+        saga=told.saga,
+        started_at=told.saga_started_at,
+        seq=told.seq,
+        type=told.type,
+        step=told.step,
+        step_attempt=1,
+        data={},
+        context={},
+        plan=PLAN,
+        target=told.target,
+        headers={},
+    )

@@ -1,0 +1,41 @@
+"""The payment sandbox, where PAYMENT_GATEWAY=stripe has one: told to misbehave under load, and to stop with it."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from local.stack import Stack
+
+__all__ = ["misbehaving"]
+
+# Of every hundred requests, how many meet which fault; of every hundred webhooks likewise. For ever.
+OF_REQUESTS: Mapping[str, int] = {"500_done": 3, "500_lost": 3, "reset_done": 3, "reset_lost": 3, "429": 2, "409": 2}
+OF_WEBHOOKS: Mapping[str, int] = {"drop": 20, "duplicate": 20, "delay": 20, "forge": 10, "shift": 10}
+
+
+@contextlib.contextmanager
+def misbehaving(stack: Stack, *, seed: int) -> Iterator[None]:
+    """Let the sandbox misbehave as long as the context lasts. Does nothing where there is none."""
+    if stack.sandbox is None:
+        yield
+        return
+    with httpx.Client(base_url=stack.sandbox, trust_env=False, timeout=30) as control:
+        for rule in _rules(seed):
+            control.post("/sandbox/faults", json=rule).raise_for_status()
+        try:
+            yield
+        finally:
+            control.delete("/sandbox/faults").raise_for_status()
+
+
+def _rules(seed: int) -> Iterator[dict[str, Any]]:
+    for operation, faults in (
+        ("payment_intents.*", OF_REQUESTS),
+        ("refunds.*", OF_REQUESTS),
+        ("webhooks.*", OF_WEBHOOKS),
+    ):
+        for number, (fault, share) in enumerate(faults.items()):
+            rule = {"operation": operation, "fault": fault, "times": None, "probability": share / 100}
+            yield rule | {"seed": seed + number}

@@ -1,0 +1,13 @@
+"""The kinds of problem that only payments knows."""
+
+from api.kinds import Kind
+
+__all__ = ["NO_EVENT"]
+
+NO_EVENT = Kind(
+    slug="no-event-of-stripes",
+    status=400,
+    title="Not an event of Stripe's",
+    means="This is no event that Stripe has signed within the last five minutes. Nothing of it is kept.",
+    remedy="Compare the webhook's secret with Stripe's, and the clocks. Stripe sends the event again by itself.",
+)

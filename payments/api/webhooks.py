@@ -1,0 +1,34 @@
+"""Where Stripe tells us what happened: signed by it, so without a token."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api.problems import Problem
+from payments.api import openapi
+from payments.api.kinds import NO_EVENT
+from payments.models import WebhookEvent
+from payments.webhooks import Forged, read, receive
+from sagas.failpoints import Point, reach
+from sagas.nudge import nudge
+
+__all__ = ["StripeWebhookView"]
+
+
+@openapi.stripe_webhook_view
+class StripeWebhookView(APIView):
+    """Events of Stripe's."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    def post(self, request: Request) -> Response:
+        """Take an event that Stripe has signed within the last five minutes. Told again, it changes nothing."""
+        try:
+            event = read(request._request.body, request.headers.get("Stripe-Signature", ""))
+        except Forged as error:
+            raise Problem(NO_EVENT, str(error)) from error
+        if receive(event) is WebhookEvent.Effect.WOKE:
+            nudge("payments")
+        reach(Point.NOT_ACKNOWLEDGED, event.type)
+        return Response({"received": True})

@@ -1,0 +1,36 @@
+"""Payments through Stripe's own client, against a sandbox in a process of its own."""
+
+from collections import Counter
+from uuid import UUID
+
+from pytest_django import Settings
+
+from tests.integration.payments.till import Order
+from tests.sandbox.process import API_KEY, SECRET, Sandbox
+
+__all__ = ["at_stripe", "confirm", "money"]
+
+
+def at_stripe(settings: Settings, sandbox: Sandbox) -> None:
+    """Have payments charge through Stripe's client at a sandbox."""
+    settings.PAYMENT_GATEWAY = "stripe"
+    settings.STRIPE_API_KEY = API_KEY
+    settings.STRIPE_API_BASE = sandbox.url
+    settings.STRIPE_WEBHOOK_SECRET = SECRET
+    settings.PAYMENT_RETURN_URL = "https://shop.example/back"
+
+
+def money(sandbox: Sandbox, order: Order | UUID) -> Counter[str]:
+    """Return what the sandbox's ledger says was captured from and given back to an order."""
+    saga = str(order if isinstance(order, UUID) else order.saga)
+    moved: Counter[str] = Counter()
+    for entry in sandbox.ledger():
+        if entry["order_id"] == saga and entry["status"] != "failed":
+            moved[entry["kind"]] += entry["amount"]
+    return moved
+
+
+def confirm(sandbox: Sandbox, url: str, *, consent: bool = True) -> None:
+    """Answer for the customer on the page of the customer's bank."""
+    answer = sandbox.http.post(url, data={"consent": "yes" if consent else "no"})
+    assert answer.status_code == 303, answer.text

@@ -1,0 +1,210 @@
+"""The gateway's statement and our payments are compared in both directions, and what differs is kept until closed."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.management import CommandError, call_command
+from django.test import Client
+from msgspec.structs import replace
+from pytest_django import Settings
+
+from payments.following import follow_once
+from payments.gateways import get_gateway
+from payments.gateways.base import ChargeRequest, RefundRequest
+from payments.models import Drift, Payment, Reconciliation
+from payments.reconciliation import next_window, reconcile
+from payments.tasks import reconcile_payments
+from sagas.ids import uuid7
+from tests.integration.payments.till import Order, order, payment, prepare, run
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(params=["simulated", "stripe"])
+def gateway(request: pytest.FixtureRequest) -> str:
+    """Either gateway: the simulated one, and Stripe's client at the sandbox."""
+    STRANGERS.clear()
+    if request.param == "stripe":
+        request.getfixturevalue("sandbox")
+    return str(request.param)
+
+
+def charged(method: str = "pm_card_visa") -> Order:
+    paid = order(method)
+    run("payments.charge", paid)
+    return paid
+
+
+def compared() -> list[tuple[str, Any, int, int]]:
+    """Compare a day around now; return what is open."""
+    now = datetime.now(UTC)
+    mine = set(Payment.objects.values_list("order_id", flat=True)) | STRANGERS
+    found = reconcile(now - DAY, now + DAY).open
+    return sorted((one.kind, one.order_id, one.ours, one.theirs) for one in found if one.order_id in mine)
+
+
+# Orders of this test that payments does not know: the sandbox remembers those of other tests as well.
+STRANGERS: set[UUID] = set()
+
+
+def charge_by_hand(**about: Any) -> ChargeRequest:
+    """Charge an order behind payments' back."""
+    made = uuid7()
+    request = replace(ChargeRequest(f"by hand {made}", made, 700, "eur", "pm_card_visa"), **about)
+    STRANGERS.add(request.order_id)
+    get_gateway().charge([request])
+    return request
+
+
+def test_where_both_agree_nothing_is_found(gateway: str) -> None:
+    charged()
+    charged("pm_card_chargeDeclined")
+    run("payments.refund", charged())
+    run("payments.refund", order())
+    prepare("payments.charge", order())
+    assert compared() == []
+    assert Reconciliation.objects.get().drifts == len(Drift.objects.all())
+
+
+def test_money_of_an_order_that_payments_does_not_know_is_found(gateway: str) -> None:
+    unknown = charge_by_hand()
+    assert compared() == [("charged_unknown", unknown.order_id, 0, 700)]
+
+
+def test_money_that_came_in_for_a_payment_that_is_over_is_found_and_goes_back(gateway: str) -> None:
+    cancelled = order(amount=700)
+    (purchase,) = prepare("payments.charge", cancelled)
+    Payment.objects.filter(order_id=cancelled.saga).update(status="void")
+    get_gateway().charge([purchase.charge])
+    assert compared() == [("charged_unknown", cancelled.saga, 0, 700)]
+    assert follow_once() == 1
+    assert (payment(cancelled).status, payment(cancelled).refunded_amount) == ("refunded", 700)
+
+
+def test_a_second_charge_of_one_order_is_found(gateway: str) -> None:
+    paid = charged()
+    charge_by_hand(order_id=paid.saga)
+    assert compared() == [("charged_unknown", paid.saga, 0, 700)]
+
+
+def test_a_charge_that_the_gateway_does_not_have_is_found(gateway: str) -> None:
+    never = order()
+    prepare("payments.charge", never)
+    Payment.objects.filter(order_id=never.saga).update(status="captured", charge_id=f"ch_{uuid7().hex}")
+    assert compared() == [("uncharged", never.saga, 1250, 0)]
+
+
+def test_an_amount_that_differs_is_found(gateway: str) -> None:
+    paid = charged()
+    Payment.objects.filter(order_id=paid.saga).update(amount=9999)
+    assert compared() == [("amount", paid.saga, 9999, 1250)]
+
+
+def test_a_refund_by_hand_is_found(gateway: str) -> None:
+    paid = charged()
+    get_gateway().refund([RefundRequest(f"by hand {paid.saga}", paid.saga, str(payment(paid).charge_id), 1250, "eur")])
+    assert compared() == [("refunded_outside", paid.saga, 0, 1250)]
+
+
+def test_a_refund_that_the_statement_does_not_have_is_asked_after(gateway: str) -> None:
+    paid = charged()
+    Payment.objects.filter(order_id=paid.saga).update(
+        status="refunded", refunded_amount=1250, updated_at=datetime.now(UTC)
+    )
+    assert compared() == []
+    assert follow_once() == 1
+    assert payment(paid).follow_at is None
+    assert compared() == []
+    assert follow_once() == 0
+
+
+def test_what_is_outside_of_the_window_is_not_compared(gateway: str) -> None:
+    charge_by_hand()
+    now = datetime.now(UTC)
+    assert reconcile(now - 2 * DAY, now - DAY).movements == 0
+
+
+def test_a_long_statement_is_read_page_by_page(gateway: str) -> None:
+    orders = [order() for _ in range(120)]  # Stripe's pages have a hundred
+    run("payments.charge", *orders)
+    Payment.objects.filter(order_id=orders[0].saga).update(amount=1)
+    assert compared() == [("amount", orders[0].saga, 1, 1250)]
+
+
+def test_a_difference_seen_again_is_one_and_once_closed_stays_so(gateway: str) -> None:
+    unknown = charge_by_hand()
+    assert compared() == compared() == [("charged_unknown", unknown.order_id, 0, 700)]
+    drift = Drift.objects.get(order_id=unknown.order_id)
+    assert drift.first_seen_at < drift.last_seen_at
+    Drift.objects.update(closed_at=datetime.now(UTC), closed_by="ann", closed_why="A gift.")
+    assert compared() == []
+
+
+def test_beat_goes_on_from_where_it_has_ended() -> None:
+    since, until = next_window()
+    assert reconcile_payments() == 0
+    again, _ = next_window()
+    assert timedelta() < again - since < DAY
+    assert again < until + timedelta(minutes=1)
+
+
+def test_the_command_prints_what_is_open_and_exits_with_1() -> None:
+    unknown = charge_by_hand()
+    output = io.StringIO()
+    window: dict[str, Any] = {"since": datetime.now(UTC) - DAY, "until": datetime.now(UTC) + DAY}
+    with pytest.raises(SystemExit) as exit_:
+        call_command("reconcile", stdout=output, **window)
+    assert exit_.value.code == 1
+    assert "charged, and not known here: ch_" in output.getvalue()
+    assert str(unknown.order_id) in output.getvalue()
+    output = io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command("reconcile", json=True, stdout=output, **window)
+    (found,) = json.loads(output.getvalue())["open"]
+    assert (found["kind"], found["theirs"]) == ("charged_unknown", 700)
+
+
+def test_the_command_returns_where_nothing_is_open() -> None:
+    output = io.StringIO()
+    call_command("reconcile", "--since", "2026-01-31T12:00", stdout=output)
+    assert "0 differences are open." in output.getvalue()
+
+
+@pytest.mark.parametrize("wrong", [("--since", "yesterday"), ("--since", "2026-02-01", "--until", "2026-01-01")])
+def test_the_command_refuses_a_window_that_is_none(wrong: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError):
+        call_command("reconcile", *wrong)
+
+
+def test_without_a_statement_nothing_is_kept(sandbox: Any, settings: Settings) -> None:
+    settings.STRIPE_API_KEY = "sk_test_of_somebody_else"
+    with pytest.raises(CommandError, match="no statement") as error:
+        call_command("reconcile")
+    assert error.value.returncode == 2
+    assert not Reconciliation.objects.exists()
+
+
+def test_a_drift_is_closed_by_whom_and_why_and_only_once(client: Client) -> None:
+    charge_by_hand()
+    compared()
+    page = f"/admin/payments/drift/{Drift.objects.get().id}/change/"
+    ann = User.objects.create_user("ann", is_staff=True)
+    ann.user_permissions.add(Permission.objects.get(codename="view_drift"))
+    client.force_login(ann)
+    assert client.post(page, {"closed_why": "I may not."}).status_code == 403
+    ann.user_permissions.add(Permission.objects.get(codename="change_drift"))
+    assert client.post(page, {"closed_why": ""}).status_code == 200
+    assert Drift.objects.get().closed_at is None
+    assert client.post(page, {"closed_why": "A gift."}).status_code == 302
+    assert client.post(page, {"closed_why": "Another reason."}).status_code == 403
+    drift = Drift.objects.get()
+    assert (drift.closed_by, drift.closed_why) == ("ann", "A gift.")
+    assert drift.closed_at is not None
+    assert client.post(f"/admin/payments/drift/{drift.id}/delete/", {"post": "yes"}).status_code == 403

@@ -1,0 +1,74 @@
+"""With Stripe, the audit takes Stripe's own statement for the ledger, and finds what payments does not know."""
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from audit.run import audit
+from payments.gateways import get_gateway
+from payments.gateways.base import ChargeRequest
+from payments.models import Payment
+from sagas.ids import uuid7
+from tests.integration.audit import shop
+from tests.sandbox.process import Sandbox, running
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+@pytest.fixture
+def sandbox_process() -> Iterator[Sandbox]:
+    """A sandbox for each test: the audit looks at all that is in it."""
+    with running("--settle-seconds", "3600") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def _orders(sandbox: Sandbox) -> None:
+    shop.open_shop()
+    placed = [shop.place(), shop.place("VASE"), shop.place(method="pm_card_chargeDeclined"), shop.place("MUG", "PLATE")]
+    shop.walk(*placed)
+
+
+def found() -> set[tuple[str, str]]:
+    report = audit(expect_ended=True)
+    return {(verdict.invariant.id, violation.detail) for verdict in report.verdicts for violation in verdict.shown}
+
+
+def test_where_all_agree_it_finds_nothing_and_says_that_stripe_was_asked() -> None:
+    report = audit(expect_ended=True)
+    assert report.violations == 0
+    assert not any(verdict.note for verdict in report.verdicts)
+
+
+def test_a_charge_that_belongs_to_no_order_is_found() -> None:
+    stranger = uuid7()
+    get_gateway().charge([ChargeRequest("by hand", stranger, 700, "eur", "pm_card_visa")])
+    assert found() == {
+        ("I5", "is no order, but the gateway's ledger has it"),
+        ("I4", "700 too much kept"),
+    }
+
+
+def test_a_second_charge_of_an_order_is_found() -> None:
+    paid = Payment.objects.filter(status="captured").first()
+    assert paid is not None
+    get_gateway().charge([ChargeRequest("twice", paid.order_id, paid.amount, "eur", "pm_card_visa")])
+    assert {"I3", "I4", "I5", "I10"} == {invariant for invariant, _ in found()}
+
+
+def test_a_payment_that_stripe_does_not_know_is_found() -> None:
+    Payment.objects.filter(status="captured").update(charge_id=None, status="void")
+    assert {invariant for invariant, _ in found()} >= {"I5"}
+
+
+def test_without_a_statement_it_exits_with_2_and_can_go_by_payments_alone(settings: Settings) -> None:
+    settings.STRIPE_API_KEY = "sk_test_of_somebody_else"
+    with pytest.raises(CommandError) as error:
+        call_command("audit")
+    assert error.value.returncode == 2
+    output = io.StringIO()
+    call_command("audit", no_gateway=True, stdout=output)
+    assert "by what payments knows alone" in output.getvalue()

@@ -1,0 +1,268 @@
+"""A charge through Stripe is made once and its outcome is known in the end, whatever becomes of the answers."""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from pytest_django import Settings
+
+from payments.events import PaymentFailed, PaymentProcessed, PaymentRefunded
+from payments.gateways import get_gateway
+from payments.gateways.base import Absent, Captured, ChargeRequest, Declined, Unanswered, Voided
+from payments.models import Payment
+from sagas.ids import uuid7
+from sagas.steps import Unknown
+from tests.integration.payments.sandbox import money
+from tests.integration.payments.till import Order, external, order, payment, prepare, run
+from tests.integration.race import at_once
+from tests.sandbox.process import Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
+
+
+def request(method: str = "pm_card_visa", **about: Any) -> ChargeRequest:
+    made = uuid7()
+    return ChargeRequest(f"charge-{made}", made, 900, "eur", method, **about)
+
+
+def forget_intents(sandbox: Sandbox) -> None:
+    """Let every intent that was not charged never have been made, though its key was answered."""
+    with closing(sqlite3.connect(sandbox.log.parent / "ledger.sqlite3", timeout=10)) as books, books:
+        books.execute("DELETE FROM record WHERE kind = 'payment_intent' AND body->>'status' = 'requires_confirmation'")
+
+
+def in_the_end(paid: Order) -> Any:
+    """Charge again and again, as the saga does, until there is an outcome."""
+    for _ in range(6):
+        (outcome,) = run("payments.charge", paid)
+        if not isinstance(outcome, Unknown):
+            return outcome
+    raise AssertionError("The outcome of the charge stays unknown.")
+
+
+def test_a_charge_is_captured_and_recorded_with_the_orders_id(sandbox: Sandbox) -> None:
+    paid = order(amount=4200)
+    (outcome,) = run("payments.charge", paid)
+    recorded = payment(paid)
+    assert outcome == PaymentProcessed(
+        payment_id=recorded.id, charge_id=str(recorded.charge_id), amount=4200, currency="eur"
+    )
+    (entry,) = [one for one in sandbox.ledger() if one["order_id"] == str(paid.saga)]
+    assert (entry["kind"], entry["charge"], entry["amount"]) == ("capture", recorded.charge_id, 4200)
+    assert entry["metadata"]["key"] == recorded.charge_key
+
+
+def test_a_batch_of_a_hundred_is_charged_once_each(sandbox: Sandbox) -> None:
+    orders = [order() for _ in range(100)]
+    outcomes = run("payments.charge", *orders)
+    assert {type(outcome) for outcome in outcomes} == {PaymentProcessed}
+    charged = {str(each.saga) for each in orders}
+    assert sum(entry["order_id"] in charged for entry in sandbox.ledger()) == 100
+
+
+@pytest.mark.parametrize(
+    ("method", "known", "told", "words"),
+    [
+        ("pm_card_chargeDeclined", "generic_decline", "generic_decline", "The card was declined."),
+        (
+            "pm_card_chargeDeclinedInsufficientFunds",
+            "insufficient_funds",
+            "insufficient_funds",
+            "The card has insufficient funds.",
+        ),
+        ("pm_card_chargeDeclinedExpiredCard", "expired_card", "expired_card", "The card has expired."),
+        ("pm_card_chargeDeclinedStolenCard", "stolen_card", "generic_decline", "The card was declined."),
+        ("pm_card_chargeDeclinedLostCard", "lost_card", "generic_decline", "The card was declined."),
+        (
+            "pm_there_is_no_such_method",
+            "invalid_payment_method",
+            "invalid_payment_method",
+            "There is no such payment method.",
+        ),
+    ],
+)
+def test_a_decline_is_final_and_tells_the_customer_no_more_than_is_safe(
+    sandbox: Sandbox, method: str, known: str, told: str, words: str
+) -> None:
+    refused = order(method)
+    for _ in range(2):
+        (outcome,) = run("payments.charge", refused)
+        assert outcome == PaymentFailed(detail=words, decline_code=told)
+    assert (payment(refused).status, payment(refused).decline_code) == ("declined", known)
+    assert not money(sandbox, refused)
+
+
+def test_an_amount_that_cannot_be_charged_is_declined(sandbox: Sandbox) -> None:
+    for amount in (1, 100_000_000):
+        (outcome,) = run("payments.charge", order(amount=amount))
+        assert isinstance(outcome, PaymentFailed)
+        assert outcome.decline_code == "invalid_amount"
+
+
+def test_a_declined_intent_is_barred_for_every_other_card(sandbox: Sandbox) -> None:
+    refused = order("pm_card_chargeDeclined")
+    run("payments.charge", refused)
+    (intent,) = sandbox.client.v1.payment_intents.search({"query": f"metadata['order_id']:'{refused.saga}'"}).data
+    assert intent.status == "canceled"
+
+
+@pytest.mark.parametrize("operation", ["create", "confirm"])
+@pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"])
+def test_an_answer_that_is_lost_is_asked_for_and_the_order_charged_once(
+    sandbox: Sandbox, operation: str, fault: str
+) -> None:
+    paid = order()
+    sandbox.fault(f"payment_intents.{operation}", fault)
+    (first,) = run("payments.charge", paid)
+    assert isinstance(first, Unknown)
+    assert payment(paid).status == "pending"
+    assert isinstance(in_the_end(paid), PaymentProcessed)
+    assert money(sandbox, paid) == {"capture": 1250}
+
+
+@pytest.mark.parametrize("method", ["pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"])
+def test_the_methods_that_misbehave_are_charged_once(sandbox: Sandbox, method: str) -> None:
+    paid = order(method)
+    (first,) = run("payments.charge", paid)
+    assert isinstance(first, Unknown)
+    assert isinstance(in_the_end(paid), PaymentProcessed)
+    assert money(sandbox, paid) == {"capture": 1250}
+
+
+def test_a_key_that_repeats_a_failure_under_which_nothing_was_made_has_a_successor(sandbox: Sandbox) -> None:
+    paid, cancelled = order(), order()
+    for each in (paid, cancelled):
+        sandbox.fault("payment_intents.create", "500_done")
+        run("payments.charge", each)
+    forget_intents(sandbox)
+    assert isinstance(in_the_end(paid), PaymentProcessed)
+    assert money(sandbox, paid) == {"capture": 1250}
+    frozen = prepare("payments.charge", cancelled)
+    assert isinstance(run("payments.refund", cancelled)[0], PaymentRefunded)
+    assert external("payments.charge").call(frozen) == [Voided()]
+    assert not money(sandbox, cancelled)
+
+
+def test_retry_after_is_kept(sandbox: Sandbox) -> None:
+    sandbox.fault("payment_intents.create", "429", seconds=17)
+    (outcome,) = run("payments.charge", order())
+    assert isinstance(outcome, Unknown)
+    assert outcome.after == 17
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"STRIPE_API_KEY": "sk_test_of_somebody_else"}, "Stripe does not take STRIPE_API_KEY (401)."),
+        ({"STRIPE_API_BASE": "http://127.0.0.1:1"}, "Stripe could not be reached; nothing was sent."),
+    ],
+)
+def test_nothing_is_cancelled_because_of_our_own_set_up(
+    sandbox: Sandbox, settings: Settings, changed: dict[str, str], says: str
+) -> None:
+    paid = order()
+    for name, value in changed.items():
+        setattr(settings, name, value)
+    for step in ("payments.charge", "payments.refund"):
+        (outcome,) = run(step, paid)
+        assert isinstance(outcome, Unknown)
+        assert outcome.reason.startswith(says)
+        assert "sk_test" not in outcome.reason.replace("sk_test_****", "")
+    assert payment(paid).status == "pending"
+
+
+def test_a_key_used_with_other_parameters_is_a_bug_and_no_refusal(sandbox: Sandbox) -> None:
+    paid = order()
+    (purchase,) = prepare("payments.charge", paid)
+    get_gateway().find([replace(purchase.charge, amount=999)])
+    (outcome,) = run("payments.charge", paid)
+    assert isinstance(outcome, Unknown)
+    assert "other parameters" in outcome.reason
+
+
+def test_a_worker_that_froze_before_it_created_the_intent_charges_nothing_when_it_wakes(sandbox: Sandbox) -> None:
+    cancelled = order()
+    frozen = prepare("payments.charge", cancelled)
+    (outcome,) = run("payments.refund", cancelled)
+    assert outcome == PaymentRefunded(payment_id=payment(cancelled).id, amount=0, currency="eur")
+    assert payment(cancelled).status == "void"
+    (answer,) = external("payments.charge").call(frozen)
+    assert answer == Voided()
+    assert not money(sandbox, cancelled)
+
+
+@pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_done", "429"])
+@pytest.mark.parametrize("operation", ["create", "cancel"])
+def test_the_fence_holds_although_its_own_answer_is_lost(sandbox: Sandbox, operation: str, fault: str) -> None:
+    cancelled = order()
+    frozen = prepare("payments.charge", cancelled)
+    sandbox.fault(f"payment_intents.{operation}", fault)
+    (first,) = run("payments.refund", cancelled)
+    assert isinstance(first, Unknown)
+    (second,) = run("payments.refund", cancelled)
+    assert isinstance(second, PaymentRefunded)
+    assert external("payments.charge").call(frozen) == [Voided()]
+    assert not money(sandbox, cancelled)
+
+
+def test_a_charge_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
+    for _ in range(5):
+        charge = request()
+        ways = [partial(get_gateway().charge, [charge]), partial(get_gateway().void, [charge])]
+        at_once(ways * 3)
+        (verdict,) = get_gateway().find([charge])
+        assert money(sandbox, charge.order_id) == ({"capture": 900} if isinstance(verdict, Captured) else {})
+        assert isinstance(verdict, Captured | Voided)
+
+
+def test_one_key_charged_by_many_at_once_captures_once(sandbox: Sandbox) -> None:
+    charge = request()
+    at_once([partial(get_gateway().charge, [charge])] * 8)
+    assert isinstance(get_gateway().find([charge])[0], Captured)
+    assert money(sandbox, charge.order_id) == {"capture": 900}
+
+
+def test_what_was_only_created_is_absent_and_can_still_be_charged(sandbox: Sandbox) -> None:
+    charge = request()
+    assert get_gateway().find([charge]) == [Absent()]
+    assert isinstance(get_gateway().charge([charge])[0], Captured)
+    assert isinstance(get_gateway().find([charge])[0], Captured)
+
+
+def test_a_void_comes_too_late_for_a_captured_or_declined_charge(sandbox: Sandbox) -> None:
+    captured, refused = request(), request("pm_card_chargeDeclinedInsufficientFunds")
+    charged = get_gateway().charge([captured, refused])
+    assert get_gateway().void([captured, refused]) == charged
+    assert isinstance(charged[1], Declined)
+
+
+def test_a_forgotten_key_is_looked_up_and_never_used_again(sandbox: Sandbox) -> None:
+    charged, never = request(), request()
+    get_gateway().charge([charged])
+    before = len(sandbox.ledger())
+    old = datetime.now(UTC) - timedelta(hours=25)
+    aged = [ChargeRequest(one.key, one.order_id, 900, "eur", "pm_card_visa", old) for one in (charged, never)]
+    for ask in (get_gateway().charge, get_gateway().find, get_gateway().void):
+        first, second = ask(aged)
+        assert isinstance(first, Captured)
+        assert second == Voided()
+    assert len(sandbox.ledger()) == before
+
+
+def test_a_key_that_stripe_may_be_about_to_forget_is_not_used(sandbox: Sandbox) -> None:
+    charge = request(opened_at=datetime.now(UTC) - timedelta(hours=21))
+    (answer,) = get_gateway().charge([charge])
+    assert isinstance(answer, Unanswered)
+    assert not money(sandbox, charge.order_id)
+
+
+def test_no_redirect_is_followed_to_another_host(sandbox: Sandbox, settings: Settings, redirecting: str) -> None:
+    settings.STRIPE_API_BASE = redirecting
+    (outcome,) = run("payments.charge", order())
+    assert isinstance(outcome, Unknown)
+    assert "302" in outcome.reason
+    assert not Payment.objects.exclude(status="pending").exists()

@@ -1,0 +1,146 @@
+"""A refund through Stripe is followed to its end: on its way, failed, made by hand, or lost in its answer."""
+
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from payments.events import PaymentRefunded
+from payments.following import follow_once
+from payments.gateways.base import RefundRequest
+from payments.gateways.stripe import StripeGateway
+from payments.gateways.stripe_account import Account
+from payments.models import Payment
+from sagas.steps import Retry, Unknown, Waiting
+from tests.integration.payments.sandbox import money
+from tests.integration.payments.till import Order, order, payment, run
+from tests.processes import until
+from tests.sandbox.process import Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
+
+
+def charged(method: str = "pm_card_visa") -> Order:
+    paid = order(method)
+    run("payments.charge", paid)
+    return paid
+
+
+def refund(paid: Order) -> Any:
+    (outcome,) = run("payments.refund", paid)
+    return outcome
+
+
+def refund_of(paid: Order) -> str:
+    account = Account(StripeGateway().until)
+    return account.refunds_of(str(payment(paid).charge_id))[0].id
+
+
+def test_a_captured_payment_is_given_back_once(sandbox: Sandbox) -> None:
+    paid = charged()
+    for _ in range(2):
+        assert refund(paid) == PaymentRefunded(payment_id=payment(paid).id, amount=1250, currency="eur")
+    assert (payment(paid).status, payment(paid).refunded_amount) == ("refunded", 1250)
+    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+@pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"])
+@pytest.mark.parametrize("operation", ["create", "list"])
+def test_a_refund_whose_answer_is_lost_is_made_once(sandbox: Sandbox, operation: str, fault: str) -> None:
+    paid = charged()
+    sandbox.fault(f"refunds.{operation}", fault)
+    assert isinstance(refund(paid), Unknown)
+    assert payment(paid).status == "captured"
+    assert isinstance(refund(paid), PaymentRefunded)
+    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+@pytest.mark.parametrize("method", ["pm_sim_500_charged", "pm_card_visa"])
+def test_a_charge_nobody_recorded_is_found_and_given_back(sandbox: Sandbox, method: str) -> None:
+    paid = charged(method)
+    Payment.objects.update(status="pending", charge_id=None)
+    assert isinstance(refund(paid), PaymentRefunded)
+    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+def test_a_refund_on_its_way_is_waited_for_and_nobody_is_called(sandbox: Sandbox) -> None:
+    paid = charged("pm_card_pendingRefund")
+    for _ in range(2):
+        assert isinstance(refund(paid), Waiting)
+        assert payment(paid).status == "captured"
+    sandbox.control(f"settle/{refund_of(paid)}", outcome="succeeded")
+    assert isinstance(refund(paid), PaymentRefunded)
+    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+def test_a_refund_that_failed_is_never_taken_for_done_and_ends_with_one_made_by_hand(sandbox: Sandbox) -> None:
+    paid = charged("pm_card_pendingRefund")
+    refund(paid)
+    sandbox.control(f"settle/{refund_of(paid)}", outcome="failed")
+    for _ in range(2):
+        outcome = refund(paid)
+        assert isinstance(outcome, Retry)
+        assert "Give the money back by hand." in outcome.reason
+    assert money(sandbox, paid) == {"capture": 1250}
+    by_hand(paid)
+    sandbox.control(f"settle/{refund_of(paid)}", outcome="succeeded")
+    assert isinstance(refund(paid), PaymentRefunded)
+    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+def test_a_refund_made_by_hand_is_found_and_not_made_again(sandbox: Sandbox) -> None:
+    paid = charged()
+    by_hand(paid)
+    assert isinstance(refund(paid), PaymentRefunded)
+    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+def test_a_part_refunded_by_hand_is_left_to_a_person(sandbox: Sandbox) -> None:
+    paid = charged()
+    by_hand(paid, 50)
+    assert isinstance(refund(paid), Retry)
+    assert payment(paid).status == "captured"
+    by_hand(paid, 1200)
+    assert isinstance(refund(paid), PaymentRefunded)
+
+
+def test_a_refund_that_fails_after_the_end_is_followed_until_the_money_is_back(sandbox: Sandbox) -> None:
+    paid = charged("pm_card_refundFail")
+    assert isinstance(refund(paid), PaymentRefunded)
+    sandbox.control(f"settle/{refund_of(paid)}", outcome="failed")
+    Payment.objects.update(follow_at="2020-01-01T00:00Z")
+    assert follow_once() == 1
+    open_ = payment(paid)
+    assert "failed" in open_.follow_error
+    assert open_.follow_at is not None
+    by_hand(paid)
+    Payment.objects.update(follow_at="2020-01-01T00:00Z")
+    assert follow_once() == 1
+    assert (payment(paid).follow_at, payment(paid).follow_error) == (None, "")
+
+
+def test_what_a_webhook_brings_forward_while_it_is_asked_after_is_asked_after_again(sandbox: Sandbox) -> None:
+    paid = charged()
+    refund(paid)
+    Payment.objects.update(follow_at="2020-01-01T00:00Z")
+    sandbox.fault("refunds.list", "slow", seconds=1)
+    asking = Thread(target=follow_in_a_thread)
+    asking.start()
+    until(lambda: payment(paid).follow_attempts == 1, "the payment is claimed")
+    Payment.objects.update(follow_at="2020-01-01T00:00Z")
+    asking.join()
+    assert payment(paid).follow_at is not None
+    assert follow_once() == 1
+    assert payment(paid).follow_at is None
+
+
+def follow_in_a_thread() -> None:
+    follow_once()
+    connections.close_all()
+
+
+def by_hand(paid: Order, amount: int = 1250) -> None:
+    """Refund as a person does in Stripe's dashboard: with no word of the order."""
+    made = RefundRequest(f"by hand {amount} {paid.saga}", paid.saga, str(payment(paid).charge_id), amount, "eur")
+    Account(StripeGateway().until).give_back(made)

@@ -1,0 +1,288 @@
+"""What Stripe tells us has its effect once, and nobody else can tell us anything."""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+import stripe
+from django.db import DatabaseError, connections
+from django.test import Client
+from pytest_django import Settings
+
+from orders.saga import PLACE_ORDER
+from payments import webhooks
+from payments.following import follow_once
+from payments.gateways import get_gateway
+from payments.models import Inbox, Payment, WebhookEvent
+from payments.tasks import purge_webhook_events
+from sagas import execution
+from sagas.ids import uuid7
+from sagas.messages import Message
+from tests.integration.payments.sandbox import money
+from tests.integration.payments.till import Order, order, payment, prepare, run
+from tests.integration.race import at_once
+from tests.processes import url
+from tests.sandbox.process import SECRET, Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
+
+PATH = "/api/v1/payments/webhooks/stripe/"
+LATER = datetime(2999, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _signed(settings: Settings) -> None:
+    settings.STRIPE_WEBHOOK_SECRET = SECRET
+
+
+def event(kind: str = "payment_intent.succeeded", *, of: UUID | None = None, **about: Any) -> dict[str, Any]:
+    thing = {"id": f"pi_{uuid7().hex}", "object": "payment_intent", "metadata": {"order_id": str(of)} if of else {}}
+    return {
+        "id": f"evt_{uuid7().hex}",
+        "object": "event",
+        "type": kind,
+        "created": int(time.time()),
+        "data": {"object": thing | about.pop("thing", {})},
+        **about,
+    }
+
+
+def tell(told: Any, *, secret: str = SECRET, shift: int = 0, header: str | None = None) -> Any:
+    body = told if isinstance(told, str) else json.dumps(told)
+    signed = stripe.WebhookSignature.generate_signature_header(body, secret, int(time.time()) + shift)
+    headers = {"Stripe-Signature": signed if header is None else header}
+    return Client().post(PATH, body, content_type="application/json", headers=headers)
+
+
+def waiting(paid: Order) -> Inbox:
+    """Leave the charge of an order waiting for its customer."""
+    message = Message(
+        id=uuid7(),
+        saga=paid.saga,
+        started_at=datetime.now(UTC),
+        seq=0,
+        context={"amount": 1250, "currency": "eur", "payment_method": paid.context.payment_method},
+    )
+    execution.run("payments.charge", PLACE_ORDER.plan, [message])
+    return Inbox.objects.get(saga=paid.saga, step="payments.charge")
+
+
+def is_due(row: Inbox) -> bool:
+    with connections["payments"].cursor() as cursor:
+        cursor.execute("SELECT due_at <= now() AND send_at <= now() FROM payments_inbox WHERE id = %s", [row.id])
+        return bool(cursor.fetchone()[0])
+
+
+def test_an_event_wakes_the_step_that_waits_and_decides_nothing(sandbox: Sandbox) -> None:
+    paid = order("pm_card_authenticationRequired")
+    row = waiting(paid)
+    Inbox.objects.filter(id=row.id).update(due_at=LATER, send_at=LATER)
+    assert tell(event(of=paid.saga)).status_code == 200
+    assert is_due(row)
+    assert WebhookEvent.objects.get().effect == "woke"
+    assert payment(paid).status == "pending"
+
+
+def test_an_event_that_is_told_again_has_no_second_effect(sandbox: Sandbox) -> None:
+    paid = order("pm_card_authenticationRequired")
+    row, told = waiting(paid), event(of=paid.saga)
+    assert tell(told).status_code == 200
+    Inbox.objects.filter(id=row.id).update(due_at=LATER, send_at=LATER)
+    for _ in range(2):
+        assert tell(told).status_code == 200
+    assert not is_due(row)
+    assert WebhookEvent.objects.count() == 1
+
+
+def test_an_event_told_by_many_at_once_is_received_once() -> None:
+    told = webhooks.read(*_wire(event()))
+    effects = at_once([partial(webhooks.receive, told)] * 8)
+    assert sorted(map(str, effects)) == ["None"] * 7 + ["unknown"]
+
+
+def test_an_event_and_its_effect_commit_together_or_not_at_all(sandbox: Sandbox) -> None:
+    paid = order("pm_card_authenticationRequired")
+    row = waiting(paid)
+    with connections["payments"].cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no'; END$$;"
+            "CREATE TRIGGER refuse BEFORE UPDATE ON payments_inbox FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+    try:
+        with pytest.raises(DatabaseError, match="no"):
+            webhooks.receive(webhooks.read(*_wire(event(of=paid.saga))))
+    finally:
+        with connections["payments"].cursor() as cursor:
+            cursor.execute("DROP TRIGGER refuse ON payments_inbox; DROP FUNCTION refuse()")
+    assert not WebhookEvent.objects.exists()
+    assert Inbox.objects.get(id=row.id).state == "waiting"
+
+
+def test_an_event_of_an_order_we_do_not_know_is_kept_for_people_to_see(admin_client: Client) -> None:
+    stranger = uuid7()
+    assert tell(event(of=stranger)).status_code == 200
+    assert tell(event("charge.succeeded", thing={"id": "ch_unknown"})).status_code == 200
+    assert list(WebhookEvent.objects.order_by("received_at").values_list("effect", "order_id")) == [
+        ("unknown", stranger),
+        ("unknown", None),
+    ]
+    page = admin_client.get("/admin/payments/webhookevent/", {"effect__exact": "unknown"}).content.decode()
+    assert str(stranger) in page
+    assert "ch_unknown" in page
+
+
+def test_an_event_of_a_charge_is_that_of_its_order_also_where_it_does_not_say_so(sandbox: Sandbox) -> None:
+    paid = order()
+    run("payments.charge", paid)
+    charge = payment(paid).charge_id
+    for thing in ({"id": charge}, {"id": "re_1", "charge": charge}, {"id": "re_2", "charge": {"id": charge}}):
+        assert tell(event("charge.updated", thing=thing)).status_code == 200
+    assert set(WebhookEvent.objects.values_list("order_id", "effect")) == {(paid.saga, "noted")}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"secret": "whsec_of_a_forger"},
+        {"shift": -400},
+        {"shift": 400},
+        {"header": ""},
+        {"header": "t=,v1="},
+        {"header": "v1=0"},
+        {"header": "t=1"},
+        {"header": "t=1,v1=ü"},
+        {"header": f"t={'9' * 5000},v1=0"},
+        {"header": "t=1=2=3,v1"},
+    ],
+)
+def test_what_is_not_signed_by_stripe_within_five_minutes_is_refused(wrong: dict[str, Any]) -> None:
+    _refused(tell(event(), **wrong))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "not JSON",
+        "[" * 100_000,
+        json.dumps(event(id="")),
+        json.dumps(event(id="evt\0")),
+        json.dumps(event(id="e" * 256)),
+        json.dumps(event(id=5)),
+        json.dumps(event(created=-1)),
+        json.dumps(event(created=10**18)),
+        json.dumps(event("a\nb")),
+        json.dumps(event(data=[])),
+        json.dumps(event(data={"object": "pi"})),
+    ],
+)
+def test_what_is_signed_but_no_event_is_refused(body: str) -> None:
+    _refused(tell(body))
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        {"metadata": None},
+        {"metadata": {"order_id": "not an order"}},
+        {"metadata": {"order_id": 5}},
+        {"metadata": []},
+        {"id": "pi_\0"},
+        {"id": ["pi"]},
+        {"id": "p" * 1000},
+        {"charge": {"id": None}},
+        {"charge": {"id": "ch\0"}},
+    ],
+)
+def test_an_event_whose_object_is_strange_is_kept_as_unknown(thing: dict[str, Any]) -> None:
+    assert tell(event(thing=thing)).status_code == 200
+    assert WebhookEvent.objects.get().effect == "unknown"
+
+
+@pytest.mark.parametrize("secret", ["", " "])
+def test_without_a_secret_nothing_is_taken(settings: Settings, secret: str) -> None:
+    settings.STRIPE_WEBHOOK_SECRET = secret
+    _refused(tell(event(), secret=secret))
+
+
+def test_a_body_changed_on_its_way_is_refused() -> None:
+    body, signature = _wire(event())
+    answer = Client().post(
+        PATH,
+        body.replace(b"succeeded", b"canceled "),
+        content_type="application/json",
+        headers={"Stripe-Signature": signature},
+    )
+    _refused(answer)
+
+
+def test_a_database_that_cannot_take_it_now_has_stripe_try_again() -> None:
+    with psycopg.connect(url("payments")) as other:
+        other.execute("LOCK TABLE payments_webhookevent")
+        answer = tell(event())
+    assert (answer.status_code, answer["Content-Type"]) == (503, "application/problem+json")
+    assert not WebhookEvent.objects.exists()
+
+
+def test_only_ids_are_kept_of_what_an_event_holds() -> None:
+    assert tell(event(thing={"client_secret": "pi_secret", "billing_details": {"name": "Ada"}})).status_code == 200
+    with connections["payments"].cursor() as cursor:
+        cursor.execute("SELECT to_jsonb(e)::text FROM payments_webhookevent e")
+        (row,) = cursor.fetchone()
+    assert "secret" not in row
+    assert "Ada" not in row
+
+
+def test_money_that_came_in_after_a_cancel_goes_back_by_itself(sandbox: Sandbox) -> None:
+    cancelled = order()
+    (frozen,) = prepare("payments.charge", cancelled)
+    # So long ago that Stripe has forgotten the key: there was nothing to cancel.
+    Payment.objects.update(created_at=datetime.now(UTC) - timedelta(hours=25))
+    run("payments.refund", cancelled)
+    assert payment(cancelled).status == "void"
+    get_gateway().charge([frozen.charge])
+    assert money(sandbox, cancelled) == {"capture": 1250}
+    assert tell(event(of=cancelled.saga)).status_code == 200
+    assert WebhookEvent.objects.get().effect == "followed"
+    assert follow_once() == 1
+    assert money(sandbox, cancelled) == {"capture": 1250, "refund": 1250}
+    over = payment(cancelled)
+    assert (over.status, over.refunded_amount, over.follow_at) == ("refunded", 1250, None)
+    assert follow_once() == 0
+
+
+def test_an_event_that_was_not_true_changes_nothing(sandbox: Sandbox) -> None:
+    cancelled = order()
+    run("payments.refund", cancelled)
+    tell(event(of=cancelled.saga))
+    assert follow_once() == 1
+    assert (payment(cancelled).status, payment(cancelled).follow_at) == ("void", None)
+    assert not money(sandbox, cancelled)
+
+
+def test_events_are_forgotten_long_after_stripe_has_stopped_to_repeat_them(settings: Settings) -> None:
+    settings.SAGA_RETENTION_DAYS = 1
+    for days in (0, 6, 8):
+        told = event()
+        tell(told)
+        WebhookEvent.objects.filter(id=told["id"]).update(received_at=datetime.now(UTC) - timedelta(days=days))
+    assert purge_webhook_events() == 1
+    assert WebhookEvent.objects.count() == 2
+
+
+def _refused(answer: Any) -> None:
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+    assert not WebhookEvent.objects.exists()
+
+
+def _wire(told: dict[str, Any]) -> tuple[bytes, str]:
+    body = json.dumps(told)
+    return body.encode(), stripe.WebhookSignature.generate_signature_header(body, SECRET)

@@ -1,0 +1,183 @@
+"""Orders paid through Stripe's client, with real workers and an API that Stripe can reach, against the sandbox."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from pytest_django import Settings
+
+from local.ports import free_port
+from orders.models import Order, TimelineEvent
+from payments.models import Payment, WebhookEvent
+from sagas.failpoints import ARMED, HITS, Action, Fault, Point
+from tests.integration.payments.sandbox import at_stripe, confirm, money
+from tests.processes import Process, beat, until, worker
+from tests.sandbox.process import API_KEY, SECRET, Sandbox, running
+from tests.system.shop import QUICK, SERVICES, order, outcome, shop
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+
+__all__ = ["shop"]
+
+WEBHOOKS = "/api/v1/payments/webhooks/stripe/"
+
+
+class Street:
+    """A shop whose customers pay through Stripe: the sandbox, the API and the environment of every process."""
+
+    def __init__(self, sandbox: Sandbox, api: str, **environ: str) -> None:
+        self.sandbox = sandbox
+        self.api = api
+        self.environ = (
+            QUICK
+            | environ
+            | {
+                "PAYMENT_GATEWAY": "stripe",
+                "STRIPE_API_KEY": API_KEY,
+                "STRIPE_API_BASE": sandbox.url,
+                "STRIPE_WEBHOOK_SECRET": SECRET,
+            }
+        )
+
+    def serve(self, folder: Path, **environ: str) -> Process:
+        """Start the API and wait until it answers."""
+        options = ("--bind", self.api.removeprefix("http://"), "--worker-class", "gthread", "--threads", "4")
+        process = Process("gunicorn", "config.wsgi", *options, log=folder / "api", environ=self.environ | environ)
+        until(self.answers, "the API answers", process=process)
+        return process
+
+    def answers(self) -> bool:
+        """Tell whether the API answers."""
+        try:
+            return httpx.get(f"{self.api}/healthz", trust_env=False, timeout=2).is_success
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture
+def street(settings: Settings) -> Iterator[Street]:
+    """The sandbox, which tells the API what happens."""
+    api = f"http://127.0.0.1:{free_port()}"
+    with running("--webhook-url", f"{api}{WEBHOOKS}", "--settle-seconds", "1") as sandbox:
+        at_stripe(settings, sandbox)
+        yield Street(sandbox, api, PAYMENT_ACTION_SECONDS="12")
+
+
+@contextmanager
+def open_for_business(street: Street, folder: Path) -> Iterator[Process]:
+    """Run a worker of all services, beat and the API."""
+    with ExitStack() as stack:
+        working = stack.enter_context(worker(*SERVICES, environ=street.environ, concurrency=3))
+        stack.enter_context(beat(environ=street.environ))
+        api = street.serve(folder)
+        stack.callback(api.kill)
+        yield working
+
+
+def test_orders_end_as_they_must_however_stripe_answers(street: Street, api_client: Client, tmp_path: Path) -> None:
+    ends = {
+        "pm_card_visa": "fulfilled",
+        "pm_card_chargeDeclined": "cancelled",
+        "pm_card_chargeDeclinedStolenCard": "cancelled",
+        "pm_sim_500_charged": "fulfilled",
+        "pm_sim_processing": "fulfilled",
+        "pm_sim_timeout_lost": "fulfilled",
+    }
+    for operation in ("create", "confirm", "retrieve"):
+        for fault in ("500_done", "reset_lost", "reset_done", "429"):
+            street.sandbox.fault(f"payment_intents.{operation}", fault, times=4, probability=0.5)
+    with open_for_business(street, tmp_path) as working:
+        placed = [order(api_client, f"{method}-{n}", method=method) for method in ends for n in range(3)]
+        rare = [order(api_client, f"rare-{n}", sku="RARE", quantity=2) for n in range(3)]
+        until(lambda: not Order.objects.filter(ended_at=None).exists(), "all have ended", limit=120, process=working)
+    expected = [end for end in ends.values() for _ in range(3)]
+    assert [outcome(each)[0] for each in placed] == expected
+    assert [net(street, each) for each in placed] == [1_000 if end == "fulfilled" else 0 for end in expected]
+    assert sorted(net(street, each) for each in rare) == [0, 0, 18_000]
+    assert WebhookEvent.objects.exists()
+    assert "stolen" not in str(list(TimelineEvent.objects.values_list("detail", flat=True)))
+    call_command("audit", "--expect-ended")
+
+
+def test_an_order_waits_for_its_customer_until_the_deadline(street: Street, api_client: Client, tmp_path: Path) -> None:
+    method = "pm_card_threeDSecure2Required"
+    with open_for_business(street, tmp_path) as working:
+        confirmed, refused, expired, called_off = [order(api_client, f"key-{n}", method=method) for n in range(4)]
+        asked = {
+            each: until(partial(next_action, api_client, each), "the customer is asked", process=working)
+            for each in (confirmed, refused, expired, called_off)
+        }
+        for each in asked:
+            assert api_client.get(f"/api/v1/orders/{each}/").json()["status"] == "pending"
+        confirm(street.sandbox, asked[confirmed]["url"])
+        confirm(street.sandbox, asked[refused]["url"], consent=False)
+        assert api_client.post(f"/api/v1/orders/{called_off}/cancel/").status_code == 202
+        until(lambda: not Order.objects.filter(ended_at=None).exists(), "all have ended", limit=120, process=working)
+    assert [outcome(each) for each in asked] == [
+        ("fulfilled", ""),
+        ("cancelled", "payment_declined"),
+        ("cancelled", "payment_action_expired"),
+        ("cancelled", "cancelled_by_customer"),
+    ]
+    assert [net(street, each) for each in asked] == [1_000, 0, 0, 0]
+    assert not Order.objects.filter(needs_attention=True).exists()
+    assert next_action(api_client, confirmed) is None
+    late = street.sandbox.http.post(asked[expired]["url"], data={"consent": "yes"})
+    assert late.status_code == 400
+    call_command("audit", "--expect-ended")
+
+
+def test_a_webhook_that_never_comes_costs_a_wait_and_no_more(
+    street: Street, api_client: Client, tmp_path: Path
+) -> None:
+    street.sandbox.fault("webhooks.*", "drop", times=None)
+    with open_for_business(street, tmp_path) as working:
+        placed = order(api_client, "key", method="pm_card_threeDSecure2Required")
+        asked = until(lambda: next_action(api_client, placed), "the customer is asked", process=working)
+        confirm(street.sandbox, asked["url"])
+        until(lambda: outcome(placed)[0] == "fulfilled", "it is fulfilled", process=working)
+    assert not WebhookEvent.objects.exists()
+
+
+def test_a_webhook_whose_answer_is_lost_has_its_effect_once(street: Street, api_client: Client, tmp_path: Path) -> None:
+    placed = order(api_client, "key", method="pm_card_threeDSecure2Required")
+    failpoints = tmp_path / "failpoints"
+    (failpoints / ARMED).mkdir(parents=True)
+    fault = Fault(Point.NOT_ACKNOWLEDGED, "payment_intent.succeeded", Action.KILL)
+    api = street.serve(tmp_path, FAILPOINTS=str(failpoints))
+    try:
+        with worker("payments", "orders", environ=street.environ) as working:
+            asked = until(lambda: next_action(api_client, placed), "the customer is asked", process=working)
+        (failpoints / ARMED / fault.name).write_text("")
+        confirm(street.sandbox, asked["url"])
+        until(lambda: list((failpoints / HITS).glob(f"{fault.name}@*")), "the process is killed", process=api)
+        told = {"event": WebhookEvent.objects.get(type=fault.step).id}
+        until(lambda: delivered(street, told["event"]), "the sandbox has told it again", process=api)
+    finally:
+        api.kill()
+    assert WebhookEvent.objects.filter(type=fault.step).count() == 1
+    assert Payment.objects.get(order_id=placed).status == "pending"
+
+
+def delivered(street: Street, event: str) -> bool:
+    """Tell whether an event was told again, after an answer that was lost, and taken."""
+    every = street.sandbox.http.get("/sandbox/deliveries").json()["data"]
+    return any(one["event"] == event and one["state"] == "delivered" and one["attempts"] > 1 for one in every)
+
+
+def next_action(client: Client, placed: str) -> Any:
+    """Return what the API asks of an order's customer, or None."""
+    return client.get(f"/api/v1/orders/{placed}/").json()["next_action"]
+
+
+def net(street: Street, placed: str) -> int:
+    """Return what is left with us of an order's money, by the sandbox's ledger."""
+    moved = money(street.sandbox, UUID(placed))
+    return moved["capture"] - moved["refund"]
