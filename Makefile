@@ -17,7 +17,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos faults outside lint format lock model clean distclean
+.PHONY: help demo run test chaos faults outside bench lint format lock model clean distclean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
@@ -40,6 +40,9 @@ outside: $(DEVELOPMENT) ## Take broker and databases away in every way, and send
 
 chaos: $(RUNTIME) ## Kill every kind of process under load, then check every promise: ORDERS= KILLS= FLUSHALLS= SEED=
 	@$(RUN) chaos --orders $(ORDERS) --kills $(KILLS) --flushalls $(FLUSHALLS) --seed $(SEED) $(ARGS)
+
+bench: $(RUNTIME) ## Measure throughput, latency and CPU beside bare SQL and a naive chain, on servers of its own
+	@$(RUN) benchmarks $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, format, types, layers and known weaknesses
 	$(RUN) ruff check .
