@@ -15,13 +15,13 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 STATEMENTS = {
     "payments.charge": 17,
     "inventory.reserve": 8,
-    "orders.fulfil": 7,
+    "orders.fulfil": 13,
     "inventory.ship": 7,
 }
-STATEMENTS_BACK = {"payments.refund": 20, "orders.cancel": 9}
+STATEMENTS_BACK = {"payments.refund": 20, "orders.cancel": 15}
 STATEMENTS_TO_PLACE = 9
 
-MESSAGES = {"sagas.run_step": 4, "sagas.flush": 4, "sagas.record": 5}
+MESSAGES = {"sagas.run_step": 4, "sagas.record": 2}
 
 
 @pytest.fixture(autouse=True)
