@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from orders import idempotency
 from orders.catalogue import price
-from orders.models import Order, OrderLine
+from orders.models import IdempotencyKey, Order, OrderLine
 from orders.saga import PLACE_ORDER
 from orders.services import NewOrder
 from tests.naive.tasks import charge, fulfil, reserve
@@ -20,7 +20,7 @@ def place(user: int, key: str, new: NewOrder) -> Order:
     with transaction.atomic():
         idempotency.hold(user, key)
         known = idempotency.recall(user, key, new.fingerprint())
-        return known.order if known else _create(user, key, new)
+        return Order.objects.get(id=known.order_id) if known else _create(user, key, new)
 
 
 def _create(user: int, key: str, new: NewOrder) -> Order:
@@ -34,7 +34,7 @@ def _create(user: int, key: str, new: NewOrder) -> Order:
         rescue_at=Now() + timedelta(days=1),
     )
     OrderLine.objects.bulk_create(OrderLine(order=order, **msgspec.structs.asdict(line)) for line in priced.lines)
-    idempotency.remember(key=key, fingerprint=new.fingerprint(), order=order, body="{}")
+    IdempotencyKey.objects.create(user_id=user, key=key, fingerprint=new.fingerprint(), order=order, body="{}")
     steps = chain(*[step.si(str(order.id)) for step in (charge, reserve, fulfil)])
     transaction.on_commit(steps.delay)
     return order
