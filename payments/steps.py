@@ -22,7 +22,7 @@ from payments.gateways.base import (
 )
 from payments.models import Payment
 from payments.services import NewPayment, Settlement, lock_payments, open_payments, payments_of, settle
-from sagas.steps import Batch, External, Outcome, Retry, Unknown, action, undo
+from sagas.steps import Batch, Delivery, External, Outcome, Retry, Unknown, action, undo
 
 __all__ = ["Charge", "OrderToCharge", "Purchase", "Refund", "Reversal", "Reversed"]
 
@@ -50,11 +50,12 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[Purchase]:
         """Commit the payments, pending, with the keys they will be charged under."""
-        opened = _open(batch)
-        payments = payments_of([delivery.saga for delivery in batch])
+        wanted = {delivery.saga: _new_payment(delivery) for delivery in batch}
+        opened = open_payments(list(wanted.values()))
+        known = payments_of(wanted.keys() - opened)
         return [
-            Purchase(_charge_of(payments[delivery.saga]), asked_before=delivery.saga not in opened)
-            for delivery in batch
+            Purchase(_charge_of(known.get(order, new)), asked_before=order not in opened)
+            for order, new in wanted.items()
         ]
 
     def call(self, requests: Sequence[Purchase]) -> list[ChargeAnswer]:
@@ -98,7 +99,7 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[Reversal]:
         """Commit a payment for each order, so that there is a row for whatever the gateway turns out to know."""
-        _open(batch)
+        open_payments([_new_payment(delivery) for delivery in batch])
         payments = payments_of([delivery.saga for delivery in batch])
         return [_reversal_of(payments[delivery.saga]) for delivery in batch]
 
@@ -141,18 +142,12 @@ def _ask(method: Callable[[Sequence[K]], list[A]], requests: Sequence[K]) -> dic
     return dict(zip((request.key for request in requests), method(requests), strict=True)) if requests else {}
 
 
-def _open(batch: Batch[OrderToCharge]) -> set[UUID]:
-    return open_payments(
-        [
-            NewPayment(
-                delivery.saga, delivery.context.amount, delivery.context.currency, delivery.context.payment_method
-            )
-            for delivery in batch
-        ]
-    )
+def _new_payment(delivery: Delivery[OrderToCharge]) -> NewPayment:
+    order = delivery.context
+    return NewPayment(delivery.saga, order.amount, order.currency, order.payment_method)
 
 
-def _charge_of(payment: Payment) -> ChargeRequest:
+def _charge_of(payment: Payment | NewPayment) -> ChargeRequest:
     return ChargeRequest(payment.charge_key, payment.order_id, payment.amount, payment.currency, payment.payment_method)
 
 

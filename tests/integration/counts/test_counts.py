@@ -13,13 +13,13 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 # Round trips to databases, BEGIN and COMMIT included, for one order as for a hundred.
 STATEMENTS = {
-    "payments.charge": 17,
+    "payments.charge": 15,
     "inventory.reserve": 8,
     "orders.fulfil": 13,
     "inventory.ship": 7,
 }
 STATEMENTS_BACK = {"payments.refund": 20, "orders.cancel": 15}
-STATEMENTS_TO_PLACE = 9
+STATEMENTS_TO_PLACE = 7
 
 MESSAGES = {"sagas.run_step": 4, "sagas.record": 2}
 
