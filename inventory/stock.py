@@ -33,7 +33,8 @@ TAKE = """
 """
 RESERVE = """
     INSERT INTO inventory_reservation (order_id, sku, quantity)
-    SELECT "order", sku, quantity FROM jsonb_to_recordset(%(lines)s::jsonb) AS line ("order" uuid, sku text, quantity int)
+    SELECT "order", sku, quantity
+    FROM jsonb_to_recordset(%(lines)s::jsonb) AS line ("order" uuid, sku text, quantity int)
     ORDER BY "order", sku
 """
 SETTLE = """

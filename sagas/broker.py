@@ -11,7 +11,8 @@ __all__ = ["waiting"]
 
 def waiting(queues: Iterable[str]) -> int:
     """Return how many messages wait in the longest of these queues. Raises while the broker is down."""
-    with current_app.pool.acquire(block=True) as connection:
+    pool: Any = current_app.pool
+    with pool.acquire(block=True) as connection:
         channel = connection.default_channel
         declared: list[Any] = [Queue(name, channel=channel).queue_declare() for name in queues]
     return max((queue.message_count for queue in declared), default=0)

@@ -39,7 +39,7 @@ def run(alias: str, sql: str, params: Mapping[str, Any]) -> int:
 
 
 def records(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as one parameter, for `jsonb_to_recordset`: encoded in C, where an array would be quoted in Python."""
+    """Return rows as one parameter, for `jsonb_to_recordset`: encoded in C, not quoted in Python as arrays are."""
     return to_json(list(rows))
 
 
