@@ -37,6 +37,9 @@ ROUNDS = 50
 CONGESTED = 50
 SHARE_OF_THE_NEWEST = 0.5
 
+# Sagas of a batch that are named in logs and in the list of failures.
+SHOWN = 20
+
 
 class Parcelled(NamedTuple):
     """A message, and what happened that its saga's home must be told of, where the message goes there."""
@@ -114,7 +117,7 @@ def _tell(service: Service, home: str, entries: Sequence[Entry]) -> None:
             connections[service.alias].close_if_unusable_or_obsolete()
         else:
             return
-    signature("record", home, msgspec.to_builtins(entries), queue=home).apply_async()
+    signature("record", home, msgspec.to_builtins(entries), queue=home).apply_async(argsrepr=f"{len(entries)} events")
 
 
 def _send_again(service: Service, due: Sequence[inbox.Due]) -> None:
@@ -206,4 +209,11 @@ def _send(consignment: Consignment, behind: Service | None = None) -> None:
         if behind is not None:
             run = chain(run, signature("flush", behind.name, queue=behind.name))
             behind = None
-        run.apply_async()
+            run.apply_async()
+        else:  # what operators see of it; Celery would look through the whole batch for that
+            run.apply_async(argsrepr=_shown(step, batch))
+
+
+def _shown(step: str, batch: Sequence[Parcelled]) -> str:
+    first = ", ".join(str(item.message.saga) for item in batch[:SHOWN])
+    return f"{step} for {first}" + (f" and {len(batch) - SHOWN} more" if len(batch) > SHOWN else "")
