@@ -64,17 +64,21 @@ def flush(service: Service) -> int:
     no order that comes now, each round takes either the oldest rows or the newest.
     """
     sent = 0
+    queues: set[str] = set()
     for left in reversed(range(ROUNDS)):
+        waiting = broker.waiting(queues) if queues else 0  # asked before anything is leased: it may fail
+        if waiting >= CONGESTED:
+            break
         newest = random.random() < SHARE_OF_THE_NEWEST  # noqa: S311  no secret
         envelopes = outbox.claim(service, limit=settings.OUTBOX_BATCH_SIZE, newest=newest)
         reach_each(Point.LEASED, envelopes)
         more = len(envelopes) == settings.OUTBOX_BATCH_SIZE
-        enough = more and (not left or broker.waiting(_queues(envelopes)) >= CONGESTED)
-        publish(service, envelopes, and_then_flush=enough)
+        publish(service, envelopes, and_then_flush=more and (not left or waiting + 1 >= CONGESTED))
         due = inbox.claim_due(service, limit=settings.OUTBOX_BATCH_SIZE)
         _send_again(service, due)
         sent += len(envelopes) + len(due)
-        if enough or not (more or len(due) == settings.OUTBOX_BATCH_SIZE):
+        queues = {service_of(row.target or row.plan.home) for row in envelopes}
+        if not more and len(due) < settings.OUTBOX_BATCH_SIZE:
             break
     return sent
 
@@ -124,7 +128,7 @@ def _send_again(service: Service, due: Sequence[inbox.Due]) -> None:
     """Send open steps to the service itself; a broker that fails gives them back at once, and raises."""
     try:
         for consignment in _again(due):
-            reach(Point.LEASED, consignment.step, consignment.messages)
+            reach(Point.LEASED, consignment.step, [item.message for item in consignment.messages])
             _send(consignment)
     except Exception:
         inbox.release_due(service, due)
@@ -132,7 +136,7 @@ def _send_again(service: Service, due: Sequence[inbox.Due]) -> None:
 
 
 def batch_size(attempts: int) -> int:
-    """Return how many messages may share a chain after so many counted tries.
+    """Return how many messages may share a batch after so many counted tries.
 
     A quarter with each: a message that kills its worker every time is soon alone, and the others go on.
     """
@@ -143,10 +147,6 @@ def batch_size(attempts: int) -> int:
 def signature(name: str, *args: Any, queue: str) -> Signature:
     """Return an immutable signature of one of the engine's tasks, for a service's queue."""
     return current_app.signature(f"sagas.{name}", args=args, queue=queue, immutable=True)
-
-
-def _queues(envelopes: Iterable[Envelope]) -> set[str]:
-    return {service_of(row.target or row.plan.home) for row in envelopes}
 
 
 def _goes_home(service: Service, row: Envelope) -> bool:
