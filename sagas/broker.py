@@ -6,7 +6,9 @@ from typing import Any
 from celery import current_app
 from kombu import Queue
 
-__all__ = ["waiting"]
+from sagas.plan import Saga
+
+__all__ = ["waiting", "waiting_for"]
 
 
 def waiting(queues: Iterable[str]) -> int:
@@ -16,3 +18,9 @@ def waiting(queues: Iterable[str]) -> int:
         channel = connection.default_channel
         declared: list[Any] = [Queue(name, channel=channel).queue_declare() for name in queues]
     return max((queue.message_count for queue in declared), default=0)
+
+
+def waiting_for(home: str) -> int:
+    """Return how many messages wait in the longest queue that a home's sagas go through."""
+    plans = [saga.plan for saga in Saga.declared.values() if saga.plan.home == home]
+    return waiting(set[str]().union(*(plan.services() for plan in plans)))
