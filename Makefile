@@ -19,7 +19,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos faults outside fuzz schema lint format lock model clean distclean
+.PHONY: help demo run test chaos faults outside bench fuzz schema lint format lock model clean distclean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
@@ -48,6 +48,9 @@ schema: $(RUNTIME) ## Write docs/openapi.yaml and docs/errors.md anew, from the 
 
 fuzz: $(DEVELOPMENT) ## Make up many requests from the API's description, and check every answer: EXAMPLES=
 	@FUZZ_EXAMPLES=$(EXAMPLES) $(RUN) pytest tests/fuzz --timeout 3600 $(ARGS)
+
+bench: $(RUNTIME) ## Measure throughput, latency and CPU beside bare SQL and a naive chain, on servers of its own
+	@$(RUN) benchmarks $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, format, types, layers and known weaknesses
 	$(RUN) ruff check .

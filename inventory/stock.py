@@ -6,37 +6,36 @@ an item is alone with its counters and with its reservations.
 
 from collections import Counter
 from collections.abc import Collection
-from typing import Any
 from uuid import UUID
-
-from django.db import connections
 
 from inventory.allocation import Allocation
 from inventory.models import Reservation
+from sagas import sql
+from sagas.messages import to_json
 
 __all__ = ["hold", "lock", "settle"]
 
 # NO KEY: the foreign keys of new reservations and adjustments take KEY SHARE locks on the items, and need not wait.
 LOCK = """
     SELECT sku, on_hand FROM inventory_stockitem
-    WHERE sku = ANY(%s::text[]) ORDER BY sku FOR NO KEY UPDATE
+    WHERE sku = ANY(%(skus)s::text[]) ORDER BY sku FOR NO KEY UPDATE
 """
 LOCK_ITEMS_OF_ORDERS = """
     SELECT 1 FROM inventory_stockitem
-    WHERE sku IN (SELECT sku FROM inventory_reservation WHERE order_id = ANY(%s::uuid[]))
+    WHERE sku IN (SELECT sku FROM inventory_reservation WHERE order_id = ANY(%(orders)s::uuid[]))
     ORDER BY sku FOR NO KEY UPDATE
 """
 TAKE = """
     UPDATE inventory_stockitem AS item
     SET on_hand = item.on_hand - taken.quantity, reserved = item.reserved + taken.quantity
-    FROM unnest(%s::text[], %s::bigint[]) AS taken (sku, quantity)
+    FROM unnest(%(skus)s::text[], %(pieces)s::bigint[]) AS taken (sku, quantity)
     WHERE item.sku = taken.sku
 """
 RESERVE = """
     INSERT INTO inventory_reservation (order_id, sku, quantity)
-    SELECT order_id, sku, quantity
-    FROM unnest(%s::uuid[], %s::text[], %s::int[]) AS line (order_id, sku, quantity)
-    ORDER BY order_id, sku
+    SELECT "order", sku, quantity
+    FROM jsonb_to_recordset(%(lines)s::jsonb) AS line ("order" uuid, sku text, quantity int)
+    ORDER BY "order", sku
 """
 SETTLE = """
     WITH settled AS (
@@ -60,7 +59,7 @@ SETTLEMENTS = {
 
 def lock(skus: Collection[str]) -> dict[str, int]:
     """Lock the items of these SKUs and return what is on hand of each. An unknown SKU is left out."""
-    return dict(_rows(LOCK, [list(skus)]))
+    return dict(sql.fetch("inventory", LOCK, {"skus": list(skus)}))
 
 
 def hold(allocation: Allocation) -> None:
@@ -68,24 +67,12 @@ def hold(allocation: Allocation) -> None:
     if not allocation.held:
         return
     taken = allocation.taken()
-    orders, skus, quantities = zip(*((line.order, line.sku, line.quantity) for line in allocation.held), strict=True)
-    _run(TAKE, [list(taken), list(taken.values())])
-    _run(RESERVE, [list(orders), list(skus), list(quantities)])
+    sql.run("inventory", TAKE, {"skus": list(taken), "pieces": sql.array(taken.values())})
+    sql.run("inventory", RESERVE, {"lines": to_json(allocation.held)})
 
 
 def settle(orders: Collection[UUID], state: Reservation.State) -> Counter[UUID]:
     """Release or ship all that these orders hold; return how many pieces that was for each."""
-    _run(LOCK_ITEMS_OF_ORDERS, [list(orders)])
-    return Counter(dict(_rows(SETTLEMENTS[state], {"orders": list(orders), "state": str(state)})))
-
-
-def _run(sql: str, parameters: Any) -> None:
-    with connections["inventory"].cursor() as cursor:
-        cursor.execute(sql, parameters)
-
-
-def _rows(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
-    with connections["inventory"].cursor() as cursor:
-        cursor.execute(sql, parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+    params = {"orders": sql.array(orders), "state": str(state)}
+    sql.run("inventory", LOCK_ITEMS_OF_ORDERS, params)
+    return Counter(dict(sql.fetch("inventory", SETTLEMENTS[state], params)))

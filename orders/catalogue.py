@@ -1,7 +1,7 @@
 """The catalogue: what staff change in it, and what it says an order costs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from django.db import IntegrityError, transaction
 from msgspec import Meta, Struct
@@ -9,6 +9,9 @@ from msgspec import Meta, Struct
 from api.problems import FieldError, InvalidInput
 from orders.events import LineOrdered
 from orders.models import MAX_AMOUNT, MAX_QUANTITY, SKU_LENGTH, Product
+from sagas import sql
+
+PRICES = "SELECT sku, unit_amount, currency FROM orders_product WHERE sku = ANY(%(skus)s::text[]) AND active"
 
 __all__ = ["LineWanted", "Priced", "SkuTaken", "add_product", "change_product", "price"]
 
@@ -18,6 +21,13 @@ class LineWanted(Struct, frozen=True, forbid_unknown_fields=True):
 
     sku: Annotated[str, Meta(min_length=1, max_length=SKU_LENGTH)]
     quantity: Annotated[int, Meta(ge=1, le=MAX_QUANTITY)]
+
+
+class Price(NamedTuple):
+    """What a piece costs now, in minor units of a currency."""
+
+    unit_amount: int
+    currency: str
 
 
 class Priced(Struct, frozen=True):
@@ -49,7 +59,8 @@ def change_product(sku: str, changes: Mapping[str, Any]) -> bool:
 
 def price(lines: Sequence[LineWanted]) -> Priced:
     """Return what some lines cost now. Raises `InvalidInput` if they cannot be ordered, or not together."""
-    products = Product.objects.filter(active=True).in_bulk([line.sku for line in lines], field_name="sku")
+    found = sql.fetch("default", PRICES, {"skus": [line.sku for line in lines]})
+    products = {sku: Price(unit_amount, currency) for sku, unit_amount, currency in found}
     if errors := list(_errors(lines, products)):
         raise InvalidInput(*errors)
     priced = tuple(LineOrdered(line.sku, line.quantity, products[line.sku].unit_amount) for line in lines)
@@ -59,7 +70,7 @@ def price(lines: Sequence[LineWanted]) -> Priced:
     return Priced(priced, amount, products[lines[0].sku].currency)
 
 
-def _errors(lines: Sequence[LineWanted], products: Mapping[str, Product]) -> Iterator[FieldError]:
+def _errors(lines: Sequence[LineWanted], products: Mapping[str, Price]) -> Iterator[FieldError]:
     currency = next((products[line.sku].currency for line in lines if line.sku in products), "")
     seen: set[str] = set()
     for index, line in enumerate(lines):

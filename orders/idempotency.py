@@ -5,16 +5,19 @@ rather than kept waiting, and a crash frees it. The answer commits with the orde
 """
 
 from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
 
-from orders.models import IdempotencyKey, Order
 from sagas import sql
 
-__all__ = ["KeyInFlight", "KeyReused", "hold", "purge_idempotency_keys", "recall", "remember"]
+__all__ = ["KeyInFlight", "KeyReused", "Known", "hold", "purge_idempotency_keys", "recall"]
 
 # The two halves of the lock: a namespace of our own, and the user with the key.
-HOLD = (
-    "SELECT pg_try_advisory_xact_lock(hashtextextended('orders.idempotency', 0) # hashtextextended(%(key)s, %(user)s))"
-)
+HOLD = """
+SELECT pg_try_advisory_xact_lock(hashtextextended('orders.idempotency', 0) # hashtextextended(%(key)s, %(user)s)),
+       statement_timestamp()
+"""
+RECALL = "SELECT order_id, body, fingerprint FROM orders_idempotencykey WHERE user_id = %(user)s AND key = %(key)s"
 
 # By the primary key, as the oldest have the lowest: a transaction that committed late holds back at most its own batch,
 # until the next purge.
@@ -35,27 +38,33 @@ class KeyReused(Exception):
     """The key was used before, for another request."""
 
 
-def hold(user_id: int, key: str) -> None:
-    """Hold a key until the transaction ends. Raises `KeyInFlight` if another transaction does."""
-    ((held,),) = sql.fetch("default", HOLD, {"key": key, "user": user_id})
+class Known(NamedTuple):
+    """The order that was placed under a key, and what was answered."""
+
+    order_id: UUID
+    body: str
+
+
+def hold(user_id: int, key: str) -> datetime:
+    """Hold a key until the transaction ends; return the database's time. Raises `KeyInFlight` if another has it."""
+    ((held, now),) = sql.fetch("default", HOLD, {"key": key, "user": user_id})
     if not held:
         raise KeyInFlight
+    return now  # type: ignore[no-any-return]
 
 
-def recall(user_id: int, key: str, fingerprint: str) -> IdempotencyKey | None:
+def recall(user_id: int, key: str, fingerprint: str) -> Known | None:
     """Return what was answered to this request before. Raises `KeyReused` if the key was used for another.
 
     A statement of its own after `hold`: one that began before the lock was ours would not see what its holder wrote.
     """
-    record = IdempotencyKey.objects.filter(user_id=user_id, key=key).first()
-    if record is not None and record.fingerprint != fingerprint:
+    rows = sql.fetch("default", RECALL, {"user": user_id, "key": key})
+    if not rows:
+        return None
+    order_id, body, used_for = rows[0]
+    if used_for != fingerprint:
         raise KeyReused
-    return record
-
-
-def remember(*, key: str, fingerprint: str, order: Order, body: str) -> None:
-    """Keep the answer to a request, in the transaction of what it tells of."""
-    IdempotencyKey.objects.create(user_id=order.user_id, key=key, fingerprint=fingerprint, order=order, body=body)
+    return Known(order_id, body)
 
 
 def purge_idempotency_keys(before: datetime) -> int:

@@ -15,8 +15,7 @@ UPDATE orders_order o
    SET status = v.status, updated_at = clock_timestamp(),
        failure_code = CASE WHEN o.failure_code = '' THEN v.code ELSE o.failure_code END,
        failure_detail = CASE WHEN o.failure_code = '' THEN v.detail ELSE o.failure_detail END
-  FROM unnest(%(orders)s::uuid[], %(statuses)s::text[], %(codes)s::text[], %(details)s::text[])
-    AS v(id, status, code, detail)
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS v(id uuid, status text, code text, detail text)
  WHERE o.id = v.id
    AND array_position(%(rising)s::text[], o.status::text) < array_position(%(rising)s::text[], v.status)
 """
@@ -27,14 +26,8 @@ def follow(entries: Iterable[Entry]) -> None:
     highest = _highest(entries)
     if not highest:
         return
-    failures = [_failure(entry) for entry in highest.values()]
-    params = {
-        "rising": [status.value for status in RISING],
-        "orders": list(highest),
-        "statuses": [TOLD_BY[entry.type].value for entry in highest.values()],
-        "codes": [code for code, _ in failures],
-        "details": [detail for _, detail in failures],
-    }
+    rows = [{"id": order, "status": TOLD_BY[entry.type].value, **_failure(entry)} for order, entry in highest.items()]
+    params = {"rising": [status.value for status in RISING], "rows": sql.records(rows)}
     sql.run("default", RAISE, params)
 
 
@@ -51,8 +44,8 @@ def _rank(entry: Entry) -> int:
     return RISING.index(TOLD_BY[entry.type])
 
 
-def _failure(entry: Entry) -> tuple[str, str]:
+def _failure(entry: Entry) -> dict[str, str]:
     """Return why an order is being cancelled, where the event says so."""
     if TOLD_BY[entry.type] is not Status.CANCELLING:
-        return "", ""
-    return str(entry.detail.get("code", "")), str(entry.detail.get("detail", ""))
+        return {"code": "", "detail": ""}
+    return {"code": str(entry.detail.get("code", "")), "detail": str(entry.detail.get("detail", ""))}

@@ -23,7 +23,7 @@ UPDATE orders_order o
    SET status = 'cancelled', ended_at = clock_timestamp(), updated_at = clock_timestamp(), needs_attention = false,
        failure_code = CASE WHEN o.failure_code = '' THEN v.code ELSE o.failure_code END,
        failure_detail = CASE WHEN o.failure_code = '' THEN v.detail ELSE o.failure_detail END
-  FROM unnest(%(orders)s::uuid[], %(codes)s::text[], %(details)s::text[]) AS v(id, code, detail)
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS v(id uuid, code text, detail text)
  WHERE o.id = v.id
 """
 
@@ -54,7 +54,7 @@ def fulfil(batch: Batch[OrderToFulfil]) -> list[Outcome]:
     """Promise the order to its customer. One that is not here, as after a restored backup, is refused, so refunded."""
     statuses = _lock(delivery.saga for delivery in batch)
     rising = [order for order, status in statuses.items() if may_become(status, Status.FULFILLED)]
-    sql.run("default", FULFIL, {"orders": rising})
+    sql.run("default", FULFIL, {"orders": sql.array(rising)})
     fulfilled = {*rising, *(order for order, status in statuses.items() if status == Status.FULFILLED)}
     return [OrderFulfilled() if delivery.saga in fulfilled else OrderUnfulfillable() for delivery in batch]
 
@@ -65,12 +65,11 @@ def cancel(batch: Batch[OrderToCancel]) -> list[Outcome]:
     statuses = _lock(delivery.saga for delivery in batch)
     _refuse_fulfilled(statuses)
     ending = [delivery for delivery in batch if may_become(statuses.get(delivery.saga, "cancelled"), Status.CANCELLED)]
-    params = {
-        "orders": [delivery.saga for delivery in ending],
-        "codes": [delivery.context.failure.code for delivery in ending],
-        "details": [delivery.context.failure.detail for delivery in ending],
-    }
-    sql.run("default", CANCEL, params)
+    rows = [
+        {"id": delivery.saga, "code": delivery.context.failure.code, "detail": delivery.context.failure.detail}
+        for delivery in ending
+    ]
+    sql.run("default", CANCEL, {"rows": sql.records(rows)})
     return [
         OrderCancelled(code=delivery.context.failure.code, detail=delivery.context.failure.detail) for delivery in batch
     ]

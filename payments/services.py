@@ -1,14 +1,15 @@
 """What payments writes, each for a whole batch of orders in a statement or two. Call them inside a transaction."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import connections
+from msgspec.structs import asdict
 
 from payments.models import Payment
+from sagas import sql
 from sagas.ids import uuid7
+from sagas.messages import to_json
 
 __all__ = [
     "IllegalTransition",
@@ -33,8 +34,10 @@ TRANSITIONS = {
 
 OPEN = """
     INSERT INTO payments_payment (id, order_id, amount, currency, payment_method, charge_key, refund_key)
-    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
-        AS new (id, order_id) ORDER BY order_id
+    SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
+        AS new (id uuid, order_id uuid, amount bigint, currency text, payment_method text, charge_key text,
+                refund_key text)
+    ORDER BY order_id
     ON CONFLICT (order_id) DO NOTHING
     RETURNING order_id
 """
@@ -42,8 +45,8 @@ SETTLE = """
     UPDATE payments_payment AS payment
     SET status = settled.status, charge_id = settled.charge_id, refunded_amount = settled.refunded_amount,
         decline_code = settled.decline_code, updated_at = clock_timestamp()
-    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::text[])
-        AS settled (order_id, status, charge_id, refunded_amount, decline_code)
+    FROM jsonb_to_recordset(%(rows)s::jsonb)
+        AS settled (order_id uuid, status text, charge_id text, refunded_amount bigint, decline_code text)
     WHERE payment.order_id = settled.order_id
 """
 
@@ -60,6 +63,16 @@ class NewPayment(msgspec.Struct, frozen=True):
     currency: str
     payment_method: str
 
+    @property
+    def charge_key(self) -> str:
+        """The idempotency key that the order's charge is asked for under."""
+        return f"charge-{self.order_id}"
+
+    @property
+    def refund_key(self) -> str:
+        """The idempotency key that its refund is asked for under."""
+        return f"refund-{self.order_id}"
+
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an order's payment."""
@@ -73,19 +86,10 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
 def open_payments(payments: Sequence[NewPayment]) -> set[UUID]:
     """Insert the payments that orders do not have yet, as pending; return the orders that got theirs just now."""
-    orders = [new.order_id for new in payments]
-    columns: list[list[Any]] = [
-        [uuid7() for _ in orders],
-        orders,
-        [new.amount for new in payments],
-        [new.currency for new in payments],
-        [new.payment_method for new in payments],
-        [f"charge-{order}" for order in orders],
-        [f"refund-{order}" for order in orders],
+    rows = [
+        {"id": uuid7(), **asdict(new), "charge_key": new.charge_key, "refund_key": new.refund_key} for new in payments
     ]
-    with connections["payments"].cursor() as cursor:
-        cursor.execute(OPEN, columns)
-        return {order for (order,) in cursor.fetchall()}
+    return {order for (order,) in sql.fetch("payments", OPEN, {"rows": sql.records(rows)})}
 
 
 def payments_of(orders: Collection[UUID]) -> dict[UUID, Payment]:
@@ -120,12 +124,4 @@ def _changes(payment: Payment, settlement: Settlement) -> bool:
 
 
 def _write(settlements: Sequence[Settlement]) -> None:
-    columns: list[list[Any]] = [
-        [settlement.order_id for settlement in settlements],
-        [str(settlement.status) for settlement in settlements],
-        [settlement.charge_id for settlement in settlements],
-        [settlement.refunded_amount for settlement in settlements],
-        [settlement.decline_code for settlement in settlements],
-    ]
-    with connections["payments"].cursor() as cursor:
-        cursor.execute(SETTLE, columns)
+    sql.run("payments", SETTLE, {"rows": to_json(settlements)})

@@ -5,6 +5,7 @@ from typing import Annotated, Protocol, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from payments.actions import Deadline, await_action, overdue
 from payments.events import PaymentActionRequired, PaymentFailed, PaymentProcessed, PaymentRefunded
@@ -25,7 +26,7 @@ from payments.gateways.base import (
 )
 from payments.models import Payment
 from payments.services import NewPayment, Settlement, lock_payments, open_payments, payments_of, settle
-from sagas.steps import Batch, External, Outcome, Retry, Unknown, Waiting, action, undo
+from sagas.steps import Batch, Delivery, External, Outcome, Retry, Unknown, Waiting, action, undo
 
 __all__ = [
     "Charge",
@@ -69,12 +70,13 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[Purchase]:
         """Commit the payments, pending, with the keys they will be charged under."""
-        opened = _open(batch)
-        payments = payments_of([delivery.saga for delivery in batch])
-        late = overdue(payments.values())
+        wanted = {delivery.saga: _new_payment(delivery) for delivery in batch}
+        opened = open_payments(list(wanted.values()))
+        known = payments_of(wanted.keys() - opened)
+        late = overdue(known.values())
         return [
-            Purchase(charge_of(payments[order]), asked_before=order not in opened, overdue=order in late)
-            for order in (delivery.saga for delivery in batch)
+            Purchase(charge_of(known.get(order, new)), asked_before=order not in opened, overdue=order in late)
+            for order, new in wanted.items()
         ]
 
     def call(self, requests: Sequence[Purchase]) -> list[ChargeAnswer]:
@@ -121,7 +123,7 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[Reversal]:
         """Commit a payment for each order, so that there is a row for whatever the gateway turns out to know."""
-        _open(batch)
+        open_payments([_new_payment(delivery) for delivery in batch])
         payments = payments_of([delivery.saga for delivery in batch])
         return [reversal_of(payments[delivery.saga]) for delivery in batch]
 
@@ -164,27 +166,17 @@ def _ask(method: Callable[[Sequence[K]], list[A]], requests: Sequence[K]) -> dic
     return dict(zip((request.key for request in requests), method(requests), strict=True)) if requests else {}
 
 
-def _open(batch: Batch[OrderToCharge]) -> set[UUID]:
-    return open_payments(
-        [
-            NewPayment(
-                delivery.saga, delivery.context.amount, delivery.context.currency, delivery.context.payment_method
-            )
-            for delivery in batch
-        ]
-    )
+def _new_payment(delivery: Delivery[OrderToCharge]) -> NewPayment:
+    order = delivery.context
+    return NewPayment(delivery.saga, order.amount, order.currency, order.payment_method)
 
 
-def charge_of(payment: Payment) -> ChargeRequest:
-    """Return the charge of a payment, as the gateway is asked for it."""
-    return ChargeRequest(
-        payment.charge_key,
-        payment.order_id,
-        payment.amount,
-        payment.currency,
-        payment.payment_method,
-        payment.created_at,
+def charge_of(payment: Payment | NewPayment) -> ChargeRequest:
+    """Return the charge of a payment, as the gateway is asked for it; the key of a new one is made just now."""
+    charge = ChargeRequest(
+        payment.charge_key, payment.order_id, payment.amount, payment.currency, payment.payment_method
     )
+    return replace(charge, opened_at=payment.created_at) if isinstance(payment, Payment) else charge
 
 
 def reversal_of(payment: Payment) -> Reversal:

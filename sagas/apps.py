@@ -4,6 +4,8 @@ from django.apps import AppConfig
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
+from sagas.wire import use_fast_json
+
 __all__ = ["SagasConfig"]
 
 
@@ -13,10 +15,11 @@ class SagasConfig(AppConfig):
     name = "sagas"
 
     def ready(self) -> None:
-        """Register steps, sagas and the checks on them; see to logs, metrics and traces."""
+        """Register steps, sagas and the checks on them; see to messages, logs, metrics and traces."""
         from sagas import processes, tracing  # noqa: PLC0415  need the app registry
         from sagas.checks import check_sagas, check_tracing  # noqa: PLC0415
 
+        use_fast_json()
         autodiscover_modules("steps", "saga")
         checks.register(check_sagas)
         checks.register(check_tracing)

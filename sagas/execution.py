@@ -24,7 +24,7 @@ from sagas.events import Event, Refusal
 from sagas.failpoints import Point, reach
 from sagas.failures import Failure, StepFailed, Try, backoff, follow_up, given_up
 from sagas.inbox import Parcel
-from sagas.messages import Envelope, Message
+from sagas.messages import Entry, Envelope, Message
 from sagas.plan import Direction, Plan, service_of
 from sagas.services import Service, owner_of
 from sagas.sql import is_passing
@@ -56,9 +56,10 @@ class Claimed(NamedTuple):
         return self.message.saga
 
 
-def run(step: str, plan: Plan, messages: Sequence[Message]) -> None:
+def run(step: str, plan: Plan, messages: Sequence[Message], *, told: Sequence[Entry] = ()) -> None:
     """Run a step for messages of one plan, and send on what it wrote.
 
+    `told`: what happened before, sent along for the timeline that is kept here.
     Raises `StepFailed` if some messages failed alone, once all others are committed and sent; and the database's own
     error, with nothing counted, while the database is in passing trouble.
     """
@@ -67,8 +68,11 @@ def run(step: str, plan: Plan, messages: Sequence[Message]) -> None:
     if definition is None:
         error = f"No process of this service knows the step {step!r}."
         raise StepFailed(step, [_failed(message, message.attempt + 1, error) for message in distinct])
+    run = _Run(service=owner_of(step), definition=definition, plan=plan, told=list(told))
     with observe.running(step, distinct) as observed:
-        failures = _Run(service=owner_of(step), definition=definition, plan=plan).batch(observed)
+        failures = run.batch(observed)
+        if run.told:  # nothing was left to do, or it failed
+            run.publish([])
     if failures:
         raise StepFailed(step, failures)
 
@@ -78,6 +82,7 @@ class _Run:
     service: Service
     definition: StepDefinition
     plan: Plan
+    told: list[Entry]
 
     def batch(self, messages: Sequence[Message]) -> list[Failure]:
         """Run the messages together; if that raises, each alone. Return what failed alone."""
@@ -86,10 +91,20 @@ class _Run:
             reach(Point.NOT_BEGUN, self.definition.name, messages)
             if isinstance(handler, External):
                 return self._externally(handler, messages)
-            self._publish(self._transact(lambda: self._at_once(handler, messages)))
+            self.publish(self._transact(lambda: self._at_once(handler, messages)))
         except Exception as error:
             return self._alone(messages, error, lambda message: self.batch([message]), _next_attempt)
         return []
+
+    def publish(self, envelopes: Sequence[Envelope]) -> None:
+        """Send what was just committed. If the broker fails, the rows are due again and the relay sends them."""
+        told, self.told[:] = tuple(self.told), []
+        try:
+            reach(Point.COMMITTED, self.definition.name, envelopes)
+            relay.publish(self.service, envelopes, told=told)
+            reach(Point.PASSED_ON, self.definition.name, envelopes)
+        except Exception as error:  # the step is committed: no fault from here on may fail it
+            logger.warning("%s is done, its events wait in the outbox: %r", self.definition.name, error)
 
     def _at_once(self, handler: Handler, messages: Sequence[Message]) -> list[Envelope]:
         claimed = self._claim(messages, final=True)
@@ -132,7 +147,7 @@ class _Run:
             return self._settle([item for item, _ in ours], outcomes)
 
         try:
-            self._publish(self._transact(settle))
+            self.publish(self._transact(settle))
         except Exception as error:
             attempts = {item.message.id: item.delivery.attempt for item in claimed}
             return self._alone(
@@ -260,15 +275,6 @@ class _Run:
                 time.sleep(pause)
         with transaction.atomic(using=self.service.alias):
             return work()
-
-    def _publish(self, envelopes: Sequence[Envelope]) -> None:
-        """Send what was just committed. If the broker fails, the rows are due again and the relay sends them."""
-        try:
-            reach(Point.COMMITTED, self.definition.name, envelopes)
-            relay.publish(self.service, envelopes)
-            reach(Point.PASSED_ON, self.definition.name, envelopes)
-        except Exception as error:  # the step is committed: no fault from here on may fail it
-            logger.warning("%s is done, its events wait in the outbox: %r", self.definition.name, error)
 
 
 def _pause(outcome: Retry | Unknown | Waiting, usual: float) -> float:

@@ -163,7 +163,7 @@ def _watch_deliveries(failpoints: Failpoints) -> None:
 
     def append(self: Any, message: Any, delivery_tag: Any) -> None:
         if message.headers.get("task") == "sagas.run_step":
-            step, _, messages = message.payload[0]
+            step, _, messages, *_ = message.payload[0]
             failpoints.reach(Point.TAKEN, step, [_Of(UUID(one["saga"])) for one in messages])
         keep(self, message, delivery_tag)
 

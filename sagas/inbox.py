@@ -13,7 +13,7 @@ import msgspec
 from django.conf import settings
 
 from sagas import sql
-from sagas.messages import Message, to_json
+from sagas.messages import Message
 from sagas.plan import Plan
 from sagas.services import Service
 
@@ -57,9 +57,9 @@ CLAIM = """
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at, message, created_at,
                           updated_at)
 SELECT m.saga, m.started_at, %(step)s, %(state)s, 1, '', clock_timestamp() + make_interval(secs => %(lease)s),
-       CASE WHEN %(open)s THEN clock_timestamp() + make_interval(secs => %(lease)s) END, m.parcel::jsonb,
+       CASE WHEN %(open)s THEN clock_timestamp() + make_interval(secs => %(lease)s) END, m.parcel,
        clock_timestamp(), clock_timestamp()
-  FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[], %(parcels)s::text[]) AS m(saga, started_at, parcel)
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz, parcel jsonb)
  WHERE {remembered}
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO UPDATE
@@ -70,14 +70,14 @@ RETURNING saga, attempts
 """
 
 FORGOTTEN = """
-SELECT m.saga FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[]) AS m(saga, started_at)
+SELECT m.saga FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz)
  WHERE NOT {remembered}
 """
 
 BAR = """
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, created_at, updated_at)
 SELECT m.saga, m.started_at, %(step)s, 'refused', 0, %(error)s, clock_timestamp(), clock_timestamp(), clock_timestamp()
-  FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[]) AS m(saga, started_at)
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz)
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO UPDATE
    SET state = 'refused', send_at = NULL, message = NULL, error = EXCLUDED.error, updated_at = clock_timestamp()
@@ -98,9 +98,8 @@ UPDATE {inbox} i
    SET state = v.state, error = CASE WHEN v.error = '' THEN i.error ELSE v.error END,
        due_at = clock_timestamp() + make_interval(secs => v.delay),
        send_at = CASE WHEN v.state = 'waiting' THEN clock_timestamp() + make_interval(secs => v.delay) END,
-       message = v.parcel::jsonb, updated_at = clock_timestamp()
-  FROM unnest(%(sagas)s::uuid[], %(states)s::text[], %(errors)s::text[], %(delays)s::float8[], %(parcels)s::text[])
-    AS v(saga, state, error, delay, parcel)
+       message = v.parcel, updated_at = clock_timestamp()
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS v(saga uuid, state text, error text, delay float8, parcel jsonb)
  WHERE i.saga = v.saga AND i.step = %(step)s
 """
 
@@ -114,9 +113,9 @@ INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, d
                           updated_at)
 SELECT m.saga, m.started_at, %(step)s, 'waiting', m.attempt, m.error,
        clock_timestamp() + make_interval(secs => coalesce(m.delay, 0)),
-       clock_timestamp() + make_interval(secs => m.delay), m.parcel::jsonb, clock_timestamp(), clock_timestamp()
-  FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[], %(attempts)s::int[], %(errors)s::text[],
-              %(delays)s::float8[], %(parcels)s::text[]) AS m(saga, started_at, attempt, error, delay, parcel)
+       clock_timestamp() + make_interval(secs => m.delay), m.parcel, clock_timestamp(), clock_timestamp()
+  FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS m(saga uuid, started_at timestamptz, attempt int, error text, delay float8, parcel jsonb)
  WHERE {remembered}
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO UPDATE
@@ -129,9 +128,9 @@ RETURNING saga
 
 PARK = """
 INSERT INTO {inbox} (saga, saga_started_at, step, state, attempts, error, due_at, message, created_at, updated_at)
-SELECT m.saga, m.started_at, %(step)s, 'waiting', 0, %(error)s, timestamptz '9999-01-01', m.parcel::jsonb,
+SELECT m.saga, m.started_at, %(step)s, 'waiting', 0, %(error)s, timestamptz '9999-01-01', m.parcel,
        clock_timestamp(), clock_timestamp()
-  FROM unnest(%(sagas)s::uuid[], %(started)s::timestamptz[], %(parcels)s::text[]) AS m(saga, started_at, parcel)
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz, parcel jsonb)
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO NOTHING
 """
@@ -139,6 +138,7 @@ ON CONFLICT (saga, step) DO NOTHING
 # The relay leases by send_at alone: moving due_at too would make the row look taken to the step that is sent.
 CLAIM_DUE = """
 UPDATE {inbox} SET send_at = clock_timestamp() + make_interval(secs => %(lease)s)
+  FROM {relaxed}
  WHERE id = ANY(ARRAY(SELECT id FROM {inbox} WHERE state IN ('started', 'waiting') AND send_at <= now()
                        ORDER BY send_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING id, step, attempts, message::text
@@ -164,11 +164,11 @@ def claim(service: Service, step: str, plan: Plan, messages: Sequence[Message], 
     `final`: the row is `done` once the caller commits. Otherwise it is `started` under a lease, and keeps its message.
     """
     params = {
-        **_identity(step, messages),
+        "step": step,
+        "rows": _rows(messages) if final else _rows(messages, plan=plan),
         "state": "done" if final else "started",
         "open": not final,
         "lease": settings.SAGA_LEASE_SECONDS,
-        "parcels": [None if final else _parcel(plan, message) for message in messages],
     }
     claimed = dict(sql.fetch(service.alias, _on(service, CLAIM), params))
     if len(claimed) < len(messages):
@@ -178,7 +178,7 @@ def claim(service: Service, step: str, plan: Plan, messages: Sequence[Message], 
 
 def bar(service: Service, step: str, messages: Sequence[Message], *, reason: str) -> set[UUID]:
     """Refuse an action for ever unless it is final; return the sagas for which we did."""
-    params = {**_identity(step, messages), "error": reason}
+    params = {"step": step, "rows": _rows(messages), "error": reason}
     return {saga for (saga,) in sql.fetch(service.alias, _on(service, BAR), params)}
 
 
@@ -187,13 +187,13 @@ def done(service: Service, step: str, sagas: Sequence[UUID]) -> set[UUID]:
 
     Asked in a statement of its own after `bar`: one that had to wait for another's commit would not see what it wrote.
     """
-    params = {"step": step, "sagas": list(sagas)}
+    params = {"step": step, "sagas": sql.array(sagas)}
     return {saga for (saga,) in sql.fetch(service.alias, _on(service, DONE), params)}
 
 
 def lock_open(service: Service, step: str, sagas: Sequence[UUID]) -> dict[UUID, int]:
     """Lock the rows of a step that are still open, and return their attempts; answers for the others come too late."""
-    params = {"step": step, "sagas": list(sagas)}
+    params = {"step": step, "sagas": sql.array(sagas)}
     return dict(sql.fetch(service.alias, _on(service, LOCK_OPEN), params))
 
 
@@ -201,46 +201,32 @@ def settle(service: Service, step: str, rows: Sequence[tuple[UUID, str, str, flo
     """Write (saga, state, error, seconds until due, parcel) to rows that the caller has claimed or locked."""
     if not rows:
         return
-    sagas, states, errors, delays, parcels = zip(*rows, strict=True)
-    params = {
-        "step": step,
-        "sagas": list(sagas),
-        "states": list(states),
-        "errors": list(errors),
-        "delays": list(delays),
-        "parcels": [parcel and to_json(parcel) for parcel in parcels],
-    }
+    written = [dict(zip(("saga", "state", "error", "delay", "parcel"), row, strict=True)) for row in rows]
+    params = {"step": step, "rows": sql.records(written)}
     sql.run(service.alias, _on(service, SETTLE), params)
 
 
 def count_anew(service: Service, step: str, sagas: Sequence[UUID]) -> None:
     """Forget the tries of rows that the caller has claimed or locked: to wait is none."""
-    sql.run(service.alias, _on(service, COUNT_ANEW), {"step": step, "sagas": list(sagas)})
+    sql.run(service.alias, _on(service, COUNT_ANEW), {"step": step, "sagas": sql.array(sagas)})
 
 
 def count_failure(
     service: Service, step: str, plan: Plan, failures: Mapping[UUID, tuple[Message, int, str, float | None]]
 ) -> set[UUID]:
     """Count one failed try of each (message, attempt, error, seconds until the next or None); return what counted."""
-    messages = [message for message, *_ in failures.values()]
-    params = {
-        **_identity(step, messages),
-        "attempts": [attempt for _, attempt, _, _ in failures.values()],
-        "errors": [error for _, _, error, _ in failures.values()],
-        "delays": [delay for *_, delay in failures.values()],
-        "parcels": [_parcel(plan, message) for message in messages],
-    }
+    rows = [
+        {**_row(message, plan), "attempt": attempt, "error": error, "delay": delay}
+        for message, attempt, error, delay in failures.values()
+    ]
+    params = {"step": step, "rows": sql.records(rows)}
     statement = _on(service, COUNT_FAILURE)
     return {saga for (saga,) in sql.fetch(service.alias, statement, params)}
 
 
 def park(service: Service, step: str, plan: Plan, messages: Sequence[Message], *, reason: str) -> None:
     """Keep messages that must not run, visible and open, and never send them again by themselves."""
-    params = {
-        **_identity(step, messages),
-        "error": reason,
-        "parcels": [_parcel(plan, message) for message in messages],
-    }
+    params = {"step": step, "rows": _rows(messages, plan=plan), "error": reason}
     sql.run(service.alias, _on(service, PARK), params)
 
 
@@ -253,17 +239,17 @@ def claim_due(service: Service, *, limit: int) -> list[Due]:
 
 def release_due(service: Service, due: Sequence[Due]) -> None:
     """Give leased rows back at once, so that they need not wait the lease out."""
-    sql.run(service.alias, _on(service, RELEASE_DUE), {"ids": [row.id for row in due]})
+    sql.run(service.alias, _on(service, RELEASE_DUE), {"ids": sql.array(row.id for row in due)})
 
 
 def bring_forward(service: Service, ids: Sequence[int]) -> int:
     """Make waiting rows due now; return how many."""
-    return sql.run(service.alias, _on(service, BRING_FORWARD), {"ids": list(ids)})
+    return sql.run(service.alias, _on(service, BRING_FORWARD), {"ids": sql.array(ids)})
 
 
 def _park_forgotten(service: Service, step: str, plan: Plan, messages: Sequence[Message]) -> None:
     statement = _on(service, FORGOTTEN)
-    forgotten = {saga for (saga,) in sql.fetch(service.alias, statement, _identity(step, messages))}
+    forgotten = {saga for (saga,) in sql.fetch(service.alias, statement, {"rows": _rows(messages)})}
     if forgotten:
         reason = "The saga is older than what this service remembers; its step may have been done long ago."
         park(service, step, plan, [message for message in messages if message.saga in forgotten], reason=reason)
@@ -273,16 +259,14 @@ def _park_forgotten(service: Service, step: str, plan: Plan, messages: Sequence[
 def _on(service: Service, statement: str) -> str:
     """Return a statement with the names of a service's tables."""
     remembered = REMEMBERED.format(watermark=service.watermark)
-    return statement.format(inbox=service.inbox, remembered=remembered)
+    return statement.format(inbox=service.inbox, remembered=remembered, relaxed=sql.RELAXED)
 
 
-def _identity(step: str, messages: Sequence[Message]) -> dict[str, Any]:
-    return {
-        "step": step,
-        "sagas": [message.saga for message in messages],
-        "started": [message.started_at for message in messages],
-    }
+def _rows(messages: Sequence[Message], *, plan: Plan | None = None) -> str:
+    """Return messages as rows of a statement; with a plan, as rows that keep what is needed to send them again."""
+    return sql.records(_row(message, plan) for message in messages)
 
 
-def _parcel(plan: Plan, message: Message) -> str:
-    return to_json(Parcel(plan=plan, message=message))
+def _row(message: Message, plan: Plan | None) -> dict[str, Any]:
+    parcel = None if plan is None else Parcel(plan=plan, message=message)
+    return {"saga": message.saga, "started_at": message.started_at, "parcel": parcel}

@@ -11,7 +11,7 @@ import time
 
 from django.db import close_old_connections, connections
 
-from sagas import relay
+from sagas import broker, relay
 from sagas.services import service_called
 
 __all__ = ["nudge"]
@@ -23,6 +23,13 @@ logger = logging.getLogger(__name__)
 LINGER_PER_ROW = 0.010
 LINGER_MOST = 0.100
 
+# While more messages than this wait for the workers, another small one would only wait behind them: what is placed
+# gathers in the outbox and leaves as one. Never for long, and never where orders come one at a time.
+AHEAD = 2
+HOLD_MOST = 0.500
+HOLD_STEP = 0.020
+ALONE = 2
+
 
 class _Nudger:
     def __init__(self, service: str) -> None:
@@ -33,10 +40,23 @@ class _Nudger:
         self.thread.start()
 
     def _run(self) -> None:
+        sent = 0
         while True:
             self.wanted.wait()
+            if sent > ALONE:
+                self._hold()
             self.wanted.clear()
-            time.sleep(min(LINGER_MOST, LINGER_PER_ROW * self.flush_once()))
+            sent = self.flush_once()
+            time.sleep(min(LINGER_MOST, LINGER_PER_ROW * sent))
+
+    def _hold(self) -> None:
+        """Wait until the workers have come nearer to what was sent before, or for as long as that may take."""
+        deadline = time.monotonic() + HOLD_MOST
+        try:
+            while time.monotonic() < deadline and broker.waiting_for(self.service) > AHEAD:
+                time.sleep(HOLD_STEP)
+        except Exception as error:  # the flush will find out, and say so
+            logger.debug("The broker does not say how long its queues are: %r", error)
 
     def flush_once(self) -> int:
         """Flush; return how many rows were sent. A failure is logged: the rows are safe where they are."""

@@ -17,19 +17,21 @@ __all__ = ["claim", "mark_published", "rearm", "release", "write"]
 WRITE = """
 INSERT INTO {outbox} (id, saga, saga_started_at, seq, type, step, step_attempt, data, context, plan, target, headers,
                       created_at, due_at, attempts, last_error)
-SELECT r.id, r.saga, r.started_at, r.seq, r.type, r.step, r.step_attempt, r.data::jsonb, r.context::jsonb,
-       %(plan)s::jsonb, r.target, r.headers::jsonb, clock_timestamp(),
+SELECT r.id, r.saga, r.started_at, r.seq, r.type, r.step, r.step_attempt, r.data, r.context,
+       %(plan)s::jsonb, r.target, r.headers, clock_timestamp(),
        clock_timestamp() + make_interval(secs => %(lease)s), %(attempts)s, ''
-  FROM unnest(%(ids)s::uuid[], %(sagas)s::uuid[], %(started)s::timestamptz[], %(seqs)s::int[], %(types)s::text[],
-              %(steps)s::text[], %(tries)s::int[], %(data)s::text[], %(contexts)s::text[], %(targets)s::text[],
-              %(headers)s::text[])
-    AS r(id, saga, started_at, seq, type, step, step_attempt, data, context, target, headers)
+  FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS r(id uuid, saga uuid, started_at timestamptz, seq int, type text, step text, step_attempt int, data jsonb,
+         context jsonb, target text, headers jsonb)
 RETURNING created_at
 """
+
+WRITTEN = ("id", "saga", "started_at", "seq", "type", "step", "step_attempt", "data", "context", "target", "headers")
 
 # now() and not clock_timestamp() where rows are looked for: only a stable function can use the index.
 CLAIM = """
 UPDATE {outbox} SET due_at = clock_timestamp() + make_interval(secs => %(lease)s), attempts = attempts + 1
+  FROM {relaxed}
  WHERE id = ANY(ARRAY(SELECT id FROM {outbox} WHERE published_at IS NULL AND due_at <= now()
                        ORDER BY due_at {direction} LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING id, saga, saga_started_at, seq, type, step, step_attempt, data::text, context::text, plan::text, target,
@@ -38,14 +40,14 @@ RETURNING id, saga, saga_started_at, seq, type, step, step_attempt, data::text, 
 
 MARK = """
 UPDATE {outbox} o SET published_at = clock_timestamp(), last_error = ''
-  FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS r(id, attempts)
+  FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS r(id, attempts), {relaxed}
  WHERE o.id = r.id AND o.attempts = r.attempts AND o.published_at IS NULL
 """
 
 # A send that failed is no attempt: the broker's outage says nothing about the message.
 RELEASE = """
 UPDATE {outbox} o SET due_at = clock_timestamp(), attempts = o.attempts - 1, last_error = %(error)s
-  FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS r(id, attempts)
+  FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS r(id, attempts), {relaxed}
  WHERE o.id = r.id AND o.attempts = r.attempts AND o.published_at IS NULL
 """
 
@@ -67,17 +69,7 @@ def write(service: Service, plan: Plan, envelopes: Sequence[Envelope], *, leased
         "plan": to_json(plan),
         "lease": settings.SAGA_LEASE_SECONDS if leased else 0,
         "attempts": attempts,
-        "ids": [row.id for row in envelopes],
-        "sagas": [row.saga for row in envelopes],
-        "started": [row.started_at for row in envelopes],
-        "seqs": [row.seq for row in envelopes],
-        "types": [row.type for row in envelopes],
-        "steps": [row.step for row in envelopes],
-        "tries": [row.step_attempt for row in envelopes],
-        "data": [to_json(row.data) for row in envelopes],
-        "contexts": [to_json(row.context) for row in envelopes],
-        "targets": [row.target for row in envelopes],
-        "headers": [to_json(row.headers) for row in envelopes],
+        "rows": sql.records({name: getattr(row, name) for name in WRITTEN} for row in envelopes),
     }
     created = sql.fetch(service.alias, WRITE.format(outbox=service.outbox), params)
     for row, (created_at,) in zip(envelopes, created, strict=True):
@@ -86,7 +78,7 @@ def write(service: Service, plan: Plan, envelopes: Sequence[Envelope], *, leased
 
 def claim(service: Service, *, limit: int, newest: bool = False) -> list[Envelope]:
     """Lease up to `limit` due rows, the oldest or the newest; whoever holds the lease sends them."""
-    statement = CLAIM.format(outbox=service.outbox, direction="DESC" if newest else "ASC")
+    statement = CLAIM.format(outbox=service.outbox, relaxed=sql.RELAXED, direction="DESC" if newest else "ASC")
     params = {"limit": limit, "lease": settings.SAGA_LEASE_SECONDS}
     return [_envelope(*row) for row in sql.fetch(service.alias, statement, params)]
 
@@ -94,25 +86,28 @@ def claim(service: Service, *, limit: int, newest: bool = False) -> list[Envelop
 def mark_published(service: Service, envelopes: Sequence[Envelope]) -> None:
     """Mark rows as sent, where the lease is still ours."""
     if envelopes:
-        sql.run(service.alias, MARK.format(outbox=service.outbox), _leases(envelopes))
+        sql.run(service.alias, MARK.format(outbox=service.outbox, relaxed=sql.RELAXED), _leases(envelopes))
 
 
 def release(service: Service, envelopes: Sequence[Envelope], *, error: str) -> None:
     """Give leased rows back at once, so that they need not wait the lease out."""
     if envelopes:
         params = {**_leases(envelopes), "error": error}
-        sql.run(service.alias, RELEASE.format(outbox=service.outbox), params)
+        sql.run(service.alias, RELEASE.format(outbox=service.outbox, relaxed=sql.RELAXED), params)
 
 
 def rearm(service: Service, *, sagas: Sequence[UUID] = (), ids: Sequence[UUID] = ()) -> int:
     """Make published rows due again, by saga or by id; return how many. Receivers that did the step stay silent."""
     column, values = ("saga", sagas) if sagas else ("id", ids)
     statement = REARM.format(outbox=service.outbox, column=column)
-    return sql.run(service.alias, statement, {"values": list(values)}) if values else 0
+    return sql.run(service.alias, statement, {"values": sql.array(values)}) if values else 0
 
 
-def _leases(envelopes: Sequence[Envelope]) -> dict[str, list[object]]:
-    return {"ids": [row.id for row in envelopes], "attempts": [row.attempts for row in envelopes]}
+def _leases(envelopes: Sequence[Envelope]) -> dict[str, str]:
+    return {
+        "ids": sql.array(row.id for row in envelopes),
+        "attempts": sql.array(row.attempts for row in envelopes),
+    }
 
 
 def _envelope(*columns: Any) -> Envelope:

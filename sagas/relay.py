@@ -1,11 +1,12 @@
 """The relay: takes what is due from a service's outbox and inbox, and sends it as Celery chains.
 
-    chain( run_step(step, plan, messages) .on_error( fail_step(step, plan, messages) ),  flush(service) )
+    chain( run_step(step, plan, messages, told) .on_error( fail_step() ),  flush(service) )
 
 Claim, commit, send with no transaction open, mark. A relay that dies in between leaves a lease that runs out; two
 relays on one row send it twice, which the receiver's inbox makes harmless. Order does not matter.
 """
 
+import logging
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,15 +15,18 @@ import msgspec
 from celery import chain, current_app
 from celery.canvas import Signature
 from django.conf import settings
+from django.db import connections
 from msgspec.structs import replace
 
-from sagas import broker, inbox, observe, outbox
+from sagas import broker, inbox, observe, outbox, timeline
 from sagas.failpoints import Point, reach, reach_each
 from sagas.messages import Entry, Envelope, Message
 from sagas.plan import Plan, service_of
-from sagas.services import Service
+from sagas.services import Service, home_called
 
 __all__ = ["batch_size", "flush", "publish", "signature"]
+
+logger = logging.getLogger(__name__)
 
 # One flush ends after so many full batches, so that a backlog is shared by all who flush.
 ROUNDS = 50
@@ -31,14 +35,24 @@ ROUNDS = 50
 CONGESTED = 50
 SHARE_OF_THE_NEWEST = 0.5
 
+# Sagas of a batch that are named in logs and in the list of failures.
+SHOWN = 20
+
+
+class Parcelled(NamedTuple):
+    """A message, and what happened that its saga's home must be told of, where the message goes there."""
+
+    message: Message
+    news: Entry | None = None
+
 
 class Consignment(NamedTuple):
-    """Messages that go to one step under one plan, in chains of at most `size`."""
+    """Messages that go to one step under one plan, in batches of at most `size`."""
 
     step: str
     plan: Plan
     size: int
-    messages: list[Message]
+    messages: list[Parcelled]
 
 
 def flush(service: Service) -> int:
@@ -49,34 +63,43 @@ def flush(service: Service) -> int:
     """
     sent = 0
     queues: set[str] = set()
-    for _ in range(ROUNDS):
-        if queues and broker.waiting(queues) > CONGESTED:
+    for left in reversed(range(ROUNDS)):
+        waiting = broker.waiting(queues) if queues else 0  # asked before anything is leased: it may fail
+        if waiting >= CONGESTED:
             break
         newest = random.random() < SHARE_OF_THE_NEWEST  # noqa: S311  no secret
         envelopes = outbox.claim(service, limit=settings.OUTBOX_BATCH_SIZE, newest=newest)
         reach_each(Point.LEASED, envelopes)
-        publish(service, envelopes)
+        more = len(envelopes) == settings.OUTBOX_BATCH_SIZE
+        publish(service, envelopes, and_then_flush=more and (not left or waiting + 1 >= CONGESTED))
         due = inbox.claim_due(service, limit=settings.OUTBOX_BATCH_SIZE)
         _send_again(service, due)
         sent += len(envelopes) + len(due)
         queues = {service_of(row.target or row.plan.home) for row in envelopes}
-        if max(len(envelopes), len(due)) < settings.OUTBOX_BATCH_SIZE:
+        if not more and len(due) < settings.OUTBOX_BATCH_SIZE:
             break
     return sent
 
 
-def publish(service: Service, envelopes: Sequence[Envelope]) -> None:
+def publish(
+    service: Service, envelopes: Sequence[Envelope], *, told: Sequence[Entry] = (), and_then_flush: bool = False
+) -> None:
     """Send leased rows of an outbox, on to their next steps and to the timeline, and mark them.
 
-    A broker that fails gives the rows back to the outbox and raises what it raised.
+    `told`: what others sent along for the timeline that is kept here. A broker that fails gives the rows back to the
+    outbox and raises what it raised.
     """
-    if not envelopes:
-        return
+    news = _news(service, envelopes)
+    if told:
+        news.setdefault(service.name, []).extend(told)
     try:
         with observe.publishing(service.name, envelopes):
-            for consignment in _onward(envelopes):
-                _send(consignment)
-            _feed(service, envelopes)
+            behind = service if and_then_flush else None
+            for consignment in _onward(service, envelopes):
+                _send(consignment, behind)
+                behind = None
+            for home, entries in news.items():
+                _tell(service, home, entries)
             reach_each(Point.SENT, envelopes)
     except Exception as error:
         outbox.release(service, envelopes, error=repr(error))
@@ -84,11 +107,28 @@ def publish(service: Service, envelopes: Sequence[Envelope]) -> None:
     outbox.mark_published(service, envelopes)
 
 
+def _tell(service: Service, home: str, entries: Sequence[Entry]) -> None:
+    """Tell the home of some sagas what happened: a message for all; at home itself it is recorded at once.
+
+    What cannot be recorded now comes back as a message: it delays the picture, never the saga.
+    """
+    if home == service.name:
+        try:
+            timeline.record(home_called(home), entries)
+        except Exception as error:
+            logger.warning("%d events of %s could not be recorded yet: %r", len(entries), home, error)
+            connections[service.alias].close_if_unusable_or_obsolete()
+        else:
+            return
+    shown = f"{len(entries)} events"
+    signature("record", home, msgspec.to_builtins(entries), queue=home, argsrepr=shown).apply_async()
+
+
 def _send_again(service: Service, due: Sequence[inbox.Due]) -> None:
     """Send open steps to the service itself; a broker that fails gives them back at once, and raises."""
     try:
         for consignment in _again(due):
-            reach(Point.LEASED, consignment.step, consignment.messages)
+            reach(Point.LEASED, consignment.step, [item.message for item in consignment.messages])
             _send(consignment)
     except Exception:
         inbox.release_due(service, due)
@@ -96,7 +136,7 @@ def _send_again(service: Service, due: Sequence[inbox.Due]) -> None:
 
 
 def batch_size(attempts: int) -> int:
-    """Return how many messages may share a chain after so many counted tries.
+    """Return how many messages may share a batch after so many counted tries.
 
     A quarter with each: a message that kills its worker every time is soon alone, and the others go on.
     """
@@ -104,46 +144,80 @@ def batch_size(attempts: int) -> int:
     return max(1, size >> (2 * attempts))
 
 
-def signature(name: str, *args: Any, queue: str) -> Signature:
-    """Return an immutable signature of one of the engine's tasks, for a service's queue."""
-    return current_app.signature(f"sagas.{name}", args=args, queue=queue, immutable=True)
+def signature(name: str, *args: Any, queue: str, argsrepr: str | None = None) -> Signature:
+    """Return an immutable signature of one of the engine's tasks, for a service's queue.
+
+    `argsrepr`: what operators see of its arguments, where these are long; Celery would look through all of them for it.
+    """
+    shown = {"argsrepr": argsrepr} if argsrepr else {}
+    return current_app.signature(f"sagas.{name}", args=args, queue=queue, immutable=True, **shown)
 
 
-def _onward(envelopes: Iterable[Envelope]) -> Iterator[Consignment]:
+def _goes_home(service: Service, row: Envelope) -> bool:
+    """Tell whether a row's message leads to the home of its saga, from elsewhere: what happened is told on the way."""
+    return row.target is not None and service_of(row.target) == row.plan.home != service.name
+
+
+def _onward(service: Service, envelopes: Iterable[Envelope]) -> Iterator[Consignment]:
     return _grouped(
-        (row.target, row.plan, batch_size(row.attempts - 1), row.message()) for row in envelopes if row.target
+        (
+            row.target,
+            row.plan,
+            batch_size(row.attempts - 1),
+            Parcelled(row.message(), row.entry(service.name) if _goes_home(service, row) else None),
+        )
+        for row in envelopes
+        if row.target
     )
+
+
+def _news(service: Service, envelopes: Iterable[Envelope]) -> dict[str, list[Entry]]:
+    """Return what the homes of these rows' sagas must be told apart from the rows' own messages."""
+    news: dict[str, list[Entry]] = {}
+    for row in envelopes:
+        if not _goes_home(service, row):
+            news.setdefault(row.plan.home, []).append(row.entry(service.name))
+    return news
 
 
 def _again(due: Iterable[inbox.Due]) -> Iterator[Consignment]:
     return _grouped(
-        (row.step, row.parcel.plan, batch_size(row.attempts), replace(row.parcel.message, attempt=row.attempts))
+        (
+            row.step,
+            row.parcel.plan,
+            batch_size(row.attempts),
+            Parcelled(replace(row.parcel.message, attempt=row.attempts)),
+        )
         for row in due
     )
 
 
-def _grouped(rows: Iterable[tuple[str, Plan, int, Message]]) -> Iterator[Consignment]:
-    groups: dict[tuple[str, Plan, int], list[Message]] = {}
+def _grouped(rows: Iterable[tuple[str, Plan, int, Parcelled]]) -> Iterator[Consignment]:
+    groups: dict[tuple[str, Plan, int], list[Parcelled]] = {}
     for step, plan, size, message in rows:
         groups.setdefault((step, plan, size), []).append(message)
     return (Consignment(*key, messages) for key, messages in groups.items())
 
 
-def _send(consignment: Consignment) -> None:
+def _send(consignment: Consignment, behind: Service | None = None) -> None:
+    """Send the messages of a consignment, each batch as a chain: the step, and a flush of its service behind it.
+
+    `behind` the first of them the sender is flushed instead: it has more to send, once the step has come that far.
+    """
     step, queue = consignment.step, service_of(consignment.step)
     plan = msgspec.to_builtins(consignment.plan)
     for start in range(0, len(consignment.messages), consignment.size):
-        messages = msgspec.to_builtins(consignment.messages[start : start + consignment.size])
-        run = signature("run_step", step, plan, messages, queue=queue)
-        # On the step alone: chain.on_error would put it on the flush as well.
-        run.link_error(signature("fail_step", step, plan, messages, queue=queue))
-        chain(run, signature("flush", queue, queue=queue)).apply_async()
+        batch = consignment.messages[start : start + consignment.size]
+        messages = msgspec.to_builtins([item.message for item in batch])
+        news = msgspec.to_builtins([item.news for item in batch if item.news])
+        run = signature("run_step", step, plan, messages, news, queue=queue, argsrepr=_shown(step, batch))
+        # On the step alone: chain.on_error would put it on the flush as well. Its arguments are those of the step that
+        # failed (see `sagas.results`); carried along, they would double it.
+        run.link_error(signature("fail_step", queue=queue))
+        flushed, behind = behind.name if behind else queue, None
+        chain(run, signature("flush", flushed, queue=flushed)).apply_async()
 
 
-def _feed(service: Service, envelopes: Sequence[Envelope]) -> None:
-    """Tell the home of each saga what happened: one message for all, off the critical path."""
-    by_home: dict[str, list[Entry]] = {}
-    for row in envelopes:
-        by_home.setdefault(row.plan.home, []).append(row.entry(service.name))
-    for home, entries in by_home.items():
-        signature("record", home, msgspec.to_builtins(entries), queue=home).apply_async()
+def _shown(step: str, batch: Sequence[Parcelled]) -> str:
+    first = ", ".join(str(item.message.saga) for item in batch[:SHOWN])
+    return f"{step} for {first}" + (f" and {len(batch) - SHOWN} more" if len(batch) > SHOWN else "")

@@ -14,7 +14,7 @@ import msgspec
 from django.conf import settings
 
 from sagas import broker, observe, outbox, relay, sql
-from sagas.plan import Plan, Saga
+from sagas.plan import Plan
 from sagas.services import Home, Service
 
 __all__ = ["redrive", "run_once"]
@@ -41,7 +41,7 @@ RETURNING s.id, s.plan::text
 
 def run_once(home: Home) -> int:
     """Re-drive the sagas that have stalled longest; return how many."""
-    if _backlog(home) > BACKLOG:
+    if broker.waiting_for(home.name) > BACKLOG:
         observe.rescued(home.name, 0)
         return 0
     params = {
@@ -72,8 +72,3 @@ def _by_service(stalled: Sequence[tuple[Any, ...]]) -> dict[str, list[UUID]]:
         for service in msgspec.json.decode(plan, type=Plan).services():
             found.setdefault(service, []).append(saga)
     return found
-
-
-def _backlog(home: Home) -> int:
-    plans = [saga.plan for saga in Saga.declared.values() if saga.plan.home == home.name]
-    return broker.waiting(set[str]().union(*(plan.services() for plan in plans)))

@@ -13,6 +13,9 @@ from django_celery_results.backends import DatabaseBackend
 
 __all__ = ["FailureLog"]
 
+# The arguments of a step that its error callback needs: they stand in the failed task's own message, not twice.
+STEP = ("step", "plan", "messages")
+
 logger = logging.getLogger(__name__)
 
 
@@ -32,6 +35,12 @@ class FailureLog(DatabaseBackend):
             return result
         finally:
             self._disconnect()
+
+    def mark_as_failure(self, task_id: str, exc: Any, *args: Any, **kwargs: Any) -> None:
+        """Store a failure, and call the error callbacks: those without arguments with the ones of what failed."""
+        for callback in getattr(kwargs.get("request"), "errbacks", None) or ():
+            callback["args"] = callback["args"] or list(kwargs["request"].args[: len(STEP)])
+        super().mark_as_failure(task_id, exc, *args, **kwargs)
 
     def _disconnect(self) -> None:
         connection = connections[router.db_for_write(self.TaskModel)]

@@ -16,8 +16,10 @@ from sagas.services import Home, Service, service_names
 
 __all__ = ["broadcast", "purge"]
 
-# Rows deleted in one transaction: short enough to hold nobody up.
+# Rows deleted in one transaction: short enough to hold nobody up. They are looked for many at a time, for each look
+# passes by all that was deleted before it and not yet vacuumed.
 BATCH = 1_000
+FOUND_AT_ONCE = 50_000
 
 HORIZON = """
 SELECT now() - make_interval(days => %(days)s),
@@ -30,10 +32,10 @@ INSERT INTO {watermark} AS w (id, before, kept) VALUES (1, %(before)s, %(kept)s:
 ON CONFLICT (id) DO UPDATE SET before = GREATEST(w.before, EXCLUDED.before), kept = EXCLUDED.kept
 """
 
-DELETE = """
-DELETE FROM {table} WHERE id = ANY(ARRAY(
-  SELECT id FROM {table} WHERE saga_started_at < %(before)s AND NOT saga = ANY(%(kept)s::uuid[]) LIMIT %(batch)s))
+FIND = """
+SELECT id FROM {table} WHERE saga_started_at < %(before)s AND NOT saga = ANY(%(kept)s::uuid[]) LIMIT %(limit)s
 """
+DELETE = "DELETE FROM {table} WHERE id = ANY(%(ids)s)"
 
 
 def broadcast(home: Home) -> None:
@@ -50,7 +52,7 @@ def purge(service: Service, *, before: datetime, kept: Sequence[UUID]) -> int:
 
     The watermark commits first: from then on no message of a purged saga runs.
     """
-    params = {"before": before, "kept": list(kept), "batch": BATCH}
+    params = {"before": before, "kept": list(kept), "limit": FOUND_AT_ONCE}
     with transaction.atomic(using=service.alias):
         sql.run(service.alias, REMEMBER.format(watermark=service.watermark), params)
     return sum(_empty(service, table, params) for table in (service.outbox, service.inbox))
@@ -58,6 +60,7 @@ def purge(service: Service, *, before: datetime, kept: Sequence[UUID]) -> int:
 
 def _empty(service: Service, table: str, params: dict[str, object]) -> int:
     deleted = 0
-    while count := sql.run(service.alias, DELETE.format(table=table), params):
-        deleted += count
+    while found := [row[0] for row in sql.fetch(service.alias, FIND.format(table=table), params)]:
+        for start in range(0, len(found), BATCH):
+            deleted += sql.run(service.alias, DELETE.format(table=table), {"ids": found[start : start + BATCH]})
     return deleted

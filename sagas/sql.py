@@ -1,17 +1,25 @@
 """Set-based SQL for the engine's own tables, on the database of one service."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections
 
-__all__ = ["fetch", "is_passing", "run"]
+from sagas.messages import to_json
+
+__all__ = ["RELAXED", "array", "fetch", "is_passing", "records", "run"]
 
 # SQLSTATE classes and codes of trouble that passes: connection, transaction rollback (deadlock, serialization),
 # resources, operator intervention and object in use; a read-only server; an idle session ended.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 PASSING_CLASSES = ("08", "40", "53", "55", "57")
 PASSING_CODES = ("25006", "25P03", "25P04")
+
+# In a FROM list: this statement's transaction does not wait until the log is on disk. For what the relay writes about
+# sending and nothing else. The crash of a server may undo the last of it, and then a row is sent again, as after the
+# crash of a relay; no row, and nothing that a row tells of, is ever written this way.
+# https://www.postgresql.org/docs/current/wal-async-commit.html
+RELAXED = "set_config('synchronous_commit', 'off', true)"
 
 
 def fetch(alias: str, sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -28,6 +36,16 @@ def run(alias: str, sql: str, params: Mapping[str, Any]) -> int:
         cursor.execute(sql, params)
         touched: int = cursor.rowcount
     return touched
+
+
+def records(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as one parameter, for `jsonb_to_recordset`: encoded in C, not quoted in Python as arrays are."""
+    return to_json(list(rows))
+
+
+def array(values: Iterable[object]) -> str:
+    """Return ids or numbers, which need no quoting, as an array's literal."""
+    return f"{{{','.join(map(str, values))}}}"
 
 
 def is_passing(error: BaseException) -> bool:

@@ -36,10 +36,13 @@ Json = dict[str, Any]
 
 # max_retries counts lost workers here: one more try of a batch that killed its process, then it is counted and shrinks.
 @shared_task(name="sagas.run_step", bind=True, max_retries=1, default_retry_delay=1)
-def run_step(self: Task, step: str, plan: Json, messages: list[Json]) -> None:
-    """Run a step for a batch. What raises, alone, goes to the error callback, told which and why."""
+def run_step(self: Task, step: str, plan: Json, messages: list[Json], told: list[Json] | None = None) -> None:
+    """Run a step for a batch. What raises, alone, goes to the error callback, told which and why.
+
+    `told`: what happened before, for the timeline, if it is kept by the service that runs the step.
+    """
     try:
-        execution.run(step, msgspec.convert(plan, Plan), _messages(messages))
+        execution.run(step, msgspec.convert(plan, Plan), _messages(messages), told=_entries(told or []))
     except StepFailed as failed:
         _tell_error_callback(self, failed)
         raise
@@ -83,7 +86,7 @@ def flush(self: Task, service: str) -> int:
 def record(self: Task, home: str, entries: list[Json]) -> int:
     """Record events of the timeline at the home of their sagas."""
     try:
-        return timeline.record(home_called(home), msgspec.convert(entries, list[Entry], strict=False))
+        return timeline.record(home_called(home), _entries(entries))
     except DatabaseError as error:
         _try_later(self, error)
         raise
@@ -120,6 +123,10 @@ def purge(service: str, before: str, kept: list[str]) -> int:
 
 def _messages(messages: list[Json]) -> list[Message]:
     return msgspec.convert(messages, list[Message], strict=False)
+
+
+def _entries(entries: list[Json]) -> list[Entry]:
+    return msgspec.convert(entries, list[Entry], strict=False)
 
 
 def _lost(messages: list[Message]) -> list[Failure]:

@@ -26,10 +26,9 @@ INSERT INTO {timeline} (id, saga, seq, type, service, step, attempt, at, recorde
 SELECT e.id, e.saga, e.seq, e.type, e.service, e.step, e.attempt, e.at,
        GREATEST(statement_timestamp(),
                 (SELECT max(t.recorded_at) FROM {timeline} t WHERE t.saga = e.saga) + interval '1 microsecond'),
-       e.detail::jsonb
-  FROM unnest(%(ids)s::uuid[], %(sagas)s::uuid[], %(seqs)s::int[], %(types)s::text[], %(services)s::text[],
-              %(steps)s::text[], %(attempts)s::int[], %(at)s::timestamptz[], %(details)s::text[])
-    AS e(id, saga, seq, type, service, step, attempt, at, detail)
+       e.detail
+  FROM jsonb_to_recordset(%(entries)s::jsonb)
+    AS e(id uuid, saga uuid, seq int, type text, service text, step text, attempt int, at timestamptz, detail jsonb)
  ORDER BY e.id
 ON CONFLICT (id) DO NOTHING
 RETURNING id
@@ -58,23 +57,13 @@ def record(home: Home, entries: Sequence[Entry]) -> int:
 
 
 def _lock(home: Home, entries: Sequence[Entry]) -> None:
-    params = {"sagas": list({entry.saga for entry in entries})}
+    params = {"sagas": sql.array({entry.saga for entry in entries})}
     sql.fetch(home.alias, LOCK.format(tracked=home.tracked._meta.db_table), params)
 
 
 def _insert(home: Home, entries: Sequence[Entry]) -> list[Entry]:
-    params = {
-        "ids": [entry.id for entry in entries],
-        "sagas": [entry.saga for entry in entries],
-        "seqs": [entry.seq for entry in entries],
-        "types": [entry.type for entry in entries],
-        "services": [entry.service for entry in entries],
-        "steps": [entry.step for entry in entries],
-        "attempts": [entry.attempt for entry in entries],
-        "at": [entry.at for entry in entries],
-        "details": [to_json(entry.detail) for entry in entries],
-    }
-    inserted = sql.fetch(home.alias, INSERT.format(timeline=home.timeline._meta.db_table), params)
+    statement = INSERT.format(timeline=home.timeline._meta.db_table)
+    inserted = sql.fetch(home.alias, statement, {"entries": to_json(entries)})
     new = {row[0] for row in inserted}
     return sorted((entry for entry in entries if entry.id in new), key=lambda entry: (entry.seq, str(entry.at)))
 
@@ -84,8 +73,8 @@ def _mark_alive(home: Home, entries: Sequence[Entry]) -> None:
     ends = {entry.saga for entry in entries if entry.ends}
     params = {
         "stall": settings.SAGA_STALL_SECONDS,
-        "sagas": list(latest),
-        "attention": [entry.type == NEEDS_ATTENTION for entry in latest.values()],
-        "ends": [saga in ends for saga in latest],
+        "sagas": sql.array(latest),
+        "attention": sql.array(entry.type == NEEDS_ATTENTION for entry in latest.values()),
+        "ends": sql.array(saga in ends for saga in latest),
     }
     sql.run(home.alias, ALIVE.format(tracked=home.tracked._meta.db_table), params)

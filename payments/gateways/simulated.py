@@ -4,13 +4,13 @@ The payment method says how (`METHODS`). Whoever inserts the row of a key first 
 a real gateway; so a charge and a void at the same moment cannot both succeed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
-from django.db import connections, transaction
+from django.db import transaction
 
 from payments.gateways.base import (
     Absent,
@@ -29,11 +29,21 @@ from payments.gateways.base import (
     refuse_open_transactions,
 )
 from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
+from sagas import sql
 from sagas.ids import uuid7
 
 __all__ = ["METHODS", "SimulatedGateway"]
 
 State = SimulatedIntent.State
+
+
+class Intent(NamedTuple):
+    """What became of a key."""
+
+    state: str
+    charge_id: str
+    amount: int
+    decline_code: str
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,23 +77,27 @@ CHARGE = """
     WITH decided AS (
         INSERT INTO payments_simulatedintent AS intent
             (key, state, order_id, amount, currency, payment_method, charge_id, decline_code)
-        SELECT * FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[],
-            %s::text[]) AS request (key) ORDER BY key
+        SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
+            AS request (key text, state text, order_id uuid, amount bigint, currency text, payment_method text,
+                        charge_id text, decline_code text)
+        ORDER BY key
         ON CONFLICT (key) DO UPDATE SET state = 'captured' WHERE intent.state = 'lost'
-        RETURNING key, state, order_id, amount, currency, charge_id
+        RETURNING key, state, order_id, charge_id, amount, currency, decline_code
     ), booked AS (
         INSERT INTO payments_simulatedcharge (kind, key, order_id, charge_id, amount, currency)
         SELECT 'capture', key, order_id, charge_id, amount, currency FROM decided WHERE state = 'captured'
     )
-    SELECT key FROM decided
+    SELECT key, state, charge_id, amount, decline_code FROM decided
 """
 VOID = """
     INSERT INTO payments_simulatedintent AS intent
         (key, state, order_id, amount, currency, payment_method, charge_id, decline_code)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[],
-        %s::text[]) AS request (key) ORDER BY key
+    SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
+        AS request (key text, state text, order_id uuid, amount bigint, currency text, payment_method text,
+                    charge_id text, decline_code text)
+    ORDER BY key
     ON CONFLICT (key) DO UPDATE SET state = 'void' WHERE intent.state = 'lost'
-    RETURNING key
+    RETURNING key, state, charge_id, amount, decline_code
 """
 
 
@@ -95,7 +109,7 @@ class SimulatedGateway(PaymentGateway):
         scripts = [METHODS.get(request.payment_method, UNKNOWN_METHOD) for request in requests]
         with _own_transaction():
             decided = _decide(CHARGE, requests, scripts)
-            intents = _intents(requests)
+            intents = decided | _intents(requests, but=decided)
         return [
             _answer_or_silence(intents[request.key], script, first=request.key in decided)
             for request, script in zip(requests, scripts, strict=True)
@@ -110,8 +124,8 @@ class SimulatedGateway(PaymentGateway):
     def void(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
         """Bar each key; one that is captured or declined already stays so, and its answer says so."""
         with _own_transaction():
-            _decide(VOID, requests, [Script(state=State.VOID)] * len(requests))
-            intents = _intents(requests)
+            decided = _decide(VOID, requests, [Script(state=State.VOID)] * len(requests))
+            intents = decided | _intents(requests, but=decided)
         return [_answer(intents[request.key]) for request in requests]
 
     def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
@@ -175,28 +189,32 @@ def _own_transaction() -> Iterator[None]:
         yield
 
 
-def _decide(sql: str, requests: Sequence[ChargeRequest], scripts: Sequence[Script]) -> set[str]:
-    """Insert the rows of the keys; return the keys whose fate was decided just now."""
-    columns: list[list[Any]] = [
-        [request.key for request in requests],
-        [str(script.state) for script in scripts],
-        [request.order_id for request in requests],
-        [request.amount for request in requests],
-        [request.currency for request in requests],
-        [request.payment_method for request in requests],
-        [f"ch_{uuid7().hex}" for _ in requests],
-        [script.decline_code for script in scripts],
+def _decide(statement: str, requests: Sequence[ChargeRequest], scripts: Sequence[Script]) -> dict[str, Intent]:
+    """Insert the rows of the keys; return those whose fate was decided just now."""
+    rows = [
+        {
+            **msgspec.structs.asdict(request),
+            "state": script.state,
+            "charge_id": f"ch_{uuid7().hex}",
+            "decline_code": script.decline_code,
+        }
+        for request, script in zip(requests, scripts, strict=True)
     ]
-    with connections["payments"].cursor() as cursor:
-        cursor.execute(sql, columns)
-        return {key for (key,) in cursor.fetchall()}
+    decided = sql.fetch("payments", statement, {"rows": sql.records(rows)})
+    return {key: Intent(*fate) for key, *fate in decided}
 
 
-def _intents(requests: Sequence[ChargeRequest]) -> dict[str, SimulatedIntent]:
-    return SimulatedIntent.objects.in_bulk([request.key for request in requests])
+def _intents(requests: Sequence[ChargeRequest], *, but: Container[str] = ()) -> dict[str, Intent]:
+    """Return what became of keys, as far as they were ever used.
+
+    In a statement of its own: one that had to wait for another's commit would not see what that wrote.
+    """
+    keys = [request.key for request in requests if request.key not in but]
+    rows = SimulatedIntent.objects.filter(key__in=keys).values_list("key", *Intent._fields)
+    return {key: Intent(*fate) for key, *fate in rows} if keys else {}
 
 
-def _answer_or_silence(intent: SimulatedIntent, script: Script, *, first: bool) -> ChargeAnswer:
+def _answer_or_silence(intent: Intent, script: Script, *, first: bool) -> ChargeAnswer:
     if intent.state == State.LOST or (script.times_out and first):
         return TIMEOUT
     if intent.state == State.CAPTURED and script.always_500:
@@ -204,11 +222,11 @@ def _answer_or_silence(intent: SimulatedIntent, script: Script, *, first: bool) 
     return _answer(intent)
 
 
-def _found(intent: SimulatedIntent | None) -> FindAnswer:
+def _found(intent: Intent | None) -> FindAnswer:
     return Absent() if intent is None or intent.state == State.LOST else _answer(intent)
 
 
-def _answer(intent: SimulatedIntent) -> ChargeAnswer:
+def _answer(intent: Intent) -> ChargeAnswer:
     match intent.state:
         case State.CAPTURED:
             return Captured(intent.charge_id, intent.amount)

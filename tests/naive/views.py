@@ -1,12 +1,7 @@
-"""Placing and cancelling: the order commits, and on commit its chain is sent. What could be more natural?"""
+"""Placing and cancelling in the naive way, over HTTP."""
 
-from datetime import timedelta
 from uuid import UUID
 
-import msgspec
-from celery import chain
-from django.db import transaction
-from django.db.models.functions import Now
 from django.shortcuts import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,13 +9,11 @@ from rest_framework.views import APIView
 
 from api.authentication import user_of
 from api.parsing import parse
-from orders import idempotency
 from orders.api.requests import idempotency_key
-from orders.catalogue import price
-from orders.models import Order, OrderLine
-from orders.saga import PLACE_ORDER
+from orders.models import Order
 from orders.services import NewOrder
-from tests.naive.tasks import cancel, charge, fulfil, reserve
+from tests.naive.orders import place
+from tests.naive.tasks import cancel
 
 
 class NaiveOrdersView(APIView):
@@ -28,11 +21,7 @@ class NaiveOrdersView(APIView):
 
     def post(self, request: Request) -> Response:
         """Place an order."""
-        user, key, new = user_of(request).id, idempotency_key(request), parse(request, NewOrder)
-        with transaction.atomic():
-            idempotency.hold(user, key)
-            known = idempotency.recall(user, key, new.fingerprint())
-            order = known.order if known else _create(user, key, new)
+        order = place(user_of(request).id, idempotency_key(request), parse(request, NewOrder))
         return Response({"id": str(order.id)}, 201)
 
 
@@ -45,20 +34,3 @@ class NaiveCancelView(APIView):
         cancel(order, "cancelled_by_customer")
         order.refresh_from_db()
         return Response({}, 200 if order.status == "cancelled" else 409)
-
-
-def _create(user: int, key: str, new: NewOrder) -> Order:
-    priced = price(new.lines)
-    order = Order.objects.create(
-        user_id=user,
-        amount=priced.amount,
-        currency=priced.currency,
-        payment_method=new.payment_method,
-        plan=msgspec.to_builtins(PLACE_ORDER.plan),
-        rescue_at=Now() + timedelta(days=1),
-    )
-    OrderLine.objects.bulk_create(OrderLine(order=order, **msgspec.structs.asdict(line)) for line in priced.lines)
-    idempotency.remember(key=key, fingerprint=new.fingerprint(), order=order, body="{}")
-    steps = chain(*[step.si(str(order.id)) for step in (charge, reserve, fulfil)])
-    transaction.on_commit(steps.delay)
-    return order

@@ -97,7 +97,7 @@ class World:
             self.deliver(0)
 
     def run(self, message: Delivery) -> None:
-        """Run a message as a worker does, with the flush behind a step, or the error callback if it raised."""
+        """Run a message as a worker does, or the error callback if it raised."""
         self._as_a_process(lambda: self._run_task(message))
 
     def take_step(self, number: int, step: str = "") -> Delivery | None:
@@ -155,7 +155,7 @@ class World:
 
         `told`: by a step that says it raised, alone, at every try up to the last; else by a worker that was lost.
         """
-        step, plan, messages = message.args
+        step, plan, messages = message.args[:3]
         if not told:
             self.run(Delivery("sagas.fail_step", (step, plan, messages)))
             return
@@ -202,10 +202,7 @@ class World:
         try:
             TASKS[message.task](*message.args)
         except StepFailed as failed:
-            self.bus.append(Delivery("sagas.fail_step", (*message.args, msgspec.to_builtins(failed.failures))))
-        else:
-            if message.task == "sagas.run_step":
-                self.bus.append(Delivery("sagas.flush", (message.args[0].partition(".")[0],)))
+            self.bus.append(Delivery("sagas.fail_step", (*message.args[:3], msgspec.to_builtins(failed.failures))))
 
     def _as_a_process(self, work: Callable[[], object]) -> None:
         """Run something that may die at a seam, and take over what it has put into the broker."""

@@ -3,10 +3,10 @@
 import pytest
 from django.db import connection, transaction
 
-from sagas import lifecycle
+from sagas import lifecycle, relay
 from sagas.nudge import nudge
-from tests.broker import take
-from tests.processes import until
+from tests.broker import empty, take
+from tests.processes import LIMIT, until
 from tests.trips.models import Outbox
 from tests.trips.world import begin
 
@@ -27,6 +27,19 @@ def test_what_is_committed_is_sent_without_anyone_flushing():
     begin(3)
     until(published, "the nudge has flushed")
     assert [sent.args[0] for sent in take("trips") if sent.task == "sagas.run_step"] == ["trips.book"]
+
+
+def test_while_the_workers_are_behind_what_is_begun_gathers_into_one_message(monkeypatch):
+    monkeypatch.setattr("sagas.nudge.HOLD_MOST", LIMIT)
+    begin(3)
+    until(published, "the nudge has flushed")
+    for _ in range(3):
+        relay.signature("flush", "trips", queue="trips").apply_async()
+    begin()
+    begin()
+    empty()  # the workers have caught up
+    until(published, "the nudge has flushed again")
+    assert [len(sent.args[2]) for sent in take("trips") if sent.task == "sagas.run_step"] == [2]
 
 
 def test_nothing_is_sent_before_the_commit():

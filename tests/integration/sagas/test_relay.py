@@ -7,7 +7,7 @@ from django.db import connection, transaction
 
 from sagas import outbox, relay
 from tests.broker import empty, take
-from tests.trips.models import Outbox
+from tests.trips.models import Outbox, TimelineEvent
 from tests.trips.world import TRIPS, begin, deliver, fail, make_due
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -17,13 +17,39 @@ def steps_sent(queue="trips"):
     return [(sent.args[0], len(sent.args[2])) for sent in take(queue) if sent.task == "sagas.run_step"]
 
 
-def test_what_is_due_goes_to_its_step_as_one_chain_with_an_error_callback():
+def test_what_is_due_goes_to_its_step_as_one_message_with_an_error_callback():
     begin(3)
     assert relay.flush(TRIPS) == 3
-    step, feed = take("trips")
+    (step,) = take("trips")
     assert (step.task, step.args[0], len(step.args[2])) == ("sagas.run_step", "trips.book", 3)
-    assert (step.error_callbacks, step.chained) == (["sagas.fail_step"], ["sagas.flush"])
-    assert (feed.task, feed.args[0], len(feed.args[1])) == ("sagas.record", "trips", 3)
+    assert (step.error_callbacks, step.chained) == (["sagas.fail_step"], [])
+
+
+def test_what_happened_at_home_is_in_the_timeline_as_soon_as_it_is_sent():
+    (trip,) = begin()
+    relay.flush(TRIPS)
+    assert TimelineEvent.objects.get(saga=trip).type == "trip.began"
+
+
+def test_a_timeline_that_cannot_be_written_holds_up_no_step():
+    begin()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE trips_timelineevent RENAME TO trips_timeline_away")
+    try:
+        assert relay.flush(TRIPS) == 1
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE trips_timeline_away RENAME TO trips_timelineevent")
+    assert [sent.task for sent in take("trips")] == ["sagas.run_step", "sagas.record"]
+    assert Outbox.objects.get().published_at is not None
+
+
+def test_the_last_batch_that_a_queue_takes_has_the_sender_flush_again_once_its_step_has_run(settings, monkeypatch):
+    settings.OUTBOX_BATCH_SIZE = 2
+    monkeypatch.setattr(relay, "CONGESTED", 2)
+    begin(10)
+    relay.flush(TRIPS)
+    assert [sent.chained for sent in take("trips")] == [[], ["sagas.flush"]]
 
 
 def test_a_published_row_is_not_sent_again():
@@ -41,8 +67,8 @@ def test_a_backlog_leaves_in_batches_of_the_set_size(settings):
 
 def test_a_backlog_waits_in_the_outbox_while_the_queues_are_long(settings, monkeypatch):
     settings.OUTBOX_BATCH_SIZE = 2
-    monkeypatch.setattr(relay, "CONGESTED", 3)
-    begin(10)
+    monkeypatch.setattr(relay, "CONGESTED", 2)
+    begin(12)
     assert relay.flush(TRIPS) == 4
     assert relay.flush(TRIPS) == 2
     empty()

@@ -61,7 +61,7 @@ def test_a_round_is_bounded_and_takes_the_longest_stalled_first(monkeypatch):
 
 
 def test_a_backlog_in_the_broker_is_not_mistaken_for_a_stall(monkeypatch):
-    monkeypatch.setattr(rescue, "BACKLOG", 1)
+    monkeypatch.setattr(rescue, "BACKLOG", 0)
     begin(2)
     relay.flush(TRIPS)
     stalled()

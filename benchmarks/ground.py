@@ -1,0 +1,59 @@
+"""Two whole systems, each on servers of its own: the service as it is, and the plain shop it is measured against."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.runs import Shop
+from local.ports import free_port
+from local.postgres import Postgres
+from local.programs import API_PORT_VARIABLE
+from local.rundir import RunDir
+from local.servers import DATABASE_VARIABLES
+from local.stack import Stack, running_stack
+from local.valkey import Valkey
+
+__all__ = ["new_shop"]
+
+GIVEN = (*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "RUN_DIR")
+PORTS = (Postgres.port_variable, Valkey.port_variable, API_PORT_VARIABLE)
+# Debugging costs time, and remembers every statement.
+SETTINGS = {"DEBUG": "off", "ALLOWED_HOSTS": "127.0.0.1"}
+PLAIN = "benchmarks.plain.settings"
+
+
+@contextlib.contextmanager
+def new_shop(*, plain: bool = False) -> Iterator[Shop]:
+    """Run a system from nothing, with the durable servers and the default settings that `make run` has."""
+    run_dir = RunDir(Path(tempfile.mkdtemp(prefix="benchmark-")))
+    with contextlib.ExitStack() as leaving:
+        leaving.callback(run_dir.remove)
+        yield Shop(leaving.enter_context(_stack(run_dir, "config.settings" if not plain else PLAIN)), plain=plain)
+
+
+@contextlib.contextmanager
+def _stack(run_dir: RunDir, settings: str) -> Iterator[Stack]:
+    def say(news: str) -> None:
+        print(news)
+
+    with contextlib.ExitStack() as leaving:
+        with _environment(settings):
+            stack = leaving.enter_context(running_stack(run_dir, say=say))
+        yield stack
+
+
+@contextlib.contextmanager
+def _environment(settings: str) -> Iterator[None]:
+    """Set what a stack reads as it starts, whatever servers the user's environment names."""
+    before = dict(os.environ)
+    for variable in GIVEN:
+        os.environ.pop(variable, None)
+    ports = {variable: str(free_port()) for variable in PORTS}
+    os.environ.update({"DJANGO_SETTINGS_MODULE": settings, **SETTINGS, **ports})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,67 @@
+"""What a saga costs, counted rather than timed: statements of each step, and messages of a whole saga.
+
+A batch of a hundred costs what one order does. Whoever changes a number here says why.
+"""
+
+import pytest
+
+from sagas import lifecycle
+from tests.broker import empty
+from tests.integration.counts.walk import open_shop, place, places, run, send, statements, to_step, walk
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+# Round trips to databases, BEGIN and COMMIT included, for one order as for a hundred.
+STATEMENTS = {
+    "payments.charge": 15,
+    "inventory.reserve": 8,
+    "orders.fulfil": 13,
+    "inventory.ship": 7,
+}
+STATEMENTS_BACK = {"payments.refund": 20, "orders.cancel": 15}
+STATEMENTS_TO_PLACE = 7
+
+MESSAGES = {"sagas.run_step": 4, "sagas.flush": 4, "sagas.record": 2}
+
+
+@pytest.fixture(autouse=True)
+def shop(monkeypatch):
+    monkeypatch.setattr(lifecycle, "nudge", lambda service: None)
+    empty()
+    return open_shop()
+
+
+@pytest.mark.parametrize("orders", [1, 100])
+@pytest.mark.parametrize("step", STATEMENTS)
+def test_a_step_costs_as_many_statements_whatever_the_batch(step, orders):
+    places(orders)
+    assert count(step) == STATEMENTS[step]
+
+
+@pytest.mark.parametrize("orders", [1, 100])
+@pytest.mark.parametrize("step", STATEMENTS_BACK)
+def test_an_undo_costs_as_many_statements_whatever_the_batch(step, orders):
+    places(orders, "RARE")
+    assert count(step) == STATEMENTS_BACK[step]
+
+
+def count(step):
+    send()
+    message = to_step(step)
+    with statements() as done:
+        run(message)
+    return len(done)
+
+
+def test_an_order_is_placed_in_as_many_statements(shop):
+    places(1)
+    with statements() as done:
+        place(shop)
+    assert len(done) == STATEMENTS_TO_PLACE
+
+
+@pytest.mark.parametrize("orders", [1, 100])
+def test_a_saga_sends_as_many_messages_whatever_the_batch(orders):
+    places(orders)
+    send()
+    assert walk() == MESSAGES

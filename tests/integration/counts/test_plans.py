@@ -1,0 +1,127 @@
+"""The hot statements at a million rows: each finds its rows by an index, never by reading a table through."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from orders import progress
+from sagas import inbox, outbox, rescue, retention, sql, timeline
+from sagas.ids import uuid7
+from sagas.messages import Entry, Envelope, Message
+from sagas.services import home_called, service_called
+from tests.integration.orders.shop import order
+from tests.trips.saga import TRIP
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+]
+
+MILLION, AT_ONCE = 1_000_000, 100_000
+ORDERS = service_called("orders")
+HOME = home_called("orders")
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+OLD_OUTBOX = """
+INSERT INTO orders_outbox (id, saga, saga_started_at, seq, type, step, step_attempt, data, context, plan, target,
+                           headers, created_at, due_at, published_at, attempts, last_error)
+SELECT uuidv7(), uuidv7(), now() - make_interval(secs => %(left)s - n), 1, 'order.created', '', 1, '{}', '{}', '{}',
+       'x', '{}', now(), now(), now(), 1, '' FROM generate_series(1, %(rows)s) n
+"""
+OLD_INBOX = """
+INSERT INTO orders_inbox (saga, saga_started_at, step, state, attempts, error, due_at, created_at, updated_at)
+SELECT uuidv7(), now() - make_interval(secs => %(left)s - n), 'orders.fulfil', 'done', 1, '', now(), now(), now()
+  FROM generate_series(1, %(rows)s) n
+"""
+OLD_ORDERS = """
+INSERT INTO orders_order (id, user_id, status, amount, currency, payment_method, plan, redrives, needs_attention,
+                          failure_code, failure_detail, ended_at, created_at)
+SELECT uuidv7(), (SELECT min(id) FROM auth_user), 'fulfilled', 1, 'eur', 'x', '{}', 0, false, '', '', now(),
+       now() - make_interval(secs => %(left)s - n) FROM generate_series(1, %(rows)s) n
+"""
+
+
+@pytest.fixture(scope="module")
+def statements(django_db_setup, django_db_blocker):
+    """The hot statements, as they were run against tables of a million rows."""
+    with django_db_blocker.unblock():
+        placed = order()
+        for statement in (OLD_OUTBOX, OLD_INBOX, OLD_ORDERS):
+            for left in range(MILLION, 0, -AT_ONCE):  # within the limit that statements have
+                sql.run("default", statement, {"rows": AT_ONCE, "left": left})
+        for table in ("orders_outbox", "orders_inbox", "orders_order"):
+            sql.run("default", f"ANALYZE {table}", {})
+        return {name: explained(work) for name, work in hot(placed.id).items()}
+
+
+def hot(saga):
+    message = Message(id=uuid7(), saga=saga, started_at=datetime.now(UTC), seq=1, context={})
+    envelope = Envelope(
+        **{name: getattr(message, name) for name in ("saga", "started_at", "seq", "context", "headers")},
+        type="order.created",
+        step="",
+        step_attempt=1,
+        data={},
+        plan=TRIP.plan,
+        target="trips.book",
+    )
+    entry = Entry(
+        id=uuid7(),
+        saga=saga,
+        seq=1,
+        type="payment.processed",
+        service="payments",
+        step="payments.charge",
+        attempt=1,
+        at=datetime.now(UTC),
+        detail={},
+    )
+    fulfil = "orders.fulfil"
+    return {
+        "claim the oldest": lambda: outbox.claim(ORDERS, limit=100),
+        "claim the newest": lambda: outbox.claim(ORDERS, limit=100, newest=True),
+        "mark": lambda: outbox.mark_published(ORDERS, [envelope] * 100),
+        "release": lambda: outbox.release(ORDERS, [envelope] * 100, error=""),
+        "rearm": lambda: outbox.rearm(ORDERS, sagas=[saga]),
+        "claim a step": lambda: inbox.claim(ORDERS, fulfil, TRIP.plan, [message] * 1, final=True),
+        "claim what is due in the inbox": lambda: inbox.claim_due(ORDERS, limit=100),
+        "bar a step": lambda: inbox.bar(ORDERS, fulfil, [message], reason=""),
+        "ask what is done": lambda: inbox.done(ORDERS, fulfil, [saga]),
+        "lock what is open": lambda: inbox.lock_open(ORDERS, fulfil, [saga]),
+        "settle": lambda: inbox.settle(ORDERS, fulfil, [(saga, "done", "", 0.0, None)]),
+        "record": lambda: timeline.record(HOME, [entry]),
+        "raise the status": lambda: progress.follow([entry]),
+        "rescue": lambda: rescue.run_once(HOME),
+        "purge": lambda: retention.purge(ORDERS, before=LONG_AGO, kept=[]),
+    }
+
+
+def explained(work):
+    """Run something; return the plans of the statements it ran."""
+    connection = connections["default"]
+    with CaptureQueriesContext(connection) as ran:
+        work()
+    statements = [one["sql"] for one in ran.captured_queries if one["sql"] not in ("BEGIN", "COMMIT")]
+    return [sql.fetch("default", f"EXPLAIN (FORMAT JSON) {one}".replace("%", "%%"), {})[0][0] for one in statements]
+
+
+def scans(plan):
+    """Yield the tables that a plan reads through."""
+    plan = json.loads(plan) if isinstance(plan, str) else plan
+    waiting = [part["Plan"] for part in plan]
+    while waiting:
+        node = waiting.pop()
+        waiting += node.get("Plans", [])
+        if node["Node Type"] == "Seq Scan":
+            yield node["Relation Name"]
+
+
+@pytest.mark.parametrize("name", hot(None))
+def test_no_hot_statement_reads_a_large_table_through(statements, name):
+    assert statements[name]
+    through = {table for plan in statements[name] for table in scans(plan)}
+    assert not through & {"orders_outbox", "orders_inbox", "orders_order", "orders_timelineevent"}

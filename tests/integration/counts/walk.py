@@ -1,0 +1,88 @@
+"""A saga's messages, carried by hand from the broker to the tasks, and counted with the statements they cost."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from uuid import uuid4
+
+from django.contrib.auth.models import User
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from inventory.services import adjust_stock
+from orders.catalogue import LineWanted
+from orders.models import Product
+from orders.services import NewOrder, place_order
+from sagas import relay, tasks
+from sagas.services import service_called, service_names
+from tests.broker import Sent, take
+
+__all__ = ["Statements", "open_shop", "place", "places", "run", "send", "statements", "to_step", "walk"]
+
+TASKS = {task.name: task for task in (tasks.run_step, tasks.flush, tasks.record)}
+
+
+class Statements(list[str]):
+    """The statements that were run, BEGIN and COMMIT included: each is a round trip to a database."""
+
+
+@contextmanager
+def statements() -> Iterator[Statements]:
+    """Gather what is run on all three databases."""
+    run = Statements()
+    with ExitStack() as stack:
+        captured = [stack.enter_context(CaptureQueriesContext(connections[alias])) for alias in connections]
+        yield run
+    run += [query["sql"] for one in captured for query in one.captured_queries]
+
+
+def open_shop() -> int:
+    """Offer mugs, of which there are plenty, and rare ones, of which there are none; return a customer."""
+    for sku in ("MUG", "RARE"):
+        Product.objects.create(sku=sku, name=sku.title(), unit_amount=1_000, currency="eur")
+    adjust_stock(sku="MUG", quantity=1_000, reason="delivery", by="tests")
+    return User.objects.create_user("ada").pk
+
+
+def place(ada: int, sku: str = "MUG") -> None:
+    """Place an order for one piece."""
+    new = NewOrder(lines=(LineWanted(sku, 1),), payment_method="pm_card_visa")
+    place_order(user_id=ada, key=str(uuid4()), new=new, render=lambda order: str(order.id))
+
+
+def places(count: int, sku: str = "MUG") -> None:
+    """Place some orders."""
+    ada = User.objects.get(username="ada").pk
+    for _ in range(count):
+        place(ada, sku)
+
+
+def send() -> None:
+    """Send what is due at orders, as the nudge does."""
+    relay.flush(service_called("orders"))
+
+
+def walk() -> Counter[str]:
+    """Carry messages, and those behind them in their chains, until there are none; return how many of which task."""
+    return Counter(message.task for message in _walk())
+
+
+def to_step(step: str) -> Sent:
+    """Carry messages until one to a step comes, and return it."""
+    return next(message for message in _walk() if message.task == "sagas.run_step" and message.args[0] == step)
+
+
+def run(message: Sent) -> None:
+    """Run a message's task."""
+    TASKS[message.task](*message.args)
+
+
+def _walk() -> Iterator[Sent]:
+    while messages := [message for service in service_names() for message in take(service)]:
+        for message in messages:
+            yield message
+            run(message)
+            for link in message.chained:
+                behind = Sent(link, [message.args[0].partition(".")[0]], [], [], [])
+                yield behind
+                run(behind)

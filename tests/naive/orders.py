@@ -1,0 +1,40 @@
+"""Placing: the order commits, and on commit its chain is sent. What could be more natural?"""
+
+from datetime import timedelta
+
+import msgspec
+from celery import chain
+from django.db import transaction
+from django.db.models.functions import Now
+
+from orders import idempotency
+from orders.catalogue import price
+from orders.models import IdempotencyKey, Order, OrderLine
+from orders.saga import PLACE_ORDER
+from orders.services import NewOrder
+from tests.naive.tasks import charge, fulfil, reserve
+
+
+def place(user: int, key: str, new: NewOrder) -> Order:
+    """Place an order, or return the one that was placed under the key."""
+    with transaction.atomic():
+        idempotency.hold(user, key)
+        known = idempotency.recall(user, key, new.fingerprint())
+        return Order.objects.get(id=known.order_id) if known else _create(user, key, new)
+
+
+def _create(user: int, key: str, new: NewOrder) -> Order:
+    priced = price(new.lines)
+    order = Order.objects.create(
+        user_id=user,
+        amount=priced.amount,
+        currency=priced.currency,
+        payment_method=new.payment_method,
+        plan=msgspec.to_builtins(PLACE_ORDER.plan),
+        rescue_at=Now() + timedelta(days=1),
+    )
+    OrderLine.objects.bulk_create(OrderLine(order=order, **msgspec.structs.asdict(line)) for line in priced.lines)
+    IdempotencyKey.objects.create(user_id=user, key=key, fingerprint=new.fingerprint(), order=order, body="{}")
+    steps = chain(*[step.si(str(order.id)) for step in (charge, reserve, fulfil)])
+    transaction.on_commit(steps.delay)
+    return order
