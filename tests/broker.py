@@ -16,6 +16,7 @@ class Sent(NamedTuple):
     callbacks: list[str]
     error_callbacks: list[str]
     chained: list[str]
+    flushed: str | None  # the service, where a flush is chained
 
 
 def take(queue: str) -> list[Sent]:
@@ -46,4 +47,5 @@ def _sent(message: Any) -> Sent:
         callbacks=[callback["task"] for callback in embedded["callbacks"] or ()],
         error_callbacks=[callback["task"] for callback in embedded["errbacks"] or ()],
         chained=[link["task"] for link in embedded["chain"] or ()],
+        flushed=next((link["args"][0] for link in embedded["chain"] or () if link["task"] == "sagas.flush"), None),
     )

@@ -5,8 +5,8 @@ A batch of a hundred costs what one order does. Whoever changes a number here sa
 
 import pytest
 
-from sagas import lifecycle
-from tests.broker import empty
+from sagas import lifecycle, relay
+from tests.broker import empty, take
 from tests.integration.counts.walk import open_shop, place, places, run, send, statements, to_step, walk
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -58,6 +58,16 @@ def test_an_order_is_placed_in_as_many_statements(shop):
     with statements() as done:
         place(shop)
     assert len(done) == STATEMENTS_TO_PLACE
+
+
+def test_behind_a_step_its_own_service_is_flushed_and_behind_the_last_that_a_queue_takes_the_sender(
+    settings, monkeypatch
+):
+    settings.OUTBOX_BATCH_SIZE = 2
+    monkeypatch.setattr(relay, "CONGESTED", 2)
+    places(10)
+    send()
+    assert [sent.flushed for sent in take("payments")] == ["payments", "orders"]
 
 
 @pytest.mark.parametrize("orders", [1, 100])

@@ -83,6 +83,6 @@ def _walk() -> Iterator[Sent]:
             yield message
             run(message)
             for link in message.chained:
-                behind = Sent(link, [message.args[0].partition(".")[0]], [], [], [])
+                behind = Sent(link, [message.flushed], [], [], [], None)
                 yield behind
                 run(behind)

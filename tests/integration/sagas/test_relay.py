@@ -17,12 +17,12 @@ def steps_sent(queue="trips"):
     return [(sent.args[0], len(sent.args[2])) for sent in take(queue) if sent.task == "sagas.run_step"]
 
 
-def test_what_is_due_goes_to_its_step_as_one_message_with_an_error_callback():
+def test_what_is_due_goes_to_its_step_as_one_chain_with_an_error_callback_on_the_step():
     begin(3)
     assert relay.flush(TRIPS) == 3
     (step,) = take("trips")
     assert (step.task, step.args[0], len(step.args[2])) == ("sagas.run_step", "trips.book", 3)
-    assert (step.error_callbacks, step.chained) == (["sagas.fail_step"], [])
+    assert (step.error_callbacks, step.chained) == (["sagas.fail_step"], ["sagas.flush"])
 
 
 def test_what_happened_at_home_is_in_the_timeline_as_soon_as_it_is_sent():
@@ -42,14 +42,6 @@ def test_a_timeline_that_cannot_be_written_holds_up_no_step():
             cursor.execute("ALTER TABLE trips_timeline_away RENAME TO trips_timelineevent")
     assert [sent.task for sent in take("trips")] == ["sagas.run_step", "sagas.record"]
     assert Outbox.objects.get().published_at is not None
-
-
-def test_the_last_batch_that_a_queue_takes_has_the_sender_flush_again_once_its_step_has_run(settings, monkeypatch):
-    settings.OUTBOX_BATCH_SIZE = 2
-    monkeypatch.setattr(relay, "CONGESTED", 2)
-    begin(10)
-    relay.flush(TRIPS)
-    assert [sent.chained for sent in take("trips")] == [[], ["sagas.flush"]]
 
 
 def test_a_published_row_is_not_sent_again():
