@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, TabularInline
 
 from orders import selectors, services
 from orders.models import Inbox, Order, OrderLine, Outbox, Product
@@ -20,7 +21,7 @@ admin.site.register(Outbox, OutboxAdmin)
 admin.site.register(Inbox, InboxAdmin)
 
 
-class LineInline(admin.TabularInline):
+class LineInline(TabularInline):
     """The lines of an order."""
 
     model = OrderLine
@@ -106,7 +107,7 @@ class OrderAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Product)
-class ProductAdmin(admin.ModelAdmin):
+class ProductAdmin(ModelAdmin):
     """The catalogue. A product is taken out of it by making it inactive."""
 
     list_display = ("sku", "name", "unit_amount", "currency", "active")

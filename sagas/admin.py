@@ -12,6 +12,7 @@ from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from unfold.admin import ModelAdmin
 
 from sagas import inbox, outbox
 from sagas.nudge import nudge
@@ -32,7 +33,7 @@ class BoundedPaginator(Paginator):
         return rows[: self.MOST].count()
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):
     """A page that shows rows and offers actions, but no editing."""
 
     show_full_result_count = False
