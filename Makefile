@@ -55,7 +55,7 @@ format: $(DEVELOPMENT) ## Rewrite what the linter can put right by itself
 lock: ## Pin the newest versions that requirements*.in allow, with their hashes
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@for requirements in requirements requirements-dev; do \
+	@for requirements in requirements requirements-otel requirements-dev; do \
 		$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" $$requirements.in --output-file $$requirements.txt || exit 1; done
 

@@ -1,12 +1,15 @@
 """Is the process alive, and can it reach what it needs? For load balancers: no token is asked for, no cause is told."""
 
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from functools import partial
 
 from celery import current_app
 from django.db import connections
 from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from api.asking import ask
 from sagas.services import service_called, service_names
 
 __all__ = ["healthz", "readyz"]
@@ -14,41 +17,31 @@ __all__ = ["healthz", "readyz"]
 # Seconds for all checks together: a hung server must not hang whoever asks.
 LIMIT = 2.0
 
-# A check that hangs holds its thread until its own time limit; there are enough for some rounds of them.
-_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="readyz")
 
-
+@never_cache
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
     """Answer that the process serves requests."""
     return JsonResponse({"status": "ok"})
 
 
+@never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 if all databases and the broker answer in time, else 503 and which do not."""
-    checks: dict[Future[None], str] = {
-        _threads.submit(_ask_database, service_called(name).alias): f"{name} database" for name in service_names()
+    checks: dict[str, Callable[[], None]] = {
+        f"{name} database": partial(_ask_database, service_called(name).alias) for name in service_names()
     }
-    checks[_threads.submit(_ask_broker)] = "broker"
-    wait(checks, timeout=LIMIT)
-    answers = {name: "ok" if _succeeded(check) else "unavailable" for check, name in checks.items()}
-    ready = set(answers.values()) == {"ok"}
+    checks["broker"] = _ask_broker
+    answered = ask(checks, seconds=LIMIT)
+    answers = {name: "ok" if name in answered else "unavailable" for name in checks}
+    ready = len(answered) == len(checks)
     return JsonResponse({"status": "ok" if ready else "unavailable", "checks": answers}, status=200 if ready else 503)
 
 
-def _succeeded(check: Future[None]) -> bool:
-    check.cancel()
-    return check.done() and not check.cancelled() and check.exception() is None
-
-
 def _ask_database(alias: str) -> None:
-    connection = connections[alias]  # this thread's own
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    finally:
-        connection.close()
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT 1")
 
 
 def _ask_broker() -> None:

@@ -13,6 +13,16 @@ VARIABLES = {"default": "DATABASE_URL", "payments": "PAYMENTS_DATABASE_URL", "in
 # rows before anyone else may take them over.
 TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "20s", "idle_in_transaction_session_timeout": "15s"}
 
+# A host that is gone says nothing: the connection is given up within half a minute, rather than in hours.
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+VANISHED = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+
 
 def databases(env: environ.Env) -> dict[str, dict[str, Any]]:
     """Return Django's DATABASES; raise ImproperlyConfigured where two services would share a database."""
@@ -38,7 +48,7 @@ def _database(env: environ.Env, variable: str) -> dict[str, Any]:
         raise ImproperlyConfigured(f"{variable} is no PostgreSQL URL; the saga needs PostgreSQL's row locks.")
     limits = " ".join(f"-c {name}={limit}" for name, limit in TIMEOUTS.items())
     given = config.get("OPTIONS", {})
-    config["OPTIONS"] = {"connect_timeout": 5, **given, "options": f"{given.get('options', '')} {limits}".strip()}
+    config["OPTIONS"] = {**VANISHED, **given, "options": f"{given.get('options', '')} {limits}".strip()}
     config["CONN_MAX_AGE"] = None
     config["CONN_HEALTH_CHECKS"] = True
     return config

@@ -1,10 +1,12 @@
 """Settings, read from the environment; where a variable is not set, from `.run/env`, which `make run` writes."""
 
+import sys
 from pathlib import Path
 
 import environ
 
 from config.databases import databases
+from config.logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -41,6 +43,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "api.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -83,6 +86,14 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # straight from the packages: nothing to collect
+
+# --- What is seen of it: docs/observability.md --------------------------------------------------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOG_FORMAT = env.str("LOG_FORMAT", default="console" if DEBUG and sys.stderr.isatty() else "json")
+LOGGING = logging_config(level=LOG_LEVEL, style=LOG_FORMAT)
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1")
+METRICS_PORT = env.int("METRICS_PORT", default=0)
 
 # --- The saga -----------------------------------------------------------------------------------------------------
 OUTBOX_FLUSH_SECONDS = env.float("OUTBOX_FLUSH_SECONDS", default=1)

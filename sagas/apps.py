@@ -13,8 +13,12 @@ class SagasConfig(AppConfig):
     name = "sagas"
 
     def ready(self) -> None:
-        """Register steps, sagas and the checks on them."""
-        from sagas.checks import check_sagas  # noqa: PLC0415  needs the app registry
+        """Register steps, sagas and the checks on them; see to logs, metrics and traces."""
+        from sagas import processes, tracing  # noqa: PLC0415  need the app registry
+        from sagas.checks import check_sagas, check_tracing  # noqa: PLC0415
 
         autodiscover_modules("steps", "saga")
         checks.register(check_sagas)
+        checks.register(check_tracing)
+        processes.watch()
+        tracing.start()

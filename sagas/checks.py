@@ -7,12 +7,13 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as Caution
 
-from sagas import steps
+from sagas import steps, tracing
 from sagas.plan import Plan, Saga, service_of
 from sagas.services import UnknownService, home_called, service_called
 
-__all__ = ["check_plan", "check_sagas", "check_times"]
+__all__ = ["check_plan", "check_sagas", "check_times", "check_tracing"]
 
 
 def check_sagas(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -36,6 +37,14 @@ def check_times() -> list[CheckMessage]:
     if visibility is not None and limit is not None and visibility <= limit:
         hint = "Else the broker hands a step to a second worker while the first is still at it."
         return [Error("visibility_timeout must be above CELERY_TASK_TIME_LIMIT.", hint=hint, id="sagas.E020")]
+    return []
+
+
+def check_tracing(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Check that what traces are asked for can be made."""
+    if tracing.wanted() and not tracing.installed():
+        hint = "Install it: pip install --require-hashes -r requirements-otel.txt"
+        return [Caution("Traces have an address, but OpenTelemetry is not installed.", hint=hint, id="sagas.W030")]
     return []
 
 

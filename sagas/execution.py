@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 from django.db import DatabaseError, connections, transaction
 
-from sagas import inbox, outbox, relay, steps
+from sagas import inbox, observe, outbox, relay, steps
 from sagas.events import Event, Refusal
 from sagas.failpoints import Point, reach
 from sagas.failures import Failure, StepFailed, Try, backoff, follow_up, given_up
@@ -61,7 +61,8 @@ def run(step: str, plan: Plan, messages: Sequence[Message]) -> None:
     if definition is None:
         error = f"No process of this service knows the step {step!r}."
         raise StepFailed(step, [_failed(message, message.attempt + 1, error) for message in distinct])
-    failures = _Run(service=owner_of(step), definition=definition, plan=plan).batch(distinct)
+    with observe.running(step, distinct) as observed:
+        failures = _Run(service=owner_of(step), definition=definition, plan=plan).batch(observed)
     if failures:
         raise StepFailed(step, failures)
 
@@ -98,7 +99,8 @@ class _Run:
             return []
         try:
             reach(Point.NOT_CALLED, self.definition.name, claimed)
-            answers = handler.call(requests)
+            with observe.calling(self.definition.name, claimed):
+                answers = handler.call(requests)
             reach(Point.NOT_RECORDED, self.definition.name, claimed)
         except Exception as error:  # whatever it was, the outside system may have acted before it
             logger.exception("%s raised during its call; the outcome is unknown", self.definition.name)
@@ -148,14 +150,16 @@ class _Run:
         step = self.definition.name
         if len(messages) > 1:
             logger.warning("%s raised %r for a batch of %d; running them one by one", step, error, len(messages))
-            return [failure for message in messages for failure in again(message)]
+            return [failure for message in messages for failure in observe.alone(message, again)]
         logger.error("%s failed for %s: %r", step, messages[0].saga, error, exc_info=error)
+        observe.failed(messages[0], error)
         return [_failed(messages[0], attempt(messages[0]), repr(error))]
 
     def _claim(self, messages: Sequence[Message], *, final: bool) -> list[Claimed]:
         step = self.definition.name
         attempts = inbox.claim(self.service, step, self.plan, messages, final=final)
         ours = [message for message in messages if message.saga in attempts]
+        observe.skipped(self.service.alias, step, len(messages) - len(ours))
         applied = self._bar_action(ours) if ours and self.plan.direction(step) is Direction.BACK else set()
         return [
             Claimed(
@@ -191,6 +195,7 @@ class _Run:
                 envelopes.append(envelope)
         inbox.settle(self.service, self.definition.name, rows)
         outbox.write(self.service, self.plan, envelopes, leased=True)
+        observe.settled(self.service.alias, self.definition.name, claimed, outcomes, envelopes)
         return envelopes
 
     def _verdict(self, outcome: Outcome, attempt: int) -> tuple[str, str, float]:

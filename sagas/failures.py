@@ -12,7 +12,7 @@ import msgspec
 from django.conf import settings
 from django.db import transaction
 
-from sagas import inbox, outbox, steps
+from sagas import inbox, observe, outbox, steps
 from sagas.events import Event, NeedsAttention, Refusal
 from sagas.messages import Envelope, Message
 from sagas.plan import Plan
@@ -111,6 +111,7 @@ def count(plan: Plan, step: str, failures: Iterable[Failure]) -> list[Envelope]:
         ]
         envelopes = [envelope for envelope in called_for if envelope is not None]
         outbox.write(service, plan, envelopes, leased=True)
+        observe.counted(service.alias, step, failed=len(ours), given_up=len(ended))
     return envelopes
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from django.db import transaction
 
-from sagas import inbox, outbox
+from sagas import inbox, observe, outbox
 from sagas.events import Event, Refusal
 from sagas.failpoints import Point, reach
 from sagas.messages import Envelope, Message
@@ -49,7 +49,7 @@ def start(
         context=facts,
         plan=plan,
         target=plan.first,
-        headers=dict(headers or {}),
+        headers=observe.carried(saga, headers),
     )
     _write_and_nudge(service_called(plan.home), plan, envelope)
 
@@ -89,7 +89,7 @@ def bar_pivot(
         context={**context, "failure": failure},
         plan=routed,
         target=routed.after_cancel(),
-        headers={},
+        headers=observe.carried(saga),
     )
     _write_and_nudge(service, routed, envelope)
     return Barred.OURS

@@ -67,6 +67,7 @@ class Envelope(msgspec.Struct, kw_only=True):
             at=self.created_at,
             detail=self.data,
             ends=self.target is None and self.type != NEEDS_ATTENTION,
+            headers=self.headers,
         )
 
 
@@ -83,6 +84,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None
     detail: dict[str, Any]
     ends: bool = False
+    headers: dict[str, str] = {}
 
 
 _encoder = msgspec.json.Encoder()

@@ -16,7 +16,7 @@ from celery.canvas import Signature
 from django.conf import settings
 from msgspec.structs import replace
 
-from sagas import broker, inbox, outbox
+from sagas import broker, inbox, observe, outbox
 from sagas.failpoints import Point, reach, reach_each
 from sagas.messages import Entry, Envelope, Message
 from sagas.plan import Plan, service_of
@@ -73,10 +73,11 @@ def publish(service: Service, envelopes: Sequence[Envelope]) -> None:
     if not envelopes:
         return
     try:
-        for consignment in _onward(envelopes):
-            _send(consignment)
-        _feed(service, envelopes)
-        reach_each(Point.SENT, envelopes)
+        with observe.publishing(service.name, envelopes):
+            for consignment in _onward(envelopes):
+                _send(consignment)
+            _feed(service, envelopes)
+            reach_each(Point.SENT, envelopes)
     except Exception as error:
         outbox.release(service, envelopes, error=repr(error))
         raise

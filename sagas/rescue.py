@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 
-from sagas import broker, outbox, relay, sql
+from sagas import broker, observe, outbox, relay, sql
 from sagas.plan import Plan, Saga
 from sagas.services import Home, Service
 
@@ -42,6 +42,7 @@ RETURNING s.id, s.plan::text
 def run_once(home: Home) -> int:
     """Re-drive the sagas that have stalled longest; return how many."""
     if _backlog(home) > BACKLOG:
+        observe.rescued(home.name, 0)
         return 0
     params = {
         "stall": settings.SAGA_STALL_SECONDS,
@@ -52,6 +53,7 @@ def run_once(home: Home) -> int:
     stalled = sql.fetch(home.alias, STALLED.format(tracked=home.tracked._meta.db_table), params)
     for service, sagas in _by_service(stalled).items():
         relay.signature("redrive", service, [str(saga) for saga in sagas], queue=service).apply_async()
+    observe.rescued(home.name, len(stalled))
     if stalled:
         logger.warning("%d sagas have not moved and are driven again, first %s", len(stalled), stalled[0][0])
     return len(stalled)

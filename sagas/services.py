@@ -12,7 +12,16 @@ from sagas.plan import service_of
 
 M = TypeVar("M", bound=models.Model)
 
-__all__ = ["Home", "Service", "UnknownService", "home_called", "owner_of", "service_called", "service_names"]
+__all__ = [
+    "Home",
+    "Service",
+    "UnknownService",
+    "home_called",
+    "home_names",
+    "owner_of",
+    "service_called",
+    "service_names",
+]
 
 
 class UnknownService(LookupError):
@@ -61,6 +70,11 @@ def service_called(name: str) -> Service:
 def owner_of(step: str) -> Service:
     """Return the service that owns a step. Raises `UnknownService`."""
     return service_called(service_of(step))
+
+
+def home_names() -> list[str]:
+    """Return the name of every service in which sagas begin."""
+    return sorted(model._meta.app_label for model in apps.get_models() if issubclass(model, TrackedSaga))
 
 
 @cache

@@ -11,9 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+import httpx
 from django.db import connections
 
-__all__ = ["LIMIT", "Process", "beat", "environment", "until", "worker"]
+from local.ports import free_port
+
+__all__ = ["LIMIT", "Process", "api", "beat", "environment", "until", "worker"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -99,6 +102,16 @@ def worker(*queues: str, environ: Mapping[str, str], concurrency: int = 1) -> It
 
 
 @contextmanager
+def api(*options: str, environ: Mapping[str, str]) -> Iterator[tuple[str, Process]]:
+    """Run the API; yield its address, and its process."""
+    address = f"127.0.0.1:{free_port()}"
+    command = ("gunicorn", "config.wsgi", "--bind", address, "--worker-class", "gthread", "--threads", "4", *options)
+    with _running(*command, environ=environ) as process:
+        until(lambda: _answers(f"http://{address}/healthz"), "the API answers", process=process)
+        yield f"http://{address}", process
+
+
+@contextmanager
 def beat(*, environ: Mapping[str, str]) -> Iterator[Process]:
     """Run Celery beat."""
     command = ("celery", "-A", "config", "beat", "-s")
@@ -114,6 +127,13 @@ def _running(*command: str, environ: Mapping[str, str]) -> Iterator[Process]:
             yield process
         finally:
             process.kill()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def _url(alias: str) -> str:

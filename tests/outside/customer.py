@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 
-from local.ports import free_port
-from tests.processes import Process, until
+from tests import processes
+from tests.processes import until
 from tests.system.shop import wish
 
 __all__ = ["Customer", "api"]
@@ -21,15 +19,8 @@ __all__ = ["Customer", "api"]
 @contextmanager
 def api(**environ: str) -> Iterator[str]:
     """Run the API as its own process; yield its address."""
-    address = f"127.0.0.1:{free_port()}"
-    command = ("gunicorn", "config.wsgi", "--bind", address, "--worker-class", "gthread", "--threads", "4")
-    with TemporaryDirectory() as folder:
-        process = Process(*command, log=Path(folder) / "log", environ=environ)
-        try:
-            until(lambda: _answers(f"http://{address}/healthz"), "the API answers", process=process)
-            yield f"http://{address}"
-        finally:
-            process.kill()
+    with processes.api(environ=environ) as (address, _):
+        yield address
 
 
 class Customer:
@@ -85,10 +76,3 @@ class Customer:
             if enough.is_set():
                 return
             self.insist(f"shopping-{number}")
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False).is_success
-    except httpx.TransportError:
-        return False

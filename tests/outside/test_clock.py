@@ -40,7 +40,7 @@ def system(request):
 
 def _off(process):
     """Return by how many seconds the times that a process logs are off."""
-    logged = re.findall(r"^\[(\S+ \S+),\d+: ", process.output(), re.MULTILINE)[-1]
+    logged = re.findall(r'"timestamp": "([^"]+)"', process.output())[-1]
     return datetime.fromisoformat(logged).timestamp() - time.time()
 
 

@@ -1,6 +1,6 @@
 """The whole system under a test's hand: a shop, real workers and beat, orders over HTTP, and what became of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -45,11 +45,11 @@ def shop() -> User:
 
 
 @contextmanager
-def system() -> Iterator[dict[str, Process]]:
+def system(environ: Mapping[str, str] = QUICK) -> Iterator[dict[str, Process]]:
     """Run a worker for each service, and beat."""
     with ExitStack() as stack:
-        workers = {service: stack.enter_context(worker(service, environ=QUICK)) for service in SERVICES}
-        stack.enter_context(beat(environ=QUICK))
+        workers = {service: stack.enter_context(worker(service, environ=environ)) for service in SERVICES}
+        stack.enter_context(beat(environ=environ))
         yield workers
 
 

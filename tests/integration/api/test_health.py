@@ -4,6 +4,7 @@ import socket
 import time
 
 import pytest
+from django.db import connections
 
 from api import health
 
@@ -39,6 +40,30 @@ def test_a_process_that_reaches_all_it_needs_is_ready(http, patience):
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
     assert set(answer.json()["checks"]) >= ALL
     assert unavailable(answer) == set()
+
+
+def test_a_dead_database_is_named_without_a_cause_and_the_others_are_well(http, patience):
+    at = connections.settings["payments"]
+    before = dict(at)
+    at.update(HOST="127.0.0.1", PORT=1)
+    try:
+        answer = http.get("/readyz")
+    finally:
+        at.update(before)
+    assert answer.status_code == 503
+    assert unavailable(answer) == {"payments database"}
+    assert set(answer.json()["checks"].values()) == {"ok", "unavailable"}
+    assert http.get("/readyz").status_code == 200
+
+
+def test_connections_to_a_host_that_vanished_are_given_up():
+    for alias in connections:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("20s",)
+        given = connections[alias].connection.info.get_parameters()
+        assert int(given["tcp_user_timeout"]) <= 30_000
+        assert int(given["keepalives_idle"]) + 3 * int(given["keepalives_interval"]) <= 30
 
 
 def test_a_dead_broker_is_named(http, broker_at, patience):

@@ -1,0 +1,43 @@
+"""What orders adds to `/metrics`: how many are where, by index alone."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import Metric
+
+from api.metrics import gauge, section
+from orders.status import Status
+from sagas import sql
+from sagas.gauges import MOST
+
+__all__ = ["orders"]
+
+OPEN = """
+SELECT status, count(*)
+  FROM (SELECT status FROM orders_order WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) open
+ GROUP BY status
+"""
+
+ATTENTION = """
+SELECT count(*) FROM (SELECT 1 FROM orders_order WHERE needs_attention ORDER BY id LIMIT %(most)s) needing
+"""
+
+# To count millions takes seconds, so all orders are estimated, from what PostgreSQL's last ANALYZE found.
+ESTIMATE = """
+SELECT known.status, c.reltuples * known.share
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = 'status',
+  unnest(s.most_common_vals::text::text[], s.most_common_freqs) AS known(status, share)
+ WHERE c.oid = 'orders_order'::regclass AND c.reltuples > 0
+"""
+
+
+@section("orders")
+def orders() -> Iterator[Metric]:
+    """Count the orders that are open or need a person, and estimate all."""
+    found = dict(sql.fetch("default", OPEN, {"most": MOST}))
+    for status in Status:
+        yield gauge("orders_open", "Orders whose saga has not ended.", status=status.value)(found.get(status, 0))
+    [(needing,)] = sql.fetch("default", ATTENTION, {"most": MOST})
+    yield gauge("orders_needing_attention", "Orders that a person must look at.")(needing)
+    for status, share in sql.fetch("default", ESTIMATE, {}):
+        yield gauge("orders_estimated", "All orders, as of PostgreSQL's last ANALYZE.", status=status)(share)

@@ -1,0 +1,79 @@
+"""What Celery's processes set up as they begin, drop as they end, and bind around each task: logs, metrics, traces."""
+
+import logging.config
+from collections.abc import Sequence
+from typing import Any
+from wsgiref.simple_server import WSGIServer
+
+from celery import Task, signals
+from django.conf import settings
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from sagas import observe, tracing
+
+__all__ = ["watch"]
+
+# The position of the messages among the arguments of the tasks that have some.
+MESSAGES = {"sagas.run_step": 2, "sagas.fail_step": 2, "sagas.record": 1}
+
+_servers: list[WSGIServer] = []
+
+
+def watch() -> None:
+    """Connect to Celery's signals. In a process that is none of Celery's, none is ever sent."""
+    signals.setup_logging.connect(_set_up_logging)
+    signals.worker_init.connect(_observe)
+    signals.worker_ready.connect(_serve)
+    signals.worker_process_init.connect(_leave_the_port)
+    signals.worker_process_shutdown.connect(_say_goodbye)
+    signals.task_prerun.connect(_bind)
+    signals.task_postrun.connect(_unbind)
+
+
+def _set_up_logging(**_: Any) -> None:
+    """Log as the settings say: that this is connected keeps Celery from setting up its own."""
+    logging.config.dictConfig(settings.LOGGING)
+
+
+def _observe(**_: Any) -> None:
+    """Begin to observe before the pool is forked, so that every child writes where the main process reads."""
+    if settings.METRICS_PORT:
+        observe.start_meters()
+
+
+def _serve(**_: Any) -> None:
+    if settings.METRICS_PORT:
+        from sagas.meters import serve  # noqa: PLC0415  where it is off, not even imported
+
+        server = serve(settings.METRICS_HOST, settings.METRICS_PORT)
+        _servers.extend([server] if server else [])
+
+
+def _leave_the_port(**_: Any) -> None:
+    """Close the child's copy of the socket: children that outlive a killed worker would hold the port."""
+    for server in _servers:
+        server.socket.close()
+
+
+def _say_goodbye(**_: Any) -> None:
+    tracing.stop()
+
+
+def _bind(task: Task, task_id: str, args: Sequence[Any], **_: Any) -> None:
+    """Name the task and its sagas on every line that is logged while it runs, Celery's own among them."""
+    clear_contextvars()
+    place = MESSAGES.get(task.name)
+    found = args[place] if place is not None and len(args) > place else ()
+    bind_contextvars(task=task.name, task_id=task_id, **observe.ids(_travellers(found)))
+
+
+def _unbind(**_: Any) -> None:
+    clear_contextvars()
+
+
+def _travellers(messages: Any) -> list[tuple[str, dict[str, str]]]:
+    """Return the sagas and headers of messages that nobody has validated yet."""
+    if not isinstance(messages, list):
+        return []
+    found = [one for one in messages if isinstance(one, dict)]
+    return [(str(one.get("saga")), one["headers"] if isinstance(one.get("headers"), dict) else {}) for one in found]

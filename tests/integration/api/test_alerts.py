@@ -1,0 +1,74 @@
+"""The alert rules and the page on observability name metrics that there are, and the page names all of them."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from django.db import connections
+from django.utils import timezone
+from prometheus_client import values
+from prometheus_client.parser import text_string_to_metric_families
+
+from api import metrics
+from payments.models import Inbox
+from sagas.ids import uuid7
+from sagas.meters import FOLDER, Meters
+from tests.integration.api.test_metrics import captured, placed
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+ROOT = Path(__file__).resolve().parents[3]
+RULES = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+PAGE = (ROOT / "docs/observability.md").read_text()
+NAME = re.compile(r"\b(?:saga|orders|money)_[a-z_]+\b")
+
+
+@pytest.fixture
+def served(http, ada, monkeypatch):
+    """Return the names of the samples that the API serves when there is something of everything."""
+    monkeypatch.setattr(metrics, "KEPT", -1.0)
+    monkeypatch.setattr(metrics, "LIMIT", 30)
+    for _ in range(3):
+        captured(placed(ada), 1_000)
+    now = timezone.now()
+    Inbox.objects.create(saga=uuid7(), saga_started_at=now, step="payments.charge", state="waiting", send_at=now)
+    with connections["default"].cursor() as cursor:
+        cursor.execute("ANALYZE orders_order")
+    families = text_string_to_metric_families(http.get("/metrics").content.decode())
+    return {sample.name for family in families for sample in family.samples}
+
+
+@pytest.fixture
+def observed(monkeypatch, tmp_path):
+    """Return the names of the samples that a worker serves."""
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    families = [family for metric in vars(Meters()).values() for family in metric.describe()]
+    endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
+    return {family.name + ending for family in families for ending in endings[family.type]}
+
+
+def without_endings(names):
+    """Return the names as they stand on the page: a histogram's is one."""
+    return {re.sub(r"_(bucket|count|sum)$", "", name) for name in names}
+
+
+def test_every_alert_asks_for_metrics_that_exist(served, observed):
+    for rule in RULES:
+        asked = set(NAME.findall(rule["expr"]))
+        assert asked, rule["alert"]
+        assert asked <= served | observed, rule["alert"]
+
+
+def test_every_alert_says_what_to_do_and_stands_on_the_page():
+    for rule in RULES:
+        assert rule["annotations"]["summary"], rule["alert"]
+        assert rule["annotations"]["action"], rule["alert"]
+        assert f"`{rule['alert']}`" in PAGE
+    assert len({rule["alert"] for rule in RULES}) == len(RULES)
+
+
+def test_the_page_names_every_metric_and_no_other(served, observed):
+    named = re.findall(r"^\| `([a-z_]+)", PAGE, re.MULTILINE)
+    assert set(named) == without_endings(served | observed)

@@ -1,0 +1,279 @@
+"""`/metrics`: what it says is so, it says so by index, and nothing that is down or hangs keeps the rest from it."""
+
+import json
+import socket
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+
+from api import asking, health, metrics
+from audit import metrics as audit_metrics
+from inventory.models import Outbox as InventoryOutbox
+from orders import metrics as orders_metrics
+from orders.models import Order
+from payments.models import Inbox, Payment
+from sagas import gauges
+from sagas.ids import uuid7
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+STATES = ("started", "waiting", "parked", "done", "refused")
+SECTIONS = {"orders messages", "payments messages", "inventory messages", "orders sagas", "orders", "money", "broker"}
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """No answer from the test before, and all the time a busy machine may need; what is down says so at once."""
+    monkeypatch.setattr(metrics, "KEPT", -1.0)
+    monkeypatch.setattr(metrics, "LIMIT", 30)
+    monkeypatch.setattr(health, "LIMIT", 30)
+
+
+@pytest.fixture
+def scrape(http):
+    """Ask for the metrics; return every sample by its name and labels."""
+
+    def ask():
+        answer = http.get("/metrics")
+        assert answer.status_code == 200
+        families = text_string_to_metric_families(answer.content.decode())
+        return {(one.name, *sorted(one.labels.values())): one.value for family in families for one in family.samples}
+
+    return ask
+
+
+def down(samples):
+    """Return the sections that did not answer."""
+    return {key[1] for key, value in samples.items() if key[0] == "saga_metrics_section_up" and not value}
+
+
+def placed(ada, **fields):
+    """Insert an order."""
+    return Order.objects.create(user=ada, amount=1_000, currency="eur", plan={}, **fields)
+
+
+def captured(order, amount, currency="eur", *, ago=0):
+    """Insert a captured payment of an order."""
+    kept = Payment.objects.create(
+        order_id=order.id,
+        status="captured",
+        amount=amount,
+        currency=currency,
+        charge_id=f"ch_{order.id}",
+        charge_key=f"c{order.id}",
+        refund_key=f"r{order.id}",
+    )
+    Payment.objects.filter(id=kept.id).update(updated_at=timezone.now() - timedelta(seconds=ago))
+
+
+def written(service_outbox, **fields):
+    """Insert a row of an outbox."""
+    return service_outbox.objects.create(
+        saga=uuid7(), saga_started_at=timezone.now(), seq=1, type="t", data={}, context={}, plan={}, **fields
+    )
+
+
+@contextmanager
+def unreachable(alias, port):
+    """Point a database to another port, for connections that are opened from now on."""
+    before = dict(connections.settings[alias])
+    connections.settings[alias].update(HOST="127.0.0.1", PORT=port)
+    try:
+        yield
+    finally:
+        connections.settings[alias].update(before)
+
+
+def test_every_section_answers(scrape):
+    samples = scrape()
+    assert {key[1] for key in samples if key[0] == "saga_metrics_section_up"} >= SECTIONS
+    assert down(samples) == set()
+
+
+def test_orders_are_counted_by_where_they_are(scrape, ada):
+    for status in ("pending", "pending", "paid"):
+        placed(ada, status=status)
+    placed(ada, status="fulfilled", ended_at=timezone.now())
+    placed(ada, needs_attention=True, redrives=6, rescue_at=timezone.now() + timedelta(hours=1))
+    samples = scrape()
+    assert samples["orders_open", "pending"] == 3
+    assert samples["orders_open", "paid"] == 1
+    assert samples["orders_open", "fulfilled"] == 0
+    assert samples["orders_needing_attention",] == 1
+    assert samples["saga_open", "orders"] == 4
+    assert samples["saga_stalled", "orders"] == 3
+    assert samples["saga_redriven", "orders"] == 1
+
+
+def test_all_orders_are_estimated_once_postgresql_has_looked(scrape, ada):
+    for _ in range(10):
+        placed(ada, status="fulfilled", ended_at=timezone.now())
+    with connections["default"].cursor() as cursor:
+        cursor.execute("ANALYZE orders_order")
+    assert scrape()["orders_estimated", "fulfilled"] == 10
+
+
+def test_the_backlog_of_an_outbox_and_the_age_of_its_oldest_row(scrape):
+    hour = timezone.now() - timedelta(hours=1)
+    written(InventoryOutbox, created_at=hour)
+    written(InventoryOutbox, due_at=timezone.now() + timedelta(minutes=1))
+    written(InventoryOutbox, published_at=timezone.now(), created_at=hour - timedelta(days=1))
+    samples = scrape()
+    assert samples["saga_outbox_rows", "due", "inventory"] == 1
+    assert samples["saga_outbox_rows", "inventory", "leased"] == 1
+    assert 3_600 <= samples["saga_outbox_oldest_seconds", "inventory"] < 3_700
+    assert samples["saga_outbox_oldest_seconds", "payments"] == 0
+
+
+def test_open_steps_are_counted_by_state(scrape):
+    now = timezone.now()
+    for state, send_at in (("waiting", now), ("waiting", None), ("started", now), ("done", None), ("refused", None)):
+        Inbox.objects.create(saga=uuid7(), saga_started_at=now, step="payments.charge", state=state, send_at=send_at)
+    samples = scrape()
+    rows = {
+        state: samples.get(("saga_inbox_open_rows", *sorted(("payments", "payments.charge", state))))
+        for state in STATES
+    }
+    assert rows == {"started": 1, "waiting": 1, "parked": 1, "done": None, "refused": None}
+
+
+def test_money_is_in_limbo_while_its_order_is_open(scrape, ada):
+    for amount, currency, ago in ((1_000, "eur", 90), (250, "eur", 5), (700, "usd", 30)):
+        captured(placed(ada, status="paid"), amount, currency, ago=ago)
+    captured(placed(ada, status="fulfilled", ended_at=timezone.now()), 9_999)
+    samples = scrape()
+    assert samples["money_in_limbo_minor_units", "eur"] == 1_250
+    assert samples["money_in_limbo_minor_units", "usd"] == 700
+    assert samples["money_in_limbo_orders", "eur"] == 2
+    assert 90 <= samples["money_in_limbo_oldest_seconds", "eur"] < 200
+    assert samples["money_in_limbo_complete",] == 1
+
+
+def test_money_says_so_where_it_did_not_look_at_all_open_orders(scrape, ada, monkeypatch):
+    monkeypatch.setattr(audit_metrics, "ORDERS", 1)
+    for _ in range(2):
+        captured(placed(ada), 500)
+    samples = scrape()
+    assert samples["money_in_limbo_complete",] == 0
+    assert samples["money_in_limbo_minor_units", "eur"] == 500
+
+
+def test_a_database_that_is_down_takes_only_its_own_sections_along(scrape, ada):
+    placed(ada)
+    with unreachable("payments", 1):
+        assert down(scrape()) == {"payments messages", "money"}
+    assert down(scrape()) == set()
+
+
+def test_a_database_that_hangs_holds_nobody_up(scrape, http, monkeypatch):
+    monkeypatch.setattr(metrics, "LIMIT", 2)
+    monkeypatch.setattr(health, "LIMIT", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, unreachable("inventory", silent.getsockname()[1]):
+        assert "inventory messages" in down(scrape())
+        answer = http.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["checks"]["inventory database"] == "unavailable"
+        under_way = len([one for one in asking._under_way.values() if not one.done()])
+        assert "inventory messages" in down(scrape())
+        assert len([one for one in asking._under_way.values() if not one.done()]) <= under_way
+
+
+def test_a_broker_that_is_down_is_said_to_be(scrape, monkeypatch):
+    monkeypatch.setenv("CELERY_BROKER_READ_URL", "redis://127.0.0.1:1/0")
+    samples = scrape()
+    assert down(samples) == {"broker"}
+    assert not [key for key in samples if key[0] == "saga_queue_messages"]
+
+
+def test_those_who_ask_at_once_share_an_answer(http, monkeypatch):
+    monkeypatch.setattr(metrics, "KEPT", 60)
+    monkeypatch.setattr(metrics, "_snapshots", metrics._Snapshots())
+    taken = []
+    take = metrics._take
+
+    def counted():
+        taken.append(1)
+        return take()
+
+    monkeypatch.setattr(metrics, "_take", counted)
+    threads = [threading.Thread(target=http.get, args=("/metrics",)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 1
+
+
+def test_with_a_token_set_only_its_bearer_may_read(http, settings):
+    settings.METRICS_TOKEN = "s3cret"
+    assert http.get("/metrics").status_code == 401
+    assert http.get("/metrics", headers={"Authorization": "Bearer wrong"}).status_code == 401
+    assert http.get("/metrics", headers={"Authorization": "Bearer s3cret\xe9"}).status_code == 401
+    assert http.get("/metrics", headers={"Authorization": "Bearer s3cret"}).status_code == 200
+
+
+def test_only_reading_is_allowed_and_head_is_reading(http):
+    assert http.post("/metrics").status_code == 405
+    for path in ("/metrics", "/healthz", "/readyz"):
+        answer = http.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
+STATEMENTS = [
+    ("default", gauges.SAGAS.format(tracked="orders_order")),
+    ("default", orders_metrics.OPEN),
+    ("default", orders_metrics.ATTENTION),
+    ("default", audit_metrics.OPEN),
+    ("payments", audit_metrics.CAPTURED),
+    ("payments", gauges.OUTBOX.format(outbox="payments_outbox")),
+    ("payments", gauges.INBOX.format(inbox="payments_inbox")),
+]
+
+FILL = {
+    "default": """
+        INSERT INTO orders_order (id, user_id, amount, currency, payment_method, plan, redrives, needs_attention,
+                                  ended_at, status)
+        SELECT gen_random_uuid(), %(user)s, 1, 'eur', 'm', '{}', 0, n %% 500 = 0,
+               CASE WHEN n %% 100 > 0 THEN now() END, 'fulfilled' FROM generate_series(1, 30000) n;
+        ANALYZE orders_order
+    """,
+    "payments": """
+        INSERT INTO payments_payment (id, order_id, status, amount, currency, payment_method, charge_id, charge_key,
+                                      refund_key)
+        SELECT gen_random_uuid(), gen_random_uuid(), 'captured', 1, 'eur', 'm', n::text, n::text, n::text
+          FROM generate_series(1, 30000) n;
+        INSERT INTO payments_outbox (id, saga, saga_started_at, seq, type, step, step_attempt, data, context, plan,
+                                     headers, attempts, last_error, published_at)
+        SELECT gen_random_uuid(), gen_random_uuid(), now(), 1, 't', '', 1, '{}', '{}', '{}', '{}', 1, '',
+               CASE WHEN n %% 100 > 0 THEN now() END FROM generate_series(1, 30000) n;
+        INSERT INTO payments_inbox (saga, saga_started_at, step, state, attempts, error, send_at)
+        SELECT gen_random_uuid(), now(), 's', CASE WHEN n %% 100 > 0 THEN 'done' ELSE 'waiting' END, 1, '', now()
+          FROM generate_series(1, 30000) n;
+        ANALYZE payments_payment, payments_outbox, payments_inbox
+    """,
+}
+
+
+def nodes(plan):
+    """Return the types of all nodes of a plan."""
+    return [plan["Node Type"], *(kind for child in plan.get("Plans", ()) for kind in nodes(child))]
+
+
+def test_every_statement_goes_by_an_index(ada):
+    for alias, statement in FILL.items():
+        with connections[alias].cursor() as cursor:
+            cursor.execute(statement, {"user": ada.id})
+    params = {"most": gauges.MOST, "orders": audit_metrics.ORDERS}
+    for alias, statement in STATEMENTS:
+        wanted = params | ({"orders": [uuid7() for _ in range(500)]} if alias == "payments" else {})
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", wanted)
+            [(plan,)] = cursor.fetchall()
+        found = nodes((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
+        assert "Seq Scan" not in found, (statement, found)
+        assert any("Index" in node for node in found), (statement, found)
