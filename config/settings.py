@@ -166,6 +166,17 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
+# --- The operators' console ---------------------------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "Order saga",
+    "SITE_HEADER": "Order saga",
+    "SITE_SYMBOL": "account_tree",
+    "SITE_URL": None,
+    "SHOW_HISTORY": False,
+    "DASHBOARD_CALLBACK": "console.start.context",
+    "SIDEBAR": {"navigation": "console.menu.navigation"},
+}
+
 # --- REST ---------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

@@ -77,7 +77,8 @@ class _Gathering:
         self.unreachable: set[str] = set()
 
     def messages(self, service: str, table: type[Model]) -> list[Posted]:
-        return [Posted(service=service, row=row) for row in self.of(service, _table(service, table), {"saga": self.saga})]
+        rows = self.of(service, _table(service, table), {"saga": self.saga})
+        return [Posted(service=service, row=row) for row in rows]
 
     def of(self, service: str, model: Any, wanted: Mapping[str, Any]) -> list[Any]:
         """Return the rows of a model; none, and the service's name noted, where its database is away."""

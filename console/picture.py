@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 from sagas.models import Inbox
-from sagas.plan import Plan
+from sagas.plan import Plan, Step
 
 __all__ = ["Arrow", "Box", "Look", "Picture", "StepRow", "picture_of"]
 
@@ -113,17 +114,11 @@ class Picture:
 
 def picture_of(plan: Plan, rows: Iterable[StepRow], *, ended: bool) -> Picture:
     """Draw a saga under its own plan, from the rows of all inboxes; `ended`: what has not happened never will."""
-    known = {row.step: row for row in rows}
-    actions = [
-        _box(step.name, known, column=column + 1, undo=step.undo, ended=ended, pivot=step.pivot)
-        for column, step in enumerate(plan.steps)
-    ]
-    undos = [
-        _box(step.undo, known, column=column + 1, line=1, ended=ended)
-        for column, step in enumerate(plan.steps)
-        if step.undo
-    ]
-    abort = _box(plan.abort, known, column=0, line=1, ended=ended)
+    sketch = _Sketch(known={row.step: row for row in rows}, ended=ended)
+    columns = list(enumerate(plan.steps, start=1))
+    actions = [sketch.action(step, column) for column, step in columns]
+    undos = [sketch.below(step.undo, column) for column, step in columns if step.undo]
+    abort = sketch.below(plan.abort, 0)
     return Picture(
         width=2 * MARGIN + (len(actions) + 1) * WIDTH + len(actions) * GAP,
         height=2 * MARGIN + 2 * HEIGHT + ROW_GAP,
@@ -132,47 +127,44 @@ def picture_of(plan: Plan, rows: Iterable[StepRow], *, ended: bool) -> Picture:
     )
 
 
-def _box(
-    name: str,
-    known: Mapping[str, StepRow],
-    *,
-    column: int,
-    ended: bool,
-    line: int = 0,
-    undo: str | None = None,
-    pivot: bool = False,
-) -> Box:
-    row = known.get(name)
-    undone = undo is not None and undo in known and known[undo].state == Inbox.State.DONE
-    return Box(
-        name=name,
-        look=_look(row, undone=undone, ended=ended),
-        x=MARGIN + column * (WIDTH + GAP),
-        y=MARGIN + line * (HEIGHT + ROW_GAP),
-        pivot=pivot,
-        row=row,
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Sketch:
+    known: Mapping[str, StepRow]
+    ended: bool
+
+    def action(self, step: Step, column: int) -> Box:
+        undo = self.known.get(step.undo or "")
+        look = self._look(step.name)
+        if look is Look.DONE and undo and undo.state == Inbox.State.DONE:
+            look = Look.UNDONE
+        return Box(name=step.name, look=look, x=_x(column), y=MARGIN, pivot=step.pivot, row=self.known.get(step.name))
+
+    def below(self, name: str, column: int) -> Box:
+        y = MARGIN + HEIGHT + ROW_GAP
+        return Box(name=name, look=self._look(name), x=_x(column), y=y, row=self.known.get(name))
+
+    def _look(self, name: str) -> Look:
+        row = self.known.get(name)
+        if row is None:
+            return Look.UNNEEDED if self.ended else Look.AHEAD
+        match row.state:
+            case Inbox.State.DONE:
+                return Look.DONE
+            case Inbox.State.REFUSED:
+                return Look.REFUSED if row.attempts else Look.BARRED
+            case Inbox.State.STARTED:
+                return Look.RUNNING
+        return Look.WAITING
 
 
-def _look(row: StepRow | None, *, undone: bool, ended: bool) -> Look:
-    if row is None:
-        return Look.UNNEEDED if ended else Look.AHEAD
-    match row.state:
-        case Inbox.State.DONE:
-            return Look.UNDONE if undone else Look.DONE
-        case Inbox.State.REFUSED:
-            return Look.REFUSED if row.attempts else Look.BARRED
-        case Inbox.State.STARTED:
-            return Look.RUNNING
-    return Look.WAITING
+def _x(column: int) -> int:
+    return MARGIN + column * (WIDTH + GAP)
 
 
 def _forward(actions: list[Box]) -> Iterator[Arrow]:
-    for before, after in zip(actions, actions[1:], strict=False):
+    for before, after in pairwise(actions):
         walked = before.look in {Look.DONE, Look.UNDONE} and after.row is not None and after.look is not Look.BARRED
-        yield Arrow(
-            x1=before.x + WIDTH, y1=before.middle, x2=after.x, y2=after.middle, walked=walked
-        )
+        yield Arrow(x1=before.x + WIDTH, y1=before.middle, x2=after.x, y2=after.middle, walked=walked)
 
 
 def _turning(actions: list[Box], undos: list[Box]) -> Iterator[Arrow]:
@@ -180,12 +172,10 @@ def _turning(actions: list[Box], undos: list[Box]) -> Iterator[Arrow]:
     for action in actions:
         undo = below.get(action.x)
         if undo is not None:
-            yield Arrow(
-                x1=action.centre, y1=action.y + HEIGHT, x2=undo.centre, y2=undo.y, walked=undo.row is not None
-            )
+            yield Arrow(x1=action.centre, y1=action.y + HEIGHT, x2=undo.centre, y2=undo.y, walked=undo.row is not None)
 
 
 def _back(lower: list[Box]) -> Iterator[Arrow]:
-    for after, before in zip(lower, lower[1:], strict=False):
+    for after, before in pairwise(lower):
         walked = before.look is Look.DONE and after.row is not None
         yield Arrow(x1=before.x, y1=before.middle, x2=after.x + WIDTH, y2=after.middle, walked=walked)

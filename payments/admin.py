@@ -34,7 +34,15 @@ class _FoundByOrder(ReadOnlyAdmin):
 class PaymentAdmin(_FoundByOrder):
     """What we know of each order's payment."""
 
-    list_display = ("order_id", "status", "amount", "refunded_amount", "currency", "charge_id", "created_at")
+    list_display: tuple[str, ...] = (
+        "order_id",
+        "status",
+        "amount",
+        "refunded_amount",
+        "currency",
+        "charge_id",
+        "created_at",
+    )
     list_filter = ("status",)
     ids = ("order_id", "id")
     ordering = ("-id",)

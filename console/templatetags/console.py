@@ -1,6 +1,7 @@
 """How the console's pages show money, times and payloads."""
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -8,15 +9,16 @@ from django import template
 from django.utils import timezone
 
 from orders.models import Order
+from sagas.wording import length
 
-__all__ = ["money", "open_for", "pretty", "took"]
+__all__ = ["money", "of", "open_for", "pretty", "seconds", "took"]
 
 register = template.Library()
 
 # ISO 4217 currencies whose minor unit is not a hundredth: https://www.iso.org/iso-4217-currency-codes.html
 DIGITS = {
-    **dict.fromkeys(("bif", "clp", "djf", "gnf", "isk", "jpy", "kmf", "krw", "pyg", "rwf", "ugx", "uyi", "vnd", "vuv"), 0),
-    **dict.fromkeys(("xaf", "xof", "xpf"), 0),
+    **dict.fromkeys(("bif", "clp", "djf", "gnf", "isk", "jpy", "kmf", "krw", "pyg", "rwf", "ugx", "uyi"), 0),
+    **dict.fromkeys(("vnd", "vuv", "xaf", "xof", "xpf"), 0),
     **dict.fromkeys(("bhd", "iqd", "jod", "kwd", "lyd", "omr", "tnd"), 3),
 }
 
@@ -32,13 +34,21 @@ def money(amount: int, currency: str) -> str:
 
 
 @register.filter
-def took(length: timedelta) -> str:
+def took(span: timedelta) -> str:
     """Show a length of time in the unit that fits it."""
-    seconds = length.total_seconds()
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    return length(span)
+
+
+@register.filter
+def seconds(number: float) -> str:
+    """Show so many seconds in the unit that fits them."""
+    return length(timedelta(seconds=number))
+
+
+@register.filter
+def of(found: Mapping[str, Any], key: str) -> Any:
+    """Look a key up; nothing where it is missing."""
+    return found.get(key, "")
 
 
 @register.filter

@@ -53,11 +53,8 @@ def order(status: Status = Status.PENDING, *, of: str = "ada", **fields: Any) ->
     made = Order.objects.create(
         user=user(of),
         status=status,
-        amount=2500,
-        currency="eur",
-        payment_method="pm_card_visa",
         plan=msgspec.to_builtins(PLACE_ORDER.plan),
-        **(ended | fields),
+        **{"amount": 2500, "currency": "eur", "payment_method": "pm_card_visa", **ended, **fields},
     )
     OrderLine.objects.create(order=made, sku="MUG", quantity=2, unit_amount=1250)
     return made
