@@ -159,6 +159,11 @@ CELERY_BEAT_SCHEDULE = {
         "args": ("orders",),
         "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
     },
+    "console-work": {
+        "task": "console.work",
+        "schedule": 5,
+        "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
+    },
     "purge-idempotency-keys": {
         "task": "orders.purge_idempotency_keys",
         "schedule": 3600,
@@ -167,15 +172,20 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 # --- The operators' console ---------------------------------------------------------------------------------------
+LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = {
     "SITE_TITLE": "Order saga",
     "SITE_HEADER": "Order saga",
     "SITE_SYMBOL": "account_tree",
     "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}console/icon.svg"}],
     "SHOW_HISTORY": False,
     "DASHBOARD_CALLBACK": "console.start.context",
     "SIDEBAR": {"navigation": "console.menu.navigation"},
 }
+
+# Minor units of a currency: a run that would refund more than this of one needs a second person.
+CONSOLE_REFUND_LIMIT = env.int("CONSOLE_REFUND_LIMIT", default=100_000)
 
 # --- REST ---------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -17,7 +17,7 @@ Item = dict[str, Any]
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the menu's groups, each with the items this user may open."""
     groups: list[dict[str, Any]] = [
-        {"title": "", "items": [_start(), _attention(request), _orders(request)]},
+        {"title": "", "items": [_start(), _attention(request), _orders(request), _failures()]},
         {
             "title": "Services",
             "items": [
@@ -28,6 +28,10 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 _model("orders", "product", "Products", "sell"),
                 _model("payments", "simulatedcharge", "Simulated ledger", "receipt_long"),
             ],
+        },
+        {
+            "title": "Operations",
+            "items": [_model("console", "run", "Runs", "play_circle"), _model("console", "logentry", "Log", "history")],
         },
         {"title": "Messages", "items": [*_messages("orders"), *_messages("payments"), *_messages("inventory")]},
         {
@@ -59,6 +63,11 @@ def _attention(request: HttpRequest) -> Item:
 def _orders(request: HttpRequest) -> Item:
     item = _model("orders", "order", "Orders", "shopping_cart")
     return item | {"active": request.path.startswith(item["link"]) and "needs_attention__exact" not in request.GET}
+
+
+def _failures() -> Item:
+    item = _model("orders", "order", "Failures", "error")
+    return item | {"link": reverse("console:failures")}
 
 
 def _needing() -> int:

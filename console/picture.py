@@ -15,8 +15,8 @@ from sagas.plan import Plan, Step
 
 __all__ = ["Arrow", "Box", "Look", "Picture", "StepRow", "picture_of"]
 
-WIDTH, HEIGHT = 190, 84
-GAP, ROW_GAP, MARGIN = 46, 70, 12
+WIDTH, HEIGHT = 208, 84
+GAP, ROW_GAP, MARGIN = 40, 70, 12
 
 
 class Look(StrEnum):
@@ -40,7 +40,7 @@ class Look(StrEnum):
 SYMBOLS = {
     Look.AHEAD: "○",
     Look.RUNNING: "▶",
-    Look.WAITING: "⏳",
+    Look.WAITING: "…",
     Look.DONE: "✓",
     Look.REFUSED: "✗",
     Look.BARRED: "⊘",
@@ -114,7 +114,8 @@ class Picture:
 
 def picture_of(plan: Plan, rows: Iterable[StepRow], *, ended: bool) -> Picture:
     """Draw a saga under its own plan, from the rows of all inboxes; `ended`: what has not happened never will."""
-    sketch = _Sketch(known={row.step: row for row in rows}, ended=ended)
+    known = {row.step: row for row in rows}
+    sketch = _Sketch(known=known, ended=ended, forward=_is_past(plan.pivot, known))
     columns = list(enumerate(plan.steps, start=1))
     actions = [sketch.action(step, column) for column, step in columns]
     undos = [sketch.below(step.undo, column) for column, step in columns if step.undo]
@@ -131,6 +132,7 @@ def picture_of(plan: Plan, rows: Iterable[StepRow], *, ended: bool) -> Picture:
 class _Sketch:
     known: Mapping[str, StepRow]
     ended: bool
+    forward: bool
 
     def action(self, step: Step, column: int) -> Box:
         undo = self.known.get(step.undo or "")
@@ -141,7 +143,10 @@ class _Sketch:
 
     def below(self, name: str, column: int) -> Box:
         y = MARGIN + HEIGHT + ROW_GAP
-        return Box(name=name, look=self._look(name), x=_x(column), y=y, row=self.known.get(name))
+        look = self._look(name)
+        if look is Look.AHEAD and self.forward:
+            look = Look.UNNEEDED
+        return Box(name=name, look=look, x=_x(column), y=y, row=self.known.get(name))
 
     def _look(self, name: str) -> Look:
         row = self.known.get(name)
@@ -155,6 +160,11 @@ class _Sketch:
             case Inbox.State.STARTED:
                 return Look.RUNNING
         return Look.WAITING
+
+
+def _is_past(pivot: Step | None, known: Mapping[str, StepRow]) -> bool:
+    """Tell whether the saga only goes forward from here."""
+    return pivot is not None and pivot.name in known and known[pivot.name].state == Inbox.State.DONE
 
 
 def _x(column: int) -> int:

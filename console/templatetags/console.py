@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
 from django.utils import timezone
 
 from orders.models import Order
-from sagas.wording import length
+from sagas.wording import age, length
 
-__all__ = ["money", "of", "open_for", "pretty", "seconds", "took"]
+__all__ = ["ago", "money", "of", "open_for", "pretty", "seconds", "took"]
 
 register = template.Library()
 
@@ -37,6 +37,12 @@ def money(amount: int, currency: str) -> str:
 def took(span: timedelta) -> str:
     """Show a length of time in the unit that fits it."""
     return length(span)
+
+
+@register.filter
+def ago(moment: datetime) -> str:
+    """Say how long ago a moment was."""
+    return age(moment)
 
 
 @register.filter

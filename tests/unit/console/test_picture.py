@@ -39,6 +39,11 @@ def test_what_has_not_happened_lies_ahead_until_the_saga_has_ended():
     assert looks(ended=True)["inventory.ship"] is Look.UNNEEDED
 
 
+def test_after_the_pivot_no_undo_lies_ahead():
+    assert looks(row("orders.fulfil"))["payments.refund"] is Look.UNNEEDED
+    assert looks(row("orders.fulfil", "waiting"))["payments.refund"] is Look.AHEAD
+
+
 @pytest.mark.parametrize(
     ("state", "attempts", "look"),
     [
