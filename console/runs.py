@@ -62,7 +62,7 @@ class NotNow(Exception):
 
 
 class TooMany(NotNow):
-    """More orders than one run may be about, or none at all."""
+    """More orders than one run may be about, or none."""
 
 
 class Moved(NotNow):
@@ -80,8 +80,10 @@ class Refused(NotNow):
 def begin(action: str, orders: Sequence[UUID], *, by: User) -> Run:
     """Make a draft for these orders. Raises `TooMany`. Nothing is done to any of them."""
     frozen = list(dict.fromkeys(orders))
-    if not 1 <= len(frozen) <= MOST_ORDERS:
-        raise TooMany(f"A run is about 1 to {MOST_ORDERS:,} orders, not {len(frozen):,}. Select fewer, run by run.")
+    if not frozen:
+        raise TooMany("Of what was selected no order is left in the list: it has changed. Look again, then select.")
+    if len(frozen) > MOST_ORDERS:
+        raise TooMany(f"A run is about at most {MOST_ORDERS:,} orders. Select fewer, and make several runs.")
     with transaction.atomic():
         run = Run.objects.create(action=Action(action), requested_by=by)
         RunItem.objects.bulk_create(RunItem(run=run, order_id=order) for order in frozen)
@@ -144,7 +146,7 @@ def _as_seen(run: Run, seen: str) -> Radius:
     radius = radius_now(run)
     if radius.unreachable:
         raise Refused(f"{', '.join(radius.unreachable)} cannot be asked what would happen. Wait until it answers.")
-    if radius.fingerprint != seen:
+    if run.action == Action.CANCEL and radius.fingerprint != seen:  # the others take nothing back
         raise Changed("What it would do has changed since it was shown. Look again, then decide.")
     return radius
 

@@ -139,7 +139,12 @@ class TestPreview:
     def test_more_orders_than_one_run_may_have_are_refused(self, operator, monkeypatch):
         monkeypatch.setattr(runs, "MOST_ORDERS", 1)
         page = select(operator, "cancel", stuck(), stuck()).content.decode()
-        assert "A run is about 1 to 1 orders, not 2." in page
+        assert "A run is about at most 1 orders." in page
+        assert not Run.objects.exists()
+
+    def test_a_selection_of_which_nothing_is_left_is_refused(self, operator):
+        page = select(operator, "cancel", Order(id=uuid7())).content.decode()
+        assert "no order is left in the list" in page
         assert not Run.objects.exists()
 
     def test_a_service_that_is_down_is_named_and_nothing_can_be_confirmed(self, olga, renamed):
@@ -164,6 +169,12 @@ class TestConfirming:
         Payment.objects.update(amount=9_000)
         with pytest.raises(runs.Changed):
             runs.confirm(run.id, by=olga, reason="wrong price", seen=seen)
+
+    def test_a_retry_may_have_changed_meanwhile_for_it_takes_nothing_back(self, olga):
+        run = runs.begin(Action.RETRY, [stuck().id], by=olga)
+        seen = runs.radius_now(run).fingerprint
+        Inbox.objects.update(state="started")
+        assert runs.confirm(run.id, by=olga, reason="mended", seen=seen).state == "running"
 
     def test_a_draft_of_another_is_not_for_me_to_confirm(self, olga, anna):
         run = runs.begin(Action.RETRY, [stuck().id], by=olga)
