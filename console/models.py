@@ -58,7 +58,7 @@ class Run(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.get_action_display()}, {self.get_state_display()}"
+        return self.get_action_display()
 
 
 class RunItem(models.Model):

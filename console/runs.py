@@ -5,13 +5,14 @@ A row is leased, acted on with no transaction of ours open, and settled once; a 
 runs out. Every action may be done twice, so a row that is acted on twice has one effect.
 """
 
+import logging
 from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import connections, transaction
 from django.db.models.functions import Now
 
 from console.effects import Effect, effect_on
@@ -33,6 +34,8 @@ __all__ = [
     "radius_now",
     "work_once",
 ]
+
+logger = logging.getLogger(__name__)
 
 # What one run may be about: few enough to be looked at as a whole before it starts.
 MOST_ORDERS = 1_000
@@ -183,13 +186,16 @@ def _release(run: Run) -> None:
 
 
 def _acted(item: RunItem) -> Effect | None:
-    """Act on a row; None where a database was in the way and the row is to be tried again."""
+    """Act on a row; None where it is to be tried again. Whatever is raised holds up no other row, and is told."""
     try:
         return effect_on(item.run.action, item.order_id)
-    except (DatabaseError, InterfaceError) as error:
-        return (
-            Effect(RunItem.State.FAILED, f"Given up after {TRIES} tries: {error}") if item.attempts >= TRIES else None
-        )
+    except Exception as error:
+        logger.warning("%s of %s failed", item.run.action, item.order_id, exc_info=True)
+        for connection in connections.all(initialized_only=True):
+            connection.close_if_unusable_or_obsolete()
+        if item.attempts < TRIES:
+            return None
+        return Effect(RunItem.State.FAILED, f"Given up after {TRIES} tries: {error}")
 
 
 def _settle(item: RunItem, effect: Effect) -> None:

@@ -3,7 +3,7 @@
 What changes something is a POST with the admin's CSRF token, and asks again here whether this person may.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -61,40 +61,23 @@ def act(request: HttpRequest, order_id: UUID) -> HttpResponse:
 def confirm(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Start a draft, or have it await approval."""
     given = request.POST
-    get_object_or_404(Run, id=run_id)
-    try:
-        runs.confirm(run_id, by=_person(request), reason=given.get("reason", ""), seen=given.get("seen", ""))
-    except runs.NotNow as refused:
-        messages.error(request, str(refused))
-    else:
-        work_soon()
-    return _to(run_id)
+    reason, seen = given.get("reason", ""), given.get("seen", "")
+    return _moved(request, run_id, lambda by: runs.confirm(run_id, by=by, reason=reason, seen=seen))
 
 
 @require_POST
 @permission_required("console.approve_run", raise_exception=True)
 def approve(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Start what another person has requested."""
-    get_object_or_404(Run, id=run_id)
-    try:
-        runs.approve(run_id, by=_person(request), seen=request.POST.get("seen", ""))
-    except runs.NotNow as refused:
-        messages.error(request, str(refused))
-    else:
-        work_soon()
-    return _to(run_id)
+    seen = request.POST.get("seen", "")
+    return _moved(request, run_id, lambda by: runs.approve(run_id, by=by, seen=seen))
 
 
 @require_POST
 @permission_required("console.approve_run", raise_exception=True)
 def decline(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Have what another person has requested never run."""
-    get_object_or_404(Run, id=run_id)
-    try:
-        runs.decline(run_id, by=_person(request))
-    except runs.NotNow as refused:
-        messages.error(request, str(refused))
-    return _to(run_id)
+    return _moved(request, run_id, lambda by: runs.decline(run_id, by=by))
 
 
 @require_safe
@@ -125,6 +108,17 @@ def drafted(request: HttpRequest, action: str, orders: Sequence[UUID]) -> HttpRe
     except runs.NotNow as refused:
         messages.error(request, str(refused))
         return None
+
+
+def _moved(request: HttpRequest, run_id: UUID, move: Callable[[User], Run]) -> HttpResponse:
+    """Move a run on, have its orders worked off if it runs now, and show it; or why it was not moved."""
+    get_object_or_404(Run, id=run_id)
+    try:
+        if move(_person(request)).state == Run.State.RUNNING:
+            work_soon()
+    except runs.NotNow as refused:
+        messages.error(request, str(refused))
+    return _to(run_id)
 
 
 def _to(run_id: UUID) -> HttpResponseRedirect:

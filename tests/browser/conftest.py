@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from django.conf import global_settings
 from django.contrib.auth.models import Group
 from playwright.sync_api import BrowserContext, expect, sync_playwright
 
@@ -35,21 +36,22 @@ def chromium(django_db_setup):
 
 @pytest.fixture
 def site():
-    """The address of the API and the console, as a process of its own."""
-    with processes.api(environ=QUICK) as (address, _):
+    """The address of the API and the console, as a process of its own, under the settings of production."""
+    with processes.api(environ={**QUICK, "DJANGO_SETTINGS_MODULE": "config.settings"}) as (address, _):
         yield address
 
 
 @pytest.fixture
-def log_in(chromium, site, django_user_model):
+def log_in(chromium, site, django_user_model, settings):
     """Open the console as a new member of a group, on a screen of some size; what the browser complains of fails."""
+    settings.PASSWORD_HASHERS = global_settings.PASSWORD_HASHERS  # as the console reads them
     complaints: list[str] = []
     contexts: list[BrowserContext] = []
 
-    def logged_in(group, *, scheme="light", width=1440):
+    def logged_in(group, *, scheme="light", width=1300):
         person = django_user_model.objects.create_user(f"{group}-{len(contexts)}", password=PASSWORD, is_staff=True)
         person.groups.add(Group.objects.get(name=group))
-        context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+        context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
@@ -74,6 +76,7 @@ def photograph():
 
     def taken(page, name):
         if folder := os.environ.get("SCREENSHOTS"):
+            page.wait_for_load_state("networkidle")  # the fonts are there
             page.screenshot(path=Path(folder) / f"{name}.png")
 
     return taken

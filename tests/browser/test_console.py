@@ -30,8 +30,11 @@ def test_an_operator_finds_the_order_that_needs_attention_retries_it_and_sees_it
     log_in, api_client, shipping_fails, photograph
 ):
     with system(IMPATIENT):
+        for one in range(8):
+            order(api_client, f"declined-{one}", method="pm_card_chargeDeclined")
         [placed] = stuck(api_client, 1)
         page = log_in("operator")
+        expect(page.get_by_role("link", name=re.compile("Need attention"))).to_be_visible()
         photograph(page, "start")
         page.get_by_role("link", name=re.compile("Need attention")).click()
         page.get_by_role("link", name=placed).click()
@@ -59,6 +62,7 @@ def test_ten_orders_that_fail_alike_are_found_as_one_failure_and_end_after_a_ret
         placed = stuck(api_client, 10)
         page = log_in("operator", scheme="dark")
         page.get_by_role("link", name="Failures").click()
+        expect(page.get_by_role("link", name="10 orders")).to_be_visible()
         photograph(page, "failures")
         page.get_by_role("link", name="10 orders").click()
         page.locator("thead input[type=checkbox]").check()
@@ -70,7 +74,7 @@ def test_ten_orders_that_fail_alike_are_found_as_one_failure_and_end_after_a_ret
         page.get_by_role("textbox", name="Why?").fill("Shipping works again.")
         page.get_by_role("button", name="Try again now: 10 orders").click()
         expect(page.get_by_role("heading", name=re.compile("^Ended"))).to_be_visible(timeout=LONG)
-        photograph(page, "run")
+        expect(page.get_by_text("tried again now").first).to_be_visible()
         until(lambda: ended(*placed), "all ten have ended")
     assert_sound()
 

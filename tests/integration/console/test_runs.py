@@ -271,6 +271,16 @@ class TestEffects:
         assert state == "failed"
         assert "Given up after 5 tries" in said
 
+    def test_an_order_that_cannot_be_acted_on_holds_up_no_other(self, olga):
+        broken, order = shop.order(plan={}), stuck()
+        run = confirmed(Action.RETRY, broken, order, by=olga)
+        for _ in range(runs.TRIES):
+            runs.work_once()
+            RunItem.objects.filter(state="pending").update(due_at="2026-01-01T00:00:00Z")
+        work()
+        run.refresh_from_db()
+        assert ([state for state, _ in outcomes(run)], run.state) == (["failed", "done"], "ended")
+
     def test_nothing_is_done_for_a_draft(self, olga):
         runs.begin(Action.RETRY, [stuck().id], by=olga)
         work()
