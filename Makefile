@@ -19,7 +19,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos faults outside bench fuzz schema lint format lock model clean distclean
+.PHONY: help demo run test chaos faults outside browser bench fuzz schema lint format lock model clean distclean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
@@ -31,11 +31,14 @@ demo: $(RUNTIME) ## Start the whole system, place 200 orders, kill a worker, che
 run: $(RUNTIME) ## Start the whole system and keep it up until Ctrl-C
 	@$(RUN) local run
 
-test: $(DEVELOPMENT) ## Run all tests but the faults, on servers of their own
-	@$(RUN) pytest -m "not faults and not outside" $(ARGS)
+test: $(DEVELOPMENT) ## Run all tests but the faults and the browser, on servers of their own
+	@$(RUN) pytest -m "not faults and not outside and not browser" $(ARGS)
 
 faults: $(DEVELOPMENT) ## Kill, freeze and break real processes at every point of every step
 	@$(RUN) pytest -m faults $(ARGS)
+
+browser: $(DEVELOPMENT) ## Use the console in Chromium as an operator does; SCREENSHOTS=docs/images keeps pictures
+	@$(RUN) pytest -m browser $(ARGS)
 
 outside: $(DEVELOPMENT) ## Take broker and databases away in every way, and send messages that are broken
 	@$(RUN) pytest -m outside $(ARGS)

@@ -12,7 +12,7 @@ from api.metrics import gauge, section
 from sagas import sql
 from sagas.gauges import MOST
 
-__all__ = ["money_in_limbo"]
+__all__ = ["Held", "Limbo", "limbo", "money_in_limbo"]
 
 # The oldest open orders that are looked at, and how many in one statement.
 ORDERS = 20_000
@@ -31,33 +31,54 @@ SELECT currency, sum(amount)::bigint, count(*), min(updated_at) FROM payments_pa
 """
 
 
-class _Held(NamedTuple):
+class Held(NamedTuple):
+    """Money of one currency, in minor units: for how many orders, and since when the oldest of it is held."""
+
     amount: int
     orders: int
     since: datetime
 
-    def and_also(self, other: "_Held") -> "_Held":
-        return _Held(self.amount + other.amount, self.orders + other.orders, min(self.since, other.since))
+    @property
+    def seconds(self) -> float:
+        """Return how long the oldest of it has been held."""
+        return max(0.0, (timezone.now() - self.since).total_seconds())
+
+    def and_also(self, other: "Held") -> "Held":
+        """Add money of the same currency."""
+        return Held(self.amount + other.amount, self.orders + other.orders, min(self.since, other.since))
+
+
+class Limbo(NamedTuple):
+    """What is held, by currency, and whether all open orders were looked at, and not the oldest only."""
+
+    held: dict[str, Held]
+    complete: bool
+
+
+def limbo() -> Limbo:
+    """Add up what was captured for open orders. Asks the databases of orders and of payments."""
+    orders = [order for (order,) in sql.fetch("default", OPEN, {"most": MOST, "orders": ORDERS + 1})]
+    return Limbo(_held(orders[:ORDERS]), complete=len(orders) <= ORDERS)
 
 
 @section("money")
 def money_in_limbo() -> Iterator[Metric]:
     """Add up what was captured for open orders, by currency."""
-    orders = [order for (order,) in sql.fetch("default", OPEN, {"most": MOST, "orders": ORDERS + 1})]
+    found = limbo()
     complete = "Whether all open orders were looked at, and not the oldest only."
-    yield gauge("money_in_limbo_complete", complete)(len(orders) <= ORDERS)
-    for currency, held in _held(orders[:ORDERS]).items():
+    yield gauge("money_in_limbo_complete", complete)(found.complete)
+    for currency, held in found.held.items():
         amount = "Captured for orders that have not ended, in minor units of the currency."
         yield gauge("money_in_limbo_minor_units", amount, currency=currency)(held.amount)
         yield gauge("money_in_limbo_orders", "Open orders with captured money.", currency=currency)(held.orders)
-        age = max(0.0, (timezone.now() - held.since).total_seconds())
-        yield gauge("money_in_limbo_oldest_seconds", "Since when the oldest of it is held.", currency=currency)(age)
+        age = "Since when the oldest of it is held."
+        yield gauge("money_in_limbo_oldest_seconds", age, currency=currency)(held.seconds)
 
 
-def _held(orders: Sequence[UUID]) -> dict[str, _Held]:
-    total: dict[str, _Held] = {}
+def _held(orders: Sequence[UUID]) -> dict[str, Held]:
+    total: dict[str, Held] = {}
     for start in range(0, len(orders), CHUNK):
         for currency, *found in sql.fetch("payments", CAPTURED, {"orders": orders[start : start + CHUNK]}):
-            held = _Held(*found)
+            held = Held(*found)
             total[currency] = total[currency].and_also(held) if currency in total else held
     return total

@@ -21,6 +21,8 @@ EXPOSED = security.is_exposed(ALLOWED_HOSTS, debug=DEBUG)
 SECRET_KEY = security.secret_key(env, exposed=EXPOSED)
 
 INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -42,12 +44,14 @@ INSTALLED_APPS = [
     "payments",
     "inventory",
     "audit",
+    "console",
 ]
 
 MIDDLEWARE = [
     "api.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "console.policy.theme_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -226,6 +230,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600,
         "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
     },
+    "console-work": {
+        "task": "console.work",
+        "schedule": 5,
+        "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
+    },
     "purge-idempotency-keys": {
         "task": "orders.purge_idempotency_keys",
         "schedule": 3600,
@@ -241,6 +250,21 @@ CELERY_BEAT_SCHEDULE = {
 # --- Requests that wait -------------------------------------------------------------------------------------------
 # How many may wait in one process: fewer than its threads, which only the server knows. See gunicorn.conf.py.
 WAITING_PLACES = env.int("WAITING_PLACES", default=0)
+# --- The operators' console ---------------------------------------------------------------------------------------
+LOGIN_REDIRECT_URL = "admin:index"
+UNFOLD = {
+    "SITE_TITLE": "Order saga",
+    "SITE_HEADER": "Order saga",
+    "SITE_SYMBOL": "account_tree",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}console/icon.svg"}],
+    "SHOW_HISTORY": False,
+    "DASHBOARD_CALLBACK": "console.start.context",
+    "SIDEBAR": {"navigation": "console.menu.navigation"},
+}
+
+# Minor units of a currency: a run that would refund more than this of one needs a second person.
+CONSOLE_REFUND_LIMIT = env.int("CONSOLE_REFUND_LIMIT", default=100_000)
 
 # --- REST ---------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

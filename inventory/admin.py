@@ -103,7 +103,8 @@ class StockAdjustmentAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """Say why, and ask again, where that much cannot be taken out."""
         try:
-            return super().add_view(request, form_url, extra_context)
+            response: HttpResponse = super().add_view(request, form_url, extra_context)
         except StockTooLow as refused:
             self.message_user(request, str(refused), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
+        return response

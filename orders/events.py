@@ -44,7 +44,7 @@ class OrderUnfulfillable(Refusal, frozen=True, kw_only=True):
 
 
 class OrderCancelling(Refusal, frozen=True, kw_only=True):
-    """The customer has called the order off before it was fulfilled."""
+    """The order was called off before it was fulfilled: by the customer, unless it says otherwise."""
 
     type: ClassVar[str] = "order.cancelling"
 

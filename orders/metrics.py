@@ -9,7 +9,7 @@ from orders.status import Status
 from sagas import sql
 from sagas.gauges import MOST
 
-__all__ = ["orders"]
+__all__ = ["estimated", "needing_attention", "open_by_status", "orders"]
 
 OPEN = """
 SELECT status, count(*)
@@ -31,13 +31,28 @@ SELECT known.status, c.reltuples * known.share
 """
 
 
+def open_by_status() -> dict[str, int]:
+    """Count the orders whose saga has not ended, by status; statuses that none has are missing."""
+    return dict(sql.fetch("default", OPEN, {"most": MOST}))
+
+
+def needing_attention() -> int:
+    """Count the orders that a person must look at."""
+    [(needing,)] = sql.fetch("default", ATTENTION, {"most": MOST})
+    return int(needing)
+
+
+def estimated() -> dict[str, int]:
+    """Estimate all orders there are, by status; empty until PostgreSQL has analysed the table."""
+    return {status: round(share) for status, share in sql.fetch("default", ESTIMATE, {})}
+
+
 @section("orders")
 def orders() -> Iterator[Metric]:
     """Count the orders that are open or need a person, and estimate all."""
-    found = dict(sql.fetch("default", OPEN, {"most": MOST}))
+    found = open_by_status()
     for status in Status:
         yield gauge("orders_open", "Orders whose saga has not ended.", status=status.value)(found.get(status, 0))
-    [(needing,)] = sql.fetch("default", ATTENTION, {"most": MOST})
-    yield gauge("orders_needing_attention", "Orders that a person must look at.")(needing)
-    for status, share in sql.fetch("default", ESTIMATE, {}):
-        yield gauge("orders_estimated", "All orders, as of PostgreSQL's last ANALYZE.", status=status)(share)
+    yield gauge("orders_needing_attention", "Orders that a person must look at.")(needing_attention())
+    for name, share in estimated().items():
+        yield gauge("orders_estimated", "All orders, as of PostgreSQL's last ANALYZE.", status=name)(share)

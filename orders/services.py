@@ -89,25 +89,27 @@ def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Orde
     return Placed(str(order.id), body, replayed=False)
 
 
-def cancel_order(order: Order) -> Order:
+def cancel_order(order: Order, *, reason: OrderCancelling | None = None) -> Order:
     """Call an order off if its pivot has not happened, and return it as it is then.
 
-    Raises `OrderFulfilledError`. The pivot is barred before the order is locked, as its step locks them in that order.
+    `reason` is what the customer is told; by default that they called it off themselves. Raises `OrderFulfilledError`.
+    The pivot is barred before the order is locked, as its step locks them in that order.
     """
     if order.status == Status.CANCELLED:  # for good, so there is no need to ask the inbox, which forgets after a while
         return order
     if order.status == Status.FULFILLED:
         raise OrderFulfilledError
+    told = reason or OrderCancelling()
     with transaction.atomic():
         verdict = bar_pivot(
             saga=order.id,
             plan=order.plan,
             started_at=order.created_at,
             context=_created(order).facts(),
-            event=OrderCancelling(),
+            event=told,
         )
         if verdict is Barred.OURS:
-            _mark_cancelling(order)
+            _mark_cancelling(order, told)
     reach(Point.NOT_ANSWERED, OrderCancelling.type)
     if verdict is Barred.DONE:
         raise OrderFulfilledError
@@ -159,9 +161,8 @@ def _created(order: Order) -> OrderCreated:
     )
 
 
-def _mark_cancelling(order: Order) -> None:
+def _mark_cancelling(order: Order, reason: OrderCancelling) -> None:
     """Show that the order is being cancelled, unless the timeline has shown so, and why, before."""
-    reason = OrderCancelling()
     rising = [status for status in OPEN if may_become(status, Status.CANCELLING)]
     Order.objects.filter(id=order.id, status__in=rising).update(
         status=Status.CANCELLING, failure_code=reason.code, failure_detail=reason.detail, updated_at=Now()

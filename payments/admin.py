@@ -37,7 +37,7 @@ class _FoundByOrder(ReadOnlyAdmin):
 class PaymentAdmin(_FoundByOrder):
     """What we know of each order's payment."""
 
-    list_display = (
+    list_display: tuple[str, ...] = (
         *("order_id", "status", "amount", "refunded_amount", "currency", "charge_id", "created_at"),
         *("follow_at", "follow_error"),
     )

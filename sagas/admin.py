@@ -3,7 +3,10 @@
 Base classes; each domain app registers them for its own tables. Rows are evidence: nobody adds, edits or deletes one.
 """
 
-from typing import Any
+import json
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -11,13 +14,37 @@ from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
 
 from sagas import inbox, outbox
 from sagas.nudge import nudge
-from sagas.services import service_called
+from sagas.services import home_called, home_names, service_called
+from sagas.wording import age
 
-__all__ = ["BoundedPaginator", "InboxAdmin", "OutboxAdmin", "ReadOnlyAdmin"]
+__all__ = [
+    "BoundedPaginator",
+    "InboxAdmin",
+    "OlderThanFilter",
+    "OutboxAdmin",
+    "ReadOnlyAdmin",
+    "preformatted",
+]
+
+# The theme's colours by what a state means to an operator.
+PUBLICATION = {"published": "success", "due": "info", "being sent": "info", "failed to send": "danger"}
+STATES = {"done": "success", "refused": "primary", "started": "info", "waiting": "warning", "parked": "danger"}
+
+
+def preformatted(text: str) -> SafeString:
+    """Show text as it is, every line of it."""
+    return format_html('<pre class="whitespace-pre-wrap break-words font-mono text-xs">{}</pre>', text)
 
 
 class BoundedPaginator(Paginator):
@@ -32,7 +59,7 @@ class BoundedPaginator(Paginator):
         return rows[: self.MOST].count()
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):
     """A page that shows rows and offers actions, but no editing."""
 
     show_full_result_count = False
@@ -59,6 +86,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 class _MessageAdmin(ReadOnlyAdmin):
     search_help_text = "Order id, or the beginning of an event type or step name."
     word_fields: tuple[str, ...] = ()
+    payloads: ClassVar[Sequence[str]] = ()
     search_fields = ("saga",)  # shows the box; the search itself is below
 
     def get_search_results(
@@ -75,6 +103,61 @@ class _MessageAdmin(ReadOnlyAdmin):
             for field in self.word_fields:
                 found |= Q(**{f"{field}__startswith": term})
             return queryset.filter(found), False
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        """Show the payloads laid out, below the plain columns."""
+        plain = [field.name for field in self.opts.fields if field.name not in self.payloads]
+        return [*plain, *map(_laid_out, self.payloads)]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        """Nothing is to be edited."""
+        return self.get_fields(request, obj)
+
+    @admin.display(description="saga", ordering="saga")
+    def whole(self, row: Any) -> SafeString:
+        """Link to the page of the row's saga, where there is one."""
+        homes = [home_called(name).tracked for name in home_names()]
+        options = next((model._meta for model in homes if self.admin_site.is_registered(model)), None)
+        if options is None:
+            return format_html("{}", row.saga)
+        page = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[row.saga])
+        return format_html('<a class="underline" href="{}">{}</a>', page, row.saga)
+
+    @admin.display(description="written", ordering="created_at")
+    def written(self, row: Any) -> str:
+        """Say how old the row is."""
+        return age(row.created_at)
+
+
+def _laid_out(column: str) -> Callable[[Any], SafeString]:
+    @admin.display(description=column)
+    def laid_out(row: Any) -> SafeString:
+        return preformatted(json.dumps(getattr(row, column), indent=2, ensure_ascii=False, sort_keys=True))
+
+    return laid_out
+
+
+class OlderThanFilter(admin.SimpleListFilter):
+    """Rows that were written some time ago and before."""
+
+    title = "older than"
+    parameter_name = "older"
+    spans: ClassVar = {
+        "1m": ("a minute", timedelta(minutes=1)),
+        "5m": ("five minutes", timedelta(minutes=5)),
+        "15m": ("a quarter of an hour", timedelta(minutes=15)),
+        "1h": ("an hour", timedelta(hours=1)),
+        "1d": ("a day", timedelta(days=1)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the spans."""
+        return [(key, title) for key, (title, _) in self.spans.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep what is older than the span."""
+        span = self.spans.get(self.value() or "")
+        return queryset.filter(created_at__lt=Now() - span[1]) if span else queryset
 
 
 class _PublicationFilter(admin.SimpleListFilter):
@@ -100,11 +183,26 @@ class _PublicationFilter(admin.SimpleListFilter):
 class OutboxAdmin(_MessageAdmin):
     """A service's outbox: its events, where each goes next, and whether it was sent."""
 
-    list_display = ("type", "saga", "step", "target", "created_at", "due_at", "published_at", "attempts", "last_error")
-    list_filter = (_PublicationFilter, "type", "target")
+    list_display = ("type", "whole", "state", "step", "target", "written", "next_try", "attempts", "last_error")
+    list_filter = (_PublicationFilter, OlderThanFilter, "type", "target")
+    payloads = ("data", "context", "plan", "headers")
     word_fields = ("type", "step")
     ordering = ("-created_at",)
     actions = ("publish_again",)
+
+    @display(description="state", label=PUBLICATION)
+    def state(self, row: Any) -> str:
+        """Say whether the row was sent."""
+        if row.published_at:
+            return "published"
+        if row.last_error:
+            return "failed to send"
+        return "due" if row.due_at <= timezone.now() else "being sent"
+
+    @admin.display(description="next try", ordering="due_at")
+    def next_try(self, row: Any) -> str:
+        """Say when a relay takes the row, unless it was sent."""
+        return "–" if row.published_at else age(row.due_at)
 
     @admin.action(description="Publish again", permissions=("operate",))
     def publish_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -118,11 +216,33 @@ class OutboxAdmin(_MessageAdmin):
 class InboxAdmin(_MessageAdmin):
     """A service's inbox: what became of each step of each saga here."""
 
-    list_display = ("step", "saga", "state", "attempts", "error", "send_at", "created_at", "updated_at")
-    list_filter = ("state", "step")
+    list_display = ("step", "whole", "outcome", "attempts", "short_error", "written", "next_try", "moved")
+    list_filter = ("state", OlderThanFilter, "step")
+    payloads = ("message",)
     word_fields = ("step",)
     ordering = ("-id",)
     actions = ("try_now",)
+
+    @display(description="state", label=STATES, ordering="state")
+    def outcome(self, row: Any) -> str:
+        """Say what became of the step; `parked` rows are open, and never tried by themselves."""
+        parked = row.state == "waiting" and row.send_at is None
+        return "parked" if parked else str(row.state)
+
+    @admin.display(description="error")
+    def short_error(self, row: Any) -> str:
+        """Show the beginning of the error; the row's page has all of it."""
+        return Truncator(row.error).chars(80)
+
+    @admin.display(description="moved", ordering="updated_at")
+    def moved(self, row: Any) -> str:
+        """Say how long ago the row last changed."""
+        return age(row.updated_at)
+
+    @admin.display(description="next try", ordering="send_at")
+    def next_try(self, row: Any) -> str:
+        """Say when the service sends an open step to itself again."""
+        return age(row.send_at)
 
     @admin.action(description="Try again now", permissions=("operate",))
     def try_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

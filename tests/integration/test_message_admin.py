@@ -131,3 +131,24 @@ def test_a_page_never_counts_a_whole_table(monkeypatch, operator):
     for _ in range(4):
         sent("orders")
     assert operator.get(page("orders", "outbox")).context["cl"].result_count == 2
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_rows_are_filtered_by_how_old_they_are(operator, service):
+    old = received(service, created_at="2026-01-01T00:00:00Z")
+    received(service)
+    assert shown(operator, service, "inbox", older="1h") == {old.pk}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_row_shows_its_payload_laid_out_and_leads_to_its_order(operator, service):
+    row = sent(service, data={"note": "<b>"})
+    text = operator.get(reverse(f"admin:{service}_outbox_change", args=[row.pk])).content.decode()
+    assert "{\n  &quot;note&quot;: &quot;&lt;b&gt;&quot;\n}" in text
+    listed = operator.get(page(service, "outbox")).content.decode()
+    assert reverse("admin:orders_order_change", args=[row.saga]) in listed
+
+
+def test_a_step_that_is_parked_is_told_from_one_that_waits(operator):
+    received("orders", send_at=None)
+    assert "\nparked\n" in operator.get(page("orders", "inbox")).content.decode()

@@ -1,6 +1,9 @@
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from api.authentication import issue_token
+from sagas import sql
 from tests.outside.customer import Customer
 
 
@@ -15,3 +18,16 @@ def place(shop):
         return customer.placed[key]
 
     return placed
+
+
+@pytest.fixture
+def shipping_fails() -> Iterator[Callable[[], object]]:
+    """Have every try to ship fail, until the test calls what this gives, or is over."""
+
+    def mend() -> object:
+        return sql.run("inventory", "ALTER TABLE inventory_reservation DROP CONSTRAINT IF EXISTS broken", {})
+
+    never = "ALTER TABLE inventory_reservation ADD CONSTRAINT broken CHECK (state <> 'shipped') NOT VALID"
+    sql.run("inventory", never, {})
+    yield mend
+    mend()

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 ROOT = Path(__file__).resolve().parents[3]
 RULES = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 PAGE = (ROOT / "docs/observability.md").read_text()
 NAME = re.compile(r"\b(?:saga|orders|money)_[a-z_]+\b")
 
@@ -66,6 +67,7 @@ def test_every_alert_says_what_to_do_and_stands_on_the_page():
         assert rule["annotations"]["summary"], rule["alert"]
         assert rule["annotations"]["action"], rule["alert"]
         assert f"`{rule['alert']}`" in PAGE
+        assert f"\n| `{rule['alert']}` |" in RUNBOOK
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
 
 

@@ -50,14 +50,16 @@ def place(client: Client, body: Any = None, *, key: str | None = None) -> Any:
 def order(status: Status = Status.PENDING, *, of: str = "ada", **fields: Any) -> Order:
     """Write an order of 2 mugs at 1250 in some status, as though its saga had come that far."""
     ended = {"ended_at": Now(), "failure_code": "out_of_stock"} if status is Status.CANCELLED else {}
+    usual = {
+        "amount": 2500,
+        "currency": "eur",
+        "payment_method": "pm_card_visa",
+        "plan": msgspec.to_builtins(PLACE_ORDER.plan),
+    }
     made = Order.objects.create(
         user=user(of),
         status=status,
-        amount=2500,
-        currency="eur",
-        payment_method="pm_card_visa",
-        plan=msgspec.to_builtins(PLACE_ORDER.plan),
-        **(ended | fields),
+        **(usual | ended | fields),
     )
     OrderLine.objects.create(order=made, sku="MUG", quantity=2, unit_amount=1250)
     return made

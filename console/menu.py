@@ -1,0 +1,94 @@
+"""The console's menu: what there is to look at, by what this user may see, and how many orders need a person."""
+
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest
+from django.urls import reverse
+
+from orders.metrics import needing_attention
+
+__all__ = ["navigation"]
+
+Item = dict[str, Any]
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the menu's groups, each with the items this user may open."""
+    groups: list[dict[str, Any]] = [
+        {"title": "", "items": [_start(), _attention(request), _orders(request), _failures()]},
+        {
+            "title": "Services",
+            "items": [
+                _model("payments", "payment", "Payments", "payments"),
+                _model("inventory", "stockitem", "Stock", "inventory_2"),
+                _model("inventory", "reservation", "Reservations", "pan_tool"),
+                _model("inventory", "stockadjustment", "Stock adjustments", "tune"),
+                _model("orders", "product", "Products", "sell"),
+                _model("payments", "simulatedcharge", "Simulated ledger", "receipt_long"),
+            ],
+        },
+        {
+            "title": "Operations",
+            "items": [_model("console", "run", "Runs", "play_circle"), _model("console", "logentry", "Log", "history")],
+        },
+        {"title": "Messages", "items": [*_messages("orders"), *_messages("payments"), *_messages("inventory")]},
+        {
+            "title": "System",
+            "items": [
+                _model("django_celery_results", "taskresult", "Failed tasks", "bug_report"),
+                _model("auth", "user", "Users", "person"),
+                _model("auth", "group", "Groups", "group"),
+            ],
+        },
+    ]
+    return [{**group, "items": [item for item in group["items"] if _may(request, item)]} for group in groups]
+
+
+def _start() -> Item:
+    return {"title": "Start", "icon": "monitoring", "link": reverse("admin:index")}
+
+
+def _attention(request: HttpRequest) -> Item:
+    """Link to the orders that a person must look at, with their number; to none where it cannot be asked."""
+    item = _model("orders", "order", "Needs attention", "warning")
+    item["link"] += "?needs_attention__exact=1"
+    item["active"] = "needs_attention__exact" in request.GET
+    if _may(request, item) and (number := _needing()):
+        item |= {"badge": str(number), "badge_variant": "danger", "badge_style": "solid"}
+    return item
+
+
+def _orders(request: HttpRequest) -> Item:
+    item = _model("orders", "order", "Orders", "shopping_cart")
+    return item | {"active": request.path.startswith(item["link"]) and "needs_attention__exact" not in request.GET}
+
+
+def _failures() -> Item:
+    item = _model("orders", "order", "Failures", "error")
+    return item | {"link": reverse("console:failures")}
+
+
+def _needing() -> int:
+    try:
+        return needing_attention()
+    except (DatabaseError, InterfaceError):
+        return 0
+
+
+def _messages(service: str) -> list[Item]:
+    return [
+        _model(service, "outbox", f"{service.title()} outbox", "outbox"),
+        _model(service, "inbox", f"{service.title()} inbox", "inbox"),
+    ]
+
+
+def _model(app: str, model: str, title: str, icon: str) -> Item:
+    link = reverse(f"admin:{app}_{model}_changelist")
+    return {"title": title, "icon": icon, "link": link, "needs": (f"{app}.view_{model}", f"{app}.change_{model}")}
+
+
+def _may(request: HttpRequest, item: Item) -> bool:
+    user: User | AnonymousUser = request.user
+    return any(map(user.has_perm, item["needs"])) if "needs" in item else True

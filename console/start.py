@@ -1,0 +1,115 @@
+"""The start page: how things stand now. Each section is asked on its own; what does not answer leaves a named gap."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.http import HttpRequest
+
+from api.asking import ask
+from audit.metrics import limbo
+from console.charts import Chart, durations_of, endings_of
+from console.throughput import throughput
+from orders.metrics import estimated, needing_attention, open_by_status
+from orders.status import Status
+from sagas import broker, gauges
+from sagas.gauges import InboxRows, OutboxRows
+from sagas.services import home_called, service_called, service_names
+
+__all__ = ["Charts", "Messages", "Orders", "context", "may_see", "sections"]
+
+# Seconds for all sections together.
+LIMIT = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orders:
+    """How many orders are open, by status, and what is wrong with them; and about how many there are at all."""
+
+    open: dict[str, int]
+    attention: int
+    stalled: int
+    redriven: int
+    oldest_seconds: float
+    estimated: int
+
+    @property
+    def total(self) -> int:
+        """Return how many are open."""
+        return sum(self.open.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Messages:
+    """What a service has to send, and which of its steps are open."""
+
+    service: str
+    outbox: OutboxRows
+    inbox: list[InboxRows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charts:
+    """Both charts over time."""
+
+    endings: Chart
+    durations: Chart
+
+
+def context(request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
+    """Add the figures to the context of the start page, for those who may see orders."""
+    return {**given, **sections()} if may_see(request) else given
+
+
+def may_see(request: HttpRequest) -> bool:
+    """Tell whether this user may see the figures: whoever may see orders."""
+    return request.user.has_perms(["orders.view_order"])
+
+
+def sections() -> dict[str, Any]:
+    """Ask for every section; `down` names those that did not answer in time."""
+    questions: dict[str, Callable[[], Any]] = {
+        "orders": _orders,
+        "charts": _charts,
+        "money": limbo,
+        "queues": partial(broker.lengths, service_names()),
+        **{f"messages of {name}": partial(_messages, name) for name in service_names()},
+    }
+    found = ask({f"console {name}": question for name, question in questions.items()}, seconds=LIMIT)
+    answers = {name: found.get(f"console {name}") for name in questions}
+    return {
+        "figures": True,
+        "orders": answers["orders"],
+        "charts": answers["charts"],
+        "money": answers["money"],
+        "queues": answers["queues"],
+        "services": [answers[f"messages of {name}"] for name in service_names() if answers[f"messages of {name}"]],
+        "down": sorted(name for name, answer in answers.items() if answer is None),
+    }
+
+
+def _orders() -> Orders:
+    sagas, found = gauges.sagas_of(home_called("orders")), open_by_status()
+    return Orders(
+        open={status.value: found.get(status.value, 0) for status in Status if status is not Status.CANCELLED},
+        attention=needing_attention(),
+        stalled=sagas.stalled,
+        redriven=sagas.redriven,
+        oldest_seconds=sagas.oldest_seconds,
+        estimated=sum(estimated().values()),
+    )
+
+
+def _charts() -> Charts:
+    found = throughput()
+    return Charts(endings=endings_of(found), durations=durations_of(found))
+
+
+def _messages(name: str) -> Messages:
+    service = service_called(name)
+    return Messages(service=name, outbox=gauges.outbox_rows(service), inbox=_worst_first(gauges.inbox_rows(service)))
+
+
+def _worst_first(rows: Iterable[InboxRows]) -> list[InboxRows]:
+    return sorted(rows, key=lambda row: row.oldest_seconds, reverse=True)

@@ -1,0 +1,17 @@
+"""Where the console's own pages live, below `admin/`; all are for staff."""
+
+from django.contrib import admin
+from django.urls import path
+
+from console import views
+
+app_name = "console"
+urlpatterns = [
+    path("failures/", admin.site.admin_view(views.failing), name="failures"),
+    path("live/", admin.site.admin_view(views.live), name="live"),
+    path("orders/order/<uuid:order_id>/act/", admin.site.admin_view(views.act), name="act"),
+    path("console/run/<uuid:run_id>/progress/", admin.site.admin_view(views.progress), name="progress"),
+    path("console/run/<uuid:run_id>/confirm/", admin.site.admin_view(views.confirm), name="confirm"),
+    path("console/run/<uuid:run_id>/approve/", admin.site.admin_view(views.approve), name="approve"),
+    path("console/run/<uuid:run_id>/decline/", admin.site.admin_view(views.decline), name="decline"),
+]

@@ -1,0 +1,121 @@
+"""A new operator in a real browser: finds what is stuck, understands it, mends it, and sees it end."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from console.models import Run
+from orders.models import Order
+from tests.processes import until, worker
+from tests.system.shop import QUICK, assert_sound, ended, order, system
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.browser,
+]
+
+IMPATIENT = {**QUICK, "SAGA_STEP_ATTEMPTS": "1"}
+LONG = 60_000  # milliseconds that a page may take to show what workers do
+
+
+def stuck(client, number):
+    """Place orders that cannot be shipped, and wait until a person is told."""
+    placed = [order(client, f"stuck-{one}") for one in range(number)]
+    until(lambda: Order.objects.filter(needs_attention=True).count() == number, "all need attention")
+    return placed
+
+
+def test_an_operator_finds_the_order_that_needs_attention_retries_it_and_sees_it_end(
+    log_in, api_client, shipping_fails, photograph
+):
+    with system(IMPATIENT):
+        for one in range(8):
+            order(api_client, f"declined-{one}", method="pm_card_chargeDeclined")
+        [placed] = stuck(api_client, 1)
+        page = log_in("operator")
+        expect(page.get_by_role("link", name=re.compile("Need attention"))).to_be_visible()
+        photograph(page, "start")
+        page.get_by_role("link", name=re.compile("Need attention")).click()
+        page.get_by_role("link", name=placed).click()
+        expect(page.get_by_role("alert")).to_contain_text("inventory.ship says")
+        expect(page.get_by_role("img", name="The saga of this order")).to_be_visible()
+        photograph(page, "order")
+        page.get_by_role("button", name="Try again now").click()
+        expect(page.get_by_text("Steps tried again")).to_be_visible()
+        shipping_fails()
+        page.get_by_role("textbox", name="Why?").fill("The table is mended.")
+        page.get_by_role("button", name="Try again now: 1 order").click()
+        expect(page.get_by_role("heading", name=re.compile("^Ended"))).to_be_visible(timeout=LONG)
+        expect(page.get_by_text(re.compile("tried again now|No step waits"))).to_be_visible()
+        until(lambda: ended(placed), "the order has ended")
+        page.get_by_role("link", name=placed).click()
+        expect(page.get_by_text("Ended after")).to_be_visible()
+        expect(page.get_by_text("The table is mended.").first).to_be_visible()
+    assert_sound()
+
+
+def test_ten_orders_that_fail_alike_are_found_as_one_failure_and_end_after_a_retry_in_bulk(
+    log_in, api_client, shipping_fails, photograph
+):
+    with system(IMPATIENT):
+        placed = stuck(api_client, 10)
+        page = log_in("operator", scheme="dark")
+        page.get_by_role("link", name="Failures").click()
+        expect(page.get_by_role("link", name="10 orders")).to_be_visible()
+        photograph(page, "failures")
+        page.get_by_role("link", name="10 orders").click()
+        page.locator("thead input[type=checkbox]").check()
+        page.get_by_role("combobox").last.select_option(label="Try again now")
+        page.get_by_role("button", name="Run").click()
+        expect(page.get_by_text("What it would do now")).to_be_visible()
+        photograph(page, "preview")
+        shipping_fails()
+        page.get_by_role("textbox", name="Why?").fill("Shipping works again.")
+        page.get_by_role("button", name="Try again now: 10 orders").click()
+        expect(page.get_by_role("heading", name=re.compile("^Ended"))).to_be_visible(timeout=LONG)
+        expect(page.get_by_text("tried again now").first).to_be_visible()
+        until(lambda: ended(*placed), "all ten have ended")
+    assert_sound()
+
+
+def test_the_preview_of_a_cancel_says_what_is_refunded_and_nothing_happens_before_it_is_confirmed(
+    log_in, site, api_client
+):
+    with worker("orders", "payments", environ=QUICK):
+        placed = [order(api_client, f"paid-{one}") for one in range(3)]
+        until(lambda: Order.objects.filter(status="paid").count() == 3, "all three are paid")
+        page = log_in("operator")
+        page.goto(f"{site}/admin/orders/order/")
+        page.locator("thead input[type=checkbox]").check()
+        page.get_by_role("combobox").last.select_option(label="Cancel and undo")
+        page.get_by_role("button", name="Run").click()
+        expect(page.get_by_text("30.00 EUR")).to_be_visible()
+        assert Run.objects.get().state == "draft"
+        page.get_by_role("textbox", name="Why?").fill("Wrong price in the catalogue.")
+        page.get_by_role("button", name="Cancel and undo: 3 orders").click()
+        expect(page.get_by_text("Called off").first).to_be_visible(timeout=LONG)
+        expect(page.get_by_role("heading", name=re.compile("^Ended"))).to_be_visible(timeout=LONG)
+    assert set(Order.objects.filter(id__in=placed).values_list("status", flat=True)) == {"cancelling"}
+
+
+def test_a_viewer_sees_the_order_and_is_offered_nothing_to_do_to_it(log_in, site, api_client):
+    placed = order(api_client, "looked-at")
+    page = log_in("viewer")
+    page.goto(f"{site}/admin/orders/order/{placed}/change/")
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel and undo")).to_have_count(0)
+    token = page.locator("input[name=csrfmiddlewaretoken]").first.input_value()
+    form = {"action": "cancel", "csrfmiddlewaretoken": token}
+    answer = page.request.post(f"{site}/admin/orders/order/{placed}/act/", form=form, headers={"Referer": site})
+    assert answer.status == 403
+    assert not Run.objects.exists()
+
+
+def test_the_start_page_renews_itself_and_fits_a_phone(log_in, api_client, photograph):
+    page = log_in("viewer", width=390)
+    expect(page.get_by_text("every order has ended")).to_be_visible()
+    order(api_client, "seen-live")
+    expect(page.get_by_role("link", name="1 pending")).to_be_visible(timeout=LONG)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    photograph(page, "phone")

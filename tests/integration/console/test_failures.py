@@ -1,0 +1,106 @@
+"""What fails, grouped by step and error, and from a group to its orders."""
+
+import pytest
+
+from console import failures as grouping
+from console.failures import failures, normalised
+from inventory.models import Inbox as InventoryInbox
+from payments.models import Inbox
+from tests.integration.console.conftest import client_of, count_queries
+from tests.integration.orders import shop
+
+PAGE = "/admin/failures/"
+LIST = "/admin/orders/order/"
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+def failing(error, *, step="payments.charge", table=Inbox, **fields):
+    order = shop.order()
+    row = {"state": "waiting", "attempts": 2, "send_at": "2099-01-01T00:00:00Z", **fields}
+    table.objects.create(saga=order.id, saga_started_at=order.created_at, step=step, error=error, **row)
+    return order
+
+
+def test_errors_that_differ_in_ids_times_and_numbers_only_are_one():
+    first, second = (
+        f"Charge ch_01a20d3407fa7788829e662d5c99af{n}c of order 01a20d34-06e3-7766-b1cd-a990d375f7f{n} "
+        f"failed after {n}.5 s at 2026-11-24 10:57:2{n}.97+00"
+        for n in (3, 4)
+    )
+    assert normalised(first) == normalised(second) == "Charge {id} of order {id} failed after {n} s at {time}"
+
+
+def test_errors_that_say_something_else_are_two():
+    assert normalised("The gateway answered 500.") != normalised("The gateway did not answer in time.")
+
+
+def test_steps_that_fail_alike_are_a_group_the_largest_first():
+    failing("lost 1")
+    many = [failing(f"no answer within {n} s", attempts=n) for n in (1, 2, 3)]
+    failing("no answer within 1 s", step="inventory.ship", table=InventoryInbox)
+    found = failures().groups
+    assert (found[0].step, len(found[0].sagas)) == ("payments.charge", 3)
+    assert len(found) == 3
+    assert set(found[0].sagas) == {order.id for order in many}
+    assert (found[0].attempts, found[0].error) == (3, "no answer within 3 s")
+
+
+def test_what_is_final_or_has_no_error_is_no_failure():
+    failing("declined", state="refused")
+    failing("asked twice", state="done")
+    failing("")
+    assert failures().groups == []
+
+
+def test_a_group_leads_to_its_orders(viewer):
+    wanted = [failing("lost 1"), failing("lost 2")]
+    failing("something else")
+    page = viewer.get(PAGE)
+    group = next(group for group in page.context["failures"].groups if len(group.sagas) == 2)
+    link = f"{LIST}?failure={group.key}"
+    assert f'href="{link}"' in page.content.decode()
+    assert {order.pk for order in viewer.get(link).context["cl"].queryset} == {order.id for order in wanted}
+
+
+def test_a_group_that_is_gone_has_no_orders(viewer):
+    shop.order()
+    assert list(viewer.get(LIST, {"failure": "0" * 16}).context["cl"].queryset) == []
+
+
+def test_no_more_rows_are_looked_at_than_the_limit_and_the_page_says_so(viewer, monkeypatch):
+    monkeypatch.setattr(grouping, "MOST", 2)
+    for n in range(3):
+        failing(f"lost {n}")
+    page = viewer.get(PAGE)
+    assert [len(group.sagas) for group in page.context["failures"].groups] == [2]
+    assert "There is more than is shown" in page.content.decode()
+
+
+def test_a_service_that_is_down_is_named_and_the_others_are_shown(viewer, broken):
+    failing("lost 1", step="inventory.ship", table=InventoryInbox)
+    broken("payments", "payments_inbox")
+    page = viewer.get(PAGE)
+    assert page.context["failures"].unreachable == ["payments"]
+    assert len(page.context["failures"].groups) == 1
+
+
+def test_where_nothing_fails_the_page_says_what_would_be_there(viewer):
+    assert "Nothing fails." in viewer.get(PAGE).content.decode()
+
+
+def test_what_an_error_says_is_text_and_no_markup(viewer):
+    failing("<script>alert(1)</script>")
+    assert "<script>alert(1)" not in viewer.get(PAGE).content.decode()
+
+
+def test_the_page_takes_few_queries_however_much_fails(viewer):
+    for n in range(20):
+        failing(f"lost {'x' * n}")
+    with count_queries() as total:
+        viewer.get(PAGE)
+    assert total() <= 20
+
+
+def test_who_may_not_view_orders_sees_no_failures(db):
+    assert client_of("sid").get(PAGE).status_code == 403

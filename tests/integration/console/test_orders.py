@@ -1,0 +1,129 @@
+"""Orders in the console: found as people search, shown in all services, and edited by nobody."""
+
+import pytest
+from django.urls import reverse
+
+from orders.models import Inbox, Order, TimelineEvent
+from orders.status import Status
+from sagas.ids import uuid7
+from tests.integration.console.conftest import client_of, count_queries
+from tests.integration.orders import shop
+
+LIST = "/admin/orders/order/"
+
+pytestmark = pytest.mark.django_db(databases=["default", "payments", "inventory"])
+
+
+def change(order):
+    return reverse("admin:orders_order_change", args=[order.id if isinstance(order, Order) else order])
+
+
+def listed(client, **query):
+    return [order.id for order in client.get(LIST, query).context["cl"].queryset]
+
+
+@pytest.mark.parametrize("term", ["id", "ada"])
+def test_orders_are_found_by_id_and_by_customer(viewer, term):
+    wanted = shop.order(of="ada")
+    shop.order(of="bob")
+    assert listed(viewer, q=str(wanted.id) if term == "id" else term) == [wanted.id]
+
+
+def test_orders_are_filtered_by_status_by_need_and_by_age(viewer):
+    stuck = shop.order(Status.PAID, needs_attention=True)
+    old = shop.order(created_at="2026-01-01T00:00:00Z")
+    shop.order(Status.PAID)
+    assert listed(viewer, status__exact="paid", needs_attention__exact="1") == [stuck.id]
+    assert listed(viewer, older="1h") == [old.id]
+
+
+def test_the_list_shows_amounts_with_their_currency_and_marks_only_what_needs_attention(viewer):
+    shop.order(currency="jpy")
+    page = viewer.get(LIST).content.decode()
+    assert "2,500 JPY" in page
+    assert "\nneeds attention\n" not in page
+    shop.order(needs_attention=True)
+    assert "\nneeds attention\n" in viewer.get(LIST).content.decode()
+
+
+def test_the_list_counts_no_further_than_people_page(viewer, django_assert_max_num_queries):
+    for _ in range(3):
+        shop.order()
+    with django_assert_max_num_queries(10) as captured:
+        assert viewer.get(LIST).status_code == 200
+    counts = [query["sql"] for query in captured.captured_queries if "COUNT(" in query["sql"].upper()]
+    assert all("LIMIT" in count for count in counts)
+
+
+def test_an_order_shows_what_each_service_knows_of_it(viewer, orders):
+    page = viewer.get(change(orders.out_of_stock)).content.decode()
+    assert "185.00 EUR" in page
+    assert "payment.refunded" in page
+    assert "Not enough of VASE in stock." in page
+    assert "payments.charge: undone, 1 attempt" in page
+    assert "inventory.reserve: refused, 1 attempt" in page
+    assert f"{reverse('admin:payments_payment_changelist')}?q={orders.out_of_stock}" in page
+
+
+def test_an_order_is_shown_with_few_queries_however_many_messages_it_has(viewer, orders):
+    with count_queries() as total:
+        assert viewer.get(change(orders.called_off_late)).status_code == 200
+    assert total() <= 20
+
+
+def test_an_order_whose_services_do_not_answer_is_shown_with_a_gap_that_is_named(viewer, orders, broken):
+    broken("payments", "payments_payment")
+    page = viewer.get(change(orders.fulfilled)).content.decode()
+    assert "The database of payments does not answer" in page
+    assert "43.00 EUR" in page
+
+
+def test_an_order_that_needs_attention_says_which_step_said_what(viewer):
+    order = shop.order(Status.PAID, needs_attention=True)
+    Inbox.objects.create(
+        saga=order.id,
+        saga_started_at=order.created_at,
+        step="orders.fulfil",
+        state="waiting",
+        attempts=3,
+        error="No <luck>",
+    )
+    page = viewer.get(change(order)).content.decode()
+    assert "orders.fulfil says “No &lt;luck&gt;”" in page
+
+
+def test_what_an_event_tells_is_text_and_no_markup(viewer):
+    order = shop.order()
+    TimelineEvent.objects.create(
+        id=uuid7(),
+        saga=order.id,
+        seq=0,
+        type="order.created",
+        service="orders",
+        at=order.created_at,
+        detail={"n": "<script>"},
+    )
+    page = viewer.get(change(order)).content.decode()
+    assert "&lt;script&gt;" in page
+    assert '"<script>"' not in page
+
+
+def test_who_may_not_view_orders_sees_none(client):
+    stranger = client_of("sid")
+    assert stranger.get(LIST).status_code == 403
+    assert stranger.get(change(shop.order())).status_code == 403
+
+
+def test_nobody_adds_edits_or_deletes_an_order(viewer, admin_client):
+    order = shop.order()
+    for client in (viewer, admin_client):
+        assert client.get(reverse("admin:orders_order_add")).status_code == 403
+        assert client.get(reverse("admin:orders_order_delete", args=[order.id])).status_code == 403
+        assert client.post(change(order), {"status": "fulfilled"}).status_code == 403
+    order.refresh_from_db()
+    assert order.status == "pending"
+
+
+@pytest.mark.parametrize("id_", ["nonsense", str(uuid7())])
+def test_an_order_that_is_none_leads_back_to_the_start(viewer, id_):
+    assert viewer.get(change(id_)).status_code == 302

@@ -1,0 +1,75 @@
+"""The start page: how things stand, for those who may see it; what is down leaves a gap with a name."""
+
+import pytest
+from django.urls import reverse
+
+from orders.status import Status
+from tests.integration.console.conftest import client_of, count_queries
+from tests.integration.orders import shop
+
+START = "/admin/"
+LIVE = "/admin/live/"
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+def test_without_any_order_the_page_says_what_would_be_there(viewer):
+    page = viewer.get(START).content.decode()
+    assert "every order has ended" in page
+    assert "No order has ended yet." in page
+    assert "nothing is captured for an open order" in page
+
+
+def test_orders_are_counted_by_status_and_those_that_need_attention_stand_out(viewer):
+    shop.order(Status.PAID), shop.order(Status.PAID, needs_attention=True)
+    shop.order(Status.FULFILLED, ended_at="2026-01-01T00:00:00Z")
+    found = viewer.get(LIVE)
+    assert found.context["orders"].open == {"pending": 0, "paid": 2, "reserved": 0, "fulfilled": 0, "cancelling": 0}
+    assert found.context["orders"].attention == 1
+    assert found.context["down"] == []
+    assert "keep failing where they may not be given up" in found.content.decode()
+
+
+def test_the_menu_says_how_many_orders_need_attention(viewer):
+    link = f"{reverse('admin:orders_order_changelist')}?needs_attention__exact=1"
+    shop.order(needs_attention=True)
+    menu = {item["title"]: item for group in viewer.get(START).context["sidebar_navigation"] for item in group["items"]}
+    assert (menu["Needs attention"]["link"], menu["Needs attention"]["badge"]) == (link, "1")
+
+
+def test_the_menu_offers_only_what_may_be_opened():
+    pat = client_of("pat", "view_payment")
+    groups = pat.get(START).context["sidebar_navigation"]
+    assert [item["title"] for group in groups for item in group["items"]] == ["Start", "Payments"]
+
+
+def test_the_figures_are_for_those_who_may_view_orders():
+    pat = client_of("pat", "view_payment")
+    assert "it takes the permission to view orders" in pat.get(START).content.decode()
+    assert pat.get(LIVE).status_code == 403
+
+
+def test_a_section_that_does_not_answer_leaves_a_gap_with_a_name(viewer, renamed):
+    renamed("payments", "payments_outbox")
+    page = viewer.get(LIVE)
+    assert page.context["down"] == ["messages of payments"]
+    assert "No answer in time about: messages of payments." in page.content.decode()
+    assert [found.service for found in page.context["services"]] == ["inventory", "orders", "trips"]
+
+
+def test_a_broker_that_is_down_leaves_a_gap_and_the_rest_is_shown(viewer, broker):
+    broker.kill()
+    page = viewer.get(LIVE)
+    assert page.context["down"] == ["queues"]
+    assert "not known" in page.content.decode()
+
+
+def test_what_is_read_does_not_grow_with_the_orders(viewer):
+    viewer.get(START)
+    with count_queries() as few:
+        viewer.get(START)
+    for _ in range(30):
+        shop.order(Status.FULFILLED, ended_at="2026-01-01T00:00:00Z")
+    with count_queries() as many:
+        viewer.get(START)
+    assert many() == few() <= 20

@@ -1,0 +1,40 @@
+"""Orders that are stuck on real workers: retried by an operator, in bulk, they end."""
+
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+
+from console.models import Run
+from inventory.models import Reservation
+from orders.models import Order
+from tests.processes import until
+from tests.system.shop import QUICK, assert_sound, ended, order, shop, system
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+
+__all__ = ["shop"]
+
+
+@pytest.fixture
+def operator(django_user_model):
+    olga = django_user_model.objects.create_user("olga", is_staff=True)
+    olga.groups.add(Group.objects.get(name="operator"))
+    client = Client()
+    client.force_login(olga)
+    return client
+
+
+def test_orders_that_are_stuck_end_once_they_are_tried_again_in_bulk(operator, api_client, shipping_fails):
+    with system({**QUICK, "SAGA_STEP_ATTEMPTS": "1"}):
+        placed = [order(api_client, f"stuck-{number}") for number in range(5)]
+        until(lambda: Order.objects.filter(needs_attention=True).count() == 5, "all five need attention")
+        shipping_fails()
+        selected = {"action": "try_again", "_selected_action": placed}
+        page = operator.post("/admin/orders/order/", selected, follow=True)
+        confirmed = {"reason": "The table is mended.", "seen": page.context["radius"].fingerprint}
+        operator.post(f"/admin/console/run/{page.context['run'].id}/confirm/", confirmed)
+        until(lambda: Run.objects.filter(state="ended").exists(), "the run has ended")
+        until(lambda: ended(*placed), "all five have ended")
+    assert set(Run.objects.get().items.values_list("state", flat=True)) <= {"done", "nothing"}
+    assert set(Reservation.objects.values_list("state", flat=True)) == {"shipped"}
+    assert_sound()

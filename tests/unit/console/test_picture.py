@@ -1,0 +1,75 @@
+"""A saga as a picture: what each step looks like, and which ways were gone."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from console.picture import Look, StepRow, picture_of
+from orders.saga import PLACE_ORDER
+
+PLAN = PLACE_ORDER.plan
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def row(step, state="done", attempts=1):
+    return StepRow(step=step, state=state, attempts=attempts, error="", send_at=None, created_at=NOON, updated_at=NOON)
+
+
+def looks(*rows, ended=False):
+    return {box.name: box.look for box in picture_of(PLAN, rows, ended=ended).boxes}
+
+
+def test_every_step_of_the_plan_has_its_place_and_none_lies_on_another():
+    picture = picture_of(PLAN, [], ended=False)
+    assert {box.name for box in picture.boxes} == set(PLAN.names())
+    assert len({(box.x, box.y) for box in picture.boxes}) == len(picture.boxes)
+    assert all(box.x + box.width <= picture.width and box.y + box.height <= picture.height for box in picture.boxes)
+
+
+def test_an_undo_stands_below_its_action():
+    places = {box.name: box for box in picture_of(PLAN, [], ended=False).boxes}
+    for step in PLAN.steps:
+        if step.undo:
+            assert places[step.undo].x == places[step.name].x
+            assert places[step.undo].y > places[step.name].y
+
+
+def test_what_has_not_happened_lies_ahead_until_the_saga_has_ended():
+    assert looks()["inventory.ship"] is Look.AHEAD
+    assert looks(ended=True)["inventory.ship"] is Look.UNNEEDED
+
+
+def test_after_the_pivot_no_undo_lies_ahead():
+    assert looks(row("orders.fulfil"))["payments.refund"] is Look.UNNEEDED
+    assert looks(row("orders.fulfil", "waiting"))["payments.refund"] is Look.AHEAD
+
+
+@pytest.mark.parametrize(
+    ("state", "attempts", "look"),
+    [
+        ("done", 1, Look.DONE),
+        ("started", 1, Look.RUNNING),
+        ("waiting", 2, Look.WAITING),
+        ("refused", 1, Look.REFUSED),
+        ("refused", 0, Look.BARRED),
+    ],
+)
+def test_a_step_looks_as_its_row_says(state, attempts, look):
+    assert looks(row("payments.charge", state, attempts))["payments.charge"] is look
+
+
+def test_an_action_whose_undo_is_done_is_undone():
+    found = looks(row("payments.charge"), row("payments.refund"))
+    assert (found["payments.charge"], found["payments.refund"]) == (Look.UNDONE, Look.DONE)
+
+
+def test_an_action_that_was_never_done_is_not_undone_by_its_undo():
+    found = looks(row("payments.charge", "refused", 0), row("payments.refund"))
+    assert found["payments.charge"] is Look.BARRED
+
+
+def test_only_the_ways_that_were_gone_are_drawn_as_gone():
+    picture = picture_of(PLAN, [row("payments.charge"), row("inventory.reserve", "refused")], ended=False)
+    places = {(box.x + box.width, box.middle): box.name for box in picture.boxes}
+    gone = {places[arrow.x1, arrow.y1] for arrow in picture.arrows if arrow.walked}
+    assert gone == {"payments.charge"}
