@@ -1,4 +1,5 @@
-"""Celery's transport to Redis, on which garbage costs one log line, and neither a worker nor a loop.
+"""Celery's transport to Redis, on which garbage costs one log line, and neither a worker nor a loop; nor does a broker
+that goes away while all that a worker holds is being done.
 
 Kombu takes whatever lies in a list for an envelope of its own making. What is none brings down the worker's main
 process. What looks like one, and lacks a part that Celery reads without asking, is restored as the worker stops or
@@ -22,6 +23,18 @@ SHOWN = 1_000
 
 class QoS(kombu_redis.QoS):
     """The bookkeeping of what is not acknowledged yet."""
+
+    def ack(self, delivery_tag: Any) -> None:
+        """Acknowledge a message; where the broker is away, at least free the place that it takes here.
+
+        Celery logs what is raised, and goes on. A worker all of whose places are taken asks the broker for nothing, so
+        it would never notice that the connection is gone. The broker, if it still has the message, sends it again.
+        """
+        try:
+            super().ack(delivery_tag)
+        except Exception:
+            self._dirty.add(delivery_tag)
+            raise
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
         """Give a message back to its queue; drop what is none, or every worker would stumble over it again."""

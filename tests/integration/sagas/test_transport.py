@@ -1,0 +1,22 @@
+"""The transport: a broker that goes away leaves no worker waiting for nothing."""
+
+import pytest
+from celery import current_app
+from kombu import Queue
+from redis.exceptions import ConnectionError as BrokerAway
+
+
+def test_a_place_is_free_again_though_the_broker_was_away_as_its_message_was_to_be_acknowledged(broker):
+    with current_app.connection_for_write() as connection:
+        queue = Queue("places", channel=connection.default_channel)
+        queue.declare()
+        connection.Producer().publish("a message", routing_key="places", declare=[queue])
+        channel = connection.default_channel
+        channel.basic_qos(0, 1, False)
+        message = queue.get()
+        assert not channel.qos.can_consume()
+        broker.kill()
+        with pytest.raises(BrokerAway):
+            message.ack()
+        assert channel.qos.can_consume()
+        broker.start()
