@@ -124,6 +124,6 @@ def test_nobody_adds_edits_or_deletes_an_order(viewer, admin_client):
     assert order.status == "pending"
 
 
-@pytest.mark.parametrize("id_", ["nonsense", str(uuid7())])
+@pytest.mark.parametrize("id_", ["nonsense", "01890000-0000-7000-8000-000000000000"])
 def test_an_order_that_is_none_leads_back_to_the_start(viewer, id_):
     assert viewer.get(change(id_)).status_code == 302

@@ -1,45 +1,30 @@
-"""What the console shows in the admin besides its own pages: orders, payments, users and failed tasks, in one look."""
+"""Orders and their payments: found as people search, coloured by what a state means, and acted on in bulk."""
 
-import re
 from typing import Any
 from uuid import UUID
 
-import knox.models
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
-from django.utils.html import format_html_join
-from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from django_celery_results.models import GroupResult, TaskResult
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 import payments.admin
 from console.dossier import dossier_of
 from console.failures import Failures, failures
-from console.models import Action, LogEntry, Run
-from console.runs import MOST_ORDERS, radius_now
+from console.models import Action, LogEntry
+from console.runs import MOST_ORDERS
 from console.templatetags.console import money
-from console.views import drafted, progress_of
+from console.views import drafted
 from orders.models import Order
 from orders.status import Status
 from payments.models import Payment
-from sagas.admin import OlderThanFilter, ReadOnlyAdmin, preformatted
+from sagas.admin import OlderThanFilter, ReadOnlyAdmin
 from sagas.wording import age
 
-__all__ = ["GroupAdmin", "LogEntryAdmin", "OrderAdmin", "PaymentAdmin", "RunAdmin", "TaskResultAdmin", "UserAdmin"]
+__all__ = ["OrderAdmin", "PaymentAdmin"]
 
-# Tokens are issued by the API and `create_token`; nothing here keeps results of groups.
-admin.site.unregister([User, Group, Payment, TaskResult, GroupResult, knox.models.get_token_model()])
-
-admin.site.index_template = "console/start.html"
-admin.site.index_title = "Now"
+admin.site.unregister(Payment)
 
 # The theme's colours by what a state means to an operator.
 STATUS = {
@@ -52,10 +37,7 @@ STATUS = {
 }
 PAYMENT = {"pending": "warning", "captured": "success", "declined": "primary", "refunded": "primary", "void": "primary"}
 
-RUN = {"draft": "info", "awaiting approval": "warning", "running": "info", "ended": "success", "declined": "primary"}
-
-SAGA_IN_ARGUMENTS = re.compile(r"saga\W+([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-LINKS = 20
+# Entries of the log that an order's page shows.
 HISTORY = 50
 
 
@@ -206,131 +188,3 @@ class PaymentAdmin(payments.admin.PaymentAdmin):
     def refunded(self, payment: Payment) -> str | None:
         """Show what was given back, if anything was."""
         return money(payment.refunded_amount, payment.currency) if payment.refunded_amount else None
-
-
-@admin.register(TaskResult)
-class TaskResultAdmin(ReadOnlyAdmin):
-    """Tasks that failed, with their traceback and the orders they were about. Kept for 30 days."""
-
-    list_display = ("task_name", "state", "said", "worker", "done")
-    list_filter = ("status", "task_name")
-    ordering = ("-id",)
-    search_fields = ("task_id",)
-    search_help_text = "Task id."
-    fields = ("task_name", "task_id", "status", "worker", "date_done", "orders", "result", "trace", "arguments")
-    readonly_fields = ("orders", "trace", "arguments")
-
-    @display(description="state", label={"FAILURE": "danger", "RETRY": "warning", "REVOKED": "warning"})
-    def state(self, task: TaskResult) -> str:
-        """Show the state."""
-        return str(task.status)
-
-    @admin.display(description="error")
-    def said(self, task: TaskResult) -> str:
-        """Show the beginning of what was raised."""
-        return (task.result or "")[:100]
-
-    @admin.display(description="when", ordering="id")
-    def done(self, task: TaskResult) -> str:
-        """Say how long ago that was."""
-        return age(task.date_done)
-
-    @admin.display(description="orders")
-    def orders(self, task: TaskResult) -> SafeString:
-        """Link to the orders whose messages the task was given."""
-        found = dict.fromkeys(SAGA_IN_ARGUMENTS.findall(f"{task.task_args} {task.task_kwargs}"))
-        links = ((reverse("admin:orders_order_change", args=[order]), order) for order in list(found)[:LINKS])
-        return format_html_join(" ", '<a class="underline" href="{}">{}</a>', links) or SafeString("none named")
-
-    @admin.display(description="traceback")
-    def trace(self, task: TaskResult) -> SafeString:
-        """Show the traceback."""
-        return preformatted(task.traceback or "none")
-
-    @admin.display(description="arguments")
-    def arguments(self, task: TaskResult) -> SafeString:
-        """Show what the task was given."""
-        return preformatted(f"{task.task_args}\n{task.task_kwargs}")
-
-
-@admin.register(Run)
-class RunAdmin(ReadOnlyAdmin):
-    """What operators have had done to orders; the page of one previews it, or shows how far it is."""
-
-    change_form_template = "console/run.html"
-    list_display = ("action", "stands", "requested_by", "decided_by", "reason", "made")
-    list_filter = ("state", "action")
-    list_select_related = ("requested_by", "decided_by")
-    ordering = ("-id",)
-    search_fields = ("reason__icontains", "requested_by__username")
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Preview a run that has not started, or show what has come of it."""
-        run = self.get_object(request, object_id)
-        gathered = self._gathered(request, run) if isinstance(run, Run) else {}
-        shown: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **gathered})
-        return shown
-
-    def _gathered(self, request: HttpRequest, run: Run) -> dict[str, Any]:
-        mine = run.requested_by_id == request.user.pk
-        waits = run.state in {Run.State.DRAFT, Run.State.AWAITING}
-        return {
-            **progress_of(run),
-            "radius": radius_now(run) if waits else None,
-            "may_confirm": run.state == Run.State.DRAFT and mine and request.user.has_perm("console.add_run"),
-            "may_decide": run.state == Run.State.AWAITING and not mine and request.user.has_perm("console.approve_run"),
-        }
-
-    @display(description="state", ordering="state", label=RUN)
-    def stands(self, run: Run) -> str:
-        """Show the state."""
-        return run.get_state_display()
-
-    @admin.display(description="made", ordering="id")
-    def made(self, run: Run) -> str:
-        """Say how long ago it was made."""
-        return age(run.created_at)
-
-
-@admin.register(LogEntry)
-class LogEntryAdmin(ReadOnlyAdmin):
-    """Who did what, why, when, and what came of it: only ever added to."""
-
-    list_display = ("when", "who", "what", "action", "order_id", "why", "outcome")
-    list_filter = ("what", "action")
-    ordering = ("-id",)
-    search_fields = ("order_id",)  # shows the box; the search itself is below
-    search_help_text = "Order id, run id, or the name of who did it."
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[LogEntry], search_term: str
-    ) -> tuple[QuerySet[LogEntry], bool]:
-        """Find by order or run where the term is an id, else by name."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        try:
-            return queryset.filter(Q(order_id=UUID(term)) | Q(run=UUID(term))), False
-        except ValueError:
-            return queryset.filter(who=term), False
-
-    @admin.display(description="when (UTC)", ordering="id")
-    def when(self, entry: LogEntry) -> str:
-        """Show when it was written."""
-        return f"{entry.at:%Y-%m-%d %H:%M:%S}"
-
-
-@admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
-    """Users, in the console's look."""
-
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-
-
-@admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
-    """Groups, in the console's look."""

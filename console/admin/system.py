@@ -1,0 +1,88 @@
+"""Failed tasks, users and groups, in the console's look; and what is not to be seen here at all."""
+
+import re
+
+import knox.models
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django_celery_results.models import GroupResult, TaskResult
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from sagas.admin import ReadOnlyAdmin, preformatted
+from sagas.wording import age
+
+__all__ = ["GroupAdmin", "TaskResultAdmin", "UserAdmin"]
+
+# Tokens are issued by the API and `create_token`; nothing here keeps results of groups.
+admin.site.unregister([User, Group, TaskResult, GroupResult, knox.models.get_token_model()])
+
+SAGA_IN_ARGUMENTS = re.compile(r"saga\W+([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+
+# Orders of one task that its page links to.
+LINKS = 20
+
+
+@admin.register(TaskResult)
+class TaskResultAdmin(ReadOnlyAdmin):
+    """Tasks that failed, with their traceback and the orders they were about. Kept for 30 days."""
+
+    list_display = ("task_name", "state", "said", "worker", "done")
+    list_filter = ("status", "task_name")
+    ordering = ("-id",)
+    search_fields = ("task_id",)
+    search_help_text = "Task id."
+    fields = ("task_name", "task_id", "status", "worker", "date_done", "orders", "result", "trace", "arguments")
+    readonly_fields = ("orders", "trace", "arguments")
+
+    @display(description="state", label={"FAILURE": "danger", "RETRY": "warning", "REVOKED": "warning"})
+    def state(self, task: TaskResult) -> str:
+        """Show the state."""
+        return str(task.status)
+
+    @admin.display(description="error")
+    def said(self, task: TaskResult) -> str:
+        """Show the beginning of what was raised."""
+        return (task.result or "")[:100]
+
+    @admin.display(description="when", ordering="id")
+    def done(self, task: TaskResult) -> str:
+        """Say how long ago that was."""
+        return age(task.date_done)
+
+    @admin.display(description="orders")
+    def orders(self, task: TaskResult) -> SafeString:
+        """Link to the orders whose messages the task was given."""
+        found = dict.fromkeys(SAGA_IN_ARGUMENTS.findall(f"{task.task_args} {task.task_kwargs}"))
+        links = ((reverse("admin:orders_order_change", args=[order]), order) for order in list(found)[:LINKS])
+        return format_html_join(" ", '<a class="underline" href="{}">{}</a>', links) or SafeString("none named")
+
+    @admin.display(description="traceback")
+    def trace(self, task: TaskResult) -> SafeString:
+        """Show the traceback."""
+        return preformatted(task.traceback or "none")
+
+    @admin.display(description="arguments")
+    def arguments(self, task: TaskResult) -> SafeString:
+        """Show what the task was given."""
+        return preformatted(f"{task.task_args}\n{task.task_kwargs}")
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin):
+    """Users, in the console's look."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+    """Groups, in the console's look."""
