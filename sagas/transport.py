@@ -33,7 +33,7 @@ class QoS(kombu_redis.QoS):
         try:
             super().ack(delivery_tag)
         except Exception:
-            self._dirty.add(delivery_tag)
+            super(kombu_redis.QoS, self).ack(delivery_tag)  # the bookkeeping here alone
             raise
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:

@@ -23,7 +23,9 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-POINTS = [point for point in Point if point not in (Point.UNCOMMITTED, Point.NOT_NUDGED, Point.NOT_ANSWERED)]
+# Those of requests are broken in test_requests.py, that of a webhook in tests/system/test_stripe.py.
+OF_REQUESTS = (Point.UNCOMMITTED, Point.NOT_NUDGED, Point.NOT_ANSWERED, Point.NOT_ACKNOWLEDGED)
+POINTS = [point for point in Point if point not in OF_REQUESTS]
 
 
 # Walks that run at once have no place in common. One that began later never meets the faults of an earlier one.

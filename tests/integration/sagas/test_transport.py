@@ -1,5 +1,7 @@
 """The transport: a broker that goes away leaves no worker waiting for nothing."""
 
+from typing import Any
+
 import pytest
 from celery import current_app
 from kombu import Queue
@@ -11,9 +13,9 @@ def test_a_place_is_free_again_though_the_broker_was_away_as_its_message_was_to_
         queue = Queue("places", channel=connection.default_channel)
         queue.declare()
         connection.Producer().publish("a message", routing_key="places", declare=[queue])
-        channel = connection.default_channel
+        channel: Any = connection.default_channel
         channel.basic_qos(0, 1, False)
-        message = queue.get()
+        message: Any = queue.get()
         assert not channel.qos.can_consume()
         broker.kill()
         with pytest.raises(BrokerAway):
