@@ -17,13 +17,15 @@ accesslog = "-"
 os.environ.setdefault("DATABASE_POOL_SIZE", "10")
 
 
-def post_fork(server: object, worker: ThreadWorker) -> None:
-    """Let requests wait on seven eighths of the threads, however many those are."""
-    os.environ.setdefault("WAITING_PLACES", str(worker.cfg.threads * 7 // 8))
-
-
 def post_worker_init(worker: ThreadWorker) -> None:
-    """Send home whoever waits, once the worker is told to stop."""
-    from api.waiting import stop_when  # noqa: PLC0415  (only now are the settings there)
+    """Let requests wait on seven eighths of the threads, however many those are, and go home once the worker stops.
 
+    Set here rather than in the environment: gunicorn's log has had the settings loaded before the worker was there.
+    """
+    from django.conf import settings  # noqa: PLC0415  (only now is it known whose they are)
+
+    from api.waiting import stop_when  # noqa: PLC0415
+
+    if "WAITING_PLACES" not in os.environ:
+        settings.WAITING_PLACES = worker.cfg.threads * 7 // 8
     stop_when(lambda: not worker.alive)

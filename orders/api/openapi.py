@@ -4,7 +4,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 
 from api.event_stream import MEDIA_TYPE as EVENT_STREAM
-from api.kinds import FORBIDDEN
+from api.kinds import FORBIDDEN, PRECONDITION_FAILED
 from api.openapi import SKU, answer_header, body_of, problems
 from orders.api.kinds import KEY_IN_FLIGHT, KEY_REUSED, ORDER_FULFILLED, SKU_TAKEN, TOO_MANY_WAITING
 from orders.api.requests import NewProduct, ProductChanges
@@ -84,6 +84,13 @@ EVENT = {
     "attempt": 1,
     "detail": {"charge_id": "ch_sim_0192f0c1"},
 }
+# As the server sends it, with the item of the list as its data.
+STREAMED = (
+    "retry: 2000\n\n"
+    "id: 0192f0c1-7c1e-7d3a-8b1c-2f4e6a8c0d13\n"
+    "event: payment.processed\n"
+    'data: {"type":"payment.processed","service":"payments","at":"2026-03-01T09:30:00.234567Z", ...}\n\n'
+)
 
 
 def _sent(name: str, value: object) -> OpenApiExample:
@@ -137,6 +144,7 @@ order_view = extend_schema_view(
             answer_header("Preference-Applied", 200, 304, required=False, description=APPLIED),
         ],
         responses={200: OrderSerializer, 304: OpenApiResponse(description="It is what `If-None-Match` names.")},
+        extensions=problems(PRECONDITION_FAILED),
         examples=[_answered("Fulfilled", FULFILLED), _answered("Cancelled", CANCELLED)],
     )
 )
@@ -155,7 +163,10 @@ timeline_view = extend_schema_view(
             204: OpenApiResponse(description="The order has ended, and `Last-Event-ID` is its last event."),
         },
         extensions=problems(TOO_MANY_WAITING),
-        examples=[_answered("Paid", EVENT)],
+        examples=[
+            _answered("Paid", EVENT),
+            OpenApiExample("The first event", STREAMED, media_type=EVENT_STREAM, response_only=True),
+        ],
     )
 )
 

@@ -5,9 +5,9 @@ from api.kinds import Kind
 __all__ = ["NO_EVENT"]
 
 NO_EVENT = Kind(
-    slug="no-event-of-stripes",
+    slug="not-a-stripe-event",
     status=400,
-    title="Not an event of Stripe's",
+    title="Not a Stripe event",
     means="This is no event that Stripe has signed within the last five minutes. Nothing of it is kept.",
     remedy="Compare the webhook's secret with Stripe's, and the clocks. Stripe sends the event again by itself.",
 )

@@ -93,7 +93,7 @@ def takes_what_fits(context: CheckContext, response: Response, case: schemathesi
 def _unsaid(response: Response) -> bool:
     if response.status_code == 422:
         return bool(response.json()["type"] == "/errors/idempotency-key-reused")
-    if response.status_code == 400 and response.json()["type"] == "/errors/no-event-of-stripes":
+    if response.status_code == 400 and response.json()["type"] == "/errors/not-a-stripe-event":
         return True
     errors = response.json().get("errors", []) if response.status_code == 400 else []
     return bool(errors) and all(
