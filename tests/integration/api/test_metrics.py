@@ -183,8 +183,8 @@ def test_a_database_that_hangs_holds_nobody_up(scrape, http, monkeypatch):
         assert len([one for one in asking._under_way.values() if not one.done()]) <= under_way
 
 
-def test_a_broker_that_is_down_is_said_to_be(scrape, monkeypatch):
-    monkeypatch.setenv("CELERY_BROKER_READ_URL", "redis://127.0.0.1:1/0")
+def test_a_broker_that_is_down_is_said_to_be(scrape, broker):
+    broker.kill()
     samples = scrape()
     assert down(samples) == {"broker"}
     assert not [key for key in samples if key[0] == "saga_queue_messages"]
