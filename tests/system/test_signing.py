@@ -64,7 +64,7 @@ def retries(message):
 
 
 def errback(message):
-    message.embedded["errbacks"][0]["args"][0] = "orders.cancel"
+    message.embedded["errbacks"][0]["args"] = ["orders.cancel", {}, []]
 
 
 def more_errbacks(message):
@@ -92,7 +92,7 @@ def broken_arguments(message):
 
 
 def keywords(message):
-    message.args, message.kwargs = [], dict(zip(("step", "plan", "messages"), message.args, strict=True))
+    message.args, message.kwargs = [], dict(zip(("step", "plan", "messages", "told"), message.args, strict=True))
 
 
 TAMPERED = [

@@ -43,6 +43,11 @@ INSERT INTO orders_order (id, user_id, status, amount, currency, payment_method,
 SELECT uuidv7(), (SELECT min(id) FROM auth_user), 'fulfilled', 1, 'eur', 'x', '{}', 0, false, '', '', now(),
        now() - make_interval(secs => %(left)s - n) FROM generate_series(1, %(rows)s) n
 """
+OLD_TIMELINE = """
+INSERT INTO orders_timelineevent (id, saga, seq, type, service, step, attempt, at, detail)
+SELECT uuidv7(), uuidv7(), 1, 'order.created', 'orders', '', 1, now() - make_interval(secs => %(left)s - n), '{}'
+  FROM generate_series(1, %(rows)s) n
+"""
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +55,10 @@ def statements(django_db_setup, django_db_blocker):
     """The hot statements, as they were run against tables of a million rows."""
     with django_db_blocker.unblock():
         placed = order()
-        for statement in (OLD_OUTBOX, OLD_INBOX, OLD_ORDERS):
+        for statement in (OLD_OUTBOX, OLD_INBOX, OLD_ORDERS, OLD_TIMELINE):
             for left in range(MILLION, 0, -AT_ONCE):  # within the limit that statements have
                 sql.run("default", statement, {"rows": AT_ONCE, "left": left})
-        for table in ("orders_outbox", "orders_inbox", "orders_order"):
+        for table in ("orders_outbox", "orders_inbox", "orders_order", "orders_timelineevent"):
             sql.run("default", f"ANALYZE {table}", {})
         return {name: explained(work) for name, work in hot(placed.id).items()}
 
