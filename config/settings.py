@@ -9,6 +9,7 @@ import environ
 from config import security
 from config.databases import databases
 from config.logs import logging_config
+from config.schedule import beat_schedule
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -93,9 +94,7 @@ AUTH_PASSWORD_VALIDATORS = [
 # --- Doors. What others reach is https; HTTPS=off serves plain http all the same. -------------------------------------
 HTTPS = env.bool("HTTPS", default=EXPOSED)
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [
-    r"^(healthz|readyz|metrics)$"
-]  # asked by machines beside us, which have no certificate of ours
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # asked by machines beside us, without our certificate
 SECURE_PROXY_SSL_HEADER = security.proxy_ssl_header(env)
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 24 * 3600) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
@@ -163,9 +162,8 @@ CELERY_RESULT_BACKEND = "sagas.results:FailureLog"  # the database, but a fault 
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-CELERY_WORKER_ENABLE_REMOTE_CONTROL = env.bool(
-    "WORKER_REMOTE_CONTROL", default=False
-)  # whoever writes to the broker has it
+# Whoever can write to the broker would have it as well.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = env.bool("WORKER_REMOTE_CONTROL", default=False)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = True  # django-celery-results then holds the failures only
 CELERY_RESULT_EXTENDED = True  # with the task's name and arguments, to find the orders of a failure
@@ -191,65 +189,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "retry_on_timeout": False,
 }
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("CELERY_BEAT_SCHEDULE_FILENAME", default="celerybeat-schedule")
-# Seconds. Celery compares it with the clock of the worker's host, which may be an hour ahead of beat's: a shorter one
-# would have that worker discard every flush. Short enough that the heap an outage leaves is bounded.
-PERIODIC_EXPIRY = 2 * 3600
-CELERY_BEAT_SCHEDULE = {
-    f"flush-{service}": {
-        "task": "sagas.flush",
-        "schedule": OUTBOX_FLUSH_SECONDS,
-        "args": (service,),
-        "options": {"queue": service, "expires": PERIODIC_EXPIRY},
-    }
-    for service in ("orders", "payments", "inventory")
-} | {
-    "rescue": {
-        "task": "sagas.rescue",
-        "schedule": max(1.0, SAGA_STALL_SECONDS / 6),
-        "args": ("orders",),
-        "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
-    },
-    "purge": {
-        "task": "sagas.purge_ended",
-        "schedule": 3600,
-        "args": ("orders",),
-        "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
-    },
-    "follow-payments": {
-        "task": "payments.follow",
-        "schedule": 5,
-        "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
-    },
-    "reconcile-payments": {
-        "task": "payments.reconcile",
-        "schedule": 3600,
-        "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
-    },
-    "purge-webhook-events": {
-        "task": "payments.purge_webhook_events",
-        "schedule": 3600,
-        "options": {"queue": "payments", "expires": PERIODIC_EXPIRY},
-    },
-    "console-work": {
-        "task": "console.work",
-        "schedule": 5,
-        "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
-    },
-    "purge-idempotency-keys": {
-        "task": "orders.purge_idempotency_keys",
-        "schedule": 3600,
-        "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
-    },
-    "purge-logins": {
-        "task": "api.purge_logins",
-        "schedule": 3600,
-        "options": {"queue": "orders", "expires": PERIODIC_EXPIRY},
-    },
-}
+CELERY_BEAT_SCHEDULE = beat_schedule(flush_seconds=OUTBOX_FLUSH_SECONDS, stall_seconds=SAGA_STALL_SECONDS)
 
 # --- Requests that wait -------------------------------------------------------------------------------------------
 # How many may wait in one process: fewer than its threads, which only the server knows. See gunicorn.conf.py.
 WAITING_PLACES = env.int("WAITING_PLACES", default=0)
+
 # --- The operators' console ---------------------------------------------------------------------------------------
 LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = {

@@ -1,0 +1,33 @@
+"""What beat sends, and how often. A second beat does no harm: each task finds in the database whether there is work."""
+
+from typing import Any
+
+__all__ = ["beat_schedule"]
+
+# Seconds. Celery compares it with the clock of the worker's host, which may be an hour ahead of beat's: a shorter one
+# would have that worker discard every flush. Short enough that the heap an outage leaves is bounded.
+EXPIRY = 2 * 3600
+
+HOUR = 3600.0
+
+
+def beat_schedule(*, flush_seconds: float, stall_seconds: float) -> dict[str, dict[str, Any]]:
+    """Return Celery's beat_schedule: the flush of every service, the rescue, and the chores of each."""
+    return {
+        **{
+            f"flush-{service}": _every(flush_seconds, "sagas.flush", service, queue=service)
+            for service in ("orders", "payments", "inventory")
+        },
+        "rescue": _every(max(1.0, stall_seconds / 6), "sagas.rescue", "orders", queue="orders"),
+        "purge": _every(HOUR, "sagas.purge_ended", "orders", queue="orders"),
+        "purge-idempotency-keys": _every(HOUR, "orders.purge_idempotency_keys", queue="orders"),
+        "purge-logins": _every(HOUR, "api.purge_logins", queue="orders"),
+        "console-work": _every(5, "console.work", queue="orders"),
+        "follow-payments": _every(5, "payments.follow", queue="payments"),
+        "reconcile-payments": _every(HOUR, "payments.reconcile", queue="payments"),
+        "purge-webhook-events": _every(HOUR, "payments.purge_webhook_events", queue="payments"),
+    }
+
+
+def _every(seconds: float, task: str, *args: str, queue: str) -> dict[str, Any]:
+    return {"task": task, "schedule": seconds, "args": args, "options": {"queue": queue, "expires": EXPIRY}}
