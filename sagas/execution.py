@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -56,8 +56,8 @@ class Claimed(NamedTuple):
         return self.message.saga
 
 
-def run(step: str, plan: Plan, messages: Sequence[Message], *, told: Sequence[Entry] = ()) -> None:
-    """Run a step for messages of one plan, and send on what it wrote.
+def run(step: str, plan: Plan, messages: Sequence[Message], *, told: Sequence[Entry] = ()) -> bool:
+    """Run a step for messages of one plan, and send on what it wrote; tell whether all of that was sent.
 
     `told`: what happened before, sent along for the timeline that is kept here.
     Raises `StepFailed` if some messages failed alone, once all others are committed and sent; and the database's own
@@ -75,6 +75,7 @@ def run(step: str, plan: Plan, messages: Sequence[Message], *, told: Sequence[En
             run.publish([])
     if failures:
         raise StepFailed(step, failures)
+    return not run.unsent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ class _Run:
     definition: StepDefinition
     plan: Plan
     told: list[Entry]
+    unsent: list[Envelope] = field(default_factory=list)
 
     def batch(self, messages: Sequence[Message]) -> list[Failure]:
         """Run the messages together; if that raises, each alone. Return what failed alone."""
@@ -104,6 +106,7 @@ class _Run:
             relay.publish(self.service, envelopes, told=told)
             reach(Point.PASSED_ON, self.definition.name, envelopes)
         except Exception as error:  # the step is committed: no fault from here on may fail it
+            self.unsent.extend(envelopes)
             logger.warning("%s is done, its events wait in the outbox: %r", self.definition.name, error)
 
     def _at_once(self, handler: Handler, messages: Sequence[Message]) -> list[Envelope]:

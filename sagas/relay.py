@@ -2,6 +2,7 @@
 
     chain( run_step(step, plan, messages, told) .on_error( fail_step() ),  flush(service) )
 
+A step that has sent all it wrote takes the flush behind it out of the chain.
 Claim, commit, send with no transaction open, mark. A relay that dies in between leaves a lease that runs out; two
 relays on one row send it twice, which the receiver's inbox makes harmless. Order does not matter.
 """
@@ -202,7 +203,7 @@ def _grouped(rows: Iterable[tuple[str, Plan, int, Parcelled]]) -> Iterator[Consi
 def _send(consignment: Consignment, behind: Service | None = None) -> None:
     """Send the messages of a consignment, each batch as a chain: the step, and a flush of its service behind it.
 
-    `behind` the first of them the sender is flushed instead: it has more to send, once the step has come that far.
+    `behind` the first of them the sender is flushed as well: it has more to send, once the step has come that far.
     """
     step, queue = consignment.step, service_of(consignment.step)
     plan = msgspec.to_builtins(consignment.plan)
@@ -214,8 +215,8 @@ def _send(consignment: Consignment, behind: Service | None = None) -> None:
         # On the step alone: chain.on_error would put it on the flush as well. Its arguments are those of the step that
         # failed (see `sagas.results`); carried along, they would double it.
         run.link_error(signature("fail_step", queue=queue))
-        flushed, behind = behind.name if behind else queue, None
-        chain(run, signature("flush", flushed, queue=flushed)).apply_async()
+        flushed, behind = (queue, behind.name) if behind else (queue,), None
+        chain(run, *(signature("flush", name, queue=name) for name in flushed)).apply_async()
 
 
 def _shown(step: str, batch: Sequence[Parcelled]) -> str:

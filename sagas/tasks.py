@@ -42,7 +42,8 @@ def run_step(self: Task, step: str, plan: Json, messages: list[Json], told: list
     `told`: what happened before, for the timeline, if it is kept by the service that runs the step.
     """
     try:
-        execution.run(step, msgspec.convert(plan, Plan), _messages(messages), told=_entries(told or []))
+        if execution.run(step, msgspec.convert(plan, Plan), _messages(messages), told=_entries(told or [])):
+            _cut_chain(self)
     except StepFailed as failed:
         _tell_error_callback(self, failed)
         raise
@@ -73,7 +74,7 @@ def fail_step(self: Task, step: str, plan: Json, messages: list[Json], reported:
 
 @shared_task(name="sagas.flush", bind=True)
 def flush(self: Task, service: str) -> int:
-    """Send what is due in a service's outbox and inbox. Runs behind every step, and by beat."""
+    """Send what is due in a service's outbox and inbox. Behind a step that left something to send, and by beat."""
     try:
         return relay.flush(service_called(service))
     except Exception as error:
@@ -144,6 +145,16 @@ def _tell_error_callback(task: Task, failed: StepFailed) -> None:
     for callback in callbacks:
         if callback["task"] == fail_step.name:
             callback["kwargs"]["reported"] = told
+
+
+def _cut_chain(task: Task) -> None:
+    """Take the flush behind a step out of its chain: the step has sent what it wrote, nothing is left to flush.
+
+    Celery goes on with what stands in the request when the task ends, the next link last.
+    """
+    chain: Any = task.request.chain
+    if chain:
+        chain.pop()
 
 
 def _try_later(task: Task, error: Exception) -> None:

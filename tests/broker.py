@@ -16,7 +16,7 @@ class Sent(NamedTuple):
     callbacks: list[str]
     error_callbacks: list[str]
     chained: list[str]
-    flushed: str | None  # the service, where a flush is chained
+    flushed: list[str]  # the services of the flushes that are chained
 
 
 def take(queue: str) -> list[Sent]:
@@ -41,11 +41,12 @@ def empty() -> None:
 
 def _sent(message: Any) -> Sent:
     args, _, embedded = message.payload
+    chained = list(reversed(embedded["chain"] or ()))
     return Sent(
         task=message.headers["task"],
         args=args,
         callbacks=[callback["task"] for callback in embedded["callbacks"] or ()],
         error_callbacks=[callback["task"] for callback in embedded["errbacks"] or ()],
-        chained=[link["task"] for link in embedded["chain"] or ()],
-        flushed=next((link["args"][0] for link in embedded["chain"] or () if link["task"] == "sagas.flush"), None),
+        chained=[link["task"] for link in chained],
+        flushed=[link["args"][0] for link in chained if link["task"] == "sagas.flush"],
     )

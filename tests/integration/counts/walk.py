@@ -72,17 +72,22 @@ def to_step(step: str) -> Sent:
     return next(message for message in _walk() if message.task == "sagas.run_step" and message.args[0] == step)
 
 
-def run(message: Sent) -> None:
-    """Run a message's task."""
-    TASKS[message.task](*message.args)
+def run(message: Sent) -> list[Sent]:
+    """Run a message's task; return what follows it in its chain."""
+    task = TASKS[message.task]
+    behind = [Sent("sagas.flush", [service], [], [], [], []) for service in reversed(message.flushed)]
+    task.push_request(chain=behind)  # type: ignore[call-arg]
+    try:
+        task.run(*message.args)
+    finally:
+        task.pop_request()
+    return behind
 
 
 def _walk() -> Iterator[Sent]:
     while messages := [message for service in service_names() for message in take(service)]:
         for message in messages:
             yield message
-            run(message)
-            for link in message.chained:
-                behind = Sent(link, [message.flushed], [], [], [], None)
+            for behind in run(message):
                 yield behind
                 run(behind)
