@@ -25,6 +25,10 @@ VANISHED = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds
 }
+# Statements stay planned on the server: a third of its work, where each saga's are the same few dozen.
+# https://docs.djangoproject.com/en/stable/ref/databases/#server-side-parameters-binding
+PREPARED = {"server_side_binding": True, "prepare_threshold": 2}
+
 # Seconds a request waits for a connection from the pool before it is answered 503; and after which the pool gives a
 # failed attempt to connect up, for the next request to begin a new one, where it would else wait ever longer.
 POOL_PATIENCE = 5
@@ -77,6 +81,8 @@ def _database(env: environ.Env, variable: str) -> dict[str, Any]:
     limits = " ".join(f"-c {name}={limit}" for name, limit in TIMEOUTS.items())
     given = config.get("OPTIONS", {})
     config["OPTIONS"] = {**VANISHED, **given, "options": f"{given.get('options', '')} {limits}".strip()}
+    if env.bool("DATABASE_PREPARED_STATEMENTS", default=True):
+        config["OPTIONS"] |= PREPARED
     config["CONN_MAX_AGE"] = None
     config["CONN_HEALTH_CHECKS"] = True
     if size := env.int("DATABASE_POOL_SIZE", default=0):

@@ -16,7 +16,7 @@ def given(monkeypatch):
     """Return what sets these variables, and of the rest none."""
 
     def give(*names, **values):
-        for name in ("SERVICES", "DATABASE_POOL_SIZE", *VARIABLES.values()):
+        for name in ("SERVICES", "DATABASE_POOL_SIZE", "DATABASE_PREPARED_STATEMENTS", *VARIABLES.values()):
             monkeypatch.delenv(name, raising=False)
         for name, value in {**{name: URLS[name] for name in names}, **values}.items():
             monkeypatch.setenv(name, value)
@@ -67,3 +67,11 @@ def test_the_api_shares_a_pool_of_bounded_size_that_soon_says_that_it_is_empty(g
         assert config["CONN_HEALTH_CHECKS"]
         assert config["OPTIONS"]["pool"]["max_size"] == 7
         assert config["OPTIONS"]["pool"]["timeout"] <= 5
+
+
+def test_statements_are_prepared_unless_a_pooler_cannot_track_them(given):
+    for config in databases(given(*URLS)).values():
+        assert config["OPTIONS"]["server_side_binding"]
+        assert config["OPTIONS"]["prepare_threshold"] == 2
+    for config in databases(given(*URLS, DATABASE_PREPARED_STATEMENTS="off")).values():
+        assert not {"server_side_binding", "prepare_threshold"} & set(config["OPTIONS"])
