@@ -14,7 +14,7 @@ from local.stack import ADMIN, Stack
 
 __all__ = ["Hurried", "Shop", "Steady", "Throughput", "percentile"]
 
-LIVE_THREADS = 4
+PLACING_THREADS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Shop:
 
     def drain(self, orders: int, *, undone: float = 0.0) -> Throughput:
         """Have orders placed while nobody works, then let the workers go."""
-        with Helper(self.stack, "place", "--orders", orders, "--undone", undone, "--hold") as placing:
+        with self._placing(orders, undone, "--hold") as placing:
             placing.hear()
             began = time.time()
             with frozen(self.stack):
@@ -83,8 +83,7 @@ class Shop:
 
     def live(self, orders: int, *, undone: float = 0.0) -> Throughput:
         """Place orders from four threads while the workers do what they can."""
-        options = ("--orders", orders, "--undone", undone, "--threads", LIVE_THREADS)
-        with Helper(self.stack, "place", *options) as placing:
+        with self._placing(orders, undone) as placing:
             placing.hear()
             before, began = cpu_seconds(self.stack), time.time()
             placing.ask("go")
@@ -109,6 +108,8 @@ class Shop:
         """Have customers order over HTTP at a fixed rate, and follow each order to its final status."""
         began = time.time()
         heard = self._customers("orders/", "--rate", rate, "--seconds", seconds)
+        if len(heard) != int(rate * seconds):
+            raise BenchmarkFailed(f"{len(heard)} of {int(rate * seconds)} orders were answered.")
         self.books.wait_until_ended()
         terminal = self.books.terminal(began, column="ended_at" if self.plain else "updated_at")
         return Steady(milliseconds=[1000 * (terminal[order] - sent) for order, sent, _ in heard])
@@ -128,6 +129,10 @@ class Shop:
         """Keep this shop's programs from running while another is measured."""
         with frozen(self.stack, (*WORKERS, "api")):
             yield
+
+    def _placing(self, orders: int, undone: float, *options: object) -> Helper:
+        sizes = ("--orders", orders, "--undone", undone, "--threads", PLACING_THREADS)
+        return Helper(self.stack, "place", *sizes, *options)
 
     def _customers(self, path: str, *options: object) -> list[tuple[str, float, float]]:
         with Helper(self.stack, "customers", f"{self.stack.api}/api/v1/{path}", self.token, *options) as customers:

@@ -18,9 +18,11 @@ __all__ = ["nudge"]
 
 logger = logging.getLogger(__name__)
 
-# After a flush of n rows the thread lingers 10 ms × n, at most 100 ms, while the next batch gathers: measured to turn
-# messages of three orders into full ones, at no cost to a single order.
+# After a flush of n rows the thread lingers 10 ms × n while the next batch gathers: measured to turn messages of three
+# orders into full ones, at no cost to a single order. And four times as long as the flush took: the busier the machine,
+# the more orders share a message, and the less busy it is. At most 100 ms.
 LINGER_PER_ROW = 0.010
+LINGER_PER_SECOND = 4.0
 LINGER_MOST = 0.100
 
 # While more messages than this wait for the workers, another small one would only wait behind them: what is placed
@@ -46,8 +48,9 @@ class _Nudger:
             if sent > ALONE:
                 self._hold()
             self.wanted.clear()
+            began = time.monotonic()
             sent = self.flush_once()
-            time.sleep(min(LINGER_MOST, LINGER_PER_ROW * sent))
+            time.sleep(linger(sent=sent, took=time.monotonic() - began))
 
     def _hold(self) -> None:
         """Wait until the workers have come nearer to what was sent before, or for as long as that may take."""
@@ -70,6 +73,11 @@ class _Nudger:
             # As after a request: to the pool, where there is one; else tested before its next use, for the database may
             # restart meanwhile.
             close_old_connections()
+
+
+def linger(*, sent: int, took: float) -> float:
+    """Return the seconds to wait after a flush that sent so many rows and took so many seconds."""
+    return min(LINGER_MOST, max(LINGER_PER_ROW * sent, LINGER_PER_SECOND * took))
 
 
 _nudgers: dict[str, _Nudger] = {}
