@@ -19,8 +19,8 @@ __all__ = ["new_shop"]
 
 GIVEN = (*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "RUN_DIR")
 PORTS = (Postgres.port_variable, Valkey.port_variable, API_PORT_VARIABLE)
-# Debugging costs time, and remembers every statement.
-SETTINGS = {"DEBUG": "off", "ALLOWED_HOSTS": "127.0.0.1"}
+# Debugging costs time, and remembers every statement. gunicorn starts anew what was frozen for long.
+SETTINGS = {"DEBUG": "off", "ALLOWED_HOSTS": "127.0.0.1", "GUNICORN_CMD_ARGS": "--timeout 600"}
 PLAIN = "benchmarks.plain.settings"
 
 
