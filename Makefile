@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# How many processes run the tests, each with servers of its own; 0 for this one alone, as `ARGS=--pdb` needs.
+WORKERS ?= 2
 # How many made-up requests for each operation and role.
 EXAMPLES ?= 300
 # How much chaos, and from which seed it is drawn.
@@ -32,7 +34,7 @@ run: $(RUNTIME) ## Start the whole system and keep it up until Ctrl-C
 	@$(RUN) local run
 
 test: $(DEVELOPMENT) ## Run all tests but the faults and the browser, on servers of their own
-	@$(RUN) pytest -m "not faults and not outside and not browser" $(ARGS)
+	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not faults and not outside and not browser" $(ARGS)
 
 faults: $(DEVELOPMENT) ## Kill, freeze and break real processes at every point of every step
 	@$(RUN) pytest -m faults $(ARGS)
