@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from local.gateway import GATEWAY
 from local.ports import chosen_port, free_port
 from local.postgres import Postgres
 from local.rundir import RunDir
@@ -63,6 +64,7 @@ class Servers:
         ours = {variable: self.postgres.url(service) for variable, service in DATABASE_VARIABLES.items()}
         ours |= {"REDIS_URL": self.valkey.url, "SECRET_KEY": self.run_dir.secret("SECRET_KEY", size=48), "DEBUG": "on"}
         ours |= UNLIMITED
+        ours[GATEWAY] = "simulated"
         ours |= self.sandbox.env if self.sandbox else {}
         return ours | {name: self.given[name] for name in ours if name in self.given}
 
