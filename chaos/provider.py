@@ -10,8 +10,15 @@ __all__ = ["misbehaving"]
 
 # Of every hundred requests, how many meet which fault; of every hundred webhooks likewise. For ever.
 OF_REQUESTS: Mapping[str, int] = {
-    **{"500_done": 3, "500_lost": 3, "reset_done": 3, "reset_lost": 3},
-    **{"timeout_done": 1, "timeout_lost": 1, "slow": 3, "429": 2, "409": 2},
+    "500_done": 3,
+    "500_lost": 3,
+    "reset_done": 3,
+    "reset_lost": 3,
+    "timeout_done": 1,
+    "timeout_lost": 1,
+    "slow": 3,
+    "429": 2,
+    "409": 2,
 }
 OF_WEBHOOKS: Mapping[str, int] = {"drop": 20, "duplicate": 20, "delay": 20, "forge": 10, "shift": 10}
 
