@@ -10,6 +10,8 @@ __all__ = ["GATEWAY", "choose_gateway"]
 GATEWAY = "PAYMENT_GATEWAY"
 # Stripe's client, and the sandbox in place of Stripe: unless the user says otherwise.
 DEFAULT = "stripe"
+# What was paid through where nothing is written down of it.
+BEFORE = "simulated"
 
 
 def choose_gateway(run_dir: RunDir) -> None:
@@ -19,7 +21,7 @@ def choose_gateway(run_dir: RunDir) -> None:
     gateway as well: nobody pays with it unawares.
     """
     named = os.environ.get(GATEWAY)
-    kept = run_dir.read_env().get(GATEWAY) if run_dir.env_file.exists() else None
+    kept = run_dir.read_env().get(GATEWAY, BEFORE) if run_dir.env_file.exists() else None
     if named and kept and named != kept:
         raise LocalError(
             f"The payments in {run_dir.path} were made through {GATEWAY}={kept}, and {named} knows nothing of them. "

@@ -32,7 +32,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 def _only_hands_out(config: pytest.Config) -> bool:
     """Tell whether this process has others run the tests, under `-n`: it reads the settings, and needs no server."""
-    return bool(config.known_args_namespace.numprocesses) and "PYTEST_XDIST_WORKER" not in os.environ
+    workers = getattr(config.known_args_namespace, "numprocesses", None)
+    return bool(workers) and "PYTEST_XDIST_WORKER" not in os.environ
 
 
 def pytest_unconfigure() -> None:
