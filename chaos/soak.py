@@ -92,7 +92,7 @@ class Soak:
         return done.stdout.strip()
 
     def _under_load(self, crowd: Crowd) -> None:
-        with misbehaving(self.stack, seed=self.size.seed):
+        with misbehaving(self.stack.sandbox, seed=self.size.seed):
             self.mayhem.start()
             crowd.run(self.errands)
             self.mayhem.finish(seconds=END_SECONDS)

@@ -4,6 +4,7 @@ import subprocess
 import threading
 from collections.abc import Sequence
 
+from local.gateway import choose_gateway
 from local.rundir import PROJECT, RunDir
 from local.servers import embedded_servers
 from local.stack import ADMIN, Stack, environment, running_stack
@@ -13,9 +14,11 @@ __all__ = ["execute", "run"]
 
 def run() -> int:
     """Run the whole system until a signal to end; say where it is."""
+    run_dir = RunDir()
+    choose_gateway(run_dir)
     print("Starting PostgreSQL, Valkey, three workers, the API and beat")
     try:
-        with running_stack(RunDir()) as stack:
+        with running_stack(run_dir) as stack:
             print(welcome(stack), flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
@@ -25,7 +28,7 @@ def run() -> int:
 
 def welcome(stack: Stack) -> str:
     """Return where everything is, and how to get in."""
-    sandbox = f"\n  Sandbox {stack.sandbox}" if stack.sandbox else ""
+    sandbox = f"\n  Sandbox {stack.sandbox}, in place of Stripe: no money moves" if stack.sandbox else ""
     return f"""
   API     {stack.api}/api/v1/
   Docs    {stack.api}/api/v1/docs/
@@ -41,6 +44,7 @@ def execute(command: Sequence[str]) -> int:
     run_dir = RunDir()
     if run_dir.in_use:
         return _call(command, environment(run_dir, run_dir.read_env()))
+    choose_gateway(run_dir)
     with embedded_servers(run_dir) as env:
         return _call(command, environment(run_dir, env))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Process"]
+__all__ = ["GUARD", "Process"]
 
 HERE = Path(__file__).parent
 BARE_PYTHON = (sys.executable, "-I", "-S")

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from local.gateway import GATEWAY
 from local.ports import chosen_port, free_port
 from local.postgres import Postgres
 from local.rundir import RunDir
@@ -63,6 +64,7 @@ class Servers:
         ours = {variable: self.postgres.url(service) for variable, service in DATABASE_VARIABLES.items()}
         ours |= {"REDIS_URL": self.valkey.url, "SECRET_KEY": self.run_dir.secret("SECRET_KEY", size=48), "DEBUG": "on"}
         ours |= UNLIMITED
+        ours[GATEWAY] = "simulated"
         ours |= self.sandbox.env if self.sandbox else {}
         return ours | {name: self.given[name] for name in ours if name in self.given}
 
@@ -100,8 +102,10 @@ def embedded_servers(run_dir: RunDir) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def private_servers(*, durable: bool = False) -> Iterator[Servers]:
+def private_servers(*, durable: bool = False, started: bool = True) -> Iterator[Servers]:
     """Run servers of one's own, on free ports and in a temporary directory, for a test session.
+
+    Not `started`: they only have addresses, which is enough to read the settings.
 
     The services' roles may create databases. Each server can be killed, frozen and restarted, and keeps its port. With
     PAYMENT_GATEWAY=stripe in the environment the payment sandbox is one of them, whatever account that names.
@@ -112,7 +116,7 @@ def private_servers(*, durable: bool = False) -> Iterator[Servers]:
         stripe = os.environ.get("PAYMENT_GATEWAY") == "stripe"
         sandbox = PaymentSandbox(run_dir, free_port()) if stripe else None
         servers = Servers(run_dir, postgres, Valkey(run_dir, free_port()), given={}, sandbox=sandbox)
-        with run_dir.locked(), servers.up():
+        with run_dir.locked(), servers.up() if started else contextlib.nullcontext():
             yield servers
         # The lock file is let go before the directory, and what lies elsewhere, is removed.
         run_dir.remove()

@@ -1,4 +1,4 @@
-"""A PostgreSQL and a Valkey of their own for each test session: started before Django reads its settings."""
+"""A PostgreSQL and a Valkey of their own for each process that runs tests: started before Django reads its settings."""
 
 import os
 from collections.abc import Generator
@@ -15,19 +15,25 @@ _running: list[Servers] = []
 
 
 def running() -> Servers:
-    """Return the servers of this session, for tests that restart, freeze or kill them."""
+    """Return the servers of this process, for tests that restart, freeze or kill them."""
     return _running[0]
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests() -> Generator[None, None, None]:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """Start the servers. A wrapper, for pytest-django reads the settings in this same hook, before all others."""
-    servers = _stack.enter_context(private_servers())
+    servers = _stack.enter_context(private_servers(started=not _only_hands_out(early_config)))
     _running.append(servers)
     # Whatever the shell says: tests never touch the databases of a system that runs.
     os.environ.update(servers.env, RUN_DIR=str(servers.run_dir.path))
     os.environ.pop("CELERY_BROKER_URL", None)
     yield
+
+
+def _only_hands_out(config: pytest.Config) -> bool:
+    """Tell whether this process has others run the tests, under `-n`: it reads the settings, and needs no server."""
+    workers = getattr(config.known_args_namespace, "numprocesses", None)
+    return bool(workers) and "PYTEST_XDIST_WORKER" not in os.environ
 
 
 def pytest_unconfigure() -> None:

@@ -15,6 +15,7 @@ import httpx
 from django.db import connections
 
 from local.ports import free_port
+from local.processes import GUARD
 
 __all__ = ["LIMIT", "Process", "api", "beat", "environment", "until", "url", "worker"]
 
@@ -37,7 +38,7 @@ class Process:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as output:
-            return subprocess.Popen(
+            popen = subprocess.Popen(
                 [sys.executable, "-m", *self.arguments],
                 cwd=ROOT,
                 env=self.environ,
@@ -46,6 +47,8 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        GUARD.watch(popen.pid, signal.SIGKILL)  # a run that is killed leaves no process behind
+        return popen
 
     def revive(self) -> None:
         """Start the process again if it has died, as a service manager does; bury the children it left."""
@@ -65,6 +68,7 @@ class Process:
             return
         finally:
             self.popen.wait(LIMIT)
+            GUARD.forget(self.popen.pid)
 
 
 def environment() -> dict[str, str]:

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from local.demo.report import progress_of, show_open_orders, show_outcomes, show_timelines
 from local.demo.story import Story
+from local.gateway import GATEWAY, choose_gateway
 from local.processes import moments
 from local.rundir import RunDir
 from local.stack import Stack, running_stack
@@ -26,6 +27,7 @@ def demo() -> int:
     console = _console()
     started = time.monotonic()
     with _stack(console) as stack:
+        console.print(_payments(stack), style="cyan", highlight=False)
         story = _play(console, stack)
         show_outcomes(console, story)
         show_open_orders(console, story)
@@ -52,9 +54,17 @@ def _stack(console: Console) -> Iterator[Stack]:
         console.print(f"Using the system that is up at {stack.api}")
         yield stack
         return
+    choose_gateway(run_dir)
     console.print("Starting PostgreSQL, Valkey, three workers, the API and beat")
     with running_stack(run_dir, say=lambda news: console.print(escape(news), style="yellow")) as stack:
         yield stack
+
+
+def _payments(stack: Stack) -> str:
+    """Say who is paid, and that it is no money."""
+    if stack.sandbox:
+        return f"Paying through Stripe's client, at the sandbox in place of Stripe: {stack.sandbox}. No money moves."
+    return f"Paying through {GATEWAY}={stack.env[GATEWAY]}"
 
 
 def _play(console: Console, stack: Stack) -> Story:
@@ -69,7 +79,7 @@ def _play(console: Console, stack: Stack) -> Story:
 def _audit(stack: Stack, *, width: int) -> subprocess.CompletedProcess[str]:
     """Check the invariants, again while the last messages settle: they hold once things are quiet."""
     for _ in moments(QUIET_SECONDS, pause=1):
-        done = stack.manage("audit", COLUMNS=str(width))
+        done = stack.manage("audit", COLUMNS=str(width), LOG_LEVEL="WARNING")
         if done.returncode == 0:
             break
     return done

@@ -1,6 +1,7 @@
 """Every place in a saga's way, every step and every undo: a process is killed, raises or freezes there, once.
 
-Each fault is proved to have been hit. The order ends as it would have without it, and the audit finds nothing.
+Each fault is proved to have been hit. The order ends as it would have without it, and the audit finds nothing. Where
+payments go to Stripe's sandbox, it misbehaves meanwhile.
 """
 
 from contextlib import ExitStack
@@ -8,6 +9,7 @@ from contextlib import ExitStack
 import pytest
 from django.core.management import call_command
 
+from chaos.provider import misbehaving
 from orders.models import Order
 from sagas import sql
 from sagas.failpoints import Action, Fault, Point
@@ -15,6 +17,7 @@ from sagas.ids import uuid7
 from sagas.services import owner_of
 from tests.faults.ledger import LINES, Line
 from tests.faults.walks import CALLED_OFF, DECLINED, FULFILLED, SOLD_OUT
+from tests.plugin import running
 
 pytestmark = [
     pytest.mark.django_db(databases="__all__"),
@@ -52,7 +55,8 @@ def combinations():
 
 @pytest.mark.parametrize(("point", "action", "walks"), combinations())
 def test_an_order_ends_as_it_should_whatever_happens_on_its_way(machine, customer, point, action, walks):
-    with ExitStack() as armed:
+    sandbox = running().env.get("STRIPE_API_BASE")
+    with misbehaving(sandbox, seed=POINTS.index(point)), ExitStack() as armed:
         orders = {walk: begin(walk, armed, machine, customer, point, action) for walk in walks}
         machine.until(lambda: survived(machine, point, action, orders), "all has been survived")
     call_command("audit", "--expect-ended")

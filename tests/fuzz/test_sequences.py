@@ -1,19 +1,17 @@
 """Made-up sequences of requests, each with what those before it were answered: every answer is as the schema says."""
 
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import pytest
 from django.db import connections, transaction
-from hypothesis import settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import given, strategies
 
-from tests.fuzz.described import EXAMPLES, SAMPLED, SETTINGS, assert_valid
+from tests.fuzz.described import SETTINGS, assert_valid
+from tests.fuzz.steps import STEPS, Seen
 
 pytestmark = [pytest.mark.django_db(databases="__all__")]
 
-LONGEST = 8
-MACHINE: Any = SAMPLED.as_state_machine()
+SHORTEST, LONGEST = 3, 10
 
 
 @contextmanager
@@ -25,21 +23,16 @@ def undone(alias):
 
 
 @pytest.mark.parametrize("role", ["staff", "customer"])
-def test_whatever_follows_from_what_was_answered_is_answered_as_described(role, caller):
-    class Sequence(MACHINE):
-        def setup(self):
-            self.undone = ExitStack()
-            for alias in connections:
-                self.undone.enter_context(undone(alias))
-
-        def teardown(self):
-            self.undone.close()
-            super().teardown()
-
-        def get_call_kwargs(self, case):
-            return {"headers": caller}
-
-        def validate_response(self, response, case, additional_checks=None, **kwargs):
-            assert_valid(case, response, caller)
-
-    run_state_machine_as_test(Sequence, settings=settings(SETTINGS, max_examples=EXAMPLES, stateful_step_count=LONGEST))
+@SETTINGS
+@given(sequence=strategies.lists(STEPS, min_size=SHORTEST, max_size=LONGEST))
+def test_whatever_follows_from_what_was_answered_is_answered_as_described(role, caller, sequence):
+    seen = Seen()
+    with ExitStack() as stack:
+        for alias in connections:
+            stack.enter_context(undone(alias))
+        for step in sequence:
+            case = seen.fill(step)
+            for _ in range(step.times):
+                response = case.call(headers=caller)
+                seen.note(case, response)
+                assert_valid(case, response, caller)

@@ -12,9 +12,12 @@ import psutil
 import pytest
 
 from local.ports import free_port
+from local.postgres import Postgres
 from local.programs import PROGRAMS
 from local.rundir import PROJECT, RunDir
+from local.sandbox import PaymentSandbox
 from local.servers import DATABASE_VARIABLES
+from local.valkey import Valkey
 from tests.local.waiting import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -24,14 +27,17 @@ class Running:
     """A `python -m local run` of one's own."""
 
     def __init__(self, run_dir: RunDir) -> None:
-        ports = {name: str(free_port()) for name in ("LOCAL_POSTGRES_PORT", "LOCAL_REDIS_PORT", "API_PORT")}
+        servers = (Postgres, Valkey, PaymentSandbox)
+        ports = {name: str(free_port()) for name in (*(server.port_variable for server in servers), "API_PORT")}
         given = {*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "DJANGO_SETTINGS_MODULE"}
+        given |= {name for name in os.environ if name.startswith(("PAYMENT_GATEWAY", "STRIPE_"))}
         env = {name: value for name, value in os.environ.items() if name not in given}
         self.run_dir = run_dir
+        self.env = env | ports | {"RUN_DIR": str(run_dir.path)}
         self.api = f"http://127.0.0.1:{ports['API_PORT']}"
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "local", "run"],
-            env=env | ports | {"RUN_DIR": str(run_dir.path)},
+            env=self.env,
             cwd=PROJECT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -85,7 +91,7 @@ def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(running: Callab
     first = running()
     assert httpx.get(f"{first.api}/readyz", trust_env=False).status_code == 200
 
-    victims = {name: first.pid(name) for name in ("worker-payments", "postgres", "valkey")}
+    victims = {name: first.pid(name) for name in ("worker-payments", "postgres", "valkey", "sandbox")}
     for pid in victims.values():
         os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: all(first.pid(name) not in {0, old} for name, old in victims.items()))
@@ -99,7 +105,7 @@ def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(running: Callab
     second = running()  # on the data and past the locks that the killed one has left
     refused = subprocess.run(
         [sys.executable, "-m", "local", "run"],
-        env=os.environ | {"RUN_DIR": str(second.run_dir.path)},
+        env=second.env,
         cwd=PROJECT,
         capture_output=True,
         text=True,

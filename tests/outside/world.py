@@ -1,11 +1,13 @@
 """What the tests of outside faults share: the broker and PostgreSQL at a distance, and a system that comes to rest."""
 
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -119,14 +121,23 @@ def valkey() -> redis.Redis:
 
 
 def in_broker() -> int:
-    """Return how many messages wait in the broker, or were taken by a worker just now.
+    """Return how many messages wait in the broker, or with a worker: taken just now, or to be tried again later.
 
     One that was taken longer ago is done, but the broker has not heard of it: it comes again after a minute.
     """
+    since = time.time() - JUST_NOW
     with valkey() as client:
-        counts: list[Any] = [client.llen(queue) for queue in SERVICES]
-        counts.append(client.zcount("unacked_index", time.time() - JUST_NOW, "+inf"))
-        return int(sum(counts))
+        waiting: list[Any] = [client.llen(queue) for queue in SERVICES]
+        taken: Any = dict(client.zrange("unacked_index", 0, -1, withscores=True))
+        messages: Any = client.hgetall("unacked")
+    held = [tag for tag, at in taken.items() if max(at, _due(messages.get(tag))) > since]
+    return int(sum(waiting)) + len(held)
+
+
+def _due(unacked: bytes | None) -> float:
+    """Return when a worker will run a message that it has taken: a retry waits in its memory. Seconds since 1970."""
+    eta = json.loads(unacked)[0].get("headers", {}).get("eta") if unacked else None
+    return datetime.fromisoformat(eta).timestamp() if eta else 0
 
 
 def as_superuser(statement: str, *names: str) -> list[tuple[Any, ...]]:

@@ -16,7 +16,9 @@ from pytest_django import Settings
 from local.ports import free_port
 from orders.models import Order, TimelineEvent
 from payments.models import Payment, WebhookEvent
-from sagas.failpoints import ARMED, HITS, Action, Fault, Point
+from sagas.failpoints import Action, Fault, Point
+from sagas.ids import uuid7
+from tests.faults.arming import Armoury
 from tests.integration.payments.sandbox import at_stripe, confirm, money
 from tests.processes import Process, beat, until, worker
 from tests.sandbox.process import API_KEY, SECRET, Sandbox, running
@@ -146,30 +148,35 @@ def test_a_webhook_that_never_comes_costs_a_wait_and_no_more(
     assert not WebhookEvent.objects.exists()
 
 
-def test_a_webhook_whose_answer_is_lost_has_its_effect_once(street: Street, api_client: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize("action", list(Action))
+def test_a_webhook_whose_answer_is_lost_has_its_effect_once(
+    street: Street, api_client: Client, tmp_path: Path, action: Action
+) -> None:
     placed = order(api_client, "key", method="pm_card_threeDSecure2Required")
-    failpoints = tmp_path / "failpoints"
-    (failpoints / ARMED).mkdir(parents=True)
-    fault = Fault(Point.NOT_ACKNOWLEDGED, "payment_intent.succeeded", Action.KILL)
-    api = street.serve(tmp_path, FAILPOINTS=str(failpoints))
+    armoury = Armoury(tmp_path)
+    fault = Fault(Point.NOT_ACKNOWLEDGED, "payment_intent.succeeded", action)
+    api = street.serve(tmp_path, FAILPOINTS=str(tmp_path))
     try:
         with worker("payments", "orders", environ=street.environ) as working:
             asked = until(lambda: next_action(api_client, placed), "the customer is asked", process=working)
-        (failpoints / ARMED / fault.name).write_text("")
-        confirm(street.sandbox, asked["url"])
-        until(lambda: list((failpoints / HITS).glob(f"{fault.name}@*")), "the process is killed", process=api)
-        told = {"event": WebhookEvent.objects.get(type=fault.step).id}
-        until(lambda: delivered(street, told["event"]), "the sandbox has told it again", process=api)
+        with armoury.armed([fault], since=uuid7()):
+            confirm(street.sandbox, asked["url"])
+            until(lambda: armoury.hits(fault), "the fault is hit", process=api)
+        told = WebhookEvent.objects.get(type=fault.step).id
+        until(lambda: delivery(street, told)["attempts"], "the sandbox has no answer", process=api)
+        armoury.thaw(fault)
+        until(lambda: delivery(street, told)["state"] == "delivered", "it has told the event again", process=api)
     finally:
         api.kill()
+    assert delivery(street, told)["attempts"] > 1
     assert WebhookEvent.objects.filter(type=fault.step).count() == 1
     assert Payment.objects.get(order_id=placed).status == "pending"
 
 
-def delivered(street: Street, event: str) -> bool:
-    """Tell whether an event was told again, after an answer that was lost, and taken."""
-    every = street.sandbox.http.get("/sandbox/deliveries").json()["data"]
-    return any(one["event"] == event and one["state"] == "delivered" and one["attempts"] > 1 for one in every)
+def delivery(street: Street, event: str) -> dict[str, Any]:
+    """Return how often the sandbox has told an event, and whether it was taken."""
+    every: list[dict[str, Any]] = street.sandbox.http.get("/sandbox/deliveries").json()["data"]
+    return next(one for one in every if one["event"] == event)
 
 
 def next_action(client: Client, placed: str) -> Any:
