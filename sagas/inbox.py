@@ -189,9 +189,7 @@ def claim(service: Service, step: str, plan: Plan, messages: Sequence[Message], 
     return claimed
 
 
-def bar(
-    service: Service, step: str, messages: Sequence[Message], *, reason: str, begun: bool = True
-) -> set[UUID]:
+def bar(service: Service, step: str, messages: Sequence[Message], *, reason: str, begun: bool = True) -> set[UUID]:
     """Refuse an action for ever unless it is final; return the sagas for which we did.
 
     Without `begun`, an open row is left alone as well: it is decided by what has begun there.

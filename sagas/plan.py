@@ -86,6 +86,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Tell whether a step belongs to the forward walk or to the way back."""
         return Direction.FORWARD if self._position(step) is not None else Direction.BACK
 
+    def comes_before(self, first: str, second: str) -> bool:
+        """Tell whether both are actions of this plan, in this order."""
+        names = [step.name for step in self.steps]
+        return first in names and second in names[names.index(first) :]
+
     def refusable(self, step: str) -> bool:
         """Tell whether a step may say no, or be given up: a forward step that is not after the pivot."""
         position = self._position(step)

@@ -145,7 +145,7 @@ def undo(name: str, *, accepts: type[msgspec.Struct]) -> Callable[[H], H]:
     return _register(name, accepts, None)
 
 
-def bar(name: str, *, in_time: type[Event], too_late: type[Event]) -> None:
+def bar(name: str, *, in_time: type[Event], too_late: type[Event]) -> Handler:
     """Register the step that bars a pivot outside its saga's home, by the two events of which it tells one.
 
     A pivot that speaks to an outside system and has begun is waited for: what it does there cannot be taken back here.
@@ -156,7 +156,7 @@ def bar(name: str, *, in_time: type[Event], too_late: type[Event]) -> None:
             return Waiting("The pivot is under way.", LOOK_AGAIN)
         return too_late() if delivery.applied else in_time()
 
-    _register(name, Anything, None)(one_by_one(answer))
+    return _register(name, Anything, None)(one_by_one(answer))
 
 
 def definition(name: str) -> StepDefinition | None:
