@@ -1,7 +1,7 @@
 """A saga as a picture: its plan, what became of each step, and where it stands. Geometry here, ink in the template.
 
-Actions stand in a row, in the order they are done; below each stands what undoes it, or bars it as the pivot, and at the
-left end of that lower row the step that ends an undone saga. Lengths are in pixels of the drawing, which scales as a whole.
+Actions stand in a row, in the order they are done; below each stands what undoes it, or bars the pivot, and at the left
+end of that lower row the step that ends an undone saga. Lengths are in pixels of the drawing, which scales as a whole.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -117,7 +117,7 @@ def cancel_order(order: Order, *, reason: OrderCancelling | None = None) -> Orde
 
 
 def _call_off(order: Order, reason: OrderCancelling) -> bool:
-    """Bar the pivot, and tell whether it is barred: before the order is locked, as its step locks them in that order."""
+    """Bar the pivot and tell whether it is barred; before the order is locked, as its step locks them in that order."""
     verdict = bar_pivot(**_about(order), event=reason)
     if verdict is Barred.OURS:
         _mark_cancelling(order, reason)

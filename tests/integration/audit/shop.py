@@ -20,6 +20,7 @@ from orders.services import NewOrder, cancel_order, place_order
 from sagas import execution, failures, sql, timeline
 from sagas.failures import Failure
 from sagas.messages import Entry, Message
+from sagas.plan import Plan
 from sagas.services import Service, home_called, owner_of
 
 PLAN = PLACE_ORDER.plan
@@ -66,25 +67,25 @@ def cancel(order: UUID) -> None:
     cancel_order(Order.objects.get(id=order))
 
 
-def deliver(step: str, *orders: UUID) -> None:
+def deliver(step: str, *orders: UUID, plan: Plan = PLAN) -> None:
     """Deliver to a step what was sent to it for these orders, from whichever service."""
     _make_due(owner_of(step))
     if messages := messages_to(step, orders):
-        execution.run(step, PLAN, messages)
+        execution.run(step, plan, messages)
 
 
-def give_up(step: str, order: UUID) -> None:
+def give_up(step: str, order: UUID, plan: Plan = PLAN) -> None:
     """Count a last failed try of a step."""
     (message,) = messages_to(step, [order])
     for attempt in range(1, 6):
-        failures.count(PLAN, step, [Failure(message=message, attempt=attempt, error="boom", alone=True)])
+        failures.count(plan, step, [Failure(message=message, attempt=attempt, error="boom", alone=True)])
 
 
-def walk(*orders: UUID) -> None:
+def walk(*orders: UUID, plan: Plan = PLAN) -> None:
     """Deliver whatever is sent for these orders until nothing is left to do, and tell the timeline."""
     for _ in range(ROUNDS):
-        for step in PLAN.names():
-            deliver(step, *_waiting(step, orders))
+        for step in plan.names():
+            deliver(step, *_waiting(step, orders), plan=plan)
     tell()
 
 
