@@ -163,7 +163,7 @@ inline claim_undo() {
      :: else fi }
 
 /* Whoever has begun the capture decides, and whoever bars it before: a request that comes in between waits. */
-#if defined(NO_PATIENCE) || defined(NO_BAR)
+#ifdef NO_PATIENCE
 #define DECIDED true
 #else
 #define DECIDED (capture!=STARTED)

@@ -7,8 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connections, transaction
+from django.test import override_settings
 
 from audit.case import FINAL
 from audit.gather import services
@@ -52,13 +54,14 @@ def open_shop() -> None:
     adjust_stock(sku="MUG", quantity=-3, reason="broken", by="staff")
 
 
-def place(*skus: str, method: str = "pm_card_visa") -> UUID:
-    """Place an order for two pieces of each SKU."""
+def place(*skus: str, method: str = "pm_card_visa", first: str = "") -> UUID:
+    """Place an order for two pieces of each SKU, to be charged or authorized `first`; by default, as is set."""
     ada, _ = User.objects.get_or_create(username="ada")
     lines = tuple(LineWanted(sku, 2) for sku in skus or ("MUG",))
-    placed = place_order(
-        user_id=ada.pk, key=f"key-{next(numbers)}", new=NewOrder(lines, method), render=lambda order: str(order.id)
-    )
+    with override_settings(ORDER_SAGA=f"{first}_first" if first else settings.ORDER_SAGA):
+        placed = place_order(
+            user_id=ada.pk, key=f"key-{next(numbers)}", new=NewOrder(lines, method), render=lambda order: str(order.id)
+        )
     return UUID(placed.order_id)
 
 
