@@ -18,7 +18,7 @@ STATUSES = (
     (Status.FULFILLED.value, "paid, and on its way: it cannot be cancelled any more"),
     (
         Status.CANCELLING.value,
-        "it was called off, or cannot be fulfilled: what was done for it is being undone. Where payments are authorized "
+        "it was called off, or cannot be fulfilled: what was done for it is being undone. Where it is authorized "
         "first, a cancel can come too late: then it is fulfilled",
     ),
     (Status.CANCELLED.value, "nothing of it is left: the money is back and the stock is free; `failure` says why"),

@@ -1,7 +1,7 @@
 """A payment gateway that is not one: it keeps its own books, and misbehaves on request as real ones do.
 
-The payment method says how (`METHODS`). Whoever inserts the row of a key first decides what becomes of that key, as in
-a real gateway; so a charge and a void at the same moment cannot both succeed.
+The payment method says how (`simulated_methods`). Whoever inserts the row of a key first decides what becomes of that
+key, as in a real gateway; so a charge and a void at the same moment cannot both succeed.
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -31,10 +31,11 @@ from payments.gateways.base import (
     refuse_open_transactions,
 )
 from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
+from payments.gateways.simulated_methods import DETAILS, METHODS, UNKNOWN_METHOD, Script
 from sagas import sql
 from sagas.ids import uuid7
 
-__all__ = ["METHODS", "SimulatedGateway"]
+__all__ = ["SimulatedGateway"]
 
 State = SimulatedIntent.State
 
@@ -49,34 +50,6 @@ class Intent(NamedTuple):
     authorized_until: datetime | None
 
 
-class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """How a payment method behaves: what becomes of its key at first, and which answers are lost.
-
-    `held`: seconds for which an authorization lasts.
-    """
-
-    state: SimulatedIntent.State = State.CAPTURED
-    decline_code: str = ""
-    held: float = 7 * 24 * 3600.0
-    times_out: bool = False
-    always_500: bool = False
-
-
-METHODS = {
-    "pm_card_visa": Script(),
-    "pm_card_chargeDeclined": Script(state=State.DECLINED, decline_code="generic_decline"),
-    "pm_card_chargeDeclinedInsufficientFunds": Script(state=State.DECLINED, decline_code="insufficient_funds"),
-    "pm_sim_timeout_charged": Script(times_out=True),
-    "pm_sim_timeout_lost": Script(state=State.LOST),
-    "pm_sim_500_charged": Script(always_500=True),
-    "pm_sim_authorization_lapses": Script(held=0.0),
-}
-UNKNOWN_METHOD = Script(state=State.DECLINED, decline_code="invalid_payment_method")
-DETAILS = {
-    "generic_decline": "The card was declined.",
-    "insufficient_funds": "The card has insufficient funds.",
-    "invalid_payment_method": "There is no such payment method.",
-}
 TIMEOUT = Unanswered("The gateway did not answer in time.")
 ERROR_500 = Unanswered("The gateway answered 500.")
 
