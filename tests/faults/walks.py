@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from inventory.models import Reservation
-from payments.models import Payment
+from payments.models import Inbox, Payment
 from sagas.failpoints import Action, Fault, Point
 from tests.faults.customer import Customer
 
@@ -83,7 +83,7 @@ def _authorized(customer: Customer, arm: Callable[[], None]) -> UUID:
 
 
 def _withheld(customer: Customer, arm: Callable[[], None]) -> UUID:
-    """Call an order off when it is authorized, and its stock is not held yet."""
+    """Call an order off when it is authorized; its stock is not held before the capture is barred."""
     customer = _authorizing(customer)
     with customer.machine.without("inventory"):
         order = customer.place()
@@ -91,6 +91,8 @@ def _withheld(customer: Customer, arm: Callable[[], None]) -> UUID:
         customer.machine.until(authorized.exists, "the order is authorized")
         arm()
         customer.insist_on_calling_off(order)
+        withheld = Inbox.objects.filter(saga=order, step="payments.withhold", state="done")
+        customer.machine.until(withheld.exists, "the capture is barred")
     return order
 
 
