@@ -156,7 +156,7 @@ class SeveralLedgers(Ledger):
 def ledger(*, ask_gateway: bool) -> Ledger:
     """Return the ledger of the gateways there are; where Stripe is not to be asked, what payments knows of it."""
     named = {name or settings.PAYMENT_GATEWAY for (name,) in fetch("payments", NAMED)} | {settings.PAYMENT_GATEWAY}
-    ledgers: list[Ledger] = [SimulatedLedger()] if "simulated" in named else []
+    ledgers: list[Ledger] = [SimulatedLedger()] if named - {"stripe"} else []
     if "stripe" in named:
         ledgers.append(Statement() if ask_gateway else KnownLedger())
     return SeveralLedgers(*ledgers)

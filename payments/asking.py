@@ -19,7 +19,7 @@ from payments.gateways.base import (
 from payments.models import Payment
 from payments.services import NewPayment
 
-__all__ = ["Counter", "Purchase", "Reversal", "Reversed", "charge_of", "refund_of", "reversal_of"]
+__all__ = ["GatewayRouter", "Purchase", "Reversal", "Reversed", "charge_of", "refund_of", "reversal_of"]
 
 
 class Purchase(Struct, frozen=True):
@@ -61,8 +61,8 @@ K = TypeVar("K", bound=_Keyed)
 A = TypeVar("A")
 
 
-class Counter:
-    """Where requests are handed in for the gateways they are for. One of it serves one step, as a gateway does."""
+class GatewayRouter:
+    """Hands each request to the gateway it is for. One of it serves one step, as a gateway does."""
 
     def __init__(self) -> None:
         self.gateways: dict[str, PaymentGateway] = {}

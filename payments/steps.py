@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from payments.actions import Deadline, await_action, overdue
-from payments.asking import Counter, Purchase, Reversal, Reversed, charge_of, refund_of, reversal_of
+from payments.asking import GatewayRouter, Purchase, Reversal, Reversed, charge_of, refund_of, reversal_of
 from payments.events import PaymentFailed, PaymentKept, PaymentWithheld
 from payments.gateways.base import Absent, Authorized, Captured, ChargeAnswer, ChargeRequest
 from payments.models import Payment
@@ -55,11 +55,11 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
 
     def call(self, requests: Sequence[Purchase]) -> list[ChargeAnswer]:
         """Charge; but where an answer was lost, look it up first: a replayed 500 proves nothing."""
-        counter = Counter()
-        answers = _known(counter, requests, still_to_do=(Absent,))
-        answers |= self._take(counter, _unknown(requests, answers))
+        router = GatewayRouter()
+        answers = _known(router, requests, still_to_do=(Absent,))
+        answers |= self._take(router, _unknown(requests, answers))
         unconfirmed = [each.charge for each in requests if each.overdue and waits(answers[each.charge.key])]
-        answers |= counter.ask(lambda gateway: gateway.void, unconfirmed)
+        answers |= router.ask(lambda gateway: gateway.void, unconfirmed)
         return [answers[purchase.charge.key] for purchase in requests]
 
     def record(self, batch: Batch[OrderToCharge], answers: Sequence[ChargeAnswer]) -> list[Outcome]:
@@ -69,8 +69,8 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
         deadlines = await_action([order for order, answer in answered.items() if waits(answer)])
         return [self._outcome(payments[order], answer, deadlines) for order, answer in answered.items()]
 
-    def _take(self, counter: Counter, charges: Sequence[ChargeRequest]) -> dict[str, ChargeAnswer]:
-        return counter.ask(lambda gateway: gateway.charge, charges)
+    def _take(self, router: GatewayRouter, charges: Sequence[ChargeRequest]) -> dict[str, ChargeAnswer]:
+        return router.ask(lambda gateway: gateway.charge, charges)
 
     def _outcome(self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]) -> Outcome:
         return charge_outcome(payment, answer, deadlines)
@@ -80,8 +80,8 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
 class Authorize(Charge):
     """Have the order's amount held for us, once; nothing of it is taken."""
 
-    def _take(self, counter: Counter, charges: Sequence[ChargeRequest]) -> dict[str, ChargeAnswer]:
-        return counter.ask(lambda gateway: gateway.authorize, charges)
+    def _take(self, router: GatewayRouter, charges: Sequence[ChargeRequest]) -> dict[str, ChargeAnswer]:
+        return router.ask(lambda gateway: gateway.authorize, charges)
 
     def _outcome(self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]) -> Outcome:
         return authorize_outcome(payment, answer, deadlines)
@@ -99,9 +99,9 @@ class Capture(External[OrderToCharge, Purchase, ChargeAnswer]):
 
     def call(self, requests: Sequence[Purchase]) -> list[ChargeAnswer]:
         """Capture; but where an answer was lost, look it up first."""
-        counter = Counter()
-        answers = _known(counter, requests, still_to_do=(Absent, Authorized))
-        answers |= counter.ask(lambda gateway: gateway.capture, _unknown(requests, answers))
+        router = GatewayRouter()
+        answers = _known(router, requests, still_to_do=(Absent, Authorized))
+        answers |= router.ask(lambda gateway: gateway.capture, _unknown(requests, answers))
         return [answers[purchase.charge.key] for purchase in requests]
 
     def record(self, batch: Batch[OrderToCharge], answers: Sequence[ChargeAnswer]) -> list[Outcome]:
@@ -129,14 +129,14 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
 
     def call(self, requests: Sequence[Reversal]) -> list[Reversed]:
         """Fence, ask, refund."""
-        counter = Counter()
+        router = GatewayRouter()
         charges: dict[str, ChargeAnswer] = {
             reversal.charge.key: reversal.captured for reversal in requests if reversal.captured
         }
-        charges |= counter.ask(
+        charges |= router.ask(
             lambda gateway: gateway.void, [reversal.charge for reversal in requests if not reversal.captured]
         )
-        refunds = counter.ask(
+        refunds = router.ask(
             lambda gateway: gateway.refund,
             [
                 refund_of(reversal, captured)
@@ -186,10 +186,10 @@ def _new_payment(delivery: Delivery[OrderToCharge]) -> NewPayment:
 
 
 def _known(
-    counter: Counter, requests: Sequence[Purchase], *, still_to_do: tuple[type[Struct], ...]
+    router: GatewayRouter, requests: Sequence[Purchase], *, still_to_do: tuple[type[Struct], ...]
 ) -> dict[str, ChargeAnswer]:
     """Look up what was asked before; return the answers but those that leave it still to be done."""
-    found = counter.ask(lambda gateway: gateway.find, [each.charge for each in requests if each.asked_before])
+    found = router.ask(lambda gateway: gateway.find, [each.charge for each in requests if each.asked_before])
     known = {key: answer for key, answer in found.items() if not isinstance(answer, Absent)}
     return {key: answer for key, answer in known.items() if not isinstance(answer, still_to_do)}
 

@@ -63,7 +63,11 @@ def test_a_customer_who_has_confirmed_is_asked_nothing_any_more(db, late):
     for told in (done, asked) if late else (asked, done):
         Order.apply_events([told])
         if told is asked and not late:
-            assert Order.objects.get().next_action["url"] == "https://bank.example/"
+            assert Order.objects.get().next_action == {
+                "type": "redirect",
+                "url": "https://bank.example/",
+                "expires_at": "2026-01-01T00:00:00Z",
+            }
     order.refresh_from_db()
     assert (order.status, order.next_action) == ("pending", None)
 
