@@ -28,7 +28,11 @@ INVARIANTS = (
         id="I3",
         says="Captured − refunded is the amount if fulfilled, 0 if cancelled; captured once; refunded ≤ captured",
         orders=(money.captured_at_most_once, money.refunded_at_most_captured),
-        ended_orders=(money.kept_is_what_the_order_is_worth, money.charged_in_the_orders_currency),
+        ended_orders=(
+            money.kept_is_what_the_order_is_worth,
+            money.charged_in_the_orders_currency,
+            stock.charged_for_what_is_there_alone,
+        ),
         uses_ledger=True,
     ),
     Invariant(
@@ -88,6 +92,7 @@ INVARIANTS = (
         id="I12",
         says="The events of an order are applied in order",
         sagas=(walks.forward_in_the_order_of_the_plan, walks.timeline_is_what_happened),
+        ended_sagas=(walks.done_behind_what_is_done,),
         tables=(orders.status_follows_the_timeline,),
     ),
     Invariant(

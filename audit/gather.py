@@ -21,8 +21,8 @@ import msgspec
 from audit.case import Case, Event, Line, Order, Payment, Recorded, Reservation, StepState
 from audit.databases import fetch
 from audit.ledger import Ledger
-from orders.saga import PLACE_ORDER
-from sagas.plan import Plan, service_of
+from orders.saga import SAGAS
+from sagas.plan import Plan
 from sagas.services import Service, service_called
 
 __all__ = ["cases", "services"]
@@ -56,8 +56,8 @@ decode_plan = lru_cache(maxsize=100)(msgspec.json.Decoder(Plan).decode)
 
 
 def services() -> list[Service]:
-    """Return the services that take part in an order's saga."""
-    return [service_called(name) for name in sorted({service_of(step) for step in PLACE_ORDER.plan.names()})]
+    """Return the services that take part in an order's saga, whichever it is."""
+    return [service_called(name) for name in sorted({name for saga in SAGAS.values() for name in saga.plan.services()})]
 
 
 def cases(*, ledger: Ledger, patience: float) -> Iterator[list[Case]]:

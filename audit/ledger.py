@@ -1,9 +1,13 @@
-"""The gateway's ledger, as the audit reads it: from its tables where it is simulated, else from its own statement."""
+"""The gateways' ledgers, as the audit reads them: from its tables where it is simulated, else from its own statement.
+
+Which gateways there are, the payments say: an order that was paid through another than today's is looked up there.
+"""
 
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from uuid import UUID
 
 from django.conf import settings
@@ -27,7 +31,9 @@ AS_KNOWN = """
 SELECT order_id, kind, charge_id, moved, currency
   FROM payments_payment, LATERAL (VALUES ('capture', amount), ('refund', refunded_amount)) AS movement (kind, moved)
  WHERE order_id = ANY(%(orders)s::uuid[]) AND status IN ('captured', 'refunded') AND moved > 0
+   AND gateway = ANY(%(gateways)s::text[])
 """
+NAMED = "SELECT DISTINCT gateway FROM payments_payment"
 OLDEST = "SELECT min(created_at) FROM payments_payment"
 
 # A statement is read on with each page of orders, from this much before it was last read: clocks differ, and a refund
@@ -78,7 +84,9 @@ class KnownLedger(Ledger):
 
     def moved(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
         """Yield what payments says was moved."""
-        return ((order, Movement(*row)) for order, *row in fetch("payments", AS_KNOWN, {"orders": list(orders)}))
+        names = ["stripe", *([""] if settings.PAYMENT_GATEWAY == "stripe" else [])]
+        params = {"orders": list(orders), "gateways": names}
+        return ((order, Movement(*row)) for order, *row in fetch("payments", AS_KNOWN, params))
 
 
 class Statement(Ledger):
@@ -114,7 +122,7 @@ class Statement(Ledger):
         if self.read_until is None:
             return
         now = datetime.now(UTC)
-        for line in get_gateway().statement(self.read_until - OVERLAP, now + OVERLAP):
+        for line in get_gateway("stripe").statement(self.read_until - OVERLAP, now + OVERLAP):
             if line.order_id:  # a refund by hand names none: it is that of its charge, and captures come first
                 self.order_of.setdefault(line.charge_id, line.order_id)
             if order := line.order_id or self.order_of.get(line.charge_id):
@@ -122,11 +130,36 @@ class Statement(Ledger):
         self.read_until = now
 
 
+class SeveralLedgers(Ledger):
+    """The books of several gateways, one after the other."""
+
+    def __init__(self, *ledgers: Ledger) -> None:
+        self.ledgers = ledgers
+        self.note = "; ".join(ledger.note for ledger in ledgers if ledger.note)
+
+    def moved(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
+        """Yield what was moved by each."""
+        return chain.from_iterable(ledger.moved(orders) for ledger in self.ledgers)
+
+    def orders(self) -> Iterator[list[UUID]]:
+        """Yield the orders of each."""
+        return chain.from_iterable(ledger.orders() for ledger in self.ledgers)
+
+    def kept(self, orders: Sequence[UUID]) -> Counter[str]:
+        """Sum what each keeps."""
+        kept: Counter[str] = Counter()
+        for ledger in self.ledgers:
+            kept.update(ledger.kept(orders))
+        return kept
+
+
 def ledger(*, ask_gateway: bool) -> Ledger:
-    """Return the ledger of the configured gateway; where that is not to be asked, what payments knows of it."""
-    if settings.PAYMENT_GATEWAY == "stripe":
-        return Statement() if ask_gateway else KnownLedger()
-    return SimulatedLedger()
+    """Return the ledger of the gateways there are; where Stripe is not to be asked, what payments knows of it."""
+    named = {name or settings.PAYMENT_GATEWAY for (name,) in fetch("payments", NAMED)} | {settings.PAYMENT_GATEWAY}
+    ledgers: list[Ledger] = [SimulatedLedger()] if named - {"stripe"} else []
+    if "stripe" in named:
+        ledgers.append(Statement() if ask_gateway else KnownLedger())
+    return SeveralLedgers(*ledgers)
 
 
 def _movement(line: base.Movement) -> Movement:

@@ -10,7 +10,7 @@ __all__ = ["Books", "OrderRow"]
 
 COUNT = "SELECT count(*) FILTER (WHERE ended_at IS NOT NULL), count(*) FROM orders_order"
 ORDERS = """
-SELECT o.id::text, k.key, o.status, o.failure_code, o.ended_at
+SELECT o.id::text, k.key, o.status, o.failure_code, o.ended_at, o.plan->>'saga'
   FROM orders_order o LEFT JOIN orders_idempotencykey k ON k.order_id = o.id ORDER BY o.id
 """
 
@@ -23,6 +23,7 @@ class OrderRow(NamedTuple):
     status: str
     failure: str
     ended_at: datetime | None
+    saga: str = "place_order"
 
     @property
     def outcome(self) -> str:

@@ -75,6 +75,8 @@ def _may_end(purchase: Purchase, order: OrderRow) -> bool:
     if purchase.cancel_asked:
         allowed |= {"cancelled_by_customer"}
     match purchase.cancel_answer:
+        case 202 if order.saga == "authorize_first":  # asked for, and it may come too late
+            pass
         case 200 | 202:
             allowed -= {"fulfilled"}
         case 409:

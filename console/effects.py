@@ -16,6 +16,7 @@ from orders.models import Order
 from orders.services import OrderFulfilledError, cancel_order
 from orders.status import Status
 from sagas import inbox, outbox, sql
+from sagas.lifecycle import decides_itself
 from sagas.nudge import nudge
 from sagas.plan import Plan
 from sagas.services import Service, service_called
@@ -72,6 +73,8 @@ def _cancel(order: Order) -> Effect:
         cancel_order(order, reason=BY_THE_SHOP)
     except OrderFulfilledError:
         return Effect(RunItem.State.NOTHING, "It is fulfilled: from there a saga only goes forward.")
+    if not decides_itself(order.plan):
+        return Effect(RunItem.State.DONE, "Asked to be called off: the service of its pivot decides whether in time.")
     return Effect(RunItem.State.DONE, "Called off; what was done for it is being undone.")
 
 

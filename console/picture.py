@@ -1,7 +1,7 @@
 """A saga as a picture: its plan, what became of each step, and where it stands. Geometry here, ink in the template.
 
-Actions stand in a row, in the order they are done; below each stands what undoes it, and at the left end of that lower
-row the step that ends an undone saga. Lengths are in pixels of the drawing, which scales as a whole.
+Actions stand in a row, in the order they are done; below each stands what undoes it, or bars the pivot, and at the left
+end of that lower row the step that ends an undone saga. Lengths are in pixels of the drawing, which scales as a whole.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -118,7 +118,7 @@ def picture_of(plan: Plan, rows: Iterable[StepRow], *, ended: bool) -> Picture:
     sketch = _Sketch(known=known, ended=ended, forward=_is_past(plan.pivot, known))
     columns = list(enumerate(plan.steps, start=1))
     actions = [sketch.action(step, column) for column, step in columns]
-    undos = [sketch.below(step.undo, column) for column, step in columns if step.undo]
+    undos = [sketch.below(back, column) for column, step in columns if (back := step.undo or step.bar)]
     abort = sketch.below(plan.abort, 0)
     return Picture(
         width=2 * MARGIN + (len(actions) + 1) * WIDTH + len(actions) * GAP,

@@ -5,7 +5,7 @@ name stands in `unreachable`, and an action that depends on it is not offered.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,17 +14,19 @@ from django.db import DatabaseError, InterfaceError
 
 from console.models import Action
 from sagas import sql
-from sagas.services import Service, service_called, service_names
+from sagas.services import Service, owner_of, service_called, service_names
 
 __all__ = ["Radius", "radius_of"]
 
-# Not fulfilled and not yet being cancelled: what a cancel would touch. One that is fulfilled only goes forward.
+# Not fulfilled and not yet being cancelled: what a cancel would touch, as long as the pivot of its plan is not decided.
 CANCELLABLE = """
-SELECT o.id FROM orders_order o
+SELECT o.id, jsonb_path_query_first(o.plan, '$.steps[*] ? (@.pivot == true).name') #>> '{}' FROM orders_order o
  WHERE o.id = ANY(%(orders)s::uuid[]) AND o.ended_at IS NULL
    AND o.status NOT IN ('fulfilled', 'cancelling', 'cancelled')
-   AND NOT EXISTS (SELECT 1 FROM orders_inbox i WHERE i.saga = o.id AND i.step = 'orders.fulfil'
-                      AND i.state IN ('done', 'refused'))
+"""
+
+DECIDED = """
+SELECT saga FROM {inbox} WHERE saga = ANY(%(orders)s::uuid[]) AND step = %(pivot)s AND state IN ('done', 'refused')
 """
 
 CAPTURED = """
@@ -79,7 +81,7 @@ class _Asking:
         self.unreachable: list[str] = []
 
     def cancel(self) -> Radius:
-        touched = [order for (order,) in self._ask("orders", lambda: self._fetch("default", CANCELLABLE, self.orders))]
+        touched = self._cancellable()
         refunds = dict(self._ask("payments", lambda: self._fetch("payments", CAPTURED, touched)))
         unknown = self._ask("payments", lambda: self._fetch("payments", UNKNOWN, touched))
         pieces = self._ask("inventory", lambda: self._fetch("inventory", HELD, touched))
@@ -91,6 +93,18 @@ class _Asking:
             unknown=sum(number for (number,) in unknown),
             unreachable=self.unreachable,
         )
+
+    def _cancellable(self) -> list[UUID]:
+        """Return the orders whose pivot is not decided, by the inbox of whichever service it lies in."""
+        pivots = dict(self._ask("orders", lambda: self._fetch("default", CANCELLABLE, self.orders)))
+        decided = {saga for pivot in sorted(set(pivots.values())) for saga in self._decided(pivot, pivots)}
+        return [order for order in pivots if order not in decided]
+
+    def _decided(self, pivot: str, pivots: Mapping[UUID, str]) -> list[UUID]:
+        service = owner_of(pivot)
+        params = {"orders": [order for order, own in pivots.items() if own == pivot], "pivot": pivot}
+        statement = DECIDED.format(inbox=service.inbox)
+        return [saga for (saga,) in self._ask(service.name, lambda: sql.fetch(service.alias, statement, params))]
 
     def messages(self, statement: str) -> Radius:
         services = map(service_called, service_names())

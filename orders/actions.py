@@ -1,26 +1,38 @@
 """What a customer is asked to do: told in the timeline, kept with the order for its client to read."""
 
 from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
 
 from sagas import sql
 from sagas.messages import Entry, to_json
 
-__all__ = ["ASKED_BY", "ASKS", "follow"]
+__all__ = ["ASKED_BY", "ASKS", "DONE_BY", "follow"]
 
-# By the name of the event, as payments publishes it.
+# By the name of the events, as payments publishes them.
 ASKED_BY = "payment.action_required"
+DONE_BY = "payment.authorized"
 ASKS = ("url", "expires_at")
 
+# What is done is a null in JSON, so that a question that is told late is not kept after it.
 KEEP = """
 UPDATE orders_order o SET action = v.action::jsonb, updated_at = clock_timestamp()
   FROM unnest(%(orders)s::uuid[], %(actions)s::text[]) AS v(id, action)
- WHERE o.id = v.id
+ WHERE o.id = v.id AND (o.action IS NULL OR v.action = 'null' AND o.action <> 'null')
 """
 
 
 def follow(entries: Iterable[Entry]) -> None:
-    """Keep with their orders what these events ask of the customers. The caller has locked the orders' rows."""
-    asked = {entry.saga: entry.detail for entry in entries if entry.type == ASKED_BY}
-    if asked:
-        actions = [{"type": "redirect", **{name: detail.get(name) for name in ASKS}} for detail in asked.values()]
-        sql.run("default", KEEP, {"orders": list(asked), "actions": [to_json(action) for action in actions]})
+    """Keep with their orders what these events ask of the customers, until they have done it.
+
+    The caller has locked the orders' rows.
+    """
+    asked = {entry.saga: _action(entry) for entry in entries if entry.type == ASKED_BY}
+    actions: dict[UUID, Any] = asked | {entry.saga: None for entry in entries if entry.type == DONE_BY}
+    if actions:
+        told = [to_json(action) for action in actions.values()]
+        sql.run("default", KEEP, {"orders": list(actions), "actions": told})
+
+
+def _action(entry: Entry) -> dict[str, Any]:
+    return {"type": "redirect", **{name: entry.detail.get(name) for name in ASKS}}

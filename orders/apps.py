@@ -9,3 +9,7 @@ class OrdersConfig(AppConfig):
     """Orders, in the default database."""
 
     name = "orders"
+
+    def ready(self) -> None:
+        """Register the check of the saga's setting."""
+        from orders import checks  # noqa: F401, PLC0415  (registering is its effect)

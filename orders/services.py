@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from django.conf import settings
@@ -15,12 +15,13 @@ from orders import idempotency
 from orders.catalogue import LineWanted, Priced, price
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
 from orders.models import Order, OrderLine
-from orders.saga import PLACE_ORDER
+from orders.saga import chosen_saga
 from orders.status import OPEN, Status, may_become
 from sagas import sql
 from sagas.failpoints import Point, reach
-from sagas.lifecycle import Barred, bar_pivot, start
+from sagas.lifecycle import Barred, ask_to_bar_pivot, bar_pivot, decides_itself, start
 from sagas.messages import to_json
+from sagas.plan import Saga
 
 # One statement: a round trip costs more than what it carries. The answer is kept with what it tells of.
 PLACE = """
@@ -81,10 +82,11 @@ def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Orde
         fingerprint = new.fingerprint()
         if known := idempotency.recall(user_id, key, fingerprint):
             return Placed(str(known.order_id), known.body, replayed=True)
+        saga = chosen_saga()
         order = _order(user_id, new.payment_method, price(new.lines), now)
         body = render(order)
-        _insert(order, key=key, fingerprint=fingerprint, body=body)
-        start(PLACE_ORDER, saga=order.id, started_at=order.created_at, event=_created(order))
+        _insert(order, saga, key=key, fingerprint=fingerprint, body=body)
+        start(saga, saga=order.id, started_at=order.created_at, event=_created(order))
     reach(Point.NOT_ANSWERED, OrderCreated.type)
     return Placed(str(order.id), body, replayed=False)
 
@@ -93,7 +95,8 @@ def cancel_order(order: Order, *, reason: OrderCancelling | None = None) -> Orde
     """Call an order off if its pivot has not happened, and return it as it is then.
 
     `reason` is what the customer is told; by default that they called it off themselves. Raises `OrderFulfilledError`.
-    The pivot is barred before the order is locked, as its step locks them in that order.
+    Where the pivot lies in another service, that is asked, and may find that it is too late: the order is `cancelling`
+    until it is cancelled, or fulfilled after all.
     """
     if order.status == Status.CANCELLED:  # for good, so there is no need to ask the inbox, which forgets after a while
         return order
@@ -101,20 +104,39 @@ def cancel_order(order: Order, *, reason: OrderCancelling | None = None) -> Orde
         raise OrderFulfilledError
     told = reason or OrderCancelling()
     with transaction.atomic():
-        verdict = bar_pivot(
-            saga=order.id,
-            plan=order.plan,
-            started_at=order.created_at,
-            context=_created(order).facts(),
-            event=told,
-        )
-        if verdict is Barred.OURS:
-            _mark_cancelling(order, told)
+        if decides_itself(order.plan):
+            is_called_off = _call_off(order, told)
+        else:
+            _ask_to_call_off(order, told)
+            is_called_off = True  # as far as is known here
     reach(Point.NOT_ANSWERED, OrderCancelling.type)
-    if verdict is Barred.DONE:
-        raise OrderFulfilledError
     order.refresh_from_db()
+    if order.status == Status.FULFILLED or not is_called_off:
+        raise OrderFulfilledError
     return order
+
+
+def _call_off(order: Order, reason: OrderCancelling) -> bool:
+    """Bar the pivot and tell whether it is barred; before the order is locked, as its step locks them in that order."""
+    verdict = bar_pivot(**_about(order), event=reason)
+    if verdict is Barred.OURS:
+        _mark_cancelling(order, reason)
+    return verdict is not Barred.DONE
+
+
+def _ask_to_call_off(order: Order, reason: OrderCancelling) -> None:
+    """Ask once that the pivot be barred: whoever marks the order as being cancelled does."""
+    if _mark_cancelling(order, reason):
+        ask_to_bar_pivot(**_about(order), event=reason)
+
+
+def _about(order: Order) -> dict[str, Any]:
+    return {
+        "saga": order.id,
+        "plan": order.plan,
+        "started_at": order.created_at,
+        "context": _created(order).facts(),
+    }
 
 
 def _order(user_id: int, payment_method: str, priced: Priced, now: datetime) -> Order:
@@ -133,14 +155,14 @@ def _order(user_id: int, payment_method: str, priced: Priced, now: datetime) -> 
     return order
 
 
-def _insert(order: Order, *, key: str, fingerprint: str, body: str) -> None:
+def _insert(order: Order, saga: Saga, *, key: str, fingerprint: str, body: str) -> None:
     params = {
         "id": order.id,
         "user": order.user_id,
         "amount": order.amount,
         "currency": order.currency,
         "payment_method": order.payment_method,
-        "plan": to_json(PLACE_ORDER.plan),
+        "plan": to_json(saga.plan),
         "at": order.created_at,
         "stall": settings.SAGA_STALL_SECONDS,
         "lines": to_json(_created(order).lines),
@@ -161,9 +183,9 @@ def _created(order: Order) -> OrderCreated:
     )
 
 
-def _mark_cancelling(order: Order, reason: OrderCancelling) -> None:
-    """Show that the order is being cancelled, unless the timeline has shown so, and why, before."""
+def _mark_cancelling(order: Order, reason: OrderCancelling) -> int:
+    """Show that the order is being cancelled, unless the timeline has, and why, before; return how many we changed."""
     rising = [status for status in OPEN if may_become(status, Status.CANCELLING)]
-    Order.objects.filter(id=order.id, status__in=rising).update(
+    return Order.objects.filter(id=order.id, status__in=rising).update(
         status=Status.CANCELLING, failure_code=reason.code, failure_detail=reason.detail, updated_at=Now()
     )

@@ -32,6 +32,9 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 TERMINAL = frozenset(status for status, following in TRANSITIONS.items() if not following)
 OPEN = frozenset(TRANSITIONS) - TERMINAL
 
+# Where the pivot lies outside orders, a cancel is a request, and can come too late.
+TOO_LATE = (Status.CANCELLING, Status.FULFILLED)
+
 # Events only raise the status along this line; the two terminal states are set by their steps alone.
 RISING = (Status.PENDING, Status.PAID, Status.RESERVED, Status.CANCELLING)
 
@@ -45,9 +48,12 @@ TOLD_BY: Mapping[str, Status] = {
     "order.cancelling": Status.CANCELLING,
     "stock.released": Status.CANCELLING,
     "payment.refunded": Status.CANCELLING,
+    "payment.expiring": Status.CANCELLING,
+    "payment.withheld": Status.CANCELLING,
+    "payment.voided": Status.CANCELLING,
 }
 
 
-def may_become(before: str, after: Status) -> bool:
-    """Tell whether an order may go from one state to another."""
-    return after in TRANSITIONS[Status(before)]
+def may_become(before: str, after: Status, *, pivot_elsewhere: bool = False) -> bool:
+    """Tell whether an order may go from one state to another, under a plan whose pivot lies in orders or elsewhere."""
+    return after in TRANSITIONS[Status(before)] or (pivot_elsewhere and (before, after) == TOO_LATE)

@@ -9,12 +9,15 @@ from orders.events import OrderCancelled, OrderFulfilled, OrderUnfulfillable
 from orders.models import Order
 from orders.status import Status, may_become
 from sagas import sql
+from sagas.lifecycle import decides_itself
 from sagas.steps import Batch, Outcome, action, undo
 
 __all__ = ["Failure", "FulfilledAlready", "OrderToCancel", "OrderToFulfil", "cancel", "fulfil"]
 
+# Why an order was to be cancelled is no news of one for which that came too late.
 FULFIL = """
-UPDATE orders_order SET status = 'fulfilled', updated_at = clock_timestamp() WHERE id = ANY(%(orders)s::uuid[])
+UPDATE orders_order SET status = 'fulfilled', failure_code = '', failure_detail = '', updated_at = clock_timestamp()
+ WHERE id = ANY(%(orders)s::uuid[])
 """
 
 # The reason that the customer has already been shown stays; a second walk back may know of another.
@@ -51,9 +54,17 @@ class OrderToCancel(Struct, frozen=True):
 
 @action("orders.fulfil", accepts=OrderToFulfil, refusal=OrderUnfulfillable)
 def fulfil(batch: Batch[OrderToFulfil]) -> list[Outcome]:
-    """Promise the order to its customer. One that is not here, as after a restored backup, is refused, so refunded."""
+    """Promise the order to its customer. One that is not here, as after a restored backup, is refused, so refunded.
+
+    Behind a pivot that lies elsewhere nothing is refused: an order that was called off too late is fulfilled.
+    """
     statuses = _lock(delivery.saga for delivery in batch)
-    rising = [order for order, status in statuses.items() if may_become(status, Status.FULFILLED)]
+    late = _called_off_too_late(statuses)
+    rising = [
+        order
+        for order, status in statuses.items()
+        if may_become(status, Status.FULFILLED, pivot_elsewhere=order in late)
+    ]
     sql.run("default", FULFIL, {"orders": sql.array(rising)})
     fulfilled = {*rising, *(order for order, status in statuses.items() if status == Status.FULFILLED)}
     return [OrderFulfilled() if delivery.saga in fulfilled else OrderUnfulfillable() for delivery in batch]
@@ -79,6 +90,12 @@ def _lock(orders: Iterable[UUID]) -> dict[UUID, str]:
     """Lock the orders that exist, by id, so that overlapping batches cannot deadlock; return their status."""
     locked = Order.objects.filter(id__in=list(orders)).order_by("id").select_for_update(no_key=True)
     return dict(locked.values_list("id", "status"))
+
+
+def _called_off_too_late(statuses: dict[UUID, str]) -> set[UUID]:
+    cancelling = [order for order, status in statuses.items() if status == Status.CANCELLING]
+    plans = Order.objects.filter(id__in=cancelling).values_list("id", "plan")
+    return {order for order, plan in plans if not decides_itself(plan)}
 
 
 def _refuse_fulfilled(statuses: dict[UUID, str]) -> None:

@@ -38,10 +38,10 @@ class PaymentAdmin(_FoundByOrder):
     """What we know of each order's payment."""
 
     list_display: tuple[str, ...] = (
-        *("order_id", "status", "amount", "refunded_amount", "currency", "charge_id", "created_at"),
-        *("follow_at", "follow_error"),
+        *("order_id", "status", "amount", "refunded_amount", "currency", "gateway", "charge_id", "created_at"),
+        *("authorization_expires_at", "follow_at", "follow_error"),
     )
-    list_filter = ("status", ("follow_at", admin.EmptyFieldListFilter))
+    list_filter = ("status", "gateway", ("follow_at", admin.EmptyFieldListFilter))
     ids = ("order_id", "id")
     ordering = ("-id",)
 

@@ -11,9 +11,11 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
+from payments.asking import Reversed, reversal_of
 from payments.models import Payment
+from payments.outcomes import refund_outcome, settlement_of
 from payments.services import lock_payments, payments_of, settle
-from payments.steps import Refund, Reversed, refund_outcome, reversal_of, settlement_of
+from payments.steps import Refund
 from sagas import sql
 from sagas.steps import Outcome, Retry, Unknown, Waiting
 

@@ -25,13 +25,15 @@ __all__ = [
 class Payment(models.Model):
     """What we know of the one charge of an order. Committed before the gateway is asked, so it always has its row.
 
-    pending → captured → refunded; pending → declined; pending → void (nothing was captured, and it never will be);
-    pending → refunded where the answer to the charge was lost and the refund found the money; void or declined →
-    refunded where money came in after all. Amounts are in minor units of `currency` (lower-case ISO 4217).
+    pending → captured → refunded; pending → authorized → captured; either before → declined, or → void (nothing was
+    captured, and it never will be); either before → refunded where the answer to the charge was lost and the refund
+    found the money; void or declined → refunded where money came in after all. Amounts are in minor units of `currency`
+    (lower-case ISO 4217).
     """
 
     class Status(models.TextChoices):
         PENDING = "pending"
+        AUTHORIZED = "authorized"
         CAPTURED = "captured"
         DECLINED = "declined"
         REFUNDED = "refunded"
@@ -39,7 +41,7 @@ class Payment(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     order_id = models.UUIDField(unique=True)
-    status = models.CharField(max_length=8, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING)
     amount = models.BigIntegerField(help_text="Minor units.")
     refunded_amount = models.BigIntegerField(default=0, db_default=0, help_text="Minor units.")
     currency = models.CharField(max_length=3)
@@ -48,6 +50,16 @@ class Payment(models.Model):
     charge_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the charge.")
     refund_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the refund.")
     decline_code = models.CharField(max_length=100, blank=True, default="", db_default="")
+    gateway = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The gateway it was opened with, and is dealt with through. Empty: of before this was written down.",
+    )
+    authorization_expires_at = models.DateTimeField(
+        null=True, editable=False, help_text="Until when what is authorized can be captured."
+    )
     action_expires_at = models.DateTimeField(
         null=True, editable=False, help_text="Until when the customer may confirm the payment, where it asks for that."
     )
@@ -63,11 +75,14 @@ class Payment(models.Model):
         indexes = (
             models.Index(fields=("follow_at",), condition=Q(follow_at__isnull=False), name="payments_payment_follow"),
             models.Index(fields=("status", "-id"), name="payments_payment_status"),
+            models.Index(
+                fields=("authorization_expires_at",), condition=Q(status="authorized"), name="payments_payment_expiring"
+            ),
         )
         constraints = (
             models.CheckConstraint(condition=Q(amount__gt=0), name="payments_amount_positive"),
             models.CheckConstraint(
-                condition=Q(status__in=("pending", "captured", "declined", "refunded", "void")),
+                condition=Q(status__in=("pending", "authorized", "captured", "declined", "refunded", "void")),
                 name="payments_status_known",
             ),
             models.CheckConstraint(
@@ -79,8 +94,12 @@ class Payment(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(status__in=("captured", "refunded"), charge_id__isnull=False)
-                | Q(status__in=("pending", "declined", "void"), charge_id__isnull=True),
+                | Q(status__in=("pending", "authorized", "declined", "void"), charge_id__isnull=True),
                 name="payments_charge_id_if_captured",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="authorized") | Q(authorization_expires_at__isnull=False),
+                name="payments_authorized_until_when",
             ),
         )
 

@@ -1,7 +1,8 @@
 """Reconciliation: the gateway's statement against our payments, in both directions, window by window.
 
 Money of orders alone is compared: what carries no order of ours was moved by hand or for another business, unless it is
-a refund of a charge of ours. A payment that is still open is left to its saga.
+a refund of a charge of ours. A payment that is still open, or authorized only, is left to its saga. The gateway is the
+configured one: what was opened with another is not missed in its statement.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,15 +11,16 @@ from itertools import islice
 from typing import TypeVar
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from msgspec import Struct
 
+from payments.asking import charge_of
 from payments.gateways import get_gateway
 from payments.gateways.base import Captured, FindAnswer, Movement, Pending, Unanswered
 from payments.models import Drift, Payment, Reconciliation
-from payments.steps import charge_of
 from sagas import sql
 from sagas.ids import uuid7
 
@@ -26,6 +28,9 @@ __all__ = ["Difference", "Result", "next_window", "reconcile"]
 
 Kind = Drift.Kind
 Status = Payment.Status
+
+# Left to their sagas, which find out by themselves what was taken.
+OPEN = (Status.PENDING, Status.AUTHORIZED)
 
 # Movements compared at once, and payments asked after at once.
 PAGE = 500
@@ -115,7 +120,7 @@ def _theirs(movements: Sequence[Movement]) -> Iterator[Difference]:
 def _charged_otherwise(movement: Movement, payment: Payment | None) -> Iterator[Difference]:
     if payment is None:
         yield _difference(Kind.CHARGED_UNKNOWN, movement, ours=0)
-    elif payment.status == Status.PENDING:
+    elif payment.status in OPEN:
         return
     elif payment.charge_id != movement.charge_id:
         _give_back(payment)
@@ -138,7 +143,7 @@ def _give_back(payment: Payment) -> None:
 
 def _ours(since: datetime, until: datetime, charged: set[str]) -> Iterator[Difference]:
     """Yield what payments has, and the statement has not; the gateway is asked for each, for it may lie outside."""
-    known = Payment.objects.filter(charge_id__isnull=False, created_at__gte=since, created_at__lt=until)
+    known = _of_this_gateway().filter(charge_id__isnull=False, created_at__gte=since, created_at__lt=until)
     missing = (payment for payment in known.order_by("id").iterator() if payment.charge_id not in charged)
     for payments in _pages(missing, ASKED):
         answers = get_gateway().find([charge_of(payment) for payment in payments])
@@ -160,8 +165,14 @@ def _may_be_charged(answer: FindAnswer) -> bool:
 
 def _ask_after_refunds(since: datetime, until: datetime, refunded: set[str]) -> None:
     """Have the gateway asked for refunds that it does not list: one may have failed, and no webhook told us."""
-    ours = Payment.objects.filter(status=Status.REFUNDED, updated_at__gte=since, updated_at__lt=until, follow_at=None)
+    refunded_lately = {"status": Status.REFUNDED, "updated_at__gte": since, "updated_at__lt": until}
+    ours = _of_this_gateway().filter(**refunded_lately, follow_at=None)
     ours.exclude(charge_id__in=refunded).update(follow_at=Now())
+
+
+def _of_this_gateway() -> QuerySet[Payment]:
+    """Return the payments that the statement can know: none that was opened with another gateway."""
+    return Payment.objects.filter(gateway__in=("", settings.PAYMENT_GATEWAY))
 
 
 def _keep(differences: Sequence[Difference]) -> None:

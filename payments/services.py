@@ -1,9 +1,11 @@
 """What payments writes, each for a whole batch of orders in a statement or two. Call them inside a transaction."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from msgspec.structs import asdict
 
 from payments.models import Payment
@@ -26,17 +28,21 @@ Status = Payment.Status
 # pending → refunded: the answer to the charge was lost, and the refund found the money. void or declined → refunded:
 # money came in after all, and went back.
 TRANSITIONS = {
-    Status.PENDING: {Status.CAPTURED, Status.DECLINED, Status.VOID, Status.REFUNDED},
+    Status.PENDING: {Status.AUTHORIZED, Status.CAPTURED, Status.DECLINED, Status.VOID, Status.REFUNDED},
+    Status.AUTHORIZED: {Status.CAPTURED, Status.DECLINED, Status.VOID, Status.REFUNDED},
     Status.CAPTURED: {Status.REFUNDED},
     Status.VOID: {Status.REFUNDED},
     Status.DECLINED: {Status.REFUNDED},
 }
 
+# Nothing is captured, and nothing will be: which of the two the gateway said first is kept.
+FOR_NOTHING = {Status.VOID, Status.DECLINED}
+
 OPEN = """
-    INSERT INTO payments_payment (id, order_id, amount, currency, payment_method, charge_key, refund_key)
+    INSERT INTO payments_payment (id, order_id, amount, currency, payment_method, charge_key, refund_key, gateway)
     SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
         AS new (id uuid, order_id uuid, amount bigint, currency text, payment_method text, charge_key text,
-                refund_key text)
+                refund_key text, gateway text)
     ORDER BY order_id
     ON CONFLICT (order_id) DO NOTHING
     RETURNING order_id
@@ -44,9 +50,11 @@ OPEN = """
 SETTLE = """
     UPDATE payments_payment AS payment
     SET status = settled.status, charge_id = settled.charge_id, refunded_amount = settled.refunded_amount,
-        decline_code = settled.decline_code, updated_at = clock_timestamp()
+        decline_code = settled.decline_code, updated_at = clock_timestamp(),
+        authorization_expires_at = COALESCE(settled.authorization_expires_at, payment.authorization_expires_at)
     FROM jsonb_to_recordset(%(rows)s::jsonb)
-        AS settled (order_id uuid, status text, charge_id text, refunded_amount bigint, decline_code text)
+        AS settled (order_id uuid, status text, charge_id text, refunded_amount bigint, decline_code text,
+                    authorization_expires_at timestamptz)
     WHERE payment.order_id = settled.order_id
 """
 
@@ -82,12 +90,18 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     charge_id: str | None = None
     refunded_amount: int = 0
     decline_code: str = ""
+    authorization_expires_at: datetime | None = None
 
 
 def open_payments(payments: Sequence[NewPayment]) -> set[UUID]:
-    """Insert the payments that orders do not have yet, as pending; return the orders that got theirs just now."""
+    """Insert the payments that orders do not have yet, as pending; return the orders that got theirs just now.
+
+    They are the configured gateway's for good.
+    """
+    gateway = settings.PAYMENT_GATEWAY
     rows = [
-        {"id": uuid7(), **asdict(new), "charge_key": new.charge_key, "refund_key": new.refund_key} for new in payments
+        {**asdict(new), "id": uuid7(), "charge_key": new.charge_key, "refund_key": new.refund_key, "gateway": gateway}
+        for new in payments
     ]
     return {order for (order,) in sql.fetch("payments", OPEN, {"rows": sql.records(rows)})}
 
@@ -114,7 +128,7 @@ def settle(payments: Mapping[UUID, Payment], settlements: Iterable[Settlement]) 
 
 
 def _changes(payment: Payment, settlement: Settlement) -> bool:
-    if payment.status == settlement.status:
+    if payment.status == settlement.status or {payment.status, settlement.status} == FOR_NOTHING:
         return False
     if settlement.status not in TRANSITIONS.get(Status(payment.status), ()):
         raise IllegalTransition(

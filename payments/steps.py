@@ -1,47 +1,33 @@
-"""Payments' part in a saga: charge the order, and make sure that nothing of its money is left with us."""
+"""Payments' part in a saga: take the order's money, and make sure that nothing of it is left with us.
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Protocol, TypeVar
+Either it is charged at once, or authorized first and captured once all else is ready.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, Struct
-from msgspec.structs import replace
 
 from payments.actions import Deadline, await_action, overdue
-from payments.events import PaymentActionRequired, PaymentFailed, PaymentProcessed, PaymentRefunded
-from payments.gateways import get_gateway
-from payments.gateways.base import (
-    Absent,
-    ActionRequired,
-    Captured,
-    ChargeAnswer,
-    ChargeRequest,
-    Declined,
-    Pending,
-    RefundAnswer,
-    Refunded,
-    RefundRequest,
-    Unanswered,
-    Voided,
-)
+from payments.asking import GatewayRouter, Purchase, Reversal, Reversed, charge_of, refund_of, reversal_of
+from payments.events import PaymentFailed, PaymentKept, PaymentWithheld
+from payments.gateways.base import Absent, Authorized, Captured, ChargeAnswer, ChargeRequest
 from payments.models import Payment
-from payments.services import NewPayment, Settlement, lock_payments, open_payments, payments_of, settle
-from sagas.steps import Batch, Delivery, External, Outcome, Retry, Unknown, Waiting, action, undo
+from payments.outcomes import (
+    authorize_outcome,
+    capture_outcome,
+    charge_outcome,
+    refund_outcome,
+    settlement_of,
+    settlement_of_charge,
+    void_outcome,
+    waits,
+)
+from payments.services import NewPayment, lock_payments, open_payments, payments_of, settle
+from sagas.steps import Batch, Delivery, External, Outcome, action, bar, undo
 
-__all__ = [
-    "Charge",
-    "OrderToCharge",
-    "Purchase",
-    "Refund",
-    "Reversal",
-    "Reversed",
-    "charge_of",
-    "refund_outcome",
-    "reversal_of",
-    "settlement_of",
-]
-
-Status = Payment.Status
+__all__ = ["Authorize", "Capture", "Charge", "OrderToCharge", "Refund", "Void", "withhold"]
 
 
 class OrderToCharge(Struct, frozen=True):
@@ -50,18 +36,6 @@ class OrderToCharge(Struct, frozen=True):
     amount: Annotated[int, Meta(gt=0)]
     currency: Annotated[str, Meta(pattern="^[a-z]{3}$")]
     payment_method: Annotated[str, Meta(min_length=1, max_length=100)]
-
-
-class Purchase(Struct, frozen=True):
-    """A charge to be made.
-
-    `asked_before`: the gateway may know of it, and its answer was lost. `overdue`: the customer was to confirm it, and
-    the time for that is over.
-    """
-
-    charge: ChargeRequest
-    asked_before: bool
-    overdue: bool = False
 
 
 @action("payments.charge", accepts=OrderToCharge, refusal=PaymentFailed)
@@ -81,37 +55,63 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
 
     def call(self, requests: Sequence[Purchase]) -> list[ChargeAnswer]:
         """Charge; but where an answer was lost, look it up first: a replayed 500 proves nothing."""
-        gateway = get_gateway()
-        found = _ask(gateway.find, [purchase.charge for purchase in requests if purchase.asked_before])
-        known = {key: answer for key, answer in found.items() if not isinstance(answer, Absent)}
-        charged = _ask(gateway.charge, [purchase.charge for purchase in requests if purchase.charge.key not in known])
-        answers = known | charged
-        unconfirmed = [each.charge for each in requests if each.overdue and _waits(answers[each.charge.key])]
-        answers |= _ask(gateway.void, unconfirmed)
+        router = GatewayRouter()
+        answers = _known(router, requests, still_to_do=(Absent,))
+        answers |= self._take(router, _unknown(requests, answers))
+        unconfirmed = [each.charge for each in requests if each.overdue and waits(answers[each.charge.key])]
+        answers |= router.ask(lambda gateway: gateway.void, unconfirmed)
         return [answers[purchase.charge.key] for purchase in requests]
 
     def record(self, batch: Batch[OrderToCharge], answers: Sequence[ChargeAnswer]) -> list[Outcome]:
         """Commit what the gateway said."""
-        answered = dict(zip((delivery.saga for delivery in batch), answers, strict=True))
-        payments = lock_payments(list(answered))
-        settle(payments, [settled for order, answer in answered.items() if (settled := _charged(order, answer))])
-        deadlines = await_action([order for order, answer in answered.items() if _waits(answer)])
-        return [_charge_outcome(payments[order], answer, deadlines) for order, answer in answered.items()]
+        answered = _by_order(batch, answers)
+        payments = _settle_charges(answered)
+        deadlines = await_action([order for order, answer in answered.items() if waits(answer)])
+        return [self._outcome(payments[order], answer, deadlines) for order, answer in answered.items()]
+
+    def _take(self, router: GatewayRouter, charges: Sequence[ChargeRequest]) -> dict[str, ChargeAnswer]:
+        return router.ask(lambda gateway: gateway.charge, charges)
+
+    def _outcome(self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]) -> Outcome:
+        return charge_outcome(payment, answer, deadlines)
 
 
-class Reversal(Struct, frozen=True):
-    """A charge to be undone. `captured` is what we know was captured; None where only the gateway can tell."""
+@action("payments.authorize", accepts=OrderToCharge, refusal=PaymentFailed)
+class Authorize(Charge):
+    """Have the order's amount held for us, once; nothing of it is taken."""
 
-    charge: ChargeRequest
-    refund_key: str
-    captured: Captured | None
+    def _take(self, router: GatewayRouter, charges: Sequence[ChargeRequest]) -> dict[str, ChargeAnswer]:
+        return router.ask(lambda gateway: gateway.authorize, charges)
+
+    def _outcome(self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]) -> Outcome:
+        return authorize_outcome(payment, answer, deadlines)
 
 
-class Reversed(Struct, frozen=True):
-    """What had become of a charge that was to be undone, and of its refund where it had been captured."""
+@action("payments.capture", accepts=OrderToCharge, refusal=PaymentFailed)
+class Capture(External[OrderToCharge, Purchase, ChargeAnswer]):
+    """Take what is authorized, once. What the gateway has let go of by then is a definite no."""
 
-    charge: ChargeAnswer
-    refund: RefundAnswer | None
+    def prepare(self, batch: Batch[OrderToCharge]) -> list[Purchase]:
+        """Read the payments. An order that has none, as after a restored backup, gets one of which nothing can come."""
+        open_payments([_new_payment(delivery) for delivery in batch])
+        payments = payments_of([delivery.saga for delivery in batch])
+        return [Purchase(charge_of(payments[each.saga]), asked_before=each.attempt > 1) for each in batch]
+
+    def call(self, requests: Sequence[Purchase]) -> list[ChargeAnswer]:
+        """Capture; but where an answer was lost, look it up first."""
+        router = GatewayRouter()
+        answers = _known(router, requests, still_to_do=(Absent, Authorized))
+        answers |= router.ask(lambda gateway: gateway.capture, _unknown(requests, answers))
+        return [answers[purchase.charge.key] for purchase in requests]
+
+    def record(self, batch: Batch[OrderToCharge], answers: Sequence[ChargeAnswer]) -> list[Outcome]:
+        """Commit what the gateway said."""
+        answered = _by_order(batch, answers)
+        payments = _settle_charges(answered)
+        return [capture_outcome(payments[order], answer) for order, answer in answered.items()]
+
+
+withhold = bar("payments.withhold", in_time=PaymentWithheld, too_late=PaymentKept)
 
 
 @undo("payments.refund", accepts=OrderToCharge)
@@ -129,15 +129,17 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
 
     def call(self, requests: Sequence[Reversal]) -> list[Reversed]:
         """Fence, ask, refund."""
-        gateway = get_gateway()
+        router = GatewayRouter()
         charges: dict[str, ChargeAnswer] = {
             reversal.charge.key: reversal.captured for reversal in requests if reversal.captured
         }
-        charges |= _ask(gateway.void, [reversal.charge for reversal in requests if not reversal.captured])
-        refunds = _ask(
-            gateway.refund,
+        charges |= router.ask(
+            lambda gateway: gateway.void, [reversal.charge for reversal in requests if not reversal.captured]
+        )
+        refunds = router.ask(
+            lambda gateway: gateway.refund,
             [
-                _refund_of(reversal, captured)
+                refund_of(reversal, captured)
                 for reversal in requests
                 if isinstance(captured := charges[reversal.charge.key], Captured)
             ],
@@ -146,24 +148,36 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
 
     def record(self, batch: Batch[OrderToCharge], answers: Sequence[Reversed]) -> list[Outcome]:
         """Commit what the gateway said."""
-        answered = dict(zip((delivery.saga for delivery in batch), answers, strict=True))
+        answered = _by_order(batch, answers)
         payments = lock_payments(list(answered))
         settle(payments, [settled for order, answer in answered.items() if (settled := settlement_of(order, answer))])
-        return [refund_outcome(payments[order], answer) for order, answer in answered.items()]
+        return [self._outcome(payments[order], answer) for order, answer in answered.items()]
+
+    def _outcome(self, payment: Payment, answer: Reversed) -> Outcome:
+        return refund_outcome(payment, answer)
 
 
-class _Keyed(Protocol):
-    @property
-    def key(self) -> str: ...
+@undo("payments.void", accepts=OrderToCharge)
+class Void(Refund):
+    """Have the gateway let go of what is authorized, for ever; what was captured after all goes back."""
+
+    def _outcome(self, payment: Payment, answer: Reversed) -> Outcome:
+        return void_outcome(payment, answer)
 
 
-K = TypeVar("K", bound=_Keyed)
-A = TypeVar("A")
+T = TypeVar("T")
 
 
-def _ask(method: Callable[[Sequence[K]], list[A]], requests: Sequence[K]) -> dict[str, A]:
-    """Return a gateway's answers by key; do not trouble it with nothing."""
-    return dict(zip((request.key for request in requests), method(requests), strict=True)) if requests else {}
+def _by_order(batch: Batch[OrderToCharge], answers: Sequence[T]) -> dict[UUID, T]:
+    return dict(zip((delivery.saga for delivery in batch), answers, strict=True))
+
+
+def _settle_charges(answered: Mapping[UUID, ChargeAnswer]) -> dict[UUID, Payment]:
+    """Write what the answers say, and return the payments, locked, as they were before."""
+    payments = lock_payments(list(answered))
+    settled = (settlement_of_charge(order, answer) for order, answer in answered.items())
+    settle(payments, [settlement for settlement in settled if settlement])
+    return payments
 
 
 def _new_payment(delivery: Delivery[OrderToCharge]) -> NewPayment:
@@ -171,92 +185,14 @@ def _new_payment(delivery: Delivery[OrderToCharge]) -> NewPayment:
     return NewPayment(delivery.saga, order.amount, order.currency, order.payment_method)
 
 
-def charge_of(payment: Payment | NewPayment) -> ChargeRequest:
-    """Return the charge of a payment, as the gateway is asked for it; the key of a new one is made just now."""
-    charge = ChargeRequest(
-        payment.charge_key, payment.order_id, payment.amount, payment.currency, payment.payment_method
-    )
-    return replace(charge, opened_at=payment.created_at) if isinstance(payment, Payment) else charge
+def _known(
+    router: GatewayRouter, requests: Sequence[Purchase], *, still_to_do: tuple[type[Struct], ...]
+) -> dict[str, ChargeAnswer]:
+    """Look up what was asked before; return the answers but those that leave it still to be done."""
+    found = router.ask(lambda gateway: gateway.find, [each.charge for each in requests if each.asked_before])
+    known = {key: answer for key, answer in found.items() if not isinstance(answer, Absent)}
+    return {key: answer for key, answer in known.items() if not isinstance(answer, still_to_do)}
 
 
-def reversal_of(payment: Payment) -> Reversal:
-    """Return what it takes to have nothing of a payment left with us."""
-    captured = Captured(payment.charge_id, payment.amount) if payment.charge_id else None
-    return Reversal(charge_of(payment), payment.refund_key, captured)
-
-
-def _refund_of(reversal: Reversal, captured: Captured) -> RefundRequest:
-    charge = reversal.charge
-    return RefundRequest(reversal.refund_key, charge.order_id, captured.charge_id, captured.amount, charge.currency)
-
-
-def _charged(order: UUID, answer: ChargeAnswer) -> Settlement | None:
-    match answer:
-        case Captured(charge_id):
-            return Settlement(order_id=order, status=Status.CAPTURED, charge_id=charge_id)
-        case Declined(code):
-            return Settlement(order_id=order, status=Status.DECLINED, decline_code=code)
-        case Voided():
-            return Settlement(order_id=order, status=Status.VOID)
-        case ActionRequired() | Pending() | Unanswered():
-            return None
-
-
-def _waits(answer: ChargeAnswer) -> bool:
-    return isinstance(answer, ActionRequired)
-
-
-def _charge_outcome(payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]) -> Outcome:
-    match answer:
-        case Captured(charge_id, amount):
-            return PaymentProcessed(
-                payment_id=payment.id, charge_id=charge_id, amount=amount, currency=payment.currency
-            )
-        case Declined() | Voided():
-            return _refusal(payment, answer)
-        case ActionRequired(url):
-            return _awaiting(payment, url, deadlines[payment.order_id])
-        case Pending(reason):
-            return Waiting(reason)
-        case Unanswered(reason, retry_after):
-            return Unknown(reason, retry_after)
-
-
-def _refusal(payment: Payment, answer: Declined | Voided) -> PaymentFailed:
-    match answer:
-        case Declined(code, detail, shown):
-            return PaymentFailed(detail=detail, decline_code=shown or code)
-        case Voided() if payment.action_expires_at:
-            return PaymentFailed(code="payment_action_expired", detail="The payment was not confirmed in time.")
-    return PaymentFailed(detail="The payment was cancelled.", decline_code="voided")
-
-
-def _awaiting(payment: Payment, url: str, deadline: Deadline) -> Waiting:
-    told = PaymentActionRequired(payment_id=payment.id, url=url, expires_at=deadline.expires_at)
-    return Waiting("The customer has to confirm the payment.", deadline.pause(), told if deadline.new else None)
-
-
-def settlement_of(order: UUID, answer: Reversed) -> Settlement | None:
-    """Return what is to be written of a reversal, if it says anything."""
-    match answer.charge, answer.refund:
-        case Captured(charge_id), Refunded(amount=amount):
-            return Settlement(order_id=order, status=Status.REFUNDED, charge_id=charge_id, refunded_amount=amount)
-        case Captured(charge_id), _:
-            return Settlement(order_id=order, status=Status.CAPTURED, charge_id=charge_id)
-        case charge, _:
-            return _charged(order, charge)
-
-
-def refund_outcome(payment: Payment, answer: Reversed) -> Outcome:
-    """Return what a reversal means for its order."""
-    match answer.charge, answer.refund:
-        case (Unanswered(reason, retry_after), _) | (_, Unanswered(reason, retry_after)):
-            return Unknown(reason, retry_after)
-        case (Pending(reason), _) | (_, Pending(reason)):
-            return Waiting(reason)
-        case _, Declined(code, detail):
-            return Retry(f"The gateway declined the refund ({code}): {detail}")
-        case ActionRequired(), _:
-            return Unknown("The gateway has not barred the charge: the customer may still confirm it.")
-    amount = answer.refund.amount if isinstance(answer.refund, Refunded) else 0
-    return PaymentRefunded(payment_id=payment.id, amount=amount, currency=payment.currency)
+def _unknown(requests: Sequence[Purchase], known: Mapping[str, ChargeAnswer]) -> list[ChargeRequest]:
+    return [purchase.charge for purchase in requests if purchase.charge.key not in known]

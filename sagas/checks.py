@@ -68,8 +68,15 @@ def _compensation(plan: Plan) -> Iterator[Finding]:
             yield 4, f"{step.name!r} has no undo.", "Before the pivot every step must say how it is undone."
         if not before_pivot and step.undo is not None:
             yield 5, f"{step.name!r} has an undo that never runs.", "From the pivot on a saga only goes forward."
-        if step.undo is not None and service_of(step.undo) != service_of(step.name):
-            yield 6, f"{step.undo!r} is not in the service of {step.name!r}.", "An undo bars its action in one inbox."
+        for back in filter(None, (step.undo, step.bar)):
+            if service_of(back) != service_of(step.name):
+                yield 6, f"{back!r} is not in the service of {step.name!r}.", "An undo bars its action in one inbox."
+        is_elsewhere = step.pivot and service_of(step.name) != plan.home
+        if is_elsewhere and step.bar is None:
+            hint = f"Name the step that bars it when the saga is called off: only its service can, not {plan.home!r}."
+            yield 9, f"the pivot {step.name!r} has no bar.", hint
+        if step.bar is not None and not is_elsewhere:
+            yield 12, f"{step.name!r} has a bar that never runs.", "Only a pivot outside the saga's home is barred so."
 
 
 def _registration(plan: Plan) -> Iterator[Finding]:

@@ -186,7 +186,8 @@ class _Run:
         attempts = inbox.claim(self.service, step, self.plan, messages, final=final)
         ours = [message for message in messages if message.saga in attempts]
         observe.skipped(self.service.alias, step, len(messages) - len(ours))
-        applied = self._bar_action(ours) if ours and self.plan.direction(step) is Direction.BACK else set()
+        barring = bool(ours) and self.plan.direction(step) is Direction.BACK
+        applied, undecided = self._bar_action(ours) if barring else (set(), set())
         return [
             Claimed(
                 message,
@@ -195,6 +196,7 @@ class _Run:
                     context=self._read(message),
                     attempt=attempts[message.saga],
                     applied=message.saga in applied,
+                    undecided=message.saga in undecided,
                 ),
             )
             for message in ours
@@ -206,13 +208,20 @@ class _Run:
         except msgspec.ValidationError as error:
             raise Unreadable(f"{self.definition.name} cannot read its context: {error}") from error
 
-    def _bar_action(self, messages: Sequence[Message]) -> set[Any]:
-        """Bar the action that is undone here, for ever; return the sagas for which it had been done."""
-        action = self.plan.action_of(self.definition.name)
+    def _bar_action(self, messages: Sequence[Message]) -> tuple[set[UUID], set[UUID]]:
+        """Bar the action that is undone here, for ever; return the sagas for which it had been done.
+
+        A pivot that has begun outside decides by itself: the second set are the sagas for which it has not yet.
+        """
+        step = self.definition.name
+        action = self.plan.action_of(step)
         if action is None or service_of(action) != self.service.name:
-            return set()
-        inbox.bar(self.service, action, messages, reason=f"Barred by {self.definition.name}.")
-        return inbox.done(self.service, action, [message.saga for message in messages])
+            return set(), set()
+        awaited = step == self.plan.bar and steps.is_external(action)
+        inbox.bar(self.service, action, messages, reason=f"Barred by {step}.", begun=not awaited)
+        sagas = [message.saga for message in messages]
+        open_ = inbox.undecided(self.service, action, sagas) if awaited else set()
+        return inbox.done(self.service, action, sagas), open_
 
     def _settle(self, claimed: Sequence[Claimed], outcomes: Sequence[Outcome]) -> list[Envelope]:
         """Write what the handler decided to inbox and outbox, in the handler's transaction."""
@@ -222,7 +231,7 @@ class _Run:
             if state != "done" or isinstance(self.definition.handler, External):
                 parcel = Parcel(plan=self.plan, message=message) if state == "waiting" else None
                 rows.append((message.saga, state, error, delay, parcel))
-            envelope = self._envelope(message, delivery.attempt, outcome)
+            envelope = self._envelope(message, delivery, outcome)
             if envelope is not None:
                 envelopes.append(envelope)
         inbox.settle(self.service, self.definition.name, rows)
@@ -246,16 +255,17 @@ class _Run:
                 return "waiting", reason, _pause(outcome, backoff(attempt))
         raise TypeError(f"{self.definition.name} returned {outcome!r}, which is no outcome.")
 
-    def _envelope(self, message: Message, attempt: int, outcome: Outcome) -> Envelope | None:
+    def _envelope(self, message: Message, delivery: Delivery[Any], outcome: Outcome) -> Envelope | None:
         step = self.definition.name
-        tried = Try(self.plan, step, message, attempt)
+        tried = Try(self.plan, step, message, delivery.attempt)
         match outcome:
             case Refusal():
                 if not self.plan.refusable(step):
                     raise TypeError(f"{step} may not refuse, but returned {outcome!r}.")
                 return tried.refused(outcome, target=self.plan.after_refusal(step))
             case Event():
-                return tried.envelope(outcome, target=self.plan.after(step))
+                too_late = step == self.plan.bar and delivery.applied  # the walk forward goes on by itself
+                return tried.envelope(outcome, target=None if too_late else self.plan.after(step))
             case Retry():
                 return follow_up(tried, alone=True)
             case Waiting():

@@ -1,7 +1,8 @@
 """What becomes of a try that did not succeed: wait and try again, or give the step up and start the compensation.
 
 Only a forward step up to the pivot may be given up, at the limit of its tries, and only for a failure that is known to
-be its own. Everything else is tried for ever, ever more slowly, and a person is told.
+be its own. A pivot that speaks to an outside system may not: what it may have done there, nothing undoes. Everything
+else is tried for ever, ever more slowly, and a person is told.
 """
 
 import random
@@ -95,7 +96,8 @@ def given_up(plan: Plan, step: str, attempt: int, *, alone: bool) -> bool:
     """Tell whether a step that failed for the `attempt`th time is given up."""
     known = steps.definition(step)
     may = known is not None and known.refusal is not None and plan.refusable(step)
-    return may and alone and attempt >= settings.SAGA_STEP_ATTEMPTS
+    is_outside = plan.pivot is not None and step == plan.pivot.name and steps.is_external(step)
+    return may and not is_outside and alone and attempt >= settings.SAGA_STEP_ATTEMPTS
 
 
 def count(plan: Plan, step: str, failures: Iterable[Failure]) -> list[Envelope]:

@@ -31,6 +31,7 @@ __all__ = [
     "park",
     "release_due",
     "settle",
+    "undecided",
 ]
 
 
@@ -85,7 +86,19 @@ ON CONFLICT (saga, step) DO UPDATE
 RETURNING saga
 """
 
-DONE = "SELECT saga FROM {inbox} WHERE step = %(step)s AND saga = ANY(%(sagas)s::uuid[]) AND state = 'done'"
+# Without what has begun: an outside system may be doing it.
+BAR_UNBEGUN = """
+INSERT INTO {inbox} (saga, saga_started_at, step, state, attempts, error, due_at, created_at, updated_at)
+SELECT m.saga, m.started_at, %(step)s, 'refused', 0, %(error)s, clock_timestamp(), clock_timestamp(), clock_timestamp()
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz)
+ ORDER BY m.saga
+ON CONFLICT (saga, step) DO NOTHING
+RETURNING saga
+"""
+
+IN_STATE = """
+SELECT saga FROM {inbox} WHERE step = %(step)s AND saga = ANY(%(sagas)s::uuid[]) AND state = ANY(%(states)s::text[])
+"""
 
 LOCK_OPEN = """
 SELECT saga, attempts FROM {inbox}
@@ -176,10 +189,13 @@ def claim(service: Service, step: str, plan: Plan, messages: Sequence[Message], 
     return claimed
 
 
-def bar(service: Service, step: str, messages: Sequence[Message], *, reason: str) -> set[UUID]:
-    """Refuse an action for ever unless it is final; return the sagas for which we did."""
+def bar(service: Service, step: str, messages: Sequence[Message], *, reason: str, begun: bool = True) -> set[UUID]:
+    """Refuse an action for ever unless it is final; return the sagas for which we did.
+
+    Without `begun`, an open row is left alone as well: it is decided by what has begun there.
+    """
     params = {"step": step, "rows": _rows(messages), "error": reason}
-    return {saga for (saga,) in sql.fetch(service.alias, _on(service, BAR), params)}
+    return {saga for (saga,) in sql.fetch(service.alias, _on(service, BAR if begun else BAR_UNBEGUN), params)}
 
 
 def done(service: Service, step: str, sagas: Sequence[UUID]) -> set[UUID]:
@@ -187,8 +203,12 @@ def done(service: Service, step: str, sagas: Sequence[UUID]) -> set[UUID]:
 
     Asked in a statement of its own after `bar`: one that had to wait for another's commit would not see what it wrote.
     """
-    params = {"step": step, "sagas": sql.array(sagas)}
-    return {saga for (saga,) in sql.fetch(service.alias, _on(service, DONE), params)}
+    return _in_state(service, step, sagas, "done")
+
+
+def undecided(service: Service, step: str, sagas: Sequence[UUID]) -> set[UUID]:
+    """Return the sagas for which a step is open. Asked after `bar`, as `done` is."""
+    return _in_state(service, step, sagas, "started", "waiting")
 
 
 def lock_open(service: Service, step: str, sagas: Sequence[UUID]) -> dict[UUID, int]:
@@ -245,6 +265,11 @@ def release_due(service: Service, due: Sequence[Due]) -> None:
 def bring_forward(service: Service, ids: Sequence[int]) -> int:
     """Make waiting rows due now; return how many."""
     return sql.run(service.alias, _on(service, BRING_FORWARD), {"ids": sql.array(ids)})
+
+
+def _in_state(service: Service, step: str, sagas: Sequence[UUID], *states: str) -> set[UUID]:
+    params = {"step": step, "sagas": sql.array(sagas), "states": sql.array(states)}
+    return {saga for (saga,) in sql.fetch(service.alias, _on(service, IN_STATE), params)}
 
 
 def _park_forgotten(service: Service, step: str, plan: Plan, messages: Sequence[Message]) -> None:

@@ -15,18 +15,23 @@ from sagas.events import Event, Refusal
 from sagas.failpoints import Point, reach
 from sagas.messages import Envelope, Message
 from sagas.nudge import nudge
-from sagas.plan import Plan, Saga
+from sagas.plan import Plan, Saga, Step, service_of
 from sagas.services import Service, owner_of, service_called
+from sagas.steps import is_external
 
-__all__ = ["Barred", "bar_pivot", "start"]
+__all__ = ["Barred", "ask_to_bar_pivot", "bar_pivot", "decides_itself", "start"]
 
 
 class Barred(Enum):
-    """Who decided whether the pivot happens: we did just now, it is done, or it had been refused before."""
+    """Who decided whether the pivot happens: we did just now, it is done, or it had been refused before.
+
+    Undecided: an outside system is being asked to do it, and only its answer tells.
+    """
 
     OURS = "ours"
     DONE = "done"
     REFUSED = "refused"
+    UNDECIDED = "undecided"
 
 
 def start(
@@ -63,36 +68,75 @@ def bar_pivot(
     event: Refusal,
     seq: int = 1,
 ) -> Barred:
-    """Call a saga off inside the caller's transaction, if its pivot has not happened.
+    """Call a saga off inside the caller's transaction in the pivot's database, if its pivot has not happened.
 
     `plan` is the one stored with the saga, not today's. Whoever inserts the pivot's inbox row decides; if that is us,
     a message sets off over all undos before the pivot. Lock no domain row before this: the steps lock them after.
     """
     routed = msgspec.convert(plan, Plan)
-    if routed.pivot is None:
-        raise ValueError(f"The saga {routed.saga!r} has no pivot: nothing decides whether it can still be called off.")
-    service = owner_of(routed.pivot.name)
-    if service.name != routed.home:
-        raise ValueError(f"The pivot of {routed.saga!r} lies in {service.name}: only a transaction there can bar it.")
+    pivot = _pivot_of(routed).name
+    service = owner_of(pivot)
     message = Message(id=saga, saga=saga, started_at=started_at, seq=seq, context=dict(context))
-    if not inbox.bar(service, routed.pivot.name, [message], reason=event.detail):
-        return Barred.DONE if inbox.done(service, routed.pivot.name, [saga]) else Barred.REFUSED
-    failure = {"code": event.code, "detail": event.detail}
-    envelope = Envelope(
-        saga=saga,
-        started_at=started_at,
-        seq=seq,
+    if not inbox.bar(service, pivot, [message], reason=event.detail, begun=not is_external(pivot)):
+        return _decided_before(service, pivot, saga)
+    envelope = _calling_off(routed, message, event, target=routed.after_cancel())
+    _write_and_nudge(service, routed, envelope)
+    return Barred.OURS
+
+
+def ask_to_bar_pivot(
+    *,
+    saga: UUID,
+    plan: Mapping[str, Any],
+    started_at: datetime,
+    context: Mapping[str, Any],
+    event: Refusal,
+    seq: int = 1,
+) -> None:
+    """Ask, inside the caller's transaction at the saga's home, that a pivot which lies elsewhere be barred.
+
+    Whether that comes in time, its service decides: the saga is undone from there, or goes on forward. The caller sees
+    to it that it is asked once.
+    """
+    routed = msgspec.convert(plan, Plan)
+    if routed.bar is None:
+        raise ValueError(f"The pivot of {routed.saga!r} has no bar: give its Step one, or bar it in its own database.")
+    message = Message(id=saga, saga=saga, started_at=started_at, seq=seq, context=dict(context))
+    _write_and_nudge(service_called(routed.home), routed, _calling_off(routed, message, event, target=routed.bar))
+
+
+def decides_itself(plan: Mapping[str, Any]) -> bool:
+    """Tell whether the home of a saga can bar its pivot in a transaction of its own."""
+    routed = msgspec.convert(plan, Plan)
+    return service_of(_pivot_of(routed).name) == routed.home
+
+
+def _pivot_of(plan: Plan) -> Step:
+    if plan.pivot is None:
+        raise ValueError(f"The saga {plan.saga!r} has no pivot: nothing decides whether it can still be called off.")
+    return plan.pivot
+
+
+def _decided_before(service: Service, pivot: str, saga: UUID) -> Barred:
+    if inbox.done(service, pivot, [saga]):
+        return Barred.DONE
+    return Barred.UNDECIDED if inbox.undecided(service, pivot, [saga]) else Barred.REFUSED
+
+
+def _calling_off(plan: Plan, message: Message, event: Refusal, *, target: str) -> Envelope:
+    return Envelope(
+        saga=message.saga,
+        started_at=message.started_at,
+        seq=message.seq,
         type=event.type,
         step="",
         step_attempt=1,
         data=event.facts(),
-        context={**context, "failure": failure},
-        plan=routed,
-        target=routed.after_cancel(),
-        headers=observe.carried(saga),
+        context={**message.context, "failure": {"code": event.code, "detail": event.detail}},
+        plan=plan,
+        target=target,
+        headers=observe.carried(message.saga),
     )
-    _write_and_nudge(service, routed, envelope)
-    return Barred.OURS
 
 
 def _write_and_nudge(service: Service, plan: Plan, envelope: Envelope) -> None:

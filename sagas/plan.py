@@ -26,11 +26,15 @@ class Direction(Enum):
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step of a saga: the action, the compensation that undoes it, and whether it is the pivot."""
+    """One step of a saga: the action, the compensation that undoes it, and whether it is the pivot.
+
+    `bar`: of a pivot outside the saga's home, the step beside it that bars it where the saga is called off in time.
+    """
 
     name: str
     undo: str | None = None
     pivot: bool = False
+    bar: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,12 +67,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """The step after which the saga only goes forward."""
         return next((step for step in self.steps if step.pivot), None)
 
+    @property
+    def bar(self) -> str | None:
+        """The step that is asked to bar the pivot, where that lies outside the home."""
+        return self.pivot.bar if self.pivot else None
+
     def names(self) -> Iterator[str]:
-        """Yield the name of every action, undo and the abort."""
+        """Yield the name of every action, undo and bar, and the abort."""
         for step in self.steps:
-            yield step.name
-            if step.undo:
-                yield step.undo
+            yield from filter(None, (step.name, step.undo, step.bar))
         yield self.abort
 
     def services(self) -> set[str]:
@@ -78,6 +85,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def direction(self, step: str) -> Direction:
         """Tell whether a step belongs to the forward walk or to the way back."""
         return Direction.FORWARD if self._position(step) is not None else Direction.BACK
+
+    def comes_before(self, first: str, second: str) -> bool:
+        """Tell whether both are actions of this plan, in this order."""
+        names = [step.name for step in self.steps]
+        return first in names and second in names[names.index(first) :]
 
     def refusable(self, step: str) -> bool:
         """Tell whether a step may say no, or be given up: a forward step that is not after the pivot."""
@@ -91,6 +103,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             return self.steps[position + 1].name if position + 1 < len(self.steps) else None
         if step == self.abort:
             return None
+        if step == self.bar:
+            return self.after_cancel()
         return self._back_over(self._undo_position(step))
 
     def after_refusal(self, step: str) -> str:
@@ -112,8 +126,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return self._back_over(self._pivot_position())
 
     def action_of(self, undo: str) -> str | None:
-        """Return the action that `undo` undoes; for the abort, the pivot it bars; else None."""
-        if undo == self.abort:
+        """Return the action that `undo` undoes; for the abort and the bar, the pivot they bar; else None."""
+        if undo in (self.abort, self.bar):
             return self.pivot.name if self.pivot else None
         return next((step.name for step in self.steps if step.undo == undo), None)
 

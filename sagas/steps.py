@@ -30,10 +30,15 @@ __all__ = [
     "Unknown",
     "Waiting",
     "action",
+    "bar",
     "definition",
+    "is_external",
     "one_by_one",
     "undo",
 ]
+
+# Seconds between two looks at a pivot that is under way.
+LOOK_AGAIN = 1.0
 
 C = TypeVar("C", bound=msgspec.Struct)
 Request = TypeVar("Request")
@@ -44,13 +49,15 @@ class Delivery(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
     """One message that is ours to handle: claimed in the inbox, its context validated.
 
     `attempt` counts from 1. `applied` matters to an undo: whether the action it undoes was done. If not, the action is
-    barred for ever, and there is nothing to undo unless an outside system may have done it.
+    barred for ever, and there is nothing to undo unless an outside system may have done it. `undecided` matters to what
+    bars a pivot: an outside system is being asked to do it, and only its answer tells.
     """
 
     saga: UUID
     context: C
     attempt: int = 1
     applied: bool = False
+    undecided: bool = False
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -106,6 +113,10 @@ class External(Generic[C, Request, Answer]):
         raise NotImplementedError
 
 
+class Anything(msgspec.Struct, frozen=True):
+    """Reads nothing of a saga's context."""
+
+
 class StepDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """A registered step: its handler, what it reads of the context, and how it says no."""
 
@@ -134,9 +145,29 @@ def undo(name: str, *, accepts: type[msgspec.Struct]) -> Callable[[H], H]:
     return _register(name, accepts, None)
 
 
+def bar(name: str, *, in_time: type[Event], too_late: type[Event]) -> Handler:
+    """Register the step that bars a pivot outside its saga's home, by the two events of which it tells one.
+
+    A pivot that speaks to an outside system and has begun is waited for: what it does there cannot be taken back here.
+    """
+
+    def answer(delivery: Delivery[Anything]) -> Outcome:
+        if delivery.undecided:
+            return Waiting("The pivot is under way.", LOOK_AGAIN)
+        return too_late() if delivery.applied else in_time()
+
+    return _register(name, Anything, None)(one_by_one(answer))
+
+
 def definition(name: str) -> StepDefinition | None:
     """Return the step registered under a name, if this process knows it."""
     return _definitions.get(name)
+
+
+def is_external(name: str) -> bool:
+    """Tell whether a step speaks to an outside system, as far as this process knows it."""
+    known = definition(name)
+    return known is not None and isinstance(known.handler, External)
 
 
 def one_by_one(handler: Callable[[Delivery[C]], Outcome]) -> Callable[[Batch[C]], list[Outcome]]:

@@ -17,6 +17,9 @@ CHECKS = {"address_line1_check": None, "address_postal_code_check": None, "cvc_c
 EXPIRY = {"exp_month": 12, "exp_year": 2034}
 COUNTRY = "US"
 
+# Seconds until what is authorized and not captured is let go. The sandbox says so, and leaves it to who cancels.
+HELD = 7 * 24 * 3600
+
 
 def shape(books: Books, record: Record) -> dict[str, Any]:
     """Return an object as the API shows it."""
@@ -116,6 +119,7 @@ def _details(method: PaymentMethod, charge: Charge) -> dict[str, Any]:
             "amount_authorized": None if charge.decline else charge.amount,
             "authorization_code": None,
             "brand": card.brand,
+            **({} if charge.captured or charge.decline else {"capture_before": charge.created + HELD}),
             "checks": CHECKS,
             "country": COUNTRY,
             "fingerprint": f"sandbox{card.last4}",

@@ -22,10 +22,11 @@ __all__ = [
 
 # By any of which an ended order's payment, or what it reserved, must have been told of.
 TOLD_OF_PAYMENT = {
+    "authorized": {"payment.authorized"},
     "captured": {"payment.processed"},
-    "refunded": {"payment.refunded"},
-    "declined": {"payment.failed", "payment.refunded"},
-    "void": {"payment.failed", "payment.refunded"},
+    "refunded": {"payment.refunded", "payment.voided"},
+    "declined": {"payment.failed", "payment.refunded", "payment.voided"},
+    "void": {"payment.failed", "payment.refunded", "payment.voided"},
 }
 TOLD_OF_STOCK = {"shipped": {"stock.shipped"}, "released": {"stock.released"}, "held": {"stock.reserved"}}
 
@@ -33,7 +34,8 @@ TOLD_OF_STOCK = {"shipped": {"stock.shipped"}, "released": {"stock.released"}, "
 def every_message_arrived(case: Case) -> Iterator[str]:
     """Every message of a fulfilled saga, and of the walk that ended a cancelled one, has its row in an inbox.
 
-    The messages of another walk, which came too late to end a cancelled saga, may never arrive.
+    The messages of another walk, which came too late to end a cancelled saga, may never arrive; nor may a request to
+    call an order off that came too late.
     """
     for event in _binding(case):
         if event.target and (state := case.state(event.target)) not in FINAL:
@@ -107,7 +109,7 @@ def happened_at_most_once(case: Case) -> Iterator[str]:
 
 
 def _binding(case: Case) -> list[Event]:
-    return case.events if case.fulfilled else case.last_walk()
+    return case.events if case.fulfilled and not _called_off(case) else case.last_walk()
 
 
 def _is_barred(case: Case, step: str) -> bool:

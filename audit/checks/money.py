@@ -55,9 +55,9 @@ def moved_at_most_once(case: Case) -> Iterator[str]:
 
 
 def no_money_is_left_open(case: Case) -> Iterator[str]:
-    """An order that has ended has no payment that is still pending, nor a cancelled one a payment that is captured."""
+    """An order that has ended has no payment that is pending or authorized, nor a cancelled one money that is kept."""
     for payment in case.payments:
-        if payment.status == "pending" or (case.cancelled and payment.status == "captured"):
+        if payment.status in ("pending", "authorized") or (case.cancelled and payment.status == "captured"):
             yield f"is {case.order.status}, but its payment is {payment.status}"
 
 

@@ -8,6 +8,7 @@ from audit.databases import fetch, keys
 from audit.invariant import Scope, Seen, Violation
 
 __all__ = [
+    "charged_for_what_is_there_alone",
     "counters_add_up",
     "no_stock_is_left_held",
     "reservations_add_up_to_the_counters",
@@ -79,6 +80,16 @@ def shipped_is_what_was_ordered(case: Case) -> Iterator[str]:
             shipped[reservation.sku] += reservation.quantity
     if dict(shipped) != ordered:
         yield f"is {case.order.status}: shipped {dict(shipped)}, not {ordered}"
+
+
+def charged_for_what_is_there_alone(case: Case) -> Iterator[str]:
+    """Under a plan that takes the money behind the stock, money moved only for orders whose stock was held."""
+    if (
+        case.movements
+        and not case.reservations
+        and case.order.plan.comes_before("inventory.reserve", "payments.capture")
+    ):
+        yield f"moved {case.captured} {case.order.currency}, but no stock was ever held for it"
 
 
 def no_stock_is_left_held(case: Case) -> Iterator[str]:

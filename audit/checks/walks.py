@@ -1,12 +1,14 @@
 """The walk of a saga through its plan: forward in order, back in reverse order, and nothing twice."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from audit.case import FINAL, Case
 from sagas.plan import Step, service_of
 
 __all__ = [
     "cancelled_means_undone",
+    "done_behind_what_is_done",
     "forward_in_the_order_of_the_plan",
     "timeline_is_what_happened",
     "undone_in_reverse_order",
@@ -46,6 +48,13 @@ def forward_in_the_order_of_the_plan(case: Case) -> Iterator[str]:
     for event in case.events:
         if positions.get(event.step, event.seq) != event.seq:
             yield f"{event.type} of {event.step} is hop {event.seq}, not {positions[event.step]}"
+
+
+def done_behind_what_is_done(case: Case) -> Iterator[str]:
+    """No step forward is done of which the one before it is not: above all no pivot."""
+    for before, after in pairwise(step.name for step in case.order.plan.steps):
+        if case.state(after) == "done" and (state := case.state(before)) != "done":
+            yield f"{after} is done, but {before}, which comes first, is {state or 'not known'}"
 
 
 def timeline_is_what_happened(case: Case) -> Iterator[str]:

@@ -35,7 +35,14 @@ STATUS = {
     "cancelling": "warning",
     "cancelled": "primary",
 }
-PAYMENT = {"pending": "warning", "captured": "success", "declined": "primary", "refunded": "primary", "void": "primary"}
+PAYMENT = {
+    "pending": "warning",
+    "authorized": "warning",
+    "captured": "success",
+    "declined": "primary",
+    "refunded": "primary",
+    "void": "primary",
+}
 
 # Entries of the log that an order's page shows.
 HISTORY = 50

@@ -1,4 +1,4 @@
-"""Check the model of an order's saga with SPIN: that it holds, and that no protection in it can be spared.
+"""Check the models of an order's two sagas with SPIN: that they hold, and that no protection in them can be spared.
 
     python docs/model/run.py               what `make model` runs
     python docs/model/run.py --thorough    with more faults at once; minutes, and some gigabytes
@@ -23,7 +23,8 @@ from tempfile import TemporaryDirectory
 
 __all__ = ["HOLDING", "PROTECTIONS", "REACHABLE", "THOROUGH", "Check", "main"]
 
-MODEL = Path(__file__).resolve().with_name("saga.pml")
+FOLDER = Path(__file__).resolve().parent
+CHARGE_FIRST, AUTHORIZE_FIRST = "saga.pml", "authorize_first.pml"
 TOOLS = {
     "spin": "Debian, Ubuntu: apt-get install spin. macOS: brew install spin. Else: https://spinroot.com",
     "gcc": "Debian, Ubuntu: apt-get install gcc. macOS: xcode-select --install",
@@ -35,15 +36,16 @@ LIMIT = 1_800
 
 SAFETY, LIVENESS = 0, 1
 NAMED = re.compile(r"/\* \[([\w.]+)\]\s*(.*?)\s*\*/|/\* (fault: .*?) \*/")
-TRAIL_STEP = re.compile(r"proc\s+(\d+) \([^)]*\) saga\.pml:(\d+) \(state (\d+)\)")
+TRAIL_STEP = re.compile(r"proc\s+(\d+) \([^)]*\) \w+\.pml:(\d+) \(state (\d+)\)")
 CYCLE = "START OF CYCLE"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One search. `held_by` is the function that holds what `without` takes away; without any, it must hold."""
+    """One search of a model. `held_by` is the function that holds what `without` takes away; if none, it must hold."""
 
     says: str
+    model: str = CHARGE_FIRST
     mode: int = SAFETY
     options: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -66,12 +68,19 @@ class ModelError(Exception):
     """The model could not be checked: what is wrong, and what to do about it."""
 
 
-def _without(says: str, *without: str, held_by: str, mode: int = SAFETY) -> Check:
-    return Check(says=says, mode=mode, without=without, held_by=held_by, fails=True)
+def _without(
+    says: str,
+    *without: str,
+    held_by: str,
+    mode: int = SAFETY,
+    model: str = CHARGE_FIRST,
+    options: tuple[str, ...] = (),
+) -> Check:
+    return Check(says=says, model=model, mode=mode, options=options, without=without, held_by=held_by, fails=True)
 
 
-def _reaches(says: str, probe: int) -> Check:
-    return Check(says=says, options=(f"PROBE={probe}",), fails=True)
+def _reaches(says: str, probe: int, model: str = CHARGE_FIRST) -> Check:
+    return Check(says=says, model=model, options=(f"PROBE={probe}",), fails=True)
 
 
 HOLDING = (
@@ -82,6 +91,20 @@ HOLDING = (
     Check(says="Safe where only the status bars the pivot", without=("NO_PIVOT_TOMBSTONE",)),
     Check(says="Safe where only the tombstone bars the pivot", without=("NO_STATUS_CHECK",)),
     Check(says="Every order ends: a fault of each kind, two crashes", mode=LIVENESS, options=("CRASHES=2",)),
+    *(
+        Check(
+            says=f"Authorize first: safe in every state, {workers} workers",
+            model=AUTHORIZE_FIRST,
+            options=(f"WORKERS={workers}",),
+        )
+        for workers in (2, 3)
+    ),
+    Check(
+        says="Authorize first: every order ends",
+        model=AUTHORIZE_FIRST,
+        mode=LIVENESS,
+        options=("TAKES=0", "DUPS=0"),
+    ),
 )
 THOROUGH = (
     Check(says="Every order ends: two losses", mode=LIVENESS, options=("LOSSES=2",)),
@@ -92,6 +115,10 @@ REACHABLE = (
     _reaches("An order is cancelled, refunded and released", 2),
     _reaches("A charge is voided before it began", 3),
     _reaches("A charge that nobody recorded is refunded", 4),
+    _reaches("Authorize first: fulfilled, shipped and over", 1, AUTHORIZE_FIRST),
+    _reaches("Authorize first: cancelled in time, and let go of", 2, AUTHORIZE_FIRST),
+    _reaches("Authorize first: the cancel comes too late", 3, AUTHORIZE_FIRST),
+    _reaches("Authorize first: it runs out before the capture", 4, AUTHORIZE_FIRST),
 )
 PROTECTIONS = (
     _without("the inbox: a repeated message is no-op", "NO_INBOX", held_by="sagas.inbox.claim"),
@@ -123,6 +150,52 @@ PROTECTIONS = (
     _without("all rows are sent again, not an old one", "RESCUE_OLD_ROWS", held_by="sagas.outbox.rearm", mode=LIVENESS),
     _without(
         "in all services, not in orders alone", "RESCUE_ORDERS_ONLY", held_by="sagas.rescue.redrive", mode=LIVENESS
+    ),
+    _without(
+        "authorize first: a cancel asks the service of the pivot",
+        "NO_REQUEST",
+        held_by="sagas.lifecycle.ask_to_bar_pivot",
+        model=AUTHORIZE_FIRST,
+    ),
+    _without(
+        "authorize first: a cancel in time bars the capture",
+        "NO_BAR",
+        held_by="sagas.inbox.bar",
+        model=AUTHORIZE_FIRST,
+    ),
+    _without(
+        "authorize first: a capture that has begun is waited for",
+        "NO_PATIENCE",
+        held_by="sagas.steps.bar",
+        model=AUTHORIZE_FIRST,
+    ),
+    _without(
+        "authorize first: a capture is not given up",
+        "CB_PIVOT",
+        held_by="sagas.failures.given_up",
+        model=AUTHORIZE_FIRST,
+    ),
+    _without(
+        "authorize first: the fence, an unused key is voided",
+        "NO_FENCE",
+        held_by="payments.steps.Void.call",
+        model=AUTHORIZE_FIRST,
+    ),
+    _without(
+        "authorize first: what was cancelled too late is fulfilled",
+        "NO_LATE_FULFIL",
+        held_by="orders.steps.fulfil",
+        mode=LIVENESS,
+        model=AUTHORIZE_FIRST,
+        options=("TAKES=0", "DUPS=0", "ERRS=0", "UNKS=0", "CRASHES=0"),
+    ),
+    _without(
+        "authorize first: the rescue",
+        "NO_RESCUE",
+        held_by="sagas.rescue.run_once",
+        mode=LIVENESS,
+        model=AUTHORIZE_FIRST,
+        options=("TAKES=0", "DUPS=0"),
     ),
 )
 
@@ -191,21 +264,22 @@ def _search(check: Check) -> Outcome:
     """Generate, compile and run the checker of one search, in a directory of its own."""
     started = time.monotonic()
     with TemporaryDirectory() as folder:
-        shutil.copy(MODEL, folder)
+        shutil.copy(FOLDER / check.model, folder)
         defines = [f"-D{name}" for name in (f"MODE={check.mode}", *check.options, *check.without)]
-        _tool(folder, "spin", *defines, "-a", MODEL.name)
+        _tool(folder, "spin", *defines, "-a", check.model)
         _tool(folder, "gcc", *_compiler_options(check), "-o", "pan", "pan.c")
         said = _tool(folder, "./pan", f"-m{DEPTH}", "-w22", *(["-a"] if check.mode == LIVENESS else []))
         errors, states = re.search(r"errors: (\d+)", said), re.search(r"(\d+) states, stored", said)
         if not errors or not states:
             raise ModelError(f"The search of {check.says!r} did not finish:\n{said}")
         failed = int(errors[1]) > 0
+        trail = _tool(folder, "spin", *defines, "-t", "-p", check.model) if failed else ""
         return Outcome(
             states=int(states[1]),
             failed=failed,
             complete="not completed" not in said and "too small" not in said,
             seconds=time.monotonic() - started,
-            story=tuple(_story(_tool(folder, "spin", *defines, "-t", "-p", MODEL.name))) if failed else (),
+            story=tuple(_story(check.model, trail)),
         )
 
 
@@ -216,9 +290,9 @@ def _compiler_options(check: Check) -> list[str]:
     return ["-O1", "-DSAFETY", "-DBFS"] if check.fails else ["-O2", "-DSAFETY"]
 
 
-def _story(trail: str) -> Iterator[str]:
+def _story(model: str, trail: str) -> Iterator[str]:
     """Yield the names of the transitions of a trail: each line of the model that begins one names it."""
-    names = _names()
+    names = _names(model)
     begins: dict[str, str] = {}
     for line in trail.splitlines():
         if CYCLE in line:
@@ -228,9 +302,9 @@ def _story(trail: str) -> Iterator[str]:
             yield names[step[2]]
 
 
-def _names() -> dict[str, str]:
+def _names(model: str) -> dict[str, str]:
     """Return the name of each transition by the number of its line: the app, and the function in it."""
-    lines = enumerate(MODEL.read_text().splitlines(), start=1)
+    lines = enumerate((FOLDER / model).read_text().splitlines(), start=1)
     return {str(number): _short(found) for number, line in lines if (found := NAMED.search(line))}
 
 

@@ -16,7 +16,11 @@ STATUSES = (
     (Status.PAID.value, "the money is captured; the stock is being reserved"),
     (Status.RESERVED.value, "the stock is held for it"),
     (Status.FULFILLED.value, "paid, and on its way: it cannot be cancelled any more"),
-    (Status.CANCELLING.value, "it will not be fulfilled: what was done for it is being undone"),
+    (
+        Status.CANCELLING.value,
+        "it was called off, or cannot be fulfilled: what was done for it is being undone. Where it is authorized "
+        "first, a cancel can come too late: then it is fulfilled",
+    ),
     (Status.CANCELLED.value, "nothing of it is left: the money is back and the stock is free; `failure` says why"),
 )
 

@@ -144,7 +144,11 @@ class CancelView(generics.GenericAPIView[Order]):
     queryset = Order.objects.none()  # for the schema
 
     def post(self, request: Request, pk: UUID) -> Response:
-        """Cancel an order while it is not fulfilled: 202, then it is undone; 200 if it is cancelled already."""
+        """Cancel an order while it is not fulfilled: 202, then it is undone; 200 if it is cancelled already.
+
+        Where payments are authorized first, 202 says that the cancel is under way. It comes too late for a payment that
+        is being captured: then the order goes from `cancelling` to `fulfilled`.
+        """
         order = generics.get_object_or_404(selectors.orders_of(request.user), pk=pk)
         try:
             order = services.cancel_order(order)

@@ -10,6 +10,7 @@ Status = Payment.Status
 # What each status means, for the schema.
 STATUSES = (
     (Status.PENDING.value, "the gateway is asked, or its answer is not known yet"),
+    (Status.AUTHORIZED.value, "the money is held for us, and not taken yet"),
     (Status.CAPTURED.value, "the money is captured"),
     (Status.DECLINED.value, "the gateway has refused"),
     (Status.REFUNDED.value, "what was captured is given back"),

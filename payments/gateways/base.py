@@ -17,6 +17,7 @@ from django.db import connections
 __all__ = [
     "Absent",
     "ActionRequired",
+    "Authorized",
     "Captured",
     "ChargeAnswer",
     "ChargeRequest",
@@ -39,7 +40,8 @@ __all__ = [
 class ChargeRequest(msgspec.Struct, frozen=True):
     """A charge. To find it and to void it takes the same: a key that was never used must be bound to its charge.
 
-    `opened_at` is when the key was made: a gateway forgets keys after a while.
+    `opened_at` is when the key was made: a gateway forgets keys after a while. `gateway`: the one it was made for, as
+    PAYMENT_GATEWAY names it; empty where that was not written down, and it is the configured one.
     """
 
     key: str
@@ -48,16 +50,24 @@ class ChargeRequest(msgspec.Struct, frozen=True):
     currency: str
     payment_method: str
     opened_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
+    gateway: str = ""
 
 
 class RefundRequest(msgspec.Struct, frozen=True):
-    """Give back `amount` of a charge."""
+    """Give back `amount` of a charge, through the `gateway` that took it."""
 
     key: str
     order_id: UUID
     charge_id: str
     amount: int
     currency: str
+    gateway: str = ""
+
+
+class Authorized(msgspec.Struct, frozen=True):
+    """The money is held for us on the customer's card, and not taken. The gateway lets go of it at `expires_at`."""
+
+    expires_at: datetime
 
 
 class Captured(msgspec.Struct, frozen=True):
@@ -115,7 +125,7 @@ class Unanswered(msgspec.Struct, frozen=True):
     retry_after: float = 0.0
 
 
-ChargeAnswer: TypeAlias = Captured | Declined | Voided | ActionRequired | Pending | Unanswered
+ChargeAnswer: TypeAlias = Authorized | Captured | Declined | Voided | ActionRequired | Pending | Unanswered
 FindAnswer: TypeAlias = ChargeAnswer | Absent
 RefundAnswer: TypeAlias = Refunded | Declined | Pending | Unanswered
 
@@ -159,12 +169,23 @@ class PaymentGateway(ABC):
         """Take the money. A replayed 5xx proves nothing: where an answer was lost, `find` first."""
 
     @abstractmethod
+    def authorize(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Have the money held for us, to be captured under the same key. Else as `charge`."""
+
+    @abstractmethod
+    def capture(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Take what is authorized under each key, once. A key for which that cannot be done is barred for ever."""
+
+    @abstractmethod
     def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:
         """Look up what became of each key, and change nothing."""
 
     @abstractmethod
     def void(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Bar each key for ever, also one that was never used; say what became of a key that is used up already."""
+        """Bar each key for ever, also one that was never used; say what became of a key that is used up already.
+
+        What was only authorized is let go.
+        """
 
     @abstractmethod
     def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:

@@ -12,29 +12,35 @@ __all__ = ["SimulatedCharge", "SimulatedIntent"]
 
 
 class SimulatedIntent(models.Model):
-    """What became of one idempotency key. `lost` is a request that never arrived; the other states are final."""
+    """What became of one idempotency key. `lost` is a request that never arrived.
+
+    `authorized` is held until it is captured, or void; the other states are final.
+    """
 
     class State(models.TextChoices):
+        AUTHORIZED = "authorized"
         CAPTURED = "captured"
         DECLINED = "declined"
         VOID = "void"
         LOST = "lost"
 
     key = models.CharField(primary_key=True, max_length=255)
-    state = models.CharField(max_length=8, choices=State.choices)
+    state = models.CharField(max_length=10, choices=State.choices)
     order_id = models.UUIDField()
     amount = models.BigIntegerField(help_text="Minor units.")
     currency = models.CharField(max_length=3)
     payment_method = models.CharField(max_length=100)
     charge_id = models.CharField(max_length=255, unique=True)
     decline_code = models.CharField(max_length=100, blank=True, default="", db_default="")
+    authorized_until = models.DateTimeField(null=True, help_text="What is not captured by then is let go.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         app_label = "payments"
         constraints = (
             models.CheckConstraint(
-                condition=Q(state__in=("captured", "declined", "void", "lost")), name="payments_simulatedintent_state"
+                condition=Q(state__in=("authorized", "captured", "declined", "void", "lost")),
+                name="payments_simulatedintent_state",
             ),
         )
 

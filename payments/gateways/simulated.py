@@ -1,19 +1,21 @@
 """A payment gateway that is not one: it keeps its own books, and misbehaves on request as real ones do.
 
-The payment method says how (`METHODS`). Whoever inserts the row of a key first decides what becomes of that key, as in
-a real gateway; so a charge and a void at the same moment cannot both succeed.
+The payment method says how (`simulated_methods`). Whoever inserts the row of a key first decides what becomes of that
+key, as in a real gateway; so a charge and a void at the same moment cannot both succeed.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from django.db import transaction
+from msgspec.structs import replace
 
 from payments.gateways.base import (
     Absent,
+    Authorized,
     Captured,
     ChargeAnswer,
     ChargeRequest,
@@ -29,10 +31,11 @@ from payments.gateways.base import (
     refuse_open_transactions,
 )
 from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
+from payments.gateways.simulated_methods import DETAILS, METHODS, UNKNOWN_METHOD, Script
 from sagas import sql
 from sagas.ids import uuid7
 
-__all__ = ["METHODS", "SimulatedGateway"]
+__all__ = ["SimulatedGateway"]
 
 State = SimulatedIntent.State
 
@@ -44,31 +47,9 @@ class Intent(NamedTuple):
     charge_id: str
     amount: int
     decline_code: str
+    authorized_until: datetime | None
 
 
-class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """How a payment method behaves: what becomes of its key at first, and which answers are lost."""
-
-    state: SimulatedIntent.State = State.CAPTURED
-    decline_code: str = ""
-    times_out: bool = False
-    always_500: bool = False
-
-
-METHODS = {
-    "pm_card_visa": Script(),
-    "pm_card_chargeDeclined": Script(state=State.DECLINED, decline_code="generic_decline"),
-    "pm_card_chargeDeclinedInsufficientFunds": Script(state=State.DECLINED, decline_code="insufficient_funds"),
-    "pm_sim_timeout_charged": Script(times_out=True),
-    "pm_sim_timeout_lost": Script(state=State.LOST),
-    "pm_sim_500_charged": Script(always_500=True),
-}
-UNKNOWN_METHOD = Script(state=State.DECLINED, decline_code="invalid_payment_method")
-DETAILS = {
-    "generic_decline": "The card was declined.",
-    "insufficient_funds": "The card has insufficient funds.",
-    "invalid_payment_method": "There is no such payment method.",
-}
 TIMEOUT = Unanswered("The gateway did not answer in time.")
 ERROR_500 = Unanswered("The gateway answered 500.")
 
@@ -76,18 +57,20 @@ ERROR_500 = Unanswered("The gateway answered 500.")
 CHARGE = """
     WITH decided AS (
         INSERT INTO payments_simulatedintent AS intent
-            (key, state, order_id, amount, currency, payment_method, charge_id, decline_code)
-        SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
+            (key, state, order_id, amount, currency, payment_method, charge_id, decline_code, authorized_until)
+        SELECT key, state, order_id, amount, currency, payment_method, charge_id, decline_code,
+               CASE WHEN %(taken)s = 'authorized' THEN clock_timestamp() + make_interval(secs => held) END
+          FROM jsonb_to_recordset(%(rows)s::jsonb)
             AS request (key text, state text, order_id uuid, amount bigint, currency text, payment_method text,
-                        charge_id text, decline_code text)
+                        charge_id text, decline_code text, held float8)
         ORDER BY key
-        ON CONFLICT (key) DO UPDATE SET state = 'captured' WHERE intent.state = 'lost'
-        RETURNING key, state, order_id, charge_id, amount, currency, decline_code
+        ON CONFLICT (key) DO UPDATE SET state = %(taken)s WHERE intent.state = 'lost'
+        RETURNING key, state, order_id, charge_id, amount, currency, decline_code, authorized_until
     ), booked AS (
         INSERT INTO payments_simulatedcharge (kind, key, order_id, charge_id, amount, currency)
         SELECT 'capture', key, order_id, charge_id, amount, currency FROM decided WHERE state = 'captured'
     )
-    SELECT key, state, charge_id, amount, decline_code FROM decided
+    SELECT key, state, charge_id, amount, decline_code, authorized_until FROM decided
 """
 VOID = """
     INSERT INTO payments_simulatedintent AS intent
@@ -96,8 +79,23 @@ VOID = """
         AS request (key text, state text, order_id uuid, amount bigint, currency text, payment_method text,
                     charge_id text, decline_code text)
     ORDER BY key
-    ON CONFLICT (key) DO UPDATE SET state = 'void' WHERE intent.state = 'lost'
-    RETURNING key, state, charge_id, amount, decline_code
+    ON CONFLICT (key) DO UPDATE SET state = 'void' WHERE intent.state IN ('lost', 'authorized')
+    RETURNING key, state, charge_id, amount, decline_code, authorized_until
+"""
+CAPTURE = """
+    WITH held AS (
+        SELECT key FROM payments_simulatedintent WHERE key = ANY(%(keys)s::text[]) AND state = 'authorized'
+         ORDER BY key FOR NO KEY UPDATE
+    ), decided AS (
+        UPDATE payments_simulatedintent AS intent
+           SET state = CASE WHEN authorized_until > clock_timestamp() THEN 'captured' ELSE 'void' END
+          FROM held WHERE intent.key = held.key
+        RETURNING intent.key, state, order_id, charge_id, amount, currency, decline_code, authorized_until
+    ), booked AS (
+        INSERT INTO payments_simulatedcharge (kind, key, order_id, charge_id, amount, currency)
+        SELECT 'capture', key, order_id, charge_id, amount, currency FROM decided WHERE state = 'captured'
+    )
+    SELECT key, state, charge_id, amount, decline_code, authorized_until FROM decided
 """
 
 
@@ -106,14 +104,19 @@ class SimulatedGateway(PaymentGateway):
 
     def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
         """Capture, decline, or lose the answer, as each payment method says."""
-        scripts = [METHODS.get(request.payment_method, UNKNOWN_METHOD) for request in requests]
+        return _taken(requests, State.CAPTURED)
+
+    def authorize(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Hold the money, decline, or lose the answer, as each payment method says."""
+        return _taken(requests, State.AUTHORIZED)
+
+    def capture(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Capture what is held still; whatever else there is under a key, nothing can come of it any more."""
         with _own_transaction():
-            decided = _decide(CHARGE, requests, scripts)
-            intents = decided | _intents(requests, but=decided)
-        return [
-            _answer_or_silence(intents[request.key], script, first=request.key in decided)
-            for request, script in zip(requests, scripts, strict=True)
-        ]
+            decided = _fates(sql.fetch("payments", CAPTURE, {"keys": [request.key for request in requests]}))
+            others = [request for request in requests if request.key not in decided]
+            intents = decided | _voided(others)
+        return _answers(requests, _scripts(requests), intents, first=decided)
 
     def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:
         """Look up what became of each key."""
@@ -124,8 +127,7 @@ class SimulatedGateway(PaymentGateway):
     def void(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
         """Bar each key; one that is captured or declined already stays so, and its answer says so."""
         with _own_transaction():
-            decided = _decide(VOID, requests, [Script(state=State.VOID)] * len(requests))
-            intents = decided | _intents(requests, but=decided)
+            intents = _voided(requests)
         return [_answer(intents[request.key]) for request in requests]
 
     def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
@@ -176,7 +178,9 @@ class RefundBooks:
         return Refunded(refund_id=f"re_{request.key}", amount=self.by_key[request.key].amount)
 
     def _book(self, request: RefundRequest) -> None:
-        refund = SimulatedCharge(kind=SimulatedCharge.Kind.REFUND, **msgspec.structs.asdict(request))
+        fields = msgspec.structs.asdict(request)
+        del fields["gateway"]
+        refund = SimulatedCharge(kind=SimulatedCharge.Kind.REFUND, **fields)
         self.left[request.charge_id] -= request.amount
         self.by_key[request.key] = refund
         self.new.append(refund)
@@ -189,7 +193,25 @@ def _own_transaction() -> Iterator[None]:
         yield
 
 
-def _decide(statement: str, requests: Sequence[ChargeRequest], scripts: Sequence[Script]) -> dict[str, Intent]:
+def _taken(requests: Sequence[ChargeRequest], state: SimulatedIntent.State) -> list[ChargeAnswer]:
+    """Charge or authorize: what can be taken comes to `state`."""
+    scripts = _scripts(requests)
+    taking = [replace(script, state=state) if script.state == State.CAPTURED else script for script in scripts]
+    with _own_transaction():
+        decided = _decide(CHARGE, requests, taking, taken=state)
+        intents = decided | _intents(requests, but=decided)
+    return _answers(requests, scripts, intents, first=decided)
+
+
+def _voided(requests: Sequence[ChargeRequest]) -> dict[str, Intent]:
+    """Bar keys; return what became of each."""
+    decided = _decide(VOID, requests, [Script(state=State.VOID)] * len(requests))
+    return decided | _intents(requests, but=decided)
+
+
+def _decide(
+    statement: str, requests: Sequence[ChargeRequest], scripts: Sequence[Script], **params: str
+) -> dict[str, Intent]:
     """Insert the rows of the keys; return those whose fate was decided just now."""
     rows = [
         {
@@ -197,11 +219,19 @@ def _decide(statement: str, requests: Sequence[ChargeRequest], scripts: Sequence
             "state": script.state,
             "charge_id": f"ch_{uuid7().hex}",
             "decline_code": script.decline_code,
+            "held": script.held,
         }
         for request, script in zip(requests, scripts, strict=True)
     ]
-    decided = sql.fetch("payments", statement, {"rows": sql.records(rows)})
-    return {key: Intent(*fate) for key, *fate in decided}
+    return _fates(sql.fetch("payments", statement, {"rows": sql.records(rows), **params}))
+
+
+def _fates(rows: Iterable[tuple[Any, ...]]) -> dict[str, Intent]:
+    return {key: Intent(*fate) for key, *fate in rows}
+
+
+def _scripts(requests: Sequence[ChargeRequest]) -> list[Script]:
+    return [METHODS.get(request.payment_method, UNKNOWN_METHOD) for request in requests]
 
 
 def _intents(requests: Sequence[ChargeRequest], *, but: Container[str] = ()) -> dict[str, Intent]:
@@ -211,13 +241,23 @@ def _intents(requests: Sequence[ChargeRequest], *, but: Container[str] = ()) -> 
     """
     keys = [request.key for request in requests if request.key not in but]
     rows = SimulatedIntent.objects.filter(key__in=keys).values_list("key", *Intent._fields)
-    return {key: Intent(*fate) for key, *fate in rows} if keys else {}
+    return _fates(rows) if keys else {}
+
+
+def _answers(
+    requests: Sequence[ChargeRequest], scripts: Sequence[Script], intents: dict[str, Intent], *, first: Container[str]
+) -> list[ChargeAnswer]:
+    """Return the answers to requests, some of which get lost. `first`: the keys whose fate was decided by this one."""
+    return [
+        _answer_or_silence(intents[request.key], script, first=request.key in first)
+        for request, script in zip(requests, scripts, strict=True)
+    ]
 
 
 def _answer_or_silence(intent: Intent, script: Script, *, first: bool) -> ChargeAnswer:
     if intent.state == State.LOST or (script.times_out and first):
         return TIMEOUT
-    if intent.state == State.CAPTURED and script.always_500:
+    if intent.state in (State.AUTHORIZED, State.CAPTURED) and script.always_500:
         return ERROR_500
     return _answer(intent)
 
@@ -228,6 +268,8 @@ def _found(intent: Intent | None) -> FindAnswer:
 
 def _answer(intent: Intent) -> ChargeAnswer:
     match intent.state:
+        case State.AUTHORIZED if intent.authorized_until:
+            return Authorized(intent.authorized_until)
         case State.CAPTURED:
             return Captured(intent.charge_id, intent.amount)
         case State.DECLINED:

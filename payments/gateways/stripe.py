@@ -1,5 +1,7 @@
 """Charging through Stripe. A charge is an intent: created under the charge's key, which moves nothing, then confirmed.
 
+An authorization is confirmed with manual capture, and captured later.
+
 So the fence is to create under the same key and cancel: whoever comes later, however late, gets the cancelled intent.
 What became of a key is asked under the key itself; only where it has nothing to say, or Stripe has forgotten it, is the
 intent looked for by the key in its metadata. Two intents for one charge are never made.
@@ -10,7 +12,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -20,6 +23,7 @@ from stripe import Charge, PaymentIntent, Refund
 from payments.gateways.base import (
     Absent,
     ActionRequired,
+    Authorized,
     Captured,
     ChargeAnswer,
     ChargeRequest,
@@ -37,12 +41,15 @@ from payments.gateways.base import (
     refuse_open_transactions,
 )
 from payments.gateways.stripe_account import AT_ONCE, BUDGET, CONNECT, READ, Account, NoAnswer
-from payments.gateways.stripe_intents import confirm, intent_of, written_on
+from payments.gateways.stripe_intents import capture, confirm, intent_of, written_on
 from payments.gateways.stripe_meanings import declined, meaning_of
 
 __all__ = ["StripeGateway"]
 
 logger = logging.getLogger(__name__)
+
+# https://docs.stripe.com/payments/place-a-hold-on-a-payment-method#authorization-validity-windows
+HELD_AT_LEAST = timedelta(days=4, hours=18)
 
 OPEN_REFUNDS = {"pending", "requires_action"}
 FAILED_REFUNDS = {"failed", "canceled"}
@@ -59,7 +66,15 @@ class StripeGateway(PaymentGateway):
 
     def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
         """Create and confirm."""
-        return self._ask(_charge, requests)
+        return self._ask(partial(_charge, capture_later=False), requests)
+
+    def authorize(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Create, and confirm with manual capture."""
+        return self._ask(partial(_charge, capture_later=True), requests)
+
+    def capture(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Capture what requires it; cancel what never came so far."""
+        return self._ask(_capture, requests)
 
     def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:
         """Look up what became of each key. At worst it leaves an intent behind that nobody has confirmed."""
@@ -123,14 +138,30 @@ def _understood(one: Callable[[Account, R], A], account: Account, request: R) ->
         return cast("A", answer)
 
 
-def _charge(account: Account, request: ChargeRequest) -> ChargeAnswer:
+def _charge(account: Account, request: ChargeRequest, *, capture_later: bool) -> ChargeAnswer:
     intent = intent_of(account, request)
     if intent is None:
         return Voided()
     if intent.status != "requires_confirmation":
         return _answer_to_charge(account, intent)
+    return _unless_declined(account, intent, lambda: confirm(account, intent, request.key, capture_later=capture_later))
+
+
+def _capture(account: Account, request: ChargeRequest) -> ChargeAnswer:
+    intent = intent_of(account, request)
+    if intent is None:
+        return Voided()
+    if intent.status == "requires_confirmation":  # never authorized, and it must not be now
+        return _barred(account, intent.id, Voided())
+    if intent.status != "requires_capture":
+        return _answer_to_charge(account, intent)
+    return _unless_declined(account, intent, lambda: capture(account, intent, request.key))
+
+
+def _unless_declined(account: Account, intent: PaymentIntent, act: Callable[[], PaymentIntent]) -> ChargeAnswer:
+    """Act on an intent, and say what came of it; one that is declined is barred for every other try."""
     try:
-        return _answer_to_charge(account, confirm(account, intent, request.key))
+        return _answer_to_charge(account, act())
     except stripe.CardError as error:
         no = meaning_of(error)
         return _barred(account, intent.id, no) if isinstance(no, Declined) else no
@@ -168,11 +199,19 @@ def _answer_to_charge(account: Account, intent: PaymentIntent) -> ChargeAnswer:
     match intent.status:
         case "succeeded":
             return Captured(_id_of(intent.latest_charge), intent.amount_received)
+        case "requires_capture":
+            return Authorized(_capture_before(account, intent))
         case "requires_payment_method":  # declined, and waiting for another card: there will be none
             return _barred(account, intent.id, _decline_of(intent) or Voided())
         case "canceled":
             return _decline_of(intent) or Voided()
     return _undecided(intent)
+
+
+def _capture_before(account: Account, intent: PaymentIntent) -> datetime:
+    """Return until when it can be captured, as the card's network says; where it does not, the least of all of them."""
+    told = account.capture_before(_id_of(intent.latest_charge))
+    return datetime.fromtimestamp(told, UTC) if told else datetime.fromtimestamp(intent.created, UTC) + HELD_AT_LEAST
 
 
 def _undecided(intent: PaymentIntent) -> ChargeAnswer:

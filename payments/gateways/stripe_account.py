@@ -6,7 +6,7 @@ to; and it follows no redirect: our key goes to no other host.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -15,6 +15,7 @@ import requests
 import stripe
 from django.conf import settings
 from stripe import Charge, PaymentIntent, Refund, StripeClient, V1Services
+from stripe.params import PaymentIntentConfirmParams
 
 from payments.gateways.base import ChargeRequest, RefundRequest
 
@@ -33,6 +34,9 @@ BUDGET = 15.0
 AT_ONCE = 25
 
 PAGE = 100
+
+# The intent, or what is authorized by it, has moved on.
+TOO_LATE = {"payment_intent_unexpected_state", "charge_already_captured", "charge_expired_for_capture"}
 
 # Pages of intents to look through for one whose key has nothing to say: 2,000 intents made since.
 MOST_PAGES = 20
@@ -64,25 +68,32 @@ class Account:
             {"idempotency_key": key},
         )
 
-    def confirm(self, intent: str, key: str | None) -> PaymentIntent:
+    def confirm(self, intent: str, key: str | None, *, capture_later: bool) -> PaymentIntent:
         """Charge an intent. Stripe confirms one once, whatever the key; a declined one needs a new card first."""
-        return self._v1.payment_intents.confirm(intent, {"return_url": settings.PAYMENT_RETURN_URL}, _under(key))
+        how: PaymentIntentConfirmParams = {"return_url": settings.PAYMENT_RETURN_URL}
+        if capture_later:
+            how["capture_method"] = "manual"
+        return self._v1.payment_intents.confirm(intent, how, _under(key))
+
+    def capture(self, intent: str, key: str | None) -> PaymentIntent:
+        """Take all that is authorized, or return the intent as it is where that is not possible any more."""
+        return self._unless_too_late(intent, lambda: self._v1.payment_intents.capture(intent, {}, _under(key)))
 
     def cancel(self, intent: str) -> PaymentIntent:
         """Bar an intent for ever, or return it as it is where that is not possible any more.
 
         Without a key: a key would keep repeating a refusal that was of its moment.
         """
-        try:
-            return self._v1.payment_intents.cancel(intent)
-        except stripe.InvalidRequestError as error:
-            if error.code != "payment_intent_unexpected_state":
-                raise
-            return self.retrieve(intent)
+        return self._unless_too_late(intent, lambda: self._v1.payment_intents.cancel(intent))
 
     def retrieve(self, intent: str) -> PaymentIntent:
         """Return an intent as it is now."""
         return self._v1.payment_intents.retrieve(intent)
+
+    def capture_before(self, charge: str) -> int | None:
+        """Return until when an authorization can be captured, in seconds since 1970, where Stripe says it."""
+        details = self._v1.charges.retrieve(charge).payment_method_details
+        return getattr(details.card, "capture_before", None) if details else None
 
     def created_since(self, since: datetime) -> Iterator[PaymentIntent]:
         """Yield the intents made since then, the newest first. Lists are true at once, where a search lags behind."""
@@ -125,6 +136,14 @@ class Account:
         """Yield the refunds made in a window, page by page."""
         page = self._v1.refunds.list({"created": _window(since, until), "limit": PAGE})
         return page.auto_paging_iter()
+
+    def _unless_too_late(self, intent: str, act: Callable[[], PaymentIntent]) -> PaymentIntent:
+        try:
+            return act()
+        except stripe.InvalidRequestError as error:
+            if error.code not in TOO_LATE:
+                raise
+            return self.retrieve(intent)
 
     @property
     def _v1(self) -> V1Services:

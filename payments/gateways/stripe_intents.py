@@ -1,7 +1,8 @@
 """The one intent of a charge: made under the charge's key, found where the key has nothing to say, confirmed once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import stripe
 from stripe import Charge, PaymentIntent, Refund
@@ -10,7 +11,7 @@ from payments.gateways.base import ChargeRequest
 from payments.gateways.stripe_account import Account, NoAnswer
 from payments.gateways.stripe_meanings import is_replayed_failure
 
-__all__ = ["confirm", "intent_of", "written_on"]
+__all__ = ["capture", "confirm", "intent_of", "written_on"]
 
 # Stripe keeps a key for 24 hours at least. Ours is used for less, so that clocks may differ; and once it is forgotten
 # for sure, whatever was made under it has been found by the search for hours.
@@ -43,17 +44,29 @@ def intent_of(account: Account, request: ChargeRequest) -> PaymentIntent | None:
     raise NoAnswer(f"Stripe has failed {SUCCESSORS} times to create the intent.")
 
 
-def confirm(account: Account, intent: PaymentIntent, key: str) -> PaymentIntent:
+def confirm(account: Account, intent: PaymentIntent, key: str, *, capture_later: bool) -> PaymentIntent:
     """Confirm an intent that only was created, and return it as it is then. Raises `stripe.CardError`."""
+    return _once(account, intent, partial(account.confirm, capture_later=capture_later), f"{key}-confirm")
+
+
+def capture(account: Account, intent: PaymentIntent, key: str) -> PaymentIntent:
+    """Capture an intent that only is authorized, and return it as it is then. Raises `stripe.CardError`."""
+    return _once(account, intent, account.capture, f"{key}-capture")
+
+
+def _once(
+    account: Account, intent: PaymentIntent, act: Callable[[str, str | None], PaymentIntent], key: str
+) -> PaymentIntent:
+    """Act on an intent under a key; where that only repeats a failure, and nothing came of it, without one."""
     try:
-        confirmed = account.confirm(intent.id, f"{key}-confirm")
+        done = act(intent.id, key)
     except stripe.StripeError as error:
         if not is_replayed_failure(error):
             raise
-        confirmed = account.retrieve(intent.id)
-        if confirmed.status == "requires_confirmation":
-            return account.confirm(intent.id, None)
-    return account.retrieve(intent.id) if _is_replayed(confirmed) else confirmed
+        done = account.retrieve(intent.id)
+        if done.status == intent.status:
+            return act(intent.id, None)
+    return account.retrieve(intent.id) if _is_replayed(done) else done
 
 
 def written_on(thing: PaymentIntent | Charge | Refund, name: str) -> str:

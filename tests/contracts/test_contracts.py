@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from orders.actions import ASKED_BY, ASKS
+from orders.actions import ASKED_BY, ASKS, DONE_BY
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
-from orders.saga import PLACE_ORDER
+from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER, SAGAS
 from orders.status import TOLD_BY
 from sagas import steps
 from sagas.events import Event, Notice, Refusal
@@ -21,6 +21,8 @@ from sagas.messages import Message
 from sagas.plan import Plan
 
 PLAN = PLACE_ORDER.plan
+PLANS = [saga.plan for saga in SAGAS.values()]
+STEPS = sorted({name for plan in PLANS for name in plan.names()})
 SERVICES = ("orders", "payments", "inventory")
 
 ORDERED = OrderCreated(
@@ -53,7 +55,7 @@ def registered(step: str) -> Any:
     return steps.definition(step)
 
 
-@pytest.mark.parametrize("step", list(PLAN.names()))
+@pytest.mark.parametrize("step", STEPS)
 def test_every_step_reads_what_it_needs_of_an_order(step):
     accepts = registered(step).accepts
     read = msgspec.convert(on_the_wire(ORDERED.facts()), accepts)
@@ -62,7 +64,7 @@ def test_every_step_reads_what_it_needs_of_an_order(step):
             assert msgspec.to_builtins(getattr(read, field.name)) is not None
 
 
-@pytest.mark.parametrize("step", list(PLAN.names()))
+@pytest.mark.parametrize("step", STEPS)
 def test_a_newer_order_with_fields_nobody_knows_yet_is_read_all_the_same(step):
     newer = {
         **ORDERED.facts(),
@@ -72,11 +74,13 @@ def test_a_newer_order_with_fields_nobody_knows_yet_is_read_all_the_same(step):
     msgspec.convert(on_the_wire(newer), registered(step).accepts)
 
 
-@pytest.mark.parametrize("step", [name for name in PLAN.names() if PLAN.refusable(name)])
-def test_the_reason_of_every_refusal_reaches_the_end_of_the_saga(step):
+@pytest.mark.parametrize(
+    ("plan", "step"), [(plan, name) for plan in PLANS for name in plan.names() if plan.refusable(name)]
+)
+def test_the_reason_of_every_refusal_reaches_the_end_of_the_saga(plan, step):
     refusal = registered(step).refusal(code="some_code", detail="Some detail.")
-    row = Try(PLAN, step, message(ORDERED.facts()), 1).refused(refusal, target=PLAN.after_refusal(step))
-    cancelled = msgspec.convert(on_the_wire(row.context), registered(PLAN.abort).accepts)
+    row = Try(plan, step, message(ORDERED.facts()), 1).refused(refusal, target=plan.after_refusal(step))
+    cancelled = msgspec.convert(on_the_wire(row.context), registered(plan.abort).accepts)
     assert (cancelled.failure.code, cancelled.failure.detail) == ("some_code", "Some detail.")
 
 
@@ -98,6 +102,7 @@ def test_the_timeline_follows_only_events_that_somebody_publishes():
 
 def test_what_a_customer_is_asked_is_published_with_all_that_the_order_shows():
     assert issubclass(PUBLISHED[ASKED_BY], Notice)
+    assert issubclass(PUBLISHED[DONE_BY], Event)
     assert set(ASKS) <= {field.name for field in msgspec.structs.fields(PUBLISHED[ASKED_BY])}
 
 
@@ -112,16 +117,26 @@ def test_every_refusal_needs_no_more_than_a_code_and_a_detail():
             event(code="internal_error", detail="It could not be done.")
 
 
-# A plan of an order that is on its way. It changes only together with a promise to finish what began under it.
-IN_FLIGHT = """
+# Plans of orders that are on their way. They change only together with a promise to finish what began under them.
+CHARGED = """
 {"saga": "place_order", "abort": "orders.cancel", "steps": [
   {"name": "payments.charge", "undo": "payments.refund"},
   {"name": "inventory.reserve", "undo": "inventory.release"},
   {"name": "orders.fulfil", "pivot": true},
   {"name": "inventory.ship"}]}
 """
+AUTHORIZED = """
+{"saga": "authorize_first", "abort": "orders.cancel", "steps": [
+  {"name": "payments.authorize", "undo": "payments.void"},
+  {"name": "inventory.reserve", "undo": "inventory.release"},
+  {"name": "payments.capture", "pivot": true, "bar": "payments.withhold"},
+  {"name": "orders.fulfil"},
+  {"name": "inventory.ship"}]}
+"""
 
 
-def test_orders_on_their_way_end_under_the_plan_they_began_with():
-    plan = msgspec.json.decode(IN_FLIGHT, type=Plan)
+@pytest.mark.parametrize(("in_flight", "saga"), [(CHARGED, PLACE_ORDER), (AUTHORIZED, AUTHORIZE_FIRST)])
+def test_orders_on_their_way_end_under_the_plan_they_began_with(in_flight, saga):
+    plan = msgspec.json.decode(in_flight, type=Plan)
     assert [name for name in plan.names() if steps.definition(name) is None] == []
+    assert plan == saga.plan

@@ -16,10 +16,11 @@ PATIENCE = 3
 
 
 class Customer:
-    """One customer of a machine's API."""
+    """One customer of a machine's API, at an address of it."""
 
-    def __init__(self, machine: Machine, name: str = "ada") -> None:
+    def __init__(self, machine: Machine, name: str = "ada", url: str = "") -> None:
         self.machine = machine
+        self.url = url or machine.url
         user, _ = User.objects.get_or_create(username=name)
         self.headers = {"Authorization": f"Bearer {issue_token(user)}"}
 
@@ -55,6 +56,6 @@ class Customer:
 
     def _post(self, path: str, body: object, headers: dict[str, str]) -> httpx.Response | None:
         with suppress(httpx.TransportError):
-            url, headers = f"{self.machine.url}{path}", self.headers | headers
+            url, headers = f"{self.url}{path}", self.headers | headers
             return httpx.post(url, json=body, headers=headers, timeout=PATIENCE, trust_env=False)
         return None

@@ -25,6 +25,9 @@ TIMES = {
     "SAGA_LEASE_SECONDS": "1",
     "TASK_TIME_LIMIT": "30",
 }
+# The API whose orders are authorized first.
+AUTHORIZING = "api-authorizing"
+
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO")
 
 T = TypeVar("T")
@@ -37,16 +40,19 @@ class Machine:
         self.folder = folder
         self.armoury = Armoury(folder / "failpoints")
         self.url = f"http://127.0.0.1:{free_port()}"
+        self.authorizing_url = f"http://127.0.0.1:{free_port()}"
         self.commands = {
             **{f"{service}-{number}": _worker(service, number) for service in SERVICES for number in (1, 2)},
             "beat": ("celery", "-A", "config", "beat", "-s", str(folder / "schedule")),
             "api": _api(self.url),
+            AUTHORIZING: _api(self.authorizing_url),
         }
         self.processes: dict[str, Process] = {}
 
     def start(self, name: str) -> None:
         """Start a process."""
-        environ = {**TIMES, "FAILPOINTS": str(self.armoury.directory)}
+        saga = "authorize_first" if name == AUTHORIZING else "charge_first"
+        environ = {**TIMES, "FAILPOINTS": str(self.armoury.directory), "ORDER_SAGA": saga}
         log = self.folder / f"{name}.log"
         self.processes[name] = Process(*self.commands[name], log=log, environ=environ)
 
@@ -74,12 +80,8 @@ class Machine:
     def ready(self) -> bool:
         """Tell whether every worker takes messages and the API answers."""
         workers = [one for name, one in self.processes.items() if name.startswith(SERVICES)]
-        return all(" ready." in worker.output() for worker in workers) and self._answers()
-
-    def _answers(self) -> bool:
-        with suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/healthz", timeout=2, trust_env=False).is_success
-        return False
+        apis = (self.url, self.authorizing_url)
+        return all(" ready." in worker.output() for worker in workers) and all(_answers(url) for url in apis)
 
 
 @contextmanager
@@ -95,6 +97,12 @@ def machine_in(folder: Path) -> Iterator[Machine]:
     finally:
         for process in machine.processes.values():
             process.kill()
+
+
+def _answers(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{url}/healthz", timeout=2, trust_env=False).is_success
+    return False
 
 
 def _worker(service: str, number: int) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
 from sagas.services import owner_of
 from tests.faults.ledger import LINES, Line
-from tests.faults.walks import CALLED_OFF, DECLINED, FULFILLED, SOLD_OUT
+from tests.faults.walks import AUTHORIZED, CALLED_OFF, DECLINED, FULFILLED, SOLD_OUT, WITHHELD
 from tests.plugin import running
 
 pytestmark = [
@@ -32,7 +32,7 @@ POINTS = [point for point in Point if point not in OF_REQUESTS]
 
 
 # Walks that run at once have no place in common. One that began later never meets the faults of an earlier one.
-TOGETHER = ((CALLED_OFF, FULFILLED), (SOLD_OUT, DECLINED))
+TOGETHER = ((CALLED_OFF, FULFILLED), (SOLD_OUT, DECLINED), (WITHHELD, AUTHORIZED))
 
 
 def groups(point, action):

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from inventory.models import Reservation
+from payments.models import Inbox, Payment
 from sagas.failpoints import Action, Fault, Point
 from tests.faults.customer import Customer
 
-__all__ = ["CALLED_OFF", "DECLINED", "FULFILLED", "SOLD_OUT", "Walk"]
+__all__ = ["AUTHORIZED", "CALLED_OFF", "DECLINED", "FULFILLED", "SOLD_OUT", "WITHHELD", "Walk"]
 
-EXTERNAL = ("payments.charge", "payments.refund")
+EXTERNAL = ("payments.charge", "payments.refund", "payments.authorize", "payments.capture", "payments.void")
 RELAY = (Point.LEASED, Point.SENT)
 
 
@@ -76,6 +77,29 @@ def _declined(customer: Customer, arm: Callable[[], None]) -> UUID:
     return customer.place(method="pm_card_chargeDeclined")
 
 
+def _authorized(customer: Customer, arm: Callable[[], None]) -> UUID:
+    arm()
+    return _authorizing(customer).place()
+
+
+def _withheld(customer: Customer, arm: Callable[[], None]) -> UUID:
+    """Call an order off when it is authorized; its stock is not held before the capture is barred."""
+    customer = _authorizing(customer)
+    with customer.machine.without("inventory"):
+        order = customer.place()
+        authorized = Payment.objects.filter(order_id=order, status="authorized")
+        customer.machine.until(authorized.exists, "the order is authorized")
+        arm()
+        customer.insist_on_calling_off(order)
+        withheld = Inbox.objects.filter(saga=order, step="payments.withhold", state="done")
+        customer.machine.until(withheld.exists, "the capture is barred")
+    return order
+
+
+def _authorizing(customer: Customer) -> Customer:
+    return Customer(customer.machine, url=customer.machine.authorizing_url)
+
+
 FULFILLED = Walk(
     name="fulfilled",
     steps=("payments.charge", "inventory.reserve", "orders.fulfil", "inventory.ship"),
@@ -89,6 +113,20 @@ CALLED_OFF = Walk(
     last_event="order.cancelled",
     ends="cancelled",
     begin=_called_off,
+)
+AUTHORIZED = Walk(
+    name="authorized",
+    steps=("payments.authorize", "inventory.reserve", "payments.capture", "orders.fulfil", "inventory.ship"),
+    last_event="stock.shipped",
+    ends="fulfilled",
+    begin=_authorized,
+)
+WITHHELD = Walk(
+    name="withheld",
+    steps=("payments.withhold", "inventory.release", "payments.void", "orders.cancel"),
+    last_event="order.cancelled",
+    ends="cancelled",
+    begin=_withheld,
 )
 SOLD_OUT = Walk(
     name="sold out",

@@ -39,7 +39,7 @@ class Faults:
         from sagas import outbox, relay  # noqa: PLC0415  the very functions that stand there now
 
         patch.setattr("sagas.lifecycle.nudge", lambda _: None)
-        patch.setattr("payments.steps.get_gateway", lambda: Gateway(self))
+        patch.setattr("payments.asking.get_gateway", lambda _: Gateway(self))
         patch.setattr("sagas.relay.publish", self._before(Seam.BEFORE_SENDING, relay.publish))
         patch.setattr("sagas.outbox.mark_published", self._before(Seam.BEFORE_MARKING, outbox.mark_published))
 
@@ -65,6 +65,14 @@ class Gateway(SimulatedGateway):
     def charge(self, requests: Sequence[ChargeRequest]) -> list[Any]:
         """Charge, between two seams."""
         return self._between(super().charge, requests)
+
+    def authorize(self, requests: Sequence[ChargeRequest]) -> list[Any]:
+        """Authorize, between two seams."""
+        return self._between(super().authorize, requests)
+
+    def capture(self, requests: Sequence[ChargeRequest]) -> list[Any]:
+        """Capture, between two seams."""
+        return self._between(super().capture, requests)
 
     def find(self, requests: Sequence[ChargeRequest]) -> list[Any]:
         """Look up, between two seams."""

@@ -16,6 +16,7 @@ METHODS = (
     "pm_sim_timeout_charged",
     "pm_sim_timeout_lost",
     "pm_sim_500_charged",
+    "pm_sim_authorization_lapses",
 )
 PIECES = {"MUG": 100, "PLATE": 100, "RARE": 3, "VASE": 0}
 

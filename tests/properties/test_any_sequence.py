@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from orders.saga import SAGAS
 from tests.properties.faults import Seam
 from tests.properties.shop import METHODS
 from tests.properties.world import World
@@ -35,9 +36,13 @@ PROFILE = settings(
 
 MOST_ORDERS = 5
 
+# The steps that take money, or hold it.
+TAKING = ("payments.charge", "payments.authorize", "payments.capture")
+
 # Mostly what can be bought, so that most orders get far.
 wanted = st.sampled_from([["MUG"], ["MUG", "PLATE"], ["PLATE"], ["RARE"], ["MUG", "VASE"]])
 methods = st.sampled_from(METHODS) | st.just("pm_card_visa")
+ways = st.sampled_from(sorted(SAGAS))
 which = st.integers(0, 30)
 seams = st.sampled_from(Seam)
 
@@ -52,16 +57,16 @@ class Orders(RuleBasedStateMachine):
         self.undo = pytest.MonkeyPatch()
         self.world = World(self.undo)
 
-    @initialize(orders=st.lists(st.tuples(wanted, methods), min_size=1, max_size=3))
-    def begin(self, orders: list[tuple[list[str], str]]) -> None:
-        for skus, method in orders:
-            self.world.place(skus, method)
+    @initialize(orders=st.lists(st.tuples(wanted, methods, ways), min_size=1, max_size=3))
+    def begin(self, orders: list[tuple[list[str], str, str]]) -> None:
+        for skus, method, saga in orders:
+            self.world.place(skus, method, saga)
         self.world.flush()
 
     @precondition(lambda self: len(self.world.orders) < MOST_ORDERS)
-    @rule(skus=wanted, method=methods)
-    def place(self, skus: list[str], method: str) -> None:
-        self.world.place(skus, method)
+    @rule(skus=wanted, method=methods, saga=ways)
+    def place(self, skus: list[str], method: str, saga: str) -> None:
+        self.world.place(skus, method, saga)
 
     @rule(numbers=st.lists(which, min_size=1, max_size=8))
     def deliver(self, numbers: list[int]) -> None:
@@ -142,10 +147,15 @@ class Orders(RuleBasedStateMachine):
         with self.world.frozen(seam, meanwhile):
             self.world.run(message)
 
-    @rule(number=which, seam=st.sampled_from([Seam.BEFORE_GATEWAY, Seam.AFTER_GATEWAY]), cancelled=st.booleans())
-    def freeze_past_the_undo(self, number: int, seam: Seam, cancelled: bool) -> None:
+    @rule(
+        number=which,
+        step=st.sampled_from(TAKING),
+        seam=st.sampled_from([Seam.BEFORE_GATEWAY, Seam.AFTER_GATEWAY]),
+        cancelled=st.booleans(),
+    )
+    def freeze_past_the_undo(self, number: int, step: str, seam: Seam, cancelled: bool) -> None:
         """A charge sleeps between its two transactions until it is given up or called off, undone, and all is over."""
-        message = self.world.take_step(number, "payments.charge")
+        message = self.world.take_step(number, step)
         if message is None:
             return
 

@@ -15,6 +15,7 @@ from pytest_django import Settings
 
 from local.ports import free_port
 from orders.models import Order, TimelineEvent
+from orders.saga import SAGAS
 from payments.models import Payment, WebhookEvent
 from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
@@ -27,6 +28,8 @@ from tests.system.shop import QUICK, SERVICES, order, outcome, shop
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
 __all__ = ["shop"]
+
+each_saga = pytest.mark.parametrize("saga", sorted(SAGAS))
 
 WEBHOOKS = "/api/v1/payments/webhooks/stripe/"
 
@@ -83,7 +86,11 @@ def open_for_business(street: Street, folder: Path) -> Iterator[Process]:
         yield working
 
 
-def test_orders_end_as_they_must_however_stripe_answers(street: Street, api_client: Client, tmp_path: Path) -> None:
+@each_saga
+def test_orders_end_as_they_must_however_stripe_answers(
+    street: Street, api_client: Client, tmp_path: Path, settings: Settings, saga: str
+) -> None:
+    settings.ORDER_SAGA = saga
     ends = {
         "pm_card_visa": "fulfilled",
         "pm_card_chargeDeclined": "cancelled",
@@ -92,7 +99,7 @@ def test_orders_end_as_they_must_however_stripe_answers(street: Street, api_clie
         "pm_sim_processing": "fulfilled",
         "pm_sim_timeout_lost": "fulfilled",
     }
-    for operation in ("create", "confirm", "retrieve"):
+    for operation in ("create", "confirm", "retrieve", "capture", "cancel"):
         for fault in ("500_done", "reset_lost", "reset_done", "429"):
             street.sandbox.fault(f"payment_intents.{operation}", fault, times=4, probability=0.5)
     with open_for_business(street, tmp_path) as working:
@@ -108,7 +115,11 @@ def test_orders_end_as_they_must_however_stripe_answers(street: Street, api_clie
     call_command("audit", "--expect-ended")
 
 
-def test_an_order_waits_for_its_customer_until_the_deadline(street: Street, api_client: Client, tmp_path: Path) -> None:
+@each_saga
+def test_an_order_waits_for_its_customer_until_the_deadline(
+    street: Street, api_client: Client, tmp_path: Path, settings: Settings, saga: str
+) -> None:
+    settings.ORDER_SAGA = saga
     method = "pm_card_threeDSecure2Required"
     with open_for_business(street, tmp_path) as working:
         confirmed, refused, expired, called_off = [order(api_client, f"key-{n}", method=method) for n in range(4)]

@@ -6,6 +6,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
+from orders.saga import AUTHORIZE_FIRST
 from tests.integration.audit import shop
 from tests.integration.audit.shop import cancel, deliver, give_up, place, walk
 
@@ -22,6 +23,9 @@ class Orders(NamedTuple):
     called_off_while_declined: UUID
     given_up: UUID
     open: UUID
+    authorized: UUID
+    authorized_in_vain: UUID
+    called_off_too_late: UUID
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +50,9 @@ def a_days_work() -> Orders:
         called_off_while_declined=place(method="pm_card_chargeDeclined"),
         given_up=place(),
         open=place(),
+        authorized=place(first="authorize"),
+        authorized_in_vain=place("VASE", first="authorize"),
+        called_off_too_late=place(first="authorize"),
     )
     cancel(kinds.called_off)
     _reserve_then_cancel(kinds.called_off_late)
@@ -53,8 +60,17 @@ def a_days_work() -> Orders:
     _charge_then_give_up(kinds.given_up)
     deliver("payments.charge", kinds.open)
     lost = {kinds.open, kinds.called_off_while_declined}
-    walk(*(order for order in kinds if order not in lost))
+    walk(*(order for order in kinds[: kinds.index(kinds.open)] if order not in lost))
+    _authorize_first(kinds)
     return kinds
+
+
+def _authorize_first(kinds: Orders) -> None:
+    plan = AUTHORIZE_FIRST.plan
+    for step in ("payments.authorize", "inventory.reserve", "payments.capture"):
+        deliver(step, kinds.called_off_too_late, plan=plan)
+    cancel(kinds.called_off_too_late)
+    walk(kinds.authorized, kinds.authorized_in_vain, kinds.called_off_too_late, plan=plan)
 
 
 def _reserve_then_cancel(order: UUID) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connections, transaction
+from django.test import override_settings
 
 from audit.case import FINAL
 from audit.gather import services
@@ -20,6 +22,7 @@ from orders.services import NewOrder, cancel_order, place_order
 from sagas import execution, failures, sql, timeline
 from sagas.failures import Failure
 from sagas.messages import Entry, Message
+from sagas.plan import Plan
 from sagas.services import Service, home_called, owner_of
 
 PLAN = PLACE_ORDER.plan
@@ -51,13 +54,14 @@ def open_shop() -> None:
     adjust_stock(sku="MUG", quantity=-3, reason="broken", by="staff")
 
 
-def place(*skus: str, method: str = "pm_card_visa") -> UUID:
-    """Place an order for two pieces of each SKU."""
+def place(*skus: str, method: str = "pm_card_visa", first: str = "") -> UUID:
+    """Place an order for two pieces of each SKU, to be charged or authorized `first`; by default, as is set."""
     ada, _ = User.objects.get_or_create(username="ada")
     lines = tuple(LineWanted(sku, 2) for sku in skus or ("MUG",))
-    placed = place_order(
-        user_id=ada.pk, key=f"key-{next(numbers)}", new=NewOrder(lines, method), render=lambda order: str(order.id)
-    )
+    with override_settings(ORDER_SAGA=f"{first}_first" if first else settings.ORDER_SAGA):
+        placed = place_order(
+            user_id=ada.pk, key=f"key-{next(numbers)}", new=NewOrder(lines, method), render=lambda order: str(order.id)
+        )
     return UUID(placed.order_id)
 
 
@@ -66,25 +70,25 @@ def cancel(order: UUID) -> None:
     cancel_order(Order.objects.get(id=order))
 
 
-def deliver(step: str, *orders: UUID) -> None:
+def deliver(step: str, *orders: UUID, plan: Plan = PLAN) -> None:
     """Deliver to a step what was sent to it for these orders, from whichever service."""
     _make_due(owner_of(step))
     if messages := messages_to(step, orders):
-        execution.run(step, PLAN, messages)
+        execution.run(step, plan, messages)
 
 
-def give_up(step: str, order: UUID) -> None:
+def give_up(step: str, order: UUID, plan: Plan = PLAN) -> None:
     """Count a last failed try of a step."""
     (message,) = messages_to(step, [order])
     for attempt in range(1, 6):
-        failures.count(PLAN, step, [Failure(message=message, attempt=attempt, error="boom", alone=True)])
+        failures.count(plan, step, [Failure(message=message, attempt=attempt, error="boom", alone=True)])
 
 
-def walk(*orders: UUID) -> None:
+def walk(*orders: UUID, plan: Plan = PLAN) -> None:
     """Deliver whatever is sent for these orders until nothing is left to do, and tell the timeline."""
     for _ in range(ROUNDS):
-        for step in PLAN.names():
-            deliver(step, *_waiting(step, orders))
+        for step in plan.names():
+            deliver(step, *_waiting(step, orders), plan=plan)
     tell()
 
 

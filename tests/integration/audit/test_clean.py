@@ -84,7 +84,7 @@ def test_json_says_what_the_table_says(orders) -> None:
     report = json.loads(output.getvalue())
     (broken,) = [verdict for verdict in report["invariants"] if verdict["violations"]]
     assert not report["ok"]
-    assert report["orders"] == {"ended": 8, "open": 1, "forgotten": 0}
+    assert report["orders"] == {"ended": 11, "open": 1, "forgotten": 0}
     assert (broken["id"], broken["violations"]) == ("I6", 2)
     assert broken["shown"][0]["subject"] == "MUG"
 

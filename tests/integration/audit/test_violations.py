@@ -86,6 +86,25 @@ class TestI3:
         with planted("payments", moved, order=orders.fulfilled):
             expect("I3", "moved usd", str(orders.fulfilled))
 
+    def test_money_taken_for_stock_that_was_never_held(self, orders) -> None:
+        """Only under the plan that takes it behind the stock; it even went back."""
+        gone = "DELETE FROM inventory_reservation WHERE order_id = %(order)s"
+        with planted("inventory", gone, order=orders.authorized):
+            expect("I3", "moved 2500 eur, but no stock was ever held for it", str(orders.authorized))
+        with planted("inventory", gone, order=orders.called_off_late):
+            (verdict,) = [verdict for verdict in audit(limit=100).verdicts if verdict.invariant.id == "I3"]
+            assert verdict.shown == []
+
+    def test_money_captured_for_a_cancelled_order(self, orders) -> None:
+        taken = twice(
+            "payments_simulatedcharge",
+            f"order_id = '{orders.authorized}'",
+            key="'another'",
+            order_id=f"'{orders.authorized_in_vain}'",
+        )
+        with planted("payments", taken):
+            expect("I3", "2500 kept, not 0", str(orders.authorized_in_vain))
+
 
 class TestI4:
     def test_a_sum_that_is_too_high(self, orders) -> None:
@@ -310,6 +329,13 @@ class TestI12:
         with planted("default", told, order=orders.fulfilled):
             expect("I12", "the timeline has stock.reserved as hop 9", str(orders.fulfilled))
 
+    @pytest.mark.parametrize("before", ["payments.authorize", "inventory.reserve"])
+    def test_a_pivot_before_the_steps_that_come_before_it(self, orders, before) -> None:
+        service = before.partition(".")[0]
+        refused = f"UPDATE {service}_inbox SET state = 'refused' WHERE step = '{before}' AND saga = %(order)s"
+        with planted(service, refused, order=orders.authorized):
+            expect("I12", f"but {before}, which comes first, is refused", str(orders.authorized))
+
 
 class TestI13:
     def test_an_order_that_has_not_ended_in_time(self, orders) -> None:
@@ -322,6 +348,14 @@ class TestI14:
         held = "UPDATE inventory_reservation SET state = 'held' WHERE order_id = %(order)s"
         with planted("inventory", held, order=orders.called_off_late):
             expect("I14", "holds 2 of MUG", str(orders.called_off_late))
+
+    def test_an_authorization_that_is_left_open(self, orders) -> None:
+        held = (
+            "UPDATE payments_payment SET status = 'authorized', authorization_expires_at = now()"
+            " WHERE order_id = %(order)s"
+        )
+        with planted("payments", held, order=orders.authorized_in_vain):
+            expect("I14", "its payment is authorized", str(orders.authorized_in_vain))
 
     @pytest.mark.parametrize(("status", "charge"), [("pending", "NULL"), ("captured", "'ch_1'")])
     def test_a_payment_that_is_left_open(self, orders, status, charge) -> None:

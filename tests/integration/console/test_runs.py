@@ -10,6 +10,7 @@ from console import runs
 from console.models import Action, LogEntry, Run, RunItem
 from inventory.models import Reservation
 from orders.models import Order, Outbox
+from orders.saga import AUTHORIZE_FIRST
 from orders.status import Status
 from payments.models import Inbox, Payment
 from sagas.ids import uuid7
@@ -124,6 +125,16 @@ class TestPreview:
         radius = runs.radius_now(runs.begin(Action.CANCEL, [order.id], by=olga))
         assert (radius.affected, radius.refunds, radius.pieces) == (0, {}, 0)
 
+    def test_what_is_past_the_pivot_of_its_own_plan_is_not_counted(self, olga, settings):
+        walked.open_shop()
+        settings.ORDER_SAGA = "authorize_first"
+        under_way, captured = (Order.objects.get(id=walked.place()) for _ in range(2))
+        for step in ("payments.authorize", "inventory.reserve"):
+            walked.deliver(step, under_way.id, captured.id, plan=AUTHORIZE_FIRST.plan)
+        walked.deliver("payments.capture", captured.id, plan=AUTHORIZE_FIRST.plan)
+        radius = runs.radius_now(runs.begin(Action.CANCEL, [under_way.id, captured.id], by=olga))
+        assert (radius.orders, radius.affected, radius.refunds, radius.pieces) == (2, 1, {}, 2)
+
     def test_the_orders_are_frozen_when_the_draft_is_made(self, operator):
         first = stuck()
         run = select(operator, "try_again", first).context["run"]
@@ -236,6 +247,18 @@ class TestEffects:
         assert outcomes(run) == [("nothing", "It is fulfilled: from there a saga only goes forward.")]
         walked.walk(order.id)
         assert (Payment.objects.get().status, Reservation.objects.get().state) == ("captured", "shipped")
+
+    def test_where_another_service_has_the_pivot_it_is_asked(self, olga, settings):
+        walked.open_shop()
+        settings.ORDER_SAGA = "authorize_first"
+        order = Order.objects.get(id=walked.place())
+        run = confirmed(Action.CANCEL, order, by=olga)
+        work()
+        assert outcomes(run) == [("done", "Asked to be called off: the service of its pivot decides whether in time.")]
+        walked.deliver("payments.withhold", order.id, plan=AUTHORIZE_FIRST.plan)
+        walked.walk(order.id, plan=AUTHORIZE_FIRST.plan)
+        order.refresh_from_db()
+        assert (order.status, order.failure_code) == ("cancelled", "cancelled_by_shop")
 
     def test_two_people_who_cancel_the_same_order_have_one_effect(self, olga):
         order, oscar = paid(), member("oscar", "operator")

@@ -2,11 +2,13 @@
 
 from itertools import pairwise, permutations
 
+import msgspec
 import pytest
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from orders.models import Order
+from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
 from orders.status import RISING, TERMINAL, TOLD_BY, TRANSITIONS, Status, may_become
 from sagas.ids import uuid7
 from sagas.messages import Entry
@@ -39,6 +41,35 @@ def test_the_database_allows_exactly_the_changes_of_the_table(db, before, after)
             Order.objects.update(status=after)
     order.refresh_from_db()
     assert order.status == (after if may_become(before, after) else before)
+
+
+@pytest.mark.parametrize(("saga", "allowed"), [(PLACE_ORDER, False), (AUTHORIZE_FIRST, True)])
+def test_only_where_the_pivot_lies_elsewhere_a_cancel_can_come_too_late(db, saga, allowed):
+    shop.order(Status.CANCELLING, plan=msgspec.to_builtins(saga.plan))
+    if allowed:
+        Order.objects.update(status=Status.FULFILLED)
+    else:
+        with pytest.raises(IntegrityError, match="is cancelling and cannot become fulfilled"), transaction.atomic():
+            Order.objects.update(status=Status.FULFILLED)
+    assert may_become(Status.CANCELLING, Status.FULFILLED, pivot_elsewhere=allowed) is allowed
+    assert Order.objects.get().status == ("fulfilled" if allowed else "cancelling")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_customer_who_has_confirmed_is_asked_nothing_any_more(db, late):
+    order = shop.order()
+    asked = event(order, "payment.action_required", 1, url="https://bank.example/", expires_at="2026-01-01T00:00:00Z")
+    done = event(order, "payment.authorized", 1)
+    for told in (done, asked) if late else (asked, done):
+        Order.apply_events([told])
+        if told is asked and not late:
+            assert Order.objects.get().next_action == {
+                "type": "redirect",
+                "url": "https://bank.example/",
+                "expires_at": "2026-01-01T00:00:00Z",
+            }
+    order.refresh_from_db()
+    assert (order.status, order.next_action) == ("pending", None)
 
 
 def test_the_terminal_states_are_fulfilled_and_cancelled():

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -10,7 +11,7 @@ from pytest_django import Settings
 from audit.run import audit
 from payments.gateways import get_gateway
 from payments.gateways.base import ChargeRequest
-from payments.models import Payment
+from payments.models import Payment, SimulatedCharge
 from sagas.ids import uuid7
 from tests.integration.audit import shop
 from tests.sandbox.process import Sandbox, running
@@ -72,3 +73,25 @@ def test_without_a_statement_it_exits_with_2_and_can_go_by_payments_alone(settin
     output = io.StringIO()
     call_command("audit", no_gateway=True, stdout=output)
     assert "by what payments knows alone" in output.getvalue()
+
+
+def test_orders_that_were_paid_through_another_gateway_before_are_looked_up_there(settings: Settings) -> None:
+    settings.PAYMENT_GATEWAY = "simulated"
+    before = shop.place()
+    shop.walk(before)
+    assert found() == set()
+    settings.PAYMENT_GATEWAY = "stripe"
+    after = shop.place()
+    shop.walk(after)
+    assert set(Payment.objects.filter(order_id__in=(before, after)).values_list("gateway", flat=True)) == {
+        "simulated",
+        "stripe",
+    }
+    assert found() == set()
+    SimulatedCharge.objects.filter(order_id=before).delete()
+    assert ("I5", before) in {
+        (verdict.invariant.id, UUID(violation.subject))
+        for verdict in audit().verdicts
+        for violation in verdict.shown
+        if verdict.invariant.id == "I5"
+    }

@@ -102,3 +102,12 @@ def test_the_time_to_the_end_is_that_of_the_last_order(record):
     assert seconds_to_the_end(orders, FAULT_AT) == 8.0
     assert seconds_to_the_end([row(after=-3.0)], FAULT_AT) == 0.0
     assert seconds_to_the_end([], FAULT_AT) == 0.0
+
+
+@pytest.mark.parametrize(("answer", "lies"), [(202, 0), (200, 1)])
+def test_where_payments_are_authorized_first_a_cancellation_that_was_only_asked_for_may_come_too_late(
+    record, answer, lies
+):
+    purchase = record.purchases["key"]
+    purchase.cancel_asked, purchase.cancel_answer = True, answer
+    assert len(found(record, row()._replace(saga="authorize_first"))) == lies

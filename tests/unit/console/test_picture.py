@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from console.picture import Look, StepRow, picture_of
-from orders.saga import PLACE_ORDER
+from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
 
 PLAN = PLACE_ORDER.plan
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -73,3 +73,12 @@ def test_only_the_ways_that_were_gone_are_drawn_as_gone():
     places = {(box.x + box.width, box.middle): box.name for box in picture.boxes}
     gone = {places[arrow.x1, arrow.y1] for arrow in picture.arrows if arrow.walked}
     assert gone == {"payments.charge"}
+
+
+def test_what_bars_a_pivot_stands_below_it_and_undoes_nothing():
+    rows = [row("payments.capture"), row("payments.withhold")]
+    boxes = {box.name: box for box in picture_of(AUTHORIZE_FIRST.plan, rows, ended=False).boxes}
+    assert set(boxes) == set(AUTHORIZE_FIRST.plan.names())
+    assert boxes["payments.withhold"].x == boxes["payments.capture"].x
+    assert boxes["payments.capture"].look is Look.DONE
+    assert boxes["payments.void"].look is Look.UNNEEDED

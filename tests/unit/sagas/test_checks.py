@@ -33,6 +33,10 @@ def test_the_sagas_of_this_project_are_sound():
         (plan(Step("trips.travel", undo="trips.unbook"), CONFIRM), "has no refusal event"),
         (plan(BOOK, CONFIRM, Step("hotels.checkin")), "No installed app 'hotels'"),
         (plan(BOOK, CONFIRM, abort="payments.refund"), "TrackedSaga"),
+        (plan(BOOK, Step("payments.capture", pivot=True)), "'payments.capture' has no bar"),
+        (plan(BOOK, Step("payments.capture", pivot=True, bar="trips.drop")), "'trips.drop' is not in the service of"),
+        (plan(BOOK, Step("trips.confirm", pivot=True, bar="trips.unbook")), "has a bar that never runs"),
+        (plan(BOOK, Step("trips.pay", undo="trips.refund", bar="trips.drop"), CONFIRM), "has a bar that never runs"),
     ],
 )
 def test_a_wrong_plan_is_refused(wrong, says):

@@ -17,6 +17,16 @@ PLAN = Plan(
     abort="trips.drop",
 )
 
+BARRED_ELSEWHERE = Plan(
+    saga="trip",
+    steps=(
+        Step("hotels.book", undo="hotels.cancel"),
+        Step("cars.pay", pivot=True, bar="cars.keep"),
+        Step("trips.confirm"),
+    ),
+    abort="trips.drop",
+)
+
 
 def test_forward_each_step_leads_to_the_next_and_the_last_to_none():
     walk = [PLAN.first]
@@ -90,5 +100,21 @@ def test_direction_follows_from_the_name():
 
 
 def test_a_plan_survives_its_journey_as_json():
-    assert msgspec.json.decode(msgspec.json.encode(PLAN), type=Plan) == PLAN
+    for plan in (PLAN, BARRED_ELSEWHERE):
+        assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
     assert PLAN.home == "trips"
+
+
+def test_a_pivot_that_was_barred_elsewhere_leads_back_over_all_undos_before_it():
+    assert BARRED_ELSEWHERE.after("cars.keep") == BARRED_ELSEWHERE.after_cancel() == "hotels.cancel"
+    assert BARRED_ELSEWHERE.action_of("cars.keep") == "cars.pay"
+    assert BARRED_ELSEWHERE.direction("cars.keep") is Direction.BACK
+    assert not BARRED_ELSEWHERE.refusable("cars.keep")
+    assert "cars.keep" in BARRED_ELSEWHERE.names()
+    assert (BARRED_ELSEWHERE.bar, PLAN.bar) == ("cars.keep", None)
+
+
+def test_which_of_two_actions_comes_first_is_a_property_of_the_plan():
+    assert PLAN.comes_before("cars.rent", "hotels.book")
+    assert not PLAN.comes_before("hotels.book", "cars.rent")
+    assert not PLAN.comes_before("cars.rent", "cars.pay")

@@ -1,0 +1,276 @@
+"""Orders that are authorized first: no money is taken for stock that is not there, and a cancel may come too late."""
+
+from functools import partial
+
+import pytest
+from django.core.management import call_command
+from django.db.models.functions import Now
+
+from inventory.models import StockItem
+from orders.models import Inbox, Order, Outbox, TimelineEvent
+from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
+from orders.services import OrderFulfilledError, cancel_order
+from payments.expiry import expire_once
+from payments.models import Inbox as PaymentsInbox
+from payments.models import Payment, SimulatedCharge, SimulatedIntent
+from payments.steps import Capture
+from tests.integration.audit import shop
+from tests.integration.orders.shop import client_of, path
+from tests.integration.race import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+PLAN = AUTHORIZE_FIRST.plan
+UP_TO_CAPTURE = ("payments.authorize", "inventory.reserve")
+
+deliver = partial(shop.deliver, plan=PLAN)
+walk = partial(shop.walk, plan=PLAN)
+
+
+@pytest.fixture(autouse=True)
+def authorize_first(settings):
+    settings.ORDER_SAGA = "authorize_first"
+    shop.open_shop()
+
+
+def moved(order):
+    return list(SimulatedCharge.objects.filter(order_id=order).values_list("kind", flat=True))
+
+
+def status(order):
+    row = Order.objects.get(id=order)
+    return row.status, row.failure_code
+
+
+def state(order, step):
+    return PaymentsInbox.objects.filter(saga=order, step=step).values_list("state", flat=True).first()
+
+
+def told(order):
+    return list(TimelineEvent.objects.filter(saga=order).order_by("seq").values_list("type", flat=True))
+
+
+def assert_let_go(order):
+    """Nothing was taken, nothing is held on the card or in stock, and the audit finds nothing."""
+    assert moved(order) == []
+    assert SimulatedIntent.objects.get(order_id=order).state in ("void", "declined")
+    assert Payment.objects.get(order_id=order).status in ("void", "declined")
+    assert StockItem.objects.get(sku="MUG").reserved == 0
+    call_command("audit", "--expect-ended")
+
+
+def test_the_money_is_taken_once_the_stock_is_held():
+    order = shop.place()
+    for step in UP_TO_CAPTURE:
+        deliver(step, order)
+        assert moved(order) == []
+    assert Payment.objects.get(order_id=order).status == "authorized"
+    walk(order)
+    assert status(order) == ("fulfilled", "")
+    assert moved(order) == ["capture"]
+    assert Payment.objects.get(order_id=order).status == "captured"
+    assert told(order) == [
+        "order.created",
+        "payment.authorized",
+        "stock.reserved",
+        "payment.processed",
+        "order.fulfilled",
+        "stock.shipped",
+    ]
+    call_command("audit", "--expect-ended")
+
+
+def test_an_order_for_which_there_is_no_stock_moves_no_money():
+    order = shop.place("VASE")
+    walk(order)
+    assert status(order) == ("cancelled", "out_of_stock")
+    assert_let_go(order)
+    assert "payment.refunded" not in told(order)
+
+
+def test_a_declined_authorization_cancels_the_order():
+    order = shop.place(method="pm_card_chargeDeclined")
+    walk(order)
+    assert status(order) == ("cancelled", "payment_declined")
+    assert_let_go(order)
+
+
+def test_an_authorization_that_has_run_out_is_refused_at_the_capture_and_undone():
+    order = shop.place(method="pm_sim_authorization_lapses")
+    walk(order)
+    assert status(order) == ("cancelled", "authorization_expired")
+    assert_let_go(order)
+
+
+@pytest.mark.parametrize("method", ["pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"])
+def test_answers_that_are_lost_are_asked_for_and_the_order_is_charged_once(method):
+    order = shop.place(method=method)
+    walk(order)
+    assert status(order) == ("fulfilled", "")
+    assert moved(order) == ["capture"]
+    call_command("audit", "--expect-ended")
+
+
+def test_each_order_keeps_the_plan_it_was_placed_with(settings):
+    authorized = shop.place()
+    settings.ORDER_SAGA = "charge_first"
+    charged = shop.place()
+    plans = dict(Order.objects.values_list("id", "plan__saga"))
+    assert plans == {authorized: "authorize_first", charged: "place_order"}
+    walk(authorized)
+    shop.walk(charged, plan=PLACE_ORDER.plan)
+    assert status(authorized) == status(charged) == ("fulfilled", "")
+    assert "payment.authorized" not in told(charged)
+    call_command("audit", "--expect-ended")
+
+
+@pytest.mark.parametrize("done", [(), UP_TO_CAPTURE[:1], UP_TO_CAPTURE])
+def test_a_cancel_before_the_capture_has_begun_comes_in_time(done):
+    order, ada = shop.place(), client_of("ada")
+    for step in done:
+        deliver(step, order)
+    answer = ada.post(path(order, "cancel/"))
+    assert (answer.status_code, answer.json()["status"]) == (202, "cancelling")
+    deliver("payments.withhold", order)
+    walk(order)
+    assert status(order) == ("cancelled", "cancelled_by_customer")
+    assert state(order, "payments.capture") == "refused"
+    assert {"payment.withheld", "payment.voided"} <= set(told(order))
+    assert ada.post(path(order, "cancel/")).status_code == 200
+    assert_let_go(order)
+
+
+def test_a_cancel_after_the_capture_comes_too_late_and_the_order_shows_no_failure():
+    order, ada = shop.place(), client_of("ada")
+    for step in (*UP_TO_CAPTURE, "payments.capture"):
+        deliver(step, order)
+    assert ada.post(path(order, "cancel/")).status_code == 202
+    walk(order)
+    assert ada.get(path(order)).json()["failure"] is None
+    assert status(order) == ("fulfilled", "")
+    assert "payment.kept" in told(order)
+    assert "stock.released" not in told(order)
+    assert ada.post(path(order, "cancel/")).status_code == 409
+    assert moved(order) == ["capture"]
+    call_command("audit", "--expect-ended")
+
+
+def test_a_request_to_cancel_that_is_lost_until_the_order_has_ended_is_no_lost_message():
+    order = shop.place()
+    for step in (*UP_TO_CAPTURE, "payments.capture"):
+        deliver(step, order)
+    cancel_order(Order.objects.get(id=order))
+    for step in ("orders.fulfil", "inventory.ship"):
+        deliver(step, order)
+    shop.tell()
+    assert state(order, "payments.withhold") is None
+    call_command("audit", "--expect-ended")
+
+
+def test_twenty_cancels_at_once_ask_once():
+    order, clients = shop.place(), [client_of("ada") for _ in range(20)]
+    answers = at_once([partial(client.post, path(order, "cancel/")) for client in clients])
+    assert {answer.status_code for answer in answers} == {202}
+    assert Outbox.objects.filter(saga=order, type="order.cancelling").count() == 1
+    assert not Inbox.objects.exists()
+
+
+def test_a_cancel_while_the_gateway_is_asked_to_capture_waits_for_its_answer(monkeypatch):
+    order = shop.place()
+    for step in UP_TO_CAPTURE:
+        deliver(step, order)
+
+    def cancelled_meanwhile(self, requests):
+        cancel_order(Order.objects.get(id=order))
+        deliver("payments.withhold", order)
+        assert (state(order, "payments.capture"), state(order, "payments.withhold")) == ("started", "waiting")
+        return real(self, requests)
+
+    real = Capture.call
+    monkeypatch.setattr(Capture, "call", cancelled_meanwhile)
+    deliver("payments.capture", order)
+    monkeypatch.undo()
+    walk(order)
+    assert status(order) == ("fulfilled", "")
+    assert state(order, "payments.withhold") == "done"
+    assert "payment.withheld" not in told(order)
+    call_command("audit", "--expect-ended")
+
+
+def test_a_cancel_that_waited_for_a_capture_which_is_refused_goes_on_to_undo():
+    order = shop.place(method="pm_sim_authorization_lapses")
+    for step in UP_TO_CAPTURE:
+        deliver(step, order)
+    cancel_order(Order.objects.get(id=order))
+    deliver("payments.capture", order)
+    walk(order)
+    assert status(order) == ("cancelled", "cancelled_by_customer")
+    assert_let_go(order)
+
+
+def test_a_cancel_and_the_capture_at_once_have_one_winner():
+    orders = [shop.place() for _ in range(8)]
+    for step in UP_TO_CAPTURE:
+        deliver(step, *orders)
+    for order in orders:
+        cancel_order(Order.objects.get(id=order))
+
+    at_once(
+        [
+            *(partial(deliver, "payments.withhold", order) for order in orders),
+            *(partial(deliver, "payments.capture", *orders[at : at + 4]) for at in (0, 4)),
+        ]
+    )
+
+    walk(*orders)
+    for order in orders:
+        kept = "payment.kept" in told(order)
+        assert status(order) == (("fulfilled", "") if kept else ("cancelled", "cancelled_by_customer"))
+        assert moved(order) == (["capture"] if kept else [])
+    call_command("audit", "--expect-ended")
+
+
+def test_a_capture_that_keeps_failing_is_not_given_up_but_a_person_is_told():
+    order = shop.place()
+    for step in UP_TO_CAPTURE:
+        deliver(step, order)
+    shop.give_up("payments.capture", order, plan=PLAN)
+    assert state(order, "payments.capture") == "waiting"
+    shop.tell()
+    assert Order.objects.get(id=order).needs_attention
+    walk(order)
+    assert status(order) == ("fulfilled", "")
+    call_command("audit", "--expect-ended")
+
+
+def test_what_is_about_to_run_out_is_called_off():
+    order, other = shop.place(), shop.place()
+    for step in UP_TO_CAPTURE:
+        deliver(step, order, other)
+    Payment.objects.filter(order_id=order).update(authorization_expires_at=Now())
+    assert expire_once() == 1
+    assert expire_once() == 0
+    walk(order, other)
+    assert status(order) == ("cancelled", "authorization_expired")
+    assert status(other) == ("fulfilled", "")
+    assert moved(order) == []
+    call_command("audit", "--expect-ended")
+
+
+def test_an_authorization_whose_capture_has_begun_is_not_called_off():
+    order = shop.place(method="pm_sim_timeout_lost")
+    deliver("payments.authorize", order)
+    for step in (*UP_TO_CAPTURE, "payments.capture"):
+        deliver(step, order)
+    Payment.objects.filter(order_id=order).update(authorization_expires_at=Now())
+    assert expire_once() == 0
+    walk(order)
+    assert status(order) == ("fulfilled", "")
+
+
+def test_an_order_cancelled_too_late_cannot_be_cancelled_by_its_own_service():
+    order = shop.place()
+    walk(order)
+    with pytest.raises(OrderFulfilledError):
+        cancel_order(Order.objects.get(id=order))
+    assert not Outbox.objects.filter(saga=order, type="order.cancelling").exists()

@@ -1,0 +1,182 @@
+"""Authorizing, capturing and letting go through Stripe's own client, against the sandbox: once, whatever gets lost."""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from django.utils import timezone
+
+from payments.events import PaymentAuthorized, PaymentFailed, PaymentProcessed, PaymentVoided
+from payments.gateways import get_gateway
+from payments.gateways.base import Authorized, Captured, Voided
+from sagas.steps import Outcome, Unknown, Waiting
+from tests.integration.payments.sandbox import confirm, money
+from tests.integration.payments.till import Order, external, order, payment, prepare, run
+from tests.integration.race import at_once
+from tests.sandbox.process import Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+FAULTS = ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"]
+
+
+def intent_of(sandbox: Sandbox, of: Order) -> str:
+    (intent,) = sandbox.client.v1.payment_intents.search({"query": f"metadata['order_id']:'{of.saga}'"}).data
+    return str(intent.id)
+
+
+def again(of: Order, attempt: int = 2) -> Order:
+    """Return the delivery of a later try."""
+    return order(of.context.payment_method, saga=of.saga, attempt=attempt)
+
+
+def in_the_end(step: str, of: Order) -> Outcome:
+    """Return what a step says once the gateway has answered."""
+    for attempt in range(2, 8):
+        (outcome,) = run(step, again(of, attempt))
+        if not isinstance(outcome, Unknown):
+            return outcome
+    raise AssertionError(f"{step} is unknown for ever: {outcome}")
+
+
+def test_what_is_authorized_is_held_and_not_taken_until_it_is_captured(sandbox: Sandbox) -> None:
+    paid = order()
+    (held,) = run("payments.authorize", paid)
+    assert isinstance(held, PaymentAuthorized)
+    assert held.expires_at is not None
+    assert held.expires_at > timezone.now() + timedelta(days=6)
+    assert (payment(paid).status, payment(paid).charge_id) == ("authorized", None)
+    assert not money(sandbox, paid)
+    (taken,) = run("payments.capture", paid)
+    assert isinstance(taken, PaymentProcessed)
+    assert taken.charge_id == payment(paid).charge_id
+    assert payment(paid).status == "captured"
+    assert money(sandbox, paid) == {"capture": 1250}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("operation", ["create", "confirm"])
+def test_an_authorization_whose_answer_is_lost_is_made_once(sandbox: Sandbox, operation: str, fault: str) -> None:
+    paid = order()
+    sandbox.fault(f"payment_intents.{operation}", fault)
+    (first,) = run("payments.authorize", paid)
+    assert isinstance(first, Unknown)
+    assert isinstance(in_the_end("payments.authorize", paid), PaymentAuthorized)
+    assert not money(sandbox, paid)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_capture_whose_answer_is_lost_is_made_once(sandbox: Sandbox, fault: str) -> None:
+    paid = order()
+    run("payments.authorize", paid)
+    sandbox.fault("payment_intents.capture", fault)
+    (first,) = run("payments.capture", paid)
+    assert isinstance(first, Unknown)
+    assert payment(paid).status == "authorized"
+    assert isinstance(in_the_end("payments.capture", paid), PaymentProcessed)
+    assert money(sandbox, paid) == {"capture": 1250}
+
+
+def test_what_was_let_go_at_stripe_is_refused_at_the_capture(sandbox: Sandbox) -> None:
+    paid = order()
+    run("payments.authorize", paid)
+    sandbox.client.v1.payment_intents.cancel(intent_of(sandbox, paid))
+    (outcome,) = run("payments.capture", paid)
+    assert isinstance(outcome, PaymentFailed)
+    assert outcome.code == "authorization_expired"
+    assert payment(paid).status == "void"
+    (undone,) = run("payments.void", paid)
+    assert undone == PaymentVoided(payment_id=payment(paid).id, amount=0, currency="eur")
+    assert not money(sandbox, paid)
+
+
+def test_an_undone_authorization_is_let_go_and_can_never_be_captured(sandbox: Sandbox) -> None:
+    paid = order()
+    run("payments.authorize", paid)
+    frozen = prepare("payments.capture", paid)
+    (undone,) = run("payments.void", paid)
+    assert undone == PaymentVoided(payment_id=payment(paid).id, amount=0, currency="eur")
+    assert payment(paid).status == "void"
+    assert external("payments.capture").call(frozen) == [Voided()]
+    assert not money(sandbox, paid)
+
+
+def test_a_worker_that_froze_before_it_authorized_holds_nothing_when_it_wakes(sandbox: Sandbox) -> None:
+    cancelled = order()
+    frozen = prepare("payments.authorize", cancelled)
+    run("payments.void", cancelled)
+    assert external("payments.authorize").call(frozen) == [Voided()]
+    assert not money(sandbox, cancelled)
+
+
+@pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_done", "429"])
+def test_an_authorization_is_let_go_although_the_answer_is_lost(sandbox: Sandbox, fault: str) -> None:
+    cancelled = order()
+    run("payments.authorize", cancelled)
+    sandbox.fault("payment_intents.cancel", fault)
+    (first,) = run("payments.void", cancelled)
+    assert isinstance(first, Unknown)
+    assert isinstance(in_the_end("payments.void", cancelled), PaymentVoided)
+    assert sandbox.client.v1.payment_intents.retrieve(intent_of(sandbox, cancelled)).status == "canceled"
+
+
+def test_what_somebody_captured_by_hand_is_not_captured_again_and_goes_back_if_undone(sandbox: Sandbox) -> None:
+    kept, undone = order(), order()
+    run("payments.authorize", kept, undone)
+    for each in (kept, undone):
+        sandbox.client.v1.payment_intents.capture(intent_of(sandbox, each))
+    assert isinstance(run("payments.capture", kept)[0], PaymentProcessed)
+    (back,) = run("payments.void", undone)
+    assert back == PaymentVoided(payment_id=payment(undone).id, amount=1250, currency="eur")
+    assert money(sandbox, kept) == {"capture": 1250}
+    assert money(sandbox, undone) == {"capture": 1250, "refund": 1250}
+
+
+def test_a_capture_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
+    for _ in range(5):
+        paid = order()
+        run("payments.authorize", paid)
+        (purchase,) = prepare("payments.capture", paid)
+        ways = [partial(get_gateway().capture, [purchase.charge]), partial(get_gateway().void, [purchase.charge])]
+        at_once(ways * 3)
+        (verdict,) = get_gateway().find([purchase.charge])
+        assert isinstance(verdict, Captured | Voided)
+        assert money(sandbox, paid) == ({"capture": 1250} if isinstance(verdict, Captured) else {})
+
+
+def test_a_capture_of_what_was_never_authorized_takes_nothing_and_bars_it(sandbox: Sandbox) -> None:
+    unknown = order()
+    (outcome,) = run("payments.capture", unknown)
+    assert isinstance(outcome, PaymentFailed)
+    (late,) = run("payments.authorize", unknown)
+    assert isinstance(late, PaymentFailed)
+    assert not money(sandbox, unknown)
+
+
+def test_a_customer_confirms_the_authorization_before_it_is_held(sandbox: Sandbox) -> None:
+    paid = order("pm_card_threeDSecure2Required")
+    (asked,) = run("payments.authorize", paid)
+    assert isinstance(asked, Waiting)
+    assert asked.notice is not None
+    confirm(sandbox, asked.notice.url)  # type: ignore[attr-defined]
+    assert isinstance(run("payments.authorize", paid)[0], PaymentAuthorized)
+    assert isinstance(run("payments.capture", paid)[0], PaymentProcessed)
+    assert money(sandbox, paid) == {"capture": 1250}
+
+
+def test_a_key_that_stripe_has_forgotten_is_found_to_be_captured(sandbox: Sandbox) -> None:
+    paid = order()
+    run("payments.authorize", paid)
+    found = payment(paid)
+    found.created_at -= timedelta(hours=30)
+    found.save()
+    assert isinstance(run("payments.capture", paid)[0], PaymentProcessed)
+    assert money(sandbox, paid) == {"capture": 1250}
+
+
+def test_what_was_to_be_charged_and_is_only_authorized_is_not_taken_for_paid(sandbox: Sandbox) -> None:
+    paid = order()
+    run("payments.authorize", paid)
+    (outcome,) = run("payments.charge", paid)
+    assert isinstance(outcome, Unknown)
+    assert isinstance(get_gateway().find([prepare("payments.capture", paid)[0].charge])[0], Authorized)
