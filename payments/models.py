@@ -11,6 +11,7 @@ from sagas.ids import uuid7
 
 __all__ = [
     "Drift",
+    "Hold",
     "Inbox",
     "Outbox",
     "Payment",
@@ -48,6 +49,9 @@ class Payment(models.Model):
     charge_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the charge.")
     refund_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the refund.")
     decline_code = models.CharField(max_length=100, blank=True, default="", db_default="")
+    refund_reference = models.CharField(
+        max_length=255, blank=True, default="", db_default="", help_text="The gateway's id of a refund made by hand."
+    )
     action_expires_at = models.DateTimeField(
         null=True, editable=False, help_text="Until when the customer may confirm the payment, where it asks for that."
     )
@@ -192,6 +196,14 @@ class Inbox(sagas.models.Inbox):
     class Meta(sagas.models.Inbox.Meta):
         abstract = False
         db_table = "payments_inbox"
+
+
+class Hold(sagas.models.Hold):
+    """What payments does not do until it is released."""
+
+    class Meta(sagas.models.Hold.Meta):
+        abstract = False
+        db_table = "payments_hold"
 
 
 class Watermark(sagas.models.Watermark):

@@ -44,9 +44,11 @@ OPEN = """
 SETTLE = """
     UPDATE payments_payment AS payment
     SET status = settled.status, charge_id = settled.charge_id, refunded_amount = settled.refunded_amount,
-        decline_code = settled.decline_code, updated_at = clock_timestamp()
+        decline_code = settled.decline_code, refund_reference = settled.refund_reference,
+        updated_at = clock_timestamp()
     FROM jsonb_to_recordset(%(rows)s::jsonb)
-        AS settled (order_id uuid, status text, charge_id text, refunded_amount bigint, decline_code text)
+        AS settled (order_id uuid, status text, charge_id text, refunded_amount bigint, decline_code text,
+                    refund_reference text)
     WHERE payment.order_id = settled.order_id
 """
 
@@ -82,6 +84,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     charge_id: str | None = None
     refunded_amount: int = 0
     decline_code: str = ""
+    refund_reference: str = ""
 
 
 def open_payments(payments: Sequence[NewPayment]) -> set[UUID]:

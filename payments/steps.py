@@ -26,7 +26,20 @@ from payments.gateways.base import (
 )
 from payments.models import Payment
 from payments.services import NewPayment, Settlement, lock_payments, open_payments, payments_of, settle
-from sagas.steps import Batch, Delivery, External, Outcome, Retry, Unknown, Waiting, action, undo
+from sagas.steps import (
+    Batch,
+    ByHand,
+    Delivery,
+    External,
+    NotByHand,
+    Outcome,
+    Retry,
+    Unknown,
+    Waiting,
+    Word,
+    action,
+    undo,
+)
 
 __all__ = [
     "Charge",
@@ -37,6 +50,7 @@ __all__ = [
     "Reversed",
     "charge_of",
     "refund_outcome",
+    "refunded_by_hand",
     "reversal_of",
     "settlement_of",
 ]
@@ -114,7 +128,31 @@ class Reversed(Struct, frozen=True):
     refund: RefundAnswer | None
 
 
-@undo("payments.refund", accepts=OrderToCharge)
+def refunded_by_hand(order: Delivery[OrderToCharge], word: Word) -> PaymentRefunded:
+    """Commit a refund of the whole charge that a person has made at the gateway.
+
+    Only of a charge that is known to be captured: of any other, what would be given back only the gateway can tell.
+    """
+    payments = lock_payments([order.saga])
+    payment = payments.get(order.saga)
+    if payment is None or payment.status not in {Status.CAPTURED, Status.REFUNDED}:
+        raise NotByHand("No captured charge of this order is known. The refund asks the gateway for it: let it run.")
+    refund = Settlement(
+        order_id=order.saga,
+        status=Status.REFUNDED,
+        charge_id=payment.charge_id,
+        refunded_amount=payment.amount,
+        refund_reference=word.reference,
+    )
+    settle(payments, [refund])
+    return PaymentRefunded(payment_id=payment.id, amount=payment.amount, currency=payment.currency)
+
+
+@undo(
+    "payments.refund",
+    accepts=OrderToCharge,
+    by_hand=ByHand(record=refunded_by_hand, reference="gateway's id of the refund"),
+)
 class Refund(External[OrderToCharge, Reversal, Reversed]):
     """Bar the charge for ever unless it is known to be done, then give back what it captured.
 

@@ -20,7 +20,7 @@ from django.db import DatabaseError, connections, transaction
 from msgspec.structs import replace
 
 from sagas import inbox, observe, outbox, relay, steps
-from sagas.events import Event, Refusal
+from sagas.events import Event, OnHold, Refusal
 from sagas.failpoints import Point, reach
 from sagas.failures import Failure, StepFailed, Try, backoff, follow_up, given_up
 from sagas.inbox import Parcel
@@ -30,7 +30,7 @@ from sagas.services import Service, owner_of
 from sagas.sql import is_passing
 from sagas.steps import Delivery, External, Handler, Outcome, Retry, StepDefinition, Unknown, Waiting
 
-__all__ = ["run"]
+__all__ = ["Unreadable", "bar_action", "read", "run"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,26 @@ def run(step: str, plan: Plan, messages: Sequence[Message], *, told: Sequence[En
             run.publish([])
     if failures:
         raise StepFailed(step, failures)
+
+
+def read(definition: StepDefinition, message: Message) -> Any:
+    """Return a message's context as its step accepts it. Raises `Unreadable`."""
+    try:
+        return msgspec.convert(message.context, definition.accepts, strict=True)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"{definition.name} cannot read its context: {error}") from error
+
+
+def bar_action(service: Service, plan: Plan, step: str, messages: Sequence[Message]) -> set[UUID]:
+    """Bar the action that an undo undoes here, for ever; return the sagas for which it had been done.
+
+    The caller has claimed or locked the undo's own rows. For a step forward nothing is barred.
+    """
+    action = plan.action_of(step) if messages and plan.direction(step) is Direction.BACK else None
+    if action is None or service_of(action) != service.name:
+        return set()
+    inbox.bar(service, action, messages, reason=f"Barred by {step}.")
+    return inbox.done(service, action, [message.saga for message in messages])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,16 +200,17 @@ class _Run:
 
     def _claim(self, messages: Sequence[Message], *, final: bool) -> list[Claimed]:
         step = self.definition.name
-        attempts = inbox.claim(self.service, step, self.plan, messages, final=final)
+        attempts, held = inbox.claim(self.service, step, self.plan, messages, final=final)
         ours = [message for message in messages if message.saga in attempts]
-        observe.skipped(self.service.alias, step, len(messages) - len(ours))
-        applied = self._bar_action(ours) if ours and self.plan.direction(step) is Direction.BACK else set()
+        observe.skipped(self.service.alias, step, duplicates=len(messages) - len(ours) - len(held), held=len(held))
+        self._tell_of_hold([message for message in messages if message.saga in held])
+        applied = bar_action(self.service, self.plan, step, ours)
         return [
             Claimed(
                 message,
                 Delivery(
                     saga=message.saga,
-                    context=self._read(message),
+                    context=read(self.definition, message),
                     attempt=attempts[message.saga],
                     applied=message.saga in applied,
                 ),
@@ -197,19 +218,14 @@ class _Run:
             for message in ours
         ]
 
-    def _read(self, message: Message) -> Any:
-        try:
-            return msgspec.convert(message.context, self.definition.accepts, strict=True)
-        except msgspec.ValidationError as error:
-            raise Unreadable(f"{self.definition.name} cannot read its context: {error}") from error
-
-    def _bar_action(self, messages: Sequence[Message]) -> set[Any]:
-        """Bar the action that is undone here, for ever; return the sagas for which it had been done."""
-        action = self.plan.action_of(self.definition.name)
-        if action is None or service_of(action) != self.service.name:
-            return set()
-        inbox.bar(self.service, action, messages, reason=f"Barred by {self.definition.name}.")
-        return inbox.done(self.service, action, [message.saga for message in messages])
+    def _tell_of_hold(self, messages: Sequence[Message]) -> None:
+        """Have the timeline told, by the flush behind the step, that these wait until they are released."""
+        step = self.definition.name
+        told = [
+            Try(self.plan, step, message, _next_attempt(message)).envelope(OnHold(step=step), target=None)
+            for message in messages
+        ]
+        outbox.write(self.service, self.plan, told, leased=False)
 
     def _settle(self, claimed: Sequence[Claimed], outcomes: Sequence[Outcome]) -> list[Envelope]:
         """Write what the handler decided to inbox and outbox, in the handler's transaction."""
