@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from sagas.ids import uuid7
 
-__all__ = ["Action", "LogEntry", "Run", "RunItem"]
+__all__ = ["ON_ORDERS", "Action", "LogEntry", "Run", "RunItem"]
 
 
 class Action(models.TextChoices):
@@ -21,6 +21,10 @@ class Action(models.TextChoices):
     BY_HAND = "by_hand", "Mark a step as done by hand"
     HOLD_STEP = "hold_step", "Put a step on hold for all"
     RELEASE_STEP = "release_step", "Release a step for all"
+
+
+# Those that may be done to many orders at once.
+ON_ORDERS = (Action.RETRY, Action.PUBLISH, Action.CANCEL, Action.HOLD, Action.RELEASE)
 
 
 class Run(models.Model):

@@ -16,7 +16,7 @@ from console.models import Action
 from sagas import sql
 from sagas.services import Service, service_called, service_names
 
-__all__ = ["Radius", "radius_of"]
+__all__ = ["CAPTURED", "HELD", "Asking", "Radius", "radius_of"]
 
 # Not fulfilled and not yet being cancelled: what a cancel would touch. One that is fulfilled only goes forward.
 CANCELLABLE = """
@@ -49,7 +49,10 @@ SENT = "SELECT saga FROM {outbox} WHERE saga = ANY(%(orders)s::uuid[])"
 
 
 class Radius(msgspec.Struct, frozen=True, kw_only=True):
-    """What would happen. Amounts are in minor units by currency; `unknown` are charges whose outcome is not known."""
+    """What would happen. Amounts are in minor units by currency; `unknown` are charges whose outcome is not known.
+
+    `holds`: on so many steps, for all orders.
+    """
 
     orders: int
     affected: int = 0
@@ -57,7 +60,13 @@ class Radius(msgspec.Struct, frozen=True, kw_only=True):
     pieces: int = 0
     unknown: int = 0
     messages: int = 0
+    holds: int = 0
     unreachable: list[str] = []
+
+    @property
+    def changes(self) -> int:
+        """Return how much would be different afterwards: 0 for nothing."""
+        return self.affected + self.holds
 
     @property
     def fingerprint(self) -> str:
@@ -67,46 +76,53 @@ class Radius(msgspec.Struct, frozen=True, kw_only=True):
 
 def radius_of(action: str, orders: Sequence[UUID]) -> Radius:
     """Return what an action would do to these orders now."""
-    found = _Asking(orders)
+    found = Asking(orders)
     if action == Action.CANCEL:
         return found.cancel()
     return found.messages(WAITING if action == Action.RETRY else SENT)
 
 
-class _Asking:
+class Asking:
+    """Questions about some orders, each to one service; those that do not answer are `unreachable`."""
+
     def __init__(self, orders: Sequence[UUID]) -> None:
         self.orders = list(orders)
         self.unreachable: list[str] = []
 
     def cancel(self) -> Radius:
-        touched = [order for (order,) in self._ask("orders", lambda: self._fetch("default", CANCELLABLE, self.orders))]
-        refunds = dict(self._ask("payments", lambda: self._fetch("payments", CAPTURED, touched)))
-        unknown = self._ask("payments", lambda: self._fetch("payments", UNKNOWN, touched))
-        pieces = self._ask("inventory", lambda: self._fetch("inventory", HELD, touched))
-        return Radius(
-            orders=len(self.orders),
+        """Return what it would take to call the orders off."""
+        touched = [order for (order,) in self.ask("orders", lambda: self.fetch("default", CANCELLABLE))]
+        refunds = dict(self.ask("payments", lambda: self.fetch("payments", CAPTURED, orders=touched)))
+        unknown = self.ask("payments", lambda: self.fetch("payments", UNKNOWN, orders=touched))
+        pieces = self.ask("inventory", lambda: self.fetch("inventory", HELD, orders=touched))
+        return self.radius(
             affected=len(touched),
             refunds=refunds,
             pieces=sum(number for (number,) in pieces),
             unknown=sum(number for (number,) in unknown),
-            unreachable=self.unreachable,
         )
 
     def messages(self, statement: str) -> Radius:
+        """Return how many rows a statement finds in all services, and of how many orders."""
         services = map(service_called, service_names())
-        rows = [saga for service in services for (saga,) in self._ask(service.name, self._of(service, statement))]
-        return Radius(
-            orders=len(self.orders), affected=len(set(rows)), messages=len(rows), unreachable=self.unreachable
-        )
+        rows = [saga for service in services for (saga,) in self.ask(service.name, self.of(service, statement))]
+        return self.radius(affected=len(set(rows)), messages=len(rows))
 
-    def _of(self, service: Service, statement: str) -> Callable[[], list[tuple[Any, ...]]]:
-        written = statement.format(inbox=service.inbox, outbox=service.outbox)
-        return lambda: self._fetch(service.alias, written, self.orders)
+    def radius(self, **found: Any) -> Radius:
+        """Return what was found out, and who did not answer."""
+        return Radius(**{"orders": len(self.orders), **found}, unreachable=self.unreachable)
 
-    def _fetch(self, alias: str, statement: str, orders: Sequence[UUID]) -> list[tuple[Any, ...]]:
-        return sql.fetch(alias, statement, {"orders": list(orders)})
+    def of(self, service: Service, statement: str, **params: Any) -> Callable[[], list[tuple[Any, ...]]]:
+        """Return the question that a statement puts to the tables of a service."""
+        written = statement.format(inbox=service.inbox, outbox=service.outbox, hold=service.hold)
+        return lambda: self.fetch(service.alias, written, **params)
 
-    def _ask(self, service: str, question: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+    def fetch(self, alias: str, statement: str, **params: Any) -> list[tuple[Any, ...]]:
+        """Run a statement about the orders, unless it is given others."""
+        return sql.fetch(alias, statement, {"orders": self.orders, **params})
+
+    def ask(self, service: str, question: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+        """Ask a service; nothing, where it did not answer before or does not now."""
         if service in self.unreachable:
             return []
         try:

@@ -2,8 +2,8 @@
 
 A hold is a row in the service's own database, and every claim asks for it in its own statement (`sagas.inbox`):
 whatever the broker delivers, a step on hold keeps its message as a `held` row, and no try is counted. What was claimed
-before runs to its end. Once the hold's row is gone, whoever finds a held row that nothing holds makes it due: the one who
-released it, and beat, so that neither a crash in between nor a claim that saw the hold a moment longer leaves one behind.
+before runs to its end. Once the hold's row is gone, whoever finds a held row that nothing holds makes it due: who has
+released it, and beat; so neither a crash in between nor a claim that saw the hold a moment longer leaves one behind.
 """
 
 from uuid import UUID
