@@ -10,7 +10,7 @@ from sagas.by_hand import mark_done
 from sagas.models import Inbox
 from sagas.steps import NotByHand, Word, definition
 
-__all__ = ["asks_for", "mark", "markable"]
+__all__ = ["asks_for", "mark", "markable", "may_be_marked"]
 
 OPEN = {Inbox.State.STARTED, Inbox.State.WAITING, Inbox.State.HELD}
 

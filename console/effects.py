@@ -29,19 +29,20 @@ SELECT id, step, CASE WHEN state = 'held' THEN 'held' WHEN send_at IS NULL THEN 
 
 def _retry(order: Order, run: Run) -> Effect:
     """Bring every open step of an order forward to now."""
-    brought, aside = 0, dict[str, str]()
+    brought, aside = 0, {"held": list[str](), "parked": list[str](), "": list[str]()}
     for service in services_of(order):
         rows = sql.fetch(service.alias, OPEN.format(inbox=service.inbox), {"saga": order.id})
         brought += inbox.bring_forward(service, [row for row, _, _ in rows])
-        aside |= {why: step for _, step, why in rows if why}
+        for _, step, why in rows:
+            aside[why].append(step)
         nudge(service.name)
     if brought:
         return Effect(RunItem.State.DONE, f"{brought} step{'s' if brought > 1 else ''} tried again now.")
-    if "held" in aside:
-        return Effect(RunItem.State.NOTHING, f"{aside['held']} is on hold: release it first.")
-    if "parked" in aside:
-        said = f"{aside['parked']} is parked: it may have been done long ago, and is never tried again by itself."
-        return Effect(RunItem.State.NOTHING, said)
+    if aside["held"]:
+        return Effect(RunItem.State.NOTHING, f"{', '.join(aside['held'])} is on hold: release it first.")
+    if aside["parked"]:
+        said = "is parked: it may have been done long ago, and is never tried again by itself."
+        return Effect(RunItem.State.NOTHING, f"{', '.join(aside['parked'])} {said}")
     return Effect(RunItem.State.NOTHING, "No step waits for its next try.")
 
 

@@ -24,6 +24,7 @@ from sagas.plan import Saga
 from sagas.services import Service, owner_of, service_called, service_names
 
 __all__ = [
+    "BEHIND",
     "HeldSaga",
     "HeldStep",
     "Holds",
@@ -38,7 +39,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Done, Nothing = RunItem.State.DONE, RunItem.State.NOTHING
+DONE, NOTHING = RunItem.State.DONE, RunItem.State.NOTHING
 
 # Orders on hold that the page names.
 SHOWN = 200
@@ -65,12 +66,12 @@ def hold(order: Order, run: Run) -> Effect:
     if Order.objects.filter(id=order.id, ended_at__isnull=False).exists():
         for service in services:
             holds.release(service, saga=order.id)
-        return Effect(Nothing, "It has ended: nothing is left to hold.")
+        return Effect(NOTHING, "It has ended: nothing is left to hold.")
     if not any(new):
-        return Effect(Nothing, "It was on hold already.")
+        return Effect(NOTHING, "It was on hold already.")
     at_work = _steps_of(services, AT_WORK, order.id)
     first = f" {', '.join(at_work)} is at work and ends first." if at_work else ""
-    return Effect(Done, f"On hold before its next step.{first}")
+    return Effect(DONE, f"On hold before its next step.{first}")
 
 
 def release(order: Order, run: Run) -> Effect:
@@ -83,16 +84,16 @@ def release(order: Order, run: Run) -> Effect:
     still = _steps_of(services, HELD_STILL, order.id)
     waits = f" It waits at {', '.join(still)}, which is on hold for all." if still else ""
     if not any(lifted):
-        return Effect(Nothing, f"It was not on hold.{waits}")
-    return Effect(Done, f"Released.{waits}")
+        return Effect(NOTHING, f"It was not on hold.{waits}")
+    return Effect(DONE, f"Released.{waits}")
 
 
 def hold_step(run: Run) -> Effect:
     """Put a step on hold for all orders. What runs at this moment ends."""
     new = [holds.hold(service, step=run.step, by=_who(run), why=run.reason) for service in _told(run.step)]
     if not any(new):
-        return Effect(Nothing, f"{run.step} was on hold already.")
-    return Effect(Done, f"{run.step} is on hold for all; what runs at this moment ends.")
+        return Effect(NOTHING, f"{run.step} was on hold already.")
+    return Effect(DONE, f"{run.step} is on hold for all; what runs at this moment ends.")
 
 
 def release_step(run: Run) -> Effect:
@@ -101,8 +102,8 @@ def release_step(run: Run) -> Effect:
     lifted = [holds.release(one, step=run.step) for one in reversed(_told(run.step))]
     _send_on_soon(service)
     if not any(lifted):
-        return Effect(Nothing, f"{run.step} was not on hold.")
-    return Effect(Done, f"{run.step} is released; what waits there is sent on: {_behind(service, run.step)}.")
+        return Effect(NOTHING, f"{run.step} was not on hold.")
+    return Effect(DONE, f"{run.step} is released; what waits there is sent on: {_behind(service, run.step)}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from console.holds import BEHIND
 from console.models import Action, Run
 from console.radius import CAPTURED, HELD, Asking, Radius, radius_of
 from sagas.gauges import MOST
@@ -29,9 +30,6 @@ AT_STEP = """
 SELECT count(*)
   FROM (SELECT step FROM {inbox} WHERE state IN ('started', 'waiting') ORDER BY send_at LIMIT %(most)s) open
  WHERE step = %(step)s
-"""
-BEHIND = """
-SELECT count(*) FROM (SELECT 1 FROM {inbox} WHERE state = 'held' AND step = %(step)s LIMIT %(most)s) behind
 """
 MARKABLE = """
 SELECT saga FROM {inbox} WHERE saga = ANY(%(orders)s::uuid[]) AND step = %(step)s

@@ -5,6 +5,7 @@ import socket
 import threading
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -295,7 +296,7 @@ def test_every_statement_goes_by_an_index(ada):
     for alias, statement in FILL.items():
         with connections[alias].cursor() as cursor:
             cursor.execute(statement, {"user": ada.id})
-    params = {"most": gauges.MOST, "orders": audit_metrics.ORDERS, "on_hold": []}
+    params: dict[str, Any] = {"most": gauges.MOST, "orders": audit_metrics.ORDERS, "on_hold": []}
     for alias, statement in STATEMENTS:
         wanted = params | ({"orders": [uuid7() for _ in range(500)]} if alias == "payments" else {})
         with connections[alias].cursor() as cursor:
