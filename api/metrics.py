@@ -138,6 +138,14 @@ def _messages(name: str) -> Iterator[Metric]:
     yield gauge("saga_outbox_rows", rows, service=name, state="leased")(outbox.leased)
     age = "Seconds since the oldest row of the outbox that is not published was written; 0 if there is none."
     yield gauge("saga_outbox_oldest_seconds", age, service=name)(outbox.oldest_seconds)
+    for held in gauges.holds_of(service):
+        if held.step:
+            since = "Since when a step is on hold for all sagas."
+            yield gauge("saga_step_hold_seconds", since, service=name, step=held.step)(held.oldest_seconds)
+        else:
+            yield gauge("saga_holds", "Sagas that are on hold by themselves.", service=name)(held.number)
+            age_of_hold = "Since when the first of them is on hold."
+            yield gauge("saga_hold_oldest_seconds", age_of_hold, service=name)(held.oldest_seconds)
     for inbox in gauges.inbox_rows(service):
         labels = {"service": name, "step": inbox.step, "state": inbox.state}
         yield gauge("saga_inbox_open_rows", "Steps begun and not finished.", **labels)(inbox.rows)
@@ -149,7 +157,9 @@ def _sagas(name: str) -> Iterator[Metric]:
     yield gauge("saga_open", "Sagas that have not ended.", home=name)(found.open)
     yield gauge("saga_stalled", "Open sagas that are due for a re-drive.", home=name)(found.stalled)
     yield gauge("saga_redriven", "Open sagas re-driven since they last moved.", home=name)(found.redriven)
-    yield gauge("saga_open_oldest_seconds", "Age of the oldest open saga.", home=name)(found.oldest_seconds)
+    oldest = "Age of the oldest open saga that is not on hold."
+    yield gauge("saga_open_oldest_seconds", oldest, home=name)(found.oldest_seconds)
+    yield gauge("saga_on_hold", "Open sagas that are on hold, or wait at a step that is.", home=name)(found.on_hold)
 
 
 def _queues(services: list[str]) -> Iterator[Metric]:

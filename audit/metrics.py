@@ -1,4 +1,7 @@
-"""Money in limbo for `/metrics`: captured for orders that have not ended. Orders and payments are joined here."""
+"""Money in limbo for `/metrics`: captured for orders that have not ended. Orders and payments are joined here.
+
+That of an order on hold is counted, but is not what makes the oldest of it old: somebody has decided that it waits.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -9,8 +12,9 @@ from django.utils import timezone
 from prometheus_client.core import Metric
 
 from api.metrics import gauge, section
-from sagas import sql
+from sagas import holds, sql
 from sagas.gauges import MOST
+from sagas.services import home_called
 
 __all__ = ["Held", "Limbo", "limbo", "money_in_limbo"]
 
@@ -20,32 +24,35 @@ CHUNK = 5_000
 
 # By their ids, which rise with time. The inner limit bounds what is sorted.
 OPEN = """
-SELECT id FROM (SELECT id FROM orders_order WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) open
+SELECT id, {on_hold}
+  FROM (SELECT id, on_hold FROM orders_order WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) s
  ORDER BY id LIMIT %(orders)s
 """
 
 # A payment was last written when it was captured, as long as it stays so.
 CAPTURED = """
-SELECT currency, sum(amount)::bigint, count(*), min(updated_at) FROM payments_payment
+SELECT currency, sum(amount)::bigint, count(*), min(updated_at) FILTER (WHERE order_id <> ALL(%(on_hold)s::uuid[]))
+  FROM payments_payment
  WHERE order_id = ANY(%(orders)s::uuid[]) AND status = 'captured' GROUP BY currency
 """
 
 
 class Held(NamedTuple):
-    """Money of one currency, in minor units: for how many orders, and since when the oldest of it is held."""
+    """Money of one currency, in minor units: for how many orders, and since when, unless all of them are on hold."""
 
     amount: int
     orders: int
-    since: datetime
+    since: datetime | None
 
     @property
     def seconds(self) -> float:
-        """Return how long the oldest of it has been held."""
-        return max(0.0, (timezone.now() - self.since).total_seconds())
+        """Return how long the oldest of it has been held for an order that is not on hold; 0 if there is none."""
+        return max(0.0, (timezone.now() - self.since).total_seconds()) if self.since else 0.0
 
     def and_also(self, other: "Held") -> "Held":
         """Add money of the same currency."""
-        return Held(self.amount + other.amount, self.orders + other.orders, min(self.since, other.since))
+        since = min((one.since for one in (self, other) if one.since), default=None)
+        return Held(self.amount + other.amount, self.orders + other.orders, since)
 
 
 class Limbo(NamedTuple):
@@ -57,7 +64,8 @@ class Limbo(NamedTuple):
 
 def limbo() -> Limbo:
     """Add up what was captured for open orders. Asks the databases of orders and of payments."""
-    orders = [order for (order,) in sql.fetch("default", OPEN, {"most": MOST, "orders": ORDERS + 1})]
+    statement = OPEN.format(on_hold=holds.is_on_hold(home_called("orders")))
+    orders = sql.fetch("default", statement, {"most": MOST, "orders": ORDERS + 1})
     return Limbo(_held(orders[:ORDERS]), complete=len(orders) <= ORDERS)
 
 
@@ -71,14 +79,16 @@ def money_in_limbo() -> Iterator[Metric]:
         amount = "Captured for orders that have not ended, in minor units of the currency."
         yield gauge("money_in_limbo_minor_units", amount, currency=currency)(held.amount)
         yield gauge("money_in_limbo_orders", "Open orders with captured money.", currency=currency)(held.orders)
-        age = "Since when the oldest of it is held."
+        age = "Since when the oldest of it is held, of orders that are not on hold."
         yield gauge("money_in_limbo_oldest_seconds", age, currency=currency)(held.seconds)
 
 
-def _held(orders: Sequence[UUID]) -> dict[str, Held]:
+def _held(orders: Sequence[tuple[UUID, bool]]) -> dict[str, Held]:
     total: dict[str, Held] = {}
     for start in range(0, len(orders), CHUNK):
-        for currency, *found in sql.fetch("payments", CAPTURED, {"orders": orders[start : start + CHUNK]}):
+        chunk = orders[start : start + CHUNK]
+        params = {"orders": [order for order, _ in chunk], "on_hold": [order for order, on_hold in chunk if on_hold]}
+        for currency, *found in sql.fetch("payments", CAPTURED, params):
             held = Held(*found)
             total[currency] = total[currency].and_also(held) if currency in total else held
     return total

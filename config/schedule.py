@@ -10,14 +10,14 @@ EXPIRY = 2 * 3600
 
 HOUR = 3600.0
 
+SERVICES = ("orders", "payments", "inventory")
+
 
 def beat_schedule(*, flush_seconds: float, stall_seconds: float) -> dict[str, dict[str, Any]]:
-    """Return Celery's beat_schedule: the flush of every service, the rescue, and the chores of each."""
+    """Return Celery's beat_schedule: the flush of every service, what is released there, the rescue, and chores."""
     return {
-        **{
-            f"flush-{service}": _every(flush_seconds, "sagas.flush", service, queue=service)
-            for service in ("orders", "payments", "inventory")
-        },
+        **{f"flush-{service}": _every(flush_seconds, "sagas.flush", service, queue=service) for service in SERVICES},
+        **{f"release-{service}": _every(5, "sagas.release_held", service, queue=service) for service in SERVICES},
         "rescue": _every(max(1.0, stall_seconds / 6), "sagas.rescue", "orders", queue="orders"),
         "purge": _every(HOUR, "sagas.purge_ended", "orders", queue="orders"),
         "purge-idempotency-keys": _every(HOUR, "orders.purge_idempotency_keys", queue="orders"),

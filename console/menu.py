@@ -17,7 +17,7 @@ Item = dict[str, Any]
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the menu's groups, each with the items this user may open."""
     groups: list[dict[str, Any]] = [
-        {"title": "", "items": [_start(), _attention(request), _orders(request), _failures()]},
+        {"title": "", "items": [_start(), _attention(request), _orders(request), _failures(), _holds()]},
         {
             "title": "Services",
             "items": [
@@ -68,6 +68,11 @@ def _orders(request: HttpRequest) -> Item:
 def _failures() -> Item:
     item = _model("orders", "order", "Failures", "error")
     return item | {"link": reverse("console:failures")}
+
+
+def _holds() -> Item:
+    item = _model("orders", "order", "On hold", "pause_circle")
+    return item | {"link": reverse("console:holds")}
 
 
 def _needing() -> int:

@@ -7,21 +7,31 @@ from django.db.models.functions import Now
 
 from sagas.ids import uuid7
 
-__all__ = ["Action", "LogEntry", "Run", "RunItem"]
+__all__ = ["ON_ORDERS", "Action", "LogEntry", "Run", "RunItem"]
 
 
 class Action(models.TextChoices):
-    """What an operator may have done to orders."""
+    """What an operator may have done: to orders, to a step of one order, and to a step of all."""
 
     RETRY = "retry", "Try again now"
     PUBLISH = "publish", "Publish again"
     CANCEL = "cancel", "Cancel and undo"
+    HOLD = "hold", "Put on hold"
+    RELEASE = "release", "Release"
+    BY_HAND = "by_hand", "Mark a step as done by hand"
+    HOLD_STEP = "hold_step", "Put a step on hold for all"
+    RELEASE_STEP = "release_step", "Release a step for all"
+
+
+# Those that may be done to many orders at once.
+ON_ORDERS = (Action.RETRY, Action.PUBLISH, Action.CANCEL, Action.HOLD, Action.RELEASE)
 
 
 class Run(models.Model):
     """One action over some orders: draft → running → ended, for some by way of awaiting; a draft may stay one.
 
     The orders are frozen when the draft is made. Nothing is done for a draft, nor for one that awaits another person.
+    `step` and `reference` are for the actions on a step: which it is, and what is given as evidence besides the reason.
     """
 
     class State(models.TextChoices):
@@ -32,7 +42,9 @@ class Run(models.Model):
         DECLINED = "declined", "declined"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    action = models.CharField(max_length=10, choices=Action.choices)
+    action = models.CharField(max_length=20, choices=Action.choices)
+    step = models.CharField(max_length=100, blank=True, default="", db_default="")
+    reference = models.CharField(max_length=255, blank=True, default="", db_default="")
     state = models.CharField(max_length=10, choices=State.choices, default=State.DRAFT, db_default=State.DRAFT)
     reason = models.TextField(blank=True, default="")
     radius = models.JSONField(default=dict, help_text="What it was about to do when it was confirmed.")
@@ -43,7 +55,10 @@ class Run(models.Model):
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
-        permissions = (("approve_run", "Can approve what another has requested"),)
+        permissions = (
+            ("approve_run", "Can approve what another has requested"),
+            ("hold_step", "Can put a step on hold for all orders, and release it"),
+        )
         constraints = (
             models.CheckConstraint(
                 condition=Q(state__in=("draft", "awaiting", "running", "ended", "declined")), name="console_run_state"
@@ -58,11 +73,11 @@ class Run(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.get_action_display()
+        return f"{self.get_action_display()}: {self.step}" if self.step else self.get_action_display()
 
 
 class RunItem(models.Model):
-    """One order of a run, and what came of it. Whoever holds the lease (`due_at` ahead) acts on it."""
+    """One order of a run, or all of them in one, and what came of it. Whoever holds the lease (`due_at`) acts on it."""
 
     class State(models.TextChoices):
         PENDING = "pending", "pending"
@@ -72,7 +87,7 @@ class RunItem(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(Run, models.PROTECT, db_index=False, related_name="items")
-    order_id = models.UUIDField()
+    order_id = models.UUIDField(null=True, help_text="Null where the run is about a step of all orders.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING, db_default=State.PENDING)
     outcome = models.TextField(blank=True, default="", db_default="")
     attempts = models.IntegerField(default=0, db_default=0)
@@ -93,7 +108,7 @@ class RunItem(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.order_id} {self.state}"
+        return f"{self.order_id or self.run.step} {self.state}"
 
 
 class LogEntry(models.Model):
@@ -114,7 +129,8 @@ class LogEntry(models.Model):
     at = models.DateTimeField(db_default=Now(), editable=False)
     who = models.CharField(max_length=150)
     what = models.CharField(max_length=20, choices=What.choices)
-    action = models.CharField(max_length=10, choices=Action.choices)
+    action = models.CharField(max_length=20, choices=Action.choices)
+    step = models.CharField(max_length=100, blank=True, default="", db_default="")
     run = models.UUIDField()
     order_id = models.UUIDField(null=True, help_text="Null where it is about the run as a whole.")
     why = models.TextField(blank=True)

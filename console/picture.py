@@ -25,6 +25,7 @@ class Look(StrEnum):
     AHEAD = "ahead"
     RUNNING = "running"
     WAITING = "waiting"
+    HELD = "held"
     DONE = "done"
     REFUSED = "refused"
     BARRED = "barred"
@@ -41,11 +42,21 @@ SYMBOLS = {
     Look.AHEAD: "○",
     Look.RUNNING: "▶",
     Look.WAITING: "…",
+    Look.HELD: "⏸",
     Look.DONE: "✓",
     Look.REFUSED: "✗",
     Look.BARRED: "⊘",
     Look.UNDONE: "↩",
     Look.UNNEEDED: "–",
+}
+
+
+# What is refused is either: its attempts tell.
+LOOKS: Mapping[str, Look] = {
+    Inbox.State.STARTED: Look.RUNNING,
+    Inbox.State.WAITING: Look.WAITING,
+    Inbox.State.HELD: Look.HELD,
+    Inbox.State.DONE: Look.DONE,
 }
 
 
@@ -152,14 +163,9 @@ class _Sketch:
         row = self.known.get(name)
         if row is None:
             return Look.UNNEEDED if self.ended else Look.AHEAD
-        match row.state:
-            case Inbox.State.DONE:
-                return Look.DONE
-            case Inbox.State.REFUSED:
-                return Look.REFUSED if row.attempts else Look.BARRED
-            case Inbox.State.STARTED:
-                return Look.RUNNING
-        return Look.WAITING
+        if row.state == Inbox.State.REFUSED:
+            return Look.REFUSED if row.attempts else Look.BARRED
+        return LOOKS[row.state]
 
 
 def _is_past(pivot: Step | None, known: Mapping[str, StepRow]) -> bool:

@@ -16,7 +16,7 @@ from console.models import Action
 from sagas import sql
 from sagas.services import Service, owner_of, service_called, service_names
 
-__all__ = ["Radius", "radius_of"]
+__all__ = ["CAPTURED", "HELD", "Asking", "Radius", "radius_of"]
 
 # Not fulfilled and not yet being cancelled: what a cancel would touch, as long as the pivot of its plan is not decided.
 CANCELLABLE = """
@@ -51,7 +51,10 @@ SENT = "SELECT saga FROM {outbox} WHERE saga = ANY(%(orders)s::uuid[])"
 
 
 class Radius(msgspec.Struct, frozen=True, kw_only=True):
-    """What would happen. Amounts are in minor units by currency; `unknown` are charges whose outcome is not known."""
+    """What would happen. Amounts are in minor units by currency; `unknown` are charges whose outcome is not known.
+
+    `holds`: on so many steps, for all orders.
+    """
 
     orders: int
     affected: int = 0
@@ -59,7 +62,13 @@ class Radius(msgspec.Struct, frozen=True, kw_only=True):
     pieces: int = 0
     unknown: int = 0
     messages: int = 0
+    holds: int = 0
     unreachable: list[str] = []
+
+    @property
+    def changes(self) -> int:
+        """Return how much would be different afterwards: 0 for nothing."""
+        return self.affected + self.holds
 
     @property
     def fingerprint(self) -> str:
@@ -69,34 +78,35 @@ class Radius(msgspec.Struct, frozen=True, kw_only=True):
 
 def radius_of(action: str, orders: Sequence[UUID]) -> Radius:
     """Return what an action would do to these orders now."""
-    found = _Asking(orders)
+    found = Asking(orders)
     if action == Action.CANCEL:
         return found.cancel()
     return found.messages(WAITING if action == Action.RETRY else SENT)
 
 
-class _Asking:
+class Asking:
+    """Questions about some orders, each to one service; those that do not answer are `unreachable`."""
+
     def __init__(self, orders: Sequence[UUID]) -> None:
         self.orders = list(orders)
         self.unreachable: list[str] = []
 
     def cancel(self) -> Radius:
+        """Return what it would take to call the orders off."""
         touched = self._cancellable()
-        refunds = dict(self._ask("payments", lambda: self._fetch("payments", CAPTURED, touched)))
-        unknown = self._ask("payments", lambda: self._fetch("payments", UNKNOWN, touched))
-        pieces = self._ask("inventory", lambda: self._fetch("inventory", HELD, touched))
-        return Radius(
-            orders=len(self.orders),
+        refunds = dict(self.ask("payments", lambda: self.fetch("payments", CAPTURED, orders=touched)))
+        unknown = self.ask("payments", lambda: self.fetch("payments", UNKNOWN, orders=touched))
+        pieces = self.ask("inventory", lambda: self.fetch("inventory", HELD, orders=touched))
+        return self.radius(
             affected=len(touched),
             refunds=refunds,
             pieces=sum(number for (number,) in pieces),
             unknown=sum(number for (number,) in unknown),
-            unreachable=self.unreachable,
         )
 
     def _cancellable(self) -> list[UUID]:
         """Return the orders whose pivot is not decided, by the inbox of whichever service it lies in."""
-        pivots = dict(self._ask("orders", lambda: self._fetch("default", CANCELLABLE, self.orders)))
+        pivots = dict(self.ask("orders", lambda: self.fetch("default", CANCELLABLE)))
         decided = {saga for pivot in sorted(set(pivots.values())) for saga in self._decided(pivot, pivots)}
         return [order for order in pivots if order not in decided]
 
@@ -104,23 +114,29 @@ class _Asking:
         service = owner_of(pivot)
         params = {"orders": [order for order, own in pivots.items() if own == pivot], "pivot": pivot}
         statement = DECIDED.format(inbox=service.inbox)
-        return [saga for (saga,) in self._ask(service.name, lambda: sql.fetch(service.alias, statement, params))]
+        return [saga for (saga,) in self.ask(service.name, lambda: self.fetch(service.alias, statement, **params))]
 
     def messages(self, statement: str) -> Radius:
+        """Return how many rows a statement finds in all services, and of how many orders."""
         services = map(service_called, service_names())
-        rows = [saga for service in services for (saga,) in self._ask(service.name, self._of(service, statement))]
-        return Radius(
-            orders=len(self.orders), affected=len(set(rows)), messages=len(rows), unreachable=self.unreachable
-        )
+        rows = [saga for service in services for (saga,) in self.ask(service.name, self.of(service, statement))]
+        return self.radius(affected=len(set(rows)), messages=len(rows))
 
-    def _of(self, service: Service, statement: str) -> Callable[[], list[tuple[Any, ...]]]:
-        written = statement.format(inbox=service.inbox, outbox=service.outbox)
-        return lambda: self._fetch(service.alias, written, self.orders)
+    def radius(self, **found: Any) -> Radius:
+        """Return what was found out, and who did not answer."""
+        return Radius(**{"orders": len(self.orders), **found}, unreachable=self.unreachable)
 
-    def _fetch(self, alias: str, statement: str, orders: Sequence[UUID]) -> list[tuple[Any, ...]]:
-        return sql.fetch(alias, statement, {"orders": list(orders)})
+    def of(self, service: Service, statement: str, **params: Any) -> Callable[[], list[tuple[Any, ...]]]:
+        """Return the question that a statement puts to the tables of a service."""
+        written = statement.format(inbox=service.inbox, outbox=service.outbox, hold=service.hold)
+        return lambda: self.fetch(service.alias, written, **params)
 
-    def _ask(self, service: str, question: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+    def fetch(self, alias: str, statement: str, **params: Any) -> list[tuple[Any, ...]]:
+        """Run a statement about the orders, unless it is given others."""
+        return sql.fetch(alias, statement, {"orders": self.orders, **params})
+
+    def ask(self, service: str, question: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+        """Ask a service; nothing, where it did not answer before or does not now."""
         if service in self.unreachable:
             return []
         try:

@@ -5,16 +5,22 @@ What an administrator has given a group or taken from it stays; only a group tha
 
 from typing import Any
 
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.db import router
 from django.db.models import Q
 
-__all__ = ["GROUPS", "make_groups"]
+from console.models import Action
+
+__all__ = ["GROUPS", "NEEDED", "make_groups", "may"]
 
 SHOWN = ("orders", "payments", "inventory", "console", "django_celery_results")
 VIEW = Q(codename__startswith="view_", content_type__app_label__in=SHOWN)
 
-# An operator acts on orders and messages; an approver decides on what another has requested, and acts on nothing.
+# What it takes to have an action done, where that is more than acting on orders.
+NEEDED = {Action.HOLD_STEP: "console.hold_step", Action.RELEASE_STEP: "console.hold_step"}
+
+# An operator acts on orders and messages; an approver decides on what another has requested and on what concerns all
+# orders, and acts on none.
 GROUPS = {
     "viewer": VIEW,
     "operator": VIEW
@@ -22,8 +28,13 @@ GROUPS = {
     | Q(
         content_type__app_label__in=("orders", "payments", "inventory"), codename__in=("change_outbox", "change_inbox")
     ),
-    "approver": VIEW | Q(content_type__app_label="console", codename="approve_run"),
+    "approver": VIEW | Q(content_type__app_label="console", codename__in=("approve_run", "hold_step")),
 }
+
+
+def may(person: User | AnonymousUser, action: str) -> bool:
+    """Tell whether a person may have an action done."""
+    return person.has_perm(NEEDED.get(Action(action), "console.add_run"))
 
 
 def make_groups(sender: Any, *, using: str, **_: Any) -> None:

@@ -15,9 +15,13 @@ from django.contrib.auth.models import User
 from django.db import connections, transaction
 from django.db.models.functions import Now
 
-from console.effects import Effect, effect_on
+from console.acting import Effect
+from console.by_hand import asks_for
+from console.effects import effect_of
 from console.models import Action, LogEntry, Run, RunItem
-from console.radius import Radius, radius_of
+from console.radius import Radius
+from console.reach import radius_now
+from console.rights import may
 from sagas import sql
 
 __all__ = [
@@ -29,9 +33,9 @@ __all__ = [
     "TooMany",
     "approve",
     "begin",
+    "begin_for_all",
     "confirm",
     "decline",
-    "radius_now",
     "work_once",
 ]
 
@@ -39,6 +43,12 @@ logger = logging.getLogger(__name__)
 
 # What one run may be about: few enough to be looked at as a whole before it starts.
 MOST_ORDERS = 1_000
+
+# Characters, as the column has them.
+MOST_REFERENCE = 255
+
+# What takes something back: it must be confirmed as it was shown, to the last minor unit.
+TAKES_BACK = {Action.CANCEL, Action.BY_HAND}
 
 # Rows that one worker leases at once, for so many seconds; and tries after which a row is left with its error.
 BATCH = 20
@@ -80,39 +90,50 @@ class Refused(NotNow):
     """This person may not, or not like this."""
 
 
-def begin(action: str, orders: Sequence[UUID], *, by: User) -> Run:
-    """Make a draft for these orders. Raises `TooMany`. Nothing is done to any of them."""
+def begin(action: str, orders: Sequence[UUID], *, by: User, step: str = "") -> Run:
+    """Make a draft for these orders, or for a step of each. Raises `TooMany`. Nothing is done to any of them."""
     frozen = list(dict.fromkeys(orders))
     if not frozen:
         raise TooMany("Of what was selected no order is left in the list: it has changed. Look again, then select.")
     if len(frozen) > MOST_ORDERS:
         raise TooMany(f"A run is about at most {MOST_ORDERS:,} orders. Select fewer, and make several runs.")
     with transaction.atomic():
-        run = Run.objects.create(action=Action(action), requested_by=by)
+        run = Run.objects.create(action=Action(action), step=step, requested_by=by)
         RunItem.objects.bulk_create(RunItem(run=run, order_id=order) for order in frozen)
     return run
 
 
-def radius_now(run: Run) -> Radius:
-    """Return what a run would do if it started now."""
-    return radius_of(run.action, list(run.items.values_list("order_id", flat=True)))
+def begin_for_all(action: str, step: str, *, by: User) -> Run:
+    """Make a draft about a step of all orders. Nothing is done."""
+    with transaction.atomic():
+        run = Run.objects.create(action=Action(action), step=step, requested_by=by)
+        RunItem.objects.create(run=run)
+    return run
 
 
-def confirm(run_id: UUID, *, by: User, reason: str, seen: str) -> Run:
+def confirm(run_id: UUID, *, by: User, reason: str, seen: str, reference: str = "") -> Run:
     """Start a draft of one's own, or have it await approval. `seen` is the fingerprint of the radius that was shown.
 
+    `reference` is evidence beside the reason, for what is marked as done by hand.
     Raises `Moved`, `Changed`, or `Refused`.
     """
     run = Run.objects.get(id=run_id)
     if run.requested_by_id != by.pk:
         raise Refused("Only who made this draft may confirm it. Make one of your own.")
+    if not may(by, run.action):
+        raise Refused("You may not do this any more. Ask somebody who may.")
     if not reason.strip():
         raise Refused("Say why: the reason is kept with the run.")
+    if run.action == Action.BY_HAND and asks_for(run.step) and not reference.strip():
+        raise Refused(f"Give the {asks_for(run.step)}: it is kept as evidence.")
+    if len(reference.strip()) > MOST_REFERENCE:
+        raise Refused(f"A reference has at most {MOST_REFERENCE} characters. Put the rest into the reason.")
     radius = _as_seen(run, seen)
     awaiting = _needs_approval(radius)
     with transaction.atomic():
         run = _locked(run_id, Run.State.DRAFT)
         run.reason, run.radius, run.confirmed_at = reason.strip(), msgspec.to_builtins(radius), Now()
+        run.reference = reference.strip()
         run.state = Run.State.AWAITING if awaiting else Run.State.RUNNING
         run.save()
         _log(run, by, LogEntry.What.AWAITING if awaiting else LogEntry.What.REQUESTED, _worded(radius))
@@ -149,7 +170,7 @@ def _as_seen(run: Run, seen: str) -> Radius:
     radius = radius_now(run)
     if radius.unreachable:
         raise Refused(f"{', '.join(radius.unreachable)} cannot be asked what would happen. Wait until it answers.")
-    if run.action == Action.CANCEL and radius.fingerprint != seen:  # the others take nothing back
+    if run.action in TAKES_BACK and radius.fingerprint != seen:  # the others take nothing back
         raise Changed("What it would do has changed since it was shown. Look again, then decide.")
     return radius
 
@@ -188,7 +209,7 @@ def _release(run: Run) -> None:
 def _acted(item: RunItem) -> Effect | None:
     """Act on a row; None where it is to be tried again. Whatever is raised holds up no other row, and is told."""
     try:
-        return effect_on(item.run.action, item.order_id)
+        return effect_of(item)
     except Exception as error:
         logger.warning("%s of %s failed", item.run.action, item.order_id, exc_info=True)
         for connection in connections.all(initialized_only=True):
@@ -220,6 +241,7 @@ def _log(run: Run, who: User, what: str, outcome: str, *, order: UUID | None = N
         who=who.get_username(),
         what=what,
         action=run.action,
+        step=run.step,
         run=run.id,
         order_id=order,
         why=run.reason,

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
@@ -18,11 +19,23 @@ from django.views.decorators.http import require_POST, require_safe
 
 from console import runs, start
 from console.failures import failures
-from console.models import Action, Run, RunItem
+from console.models import ON_ORDERS, Run, RunItem
+from console.rights import may
 from console.tasks import work_soon
 from orders.models import Order
 
-__all__ = ["act", "approve", "confirm", "decline", "drafted", "failing", "live", "progress", "progress_of"]
+__all__ = [
+    "act",
+    "approve",
+    "confirm",
+    "decline",
+    "drafted",
+    "drafted_for_all",
+    "failing",
+    "live",
+    "progress",
+    "progress_of",
+]
 
 # Rows of a run that its page shows: what went wrong first.
 SHOWN = 200
@@ -50,19 +63,19 @@ def act(request: HttpRequest, order_id: UUID) -> HttpResponse:
     order = get_object_or_404(Order, id=order_id)
     back = redirect("admin:orders_order_change", order.pk)
     action = request.POST.get("action", "")
-    if action not in Action.values:
+    if action not in ON_ORDERS:
         messages.error(request, "There is no such action. Choose one of those on the page.")
         return back
     return drafted(request, action, [order.pk]) or back
 
 
 @require_POST
-@permission_required("console.add_run", raise_exception=True)
 def confirm(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Start a draft, or have it await approval."""
-    given = request.POST
-    reason, seen = given.get("reason", ""), given.get("seen", "")
-    return _moved(request, run_id, lambda by: runs.confirm(run_id, by=by, reason=reason, seen=seen))
+    if not may(_person(request), get_object_or_404(Run, id=run_id).action):
+        raise PermissionDenied
+    given = {name: request.POST.get(name, "").replace("\0", "") for name in ("reason", "reference", "seen")}
+    return _moved(request, run_id, lambda by: runs.confirm(run_id, by=by, **given))
 
 
 @require_POST
@@ -101,13 +114,18 @@ def progress_of(run: Run) -> dict[str, Any]:
     }
 
 
-def drafted(request: HttpRequest, action: str, orders: Sequence[UUID]) -> HttpResponse | None:
+def drafted(request: HttpRequest, action: str, orders: Sequence[UUID], *, step: str = "") -> HttpResponse | None:
     """Make a draft and lead to its preview; None, and a message that says why, where there can be none."""
     try:
-        return _to(runs.begin(action, orders, by=_person(request)).id)
+        return _to(runs.begin(action, orders, by=_person(request), step=step).id)
     except runs.NotNow as refused:
         messages.error(request, str(refused))
         return None
+
+
+def drafted_for_all(request: HttpRequest, action: str, step: str) -> HttpResponse:
+    """Make a draft about a step of all orders, and lead to its preview."""
+    return _to(runs.begin_for_all(action, step, by=_person(request)).id)
 
 
 def _moved(request: HttpRequest, run_id: UUID, move: Callable[[User], Run]) -> HttpResponse:

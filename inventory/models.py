@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 import sagas.models
 
-__all__ = ["SKU_LENGTH", "Inbox", "Outbox", "Reservation", "StockAdjustment", "StockItem", "Watermark"]
+__all__ = ["SKU_LENGTH", "Hold", "Inbox", "Outbox", "Reservation", "StockAdjustment", "StockItem", "Watermark"]
 
 SKU_LENGTH = 64
 
@@ -104,6 +104,14 @@ class Inbox(sagas.models.Inbox):
     class Meta(sagas.models.Inbox.Meta):
         abstract = False
         db_table = "inventory_inbox"
+
+
+class Hold(sagas.models.Hold):
+    """What inventory does not do until it is released."""
+
+    class Meta(sagas.models.Hold.Meta):
+        abstract = False
+        db_table = "inventory_hold"
 
 
 class Watermark(sagas.models.Watermark):

@@ -10,9 +10,19 @@ from inventory import stock
 from inventory.allocation import Demand, allocate
 from inventory.events import StockReleased, StockReserved, StockShipped, StockUnavailable
 from inventory.models import SKU_LENGTH, Reservation
-from sagas.steps import Batch, Delivery, Outcome, action, undo
+from sagas.steps import Batch, ByHand, Delivery, NotByHand, Outcome, Word, action, undo
 
-__all__ = ["LineToReserve", "NothingHeld", "OrderToReserve", "OrderToSettle", "release", "reserve", "ship"]
+__all__ = [
+    "LineToReserve",
+    "NothingHeld",
+    "OrderToReserve",
+    "OrderToSettle",
+    "release",
+    "released_by_hand",
+    "reserve",
+    "ship",
+    "shipped_by_hand",
+]
 
 
 class LineToReserve(Struct, frozen=True):
@@ -51,7 +61,17 @@ def reserve(batch: Batch[OrderToReserve]) -> list[Outcome]:
     ]
 
 
-@undo("inventory.release", accepts=OrderToSettle)
+def released_by_hand(order: Delivery[OrderToSettle], word: Word) -> StockReleased:
+    """Commit that a person has put back what an order holds."""
+    return StockReleased(pieces=_settled_by_hand(order, Reservation.State.RELEASED))
+
+
+def shipped_by_hand(order: Delivery[OrderToSettle], word: Word) -> StockShipped:
+    """Commit that a person has sent off what an order holds."""
+    return StockShipped(pieces=_settled_by_hand(order, Reservation.State.SHIPPED))
+
+
+@undo("inventory.release", accepts=OrderToSettle, by_hand=ByHand(record=released_by_hand))
 def release(batch: Batch[OrderToSettle]) -> list[Outcome]:
     """Put back on hand what an order holds. What has been shipped does not come back: it raises."""
     released = stock.settle([delivery.saga for delivery in batch], Reservation.State.RELEASED)
@@ -59,7 +79,7 @@ def release(batch: Batch[OrderToSettle]) -> list[Outcome]:
     return [StockReleased(pieces=released[delivery.saga]) for delivery in batch]
 
 
-@action("inventory.ship", accepts=OrderToSettle)
+@action("inventory.ship", accepts=OrderToSettle, by_hand=ByHand(record=shipped_by_hand))
 def ship(batch: Batch[OrderToSettle]) -> list[Outcome]:
     """Send off what an order holds."""
     shipped = stock.settle([delivery.saga for delivery in batch], Reservation.State.SHIPPED)
@@ -72,6 +92,15 @@ def _demand(delivery: Delivery[OrderToReserve]) -> Demand:
     for line in delivery.context.lines:
         pieces[line.sku] += line.quantity
     return Demand(delivery.saga, pieces)
+
+
+def _settled_by_hand(order: Delivery[OrderToSettle], state: Reservation.State) -> int:
+    settled = stock.settle([order.saga], state)
+    try:
+        _require_held([order], settled)
+    except NothingHeld as error:
+        raise NotByHand(str(error)) from error
+    return settled[order.saga]
 
 
 def _require_held(batch: Batch[OrderToSettle], settled: Counter[UUID]) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "MAX_QUANTITY",
     "SKU_LENGTH",
     "SKU_PATTERN",
+    "Hold",
     "IdempotencyKey",
     "Inbox",
     "Order",
@@ -186,6 +187,14 @@ class Inbox(sagas.models.Inbox):
     class Meta(sagas.models.Inbox.Meta):
         abstract = False
         db_table = "orders_inbox"
+
+
+class Hold(sagas.models.Hold):
+    """What orders does not do until it is released."""
+
+    class Meta(sagas.models.Hold.Meta):
+        abstract = False
+        db_table = "orders_hold"
 
 
 class Watermark(sagas.models.Watermark):

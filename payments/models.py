@@ -11,6 +11,7 @@ from sagas.ids import uuid7
 
 __all__ = [
     "Drift",
+    "Hold",
     "Inbox",
     "Outbox",
     "Payment",
@@ -59,6 +60,9 @@ class Payment(models.Model):
     )
     authorization_expires_at = models.DateTimeField(
         null=True, editable=False, help_text="Until when what is authorized can be captured."
+    )
+    refund_reference = models.CharField(
+        max_length=255, blank=True, default="", db_default="", help_text="The gateway's id of a refund made by hand."
     )
     action_expires_at = models.DateTimeField(
         null=True, editable=False, help_text="Until when the customer may confirm the payment, where it asks for that."
@@ -211,6 +215,14 @@ class Inbox(sagas.models.Inbox):
     class Meta(sagas.models.Inbox.Meta):
         abstract = False
         db_table = "payments_inbox"
+
+
+class Hold(sagas.models.Hold):
+    """What payments does not do until it is released."""
+
+    class Meta(sagas.models.Hold.Meta):
+        abstract = False
+        db_table = "payments_hold"
 
 
 class Watermark(sagas.models.Watermark):

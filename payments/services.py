@@ -50,11 +50,12 @@ OPEN = """
 SETTLE = """
     UPDATE payments_payment AS payment
     SET status = settled.status, charge_id = settled.charge_id, refunded_amount = settled.refunded_amount,
-        decline_code = settled.decline_code, updated_at = clock_timestamp(),
+        decline_code = settled.decline_code, refund_reference = settled.refund_reference,
+        updated_at = clock_timestamp(),
         authorization_expires_at = COALESCE(settled.authorization_expires_at, payment.authorization_expires_at)
     FROM jsonb_to_recordset(%(rows)s::jsonb)
         AS settled (order_id uuid, status text, charge_id text, refunded_amount bigint, decline_code text,
-                    authorization_expires_at timestamptz)
+                    refund_reference text, authorization_expires_at timestamptz)
     WHERE payment.order_id = settled.order_id
 """
 
@@ -91,6 +92,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     refunded_amount: int = 0
     decline_code: str = ""
     authorization_expires_at: datetime | None = None
+    refund_reference: str = ""
 
 
 def open_payments(payments: Sequence[NewPayment]) -> set[UUID]:

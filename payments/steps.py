@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from payments.actions import Deadline, await_action, overdue
 from payments.asking import GatewayRouter, Purchase, Reversal, Reversed, charge_of, refund_of, reversal_of
-from payments.events import PaymentFailed, PaymentKept, PaymentWithheld
+from payments.events import PaymentFailed, PaymentKept, PaymentRefunded, PaymentWithheld
 from payments.gateways.base import Absent, Authorized, Captured, ChargeAnswer, ChargeRequest
 from payments.models import Payment
 from payments.outcomes import (
@@ -24,10 +24,12 @@ from payments.outcomes import (
     void_outcome,
     waits,
 )
-from payments.services import NewPayment, lock_payments, open_payments, payments_of, settle
-from sagas.steps import Batch, Delivery, External, Outcome, action, bar, undo
+from payments.services import NewPayment, Settlement, lock_payments, open_payments, payments_of, settle
+from sagas.steps import Batch, ByHand, Delivery, External, NotByHand, Outcome, Word, action, bar, undo
 
-__all__ = ["Authorize", "Capture", "Charge", "OrderToCharge", "Refund", "Void", "withhold"]
+__all__ = ["Authorize", "Capture", "Charge", "OrderToCharge", "Refund", "Void", "refunded_by_hand", "withhold"]
+
+Status = Payment.Status
 
 
 class OrderToCharge(Struct, frozen=True):
@@ -114,7 +116,31 @@ class Capture(External[OrderToCharge, Purchase, ChargeAnswer]):
 withhold = bar("payments.withhold", in_time=PaymentWithheld, too_late=PaymentKept)
 
 
-@undo("payments.refund", accepts=OrderToCharge)
+def refunded_by_hand(order: Delivery[OrderToCharge], word: Word) -> PaymentRefunded:
+    """Commit a refund of the whole charge that a person has made at the gateway.
+
+    Only of a charge that is known to be captured: of any other, what would be given back only the gateway can tell.
+    """
+    payments = lock_payments([order.saga])
+    payment = payments.get(order.saga)
+    if payment is None or payment.status not in {Status.CAPTURED, Status.REFUNDED}:
+        raise NotByHand("No captured charge of this order is known. The refund asks the gateway for it: let it run.")
+    refund = Settlement(
+        order_id=order.saga,
+        status=Status.REFUNDED,
+        charge_id=payment.charge_id,
+        refunded_amount=payment.amount,
+        refund_reference=word.reference,
+    )
+    settle(payments, [refund])
+    return PaymentRefunded(payment_id=payment.id, amount=payment.amount, currency=payment.currency)
+
+
+@undo(
+    "payments.refund",
+    accepts=OrderToCharge,
+    by_hand=ByHand(record=refunded_by_hand, reference="gateway's id of the refund"),
+)
 class Refund(External[OrderToCharge, Reversal, Reversed]):
     """Bar the charge for ever unless it is known to be done, then give back what it captured.
 

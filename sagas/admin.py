@@ -39,7 +39,14 @@ __all__ = [
 
 # The theme's colours by what a state means to an operator.
 PUBLICATION = {"published": "success", "due": "info", "being sent": "info", "failed to send": "danger"}
-STATES = {"done": "success", "refused": "primary", "started": "info", "waiting": "warning", "parked": "danger"}
+STATES = {
+    "done": "success",
+    "refused": "primary",
+    "started": "info",
+    "waiting": "warning",
+    "held": "warning",
+    "parked": "danger",
+}
 
 
 def preformatted(text: str) -> SafeString:

@@ -93,7 +93,7 @@ def _tables(plan: Plan) -> Iterator[Finding]:
         try:
             service_called(service)
         except UnknownService as error:
-            yield 10, str(error), "Derive Outbox, Inbox and Watermark in the app's models."
+            yield 10, str(error), "Derive Outbox, Inbox, Hold and Watermark in the app's models."
     try:
         home_called(plan.home)
     except UnknownService as error:

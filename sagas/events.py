@@ -4,9 +4,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
-__all__ = ["NEEDS_ATTENTION", "Event", "NeedsAttention", "Notice", "Refusal", "is_notice"]
+__all__ = ["NEEDS_ATTENTION", "ON_HOLD", "Event", "NeedsAttention", "Notice", "OnHold", "Refusal", "is_notice"]
 
 NEEDS_ATTENTION = "saga.needs_attention"
+ON_HOLD = "saga.on_hold"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +46,14 @@ class NeedsAttention(Notice, frozen=True, kw_only=True):
     """
 
     type: ClassVar[str] = NEEDS_ATTENTION
+
+    step: str
+
+
+class OnHold(Notice, frozen=True, kw_only=True):
+    """A step is on hold, or its saga is; it waits until that is released. Who held it, and why, is for operators."""
+
+    type: ClassVar[str] = ON_HOLD
 
     step: str
 

@@ -20,7 +20,7 @@ from django.db import DatabaseError, connections, transaction
 from msgspec.structs import replace
 
 from sagas import inbox, observe, outbox, relay, steps
-from sagas.events import Event, Refusal
+from sagas.events import Event, OnHold, Refusal
 from sagas.failpoints import Point, reach
 from sagas.failures import Failure, StepFailed, Try, backoff, follow_up, given_up
 from sagas.inbox import Parcel
@@ -30,7 +30,7 @@ from sagas.services import Service, owner_of
 from sagas.sql import is_passing
 from sagas.steps import Delivery, External, Handler, Outcome, Retry, StepDefinition, Unknown, Waiting
 
-__all__ = ["run"]
+__all__ = ["Unreadable", "bar_action", "read", "run"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,30 @@ def run(step: str, plan: Plan, messages: Sequence[Message], *, told: Sequence[En
     if failures:
         raise StepFailed(step, failures)
     return not run.unsent
+
+
+def read(definition: StepDefinition, message: Message) -> Any:
+    """Return a message's context as its step accepts it. Raises `Unreadable`."""
+    try:
+        return msgspec.convert(message.context, definition.accepts, strict=True)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"{definition.name} cannot read its context: {error}") from error
+
+
+def bar_action(service: Service, plan: Plan, step: str, messages: Sequence[Message]) -> tuple[set[UUID], set[UUID]]:
+    """Bar the action that an undo undoes here, for ever; return the sagas for which it had been done.
+
+    A pivot that has begun outside decides by itself: the second set are the sagas for which it has not yet. The caller
+    has claimed or locked the undo's own rows. For a step forward nothing is barred.
+    """
+    action = plan.action_of(step) if messages and plan.direction(step) is Direction.BACK else None
+    if action is None or service_of(action) != service.name:
+        return set(), set()
+    awaited = step == plan.bar and steps.is_external(action)
+    inbox.bar(service, action, messages, reason=f"Barred by {step}.", begun=not awaited)
+    sagas = [message.saga for message in messages]
+    undecided = inbox.undecided(service, action, sagas) if awaited else set()
+    return inbox.done(service, action, sagas), undecided
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,17 +207,17 @@ class _Run:
 
     def _claim(self, messages: Sequence[Message], *, final: bool) -> list[Claimed]:
         step = self.definition.name
-        attempts = inbox.claim(self.service, step, self.plan, messages, final=final)
+        attempts, held = inbox.claim(self.service, step, self.plan, messages, final=final)
         ours = [message for message in messages if message.saga in attempts]
-        observe.skipped(self.service.alias, step, len(messages) - len(ours))
-        barring = bool(ours) and self.plan.direction(step) is Direction.BACK
-        applied, undecided = self._bar_action(ours) if barring else (set(), set())
+        observe.skipped(self.service.alias, step, duplicates=len(messages) - len(ours) - len(held), held=len(held))
+        self._tell_of_hold([message for message in messages if message.saga in held])
+        applied, undecided = bar_action(self.service, self.plan, step, ours)
         return [
             Claimed(
                 message,
                 Delivery(
                     saga=message.saga,
-                    context=self._read(message),
+                    context=read(self.definition, message),
                     attempt=attempts[message.saga],
                     applied=message.saga in applied,
                     undecided=message.saga in undecided,
@@ -202,26 +226,15 @@ class _Run:
             for message in ours
         ]
 
-    def _read(self, message: Message) -> Any:
-        try:
-            return msgspec.convert(message.context, self.definition.accepts, strict=True)
-        except msgspec.ValidationError as error:
-            raise Unreadable(f"{self.definition.name} cannot read its context: {error}") from error
-
-    def _bar_action(self, messages: Sequence[Message]) -> tuple[set[UUID], set[UUID]]:
-        """Bar the action that is undone here, for ever; return the sagas for which it had been done.
-
-        A pivot that has begun outside decides by itself: the second set are the sagas for which it has not yet.
-        """
+    def _tell_of_hold(self, messages: Sequence[Message]) -> None:
+        """Have the timeline told, by the flush behind the step, that these wait until they are released."""
         step = self.definition.name
-        action = self.plan.action_of(step)
-        if action is None or service_of(action) != self.service.name:
-            return set(), set()
-        awaited = step == self.plan.bar and steps.is_external(action)
-        inbox.bar(self.service, action, messages, reason=f"Barred by {step}.", begun=not awaited)
-        sagas = [message.saga for message in messages]
-        open_ = inbox.undecided(self.service, action, sagas) if awaited else set()
-        return inbox.done(self.service, action, sagas), open_
+        told = [
+            Try(self.plan, step, message, _next_attempt(message)).envelope(OnHold(step=step), target=None)
+            for message in messages
+        ]
+        outbox.write(self.service, self.plan, told, leased=False)
+        self.unsent.extend(told)
 
     def _settle(self, claimed: Sequence[Claimed], outcomes: Sequence[Outcome]) -> list[Envelope]:
         """Write what the handler decided to inbox and outbox, in the handler's transaction."""

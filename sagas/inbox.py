@@ -13,12 +13,14 @@ import msgspec
 from django.conf import settings
 
 from sagas import sql
-from sagas.messages import Message
+from sagas.messages import Message, to_json
 from sagas.plan import Plan
 from sagas.services import Service
 
 __all__ = [
+    "Claims",
     "Due",
+    "Locked",
     "Parcel",
     "bar",
     "bring_forward",
@@ -27,7 +29,9 @@ __all__ = [
     "count_anew",
     "count_failure",
     "done",
+    "lock",
     "lock_open",
+    "mark_done",
     "park",
     "release_due",
     "settle",
@@ -42,6 +46,13 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
     message: Message
 
 
+class Claims(NamedTuple):
+    """What came of a claim: the attempt at which each saga of ours is, and the sagas that a hold stops from now on."""
+
+    attempts: dict[UUID, int]
+    held: set[UUID]
+
+
 class Due(NamedTuple):
     """An open row whose time to be sent again has come."""
 
@@ -51,23 +62,42 @@ class Due(NamedTuple):
     parcel: Parcel
 
 
+class Locked(NamedTuple):
+    """A row under lock. `in_hand`: a worker has claimed it, and its lease is not over. `parcel` is JSON."""
+
+    state: str
+    attempts: int
+    in_hand: bool
+    parcel: str | None
+    by_hand: dict[str, Any] | None
+
+
 # What is older than the watermark and not kept was purged: running it would do its step a second time.
 REMEMBERED = "NOT EXISTS (SELECT 1 FROM {watermark} w WHERE m.started_at < w.before AND NOT m.saga = ANY(w.kept))"
 
+# What is on hold becomes, or stays, `held`: nobody's, with no try counted and no time to be sent again.
 CLAIM = """
+WITH m AS MATERIALIZED (
+  SELECT m.saga, m.started_at, m.parcel,
+         EXISTS (SELECT 1 FROM {hold} h WHERE h.step = %(step)s)
+         OR EXISTS (SELECT 1 FROM {hold} h WHERE h.saga = m.saga) AS held
+    FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz, parcel jsonb)
+)
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at, message, created_at,
                           updated_at)
-SELECT m.saga, m.started_at, %(step)s, %(state)s, 1, '', clock_timestamp() + make_interval(secs => %(lease)s),
-       CASE WHEN %(open)s THEN clock_timestamp() + make_interval(secs => %(lease)s) END, m.parcel,
+SELECT m.saga, m.started_at, %(step)s, CASE WHEN m.held THEN 'held' ELSE %(state)s END,
+       CASE WHEN m.held THEN 0 ELSE 1 END, '', clock_timestamp() + make_interval(secs => %(lease)s),
+       CASE WHEN %(open)s AND NOT m.held THEN clock_timestamp() + make_interval(secs => %(lease)s) END, m.parcel,
        clock_timestamp(), clock_timestamp()
-  FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz, parcel jsonb)
+  FROM m
  WHERE {remembered}
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO UPDATE
-   SET state = EXCLUDED.state, attempts = i.attempts + 1, due_at = EXCLUDED.due_at, send_at = EXCLUDED.send_at,
-       message = EXCLUDED.message, updated_at = clock_timestamp()
+   SET state = EXCLUDED.state, attempts = i.attempts + EXCLUDED.attempts, due_at = EXCLUDED.due_at,
+       send_at = EXCLUDED.send_at, message = EXCLUDED.message, updated_at = clock_timestamp()
  WHERE i.state IN ('started', 'waiting') AND i.due_at <= clock_timestamp()
-RETURNING saga, attempts
+    OR i.state = 'held' AND EXCLUDED.state <> 'held'
+RETURNING saga, attempts, state = 'held'
 """
 
 FORGOTTEN = """
@@ -82,11 +112,11 @@ SELECT m.saga, m.started_at, %(step)s, 'refused', 0, %(error)s, clock_timestamp(
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO UPDATE
    SET state = 'refused', send_at = NULL, message = NULL, error = EXCLUDED.error, updated_at = clock_timestamp()
- WHERE i.state IN ('started', 'waiting')
+ WHERE i.state IN ('started', 'waiting', 'held')
 RETURNING saga
 """
 
-# Without what has begun: an outside system may be doing it.
+# Without what has begun, or is held and may have: an outside system may be doing it.
 BAR_UNBEGUN = """
 INSERT INTO {inbox} (saga, saga_started_at, step, state, attempts, error, due_at, created_at, updated_at)
 SELECT m.saga, m.started_at, %(step)s, 'refused', 0, %(error)s, clock_timestamp(), clock_timestamp(), clock_timestamp()
@@ -100,10 +130,22 @@ IN_STATE = """
 SELECT saga FROM {inbox} WHERE step = %(step)s AND saga = ANY(%(sagas)s::uuid[]) AND state = ANY(%(states)s::text[])
 """
 
+# Held as well: a worker that slept through its lease may have asked before the hold, and its answer counts.
 LOCK_OPEN = """
 SELECT saga, attempts FROM {inbox}
- WHERE step = %(step)s AND saga = ANY(%(sagas)s::uuid[]) AND state IN ('started', 'waiting')
+ WHERE step = %(step)s AND saga = ANY(%(sagas)s::uuid[]) AND state IN ('started', 'waiting', 'held')
  ORDER BY saga FOR UPDATE
+"""
+
+LOCK = """
+SELECT state, attempts, state = 'started' AND due_at > clock_timestamp(), message::text, by_hand::text FROM {inbox}
+ WHERE step = %(step)s AND saga = %(saga)s FOR UPDATE
+"""
+
+MARK_DONE = """
+UPDATE {inbox}
+   SET state = 'done', send_at = NULL, message = NULL, by_hand = %(word)s::jsonb, updated_at = clock_timestamp()
+ WHERE step = %(step)s AND saga = %(saga)s
 """
 
 SETTLE = """
@@ -171,8 +213,8 @@ UPDATE {inbox} SET due_at = clock_timestamp(), send_at = clock_timestamp()
 """
 
 
-def claim(service: Service, step: str, plan: Plan, messages: Sequence[Message], *, final: bool) -> dict[UUID, int]:
-    """Claim the step for each message that has not had it; return the attempt each one is now at.
+def claim(service: Service, step: str, plan: Plan, messages: Sequence[Message], *, final: bool) -> Claims:
+    """Claim the step for each message that has not had it, and keep those that are on hold.
 
     `final`: the row is `done` once the caller commits. Otherwise it is `started` under a lease, and keeps its message.
     """
@@ -183,10 +225,14 @@ def claim(service: Service, step: str, plan: Plan, messages: Sequence[Message], 
         "open": not final,
         "lease": settings.SAGA_LEASE_SECONDS,
     }
-    claimed = dict(sql.fetch(service.alias, _on(service, CLAIM), params))
-    if len(claimed) < len(messages):
-        _park_forgotten(service, step, plan, [message for message in messages if message.saga not in claimed])
-    return claimed
+    found = {saga: (attempt, held) for saga, attempt, held in sql.fetch(service.alias, _on(service, CLAIM), params)}
+    held = {saga for saga, (_, is_held) in found.items() if is_held}
+    if held and final:  # whose rows were not sent along, as the others need none
+        kept = [message for message in messages if message.saga in held]
+        settle(service, step, [(one.saga, "held", "", 0.0, Parcel(plan=plan, message=one)) for one in kept])
+    if len(found) < len(messages):
+        _park_forgotten(service, step, plan, [message for message in messages if message.saga not in found])
+    return Claims({saga: attempt for saga, (attempt, _) in found.items() if saga not in held}, held)
 
 
 def bar(service: Service, step: str, messages: Sequence[Message], *, reason: str, begun: bool = True) -> set[UUID]:
@@ -208,13 +254,26 @@ def done(service: Service, step: str, sagas: Sequence[UUID]) -> set[UUID]:
 
 def undecided(service: Service, step: str, sagas: Sequence[UUID]) -> set[UUID]:
     """Return the sagas for which a step is open. Asked after `bar`, as `done` is."""
-    return _in_state(service, step, sagas, "started", "waiting")
+    return _in_state(service, step, sagas, "started", "waiting", "held")
 
 
 def lock_open(service: Service, step: str, sagas: Sequence[UUID]) -> dict[UUID, int]:
     """Lock the rows of a step that are still open, and return their attempts; answers for the others come too late."""
     params = {"step": step, "sagas": sql.array(sagas)}
     return dict(sql.fetch(service.alias, _on(service, LOCK_OPEN), params))
+
+
+def lock(service: Service, step: str, saga: UUID) -> Locked | None:
+    """Lock the row of a saga's step, whatever its state; None where there is none."""
+    rows = sql.fetch(service.alias, _on(service, LOCK), {"step": step, "saga": saga})
+    for state, attempts, in_hand, parcel, by_hand in rows:
+        return Locked(state, attempts, in_hand, parcel, msgspec.json.decode(by_hand) if by_hand else None)
+    return None
+
+
+def mark_done(service: Service, step: str, saga: UUID, word: msgspec.Struct) -> None:
+    """Write to a row that the caller has locked that its step is done, and by whose word."""
+    sql.run(service.alias, _on(service, MARK_DONE), {"step": step, "saga": saga, "word": to_json(word)})
 
 
 def settle(service: Service, step: str, rows: Sequence[tuple[UUID, str, str, float, Parcel | None]]) -> None:
@@ -284,7 +343,7 @@ def _park_forgotten(service: Service, step: str, plan: Plan, messages: Sequence[
 def _on(service: Service, statement: str) -> str:
     """Return a statement with the names of a service's tables."""
     remembered = REMEMBERED.format(watermark=service.watermark)
-    return statement.format(inbox=service.inbox, remembered=remembered, relaxed=sql.RELAXED)
+    return statement.format(inbox=service.inbox, hold=service.hold, remembered=remembered, relaxed=sql.RELAXED)
 
 
 def _rows(messages: Sequence[Message], *, plan: Plan | None = None) -> str:

@@ -1,6 +1,6 @@
-"""The tables every service has: an outbox, an inbox and a watermark, in its own database; and what a saga's home keeps.
+"""The tables every service has: an outbox, an inbox, its holds and a watermark; and what a saga's home keeps.
 
-All are abstract: each domain app declares its own pair, so that it lies in the app's database and shows in the admin
+All are abstract: each domain app declares its own, so that it lies in the app's database and shows in the admin
 under the app's name. The engine writes them with set-based SQL (see `sagas.inbox`, `sagas.outbox`).
 """
 
@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from sagas.ids import uuid7
 
-__all__ = ["Inbox", "Outbox", "TimelineEvent", "TrackedSaga", "Watermark"]
+__all__ = ["Hold", "Inbox", "Outbox", "TimelineEvent", "TrackedSaga", "Watermark"]
 
 
 class Outbox(models.Model):
@@ -58,13 +58,14 @@ class Outbox(models.Model):
 class Inbox(models.Model):
     """What became of one step of one saga here: the row that makes every delivery count at most once.
 
-    `started` and `waiting` are open; `done` and `refused` are final. A `refused` row is also the tombstone that bars an
-    action whose undo came first.
+    `started`, `waiting` and `held` are open; `done` and `refused` are final. A `held` row keeps its message while its
+    saga or its step is on hold. A `refused` row is also the tombstone that bars an action whose undo came first.
     """
 
     class State(models.TextChoices):
         STARTED = "started"
         WAITING = "waiting"
+        HELD = "held"
         DONE = "done"
         REFUSED = "refused"
 
@@ -78,6 +79,7 @@ class Inbox(models.Model):
     due_at = models.DateTimeField(db_default=Now(), help_text="An open row may be taken over from then on.")
     send_at = models.DateTimeField(null=True, help_text="When the service's own relay sends an open row again.")
     message = models.JSONField(null=True, help_text="The message, kept while the row is open.")
+    by_hand = models.JSONField(null=True, help_text="Who marked the step as done, and on what evidence.")
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -87,18 +89,46 @@ class Inbox(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("saga", "step"), name="%(app_label)s_inbox_once"),
             models.CheckConstraint(
-                condition=Q(state__in=("started", "waiting", "done", "refused")), name="%(app_label)s_inbox_state"
+                condition=Q(state__in=("started", "waiting", "held", "done", "refused")),
+                name="%(app_label)s_inbox_state",
             ),
         )
         indexes = (
             models.Index(
                 fields=("send_at",), condition=Q(state__in=("started", "waiting")), name="%(app_label)s_inbox_send"
             ),
+            models.Index(fields=("step", "id"), condition=Q(state="held"), name="%(app_label)s_inbox_held"),
             BrinIndex(fields=("saga_started_at",), autosummarize=True, name="%(app_label)s_inbox_age"),
         )
 
     def __str__(self) -> str:
         return f"{self.step} {self.state} {self.saga}"
+
+
+class Hold(models.Model):
+    """What does not run in this service until it is released: one saga, at every step here; or one step, of all sagas.
+
+    A saga's home also has a copy of every hold on a step, for its rescue: there it stops nothing.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    saga = models.UUIDField(null=True, unique=True)
+    step = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001  null where it holds a saga
+    since = models.DateTimeField(db_default=Now())
+    by = models.CharField(max_length=150, help_text="The user's name; users are in another database.")
+    why = models.TextField()
+
+    class Meta:
+        abstract = True
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(saga=None, step__isnull=False) | Q(saga__isnull=False, step=None),
+                name="%(app_label)s_hold_one_thing",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.saga or self.step} on hold"
 
 
 class Watermark(models.Model):
@@ -130,6 +160,13 @@ class TrackedSaga(models.Model):
     )
     redrives = models.IntegerField(default=0, editable=False)
     needs_attention = models.BooleanField(default=False)
+    on_hold = models.CharField(
+        max_length=100,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The step at which it was last told to wait.",
+    )
 
     class Meta:
         abstract = True

@@ -149,12 +149,11 @@ def settled(
         transaction.on_commit(tell, using=alias, robust=True)
 
 
-def skipped(alias: str, step: str, messages: int) -> None:
-    """Observe messages for which nothing is to be done: done before, barred, or in another's hands."""
-    if _meters and messages:
-        transaction.on_commit(
-            partial(_meters.outcomes.labels(step, "duplicate").inc, messages), using=alias, robust=True
-        )
+def skipped(alias: str, step: str, *, duplicates: int, held: int) -> None:
+    """Observe messages for which nothing is done: done before, barred, or in another's hands; and those put on hold."""
+    if _meters and duplicates + held:
+        outcomes = ["duplicate"] * duplicates + ["held"] * held
+        transaction.on_commit(partial(_meters.count, step, outcomes), using=alias, robust=True)
 
 
 def counted(alias: str, step: str, *, failed: int, given_up: int) -> None:

@@ -2,7 +2,7 @@
 
 Receivers that already did a step stay silent, so a re-drive that was not needed costs messages and nothing else. The
 interval doubles with each re-drive of a saga, rounds are bounded, and none starts while the broker has a backlog: a
-queue that is long is not a stall.
+queue that is long is not a stall. Neither is a hold.
 """
 
 import logging
@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 
-from sagas import broker, observe, outbox, relay, sql
+from sagas import broker, holds, observe, outbox, relay, sql
 from sagas.plan import Plan
 from sagas.services import Home, Service
 
@@ -33,7 +33,8 @@ UPDATE {tracked} s
    SET redrives = s.redrives + 1,
        rescue_at = clock_timestamp() + make_interval(secs => %(stall)s * 2 ^ LEAST(s.redrives + 1, %(doublings)s)),
        needs_attention = s.needs_attention OR s.redrives + 1 >= %(redrives)s
- WHERE s.id = ANY(ARRAY(SELECT id FROM {tracked} WHERE ended_at IS NULL AND rescue_at <= now()
+ WHERE s.id = ANY(ARRAY(SELECT id FROM {tracked} s WHERE ended_at IS NULL AND rescue_at <= now()
+                            AND NOT {on_hold}
                          ORDER BY rescue_at LIMIT %(round)s FOR NO KEY UPDATE SKIP LOCKED))
 RETURNING s.id, s.plan::text
 """
@@ -50,7 +51,8 @@ def run_once(home: Home) -> int:
         "redrives": settings.SAGA_REDRIVES,
         "round": ROUND,
     }
-    stalled = sql.fetch(home.alias, STALLED.format(tracked=home.tracked._meta.db_table), params)
+    statement = STALLED.format(tracked=home.tracked._meta.db_table, on_hold=holds.is_on_hold(home))
+    stalled = sql.fetch(home.alias, statement, params)
     for service, sagas in _by_service(stalled).items():
         relay.signature("redrive", service, [str(saga) for saga in sagas], queue=service).apply_async()
     observe.rescued(home.name, len(stalled))

@@ -35,6 +35,8 @@ ON CONFLICT (id) DO UPDATE SET before = GREATEST(w.before, EXCLUDED.before), kep
 FIND = """
 SELECT id FROM {table} WHERE saga_started_at < %(before)s AND NOT saga = ANY(%(kept)s::uuid[]) LIMIT %(limit)s
 """
+# Of sagas alone, and only those that were over before a message of theirs could come again.
+FORGET_HOLDS = "DELETE FROM {hold} WHERE saga IS NOT NULL AND since < %(before)s AND NOT saga = ANY(%(kept)s::uuid[])"
 DELETE = "DELETE FROM {table} WHERE id = ANY(%(ids)s)"
 
 
@@ -55,6 +57,7 @@ def purge(service: Service, *, before: datetime, kept: Sequence[UUID]) -> int:
     params = {"before": before, "kept": list(kept), "limit": FOUND_AT_ONCE}
     with transaction.atomic(using=service.alias):
         sql.run(service.alias, REMEMBER.format(watermark=service.watermark), params)
+        sql.run(service.alias, FORGET_HOLDS.format(hold=service.hold), params)
     return sum(_empty(service, table, params) for table in (service.outbox, service.inbox))
 
 

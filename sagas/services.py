@@ -1,4 +1,4 @@
-"""A service as the engine sees it: an app with an outbox, an inbox and a watermark, in one database, with one queue."""
+"""A service as the engine sees it: an app with an outbox, an inbox, holds and a watermark, one database, one queue."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -7,7 +7,7 @@ from typing import TypeVar
 from django.apps import apps
 from django.db import models, router
 
-from sagas.models import Inbox, Outbox, TimelineEvent, TrackedSaga, Watermark
+from sagas.models import Hold, Inbox, Outbox, TimelineEvent, TrackedSaga, Watermark
 from sagas.plan import service_of
 
 M = TypeVar("M", bound=models.Model)
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class UnknownService(LookupError):
-    """No installed app of this name declares an Outbox, an Inbox and a Watermark: is it in INSTALLED_APPS?"""
+    """No installed app of this name declares an Outbox, an Inbox, a Hold and a Watermark: is it in INSTALLED_APPS?"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,7 @@ class Service:
     alias: str
     outbox: str
     inbox: str
+    hold: str
     watermark: str
 
 
@@ -45,6 +46,7 @@ class Home:
 
     name: str
     alias: str
+    hold: str
     tracked: type[TrackedSaga]
     timeline: type[TimelineEvent]
 
@@ -63,6 +65,7 @@ def service_called(name: str) -> Service:
         alias=router.db_for_write(outbox),
         outbox=outbox._meta.db_table,
         inbox=_model(name, Inbox)._meta.db_table,
+        hold=_model(name, Hold)._meta.db_table,
         watermark=_model(name, Watermark)._meta.db_table,
     )
 
@@ -81,7 +84,13 @@ def home_names() -> list[str]:
 def home_called(name: str) -> Home:
     """Return the home of a name. Raises `UnknownService`."""
     tracked = _model(name, TrackedSaga)
-    return Home(name=name, alias=router.db_for_write(tracked), tracked=tracked, timeline=_model(name, TimelineEvent))
+    return Home(
+        name=name,
+        alias=router.db_for_write(tracked),
+        hold=_model(name, Hold)._meta.db_table,
+        tracked=tracked,
+        timeline=_model(name, TimelineEvent),
+    )
 
 
 def _model(name: str, base: type[M]) -> type[M]:

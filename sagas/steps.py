@@ -10,6 +10,8 @@ A step takes a batch of deliveries and returns one outcome for each, in the same
 
 Whatever else goes wrong is raised. A step in one transaction is a function; one that speaks to an outside system is an
 `External`, whose `call` runs with no transaction open.
+
+A step whose outcome a person may know better has a `ByHand` beside it: what commits when they say that it is done.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,13 +24,16 @@ from sagas.events import Event, Notice, Refusal
 
 __all__ = [
     "Batch",
+    "ByHand",
     "Delivery",
     "External",
+    "NotByHand",
     "Outcome",
     "Retry",
     "StepDefinition",
     "Unknown",
     "Waiting",
+    "Word",
     "action",
     "bar",
     "definition",
@@ -117,13 +122,37 @@ class Anything(msgspec.Struct, frozen=True):
     """Reads nothing of a saga's context."""
 
 
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's word that a step was done outside: who says so, on what evidence, and a reference if there is one."""
+
+    by: str
+    evidence: str
+    reference: str = ""
+
+
+class NotByHand(Exception):
+    """The step cannot be marked as done, and the text says why, and what to do instead."""
+
+
+class ByHand(msgspec.Struct, frozen=True, kw_only=True):
+    """How a step is marked as done by hand: `record` commits what its success would, or raises `NotByHand`.
+
+    It runs in the transaction of the inbox row, which is locked; of an undo, the action is barred by then. `reference`
+    names what must be given, such as "refund id"; where it is empty, a reference may be given.
+    """
+
+    record: Callable[[Delivery[Any], Word], Event]
+    reference: str = ""
+
+
 class StepDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered step: its handler, what it reads of the context, and how it says no."""
+    """A registered step: its handler, what it reads of the context, how it says no, and how it is done by hand."""
 
     name: str
     handler: Handler | External[Any, Any, Any]
     accepts: type[msgspec.Struct]
     refusal: type[Refusal] | None = None
+    by_hand: ByHand | None = None
 
 
 _definitions: dict[str, StepDefinition] = {}
@@ -131,18 +160,24 @@ _definitions: dict[str, StepDefinition] = {}
 H = TypeVar("H", bound=Callable[..., Any] | type[External[Any, Any, Any]])
 
 
-def action(name: str, *, accepts: type[msgspec.Struct], refusal: type[Refusal] | None = None) -> Callable[[H], H]:
+def action(
+    name: str,
+    *,
+    accepts: type[msgspec.Struct],
+    refusal: type[Refusal] | None = None,
+    by_hand: ByHand | None = None,
+) -> Callable[[H], H]:
     """Register a forward step: a function, or an `External` class.
 
     `accepts` is the struct its context is validated against; `refusal` is the event written when it is given up, and is
-    required of every step that a saga may refuse.
+    required of every step that a saga may refuse. Without `by_hand` nobody may mark it as done.
     """
-    return _register(name, accepts, refusal)
+    return _register(name, accepts, refusal, by_hand)
 
 
-def undo(name: str, *, accepts: type[msgspec.Struct]) -> Callable[[H], H]:
+def undo(name: str, *, accepts: type[msgspec.Struct], by_hand: ByHand | None = None) -> Callable[[H], H]:
     """Register a compensation, or the step that ends an undone saga. It may not refuse."""
-    return _register(name, accepts, None)
+    return _register(name, accepts, None, by_hand)
 
 
 def bar(name: str, *, in_time: type[Event], too_late: type[Event]) -> Handler:
@@ -156,7 +191,7 @@ def bar(name: str, *, in_time: type[Event], too_late: type[Event]) -> Handler:
             return Waiting("The pivot is under way.", LOOK_AGAIN)
         return too_late() if delivery.applied else in_time()
 
-    return _register(name, Anything, None)(one_by_one(answer))
+    return _register(name, Anything, None, None)(one_by_one(answer))
 
 
 def definition(name: str) -> StepDefinition | None:
@@ -175,10 +210,13 @@ def one_by_one(handler: Callable[[Delivery[C]], Outcome]) -> Callable[[Batch[C]]
     return lambda batch: [handler(delivery) for delivery in batch]
 
 
-def _register(name: str, accepts: type[msgspec.Struct], refusal: type[Refusal] | None) -> Callable[[H], H]:
+def _register(
+    name: str, accepts: type[msgspec.Struct], refusal: type[Refusal] | None, by_hand: ByHand | None
+) -> Callable[[H], H]:
     def register(handler: H) -> H:
         made = handler() if isinstance(handler, type) else handler
-        _definitions[name] = StepDefinition(name=name, handler=made, accepts=accepts, refusal=refusal)
+        known = StepDefinition(name=name, handler=made, accepts=accepts, refusal=refusal, by_hand=by_hand)
+        _definitions[name] = known
         return handler
 
     return register

@@ -12,14 +12,24 @@ import msgspec
 from celery import Task, shared_task
 from django.db import DatabaseError, connections
 
-from sagas import execution, failures, relay, rescue, retention, timeline
+from sagas import execution, failures, holds, relay, rescue, retention, timeline
 from sagas.failures import Failure, StepFailed
 from sagas.messages import Entry, Message
 from sagas.plan import Plan
 from sagas.services import home_called, owner_of, service_called
 from sagas.sql import is_passing
 
-__all__ = ["fail_step", "flush", "purge", "purge_ended", "record", "redrive", "rescue_stalled", "run_step"]
+__all__ = [
+    "fail_step",
+    "flush",
+    "purge",
+    "purge_ended",
+    "record",
+    "redrive",
+    "release_held",
+    "rescue_stalled",
+    "run_step",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +117,20 @@ def redrive(self: Task, service: str, sagas: list[str]) -> int:
     except DatabaseError as error:
         _try_later(self, error)
         raise
+
+
+@shared_task(name="sagas.release_held")
+def release_held(service: str) -> int:
+    """Send on what nothing holds any more in a service, and come again behind it where there is more. By beat."""
+    try:
+        sent = holds.send_on(service_called(service))
+        if sent == holds.ROUND:
+            relay.signature("release_held", service, queue=service).apply_async()
+    except Exception as error:
+        _reconnect()
+        logger.warning("What %s held could not be sent on, beat tries again: %r", service, error)
+        return 0
+    return sent
 
 
 @shared_task(name="sagas.purge_ended")

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from sagas import sql
-from sagas.events import NEEDS_ATTENTION
+from sagas.events import NEEDS_ATTENTION, ON_HOLD
 from sagas.messages import Entry, to_json
 from sagas.services import Home
 
@@ -34,13 +34,16 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id
 """
 
-# A sign of life: the count of re-drives starts anew, and so does the time until the next.
+# A sign of life: the count of re-drives starts anew, and so does the time until the next. That a saga waits on hold
+# says nothing of what it needs a person for.
 ALIVE = """
 UPDATE {tracked} s
    SET redrives = 0, rescue_at = clock_timestamp() + make_interval(secs => %(stall)s),
-       needs_attention = v.attention AND NOT v.ends AND s.ended_at IS NULL,
+       needs_attention = (v.attention OR v.on_hold <> '' AND s.needs_attention) AND NOT v.ends AND s.ended_at IS NULL,
+       on_hold = v.on_hold,
        ended_at = COALESCE(s.ended_at, CASE WHEN v.ends THEN clock_timestamp() END)
-  FROM unnest(%(sagas)s::uuid[], %(attention)s::bool[], %(ends)s::bool[]) AS v(id, attention, ends)
+  FROM unnest(%(sagas)s::uuid[], %(attention)s::bool[], %(ends)s::bool[], %(on_hold)s::text[])
+    AS v(id, attention, ends, on_hold)
  WHERE s.id = v.id
 """
 
@@ -76,5 +79,6 @@ def _mark_alive(home: Home, entries: Sequence[Entry]) -> None:
         "sagas": sql.array(latest),
         "attention": sql.array(entry.type == NEEDS_ATTENTION for entry in latest.values()),
         "ends": sql.array(saga in ends for saga in latest),
+        "on_hold": [entry.step if entry.type == ON_HOLD else "" for entry in latest.values()],
     }
     sql.run(home.alias, ALIVE.format(tracked=home.tracked._meta.db_table), params)

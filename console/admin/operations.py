@@ -8,8 +8,10 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 
+from console.by_hand import asks_for
 from console.models import LogEntry, Run
-from console.runs import radius_now
+from console.reach import radius_now
+from console.rights import NEEDED, may
 from console.views import progress_of
 from sagas.admin import ReadOnlyAdmin
 from sagas.wording import age
@@ -24,7 +26,7 @@ class RunAdmin(ReadOnlyAdmin):
     """What operators have had done to orders; the page of one previews it, or shows how far it is."""
 
     change_form_template = "console/run.html"
-    list_display = ("action", "stands", "requested_by", "decided_by", "reason", "made")
+    list_display = ("action", "step", "stands", "requested_by", "decided_by", "reason", "made")
     list_filter = ("state", "action")
     list_select_related = ("requested_by", "decided_by")
     ordering = ("-id",)
@@ -45,7 +47,9 @@ class RunAdmin(ReadOnlyAdmin):
         return {
             **progress_of(run),
             "radius": radius_now(run) if waits else None,
-            "may_confirm": run.state == Run.State.DRAFT and mine and request.user.has_perm("console.add_run"),
+            "may_confirm": run.state == Run.State.DRAFT and mine and may(request.user, run.action),
+            "for_all": run.action in NEEDED,
+            "asks_for": asks_for(run.step),
             "may_decide": run.state == Run.State.AWAITING and not mine and request.user.has_perm("console.approve_run"),
         }
 
@@ -64,7 +68,7 @@ class RunAdmin(ReadOnlyAdmin):
 class LogEntryAdmin(ReadOnlyAdmin):
     """Who did what, why, when, and what came of it: only ever added to."""
 
-    list_display = ("when", "who", "what", "action", "order_id", "why", "outcome")
+    list_display = ("when", "who", "what", "action", "step", "order_id", "why", "outcome")
     list_filter = ("what", "action")
     ordering = ("-id",)
     search_fields = ("order_id",)  # shows the box; the search itself is below

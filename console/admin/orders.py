@@ -10,13 +10,15 @@ from django.utils.text import Truncator
 from unfold.decorators import display
 
 import payments.admin
+from console.by_hand import markable
 from console.dossier import dossier_of
 from console.failures import Failures, failures
-from console.models import Action, LogEntry
+from console.holds import hold_of
+from console.models import ON_ORDERS, Action, LogEntry
 from console.runs import MOST_ORDERS
 from console.templatetags.console import money
 from console.views import drafted
-from orders.models import Order
+from orders.models import Hold, Order
 from orders.status import Status
 from payments.models import Payment
 from sagas.admin import OlderThanFilter, ReadOnlyAdmin
@@ -75,18 +77,34 @@ class FailureFilter(admin.SimpleListFilter):
         return queryset.filter(id__in=group.sagas if group else ())
 
 
+class HoldFilter(admin.SimpleListFilter):
+    """Orders that are on hold by themselves."""
+
+    title = "hold"
+    parameter_name = "hold"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the one choice there is."""
+        return [("yes", "on hold")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        """Keep what is on hold, by what orders knows."""
+        held = Hold.objects.filter(saga__isnull=False).values("saga")
+        return queryset.filter(id__in=held) if self.value() else queryset
+
+
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
     """Orders; the page of one shows it in all its services."""
 
     change_form_template = "console/order.html"
     list_display = ("id", "user", "state", "price", "failure_code", "attention", "placed", "open_since")
-    list_filter = ("status", "needs_attention", OlderThanFilter, FailureFilter)
+    list_filter = ("status", "needs_attention", OlderThanFilter, HoldFilter, FailureFilter)
     list_select_related = ("user",)
     ordering = ("-id",)
     search_fields = ("id",)  # shows the box; the search itself is below
     search_help_text = "Order id, or the name of its user."
-    actions = ("try_again", "publish_again", "cancel")
+    actions = ("try_again", "publish_again", "cancel", "hold", "release")
     list_before_template = "console/attention.html"
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
@@ -107,6 +125,16 @@ class OrderAdmin(ReadOnlyAdmin):
     def cancel(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
         """Make a draft that calls these orders off."""
         return self._draft(request, queryset, Action.CANCEL)
+
+    @admin.action(description="Put on hold", permissions=("operate",))
+    def hold(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
+        """Make a draft that holds these orders before their next steps."""
+        return self._draft(request, queryset, Action.HOLD)
+
+    @admin.action(description="Release", permissions=("operate",))
+    def release(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
+        """Make a draft that lets these orders go on."""
+        return self._draft(request, queryset, Action.RELEASE)
 
     def _draft(self, request: HttpRequest, queryset: QuerySet[Order], action: Action) -> HttpResponse | None:
         orders = list(queryset.order_by("id").values_list("id", flat=True)[: MOST_ORDERS + 1])
@@ -129,17 +157,20 @@ class OrderAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """Show the order's dossier."""
         order = self.get_object(request, object_id)
-        gathered = (
-            {
-                "dossier": dossier_of(order),
-                "actions": _offered(order) if self.has_operate_permission(request) else [],
-                "history": LogEntry.objects.filter(order_id=order.pk).order_by("-id")[:HISTORY],
-            }
-            if isinstance(order, Order)
-            else {}
-        )
+        gathered = self._gathered(request, order) if isinstance(order, Order) else {}
         shown: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **gathered})
         return shown
+
+    def _gathered(self, request: HttpRequest, order: Order) -> dict[str, Any]:
+        dossier, held = dossier_of(order), hold_of(order)
+        may_act = self.has_operate_permission(request)
+        return {
+            "dossier": dossier,
+            "held": held,
+            "actions": _offered(order, on_hold=held is not None) if may_act else [],
+            "markable": list(markable(dossier)) if may_act else [],
+            "history": LogEntry.objects.filter(order_id=order.pk).order_by("-id")[:HISTORY],
+        }
 
     @display(description="status", label=STATUS, ordering="status")
     def state(self, order: Order) -> str:
@@ -167,12 +198,14 @@ class OrderAdmin(ReadOnlyAdmin):
         return None if order.ended_at else age(order.created_at)
 
 
-def _offered(order: Order) -> list[tuple[str, str]]:
+def _offered(order: Order, *, on_hold: bool) -> list[tuple[str, str]]:
     """Return what may be done to an order: nothing once it has ended, and no way back where there is none."""
     if order.ended_at:
         return []
-    back = order.status not in {Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}
-    return [(action.value, action.label) for action in Action if back or action is not Action.CANCEL]
+    idle = {Action.HOLD if on_hold else Action.RELEASE}
+    if order.status in {Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}:
+        idle.add(Action.CANCEL)
+    return [(action.value, action.label) for action in ON_ORDERS if action not in idle]
 
 
 @admin.register(Payment)

@@ -19,6 +19,12 @@ class Inbox(sagas.models.Inbox):
         db_table = "trips_inbox"
 
 
+class Hold(sagas.models.Hold):
+    class Meta(sagas.models.Hold.Meta):
+        abstract = False
+        db_table = "trips_hold"
+
+
 class Watermark(sagas.models.Watermark):
     class Meta(sagas.models.Watermark.Meta):
         abstract = False

@@ -11,7 +11,7 @@ from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 
 from api import metrics
-from payments.models import Inbox
+from payments.models import Hold, Inbox
 from sagas.ids import uuid7
 from sagas.meters import FOLDER, Meters
 from tests.integration.api.test_metrics import captured, placed
@@ -34,6 +34,8 @@ def served(http, ada, monkeypatch):
         captured(placed(ada), 1_000)
     now = timezone.now()
     Inbox.objects.create(saga=uuid7(), saga_started_at=now, step="payments.charge", state="waiting", send_at=now)
+    Hold.objects.create(step="payments.charge", by="anna", why="Cards are refused.")
+    Hold.objects.create(saga=uuid7(), by="olga", why="The address is odd.")
     with connections["default"].cursor() as cursor:
         cursor.execute("ANALYZE orders_order")
     families = text_string_to_metric_families(http.get("/metrics").content.decode())

@@ -5,6 +5,7 @@ import socket
 import threading
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -15,14 +16,17 @@ from api import asking, health, metrics
 from audit import metrics as audit_metrics
 from inventory.models import Outbox as InventoryOutbox
 from orders import metrics as orders_metrics
+from orders.models import Hold as OrdersHold
 from orders.models import Order
+from payments.models import Hold as PaymentsHold
 from payments.models import Inbox, Payment
-from sagas import gauges
+from sagas import gauges, holds
 from sagas.ids import uuid7
+from sagas.services import home_called
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
-STATES = ("started", "waiting", "parked", "done", "refused")
+STATES = ("started", "waiting", "parked", "held", "done", "refused")
 SECTIONS = {"orders messages", "payments messages", "inventory messages", "orders sagas", "orders", "money", "broker"}
 
 
@@ -132,14 +136,35 @@ def test_the_backlog_of_an_outbox_and_the_age_of_its_oldest_row(scrape):
 
 def test_open_steps_are_counted_by_state(scrape):
     now = timezone.now()
-    for state, send_at in (("waiting", now), ("waiting", None), ("started", now), ("done", None), ("refused", None)):
+    open_ = (("waiting", now), ("waiting", None), ("started", now), ("held", None))
+    for state, send_at in (*open_, ("done", None), ("refused", None)):
         Inbox.objects.create(saga=uuid7(), saga_started_at=now, step="payments.charge", state=state, send_at=send_at)
     samples = scrape()
     rows = {
         state: samples.get(("saga_inbox_open_rows", *sorted(("payments", "payments.charge", state))))
         for state in STATES
     }
-    assert rows == {"started": 1, "waiting": 1, "parked": 1, "done": None, "refused": None}
+    assert rows == {"started": 1, "waiting": 1, "parked": 1, "held": 1, "done": None, "refused": None}
+
+
+def test_what_is_on_hold_is_told_with_its_age_and_its_orders_count_as_neither_stalled_nor_old(scrape, ada):
+    hour = timezone.now() - timedelta(hours=1)
+    order, waiting = placed(ada), placed(ada, on_hold="payments.charge")
+    Order.objects.update(created_at=hour)
+    for hold in (PaymentsHold, OrdersHold):  # the second is the copy at the home of the sagas
+        hold.objects.create(step="payments.charge", since=hour, by="anna", why="Cards are refused.")
+        hold.objects.create(saga=order.id, since=hour, by="olga", why="The address is odd.")
+    samples = scrape()
+    assert 3_600 <= samples["saga_step_hold_seconds", "payments", "payments.charge"] < 3_700
+    assert ("saga_step_hold_seconds", "orders", "payments.charge") not in samples
+    assert samples["saga_holds", "payments"] == 1
+    assert 3_600 <= samples["saga_hold_oldest_seconds", "payments"] < 3_700
+    assert samples["saga_on_hold", "orders"] == 2
+    assert (samples["saga_stalled", "orders"], samples["saga_open_oldest_seconds", "orders"]) == (0, 0)
+    PaymentsHold.objects.all().delete()
+    OrdersHold.objects.filter(step="payments.charge").delete()
+    Order.objects.filter(id=waiting.id).update(created_at=hour)
+    assert scrape()["saga_open_oldest_seconds", "orders"] > 3_599
 
 
 def test_money_is_in_limbo_while_its_order_is_open(scrape, ada):
@@ -224,14 +249,16 @@ def test_only_reading_is_allowed_and_head_is_reading(http):
         assert (answer.status_code, answer.content) == (200, b"")
 
 
+ON_HOLD = holds.is_on_hold(home_called("orders"))
 STATEMENTS = [
-    ("default", gauges.SAGAS.format(tracked="orders_order")),
+    ("default", gauges.SAGAS.format(tracked="orders_order", on_hold=ON_HOLD)),
     ("default", orders_metrics.OPEN),
     ("default", orders_metrics.ATTENTION),
-    ("default", audit_metrics.OPEN),
+    ("default", audit_metrics.OPEN.format(on_hold=ON_HOLD)),
     ("payments", audit_metrics.CAPTURED),
     ("payments", gauges.OUTBOX.format(outbox="payments_outbox")),
     ("payments", gauges.INBOX.format(inbox="payments_inbox")),
+    ("payments", gauges.HELD.format(inbox="payments_inbox")),
 ]
 
 FILL = {
@@ -260,8 +287,9 @@ FILL = {
 
 
 def nodes(plan):
-    """Return the types of all nodes of a plan."""
-    return [plan["Node Type"], *(kind for child in plan.get("Plans", ()) for kind in nodes(child))]
+    """Return the types of all nodes of a plan, but for what looks into the table of holds, which is small."""
+    below = [kind for child in plan.get("Plans", ()) for kind in nodes(child)]
+    return below if plan.get("Relation Name", "").endswith("_hold") else [plan["Node Type"], *below]
 
 
 def test_every_statement_goes_by_an_index(ada):
@@ -269,7 +297,7 @@ def test_every_statement_goes_by_an_index(ada):
         with connections[alias].cursor() as cursor:
             for statement in statements.split(";"):
                 cursor.execute(statement, {"user": ada.id} if "%(user)s" in statement else {})
-    params = {"most": gauges.MOST, "orders": audit_metrics.ORDERS}
+    params: dict[str, Any] = {"most": gauges.MOST, "orders": audit_metrics.ORDERS, "on_hold": []}
     for alias, statement in STATEMENTS:
         wanted = params | ({"orders": [uuid7() for _ in range(500)]} if alias == "payments" else {})
         with connections[alias].cursor() as cursor:

@@ -36,7 +36,7 @@ SELECT id, saga, saga_started_at, seq, context::text FROM {outbox} WHERE target 
 """
 WRITTEN = """
 SELECT id, saga, seq, type, %(service)s AS service, step, step_attempt AS attempt, created_at AS at, data AS detail,
-       target IS NULL AND type <> 'saga.needs_attention' AS ends
+       target IS NULL AND type NOT LIKE 'saga.%%' AS ends
   FROM {outbox}
 """
 DUE = "UPDATE {inbox} SET due_at = now() - interval '1 s' WHERE state IN ('started', 'waiting')"

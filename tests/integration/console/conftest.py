@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from sagas.sql import run
 from tests.integration.audit.conftest import a_days_work
 from tests.integration.audit.shop import planted
+from tests.integration.console.operators import member
 from tests.integration.orders import shop
 
 VIEWS = {"orders", "payments", "inventory", "django_celery_results", "console"}
@@ -65,3 +66,29 @@ def orders(django_db_setup, django_db_blocker):
         yield a_days_work()
         for alias in connections:
             call_command("flush", database=alias, interactive=False, verbosity=0)
+
+
+@pytest.fixture
+def nudged(monkeypatch):
+    """The services whose relay was nudged; no thread flushes by itself, and no message leaves for a worker."""
+    services: list[str] = []
+    for module in ("console.effects", "console.holds", "sagas.by_hand"):
+        monkeypatch.setattr(f"{module}.nudge", services.append)
+    monkeypatch.setattr("console.views.work_soon", lambda: None)
+    return services
+
+
+@pytest.fixture
+def olga(db):
+    return member("olga", "operator")
+
+
+@pytest.fixture
+def anna(db):
+    return member("anna", "approver")
+
+
+@pytest.fixture
+def operator(client, olga):
+    client.force_login(olga)
+    return client

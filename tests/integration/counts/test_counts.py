@@ -5,7 +5,9 @@ A batch of a hundred costs what one order does. Whoever changes a number here sa
 
 import pytest
 
-from sagas import lifecycle, relay, sql
+from sagas import holds, lifecycle, relay, sql
+from sagas.ids import uuid7
+from sagas.services import service_called
 from tests.broker import empty, take
 from tests.integration.counts.walk import open_shop, place, places, run, send, statements, to_step, walk
 
@@ -20,6 +22,9 @@ STATEMENTS = {
 }
 STATEMENTS_BACK = {"payments.refund": 20, "orders.cancel": 15}
 STATEMENTS_TO_PLACE = 7
+
+# Claimed as held, kept, and told of; a step of two transactions sends what is kept along with its claim.
+STATEMENTS_HELD = {"payments.charge": 4, "inventory.reserve": 5}
 
 MESSAGES = {"sagas.run_step": 4, "sagas.record": 2}
 
@@ -43,6 +48,28 @@ def test_a_step_costs_as_many_statements_whatever_the_batch(step, orders):
 def test_an_undo_costs_as_many_statements_whatever_the_batch(step, orders):
     places(orders, "RARE")
     assert count(step) == STATEMENTS_BACK[step]
+
+
+@pytest.mark.parametrize("orders", [1, 100])
+@pytest.mark.parametrize("step", STATEMENTS)
+def test_to_look_for_holds_costs_no_statement_even_where_there_are_some(step, orders):
+    for service in ("orders", "payments", "inventory"):
+        holds.hold(service_called(service), step="payments.refund", by="anna", why="Refunds are refused.")
+        holds.hold(service_called(service), saga=uuid7(), by="olga", why="The address is odd.")
+    places(orders)
+    assert count(step) == STATEMENTS[step]
+
+
+@pytest.mark.parametrize("orders", [1, 100])
+@pytest.mark.parametrize("step", STATEMENTS_HELD)
+def test_to_hold_costs_as_many_statements_whatever_the_batch(step, orders):
+    places(orders)
+    send()
+    message = to_step(step)
+    holds.hold(service_called(step.partition(".")[0]), step=step, by="anna", why="The gateway refuses cards.")
+    with statements() as done:
+        run(message)
+    assert len(done) == STATEMENTS_HELD[step]
 
 
 def count(step):

@@ -31,7 +31,7 @@ def test_a_message_of_a_purged_saga_is_parked_and_never_run():
     walk([trip])
     retention.purge(TRIPS, before=TOMORROW, kept=[])
     claimed = inbox.claim(TRIPS, "trips.book", PLAN, late, final=True)
-    assert claimed == {}
+    assert claimed == ({}, set())
     assert effects(trip).count("trips.book") == 1
     parked = row(trip, "trips.book")
     assert (parked.state, parked.send_at) == ("waiting", None)

@@ -1,0 +1,127 @@
+"""What each action does to an order, once, whoever clicks and whatever dies."""
+
+import pytest
+
+from console import runs
+from console.models import Action, RunItem
+from console.reach import radius_now
+from inventory.models import Reservation
+from orders.models import Order, Outbox
+from orders.saga import AUTHORIZE_FIRST
+from payments.models import Inbox, Payment
+from sagas.ids import uuid7
+from tests.integration.audit import shop as walked
+from tests.integration.console.operators import FAR, confirmed, member, outcomes, paid, stuck, work
+from tests.integration.orders import shop
+from tests.integration.race import at_once
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("nudged")]
+
+
+class TestEffects:
+    def test_try_again_brings_every_open_step_forward(self, olga, nudged):
+        order, idle = stuck(), shop.order()
+        run = confirmed(Action.RETRY, order, idle, by=olga)
+        work()
+        assert outcomes(run) == [("done", "1 step tried again now."), ("nothing", "No step waits for its next try.")]
+        assert Inbox.objects.filter(send_at__lt=FAR).exists()
+        assert "payments" in nudged
+
+    def test_publish_again_makes_every_message_due(self, olga):
+        order = paid()
+        walked.tell()
+        run = confirmed(Action.PUBLISH, order, by=olga)
+        work()
+        assert outcomes(run) == [("done", "2 messages sent again.")]
+        assert Outbox.objects.get(saga=order.id).published_at is None
+
+    def test_cancel_begins_the_undo_and_tells_the_customer_nothing_of_the_reason(self, olga):
+        order = paid()
+        run = confirmed(Action.CANCEL, order, by=olga, reason="Fraud ring 7")
+        work()
+        walked.walk(order.id)
+        order.refresh_from_db()
+        assert outcomes(run) == [("done", "Called off; what was done for it is being undone.")]
+        assert (order.status, order.failure_code, order.failure_detail) == (
+            "cancelled",
+            "cancelled_by_shop",
+            "Cancelled by the shop.",
+        )
+        assert Payment.objects.get().status == "refunded"
+
+    def test_after_the_pivot_nothing_is_undone(self, olga):
+        order = paid()
+        for step in ("inventory.reserve", "orders.fulfil"):
+            walked.deliver(step, order.id)
+        run = confirmed(Action.CANCEL, order, by=olga)
+        work()
+        assert outcomes(run) == [("nothing", "It is fulfilled: from there a saga only goes forward.")]
+        walked.walk(order.id)
+        assert (Payment.objects.get().status, Reservation.objects.get().state) == ("captured", "shipped")
+
+    def test_where_another_service_has_the_pivot_it_is_asked(self, olga, settings):
+        walked.open_shop()
+        settings.ORDER_SAGA = "authorize_first"
+        order = Order.objects.get(id=walked.place())
+        run = confirmed(Action.CANCEL, order, by=olga)
+        work()
+        assert outcomes(run) == [("done", "Asked to be called off: the service of its pivot decides whether in time.")]
+        walked.deliver("payments.withhold", order.id, plan=AUTHORIZE_FIRST.plan)
+        walked.walk(order.id, plan=AUTHORIZE_FIRST.plan)
+        order.refresh_from_db()
+        assert (order.status, order.failure_code) == ("cancelled", "cancelled_by_shop")
+
+    def test_two_people_who_cancel_the_same_order_have_one_effect(self, olga):
+        order, oscar = paid(), member("oscar", "operator")
+        first, second = confirmed(Action.CANCEL, order, by=olga), confirmed(Action.CANCEL, order, by=oscar)
+        at_once([work] * 4)
+        assert sorted(state for run in (first, second) for state, _ in outcomes(run)) == ["done", "nothing"]
+        assert Outbox.objects.filter(type="order.cancelling").count() == 1
+
+    def test_a_row_whose_worker_died_is_acted_on_by_another_after_its_lease(self, olga):
+        run = confirmed(Action.RETRY, stuck(), by=olga)
+        RunItem.objects.update(attempts=1, due_at=FAR)
+        work()
+        assert run.items.get().state == "pending"
+        RunItem.objects.update(due_at="2026-01-01T00:00:00Z")
+        work()
+        run.refresh_from_db()
+        assert (run.items.get().state, run.state) == ("done", "ended")
+
+    def test_a_run_whose_last_row_was_settled_by_a_worker_that_died_ends_all_the_same(self, olga):
+        run = confirmed(Action.RETRY, stuck(), by=olga)
+        RunItem.objects.update(state="done", ended_at=FAR)
+        work()
+        run.refresh_from_db()
+        assert run.state == "ended"
+
+    def test_a_service_that_stays_down_is_given_up_and_says_so(self, olga, renamed):
+        run = confirmed(Action.RETRY, stuck(), by=olga)
+        renamed("payments", "payments_inbox")
+        for _ in range(runs.TRIES):
+            runs.work_once()
+            RunItem.objects.filter(state="pending").update(due_at="2026-01-01T00:00:00Z")
+        [(state, said)] = outcomes(run)
+        assert state == "failed"
+        assert "Given up after 5 tries" in said
+
+    def test_an_order_that_cannot_be_acted_on_holds_up_no_other(self, olga):
+        broken, order = shop.order(plan={}), stuck()
+        run = confirmed(Action.RETRY, broken, order, by=olga)
+        for _ in range(runs.TRIES):
+            runs.work_once()
+            RunItem.objects.filter(state="pending").update(due_at="2026-01-01T00:00:00Z")
+        work()
+        run.refresh_from_db()
+        assert ([state for state, _ in outcomes(run)], run.state) == (["failed", "done"], "ended")
+
+    def test_nothing_is_done_for_a_draft(self, olga):
+        runs.begin(Action.RETRY, [stuck().id], by=olga)
+        work()
+        assert Inbox.objects.filter(send_at=FAR).exists()
+
+    def test_an_order_that_is_none_has_nothing_to_do(self, olga):
+        run = runs.begin(Action.CANCEL, [uuid7()], by=olga)
+        runs.confirm(run.id, by=olga, reason="typed by hand", seen=radius_now(run).fingerprint)
+        work()
+        assert outcomes(run) == [("nothing", "There is no such order.")]

@@ -1,0 +1,80 @@
+"""Who may do what: held on the server, by POST with a token."""
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+
+from console import runs
+from console.models import Action, Run
+from orders.status import Status
+from tests.integration.console.operators import confirmed, member, paid, select, stuck
+from tests.integration.orders import shop
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("nudged")]
+
+
+class TestRights:
+    @pytest.mark.parametrize("path", ["confirm", "approve", "decline"])
+    def test_a_viewer_may_start_and_decide_nothing(self, client, olga, path):
+        run = runs.begin(Action.RETRY, [stuck().id], by=olga)
+        client.force_login(member("vera", "viewer"))
+        assert client.post(f"/admin/console/run/{run.id}/{path}/").status_code == 403
+        assert client.get(f"/admin/console/run/{run.id}/change/").status_code == 200
+
+    def test_a_viewer_is_offered_no_action_and_has_none(self, client):
+        order = stuck()
+        client.force_login(member("vera", "viewer"))
+        page = f"/admin/orders/order/{order.id}/"
+        assert "Cancel and undo" not in client.get(f"{page}change/").content.decode()
+        assert client.post(f"{page}act/", {"action": "cancel"}).status_code == 403
+        select(client, "cancel", order)
+        assert not Run.objects.exists()
+
+    def test_no_way_back_is_offered_where_there_is_none(self, operator):
+        fulfilled, ended = shop.order(Status.FULFILLED), shop.order(Status.CANCELLED)
+        page = operator.get(f"/admin/orders/order/{fulfilled.id}/change/")
+        assert [value for value, _ in page.context["actions"]] == ["retry", "publish", "hold"]
+        assert operator.get(f"/admin/orders/order/{ended.id}/change/").context["actions"] == []
+
+    def test_an_approver_who_is_no_operator_acts_on_nothing(self, client, anna):
+        client.force_login(anna)
+        assert client.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "cancel"}).status_code == 403
+
+    def test_an_operator_does_not_approve(self, operator, olga, settings):
+        settings.CONSOLE_REFUND_LIMIT = 0
+        run = confirmed(Action.CANCEL, paid(), by=member("oscar", "operator"))
+        assert operator.post(f"/admin/console/run/{run.id}/approve/").status_code == 403
+
+    @pytest.mark.parametrize("path", ["confirm", "approve", "decline"])
+    def test_nothing_is_changed_by_a_get(self, admin_client, olga, path):
+        run = runs.begin(Action.RETRY, [stuck().id], by=olga)
+        assert admin_client.get(f"/admin/console/run/{run.id}/{path}/").status_code == 405
+
+    def test_a_post_without_its_token_is_refused(self, olga):
+        from django.test import Client  # noqa: PLC0415
+
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(olga)
+        assert strict.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "cancel"}).status_code == 403
+
+    def test_an_action_that_is_none_is_refused(self, operator):
+        page = operator.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "delete"}, follow=True)
+        assert "There is no such action." in page.content.decode()
+
+    def test_what_an_administrator_took_from_a_group_stays_taken(self):
+        from console.rights import make_groups  # noqa: PLC0415
+
+        Group.objects.get(name="operator").permissions.clear()
+        Group.objects.get(name="viewer").delete()
+        make_groups(None, using="default")
+        assert not Group.objects.get(name="operator").permissions.exists()
+        assert Group.objects.get(name="viewer").permissions.filter(codename="view_order").exists()
+
+    def test_no_group_may_do_more_than_look_and_act(self):
+        given = Permission.objects.filter(group__isnull=False).exclude(codename__startswith="view_")
+        assert set(given.values_list("codename", flat=True)) == {
+            "add_run",
+            "approve_run",
+            "hold_step",
+            "change_outbox",
+            "change_inbox",
+        }

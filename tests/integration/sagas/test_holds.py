@@ -1,0 +1,347 @@
+"""Holds: what is on hold does not run, is not lost, is no fault, and runs once when it is released."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from sagas import holds, relay, rescue, retention, tasks
+from sagas.gauges import holds_of, inbox_rows, sagas_of
+from sagas.lifecycle import Barred
+from sagas.rescue import redrive
+from sagas.steps import Unknown
+from tests.broker import empty, take
+from tests.integration.race import started
+from tests.trips.models import Effect, Hold, Outbox, Trip
+from tests.trips.steps import behaviour
+from tests.trips.world import (
+    HOME,
+    PLAN,
+    TRIPS,
+    begin,
+    call_off,
+    deliver,
+    effects,
+    events,
+    fail,
+    make_due,
+    row,
+    state,
+    walk,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LONG_AGO = "2020-01-01T00:00:00Z"
+
+
+def hold(**what):
+    return holds.hold(TRIPS, **what, by="olga", why="The bank is down.")
+
+
+def delivered():
+    """Run what lies in the broker as a worker would, until there is nothing."""
+    while sent := take("trips"):
+        for message in sent:
+            getattr(tasks, message.task.removeprefix("sagas."))(*message.args)
+            for _ in message.chained:
+                tasks.flush("trips")
+
+
+def released(**what):
+    """Release, send on and deliver."""
+    holds.release(TRIPS, **what)
+    sent = holds.send_on(TRIPS)
+    delivered()
+    return sent
+
+
+class TestHolding:
+    @pytest.mark.parametrize("step", ["trips.book", "trips.pay"])
+    def test_a_step_on_hold_keeps_its_message_and_counts_no_try(self, step):
+        (trip,) = begin()
+        hold(step=step)
+        walk([trip])
+        held = row(trip, step)
+        assert (held.state, held.attempts, held.send_at) == ("held", 0, None)
+        assert held.message["message"]["saga"] == str(trip)
+        assert step not in effects(trip)
+
+    @pytest.mark.parametrize("step", ["trips.book", "trips.pay"])
+    def test_once_it_is_released_it_runs_as_its_first_try_and_the_trip_ends(self, step):
+        (trip,) = begin()
+        hold(step=step)
+        walk([trip])
+        assert released(step=step) == 1
+        assert effects(trip) == ["trips.book", "trips.pay", "trips.confirm", "trips.travel"]
+        assert row(trip, step).attempts == 1
+
+    def test_a_saga_on_hold_waits_and_the_others_of_its_batch_do_not(self):
+        held, free = begin(2)
+        hold(saga=held)
+        deliver("trips.book", [held, free])
+        assert (state(held, "trips.book"), state(free, "trips.book")) == ("held", "done")
+        assert effects(held) == []
+
+    def test_a_saga_on_hold_waits_on_its_way_back_as_well(self):
+        (trip,) = begin()
+        deliver("trips.book", [trip])
+        hold(saga=trip)
+        call_off(trip)
+        walk([trip])
+        assert (state(trip, "trips.refund"), effects(trip)) == ("held", ["trips.book"])
+        released(saga=trip)
+        assert effects(trip)[-2:] == ["trips.unbook", "trips.drop"]
+
+    def test_held_twice_it_is_held_once_and_keeps_who_and_why_of_the_first(self):
+        assert hold(step="trips.book")
+        assert not holds.hold(TRIPS, step="trips.book", by="anna", why="Me too.")
+        assert Hold.objects.values_list("by", "why").get() == ("olga", "The bank is down.")
+
+    def test_released_twice_it_is_released_once(self):
+        hold(step="trips.book")
+        assert holds.release(TRIPS, step="trips.book")
+        assert not holds.release(TRIPS, step="trips.book")
+
+    def test_a_step_that_both_hold_waits_for_both(self):
+        (trip,) = begin()
+        hold(step="trips.book")
+        hold(saga=trip)
+        walk([trip])
+        assert released(step="trips.book") == 0
+        assert holds.send_on_saga(TRIPS, trip) == 0
+        assert released(saga=trip) == 1
+
+    def test_a_step_that_waits_for_its_next_try_is_held_when_that_comes_and_keeps_its_count(self):
+        (trip,) = begin()
+        fail("trips.book", [trip])
+        hold(step="trips.book")
+        make_due()
+        relay.flush(TRIPS)
+        delivered()
+        assert (row(trip, "trips.book").state, row(trip, "trips.book").attempts) == ("held", 1)
+        released(step="trips.book")
+        assert row(trip, "trips.book").attempts == 2
+
+
+class TestMessages:
+    def test_a_message_that_comes_again_and_again_changes_nothing(self):
+        (trip,) = begin()
+        hold(step="trips.book")
+        for _ in range(3):
+            deliver("trips.book", [trip])
+        assert events(trip) == ["trip.began", "saga.on_hold"]
+        released(step="trips.book")
+        assert effects(trip).count("trips.book") == 1
+
+    def test_one_that_comes_between_release_and_sending_on_runs_at_once_and_once(self):
+        (trip,) = begin()
+        hold(step="trips.book")
+        deliver("trips.book", [trip])
+        holds.release(TRIPS, step="trips.book")
+        deliver("trips.book", [trip])
+        assert state(trip, "trips.book") == "done"
+        assert holds.send_on(TRIPS) == 0
+
+    def test_a_broker_that_loses_everything_loses_nothing_that_is_held(self):
+        (trip,) = begin()
+        hold(step="trips.book")
+        relay.flush(TRIPS)
+        delivered()
+        empty()
+        assert released(step="trips.book") == 1
+        assert effects(trip)[-1] == "trips.travel"
+
+    def test_what_is_lost_while_it_is_sent_on_is_sent_again(self):
+        (trip,) = begin()
+        hold(step="trips.book")
+        deliver("trips.book", [trip])
+        holds.release(TRIPS, step="trips.book")
+        holds.send_on(TRIPS)
+        empty()
+        make_due()
+        relay.flush(TRIPS)
+        delivered()
+        assert effects(trip)[-1] == "trips.travel"
+
+    def test_an_undo_bars_an_action_that_is_held(self):
+        (trip,) = begin()
+        deliver("trips.book", [trip])
+        hold(step="trips.pay")
+        deliver("trips.pay", [trip])
+        call_off(trip)
+        walk([trip])
+        assert (state(trip, "trips.pay"), row(trip, "trips.pay").message) == ("refused", None)
+        assert released(step="trips.pay") == 0
+        assert effects(trip)[-1] == "trips.drop"
+
+    def test_a_pivot_that_is_held_can_be_called_off(self):
+        (trip,) = begin()
+        hold(step="trips.confirm")
+        walk([trip])
+        assert state(trip, "trips.confirm") == "held"
+        assert call_off(trip) is Barred.OURS
+        released(step="trips.confirm")
+        walk([trip])
+        assert "trips.confirm" not in effects(trip)
+        assert effects(trip)[-1] == "trips.drop"
+
+
+class TestInFlight:
+    def test_a_step_that_runs_as_it_is_held_ends_and_the_next_waits(self):
+        (trip,) = begin()
+        behaviour["trips.book", trip] = lambda _: started(lambda: hold(saga=trip)).result(timeout=20) and None
+        walk([trip])
+        assert (state(trip, "trips.book"), state(trip, "trips.pay")) == ("done", "held")
+
+    def test_the_answer_to_a_call_that_was_made_before_the_hold_is_recorded(self):
+        (trip,) = begin()
+        deliver("trips.book", [trip])
+
+        def meanwhile(saga):
+            hold(step="trips.pay")
+            make_due()  # it sleeps for longer than its lease, and the relay sends the step again
+            deliver("trips.pay", [saga])
+            assert state(saga, "trips.pay") == "held"
+
+        behaviour["trips.pay/call", trip] = meanwhile
+        deliver("trips.pay", [trip])
+        assert (state(trip, "trips.pay"), effects(trip)) == ("done", ["trips.book", "trips.pay"])
+
+    def test_a_call_whose_answer_is_not_known_is_not_asked_for_until_it_is_released(self):
+        (trip,) = begin()
+        deliver("trips.book", [trip])
+        behaviour["trips.pay/call", trip] = lambda _: Unknown("no answer")
+        deliver("trips.pay", [trip])
+        del behaviour["trips.pay/call", trip]
+        hold(step="trips.pay")
+        make_due()
+        relay.flush(TRIPS)
+        delivered()
+        assert (state(trip, "trips.pay"), row(trip, "trips.pay").error) == ("held", "no answer")
+        released(step="trips.pay")
+        assert effects(trip)[-1] == "trips.travel"
+
+    def test_a_claim_that_saw_the_hold_a_moment_longer_is_sent_on_by_the_next_round(self):
+        (trip,) = begin()
+        hold(step="trips.book")
+        with transaction.atomic():
+            deliver("trips.book", [trip])  # not committed: nobody sees that it is held
+            assert started(lambda: released(step="trips.book")).result(timeout=20) == 0
+        assert state(trip, "trips.book") == "held"
+        tasks.release_held("trips")
+        delivered()
+        assert effects(trip)[-1] == "trips.travel"
+
+
+class TestSendingOn:
+    def test_a_round_is_bounded_takes_the_oldest_first_and_comes_again_behind_itself(self, monkeypatch):
+        monkeypatch.setattr(holds, "ROUND", 2)
+        trips = begin(3)
+        hold(step="trips.book")
+        for trip in trips:
+            deliver("trips.book", [trip])
+        empty()
+        holds.release(TRIPS, step="trips.book")
+        assert tasks.release_held("trips") == 2
+        assert [state(trip, "trips.book") for trip in trips] == ["waiting", "waiting", "held"]
+        assert "sagas.release_held" in [sent.task for sent in take("trips")]
+        assert tasks.release_held("trips") == 1
+        assert "sagas.release_held" not in [sent.task for sent in take("trips")]
+
+    def test_none_starts_while_the_queue_is_long(self, monkeypatch):
+        monkeypatch.setattr(holds, "CONGESTED", 1)
+        (trip,) = begin()
+        hold(step="trips.book")
+        deliver("trips.book", [trip])
+        holds.release(TRIPS, step="trips.book")
+        relay.signature("flush", "trips", queue="trips").apply_async()
+        assert holds.send_on(TRIPS) == 0
+        empty()
+        assert holds.send_on(TRIPS) == 1
+
+    def test_a_broker_that_is_down_leaves_it_to_the_next_round(self, dead_broker):
+        (trip,) = begin()
+        hold(step="trips.book")
+        deliver("trips.book", [trip])
+        holds.release(TRIPS, step="trips.book")
+        with dead_broker():
+            assert tasks.release_held("trips") == 0
+        assert state(trip, "trips.book") == "held"
+        assert tasks.release_held("trips") == 1
+
+
+class TestRescue:
+    def stalled(self):
+        Trip.objects.update(rescue_at=LONG_AGO)
+        return rescue.run_once(HOME)
+
+    def test_a_saga_on_hold_has_not_stalled_until_it_is_released(self):
+        (trip,) = begin()
+        hold(saga=trip)
+        assert self.stalled() == 0
+        holds.release(TRIPS, saga=trip)
+        assert self.stalled() == 1
+
+    def test_a_saga_that_waits_at_a_step_on_hold_has_not_stalled_and_others_have(self):
+        waiting, other = begin(2)
+        hold(step="trips.book")
+        deliver("trips.book", [waiting])
+        relay.flush(TRIPS)
+        delivered()
+        assert Trip.objects.get(id=waiting).on_hold == "trips.book"
+        Trip.objects.filter(id=other).update(on_hold="")
+        assert self.stalled() == 1
+        holds.release(TRIPS, step="trips.book")
+        assert self.stalled() == 2
+
+    def test_whatever_it_does_next_says_that_it_waits_no_more(self):
+        begin()
+        hold(step="trips.book")
+        relay.flush(TRIPS)
+        delivered()
+        released(step="trips.book")
+        assert Trip.objects.get().on_hold == ""
+
+    def test_that_it_waits_does_not_take_back_that_it_needs_a_person(self):
+        (trip,) = begin()
+        Trip.objects.update(needs_attention=True)
+        hold(step="trips.book")
+        deliver("trips.book", [trip])
+        relay.flush(TRIPS)
+        delivered()
+        assert Trip.objects.get().needs_attention
+
+    def test_a_redrive_of_what_is_held_changes_nothing(self):
+        (trip,) = begin()
+        hold(step="trips.book")
+        deliver("trips.book", [trip])
+        redrive(TRIPS, [trip])
+        delivered()
+        assert (state(trip, "trips.book"), events(trip).count("saga.on_hold")) == ("held", 1)
+
+
+class TestFigures:
+    def test_what_is_held_is_counted_by_itself_and_not_as_stalled_or_old(self):
+        waiting, other = begin(2)
+        hold(step="trips.book")
+        hold(saga=other)
+        relay.flush(TRIPS)
+        delivered()
+        Trip.objects.update(rescue_at=LONG_AGO, created_at=LONG_AGO)
+        found = sagas_of(HOME)
+        assert (found.open, found.stalled, found.on_hold, found.oldest_seconds) == (2, 0, 2, 0.0)
+        assert [(rows.step, rows.state, rows.rows) for rows in inbox_rows(TRIPS)] == [("trips.book", "held", 2)]
+        assert {(one.step, one.number) for one in holds_of(TRIPS)} == {("trips.book", 1), (None, 1)}
+        assert Effect.objects.count() == 0
+        assert {waiting, other} == set(Outbox.objects.filter(type="saga.on_hold").values_list("saga", flat=True))
+
+
+def test_holds_of_sagas_that_were_over_long_ago_are_forgotten_and_no_other():
+    over, still_open = begin(2)
+    for trip in (over, still_open):
+        hold(saga=trip)
+    hold(step=PLAN.first)
+    retention.purge(TRIPS, before=timezone.now() + timedelta(days=1), kept=[still_open])
+    assert set(Hold.objects.values_list("saga", flat=True)) == {still_open, None}
