@@ -210,6 +210,10 @@ UNFOLD = {
 
 # Minor units of a currency: a run that would refund more than this of one needs a second person.
 CONSOLE_REFUND_LIMIT = env.int("CONSOLE_REFUND_LIMIT", default=100_000)
+# Days that a draft nobody confirmed, a run that has ended, and the log are kept.
+CONSOLE_DRAFT_DAYS = env.int("CONSOLE_DRAFT_DAYS", default=7)
+CONSOLE_RUN_DAYS = env.int("CONSOLE_RUN_DAYS", default=90)
+CONSOLE_LOG_DAYS = env.int("CONSOLE_LOG_DAYS", default=730)
 
 # --- REST ---------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

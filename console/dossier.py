@@ -7,9 +7,9 @@ from uuid import UUID
 
 import msgspec
 from django.apps import apps
-from django.db import DatabaseError, InterfaceError
 from django.db.models import Model
 
+from console.asking import Asking
 from console.picture import Picture, StepRow, picture_of
 from inventory.models import Reservation
 from orders.models import Order, TimelineEvent
@@ -71,24 +71,17 @@ def dossier_of(order: Order) -> Dossier:
     )
 
 
-class _Gathering:
+class _Gathering(Asking):
     def __init__(self, saga: UUID) -> None:
+        super().__init__()
         self.saga = saga
-        self.unreachable: set[str] = set()
 
     def messages(self, service: str, table: type[Model]) -> list[Posted]:
         rows = self.of(service, _table(service, table), {"saga": self.saga})
         return [Posted(service=service, row=row) for row in rows]
 
     def of(self, service: str, model: Any, wanted: Mapping[str, Any]) -> list[Any]:
-        """Return the rows of a model; none, and the service's name noted, where its database is away."""
-        if service in self.unreachable:
-            return []
-        try:
-            return list(model.objects.filter(**wanted))
-        except (DatabaseError, InterfaceError):
-            self.unreachable.add(service)
-            return []
+        return self.ask(service, lambda: model.objects.filter(**wanted))
 
 
 def _table(service: str, base: type[Model]) -> type[Model]:

@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import DatabaseError, InterfaceError
 
+from console.asking import Asking
 from console.models import Action
 from sagas import sql
 from sagas.services import Service, service_called, service_names
@@ -73,16 +73,16 @@ def radius_of(action: str, orders: Sequence[UUID]) -> Radius:
     return found.messages(WAITING if action == Action.RETRY else SENT)
 
 
-class _Asking:
+class _Asking(Asking):
     def __init__(self, orders: Sequence[UUID]) -> None:
+        super().__init__()
         self.orders = list(orders)
-        self.unreachable: list[str] = []
 
     def cancel(self) -> Radius:
-        touched = [order for (order,) in self._ask("orders", lambda: self._fetch("default", CANCELLABLE, self.orders))]
-        refunds = dict(self._ask("payments", lambda: self._fetch("payments", CAPTURED, touched)))
-        unknown = self._ask("payments", lambda: self._fetch("payments", UNKNOWN, touched))
-        pieces = self._ask("inventory", lambda: self._fetch("inventory", HELD, touched))
+        touched = [order for (order,) in self.ask("orders", lambda: self._fetch("default", CANCELLABLE, self.orders))]
+        refunds = dict(self.ask("payments", lambda: self._fetch("payments", CAPTURED, touched)))
+        unknown = self.ask("payments", lambda: self._fetch("payments", UNKNOWN, touched))
+        pieces = self.ask("inventory", lambda: self._fetch("inventory", HELD, touched))
         return Radius(
             orders=len(self.orders),
             affected=len(touched),
@@ -94,7 +94,7 @@ class _Asking:
 
     def messages(self, statement: str) -> Radius:
         services = map(service_called, service_names())
-        rows = [saga for service in services for (saga,) in self._ask(service.name, self._of(service, statement))]
+        rows = [saga for service in services for (saga,) in self.ask(service.name, self._of(service, statement))]
         return Radius(
             orders=len(self.orders), affected=len(set(rows)), messages=len(rows), unreachable=self.unreachable
         )
@@ -105,12 +105,3 @@ class _Asking:
 
     def _fetch(self, alias: str, statement: str, orders: Sequence[UUID]) -> list[tuple[Any, ...]]:
         return sql.fetch(alias, statement, {"orders": list(orders)})
-
-    def _ask(self, service: str, question: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
-        if service in self.unreachable:
-            return []
-        try:
-            return question()
-        except (DatabaseError, InterfaceError):
-            self.unreachable.append(service)
-            return []

@@ -11,6 +11,7 @@ from api.asking import ask
 from audit.metrics import limbo
 from console.charts import Chart, durations_of, endings_of
 from console.throughput import throughput
+from console.workers import crews
 from orders.metrics import estimated, needing_attention, open_by_status
 from orders.status import Status
 from sagas import broker, gauges
@@ -74,6 +75,7 @@ def sections() -> dict[str, Any]:
         "charts": _charts,
         "money": limbo,
         "queues": partial(broker.lengths, service_names()),
+        "workers": partial(crews, service_names()),
         **{f"messages of {name}": partial(_messages, name) for name in service_names()},
     }
     found = ask({f"console {name}": question for name, question in questions.items()}, seconds=LIMIT)
@@ -84,6 +86,7 @@ def sections() -> dict[str, Any]:
         "charts": answers["charts"],
         "money": answers["money"],
         "queues": answers["queues"],
+        "workers": answers["workers"],
         "services": [answers[f"messages of {name}"] for name in service_names() if answers[f"messages of {name}"]],
         "down": sorted(name for name, answer in answers.items() if answer is None),
     }

@@ -8,6 +8,7 @@ from console import views
 app_name = "console"
 urlpatterns = [
     path("failures/", admin.site.admin_view(views.failing), name="failures"),
+    path("failures/<slug:key>/", admin.site.admin_view(views.failure), name="failure"),
     path("live/", admin.site.admin_view(views.live), name="live"),
     path("orders/order/<uuid:order_id>/act/", admin.site.admin_view(views.act), name="act"),
     path("console/run/<uuid:run_id>/progress/", admin.site.admin_view(views.progress), name="progress"),

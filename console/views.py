@@ -11,18 +11,19 @@ from django.contrib import admin, messages
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
 from django.db.models import Count
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from console import runs, start
 from console.failures import failures
+from console.history import history_of
 from console.models import Action, Run, RunItem
 from console.tasks import work_soon
 from orders.models import Order
 
-__all__ = ["act", "approve", "confirm", "decline", "drafted", "failing", "live", "progress", "progress_of"]
+__all__ = ["act", "approve", "confirm", "decline", "drafted", "failing", "failure", "live", "progress", "progress_of"]
 
 # Rows of a run that its page shows: what went wrong first.
 SHOWN = 200
@@ -41,6 +42,19 @@ def failing(request: HttpRequest) -> HttpResponse:
     """Show what fails now, grouped by step and error."""
     context = {**admin.site.each_context(request), "title": "Failures", "failures": failures()}
     return render(request, "console/failures.html", context)
+
+
+@require_safe
+@permission_required("orders.view_order", raise_exception=True)
+def failure(request: HttpRequest, key: str) -> HttpResponse:
+    """Show those that fail alike, and what was done about it before."""
+    found, past = failures(), history_of(key)
+    group = found.called(key)
+    about = f"{group.step}: {group.shape}" if group else next((run.about for run in past), None)
+    if about is None:
+        raise Http404
+    shown = {"title": "A failure", "failures": found, "group": group, "past": past, "about": about}
+    return render(request, "console/failure.html", {**admin.site.each_context(request), **shown})
 
 
 @require_POST
@@ -112,12 +126,13 @@ def drafted(request: HttpRequest, action: str, orders: Sequence[UUID]) -> HttpRe
 
 def _moved(request: HttpRequest, run_id: UUID, move: Callable[[User], Run]) -> HttpResponse:
     """Move a run on, have its orders worked off if it runs now, and show it; or why it was not moved."""
-    get_object_or_404(Run, id=run_id)
     try:
         if move(_person(request)).state == Run.State.RUNNING:
             work_soon()
     except runs.NotNow as refused:
         messages.error(request, str(refused))
+    except Run.DoesNotExist:  # a draft may be forgotten at this very moment
+        raise Http404 from None
     return _to(run_id)
 
 

@@ -14,13 +14,13 @@ from orders.status import Status
 from payments.models import Inbox, Payment
 from sagas.ids import uuid7
 from tests.integration.audit import shop as walked
+from tests.integration.console.acting import FAR, confirmed, member, stuck, work
 from tests.integration.console.conftest import client_of, count_queries
 from tests.integration.orders import shop
 from tests.integration.race import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
-FAR = "2099-01-01T00:00:00Z"
 LIST = "/admin/orders/order/"
 
 
@@ -31,12 +31,6 @@ def nudged(monkeypatch):
     monkeypatch.setattr("console.effects.nudge", services.append)
     monkeypatch.setattr("console.views.work_soon", lambda: None)
     return services
-
-
-def member(name, *groups):
-    person = shop.user(name, is_staff=True)
-    person.groups.set(Group.objects.filter(name__in=groups))
-    return person
 
 
 @pytest.fixture
@@ -55,22 +49,6 @@ def operator(client, olga):
     return client
 
 
-def stuck(**fields):
-    """Write an order whose charge waits for its next try, which is far away."""
-    order = shop.order(Status.PENDING, needs_attention=True, **fields)
-    Inbox.objects.create(
-        saga=order.id,
-        saga_started_at=order.created_at,
-        step="payments.charge",
-        state="waiting",
-        attempts=3,
-        error="no luck",
-        due_at=FAR,
-        send_at=FAR,
-    )
-    return order
-
-
 def paid(amount=2500):
     """Place an order for real, and have it charged; the amount is as payments has it."""
     walked.open_shop()
@@ -78,17 +56,6 @@ def paid(amount=2500):
     walked.deliver("payments.charge", order)
     Payment.objects.filter(order_id=order).update(amount=amount)
     return Order.objects.get(id=order)
-
-
-def confirmed(action, *orders, by, reason="The gateway is back."):
-    run = runs.begin(action, [order.id for order in orders], by=by)
-    return runs.confirm(run.id, by=by, reason=reason, seen=runs.radius_now(run).fingerprint)
-
-
-def work():
-    """Work everything off."""
-    while runs.work_once():
-        pass
 
 
 def outcomes(run):
