@@ -8,9 +8,11 @@ from uuid import UUID
 import msgspec
 from django.apps import apps
 from django.db.models import Model
+from django_celery_results.models import TaskResult
 
 from console.asking import Asking
 from console.picture import Picture, StepRow, picture_of
+from console.tracebacks import tasks_about
 from inventory.models import Reservation
 from orders.models import Order, TimelineEvent
 from orders.selectors import timeline_of
@@ -20,6 +22,9 @@ from sagas.plan import Plan
 from sagas.services import Service, service_called
 
 __all__ = ["Dossier", "Posted", "dossier_of"]
+
+# Failed tasks of an order that are shown, the latest first.
+TASKS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,7 @@ class Dossier:
     reservations: list[Reservation]
     sent: list[Posted]
     received: list[Posted]
+    failed: list[TaskResult]
     unreachable: list[str]
 
     @property
@@ -67,6 +73,7 @@ def dossier_of(order: Order) -> Dossier:
         reservations=gathering.of("inventory", Reservation, {"order_id": order.id}),
         sent=sorted(sent, key=lambda posted: posted.row.created_at),
         received=sorted(received, key=lambda posted: posted.row.created_at),
+        failed=gathering.ask("orders", lambda: tasks_about(order.id, most=TASKS)),
         unreachable=sorted(gathering.unreachable),
     )
 

@@ -11,6 +11,7 @@ urlpatterns = [
     path("failures/<slug:key>/", admin.site.admin_view(views.failure), name="failure"),
     path("live/", admin.site.admin_view(views.live), name="live"),
     path("orders/order/<uuid:order_id>/act/", admin.site.admin_view(views.act), name="act"),
+    path("orders/order/<uuid:order_id>/export/", admin.site.admin_view(views.export), name="export"),
     path("console/run/<uuid:run_id>/progress/", admin.site.admin_view(views.progress), name="progress"),
     path("console/run/<uuid:run_id>/confirm/", admin.site.admin_view(views.confirm), name="confirm"),
     path("console/run/<uuid:run_id>/approve/", admin.site.admin_view(views.approve), name="approve"),

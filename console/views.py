@@ -17,13 +17,27 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from console import runs, start
+from console.dossier import dossier_of
+from console.export import exported
 from console.failures import failures
 from console.history import history_of
-from console.models import Action, Run, RunItem
+from console.models import Action, LogEntry, Run, RunItem
 from console.tasks import work_soon
 from orders.models import Order
 
-__all__ = ["act", "approve", "confirm", "decline", "drafted", "failing", "failure", "live", "progress", "progress_of"]
+__all__ = [
+    "act",
+    "approve",
+    "confirm",
+    "decline",
+    "drafted",
+    "export",
+    "failing",
+    "failure",
+    "live",
+    "progress",
+    "progress_of",
+]
 
 # Rows of a run that its page shows: what went wrong first.
 SHOWN = 200
@@ -55,6 +69,16 @@ def failure(request: HttpRequest, key: str) -> HttpResponse:
         raise Http404
     shown = {"title": "A failure", "failures": found, "group": group, "past": past, "about": about}
     return render(request, "console/failure.html", {**admin.site.each_context(request), **shown})
+
+
+@require_safe
+@permission_required("orders.view_order", raise_exception=True)
+def export(request: HttpRequest, order_id: UUID) -> HttpResponse:
+    """Answer with all there is to know of an order, as JSON."""
+    order = get_object_or_404(Order.objects.select_related("user"), id=order_id)
+    body = exported(dossier_of(order), history=LogEntry.objects.filter(order_id=order_id).order_by("id"))
+    disposition = f'attachment; filename="order-{order_id}.json"'
+    return HttpResponse(body, content_type="application/json", headers={"Content-Disposition": disposition})
 
 
 @require_POST

@@ -100,7 +100,7 @@ def _now() -> float:
 
 
 @cache
-def _redis() -> "Redis[bytes]":
+def _redis() -> Redis:
     """Return this process's client: one try, and no long one."""
     once = Retry(NoBackoff(), 0)
     return Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=once)

@@ -1,12 +1,14 @@
 """Failed tasks, users and groups, in the console's look; and what is not to be seen here at all."""
 
-import re
+from uuid import UUID
 
 import knox.models
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -15,6 +17,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from console.tracebacks import orders_of, tasks_about
 from sagas.admin import ReadOnlyAdmin, preformatted
 from sagas.wording import age
 
@@ -23,10 +26,9 @@ __all__ = ["GroupAdmin", "TaskResultAdmin", "UserAdmin"]
 # Tokens are issued by the API and `create_token`; nothing here keeps results of groups.
 admin.site.unregister([User, Group, TaskResult, GroupResult, knox.models.get_token_model()])
 
-SAGA_IN_ARGUMENTS = re.compile(r"saga\W+([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-
-# Orders of one task that its page links to.
+# Orders of one task that its page links to; tasks of one order that a search for it finds.
 LINKS = 20
+MOST_FOUND = 1_000
 
 
 @admin.register(TaskResult)
@@ -36,10 +38,23 @@ class TaskResultAdmin(ReadOnlyAdmin):
     list_display = ("task_name", "state", "said", "worker", "done")
     list_filter = ("status", "task_name")
     ordering = ("-id",)
-    search_fields = ("task_id",)
-    search_help_text = "Task id."
+    search_fields = ("task_id",)  # shows the box; the search itself is below
+    search_help_text = "Order id, or task id."
     fields = ("task_name", "task_id", "status", "worker", "date_done", "orders", "result", "trace", "arguments")
     readonly_fields = ("orders", "trace", "arguments")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[TaskResult], search_term: str
+    ) -> tuple[QuerySet[TaskResult], bool]:
+        """Find by order or by task: both have ids of one kind."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            about = tasks_about(UUID(term), most=MOST_FOUND).values_list("pk", flat=True)
+        except ValueError:
+            return queryset.filter(task_id=term), False
+        return queryset.filter(Q(task_id=term) | Q(pk__in=list(about))), False
 
     @display(description="state", label={"FAILURE": "danger", "RETRY": "warning", "REVOKED": "warning"})
     def state(self, task: TaskResult) -> str:
@@ -58,9 +73,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description="orders")
     def orders(self, task: TaskResult) -> SafeString:
-        """Link to the orders whose messages the task was given."""
-        found = dict.fromkeys(SAGA_IN_ARGUMENTS.findall(f"{task.task_args} {task.task_kwargs}"))
-        links = ((reverse("admin:orders_order_change", args=[order]), order) for order in list(found)[:LINKS])
+        """Link to the orders that the task failed for."""
+        links = ((reverse("admin:orders_order_change", args=[order]), order) for order in orders_of(task)[:LINKS])
         return format_html_join(" ", '<a class="underline" href="{}">{}</a>', links) or SafeString("none named")
 
     @admin.display(description="traceback")
