@@ -3,26 +3,22 @@
 import json
 from uuid import UUID
 
-from django.db.models import QuerySet
 from django_celery_results.models import TaskResult
-
-from sagas import sql
 
 __all__ = ["orders_of", "tasks_about"]
 
 # By the index of migration 0004_failed_tasks_console, and not, from the latest on, through all that ever failed: the
 # inner query is a fence to the planner.
 ABOUT = """
-SELECT id FROM (SELECT id FROM django_celery_results_taskresult
-                 WHERE (meta::jsonb -> 'sagas') @> %(sagas)s::jsonb OFFSET 0) about
+SELECT * FROM (SELECT * FROM django_celery_results_taskresult
+                WHERE (meta::jsonb -> 'sagas') @> %(sagas)s::jsonb OFFSET 0) about
  ORDER BY id DESC LIMIT %(most)s
 """
 
 
-def tasks_about(order: UUID, *, most: int) -> QuerySet[TaskResult]:
+def tasks_about(order: UUID, *, most: int) -> list[TaskResult]:
     """Return the tasks that failed for an order, the latest first."""
-    found = sql.fetch("default", ABOUT, {"sagas": json.dumps([str(order)]), "most": most})
-    return TaskResult.objects.filter(pk__in=[task for (task,) in found]).order_by("-id")
+    return list(TaskResult.objects.raw(ABOUT, {"sagas": json.dumps([str(order)]), "most": most}))
 
 
 def orders_of(task: TaskResult) -> list[UUID]:

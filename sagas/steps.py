@@ -31,6 +31,7 @@ __all__ = [
     "Waiting",
     "action",
     "definition",
+    "names",
     "one_by_one",
     "undo",
 ]
@@ -137,6 +138,11 @@ def undo(name: str, *, accepts: type[msgspec.Struct]) -> Callable[[H], H]:
 def definition(name: str) -> StepDefinition | None:
     """Return the step registered under a name, if this process knows it."""
     return _definitions.get(name)
+
+
+def names() -> list[str]:
+    """Return the names of all steps that this process knows."""
+    return sorted(_definitions)
 
 
 def one_by_one(handler: Callable[[Delivery[C]], Outcome]) -> Callable[[Batch[C]], list[Outcome]]:

@@ -1,8 +1,10 @@
 """Failed tasks, users and groups, in the console's look; and what is not to be seen here at all."""
 
+from typing import Any
 from uuid import UUID
 
 import knox.models
+from celery import current_app
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -18,7 +20,8 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from console.tracebacks import orders_of, tasks_about
-from sagas.admin import ReadOnlyAdmin, preformatted
+from sagas.admin import preformatted
+from sagas.lists import BoundedPaginator, NewestFilter, ReadOnlyAdmin, among_newest
 from sagas.wording import age
 
 __all__ = ["GroupAdmin", "TaskResultAdmin", "UserAdmin"]
@@ -31,12 +34,27 @@ LINKS = 20
 MOST_FOUND = 1_000
 
 
+class TaskNameFilter(admin.SimpleListFilter):
+    """Failures of one task; offered are those there are, for which no failure need be looked at."""
+
+    title = "task"
+    parameter_name = "task"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the project's own tasks."""
+        return [(name, name) for name in sorted(current_app.tasks) if not name.startswith("celery.")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[TaskResult]) -> QuerySet[TaskResult]:
+        """Keep the failures of the task."""
+        return among_newest(queryset.filter(task_name=self.value())) if self.value() else queryset
+
+
 @admin.register(TaskResult)
 class TaskResultAdmin(ReadOnlyAdmin):
     """Tasks that failed, with their traceback and the orders they were about. Kept for 30 days."""
 
     list_display = ("task_name", "state", "said", "worker", "done")
-    list_filter = ("status", "task_name")
+    list_filter = (("status", NewestFilter), TaskNameFilter)
     ordering = ("-id",)
     search_fields = ("task_id",)  # shows the box; the search itself is below
     search_help_text = "Order id, or task id."
@@ -51,10 +69,10 @@ class TaskResultAdmin(ReadOnlyAdmin):
         if not term:
             return queryset, False
         try:
-            about = tasks_about(UUID(term), most=MOST_FOUND).values_list("pk", flat=True)
+            about = [task.pk for task in tasks_about(UUID(term), most=MOST_FOUND)]
         except ValueError:
             return queryset.filter(task_id=term), False
-        return queryset.filter(Q(task_id=term) | Q(pk__in=list(about))), False
+        return queryset.filter(Q(task_id=term) | Q(pk__in=about)), False
 
     @display(description="state", label={"FAILURE": "danger", "RETRY": "warning", "REVOKED": "warning"})
     def state(self, task: TaskResult) -> str:
@@ -94,6 +112,11 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
 
     form = UserChangeForm
     add_form = UserCreationForm
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    list_filter = ("is_staff", "is_superuser", "groups")
+    search_fields = ("username__startswith",)
+    search_help_text = "The beginning of a name."
     change_password_form = AdminPasswordChangeForm
 
 

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 def _nobody_yet(monkeypatch):
     """Begin with no worker, and keep no answer."""
     monkeypatch.setattr(workers, "KEPT", 0.0)
+    monkeypatch.setattr(workers, "_kept", workers._Kept())
     monkeypatch.setattr(presence, "SILENT", 3.0)
     told({})
 
