@@ -203,6 +203,7 @@ UNFOLD = {
     "SITE_SYMBOL": "account_tree",
     "SITE_URL": None,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}console/icon.svg"}],
+    "STYLES": [f"{STATIC_URL}console/console.css"],
     "SHOW_HISTORY": False,
     "DASHBOARD_CALLBACK": "console.start.context",
     "SIDEBAR": {"navigation": "console.menu.navigation"},

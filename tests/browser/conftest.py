@@ -10,6 +10,8 @@ from django.contrib.auth.models import Group
 from playwright.sync_api import BrowserContext, expect, sync_playwright
 
 from tests import processes
+from tests.integration.payments.sandbox import at_stripe
+from tests.sandbox.process import running
 from tests.system.conftest import shipping_fails
 from tests.system.shop import QUICK, shop
 
@@ -68,6 +70,14 @@ def log_in(chromium, site, django_user_model, settings):
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def provider(settings):
+    """A payment provider that fails on demand: the sandbox, through Stripe's client."""
+    with running("--settle-seconds", "1") as sandbox:
+        at_stripe(settings, sandbox)
+        yield sandbox
 
 
 @pytest.fixture
