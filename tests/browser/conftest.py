@@ -82,11 +82,13 @@ def provider(settings):
 
 @pytest.fixture
 def photograph():
-    """Keep a picture of a page, where SCREENSHOTS names a folder for them."""
+    """Keep a picture of a page, in light and in dark as the theme makes it, where SCREENSHOTS names a folder."""
 
     def taken(page, name):
         if folder := os.environ.get("SCREENSHOTS"):
             page.wait_for_load_state("networkidle")  # the fonts are there
-            page.screenshot(path=Path(folder) / f"{name}.png")
+            for dark, suffix in ((True, "-dark"), (False, "")):
+                page.evaluate("dark => document.documentElement.classList.toggle('dark', dark)", dark)
+                page.screenshot(path=Path(folder) / f"{name}{suffix}.png")
 
     return taken

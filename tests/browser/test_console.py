@@ -46,7 +46,7 @@ def failed_again(*orders):
     """Tell whether each of these orders was tried, and failed, after the last that was done to it."""
     tried = dict(Inbox.objects.filter(saga__in=orders, state="waiting").values_list("saga", "updated_at"))
     done = dict(LogEntry.objects.filter(order_id__in=orders).order_by("at").values_list("order_id", "at"))
-    return tried.keys() == done.keys() and all(tried[order] > at for order, at in done.items())
+    return len(tried) == len(done) and all(at > done[order] for order, at in tried.items())
 
 
 def test_an_operator_finds_the_order_that_needs_attention_retries_it_and_sees_it_end(
@@ -91,7 +91,7 @@ def test_ten_orders_that_fail_alike_are_found_as_one_failure_and_end_after_a_ret
 ):
     with system(IMPATIENT):
         placed = stuck(api_client, 10)
-        page = log_in("operator", scheme="dark")
+        page = log_in("operator")
         page.get_by_role("link", name="Failures").click()
         expect(page.get_by_role("link", name="10 orders")).to_be_visible()
         photograph(page, "failures")
@@ -177,3 +177,20 @@ def test_the_start_page_renews_itself_and_fits_a_phone(log_in, api_client, photo
     expect(page.get_by_role("link", name="1 pending")).to_be_visible(timeout=LONG)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     photograph(page, "phone")
+
+
+@pytest.mark.parametrize("address", ["failures/", "orders/order/?show=all", "payments/inbox/", "orders/outbox/"])
+def test_a_page_fits_a_phone(log_in, site, api_client, address):
+    order(api_client, "seen-small")
+    page = log_in("viewer", width=390)
+    page.goto(f"{site}/admin/{address}")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_an_order_fits_a_phone(log_in, site, api_client, photograph):
+    placed = order(api_client, "seen-small")
+    page = log_in("viewer", width=390)
+    page.goto(f"{site}/admin/orders/order/{placed}/change/")
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    photograph(page, "order-phone")
