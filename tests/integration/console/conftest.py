@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from sagas.sql import run
 from tests.integration.audit.conftest import a_days_work
 from tests.integration.audit.shop import planted
+from tests.integration.console.acting import member
 from tests.integration.orders import shop
 
 VIEWS = {"orders", "payments", "inventory", "django_celery_results", "console"}
@@ -49,6 +50,18 @@ def renamed():
             stack.callback(run, alias, f"ALTER TABLE gone RENAME TO {table}", {})
 
         yield rename
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """Have no thread flush by itself after an action."""
+    monkeypatch.setattr("console.effects.nudge", lambda service: None)
+
+
+@pytest.fixture
+def olga(db):
+    """An operator."""
+    return member("olga", "operator")
 
 
 @pytest.fixture

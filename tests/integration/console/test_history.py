@@ -8,21 +8,10 @@ from console.history import history_of
 from console.models import Action, Run, RunItem
 from orders.models import Order
 from payments.models import Inbox
-from tests.integration.console.acting import confirmed, member, stuck, work
+from tests.integration.console.acting import confirmed, stuck, work
 from tests.integration.console.conftest import client_of, count_queries
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
-
-@pytest.fixture(autouse=True)
-def nudged(monkeypatch):
-    """No thread flushes by itself."""
-    monkeypatch.setattr("console.effects.nudge", lambda service: None)
-
-
-@pytest.fixture
-def olga(db):
-    return member("olga", "operator")
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.django_db(transaction=True, databases="__all__")]
 
 
 def retried(*orders, by, reason="The gateway is back."):

@@ -8,21 +8,10 @@ from django.db.utils import IntegrityError
 
 from console import retention, runs
 from console.models import Action, LogEntry, Run, RunItem
-from tests.integration.console.acting import confirmed, member, stuck, work
+from tests.integration.console.acting import confirmed, stuck, work
 from tests.integration.race import started
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
-
-@pytest.fixture(autouse=True)
-def nudged(monkeypatch):
-    """No thread flushes by itself."""
-    monkeypatch.setattr("console.effects.nudge", lambda service: None)
-
-
-@pytest.fixture
-def olga(db):
-    return member("olga", "operator")
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.django_db(transaction=True, databases="__all__")]
 
 
 def aged(run, days):

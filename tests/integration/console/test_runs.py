@@ -34,11 +34,6 @@ def nudged(monkeypatch):
 
 
 @pytest.fixture
-def olga(db):
-    return member("olga", "operator")
-
-
-@pytest.fixture
 def anna(db):
     return member("anna", "approver")
 
