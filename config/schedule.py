@@ -23,6 +23,7 @@ def beat_schedule(*, flush_seconds: float, stall_seconds: float) -> dict[str, di
         "purge-idempotency-keys": _every(HOUR, "orders.purge_idempotency_keys", queue="orders"),
         "purge-logins": _every(HOUR, "api.purge_logins", queue="orders"),
         "console-work": _every(5, "console.work", queue="orders"),
+        "console-purge": _every(HOUR, "console.purge", queue="orders"),
         "follow-payments": _every(5, "payments.follow", queue="payments"),
         "expire-authorizations": _every(60, "payments.expire_authorizations", queue="payments"),
         "reconcile-payments": _every(HOUR, "payments.reconcile", queue="payments"),

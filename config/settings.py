@@ -204,6 +204,7 @@ UNFOLD = {
     "SITE_SYMBOL": "account_tree",
     "SITE_URL": None,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}console/icon.svg"}],
+    "STYLES": [f"{STATIC_URL}console/console.css"],
     "SHOW_HISTORY": False,
     "DASHBOARD_CALLBACK": "console.start.context",
     "SIDEBAR": {"navigation": "console.menu.navigation"},
@@ -211,6 +212,10 @@ UNFOLD = {
 
 # Minor units of a currency: a run that would refund more than this of one needs a second person.
 CONSOLE_REFUND_LIMIT = env.int("CONSOLE_REFUND_LIMIT", default=100_000)
+# Days that a draft nobody confirmed, a run that has ended, and the log are kept.
+CONSOLE_DRAFT_DAYS = env.int("CONSOLE_DRAFT_DAYS", default=7)
+CONSOLE_RUN_DAYS = env.int("CONSOLE_RUN_DAYS", default=90)
+CONSOLE_LOG_DAYS = env.int("CONSOLE_LOG_DAYS", default=730)
 
 # --- REST ---------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

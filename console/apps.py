@@ -12,7 +12,8 @@ class ConsoleConfig(AppConfig):
     name = "console"
 
     def ready(self) -> None:
-        """Have the groups made after migrations; Django has made the permissions by then."""
+        """Register the check of a setting; have the groups made after migrations, when the permissions are there."""
+        from console import checks  # noqa: F401, PLC0415  registering is its effect
         from console.rights import make_groups  # noqa: PLC0415  models are not there before
 
         post_migrate.connect(make_groups, sender=self, dispatch_uid="console.rights")

@@ -1,17 +1,25 @@
 """Charts over time as geometry: bars that stack, and lines. Ink is the template's; lengths are in its pixels."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from math import ceil, log10
 from typing import NamedTuple
 
 from console.throughput import Throughput
+from sagas.wording import length
 
-__all__ = ["Bar", "Chart", "Line", "Tick", "durations_of", "endings_of"]
+__all__ = ["Bar", "Chart", "Line", "Tick", "durations_of", "endings_of", "sparkline"]
 
 WIDTH, HEIGHT = 560, 180
 LEFT, RIGHT, TOP, BOTTOM = 46, 8, 10, 24
 TICKS = 3
+SPARK_WIDTH, SPARK_HEIGHT, SPARK_BARS = 192, 32, 32
+
+
+# The narrowest stretch of time that a sparkline tells apart.
+MOMENT = timedelta(milliseconds=100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +106,25 @@ def durations_of(found: Throughput) -> Chart:
     )
 
 
+def sparkline(moments: Sequence[datetime], *, until: datetime) -> Chart:
+    """Draw how many of these moments there were in each stretch of time, from the first until a time."""
+    since = min(moments, default=until)
+    width = max((until - since) / SPARK_BARS, MOMENT)
+    found = Counter(min(int((moment - since) / width), SPARK_BARS - 1) for moment in moments)
+    most = max(found.values(), default=1)
+    place = SPARK_WIDTH / SPARK_BARS
+    return Chart(
+        summary=f"{len(moments)} since {since:%Y-%m-%d %H:%M:%S} UTC, at most {most} within {length(width)}.",
+        bars=tuple(
+            _Place(number * place, place).bar("failing", SPARK_HEIGHT * (1 - count / most), SPARK_HEIGHT, "")
+            for number, count in sorted(found.items())
+        ),
+        empty=not moments,
+        width=SPARK_WIDTH,
+        height=SPARK_HEIGHT,
+    )
+
+
 def _step(count: int) -> float:
     return (WIDTH - LEFT - RIGHT) / count
 
@@ -116,7 +143,7 @@ class _Place(NamedTuple):
 
     def bar(self, kind: str, y: float, below: float, title: str) -> Bar:
         x, width = round(self.x + 1, 1), round(self.width - 2, 1)
-        return Bar(kind=kind, x=x, y=y, width=width, height=round(below - y, 1), title=title)
+        return Bar(kind=kind, x=x, y=round(y, 1), width=width, height=round(below - y, 1), title=title)
 
 
 def _line(kind: str, values: Sequence[float | None], top: float) -> Line:

@@ -7,10 +7,12 @@ from uuid import UUID
 
 import msgspec
 from django.apps import apps
-from django.db import DatabaseError, InterfaceError
 from django.db.models import Model
+from django_celery_results.models import TaskResult
 
+from console.asking import Asking
 from console.picture import Picture, StepRow, picture_of
+from console.tracebacks import tasks_about
 from inventory.models import Reservation
 from orders.models import Order, TimelineEvent
 from orders.selectors import timeline_of
@@ -20,6 +22,9 @@ from sagas.plan import Plan
 from sagas.services import Service, service_called
 
 __all__ = ["Dossier", "Posted", "dossier_of"]
+
+# Failed tasks of an order that are shown, the latest first.
+TASKS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,7 @@ class Dossier:
     reservations: list[Reservation]
     sent: list[Posted]
     received: list[Posted]
+    failed: list[TaskResult]
     unreachable: list[str]
 
     @property
@@ -67,28 +73,22 @@ def dossier_of(order: Order) -> Dossier:
         reservations=gathering.of("inventory", Reservation, {"order_id": order.id}),
         sent=sorted(sent, key=lambda posted: posted.row.created_at),
         received=sorted(received, key=lambda posted: posted.row.created_at),
+        failed=gathering.ask("orders", lambda: tasks_about(order.id, most=TASKS)),
         unreachable=sorted(gathering.unreachable),
     )
 
 
-class _Gathering:
+class _Gathering(Asking):
     def __init__(self, saga: UUID) -> None:
+        super().__init__()
         self.saga = saga
-        self.unreachable: set[str] = set()
 
     def messages(self, service: str, table: type[Model]) -> list[Posted]:
         rows = self.of(service, _table(service, table), {"saga": self.saga})
         return [Posted(service=service, row=row) for row in rows]
 
     def of(self, service: str, model: Any, wanted: Mapping[str, Any]) -> list[Any]:
-        """Return the rows of a model; none, and the service's name noted, where its database is away."""
-        if service in self.unreachable:
-            return []
-        try:
-            return list(model.objects.filter(**wanted))
-        except (DatabaseError, InterfaceError):
-            self.unreachable.add(service)
-            return []
+        return self.ask(service, lambda: model.objects.filter(**wanted))
 
 
 def _table(service: str, base: type[Model]) -> type[Model]:

@@ -6,25 +6,30 @@ however many there are.
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
 
+from console.asking import Asking
+from console.charts import Chart, sparkline
 from sagas import sql
-from sagas.services import Service, service_called, service_names
+from sagas.services import service_called, service_names
 
-__all__ = ["Failures", "Group", "failures", "normalised"]
+__all__ = ["Failing", "Failures", "Group", "failing", "failures", "normalised"]
 
 # Open rows of one service that are looked at.
 MOST = 5_000
 
-FAILING = """
+SELECT = """
 SELECT step, saga, error, attempts, created_at, updated_at
-  FROM {inbox} WHERE state IN ('started', 'waiting') AND error <> '' ORDER BY send_at LIMIT %(most)s
+  FROM {inbox} WHERE state IN ('started', 'waiting') AND error <> ''
 """
+ALL = f"{SELECT} ORDER BY send_at LIMIT %(most)s"
+OF = f"{SELECT} AND saga = ANY(%(sagas)s::uuid[])"
 
 # What differs between two orders that fail alike: ids, times, numbers, and whatever else is quoted.
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[ T][\d:.]+(?:[+-][\d:]+|Z)?")
@@ -32,10 +37,37 @@ IDS = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b\w*[0-9a-f]
 NUMBERS = re.compile(r"(?<![A-Za-z_])\d+(?:\.\d+)?")
 
 
+class Failing(NamedTuple):
+    """A step that fails, as its row has it: since when, and when it was last tried."""
+
+    step: str
+    saga: UUID
+    error: str
+    attempts: int
+    first: datetime
+    last: datetime
+
+    @property
+    def shape(self) -> str:
+        """Return what its error has in common with others of its kind."""
+        return normalised(self.error)
+
+    @property
+    def key(self) -> str:
+        """Return a short name of all that fail like this, for links and for the log."""
+        return hashlib.sha256(f"{self.step} {self.shape}".encode()).hexdigest()[:16]
+
+    @property
+    def about(self) -> str:
+        """Return in words what fails, without what is this order's own."""
+        return f"{self.step}: {self.shape}"
+
+
 @dataclass(kw_only=True)
 class Group:
-    """Steps that fail alike. `error` is the newest of theirs, as it was said; `shape` what they have in common."""
+    """Steps that fail alike. `error` is the newest of theirs, as it was said."""
 
+    key: str
     step: str
     shape: str
     error: str
@@ -43,19 +75,21 @@ class Group:
     last: datetime
     attempts: int = 0
     sagas: list[UUID] = field(default_factory=list)
+    begun: list[datetime] = field(default_factory=list)
 
     @property
-    def key(self) -> str:
-        """Return a short name for links."""
-        return hashlib.sha256(f"{self.step} {self.shape}".encode()).hexdigest()[:16]
+    def spark(self) -> Chart:
+        """Draw when they began to fail."""
+        return sparkline(self.begun, until=timezone.now())
 
-    def add(self, saga: UUID, error: str, attempts: int, *, first: datetime, last: datetime) -> None:
+    def add(self, row: Failing) -> None:
         """Count one more."""
-        if last >= self.last:
-            self.error = error
-        self.first, self.last = min(self.first, first), max(self.last, last)
-        self.attempts = max(self.attempts, attempts)
-        self.sagas.append(saga)
+        if row.last >= self.last:
+            self.error = row.error
+        self.first, self.last = min(self.first, row.first), max(self.last, row.last)
+        self.attempts = max(self.attempts, row.attempts)
+        self.sagas.append(row.saga)
+        self.begun.append(row.first)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +107,20 @@ class Failures:
 
 def failures() -> Failures:
     """Group what fails now, in all services."""
-    groups: dict[tuple[str, str], Group] = {}
-    unreachable, complete = [], True
+    asking, groups, complete = Asking(), dict[str, Group](), True
     for name in service_names():
-        try:
-            rows = _rows(service_called(name))
-        except (DatabaseError, InterfaceError):
-            unreachable.append(name)
-            continue
+        rows = _rows(asking, name, ALL, {"most": MOST})
         complete = complete and len(rows) < MOST
         _add(groups, rows)
     largest_first = sorted(groups.values(), key=lambda group: len(group.sagas), reverse=True)
-    return Failures(groups=largest_first, unreachable=unreachable, complete=complete)
+    return Failures(groups=largest_first, unreachable=asking.unreachable, complete=complete)
+
+
+def failing(sagas: Sequence[UUID]) -> dict[UUID, Failing]:
+    """Return the step that fails of each of these sagas; of several the one that was tried last."""
+    asking = Asking()
+    rows = [row for name in service_names() for row in _rows(asking, name, OF, {"sagas": list(sagas)})]
+    return {row.saga: row for row in sorted(rows, key=lambda row: row.last)}
 
 
 def normalised(error: str) -> str:
@@ -94,16 +130,14 @@ def normalised(error: str) -> str:
     return error
 
 
-Row = tuple[str, UUID, str, int, datetime, datetime]
+def _rows(asking: Asking, name: str, statement: str, params: dict[str, object]) -> list[Failing]:
+    service = service_called(name)
+    written = statement.format(inbox=service.inbox)
+    return [Failing(*row) for row in asking.ask(name, lambda: sql.fetch(service.alias, written, params))]
 
 
-def _rows(service: Service) -> list[Row]:
-    found: Iterable[Row] = sql.fetch(service.alias, FAILING.format(inbox=service.inbox), {"most": MOST})
-    return list(found)
-
-
-def _add(groups: dict[tuple[str, str], Group], rows: Iterable[Row]) -> None:
-    for step, saga, error, attempts, first, last in rows:
-        shape = normalised(error)
-        new = Group(step=step, shape=shape, error=error, first=first, last=last)
-        groups.setdefault((step, shape), new).add(saga, error, attempts, first=first, last=last)
+def _add(groups: dict[str, Group], rows: Iterable[Failing]) -> None:
+    for row in rows:
+        shape, key = row.shape, row.key
+        new = Group(key=key, step=row.step, shape=shape, error=row.error, first=row.first, last=row.last)
+        groups.setdefault(key, new).add(row)

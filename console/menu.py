@@ -62,7 +62,8 @@ def _attention(request: HttpRequest) -> Item:
 
 def _orders(request: HttpRequest) -> Item:
     item = _model("orders", "order", "Orders", "shopping_cart")
-    return item | {"active": request.path.startswith(item["link"]) and "needs_attention__exact" not in request.GET}
+    item["active"] = request.path.startswith(item["link"]) and "needs_attention__exact" not in request.GET
+    return item | {"link": f"{item['link']}?show=all"}
 
 
 def _failures() -> Item:

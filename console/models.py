@@ -112,7 +112,8 @@ class RunItem(models.Model):
 
 
 class LogEntry(models.Model):
-    """Who did what, why, when, and what came of it. A trigger in the database refuses to change or delete one.
+    """Who did what, why, when, and what came of it. A trigger in the database refuses to change one, or to delete it
+    within a year.
 
     It names people and runs by value, so that it says the same whatever becomes of them.
     """
@@ -135,12 +136,18 @@ class LogEntry(models.Model):
     order_id = models.UUIDField(null=True, help_text="Null where it is about the run as a whole.")
     why = models.TextField(blank=True)
     outcome = models.TextField(blank=True)
+    failure = models.CharField(
+        max_length=16, blank=True, default="", db_default="", help_text="The key of what failed for the order then."
+    )
+    about = models.TextField(blank=True, default="", db_default="", help_text="What failed, as all that fail so say.")
 
     class Meta:
         verbose_name_plural = "log"
         indexes = (
             models.Index(fields=("order_id", "id"), condition=Q(order_id__isnull=False), name="console_log_order"),
             models.Index(fields=("run",), name="console_log_run"),
+            models.Index(fields=("failure", "id"), condition=~Q(failure=""), name="console_log_failure"),
+            models.Index(fields=("who", "id"), name="console_log_who"),
         )
 
     def __str__(self) -> str:

@@ -15,8 +15,8 @@ from sagas.plan import Plan, Step
 
 __all__ = ["Arrow", "Box", "Look", "Picture", "StepRow", "picture_of"]
 
-WIDTH, HEIGHT = 208, 84
-GAP, ROW_GAP, MARGIN = 40, 70, 12
+WIDTH, HEIGHT = 190, 84
+GAP, ROW_GAP, MARGIN = 30, 60, 4
 
 
 class Look(StrEnum):

@@ -10,13 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import DatabaseError, InterfaceError
 
+from console.asking import Asking
 from console.models import Action
 from sagas import sql
 from sagas.services import Service, owner_of, service_called, service_names
 
-__all__ = ["CAPTURED", "HELD", "Asking", "Radius", "radius_of"]
+__all__ = ["CAPTURED", "HELD", "OrdersAsking", "Radius", "radius_of"]
 
 # Not fulfilled and not yet being cancelled: what a cancel would touch, as long as the pivot of its plan is not decided.
 CANCELLABLE = """
@@ -78,18 +78,18 @@ class Radius(msgspec.Struct, frozen=True, kw_only=True):
 
 def radius_of(action: str, orders: Sequence[UUID]) -> Radius:
     """Return what an action would do to these orders now."""
-    found = Asking(orders)
+    found = OrdersAsking(orders)
     if action == Action.CANCEL:
         return found.cancel()
     return found.messages(WAITING if action == Action.RETRY else SENT)
 
 
-class Asking:
-    """Questions about some orders, each to one service; those that do not answer are `unreachable`."""
+class OrdersAsking(Asking):
+    """Questions about some orders, each to one service."""
 
     def __init__(self, orders: Sequence[UUID]) -> None:
+        super().__init__()
         self.orders = list(orders)
-        self.unreachable: list[str] = []
 
     def cancel(self) -> Radius:
         """Return what it would take to call the orders off."""
@@ -134,13 +134,3 @@ class Asking:
     def fetch(self, alias: str, statement: str, **params: Any) -> list[tuple[Any, ...]]:
         """Run a statement about the orders, unless it is given others."""
         return sql.fetch(alias, statement, {"orders": self.orders, **params})
-
-    def ask(self, service: str, question: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
-        """Ask a service; nothing, where it did not answer before or does not now."""
-        if service in self.unreachable:
-            return []
-        try:
-            return question()
-        except (DatabaseError, InterfaceError):
-            self.unreachable.append(service)
-            return []

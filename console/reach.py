@@ -5,7 +5,7 @@ from functools import partial
 
 from console.holds import BEHIND
 from console.models import Action, Run
-from console.radius import CAPTURED, HELD, Asking, Radius, radius_of
+from console.radius import CAPTURED, HELD, OrdersAsking, Radius, radius_of
 from sagas.gauges import MOST
 from sagas.services import owner_of, service_called, service_names
 
@@ -41,22 +41,22 @@ def radius_now(run: Run) -> Radius:
     """Return what a run would do if it started now."""
     orders = [order for order in run.items.values_list("order_id", flat=True) if order]
     question = QUESTIONS.get(run.action)
-    return question(Asking(orders), run.step) if question else radius_of(run.action, orders)
+    return question(OrdersAsking(orders), run.step) if question else radius_of(run.action, orders)
 
 
-def _hold(asking: Asking, _: str) -> Radius:
+def _hold(asking: OrdersAsking, _: str) -> Radius:
     touched = asking.ask("orders", lambda: asking.fetch("default", HOLDABLE))
     return asking.radius(affected=len(touched))
 
 
-def _release(asking: Asking, _: str) -> Radius:
+def _release(asking: OrdersAsking, _: str) -> Radius:
     services = list(map(service_called, service_names()))
     held = {saga for service in services for (saga,) in asking.ask(service.name, asking.of(service, ON_HOLD))}
     rows = [saga for service in services for (saga,) in asking.ask(service.name, asking.of(service, WAITING))]
     return asking.radius(affected=len(held), messages=sum(saga in held for saga in rows))
 
 
-def _hold_step(asking: Asking, step: str) -> Radius:
+def _hold_step(asking: OrdersAsking, step: str) -> Radius:
     owner = owner_of(step)
     held = asking.ask(owner.name, asking.of(owner, STEP_ON_HOLD, step=step))
     [(orders,)] = asking.ask("orders", lambda: asking.fetch("default", OPEN_ORDERS, most=MOST)) or [(0,)]
@@ -64,14 +64,14 @@ def _hold_step(asking: Asking, step: str) -> Radius:
     return asking.radius(orders=orders, holds=int(not held), messages=rows)
 
 
-def _release_step(asking: Asking, step: str) -> Radius:
+def _release_step(asking: OrdersAsking, step: str) -> Radius:
     owner = owner_of(step)
     held = asking.ask(owner.name, asking.of(owner, STEP_ON_HOLD, step=step))
     [(rows,)] = asking.ask(owner.name, asking.of(owner, BEHIND, step=step, most=MOST)) or [(0,)]
     return asking.radius(orders=rows, holds=len(held), messages=rows)
 
 
-def _by_hand(asking: Asking, step: str) -> Radius:
+def _by_hand(asking: OrdersAsking, step: str) -> Radius:
     owner = owner_of(step)
     found = asking.ask(owner.name, asking.of(owner, MARKABLE, step=step))
     refunds, pieces = {}, []
@@ -82,7 +82,7 @@ def _by_hand(asking: Asking, step: str) -> Radius:
     return asking.radius(affected=len(found), refunds=refunds, pieces=sum(number for (number,) in pieces))
 
 
-QUESTIONS: Mapping[str, Callable[[Asking, str], Radius]] = {
+QUESTIONS: Mapping[str, Callable[[OrdersAsking, str], Radius]] = {
     Action.HOLD: _hold,
     Action.RELEASE: _release,
     Action.HOLD_STEP: _hold_step,

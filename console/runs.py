@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from console.acting import Effect
 from console.by_hand import asks_for
 from console.effects import effect_of
+from console.failures import Failing, failing
 from console.models import Action, LogEntry, Run, RunItem
 from console.radius import Radius
 from console.reach import radius_now
@@ -54,6 +55,9 @@ TAKES_BACK = {Action.CANCEL, Action.BY_HAND}
 BATCH = 20
 LEASE = 60
 TRIES = 5
+
+# Characters of an error that the log keeps with each order.
+MOST_ABOUT = 300
 
 CLAIM = """
 UPDATE console_runitem SET attempts = attempts + 1, due_at = clock_timestamp() + make_interval(secs => %(lease)s)
@@ -157,10 +161,11 @@ def work_once() -> int:
     """Act on the rows that are due longest, and end the runs that have none left; return how many rows."""
     claimed = [row for (row,) in sql.fetch("default", CLAIM, {"lease": LEASE, "batch": BATCH})]
     items = list(RunItem.objects.filter(id__in=claimed).select_related("run__requested_by"))
+    failed = failing([item.order_id for item in items if item.order_id])  # before anything is done about it
     for item in items:
         effect = _acted(item)
         if effect:
-            _settle(item, effect)
+            _settle(item, effect, failed.get(item.order_id) if item.order_id else None)
     _end()
     return len(items)
 
@@ -219,11 +224,12 @@ def _acted(item: RunItem) -> Effect | None:
         return Effect(RunItem.State.FAILED, f"Given up after {TRIES} tries: {error}")
 
 
-def _settle(item: RunItem, effect: Effect) -> None:
+def _settle(item: RunItem, effect: Effect, failed: Failing | None) -> None:
     with transaction.atomic():
         open_ = RunItem.objects.filter(id=item.id, state=RunItem.State.PENDING)
         if open_.update(state=effect.state, outcome=effect.said, ended_at=Now()):
-            _log(item.run, item.run.requested_by, LogEntry.What.ACTED, effect.said, order=item.order_id)
+            about = {"failure": failed.key, "about": failed.about[:MOST_ABOUT]} if failed else {}
+            _log(item.run, item.run.requested_by, LogEntry.What.ACTED, effect.said, order_id=item.order_id, **about)
 
 
 def _end() -> None:
@@ -236,16 +242,16 @@ def _end() -> None:
             _log(run, run.requested_by, LogEntry.What.ENDED, f"{counted}.")
 
 
-def _log(run: Run, who: User, what: str, outcome: str, *, order: UUID | None = None) -> None:
+def _log(run: Run, who: User, what: str, outcome: str, **of_order: UUID | str | None) -> None:
     LogEntry.objects.create(
         who=who.get_username(),
         what=what,
         action=run.action,
         step=run.step,
         run=run.id,
-        order_id=order,
         why=run.reason,
         outcome=outcome,
+        **of_order,
     )
 
 

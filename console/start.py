@@ -11,13 +11,14 @@ from api.asking import ask
 from audit.metrics import limbo
 from console.charts import Chart, durations_of, endings_of
 from console.throughput import throughput
+from console.workers import crews
 from orders.metrics import estimated, needing_attention, open_by_status
 from orders.status import Status
 from sagas import broker, gauges
 from sagas.gauges import InboxRows, OutboxRows
 from sagas.services import home_called, service_called, service_names
 
-__all__ = ["Charts", "Messages", "Orders", "context", "may_see", "sections"]
+__all__ = ["Charts", "Messages", "Orders", "context", "may_see", "questions", "sections"]
 
 # Seconds for all sections together.
 LIMIT = 1.5
@@ -69,23 +70,30 @@ def may_see(request: HttpRequest) -> bool:
 
 def sections() -> dict[str, Any]:
     """Ask for every section; `down` names those that did not answer in time."""
-    questions: dict[str, Callable[[], Any]] = {
-        "orders": _orders,
-        "charts": _charts,
-        "money": limbo,
-        "queues": partial(broker.lengths, service_names()),
-        **{f"messages of {name}": partial(_messages, name) for name in service_names()},
-    }
-    found = ask({f"console {name}": question for name, question in questions.items()}, seconds=LIMIT)
-    answers = {name: found.get(f"console {name}") for name in questions}
+    asked = questions()
+    found = ask({f"console {name}": question for name, question in asked.items()}, seconds=LIMIT)
+    answers = {name: found.get(f"console {name}") for name in asked}
     return {
         "figures": True,
         "orders": answers["orders"],
         "charts": answers["charts"],
         "money": answers["money"],
         "queues": answers["queues"],
+        "workers": answers["workers"],
         "services": [answers[f"messages of {name}"] for name in service_names() if answers[f"messages of {name}"]],
         "down": sorted(name for name, answer in answers.items() if answer is None),
+    }
+
+
+def questions() -> dict[str, Callable[[], Any]]:
+    """Return what is asked for each section, by its name."""
+    return {
+        "orders": _orders,
+        "charts": _charts,
+        "money": limbo,
+        "queues": partial(broker.lengths, service_names()),
+        "workers": partial(crews, service_names()),
+        **{f"messages of {name}": partial(_messages, name) for name in service_names()},
     }
 
 

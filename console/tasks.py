@@ -1,12 +1,13 @@
-"""The console's one chore: to work off what operators have confirmed. By beat, and at once when it is confirmed."""
+"""The console's chores, by beat: to work off what operators have confirmed, and to forget what is old."""
 
 import logging
 
 from celery import shared_task
 
+from console.retention import purge
 from console.runs import work_once
 
-__all__ = ["work", "work_soon"]
+__all__ = ["forget", "work", "work_soon"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,12 @@ def work() -> int:
         if not acted:
             break
     return done
+
+
+@shared_task(name="console.purge")
+def forget() -> int:
+    """Forget drafts, runs and the oldest of the log; return how many rows."""
+    return purge()
 
 
 def work_soon() -> None:

@@ -12,14 +12,17 @@ from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from console import runs, start
+from console.dossier import dossier_of
+from console.export import exported
 from console.failures import failures
-from console.models import ON_ORDERS, Run, RunItem
+from console.history import history_of
+from console.models import ON_ORDERS, LogEntry, Run, RunItem
 from console.rights import may
 from console.tasks import work_soon
 from orders.models import Order
@@ -31,7 +34,9 @@ __all__ = [
     "decline",
     "drafted",
     "drafted_for_all",
+    "export",
     "failing",
+    "failure",
     "live",
     "progress",
     "progress_of",
@@ -54,6 +59,29 @@ def failing(request: HttpRequest) -> HttpResponse:
     """Show what fails now, grouped by step and error."""
     context = {**admin.site.each_context(request), "title": "Failures", "failures": failures()}
     return render(request, "console/failures.html", context)
+
+
+@require_safe
+@permission_required("orders.view_order", raise_exception=True)
+def failure(request: HttpRequest, key: str) -> HttpResponse:
+    """Show those that fail alike, and what was done about it before."""
+    found, past = failures(), history_of(key)
+    group = found.called(key)
+    about = f"{group.step}: {group.shape}" if group else next((run.about for run in past), None)
+    if about is None:
+        raise Http404
+    shown = {"title": "A failure", "failures": found, "group": group, "past": past, "about": about}
+    return render(request, "console/failure.html", {**admin.site.each_context(request), **shown})
+
+
+@require_safe
+@permission_required("orders.view_order", raise_exception=True)
+def export(request: HttpRequest, order_id: UUID) -> HttpResponse:
+    """Answer with all there is to know of an order, as JSON."""
+    order = get_object_or_404(Order.objects.select_related("user"), id=order_id)
+    body = exported(dossier_of(order), history=LogEntry.objects.filter(order_id=order_id).order_by("id"))
+    disposition = f'attachment; filename="order-{order_id}.json"'
+    return HttpResponse(body, content_type="application/json", headers={"Content-Disposition": disposition})
 
 
 @require_POST
@@ -130,12 +158,13 @@ def drafted_for_all(request: HttpRequest, action: str, step: str) -> HttpRespons
 
 def _moved(request: HttpRequest, run_id: UUID, move: Callable[[User], Run]) -> HttpResponse:
     """Move a run on, have its orders worked off if it runs now, and show it; or why it was not moved."""
-    get_object_or_404(Run, id=run_id)
     try:
         if move(_person(request)).state == Run.State.RUNNING:
             work_soon()
     except runs.NotNow as refused:
         messages.error(request, str(refused))
+    except Run.DoesNotExist:  # a draft may be forgotten at this very moment
+        raise Http404 from None
     return _to(run_id)
 
 

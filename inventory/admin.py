@@ -6,13 +6,14 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin, messages
 from django.core.validators import RegexValidator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from api.converters import SkuConverter
 from inventory.models import Inbox, Outbox, Reservation, StockAdjustment, StockItem
 from inventory.services import MAX_ADJUSTMENT, StockTooLow, adjust_stock
-from sagas.admin import InboxAdmin, OutboxAdmin, ReadOnlyAdmin
+from sagas.admin import InboxAdmin, OutboxAdmin
+from sagas.lists import NewestFilter, ReadOnlyAdmin, among_newest
 
 admin.site.register(Outbox, OutboxAdmin)
 admin.site.register(Inbox, InboxAdmin)
@@ -32,7 +33,7 @@ class ReservationAdmin(ReadOnlyAdmin):
     """What each order holds."""
 
     list_display = ("order_id", "item_id", "quantity", "state", "created_at", "updated_at")
-    list_filter = ("state",)
+    list_filter = (("state", NewestFilter),)
     search_fields = ("order_id",)  # shows the box; the search itself is below
     search_help_text = "Order id or SKU."
     ordering = ("-id",)
@@ -40,14 +41,15 @@ class ReservationAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Reservation], search_term: str
     ) -> tuple[QuerySet[Reservation], bool]:
-        """Find by order where the term is an id, else by SKU."""
+        """Find by order where the term is an id; else by SKU, of what is held or new."""
         term = search_term.strip()
         if not term:
             return queryset, False
         try:
             return queryset.filter(order_id=UUID(term)), False
         except ValueError:
-            return queryset.filter(item__sku=term), False
+            of_sku = queryset.filter(item__sku=term)
+            return among_newest(of_sku, also=Q(state=Reservation.State.HELD)), False
 
 
 class AdjustmentForm(forms.ModelForm):

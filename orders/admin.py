@@ -6,7 +6,8 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from orders.models import Inbox, Outbox, Product
-from sagas.admin import BoundedPaginator, InboxAdmin, OutboxAdmin
+from sagas.admin import InboxAdmin, OutboxAdmin
+from sagas.lists import BoundedPaginator
 
 __all__ = ["ProductAdmin"]
 

@@ -7,8 +7,9 @@ from django.db.models import Q, QuerySet
 
 from api.roles import reads_everything
 from orders.models import Order, Product, TimelineEvent
+from orders.status import TERMINAL, Status
 
-__all__ = ["orders_of", "products", "recorded_of", "timeline_of"]
+__all__ = ["orders_of", "products", "recorded_of", "timeline_of", "with_status"]
 
 
 def orders_of(user: User | AnonymousUser) -> QuerySet[Order]:
@@ -17,6 +18,14 @@ def orders_of(user: User | AnonymousUser) -> QuerySet[Order]:
     if isinstance(user, AnonymousUser):
         return orders.none()
     return orders if reads_everything(user) else orders.filter(user=user)
+
+
+def with_status(orders: QuerySet[Order], status: str) -> QuerySet[Order]:
+    """Keep the orders of a status, by what is indexed as well: the open have not ended, the cancelled have failed."""
+    found = orders.filter(status=status)
+    if status == Status.CANCELLED:
+        return found.exclude(failure_code="")
+    return found if status in TERMINAL else found.filter(ended_at=None)
 
 
 def timeline_of(order_id: UUID) -> QuerySet[TimelineEvent]:

@@ -9,7 +9,8 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from payments.models import Drift, Inbox, Outbox, Payment, Reconciliation, SimulatedCharge, WebhookEvent
-from sagas.admin import InboxAdmin, OutboxAdmin, ReadOnlyAdmin
+from sagas.admin import InboxAdmin, OutboxAdmin
+from sagas.lists import NewestFilter, ReadOnlyAdmin
 
 admin.site.register(Outbox, OutboxAdmin)
 admin.site.register(Inbox, InboxAdmin)
@@ -51,7 +52,7 @@ class WebhookEventAdmin(_FoundByOrder):
     """What the gateway told us by itself, and what that made us do; also of orders that we do not know."""
 
     list_display = ("type", "order_id", "object_id", "effect", "happened_at", "received_at")
-    list_filter = ("effect", "type")
+    list_filter = ("effect",)
     search_help_text = "Order id, or the gateway's id of an intent, a charge or a refund."
     word = "object_id"
     ordering = ("-received_at",)
@@ -105,5 +106,5 @@ class SimulatedChargeAdmin(_FoundByOrder):
     """The simulated gateway's ledger: every capture and refund there was."""
 
     list_display = ("order_id", "kind", "amount", "currency", "charge_id", "key", "created_at")
-    list_filter = ("kind",)
+    list_filter = (("kind", NewestFilter),)
     ordering = ("-id",)

@@ -1,6 +1,5 @@
 """The payment of an order, and the tables of the messages."""
 
-from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -134,7 +133,8 @@ class WebhookEvent(models.Model):
     class Meta:
         indexes = (
             models.Index(fields=("order_id",), name="payments_webhook_order"),
-            BrinIndex(fields=("received_at",), autosummarize=True, name="payments_webhook_age"),
+            models.Index(fields=("object_id",), name="payments_webhook_object"),
+            models.Index(fields=("received_at",), name="payments_webhook_received"),
         )
         constraints = (
             models.CheckConstraint(

@@ -5,46 +5,40 @@ Base classes; each domain app registers them for its own tables. Rows are eviden
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin, messages
-from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from sagas import inbox, outbox
+from sagas.filters import OPEN, UNSENT, OpenForFilter, PublicationFilter, StateFilter, StepFilter, UnsentForFilter
+from sagas.lists import ReadOnlyAdmin, among_newest
 from sagas.nudge import nudge
 from sagas.services import home_called, home_names, service_called
 from sagas.wording import age
 
-__all__ = [
-    "BoundedPaginator",
-    "InboxAdmin",
-    "OlderThanFilter",
-    "OutboxAdmin",
-    "ReadOnlyAdmin",
-    "preformatted",
-]
+__all__ = ["InboxAdmin", "OutboxAdmin", "preformatted"]
 
 # The theme's colours by what a state means to an operator.
 PUBLICATION = {"published": "success", "due": "info", "being sent": "info", "failed to send": "danger"}
 STATES = {
     "done": "success",
     "refused": "primary",
+    "barred": "primary",
+    "given up": "danger",
     "started": "info",
     "waiting": "warning",
     "held": "warning",
+    "keeps failing": "danger",
     "parked": "danger",
 }
 
@@ -54,62 +48,27 @@ def preformatted(text: str) -> SafeString:
     return format_html('<pre class="whitespace-pre-wrap break-words font-mono text-xs">{}</pre>', text)
 
 
-class BoundedPaginator(Paginator):
-    """A paginator that counts no further than people page: a million rows must not be counted to show fifty."""
-
-    MOST = 10_000
-
-    @cached_property
-    def count(self) -> int:
-        """Return the number of rows, or MOST if there are more."""
-        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # the admin pages nothing else
-        return rows[: self.MOST].count()
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """A page that shows rows and offers actions, but no editing."""
-
-    show_full_result_count = False
-    paginator = BoundedPaginator
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody edits."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody deletes."""
-        return False
-
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Return whether this user may run the actions of the page: the model's change permission."""
-        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
-
-
 class _MessageAdmin(ReadOnlyAdmin):
-    search_help_text = "Order id, or the beginning of an event type or step name."
     word_fields: tuple[str, ...] = ()
+    error_field = ""
+    open_rows: ClassVar[Q]
     payloads: ClassVar[Sequence[str]] = ()
     search_fields = ("saga",)  # shows the box; the search itself is below
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find by saga where the term is an id, else by the beginning of a name: both use an index or little."""
+        """Find by saga where the term is an id; else, of what is open or new, by a name's beginning or in the error."""
         term = search_term.strip()
         if not term:
             return queryset, False
         try:
             return queryset.filter(saga=UUID(term)), False
         except ValueError:
-            found = Q()
+            found = Q(**{f"{self.error_field}__icontains": term})
             for field in self.word_fields:
                 found |= Q(**{f"{field}__startswith": term})
-            return queryset.filter(found), False
+            return among_newest(queryset.filter(found), also=self.open_rows), False
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         """Show the payloads laid out, below the plain columns."""
@@ -120,7 +79,7 @@ class _MessageAdmin(ReadOnlyAdmin):
         """Nothing is to be edited."""
         return self.get_fields(request, obj)
 
-    @admin.display(description="saga", ordering="saga")
+    @admin.display(description="saga")
     def whole(self, row: Any) -> SafeString:
         """Link to the page of the row's saga, where there is one."""
         homes = [home_called(name).tracked for name in home_names()]
@@ -130,7 +89,7 @@ class _MessageAdmin(ReadOnlyAdmin):
         page = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[row.saga])
         return format_html('<a class="underline" href="{}">{}</a>', page, row.saga)
 
-    @admin.display(description="written", ordering="created_at")
+    @admin.display(description="written")
     def written(self, row: Any) -> str:
         """Say how old the row is."""
         return age(row.created_at)
@@ -144,57 +103,17 @@ def _laid_out(column: str) -> Callable[[Any], SafeString]:
     return laid_out
 
 
-class OlderThanFilter(admin.SimpleListFilter):
-    """Rows that were written some time ago and before."""
-
-    title = "older than"
-    parameter_name = "older"
-    spans: ClassVar = {
-        "1m": ("a minute", timedelta(minutes=1)),
-        "5m": ("five minutes", timedelta(minutes=5)),
-        "15m": ("a quarter of an hour", timedelta(minutes=15)),
-        "1h": ("an hour", timedelta(hours=1)),
-        "1d": ("a day", timedelta(days=1)),
-    }
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer the spans."""
-        return [(key, title) for key, (title, _) in self.spans.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep what is older than the span."""
-        span = self.spans.get(self.value() or "")
-        return queryset.filter(created_at__lt=Now() - span[1]) if span else queryset
-
-
-class _PublicationFilter(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("due", "due"), ("leased", "being sent"), ("published", "published"), ("failed", "failed to send")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case "due":
-                return queryset.filter(published_at=None, due_at__lte=Now())
-            case "leased":
-                return queryset.filter(published_at=None, due_at__gt=Now())
-            case "published":
-                return queryset.filter(published_at__isnull=False)
-            case "failed":
-                return queryset.filter(published_at=None).exclude(last_error="")
-        return queryset
-
-
 class OutboxAdmin(_MessageAdmin):
     """A service's outbox: its events, where each goes next, and whether it was sent."""
 
     list_display = ("type", "whole", "state", "step", "target", "written", "next_try", "attempts", "last_error")
-    list_filter = (_PublicationFilter, OlderThanFilter, "type", "target")
+    list_filter = (PublicationFilter, UnsentForFilter, StepFilter)
     payloads = ("data", "context", "plan", "headers")
-    word_fields = ("type", "step")
-    ordering = ("-created_at",)
+    search_help_text = "Order id, the beginning of an event, a step or a target, or words of the error."
+    word_fields = ("type", "step", "target")
+    error_field = "last_error"
+    open_rows = UNSENT
+    ordering = ("-id",)
     actions = ("publish_again",)
 
     @display(description="state", label=PUBLICATION)
@@ -206,7 +125,7 @@ class OutboxAdmin(_MessageAdmin):
             return "failed to send"
         return "due" if row.due_at <= timezone.now() else "being sent"
 
-    @admin.display(description="next try", ordering="due_at")
+    @admin.display(description="next try")
     def next_try(self, row: Any) -> str:
         """Say when a relay takes the row, unless it was sent."""
         return "–" if row.published_at else age(row.due_at)
@@ -224,29 +143,41 @@ class InboxAdmin(_MessageAdmin):
     """A service's inbox: what became of each step of each saga here."""
 
     list_display = ("step", "whole", "outcome", "attempts", "short_error", "written", "next_try", "moved")
-    list_filter = ("state", OlderThanFilter, "step")
+    list_filter = (StateFilter, OpenForFilter, StepFilter)
     payloads = ("message",)
+    search_help_text = "Order id, the beginning of a step, or words of the error."
     word_fields = ("step",)
+    error_field = "error"
+    open_rows = OPEN
     ordering = ("-id",)
     actions = ("try_now",)
 
-    @display(description="state", label=STATES, ordering="state")
+    @display(description="state", label=STATES)
     def outcome(self, row: Any) -> str:
-        """Say what became of the step; `parked` rows are open, and never tried by themselves."""
-        parked = row.state == "waiting" and row.send_at is None
-        return "parked" if parked else str(row.state)
+        """Say what became of the step, and whether it is dead: parked, failing again and again, given up."""
+        tired = row.attempts >= settings.SAGA_STEP_ATTEMPTS
+        match row.state:
+            case "waiting" if row.send_at is None:
+                return "parked"
+            case "waiting" if tired:
+                return "keeps failing"
+            case "refused" if not row.attempts:
+                return "barred"
+            case "refused" if tired:
+                return "given up"
+        return str(row.state)
 
     @admin.display(description="error")
     def short_error(self, row: Any) -> str:
         """Show the beginning of the error; the row's page has all of it."""
         return Truncator(row.error).chars(80)
 
-    @admin.display(description="moved", ordering="updated_at")
+    @admin.display(description="moved")
     def moved(self, row: Any) -> str:
         """Say how long ago the row last changed."""
         return age(row.updated_at)
 
-    @admin.display(description="next try", ordering="send_at")
+    @admin.display(description="next try")
     def next_try(self, row: Any) -> str:
         """Say when the service sends an open step to itself again."""
         return age(row.send_at)

@@ -74,7 +74,7 @@ def run(step: str, plan: Plan, messages: Sequence[Message], *, told: Sequence[En
         if run.told:  # nothing was left to do, or it failed
             run.publish([])
     if failures:
-        raise StepFailed(step, failures)
+        raise StepFailed(step, failures) from next(iter(run.raised), None)  # whose traceback tells where
     return not run.unsent
 
 
@@ -109,6 +109,7 @@ class _Run:
     plan: Plan
     told: list[Entry]
     unsent: list[Envelope] = field(default_factory=list)
+    raised: list[Exception] = field(default_factory=list)
 
     def batch(self, messages: Sequence[Message]) -> list[Failure]:
         """Run the messages together; if that raises, each alone. Return what failed alone."""
@@ -201,6 +202,7 @@ class _Run:
             return [failure for message in messages for failure in observe.alone(message, again)]
         logger.error("%s failed for %s: %r", step, messages[0].saga, error, exc_info=error)
         observe.failed(messages[0], error)
+        self.raised.append(error)
         failure = _failed(messages[0], attempt(messages[0]), repr(error))
         # What cannot be read is not held against its saga: the rescue has the sender's own copy sent.
         return [replace(failure, alone=False, again=False) if isinstance(error, Unreadable) else failure]

@@ -9,7 +9,7 @@ from celery import Task, signals
 from django.conf import settings
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from sagas import observe, tracing
+from sagas import observe, presence, tracing
 
 __all__ = ["watch"]
 
@@ -24,6 +24,7 @@ def watch() -> None:
     signals.setup_logging.connect(_set_up_logging)
     signals.worker_init.connect(_observe)
     signals.worker_ready.connect(_serve)
+    signals.worker_ready.connect(_announce)
     signals.worker_process_init.connect(_leave_the_port)
     signals.worker_process_shutdown.connect(_say_goodbye)
     signals.task_prerun.connect(_bind)
@@ -47,6 +48,10 @@ def _serve(**_: Any) -> None:
 
         server = serve(settings.METRICS_HOST, settings.METRICS_PORT)
         _servers.extend([server] if server else [])
+
+
+def _announce(sender: Any, **_: Any) -> None:
+    presence.announce(sender)
 
 
 def _leave_the_port(**_: Any) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from django.db import Error, connections, router
 from django_celery_results.backends import DatabaseBackend
 
+from sagas.failures import StepFailed
+
 __all__ = ["FailureLog"]
 
 # The arguments of a step that its error callback needs: they stand in the failed task's own message, not twice.
@@ -37,12 +39,27 @@ class FailureLog(DatabaseBackend):
             self._disconnect()
 
     def mark_as_failure(self, task_id: str, exc: Any, *args: Any, **kwargs: Any) -> None:
-        """Store a failure, and call the error callbacks: those without arguments with the ones of what failed."""
-        for callback in getattr(kwargs.get("request"), "errbacks", None) or ():
-            callback["args"] = callback["args"] or list(kwargs["request"].args[: len(STEP)])
+        """Store a failure with its sagas, and call the error callbacks: those without arguments with the task's own.
+
+        What was chained behind it never ran, so it has not failed: Celery would store the same once more for it.
+        """
+        if request := kwargs.get("request"):
+            request.chain = None
+            request.meta = {"sagas": _sagas(exc, request)}
+            for callback in request.errbacks or ():
+                callback["args"] = callback["args"] or list(request.args[: len(STEP)])
         super().mark_as_failure(task_id, exc, *args, **kwargs)
 
     def _disconnect(self) -> None:
         connection = connections[router.db_for_write(self.TaskModel)]
         if not connection.in_atomic_block:
             connection.close()
+
+
+def _sagas(exc: Any, request: Any) -> list[str]:
+    """Return the sagas that a failure is about: those that failed alone, or all that the step was given."""
+    if isinstance(exc, StepFailed):
+        return [str(failure.message.saga) for failure in exc.failures]
+    given = list(request.args or ())[: len(STEP)]
+    messages = given[-1] if len(given) == len(STEP) and isinstance(given[-1], list) else []
+    return [str(message.get("saga")) for message in messages if isinstance(message, dict)]

@@ -38,6 +38,7 @@ __all__ = [
     "bar",
     "definition",
     "is_external",
+    "names",
     "one_by_one",
     "undo",
 ]
@@ -203,6 +204,11 @@ def is_external(name: str) -> bool:
     """Tell whether a step speaks to an outside system, as far as this process knows it."""
     known = definition(name)
     return known is not None and isinstance(known.handler, External)
+
+
+def names() -> list[str]:
+    """Return the names of all steps that this process knows."""
+    return sorted(_definitions)
 
 
 def one_by_one(handler: Callable[[Delivery[C]], Outcome]) -> Callable[[Batch[C]], list[Outcome]]:

@@ -13,7 +13,7 @@ from console.models import LogEntry, Run
 from console.reach import radius_now
 from console.rights import NEEDED, may
 from console.views import progress_of
-from sagas.admin import ReadOnlyAdmin
+from sagas.lists import NewestFilter, ReadOnlyAdmin
 from sagas.wording import age
 
 __all__ = ["LogEntryAdmin", "RunAdmin"]
@@ -53,7 +53,7 @@ class RunAdmin(ReadOnlyAdmin):
             "may_decide": run.state == Run.State.AWAITING and not mine and request.user.has_perm("console.approve_run"),
         }
 
-    @display(description="state", ordering="state", label=RUN)
+    @display(description="state", label=RUN)
     def stands(self, run: Run) -> str:
         """Show the state."""
         return run.get_state_display()
@@ -68,8 +68,8 @@ class RunAdmin(ReadOnlyAdmin):
 class LogEntryAdmin(ReadOnlyAdmin):
     """Who did what, why, when, and what came of it: only ever added to."""
 
-    list_display = ("when", "who", "what", "action", "step", "order_id", "why", "outcome")
-    list_filter = ("what", "action")
+    list_display = ("when", "who", "what", "action", "step", "order_id", "about", "why", "outcome")
+    list_filter = (("what", NewestFilter), ("action", NewestFilter))
     ordering = ("-id",)
     search_fields = ("order_id",)  # shows the box; the search itself is below
     search_help_text = "Order id, run id, or the name of who did it."

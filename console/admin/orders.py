@@ -4,12 +4,15 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.text import Truncator
 from unfold.decorators import display
 
 import payments.admin
+from console.admin import tabs
 from console.by_hand import markable
 from console.dossier import dossier_of
 from console.failures import Failures, failures
@@ -19,9 +22,10 @@ from console.runs import MOST_ORDERS
 from console.templatetags.console import money
 from console.views import drafted
 from orders.models import Hold, Order
+from orders.selectors import with_status
 from orders.status import Status
 from payments.models import Payment
-from sagas.admin import OlderThanFilter, ReadOnlyAdmin
+from sagas.lists import OlderThanFilter, ReadOnlyAdmin
 from sagas.wording import age
 
 __all__ = ["OrderAdmin", "PaymentAdmin"]
@@ -48,6 +52,27 @@ PAYMENT = {
 
 # Entries of the log that an order's page shows.
 HISTORY = 50
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """Orders of a status, as indexes find them."""
+
+    title = "status"
+    parameter_name = "status__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer every status."""
+        return [(status.value, status.value) for status in Status]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        """Keep the orders of the status."""
+        return with_status(queryset, str(self.value())) if self.value() in Status.values else queryset
+
+
+class OrderOlderThan(OlderThanFilter):
+    """Orders whose saga has been open for long."""
+
+    open_rows = Q(ended_at=None)
 
 
 class FailureFilter(admin.SimpleListFilter):
@@ -99,13 +124,12 @@ class OrderAdmin(ReadOnlyAdmin):
 
     change_form_template = "console/order.html"
     list_display = ("id", "user", "state", "price", "failure_code", "attention", "placed", "open_since")
-    list_filter = ("status", "needs_attention", OlderThanFilter, HoldFilter, FailureFilter)
-    list_select_related = ("user",)
+    list_filter = (tabs.ShownFilter, StatusFilter, "needs_attention", OrderOlderThan, HoldFilter, FailureFilter)
     ordering = ("-id",)
     search_fields = ("id",)  # shows the box; the search itself is below
     search_help_text = "Order id, or the name of its user."
     actions = ("try_again", "publish_again", "cancel", "hold", "release")
-    list_before_template = "console/attention.html"
+    list_before_template = "console/tabs.html"
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Return whether this user may act on orders."""
@@ -149,8 +173,29 @@ class OrderAdmin(ReadOnlyAdmin):
             return queryset, False
         try:
             return queryset.filter(id=UUID(term)), False
-        except ValueError:
-            return queryset.filter(user__username=term), False
+        except ValueError:  # whose id is looked up first, or the planner would walk through all orders for it
+            user = User.objects.filter(username=term).values_list("pk", flat=True).first()
+            return queryset.filter(user=user) if user else queryset.none(), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show what needs attention first: where something does, the list opens on that."""
+        found = tabs.tabs_of(request)
+        if request.method == "GET" and not request.GET and found[0].number:
+            return redirect(found[0].link)
+        shown: HttpResponse = super().changelist_view(request, {**(extra_context or {}), "tabs": found})
+        return shown
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Order | None:
+        """Return an order with its user; a second time the same, for the page is made of both."""
+        found: dict[str, Order | None] = request.__dict__.setdefault("_orders_read", {})
+        if object_id not in found:
+            found[object_id] = super().get_object(request, object_id, from_field)
+        return found[object_id]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
+        """Return the orders, each with its user."""
+        orders: QuerySet[Order] = super().get_queryset(request)
+        return orders.select_related("user")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -172,12 +217,12 @@ class OrderAdmin(ReadOnlyAdmin):
             "history": LogEntry.objects.filter(order_id=order.pk).order_by("-id")[:HISTORY],
         }
 
-    @display(description="status", label=STATUS, ordering="status")
+    @display(description="status", label=STATUS)
     def state(self, order: Order) -> str:
         """Show the status."""
         return order.status
 
-    @admin.display(description="amount", ordering="amount")
+    @admin.display(description="amount")
     def price(self, order: Order) -> str:
         """Show the amount in its currency."""
         return money(order.amount, order.currency)
@@ -214,17 +259,17 @@ class PaymentAdmin(payments.admin.PaymentAdmin):
 
     list_display = ("order_id", "state", "price", "refunded", "charge_id", "created_at")
 
-    @display(description="status", label=PAYMENT, ordering="status")
+    @display(description="status", label=PAYMENT)
     def state(self, payment: Payment) -> str:
         """Show the status."""
         return payment.status
 
-    @admin.display(description="amount", ordering="amount")
+    @admin.display(description="amount")
     def price(self, payment: Payment) -> str:
         """Show the amount in its currency."""
         return money(payment.amount, payment.currency)
 
-    @admin.display(description="refunded", ordering="refunded_amount", empty_value="")
+    @admin.display(description="refunded", empty_value="")
     def refunded(self, payment: Payment) -> str | None:
         """Show what was given back, if anything was."""
         return money(payment.refunded_amount, payment.currency) if payment.refunded_amount else None

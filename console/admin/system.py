@@ -1,12 +1,16 @@
 """Failed tasks, users and groups, in the console's look; and what is not to be seen here at all."""
 
-import re
+from typing import Any
+from uuid import UUID
 
 import knox.models
+from celery import current_app
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -15,7 +19,9 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from sagas.admin import ReadOnlyAdmin, preformatted
+from console.tracebacks import orders_of, tasks_about
+from sagas.admin import preformatted
+from sagas.lists import BoundedPaginator, NewestFilter, ReadOnlyAdmin, among_newest
 from sagas.wording import age
 
 __all__ = ["GroupAdmin", "TaskResultAdmin", "UserAdmin"]
@@ -23,10 +29,24 @@ __all__ = ["GroupAdmin", "TaskResultAdmin", "UserAdmin"]
 # Tokens are issued by the API and `create_token`; nothing here keeps results of groups.
 admin.site.unregister([User, Group, TaskResult, GroupResult, knox.models.get_token_model()])
 
-SAGA_IN_ARGUMENTS = re.compile(r"saga\W+([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-
-# Orders of one task that its page links to.
+# Orders of one task that its page links to; tasks of one order that a search for it finds.
 LINKS = 20
+MOST_FOUND = 1_000
+
+
+class TaskNameFilter(admin.SimpleListFilter):
+    """Failures of one task; offered are those there are, for which no failure need be looked at."""
+
+    title = "task"
+    parameter_name = "task"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the project's own tasks."""
+        return [(name, name) for name in sorted(current_app.tasks) if not name.startswith("celery.")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[TaskResult]) -> QuerySet[TaskResult]:
+        """Keep the failures of the task."""
+        return among_newest(queryset.filter(task_name=self.value())) if self.value() else queryset
 
 
 @admin.register(TaskResult)
@@ -34,12 +54,25 @@ class TaskResultAdmin(ReadOnlyAdmin):
     """Tasks that failed, with their traceback and the orders they were about. Kept for 30 days."""
 
     list_display = ("task_name", "state", "said", "worker", "done")
-    list_filter = ("status", "task_name")
+    list_filter = (("status", NewestFilter), TaskNameFilter)
     ordering = ("-id",)
-    search_fields = ("task_id",)
-    search_help_text = "Task id."
+    search_fields = ("task_id",)  # shows the box; the search itself is below
+    search_help_text = "Order id, or task id."
     fields = ("task_name", "task_id", "status", "worker", "date_done", "orders", "result", "trace", "arguments")
     readonly_fields = ("orders", "trace", "arguments")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[TaskResult], search_term: str
+    ) -> tuple[QuerySet[TaskResult], bool]:
+        """Find by order or by task: both have ids of one kind."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            about = [task.pk for task in tasks_about(UUID(term), most=MOST_FOUND)]
+        except ValueError:
+            return queryset.filter(task_id=term), False
+        return queryset.filter(Q(task_id=term) | Q(pk__in=about)), False
 
     @display(description="state", label={"FAILURE": "danger", "RETRY": "warning", "REVOKED": "warning"})
     def state(self, task: TaskResult) -> str:
@@ -58,9 +91,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description="orders")
     def orders(self, task: TaskResult) -> SafeString:
-        """Link to the orders whose messages the task was given."""
-        found = dict.fromkeys(SAGA_IN_ARGUMENTS.findall(f"{task.task_args} {task.task_kwargs}"))
-        links = ((reverse("admin:orders_order_change", args=[order]), order) for order in list(found)[:LINKS])
+        """Link to the orders that the task failed for."""
+        links = ((reverse("admin:orders_order_change", args=[order]), order) for order in orders_of(task)[:LINKS])
         return format_html_join(" ", '<a class="underline" href="{}">{}</a>', links) or SafeString("none named")
 
     @admin.display(description="traceback")
@@ -80,6 +112,11 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
 
     form = UserChangeForm
     add_form = UserCreationForm
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    list_filter = ("is_staff", "is_superuser", "groups")
+    search_fields = ("username__startswith",)
+    search_help_text = "The beginning of a name."
     change_password_form = AdminPasswordChangeForm
 
 

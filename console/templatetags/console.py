@@ -8,12 +8,17 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
+from console.dossier import Posted
+from console.failures import Failing
+from console.provider import page_of
 from orders.models import Order
+from sagas.models import Inbox
 from sagas.wording import age, length
 
-__all__ = ["ago", "money", "of", "open_for", "pretty", "seconds", "took"]
+__all__ = ["ago", "failure_key", "money", "of", "open_for", "pretty", "seconds", "took"]
 
 register = template.Library()
+register.filter("provider_page", page_of)
 
 # ISO 4217 currencies whose minor unit is not a hundredth: https://www.iso.org/iso-4217-currency-codes.html
 DIGITS = {
@@ -49,6 +54,15 @@ def ago(moment: datetime) -> str:
 def seconds(number: float) -> str:
     """Show so many seconds in the unit that fits them."""
     return length(timedelta(seconds=number))
+
+
+@register.filter
+def failure_key(posted: Posted) -> str:
+    """Return the key of all that fail like this step; nothing where it is over."""
+    row = posted.row
+    if row.state not in {Inbox.State.STARTED, Inbox.State.WAITING}:
+        return ""
+    return Failing(row.step, row.saga, row.error, row.attempts, row.created_at, row.updated_at).key
 
 
 @register.filter

@@ -7,7 +7,8 @@ from django.db.models import QuerySet
 
 from api.filters import MomentFilter, StrictFilterSet
 from orders.models import Order
-from orders.status import TERMINAL, Status
+from orders.selectors import with_status
+from orders.status import Status
 from sagas.ids import lowest_id
 
 __all__ = ["OrderFilters"]
@@ -35,11 +36,8 @@ class OrderFilters(StrictFilterSet):
         fields = ("status", "needs_attention", "created_after", "created_before")
 
     def with_status(self, orders: QuerySet[Order], name: str, value: str) -> QuerySet[Order]:
-        """Filter by status, by what is indexed as well: the open have not ended, the cancelled have failed."""
-        found = orders.filter(status=value)
-        if value == Status.CANCELLED:
-            return found.exclude(failure_code="")
-        return found if value in TERMINAL else found.filter(ended_at=None)
+        """Filter by status."""
+        return with_status(orders, value)
 
     def after(self, orders: QuerySet[Order], name: str, value: datetime) -> QuerySet[Order]:
         """Filter by when they were created."""

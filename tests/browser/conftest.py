@@ -10,6 +10,8 @@ from django.contrib.auth.models import Group
 from playwright.sync_api import BrowserContext, expect, sync_playwright
 
 from tests import processes
+from tests.integration.payments.sandbox import at_stripe
+from tests.sandbox.process import running
 from tests.system.conftest import shipping_fails
 from tests.system.shop import QUICK, shop
 
@@ -71,12 +73,22 @@ def log_in(chromium, site, django_user_model, settings):
 
 
 @pytest.fixture
+def provider(settings):
+    """A payment provider that fails on demand: the sandbox, through Stripe's client."""
+    with running("--settle-seconds", "1") as sandbox:
+        at_stripe(settings, sandbox)
+        yield sandbox
+
+
+@pytest.fixture
 def photograph():
-    """Keep a picture of a page, where SCREENSHOTS names a folder for them."""
+    """Keep a picture of a page, in light and in dark as the theme makes it, where SCREENSHOTS names a folder."""
 
     def taken(page, name):
         if folder := os.environ.get("SCREENSHOTS"):
             page.wait_for_load_state("networkidle")  # the fonts are there
-            page.screenshot(path=Path(folder) / f"{name}.png")
+            for dark, suffix in ((True, "-dark"), (False, "")):
+                page.evaluate("dark => document.documentElement.classList.toggle('dark', dark)", dark)
+                page.screenshot(path=Path(folder) / f"{name}{suffix}.png")
 
     return taken

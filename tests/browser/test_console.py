@@ -1,13 +1,17 @@
 """A new operator in a real browser: finds what is stuck, understands it, mends it, and sees it end."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from console.models import Run
+from console.models import LogEntry, Run
 from orders.models import Order
+from payments.models import Inbox
 from tests.processes import until, worker
+from tests.sandbox.process import API_KEY, SECRET
 from tests.system.shop import QUICK, assert_sound, ended, order, system
 
 pytestmark = [
@@ -16,6 +20,7 @@ pytestmark = [
 ]
 
 IMPATIENT = {**QUICK, "SAGA_STEP_ATTEMPTS": "1"}
+AT_STRIPE = {"PAYMENT_GATEWAY": "stripe", "STRIPE_API_KEY": API_KEY, "STRIPE_WEBHOOK_SECRET": SECRET}
 LONG = 60_000  # milliseconds that a page may take to show what workers do
 
 
@@ -24,6 +29,24 @@ def stuck(client, number):
     placed = [order(client, f"stuck-{one}") for one in range(number)]
     until(lambda: Order.objects.filter(needs_attention=True).count() == number, "all need attention")
     return placed
+
+
+def retry_all(page, reason):
+    """From the page of a failure, have all its orders tried again."""
+    page.get_by_role("link", name="10 orders").click()
+    page.locator("thead input[type=checkbox]").check()
+    page.get_by_role("combobox").last.select_option(label="Try again now")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_role("textbox", name="Why?").fill(reason)
+    page.get_by_role("button", name="Try again now: 10 orders").click()
+    expect(page.get_by_role("heading", name=re.compile("^Ended"))).to_be_visible(timeout=LONG)
+
+
+def failed_again(*orders):
+    """Tell whether each of these orders was tried, and failed, after the last that was done to it."""
+    tried = dict(Inbox.objects.filter(saga__in=orders, state="waiting").values_list("saga", "updated_at"))
+    done = dict(LogEntry.objects.filter(order_id__in=orders).order_by("at").values_list("order_id", "at"))
+    return len(tried) == len(done) and all(at > done[order] for order, at in tried.items())
 
 
 def test_an_operator_finds_the_order_that_needs_attention_retries_it_and_sees_it_end(
@@ -35,12 +58,20 @@ def test_an_operator_finds_the_order_that_needs_attention_retries_it_and_sees_it
         [placed] = stuck(api_client, 1)
         page = log_in("operator")
         expect(page.get_by_role("link", name=re.compile("Need attention"))).to_be_visible()
+        expect(page.get_by_role("row", name=re.compile(r"^payments 1 \d+ .* ago$"))).to_be_visible(timeout=LONG)
         photograph(page, "start")
-        page.get_by_role("link", name=re.compile("Need attention")).click()
+        page.get_by_role("link", name=re.compile("shopping_cart")).click()
+        page.locator("#tab-attention").click()
         page.get_by_role("link", name=placed).click()
         expect(page.get_by_role("alert")).to_contain_text("inventory.ship says")
         expect(page.get_by_role("img", name="The saga of this order")).to_be_visible()
+        expect(page.locator("pre.long").first).to_contain_text('violates check constraint "broken"')
         photograph(page, "order")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Export as JSON").click()
+        exported = json.loads(Path(download.value.path()).read_text())
+        assert exported["order"]["id"] == placed
+        assert "in ship" in exported["failed_tasks"][0]["traceback"]
         page.get_by_role("button", name="Try again now").click()
         expect(page.get_by_text("Steps tried again")).to_be_visible()
         shipping_fails()
@@ -60,7 +91,7 @@ def test_ten_orders_that_fail_alike_are_found_as_one_failure_and_end_after_a_ret
 ):
     with system(IMPATIENT):
         placed = stuck(api_client, 10)
-        page = log_in("operator", scheme="dark")
+        page = log_in("operator")
         page.get_by_role("link", name="Failures").click()
         expect(page.get_by_role("link", name="10 orders")).to_be_visible()
         photograph(page, "failures")
@@ -76,7 +107,34 @@ def test_ten_orders_that_fail_alike_are_found_as_one_failure_and_end_after_a_ret
         expect(page.get_by_role("heading", name=re.compile("^Ended"))).to_be_visible(timeout=LONG)
         expect(page.get_by_text("tried again now").first).to_be_visible()
         until(lambda: ended(*placed), "all ten have ended")
+        photograph(page, "run")
+        page.get_by_role("link", name="Failures").click()
+        expect(page.get_by_text("Nothing fails.")).to_be_visible()
     assert_sound()
+
+
+def test_ten_orders_that_a_failing_gateway_holds_up_are_found_understood_retried_in_bulk_and_end(
+    log_in, site, api_client, provider, photograph
+):
+    provider.fault("payment_intents.*", "500_lost", times=None)
+    with system(IMPATIENT | AT_STRIPE | {"STRIPE_API_BASE": provider.url}):
+        placed = stuck(api_client, 10)
+        page = log_in("operator")
+        page.get_by_role("link", name=re.compile("Need attention")).click()
+        expect(page.locator("#tab-attention")).to_have_attribute("aria-current", "page")
+        page.get_by_role("link", name="Failures").click()
+        page.get_by_role("link", name="What was done about it before").first.click()
+        expect(page.get_by_text("Nothing yet.")).to_be_visible()
+        retry_all(page, "Is it up again?")
+        until(lambda: failed_again(*placed), "they have failed again")
+        page.goto(f"{site}/admin/failures/")
+        page.get_by_role("link", name="What was done about it before").first.click()
+        expect(page.get_by_role("row", name=re.compile("Is it up again.* 10 – 10 –$"))).to_be_visible()
+        photograph(page, "failure")
+        assert provider.http.delete("/sandbox/faults").is_success
+        retry_all(page, "The provider says it is mended.")
+        until(lambda: ended(*placed), "all ten have ended")
+    assert set(Order.objects.values_list("status", flat=True)) == {"fulfilled"}
 
 
 def test_the_preview_of_a_cancel_says_what_is_refunded_and_nothing_happens_before_it_is_confirmed(
@@ -119,3 +177,20 @@ def test_the_start_page_renews_itself_and_fits_a_phone(log_in, api_client, photo
     expect(page.get_by_role("link", name="1 pending")).to_be_visible(timeout=LONG)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     photograph(page, "phone")
+
+
+@pytest.mark.parametrize("address", ["failures/", "orders/order/?show=all", "payments/inbox/", "orders/outbox/"])
+def test_a_page_fits_a_phone(log_in, site, api_client, address):
+    order(api_client, "seen-small")
+    page = log_in("viewer", width=390)
+    page.goto(f"{site}/admin/{address}")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_an_order_fits_a_phone(log_in, site, api_client, photograph):
+    placed = order(api_client, "seen-small")
+    page = log_in("viewer", width=390)
+    page.goto(f"{site}/admin/orders/order/{placed}/change/")
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    photograph(page, "order-phone")

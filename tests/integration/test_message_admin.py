@@ -4,8 +4,9 @@ import pytest
 from django.apps import apps
 from django.urls import reverse
 
-from sagas.admin import BoundedPaginator
+from sagas import lists
 from sagas.ids import uuid7
+from sagas.lists import BoundedPaginator
 
 SERVICES = ("orders", "payments", "inventory")
 
@@ -89,6 +90,51 @@ def test_rows_are_filtered_by_state(operator, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_steps_are_filtered_by_whether_they_are_dead_and_by_name(operator, service, settings):
+    waiting = received(service, attempts=1)
+    parked = received(service, attempts=1, send_at=None)
+    failing = received(service, attempts=settings.SAGA_STEP_ATTEMPTS, step=f"{service}.undo")
+    received(service, attempts=settings.SAGA_STEP_ATTEMPTS, state="refused", send_at=None)
+    assert shown(operator, service, "inbox", state__exact="parked") == {parked.pk}
+    assert shown(operator, service, "inbox", state__exact="failing") == {failing.pk}
+    assert shown(operator, service, "inbox", state__exact="waiting", step=f"{service}.do") == {waiting.pk, parked.pk}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_rows_are_found_by_words_of_their_error(operator, service):
+    received(service)
+    step = received(service, error="HTTP 503: the gateway is being mended")
+    message = sent(service, published_at=None, last_error="Connection refused: is Redis up?")
+    assert shown(operator, service, "inbox", q="gateway is being") == {step.pk}
+    assert shown(operator, service, "outbox", q="redis up") == {message.pk}
+
+
+def test_what_is_open_is_found_however_old_and_what_is_over_among_the_newest(operator, monkeypatch):
+    monkeypatch.setattr(lists, "NEWEST", 2)
+    old = received("orders", error="long ago")
+    received("orders", error="long ago", state="refused", send_at=None)
+    new = received("orders", error="long ago", state="refused", send_at=None)
+    received("orders")
+    assert shown(operator, "orders", "inbox", q="long ago") == {old.pk, new.pk}
+    assert shown(operator, "orders", "inbox", state__exact="refused") == {new.pk}
+
+
+@pytest.mark.parametrize(
+    ("said", "fields"),
+    [
+        ("parked", {"send_at": None}),
+        ("keeps failing", {"attempts": 5}),
+        ("given up", {"attempts": 5, "state": "refused"}),
+        ("barred", {"attempts": 0, "state": "refused"}),
+        ("refused", {"attempts": 1, "state": "refused"}),
+    ],
+)
+def test_a_step_says_how_it_stands(operator, said, fields):
+    received("orders", **fields)
+    assert f"\n{said}\n" in operator.get(page("orders", "inbox")).content.decode()
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_publish_again_makes_rows_due_and_nudges_the_relay_of_their_service(operator, service, nudged):
     again, left = sent(service), sent(service)
     act(operator, service, "outbox", "publish_again", again)
@@ -147,8 +193,3 @@ def test_a_row_shows_its_payload_laid_out_and_leads_to_its_order(operator, servi
     assert "{\n  &quot;note&quot;: &quot;&lt;b&gt;&quot;\n}" in text
     listed = operator.get(page(service, "outbox")).content.decode()
     assert reverse("admin:orders_order_change", args=[row.saga]) in listed
-
-
-def test_a_step_that_is_parked_is_told_from_one_that_waits(operator):
-    received("orders", send_at=None)
-    assert "\nparked\n" in operator.get(page("orders", "inbox")).content.decode()

@@ -53,6 +53,18 @@ def renamed():
 
 
 @pytest.fixture
+def quiet(monkeypatch):
+    """Have no thread flush by itself after an action."""
+    monkeypatch.setattr("console.effects.nudge", lambda service: None)
+
+
+@pytest.fixture
+def olga(db):
+    """An operator."""
+    return member("olga", "operator")
+
+
+@pytest.fixture
 def viewer(db):
     """The client of someone who may look at everything and do nothing."""
     names = Permission.objects.filter(codename__startswith="view_", content_type__app_label__in=VIEWS)
@@ -76,11 +88,6 @@ def nudged(monkeypatch):
         monkeypatch.setattr(f"{module}.nudge", services.append)
     monkeypatch.setattr("console.views.work_soon", lambda: None)
     return services
-
-
-@pytest.fixture
-def olga(db):
-    return member("olga", "operator")
 
 
 @pytest.fixture

@@ -43,7 +43,34 @@ def test_the_list_shows_amounts_with_their_currency_and_marks_only_what_needs_at
     assert "2,500 JPY" in page
     assert "\nneeds attention\n" not in page
     shop.order(needs_attention=True)
-    assert "\nneeds attention\n" in viewer.get(LIST).content.decode()
+    assert "\nneeds attention\n" in viewer.get(LIST, {"show": "all"}).content.decode()
+
+
+def test_the_list_opens_on_what_needs_attention_where_something_does(viewer):
+    order = shop.order()
+    assert listed(viewer) == [order.id]
+    stuck = shop.order(Status.PAID, needs_attention=True)
+    opened = viewer.get(LIST, follow=True)
+    assert [row.id for row in opened.context["cl"].queryset] == [stuck.id]
+    assert [(tab.name, tab.number, tab.active) for tab in opened.context["tabs"]] == [
+        ("attention", 1, True),
+        ("open", 2, False),
+        ("all", None, False),
+    ]
+
+
+def test_each_tab_shows_its_orders(viewer):
+    stuck = shop.order(Status.FULFILLED, needs_attention=True)
+    ended = shop.order(Status.FULFILLED, ended_at="2026-01-01T00:00:00Z")
+    tabs = viewer.get(LIST, {"show": "all"}).context["tabs"]
+    shown = [{row.id for row in viewer.get(tab.link).context["cl"].queryset} for tab in tabs]
+    assert shown == [{stuck.id}, {stuck.id}, {stuck.id, ended.id}]
+
+
+@pytest.mark.parametrize("query", [{"o": "4"}, {"o": "-3.2"}, {"o": "x"}, {"status__exact": "x"}, {"show": "x"}])
+def test_what_no_index_sorts_or_nobody_knows_is_left_out(viewer, query):
+    orders = [shop.order(amount=amount).id for amount in (2, 1, 3)]
+    assert listed(viewer, **query) == orders[::-1]
 
 
 def test_the_list_counts_no_further_than_people_page(viewer, django_assert_max_num_queries):

@@ -1,32 +1,45 @@
 """Tasks that failed: with their traceback, and a way to their orders; and what the console hides."""
 
+from datetime import UTC, datetime
+
 import pytest
+from celery import current_app
+from celery.app.task import Context
 from django.apps import apps
 from django.contrib import admin
 from django.urls import reverse
 from django_celery_results.models import TaskResult
+from msgspec import to_builtins
 
+from console.tracebacks import orders_of, tasks_about
+from sagas.failures import Failure, StepFailed
 from sagas.ids import uuid7
+from sagas.messages import Message
+from tests.integration.orders import shop
 
 LIST = "/admin/django_celery_results/taskresult/"
 
-pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+def fail(error, traceback="", **request):
+    """Have a task fail, as Celery tells its backend."""
+    name = str(uuid7())
+    context = Context(id=name, kwargs={}, argsrepr="as the relay shows them", **request)
+    current_app.backend.mark_as_failure(name, error, traceback, request=context)
 
 
 @pytest.fixture
 def failed():
-    """A task that failed for one order, as Celery keeps it."""
-    order = uuid7()
-    arguments = (
-        f"\"('payments.charge', {{'saga': 'place_order'}}, [{{'id': '{uuid7()}', 'saga': '{order}', 'seq': 1}}])\""
-    )
-    told = {
-        "task_name": "sagas.run_step",
-        "status": "FAILURE",
-        "result": '{"exc_type": "Boom"}',
-        "traceback": "Traceback: <boom>",
-    }
-    return order, TaskResult.objects.create(task_id=str(uuid7()), task_args=arguments, **told)
+    """A task that failed for one order of two, as Celery keeps it; it is chained to another, and has no callback."""
+    message, other = (Message(id=uuid7(), saga=uuid7(), started_at=NOW, seq=1, context={}) for _ in range(2))
+    error = StepFailed("payments.charge", [Failure(message=message, attempt=1, error="Boom", alone=True)])
+    given = [to_builtins(message), to_builtins(other)]
+    behind = [{"task": "sagas.flush", "options": {"task_id": "behind"}}]
+    fail(error, "Traceback: <boom>", args=["payments.charge", {}, given, []], task="sagas.run_step", chain=behind)
+    return message.saga, TaskResult.objects.get()
 
 
 def test_a_failed_task_shows_its_traceback_and_leads_to_its_order(viewer, failed):
@@ -34,6 +47,42 @@ def test_a_failed_task_shows_its_traceback_and_leads_to_its_order(viewer, failed
     page = viewer.get(reverse("admin:django_celery_results_taskresult_change", args=[task.pk])).content.decode()
     assert reverse("admin:orders_order_change", args=[order]) in page
     assert "Traceback: &lt;boom&gt;" in page
+
+
+def test_what_was_chained_behind_a_task_that_failed_has_not_failed(failed):
+    assert TaskResult.objects.values_list("task_name", flat=True).get() == "sagas.run_step"
+
+
+def test_a_task_that_was_lost_with_its_worker_is_about_all_that_it_was_given():
+    messages = [to_builtins(Message(id=uuid7(), saga=uuid7(), started_at=NOW, seq=1, context={})) for _ in range(2)]
+    fail(ValueError("its child was killed"), args=["payments.charge", {}, messages, []])
+    assert [str(order) for order in orders_of(TaskResult.objects.get())] == [one["saga"] for one in messages]
+
+
+@pytest.mark.parametrize("arguments", [["orders"], [], ["x", {}, "no messages"], ["x", {}, [1, None]]])
+def test_a_task_about_no_order_names_none(viewer, arguments):
+    fail(ValueError("no luck"), args=arguments)
+    task = TaskResult.objects.get()
+    assert orders_of(task) == []
+    page = viewer.get(reverse("admin:django_celery_results_taskresult_change", args=[task.pk]))
+    assert "none named" in page.content.decode()
+
+
+def test_failed_tasks_are_found_by_order(viewer, failed):
+    order, task = failed
+    TaskResult.objects.create(task_id="another", status="FAILURE")
+    assert [row.pk for row in viewer.get(LIST, {"q": str(order)}).context["cl"].queryset] == [task.pk]
+    assert tasks_about(uuid7(), most=1) == []
+
+
+def test_an_order_shows_the_traceback_of_its_last_failed_task(viewer):
+    order = shop.order(needs_attention=True)
+    for number in (1, 2):
+        message = Message(id=uuid7(), saga=order.id, started_at=NOW, seq=1, context={})
+        error = StepFailed("payments.charge", [Failure(message=message, attempt=number, error="Boom", alone=True)])
+        fail(error, f"Traceback {number}: <boom>", args=[])
+    page = viewer.get(reverse("admin:orders_order_change", args=[order.id])).content.decode()
+    assert page.index("Traceback 2: &lt;boom&gt;") < page.index("Traceback 1: &lt;boom&gt;")
 
 
 def test_failed_tasks_are_listed_and_found_by_id(viewer, failed):

@@ -60,7 +60,7 @@ def test_a_section_that_does_not_answer_leaves_a_gap_with_a_name(viewer, renamed
 def test_a_broker_that_is_down_leaves_a_gap_and_the_rest_is_shown(viewer, broker):
     broker.kill()
     page = viewer.get(LIVE)
-    assert page.context["down"] == ["queues"]
+    assert "queues" in page.context["down"]
     assert "not known" in page.content.decode()
 
 

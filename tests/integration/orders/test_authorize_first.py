@@ -14,6 +14,8 @@ from payments.expiry import expire_once
 from payments.models import Inbox as PaymentsInbox
 from payments.models import Payment, SimulatedCharge, SimulatedIntent
 from payments.steps import Capture
+from sagas import holds
+from sagas.services import service_called
 from tests.integration.audit import shop
 from tests.integration.orders.shop import client_of, path
 from tests.integration.race import at_once
@@ -194,6 +196,22 @@ def test_a_cancel_while_the_gateway_is_asked_to_capture_waits_for_its_answer(mon
     assert status(order) == ("fulfilled", "")
     assert state(order, "payments.withhold") == "done"
     assert "payment.withheld" not in told(order)
+    call_command("audit", "--expect-ended")
+
+
+def test_a_cancel_waits_for_a_capture_on_hold_which_may_have_been_asked_for_before():
+    order, payments = shop.place(), service_called("payments")
+    for step in UP_TO_CAPTURE:
+        deliver(step, order)
+    holds.hold(payments, step="payments.capture", by="olga", why="The bank is down.")
+    deliver("payments.capture", order)
+    cancel_order(Order.objects.get(id=order))
+    deliver("payments.withhold", order)
+    assert (state(order, "payments.capture"), state(order, "payments.withhold")) == ("held", "waiting")
+    holds.release(payments, step="payments.capture")
+    deliver("payments.capture", order)
+    walk(order)
+    assert status(order) == ("fulfilled", "")
     call_command("audit", "--expect-ended")
 
 

@@ -1,5 +1,7 @@
 """A step of a batch: at most one effect for each message, and no message shares another's fate."""
 
+import traceback
+
 import msgspec
 import pytest
 
@@ -90,6 +92,16 @@ def test_one_that_raises_fails_alone_and_the_others_go_on():
     assert "a bug of this trip alone" in failure.error
     assert [state(trip, "trips.book") for trip in trips] == ["done", None, "done"]
     assert effects(trips[1]) == []
+
+
+def test_what_fails_says_where_it_was_raised():
+    trips = begin(2)
+    behaviour["trips.book", trips[1]] = explode
+    with pytest.raises(StepFailed) as failed:
+        execution.run("trips.book", PLAN, messages_to("trips.book", trips))
+    raised = "".join(traceback.format_exception(failed.value))
+    assert f"in {explode.__name__}" in raised
+    assert "a bug of this trip alone" in raised
 
 
 def test_a_context_that_cannot_be_read_fails_alone():

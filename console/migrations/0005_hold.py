@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('console', '0002_log_only_grows'),
+        ('console', '0004_failed_tasks_console'),
     ]
 
     operations = [

@@ -1,0 +1,121 @@
+"""What was done about a failure before, and whether it helped: told from the log, also when the runs are gone."""
+
+import pytest
+from django.db.models.functions import Now
+
+from console.failures import failures
+from console.history import history_of
+from console.models import Action, Run, RunItem
+from orders.models import Order
+from payments.models import Inbox
+from tests.integration.console.conftest import client_of, count_queries
+from tests.integration.console.operators import confirmed, stuck, work
+
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.django_db(transaction=True, databases="__all__")]
+
+
+def retried(*orders, by, reason="The gateway is back."):
+    run = confirmed(Action.RETRY, *orders, by=by, reason=reason)
+    work()
+    return run
+
+
+def fail_again(order):
+    Inbox.objects.filter(saga=order.id).update(attempts=4, updated_at=Now())
+
+
+def end(*orders):
+    Inbox.objects.filter(saga__in=[order.id for order in orders]).update(state="done", send_at=None)
+    Order.objects.filter(id__in=[order.id for order in orders]).update(ended_at=Now())
+
+
+def key():
+    [group] = failures().groups
+    return group.key
+
+
+def counted(past):
+    return [(run.orders, run.ended, run.again, run.open) for run in past]
+
+
+def test_of_the_orders_of_a_run_it_is_told_how_many_ended_and_how_many_failed_again(olga):
+    helped, failed, waiting = stuck(), stuck(), stuck()
+    failure = key()
+    run = retried(helped, failed, waiting, by=olga)
+    end(helped)
+    fail_again(failed)
+    [past] = history_of(failure)
+    assert (past.run, past.who, past.action, past.why) == (run.id, "olga", "Try again now", "The gateway is back.")
+    assert counted([past]) == [(3, 1, 1, 1)]
+
+
+def test_an_order_that_ended_only_after_a_second_run_was_not_helped_by_the_first(olga):
+    order = stuck()
+    failure = key()
+    retried(order, by=olga, reason="first")
+    fail_again(order)
+    retried(order, by=olga, reason="second")
+    end(order)
+    past = history_of(failure)
+    assert [run.why for run in past] == ["second", "first"]
+    assert counted(past) == [(1, 1, 0, 0), (1, 0, 1, 0)]
+
+
+def test_what_was_done_about_another_failure_is_not_told(olga):
+    order = stuck()
+    other = stuck()
+    Inbox.objects.filter(saga=other.id).update(error="something else")
+    failure = next(group.key for group in failures().groups if order.id in group.sagas)
+    retried(other, by=olga)
+    assert history_of(failure) == []
+
+
+def test_an_order_that_fails_nowhere_has_no_failure_in_the_log(olga):
+    order = stuck()
+    failure = key()
+    Inbox.objects.update(error="")
+    retried(order, by=olga)
+    assert history_of(failure) == history_of("") == []
+
+
+def test_the_page_of_a_failure_shows_its_orders_and_its_history(viewer, olga):
+    order = stuck()
+    run = retried(order, by=olga)
+    fail_again(order)
+    page = viewer.get(f"/admin/failures/{key()}/")
+    text = page.content.decode()
+    assert page.context["group"].sagas == [order.id]
+    assert f"/admin/console/run/{run.id}/change/" in text
+    assert '<span class="late">1</span>' in text
+
+
+def test_a_failure_that_is_over_is_still_told_of_and_so_are_runs_that_are_gone(viewer, olga):
+    order = stuck()
+    failure = key()
+    retried(order, by=olga)
+    end(order)
+    RunItem.objects.all().delete()
+    Run.objects.all().delete()
+    text = viewer.get(f"/admin/failures/{failure}/").content.decode()
+    assert "No order fails like this now" in text
+    assert "payments.charge: no luck" in text
+    assert '<span class="well">1</span>' in text
+    assert "/admin/console/run/0" not in text
+
+
+def test_a_failure_that_never_was_is_not_found(viewer):
+    assert viewer.get("/admin/failures/0123456789abcdef/").status_code == 404
+
+
+def test_who_may_not_view_orders_sees_no_history():
+    assert client_of("sid").get("/admin/failures/0123456789abcdef/").status_code == 403
+
+
+def test_the_history_takes_few_queries_however_many_runs_there_were(viewer, olga):
+    order = stuck()
+    failure = key()
+    for _ in range(5):
+        retried(order, by=olga)
+    with count_queries() as total:
+        assert len(viewer.get(f"/admin/failures/{failure}/").context["past"]) == 5
+    assert total() <= 20

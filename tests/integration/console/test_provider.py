@@ -1,0 +1,51 @@
+"""A payment's page at its provider: only where Stripe has one, and in the right mode."""
+
+import pytest
+
+from console.provider import page_of
+from payments.models import Payment
+from tests.integration.orders import shop
+
+CHARGE = "ch_3PqRsT2eZvKYlo2C0aBcDeFg"
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+@pytest.fixture(autouse=True)
+def stripe(settings):
+    settings.STRIPE_API_KEY, settings.STRIPE_API_BASE = "sk_test_123", "https://api.stripe.com"
+
+
+def payment(charge=CHARGE, **fields):
+    return Payment(charge_id=charge, status="captured", amount=1, currency="eur", **fields)
+
+
+@pytest.mark.parametrize(("key", "mode"), [("sk_test_1", "/test"), ("rk_test_1", "/test"), ("sk_live_1", ""), ("", "")])
+def test_a_payment_made_with_stripe_leads_to_its_page_in_the_mode_of_the_key(settings, key, mode):
+    settings.STRIPE_API_KEY = key
+    assert page_of(payment()) == f"https://dashboard.stripe.com{mode}/payments/{CHARGE}"
+
+
+def test_a_payment_of_the_simulated_gateway_has_no_page():
+    assert page_of(payment("ch_01a20d3407fa7788829e662d5c99af3c")) is None
+
+
+def test_a_payment_without_a_charge_has_no_page():
+    assert page_of(payment(None)) is None
+
+
+def test_a_payment_made_with_another_server_than_stripe_has_no_page(settings):
+    settings.STRIPE_API_BASE = "http://127.0.0.1:9000"
+    assert page_of(payment()) is None
+
+
+def test_what_stands_in_a_charge_does_not_lead_elsewhere():
+    assert page_of(payment("py_/../..?x=1#")) == "https://dashboard.stripe.com/test/payments/py_%2F..%2F..%3Fx%3D1%23"
+
+
+def test_the_page_of_an_order_leads_to_stripe(viewer):
+    order = shop.order()
+    keys = {"payment_method": "pm_card_visa", "charge_key": "c", "refund_key": "r"}
+    payment(order_id=order.id, **keys).save()
+    page = viewer.get(f"/admin/orders/order/{order.id}/change/").content.decode()
+    assert f'href="https://dashboard.stripe.com/test/payments/{CHARGE}"' in page
