@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from django.conf import settings
@@ -19,7 +19,7 @@ from orders.saga import chosen_saga
 from orders.status import OPEN, Status, may_become
 from sagas import sql
 from sagas.failpoints import Point, reach
-from sagas.lifecycle import Barred, ask_to_bar_pivot, bar_pivot, decides_itself, start
+from sagas.lifecycle import Barred, CallOff, ask_to_bar_pivot, bar_pivot, decides_itself, start
 from sagas.messages import to_json
 from sagas.plan import Saga
 
@@ -118,7 +118,7 @@ def cancel_order(order: Order, *, reason: OrderCancelling | None = None) -> Orde
 
 def _call_off(order: Order, reason: OrderCancelling) -> bool:
     """Bar the pivot and tell whether it is barred; before the order is locked, as its step locks them in that order."""
-    verdict = bar_pivot(**_about(order), event=reason)
+    verdict = bar_pivot(_wish(order, reason))
     if verdict is Barred.OURS:
         _mark_cancelling(order, reason)
     return verdict is not Barred.DONE
@@ -127,16 +127,12 @@ def _call_off(order: Order, reason: OrderCancelling) -> bool:
 def _ask_to_call_off(order: Order, reason: OrderCancelling) -> None:
     """Ask once that the pivot be barred: whoever marks the order as being cancelled does."""
     if _mark_cancelling(order, reason):
-        ask_to_bar_pivot(**_about(order), event=reason)
+        ask_to_bar_pivot(_wish(order, reason))
 
 
-def _about(order: Order) -> dict[str, Any]:
-    return {
-        "saga": order.id,
-        "plan": order.plan,
-        "started_at": order.created_at,
-        "context": _created(order).facts(),
-    }
+def _wish(order: Order, reason: OrderCancelling) -> CallOff:
+    context = _created(order).facts()
+    return CallOff(saga=order.id, plan=order.plan, started_at=order.created_at, context=context, event=reason)
 
 
 def _order(user_id: int, payment_method: str, priced: Priced, now: datetime) -> Order:

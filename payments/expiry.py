@@ -4,14 +4,15 @@ Without it nothing would be lost, for the gateway refuses the capture of what ha
 something else would keep its stock, and its customer, waiting for nothing.
 """
 
-from typing import Any
+from datetime import datetime
+from uuid import UUID
 
 import msgspec
 from django.db import transaction
 
 from payments.events import PaymentAuthorized, PaymentExpiring
 from sagas import sql
-from sagas.lifecycle import Barred, bar_pivot
+from sagas.lifecycle import Barred, CallOff, bar_pivot
 
 __all__ = ["expire_once"]
 
@@ -38,14 +39,14 @@ def expire_once() -> int:
     return sum(_call_off(*row) for row in sql.fetch("payments", RUNNING_OUT, params))
 
 
-def _call_off(saga: Any, started_at: Any, seq: int, plan: str, context: str) -> bool:
+def _call_off(saga: UUID, started_at: datetime, seq: int, plan: str, context: str) -> bool:
+    wish = CallOff(
+        saga=saga,
+        plan=msgspec.json.decode(plan),
+        started_at=started_at,
+        context=msgspec.json.decode(context),
+        event=PaymentExpiring(),
+        seq=seq + 1,
+    )
     with transaction.atomic(using="payments"):
-        verdict = bar_pivot(
-            saga=saga,
-            plan=msgspec.json.decode(plan),
-            started_at=started_at,
-            context=msgspec.json.decode(context),
-            event=PaymentExpiring(),
-            seq=seq + 1,
-        )
-    return verdict is Barred.OURS
+        return bar_pivot(wish) is Barred.OURS

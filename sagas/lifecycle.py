@@ -19,7 +19,7 @@ from sagas.plan import Plan, Saga, Step, service_of
 from sagas.services import Service, owner_of, service_called
 from sagas.steps import is_external
 
-__all__ = ["Barred", "ask_to_bar_pivot", "bar_pivot", "decides_itself", "start"]
+__all__ = ["Barred", "CallOff", "ask_to_bar_pivot", "bar_pivot", "decides_itself", "start"]
 
 
 class Barred(Enum):
@@ -32,6 +32,25 @@ class Barred(Enum):
     DONE = "done"
     REFUSED = "refused"
     UNDECIDED = "undecided"
+
+
+class CallOff(msgspec.Struct, frozen=True, kw_only=True):
+    """A saga that is to be called off, and why. `plan` is the one stored with it, not today's.
+
+    `context` is what travels with it; `seq`, the hops it had made where it is called off from.
+    """
+
+    saga: UUID
+    plan: Mapping[str, Any]
+    started_at: datetime
+    context: Mapping[str, Any]
+    event: Refusal
+    seq: int = 1
+
+    def message(self) -> Message:
+        """Return it as the inbox takes it."""
+        context = dict(self.context)
+        return Message(id=self.saga, saga=self.saga, started_at=self.started_at, seq=self.seq, context=context)
 
 
 def start(
@@ -59,50 +78,31 @@ def start(
     _write_and_nudge(service_called(plan.home), plan, envelope)
 
 
-def bar_pivot(
-    *,
-    saga: UUID,
-    plan: Mapping[str, Any],
-    started_at: datetime,
-    context: Mapping[str, Any],
-    event: Refusal,
-    seq: int = 1,
-) -> Barred:
+def bar_pivot(wish: CallOff) -> Barred:
     """Call a saga off inside the caller's transaction in the pivot's database, if its pivot has not happened.
 
-    `plan` is the one stored with the saga, not today's. Whoever inserts the pivot's inbox row decides; if that is us,
-    a message sets off over all undos before the pivot. Lock no domain row before this: the steps lock them after.
+    Whoever inserts the pivot's inbox row decides; if that is us, a message sets off over all undos before the pivot.
+    Lock no domain row before this: the steps lock them after.
     """
-    routed = msgspec.convert(plan, Plan)
-    pivot = _pivot_of(routed).name
+    plan = msgspec.convert(wish.plan, Plan)
+    pivot = _pivot_of(plan).name
     service = owner_of(pivot)
-    message = Message(id=saga, saga=saga, started_at=started_at, seq=seq, context=dict(context))
-    if not inbox.bar(service, pivot, [message], reason=event.detail, begun=not is_external(pivot)):
-        return _decided_before(service, pivot, saga)
-    envelope = _calling_off(routed, message, event, target=routed.after_cancel())
-    _write_and_nudge(service, routed, envelope)
+    if not inbox.bar(service, pivot, [wish.message()], reason=wish.event.detail, begun=not is_external(pivot)):
+        return _decided_before(service, pivot, wish.saga)
+    _write_and_nudge(service, plan, _calling_off(wish, plan, target=plan.after_cancel()))
     return Barred.OURS
 
 
-def ask_to_bar_pivot(
-    *,
-    saga: UUID,
-    plan: Mapping[str, Any],
-    started_at: datetime,
-    context: Mapping[str, Any],
-    event: Refusal,
-    seq: int = 1,
-) -> None:
+def ask_to_bar_pivot(wish: CallOff) -> None:
     """Ask, inside the caller's transaction at the saga's home, that a pivot which lies elsewhere be barred.
 
     Whether that comes in time, its service decides: the saga is undone from there, or goes on forward. The caller sees
     to it that it is asked once.
     """
-    routed = msgspec.convert(plan, Plan)
-    if routed.bar is None:
-        raise ValueError(f"The pivot of {routed.saga!r} has no bar: give its Step one, or bar it in its own database.")
-    message = Message(id=saga, saga=saga, started_at=started_at, seq=seq, context=dict(context))
-    _write_and_nudge(service_called(routed.home), routed, _calling_off(routed, message, event, target=routed.bar))
+    plan = msgspec.convert(wish.plan, Plan)
+    if plan.bar is None:
+        raise ValueError(f"The pivot of {plan.saga!r} has no bar: give its Step one, or bar it in its own database.")
+    _write_and_nudge(service_called(plan.home), plan, _calling_off(wish, plan, target=plan.bar))
 
 
 def decides_itself(plan: Mapping[str, Any]) -> bool:
@@ -123,19 +123,19 @@ def _decided_before(service: Service, pivot: str, saga: UUID) -> Barred:
     return Barred.UNDECIDED if inbox.undecided(service, pivot, [saga]) else Barred.REFUSED
 
 
-def _calling_off(plan: Plan, message: Message, event: Refusal, *, target: str) -> Envelope:
+def _calling_off(wish: CallOff, plan: Plan, *, target: str) -> Envelope:
     return Envelope(
-        saga=message.saga,
-        started_at=message.started_at,
-        seq=message.seq,
-        type=event.type,
+        saga=wish.saga,
+        started_at=wish.started_at,
+        seq=wish.seq,
+        type=wish.event.type,
         step="",
         step_attempt=1,
-        data=event.facts(),
-        context={**message.context, "failure": {"code": event.code, "detail": event.detail}},
+        data=wish.event.facts(),
+        context={**wish.context, "failure": {"code": wish.event.code, "detail": wish.event.detail}},
         plan=plan,
         target=target,
-        headers=observe.carried(message.saga),
+        headers=observe.carried(wish.saga),
     )
 
 

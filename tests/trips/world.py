@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from sagas import execution, failures
 from sagas.failures import Failure, StepFailed
 from sagas.ids import uuid7
-from sagas.lifecycle import Barred, bar_pivot, start
+from sagas.lifecycle import Barred, CallOff, bar_pivot, start
 from sagas.messages import Message
 from sagas.plan import Plan
 from sagas.services import home_called, service_called
@@ -80,7 +80,7 @@ def call_off(trip: UUID) -> Barred:
     row = Trip.objects.get(id=trip)
     with transaction.atomic():
         return bar_pivot(
-            saga=trip, plan=row.plan, started_at=row.created_at, context={"name": "Ada"}, event=CalledOff()
+            CallOff(saga=trip, plan=row.plan, started_at=row.created_at, context={"name": "Ada"}, event=CalledOff())
         )
 
 
