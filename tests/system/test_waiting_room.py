@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -24,6 +23,7 @@ from local.ports import free_port
 from orders.models import Order, Product
 from orders.status import Status
 from tests.integration.orders import shop
+from tests.integration.orders.room import until_looked_for
 from tests.plugin import running
 from tests.processes import LIMIT, Process, until
 
@@ -35,7 +35,6 @@ pytestmark = [
 NAME = "waiting-room-test"
 SESSIONS = "SELECT datname, count(*) FROM pg_stat_activity WHERE application_name = %s GROUP BY datname"
 END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
-LOOKS = "SELECT query_start FROM pg_stat_activity WHERE application_name = %s AND strpos(query, 'xmin') > 0"
 END = b"0\r\n\r\n"
 
 
@@ -83,18 +82,9 @@ class Api:
         return self.open(shop.path(order), Prefer="wait=30")
 
     def wait(self, order: Order) -> socket.socket:
-        """Return the connection of a client that waits by now, and is the first to do so.
-
-        A request looks at its order once before it has a place; the room then looks again and again.
-        """
+        """Return the connection of a client that waits by now, and is the first to do so."""
         client = self.prefer_to_wait(order)
-        looks: set[tuple[Any, ...]] = set()
-
-        def looked_again() -> bool:
-            looks.update(asked(LOOKS, NAME))
-            return len(looks) > 1
-
-        until(looked_again, "the room looks for the order", process=self.process)
+        until_looked_for(self.process)
         return client
 
     def stream_status(self, order: Order) -> httpx.Response:
@@ -202,13 +192,8 @@ def no_connections() -> Iterator[None]:
 
 def sessions() -> dict[str, int]:
     """Return how many sessions the API has in each database."""
-    return dict(asked(SESSIONS, NAME))
-
-
-def asked(query: str, *parameters: str) -> list[tuple[Any, ...]]:
-    """Return what PostgreSQL's superuser sees."""
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
-        return session.execute(query, parameters).fetchall()
+        return dict(session.execute(SESSIONS, [NAME]).fetchall())
 
 
 def threads(served: Api) -> int:

@@ -11,6 +11,7 @@ from orders.models import Order
 from orders.status import Status
 from orders.waiting import ROOM
 from tests.integration.orders import shop
+from tests.integration.orders.room import until_looked_for
 from tests.integration.race import started
 from tests.plugin import running
 from tests.processes import until
@@ -118,6 +119,7 @@ def test_a_replay_is_the_stored_answer_and_with_a_preference_the_current_order(a
 def test_a_database_that_goes_away_meanwhile_takes_no_order_back(ada):
     answer = started(lambda: shop.place(preferring(ada, "wait=30"), key="k"))
     waiting()
+    until_looked_for()  # the room has its connection, which goes on
     order = Order.objects.get()
     with refused_connections():
         fulfil(order.id)

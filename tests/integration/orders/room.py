@@ -1,0 +1,30 @@
+"""What PostgreSQL knows of a waiting room: that it looks for somebody."""
+
+from datetime import datetime
+
+from django.db import connection
+
+from tests.processes import Process, until
+
+__all__ = ["until_looked_for"]
+
+LOOKS = """
+SELECT query_start FROM pg_stat_activity
+ WHERE datname = current_database() AND pid <> pg_backend_pid() AND strpos(query, 'xmin') > 0
+"""
+
+
+def until_looked_for(process: Process | None = None) -> None:
+    """Wait until the room has looked for whoever is the first in it, on a connection that it keeps.
+
+    A request looks at its order once before it has a place; every look after that is the room's.
+    """
+    looks: set[datetime] = set()
+
+    def looked() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(LOOKS)
+            looks.update(at for (at,) in cursor.fetchall())
+        return len(looks) > 1
+
+    until(looked, "the room looks for the order", process=process)
