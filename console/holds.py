@@ -152,9 +152,10 @@ def holds_now() -> Holds:
     return Holds(steps=held_steps, sagas=first, unreachable=unreachable)
 
 
-def hold_of(order: Order) -> HeldSaga | None:
-    """Return how an open order is on hold, by the first of its services that says so; None where none does."""
-    for service in () if order.ended_at else services_of(order):
+def hold_of(order: Order, services: Iterable[str] | None = None) -> HeldSaga | None:
+    """Return how an open order is on hold, by the first of these services, or all of its own, that says so."""
+    asked = services_of(order) if services is None else map(service_called, services)
+    for service in () if order.ended_at else asked:
         try:
             for held in _held_sagas(service, OF_SAGA, order.id):
                 return held

@@ -42,7 +42,7 @@ class PaymentAdmin(_FoundByOrder):
         *("order_id", "status", "amount", "refunded_amount", "currency", "gateway", "charge_id", "created_at"),
         *("authorization_expires_at", "follow_at", "follow_error"),
     )
-    list_filter = ("status", "gateway", ("follow_at", admin.EmptyFieldListFilter))
+    list_filter = ("status", ("follow_at", admin.EmptyFieldListFilter))
     ids = ("order_id", "id")
     ordering = ("-id",)
 

@@ -26,6 +26,7 @@ from orders.selectors import with_status
 from orders.status import Status
 from payments.models import Payment
 from sagas.lists import OlderThanFilter, ReadOnlyAdmin
+from sagas.models import Inbox
 from sagas.wording import age
 
 __all__ = ["OrderAdmin", "PaymentAdmin"]
@@ -207,7 +208,9 @@ class OrderAdmin(ReadOnlyAdmin):
         return shown
 
     def _gathered(self, request: HttpRequest, order: Order) -> dict[str, Any]:
-        dossier, held = dossier_of(order), hold_of(order)
+        dossier = dossier_of(order)
+        holding = {posted.service for posted in dossier.received if posted.row.state == Inbox.State.HELD}
+        held = hold_of(order, sorted(holding | {dossier.plan.home}))  # all of them, or what they hold tells
         may_act = self.has_operate_permission(request)
         return {
             "dossier": dossier,
