@@ -39,8 +39,16 @@ def process(script: str, tmp_path: Path, *, patience: float = 20.0) -> Process:
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Return those that still run; one that only waits for its parent to look at it has ended."""
-    return [found for found in processes if found.is_running() and found.status() != psutil.STATUS_ZOMBIE]
+    """Return those that still run."""
+    return [found for found in processes if runs(found)]
+
+
+def runs(process: psutil.Process) -> bool:
+    """Tell whether it runs; one that only waits for its parent to look at it has ended, as has one that is gone."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_child_dies_with_its_killed_parent(tmp_path: Path) -> None:
