@@ -57,9 +57,12 @@ class FailureLog(DatabaseBackend):
 
 
 def _sagas(exc: Any, request: Any) -> list[str]:
-    """Return the sagas that a failure is about: those that failed alone, or all that the step was given."""
+    """Return the sagas that a failure is about: those that failed alone, or all that the step was given.
+
+    Of a task that nobody knows, Celery tells no arguments.
+    """
     if isinstance(exc, StepFailed):
         return [str(failure.message.saga) for failure in exc.failures]
-    given = list(request.args or ())[: len(STEP)]
+    given = list(getattr(request, "args", None) or ())[: len(STEP)]
     messages = given[-1] if len(given) == len(STEP) and isinstance(given[-1], list) else []
     return [str(message.get("saga")) for message in messages if isinstance(message, dict)]
