@@ -174,7 +174,8 @@ def session() -> requests.Session:
 @cache
 def _client(api_key: str, api_base: str) -> StripeClient:
     stripe.enable_telemetry = False
-    logging.getLogger("stripe").setLevel(logging.INFO)  # below that it logs whole answers, client secrets and all
+    log = logging.getLogger("stripe")
+    log.setLevel(max(logging.INFO, log.getEffectiveLevel()))  # below that it logs whole answers, client secrets and all
     return StripeClient(
         api_key,
         stripe_version=API_VERSION,
