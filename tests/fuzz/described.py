@@ -7,6 +7,7 @@ tests `FUZZ_EXAMPLES` others for each operation and role. The default suits ever
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import schemathesis
 from django.conf import settings
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 from schemathesis.checks import CheckContext
 from schemathesis.core.transport import Response
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from config.wsgi import application
 from tests.fuzz import world
@@ -81,13 +82,26 @@ def assert_as_described(case: schemathesis.Case, headers: dict[str, str]) -> Non
 def assert_valid(case: schemathesis.Case, response: Response, headers: dict[str, str]) -> None:
     """Check an answer."""
     case.validate_response(
-        response, headers=headers, excluded_checks=[positive_data_acceptance], additional_checks=[takes_what_fits]
+        response,
+        headers=headers,
+        excluded_checks=[positive_data_acceptance, negative_data_rejection],
+        additional_checks=[takes_what_fits, refuses_what_does_not],
     )
 
 
 def takes_what_fits(context: CheckContext, response: Response, case: schemathesis.Case) -> bool | None:
     """Check that what fits the schema is taken, unless for a reason that no schema can give."""
     return None if _unsaid(response) else positive_data_acceptance(context, response, case)
+
+
+def refuses_what_does_not(context: CheckContext, response: Response, case: schemathesis.Case) -> bool | None:
+    """Check that what does not fit the schema is refused, unless what does not fit was lost on its way.
+
+    A parameter that the schema does not know, with no value (None, an empty list), does not appear in the address.
+    """
+    unknown = set(case.query) - {parameter.name for parameter in case.operation.query}
+    sent = parse_qs(urlsplit(response.request.url or "").query, keep_blank_values=True)
+    return None if unknown and not unknown & set(sent) else negative_data_rejection(context, response, case)
 
 
 def _unsaid(response: Response) -> bool:
