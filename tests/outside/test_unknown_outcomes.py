@@ -84,13 +84,13 @@ def test_a_worker_that_freezes_between_its_claim_and_its_call_charges_nothing_wh
 
 
 @pytest.mark.parametrize("method", ["pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"])
-def test_an_answer_that_is_lost_is_asked_for_or_undone_and_never_assumed(api_client, system, method):
+def test_an_answer_that_is_lost_is_asked_for_or_undone_and_never_assumed(api_client, patient, method):
     kept = [order(api_client, f"kept-{number}", method=method) for number in range(2)]
     regretted = [order(api_client, f"regretted-{number}", method=method) for number in range(3)]
     until(lambda: Inbox.objects.filter(step="payments.charge", attempts__gt=0).count() == 5, "all are charged")
     for placed in regretted:
         assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code in {202, 409}
-    system.come_to_rest()
+    patient.come_to_rest()
     assert [(outcome(one), net(one)) for one in kept] == [(("fulfilled", ""), 1_000)] * 2
     for placed in regretted:
         assert (outcome(placed), net(placed)) in {(CALLED_OFF, 0), (("fulfilled", ""), 1_000)}
