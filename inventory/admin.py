@@ -49,7 +49,7 @@ class ReservationAdmin(ReadOnlyAdmin):
             return queryset.filter(order_id=UUID(term)), False
         except ValueError:
             of_sku = queryset.filter(item__sku=term)
-            return among_newest(of_sku, also=Q(state=Reservation.State.HELD)), False
+            return among_newest(of_sku, Q(state=Reservation.State.HELD)), False
 
 
 class AdjustmentForm(forms.ModelForm):

@@ -20,7 +20,7 @@ from django.utils.text import Truncator
 from unfold.decorators import display
 
 from sagas import inbox, outbox
-from sagas.filters import OPEN, UNSENT, OpenForFilter, PublicationFilter, StateFilter, StepFilter, UnsentForFilter
+from sagas.filters import HELD, OPEN, UNSENT, OpenForFilter, PublicationFilter, StateFilter, StepFilter, UnsentForFilter
 from sagas.lists import ReadOnlyAdmin, among_newest
 from sagas.nudge import nudge
 from sagas.services import home_called, home_names, service_called
@@ -51,7 +51,7 @@ def preformatted(text: str) -> SafeString:
 class _MessageAdmin(ReadOnlyAdmin):
     word_fields: tuple[str, ...] = ()
     error_field = ""
-    open_rows: ClassVar[Q]
+    open_rows: ClassVar[Sequence[Q]] = ()
     payloads: ClassVar[Sequence[str]] = ()
     search_fields = ("saga",)  # shows the box; the search itself is below
 
@@ -68,7 +68,7 @@ class _MessageAdmin(ReadOnlyAdmin):
             found = Q(**{f"{self.error_field}__icontains": term})
             for field in self.word_fields:
                 found |= Q(**{f"{field}__startswith": term})
-            return among_newest(queryset.filter(found), also=self.open_rows), False
+            return among_newest(queryset.filter(found), *self.open_rows), False
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         """Show the payloads laid out, below the plain columns."""
@@ -112,7 +112,7 @@ class OutboxAdmin(_MessageAdmin):
     search_help_text = "Order id, the beginning of an event, a step or a target, or words of the error."
     word_fields = ("type", "step", "target")
     error_field = "last_error"
-    open_rows = UNSENT
+    open_rows = (UNSENT,)
     ordering = ("-id",)
     actions = ("publish_again",)
 
@@ -148,7 +148,7 @@ class InboxAdmin(_MessageAdmin):
     search_help_text = "Order id, the beginning of a step, or words of the error."
     word_fields = ("step",)
     error_field = "error"
-    open_rows = OPEN
+    open_rows = (OPEN, HELD)
     ordering = ("-id",)
     actions = ("try_now",)
 

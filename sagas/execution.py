@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -74,7 +74,7 @@ def run(step: str, plan: Plan, messages: Sequence[Message], *, told: Sequence[En
         if run.told:  # nothing was left to do, or it failed
             run.publish([])
     if failures:
-        raise StepFailed(step, failures) from next(iter(run.raised), None)  # whose traceback tells where
+        raise StepFailed(step, failures) from run.raised  # whose traceback tells where
     return not run.unsent
 
 
@@ -102,14 +102,14 @@ def bar_action(service: Service, plan: Plan, step: str, messages: Sequence[Messa
     return inbox.done(service, action, sagas), undecided
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Run:
     service: Service
     definition: StepDefinition
     plan: Plan
     told: list[Entry]
-    unsent: list[Envelope] = field(default_factory=list)
-    raised: list[Exception] = field(default_factory=list)
+    unsent: bool = False  # whether something is left for the flush behind the step
+    raised: Exception | None = None  # what the first message failed of
 
     def batch(self, messages: Sequence[Message]) -> list[Failure]:
         """Run the messages together; if that raises, each alone. Return what failed alone."""
@@ -125,13 +125,13 @@ class _Run:
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Send what was just committed. If the broker fails, the rows are due again and the relay sends them."""
-        told, self.told[:] = tuple(self.told), []
+        told, self.told = self.told, []
         try:
             reach(Point.COMMITTED, self.definition.name, envelopes)
             relay.publish(self.service, envelopes, told=told)
             reach(Point.PASSED_ON, self.definition.name, envelopes)
         except Exception as error:  # the step is committed: no fault from here on may fail it
-            self.unsent.extend(envelopes)
+            self.unsent = True
             logger.warning("%s is done, its events wait in the outbox: %r", self.definition.name, error)
 
     def _at_once(self, handler: Handler, messages: Sequence[Message]) -> list[Envelope]:
@@ -202,7 +202,7 @@ class _Run:
             return [failure for message in messages for failure in observe.alone(message, again)]
         logger.error("%s failed for %s: %r", step, messages[0].saga, error, exc_info=error)
         observe.failed(messages[0], error)
-        self.raised.append(error)
+        self.raised = self.raised or error
         failure = _failed(messages[0], attempt(messages[0]), repr(error))
         # What cannot be read is not held against its saga: the rescue has the sender's own copy sent.
         return [replace(failure, alone=False, again=False) if isinstance(error, Unreadable) else failure]
@@ -236,7 +236,7 @@ class _Run:
             for message in messages
         ]
         outbox.write(self.service, self.plan, told, leased=False)
-        self.unsent.extend(told)
+        self.unsent = self.unsent or bool(told)
 
     def _settle(self, claimed: Sequence[Claimed], outcomes: Sequence[Outcome]) -> list[Envelope]:
         """Write what the handler decided to inbox and outbox, in the handler's transaction."""

@@ -13,11 +13,21 @@ from sagas.lists import OlderThanFilter, among_newest
 from sagas.models import Inbox
 from sagas.plan import service_of
 
-__all__ = ["OPEN", "UNSENT", "OpenForFilter", "PublicationFilter", "StateFilter", "StepFilter", "UnsentForFilter"]
+__all__ = [
+    "HELD",
+    "OPEN",
+    "UNSENT",
+    "OpenForFilter",
+    "PublicationFilter",
+    "StateFilter",
+    "StepFilter",
+    "UnsentForFilter",
+]
 
-# What the partial indexes of the tables hold.
+# What the partial indexes of the tables hold: what is held has one of its own.
 UNSENT = Q(published_at=None)
 OPEN = Q(state__in=("started", "waiting"))
+HELD = Q(state="held")
 
 
 class UnsentForFilter(OlderThanFilter):
@@ -75,8 +85,8 @@ class StateFilter(admin.SimpleListFilter):
                 return queryset.filter(OPEN, state="waiting", send_at=None)
             case "failing":
                 return queryset.filter(OPEN, attempts__gte=settings.SAGA_STEP_ATTEMPTS).exclude(error="")
-            case "started" | "waiting" as state:
-                return queryset.filter(OPEN, state=state)
+            case "started" | "waiting" | "held" as state:
+                return queryset.filter(HELD if state == "held" else OPEN, state=state)
             case "done" | "refused" as state:
                 return among_newest(queryset.filter(state=state))
         return queryset
@@ -97,5 +107,5 @@ class StepFilter(admin.SimpleListFilter):
         """Keep what was asked for."""
         if not self.value():
             return queryset
-        open_rows = OPEN if issubclass(queryset.model, Inbox) else UNSENT
-        return among_newest(queryset.filter(step=self.value()), also=open_rows)
+        open_rows = (OPEN, HELD) if issubclass(queryset.model, Inbox) else (UNSENT,)
+        return among_newest(queryset.filter(step=self.value()), *open_rows)

@@ -28,17 +28,17 @@ NEWEST = 50_000
 MOST_FOUND = 10_000
 
 
-def among_newest(rows: QuerySet[Any], *, also: Q | None = None) -> QuerySet[Any]:
-    """Keep of some rows the newest of their table, by primary key, `also` others that an index finds."""
+def among_newest(rows: QuerySet[Any], *also: Q) -> QuerySet[Any]:
+    """Keep of some rows the newest of their table, by primary key, `also` others, each of which an index finds."""
     keys = rows.model._default_manager.order_by("-pk").values_list("pk", flat=True)
     oldest = next(iter(keys[NEWEST : NEWEST + 1]), None)
     if oldest is None:
         return rows
     newest = rows.filter(pk__gt=oldest)
-    if also is None:
+    if not also:
         return newest
-    # Found one by one: of both conditions in one statement the planner makes a walk through all rows.
-    found = (newest.order_by("-pk"), rows.filter(also).order_by())
+    # Found one by one: of several conditions in one statement the planner makes a walk through all rows.
+    found = (newest.order_by("-pk"), *(rows.filter(others).order_by() for others in also))
     return rows.filter(pk__in={key for part in found for key in part.values_list("pk", flat=True)[:MOST_FOUND]})
 
 

@@ -94,9 +94,11 @@ def test_steps_are_filtered_by_whether_they_are_dead_and_by_name(operator, servi
     waiting = received(service, attempts=1)
     parked = received(service, attempts=1, send_at=None)
     failing = received(service, attempts=settings.SAGA_STEP_ATTEMPTS, step=f"{service}.undo")
+    held = received(service, state="held", send_at=None)
     received(service, attempts=settings.SAGA_STEP_ATTEMPTS, state="refused", send_at=None)
     assert shown(operator, service, "inbox", state__exact="parked") == {parked.pk}
     assert shown(operator, service, "inbox", state__exact="failing") == {failing.pk}
+    assert shown(operator, service, "inbox", state__exact="held") == {held.pk}
     assert shown(operator, service, "inbox", state__exact="waiting", step=f"{service}.do") == {waiting.pk, parked.pk}
 
 
@@ -112,10 +114,12 @@ def test_rows_are_found_by_words_of_their_error(operator, service):
 def test_what_is_open_is_found_however_old_and_what_is_over_among_the_newest(operator, monkeypatch):
     monkeypatch.setattr(lists, "NEWEST", 2)
     old = received("orders", error="long ago")
+    held = received("orders", error="long ago", state="held", send_at=None)
     received("orders", error="long ago", state="refused", send_at=None)
     new = received("orders", error="long ago", state="refused", send_at=None)
-    received("orders")
-    assert shown(operator, "orders", "inbox", q="long ago") == {old.pk, new.pk}
+    newest = received("orders")
+    assert shown(operator, "orders", "inbox", q="long ago") == {old.pk, held.pk, new.pk}
+    assert shown(operator, "orders", "inbox", step="orders.do") == {old.pk, held.pk, new.pk, newest.pk}
     assert shown(operator, "orders", "inbox", state__exact="refused") == {new.pk}
 
 
