@@ -118,6 +118,8 @@ def failures() -> Failures:
 
 def failing(sagas: Sequence[UUID]) -> dict[UUID, Failing]:
     """Return the step that fails of each of these sagas; of several the one that was tried last."""
+    if not sagas:
+        return {}
     asking = Asking()
     rows = [row for name in service_names() for row in _rows(asking, name, OF, {"sagas": list(sagas)})]
     return {row.saga: row for row in sorted(rows, key=lambda row: row.last)}

@@ -10,11 +10,11 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError
-
 from console.acting import Effect, services_of
+from console.asking import Asking
 from console.models import Run, RunItem
 from orders.models import Order
 from sagas import holds, relay, sql
@@ -139,28 +139,23 @@ class Holds:
 
 def holds_now() -> Holds:
     """Ask every service what is on hold there."""
-    held_steps: list[HeldStep] = []
-    sagas: dict[UUID, HeldSaga] = {}
-    unreachable = []
+    asking, held_steps, sagas = Asking(), list[HeldStep](), dict[UUID, HeldSaga]()
     for service in map(service_called, service_names()):
-        try:
-            held_steps += _held_steps(service)
-            sagas = {**{one.saga: one for one in _held_sagas(service, SAGAS)}, **sagas}
-        except (DatabaseError, InterfaceError):
-            unreachable.append(service.name)
+        held_steps += asking.ask(service.name, partial(_held_steps, service))
+        for held in asking.ask(service.name, partial(_held_sagas, service, SAGAS)):
+            sagas.setdefault(held.saga, held)
     first = sorted(sagas.values(), key=lambda one: one.since)[:SHOWN]
-    return Holds(steps=held_steps, sagas=first, unreachable=unreachable)
+    return Holds(steps=held_steps, sagas=first, unreachable=asking.unreachable)
 
 
 def hold_of(order: Order, services: Iterable[str] | None = None) -> HeldSaga | None:
     """Return how an open order is on hold, by the first of these services, or all of its own, that says so."""
-    asked = services_of(order) if services is None else map(service_called, services)
-    for service in () if order.ended_at else asked:
-        try:
-            for held in _held_sagas(service, OF_SAGA, order.id):
-                return held
-        except (DatabaseError, InterfaceError):
-            continue
+    if order.ended_at:
+        return None
+    asking, asked = Asking(), services_of(order) if services is None else map(service_called, services)
+    for service in asked:
+        for held in asking.ask(service.name, partial(_held_sagas, service, OF_SAGA, order.id)):
+            return held
     return None
 
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest
 from django.urls import reverse
 
+from console.asking import Asking
 from orders.metrics import needing_attention
 
 __all__ = ["navigation"]
@@ -77,10 +77,7 @@ def _holds() -> Item:
 
 
 def _needing() -> int:
-    try:
-        return needing_attention()
-    except (DatabaseError, InterfaceError):
-        return 0
+    return sum(Asking().ask("orders", lambda: [needing_attention()]))
 
 
 def _messages(service: str) -> list[Item]:

@@ -1,6 +1,7 @@
 """Failed tasks and the orders they were about. Celery keeps each failure; with it stand its sagas (`sagas.results`)."""
 
 import json
+from contextlib import suppress
 from uuid import UUID
 
 from django_celery_results.models import TaskResult
@@ -23,5 +24,8 @@ def tasks_about(order: UUID, *, most: int) -> list[TaskResult]:
 
 def orders_of(task: TaskResult) -> list[UUID]:
     """Return the orders that a failed task was about."""
-    kept = json.loads(task.meta or "{}")
-    return [UUID(saga) for saga in kept.get("sagas", ())]
+    kept, orders = json.loads(task.meta or "{}"), []
+    for saga in kept.get("sagas", ()):
+        with suppress(ValueError):  # what is no message names no saga, but is kept as it was said
+            orders.append(UUID(saga))
+    return orders

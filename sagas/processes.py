@@ -1,7 +1,7 @@
 """What Celery's processes set up as they begin, drop as they end, and bind around each task: logs, metrics, traces."""
 
 import logging.config
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
@@ -10,11 +10,9 @@ from django.conf import settings
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from sagas import observe, presence, tracing
+from sagas.arguments import messages_given
 
 __all__ = ["watch"]
-
-# The position of the messages among the arguments of the tasks that have some.
-MESSAGES = {"sagas.run_step": 2, "sagas.fail_step": 2, "sagas.record": 1}
 
 _servers: list[WSGIServer] = []
 
@@ -67,18 +65,14 @@ def _say_goodbye(**_: Any) -> None:
 def _bind(task: Task, task_id: str, args: Sequence[Any], **_: Any) -> None:
     """Name the task and its sagas on every line that is logged while it runs, Celery's own among them."""
     clear_contextvars()
-    place = MESSAGES.get(task.name)
-    found = args[place] if place is not None and len(args) > place else ()
-    bind_contextvars(task=task.name, task_id=task_id, **observe.ids(_travellers(found)))
+    travellers = map(_traveller, messages_given(task.name, args))
+    bind_contextvars(task=task.name, task_id=task_id, **observe.ids(travellers))
 
 
 def _unbind(**_: Any) -> None:
     clear_contextvars()
 
 
-def _travellers(messages: Any) -> list[tuple[str, dict[str, str]]]:
-    """Return the sagas and headers of messages that nobody has validated yet."""
-    if not isinstance(messages, list):
-        return []
-    found = [one for one in messages if isinstance(one, dict)]
-    return [(str(one.get("saga")), one["headers"] if isinstance(one.get("headers"), dict) else {}) for one in found]
+def _traveller(message: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    headers = message.get("headers")
+    return str(message.get("saga")), headers if isinstance(headers, dict) else {}

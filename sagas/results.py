@@ -11,6 +11,7 @@ from typing import Any
 from django.db import Error, connections, router
 from django_celery_results.backends import DatabaseBackend
 
+from sagas.arguments import messages_given
 from sagas.failures import StepFailed
 
 __all__ = ["FailureLog"]
@@ -57,12 +58,8 @@ class FailureLog(DatabaseBackend):
 
 
 def _sagas(exc: Any, request: Any) -> list[str]:
-    """Return the sagas that a failure is about: those that failed alone, or all that the step was given.
-
-    Of a task that nobody knows, Celery tells no arguments.
-    """
+    """Return the sagas that a failure is about: those that failed alone, or all that the task was given."""
     if isinstance(exc, StepFailed):
         return [str(failure.message.saga) for failure in exc.failures]
-    given = list(getattr(request, "args", None) or ())[: len(STEP)]
-    messages = given[-1] if len(given) == len(STEP) and isinstance(given[-1], list) else []
-    return [str(message.get("saga")) for message in messages if isinstance(message, dict)]
+    given = messages_given(getattr(request, "task", None), getattr(request, "args", None))
+    return [str(message.get("saga")) for message in given]

@@ -11,6 +11,7 @@ from orders.saga import AUTHORIZE_FIRST
 from payments.models import Inbox, Payment
 from sagas.ids import uuid7
 from tests.integration.audit import shop as walked
+from tests.integration.console.conftest import count_queries
 from tests.integration.console.operators import FAR, confirmed, member, outcomes, paid, stuck, work
 from tests.integration.orders import shop
 from tests.integration.race import at_once
@@ -114,6 +115,11 @@ class TestEffects:
         work()
         run.refresh_from_db()
         assert ([state for state, _ in outcomes(run)], run.state) == (["failed", "done"], "ended")
+
+    def test_a_round_with_nothing_to_do_asks_the_services_nothing(self):
+        with count_queries() as total:
+            work()
+        assert total() == 4  # are rows due; and in a transaction, has a run no row left
 
     def test_nothing_is_done_for_a_draft(self, olga):
         runs.begin(Action.RETRY, [stuck().id], by=olga)

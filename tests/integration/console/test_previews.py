@@ -4,7 +4,7 @@ import pytest
 
 from console import runs
 from console.models import Action, Run
-from console.reach import radius_now
+from console.reach import QUESTIONS, radius_now
 from orders.models import Order
 from orders.saga import AUTHORIZE_FIRST
 from orders.status import Status
@@ -16,6 +16,10 @@ from tests.integration.console.operators import paid, select, stuck
 from tests.integration.orders import shop
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("nudged")]
+
+
+def test_of_every_action_it_is_known_how_to_ask_what_it_would_do():
+    assert set(QUESTIONS) == set(Action)
 
 
 class TestPreview:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from celery import current_app
 from celery.app.task import Context
+from celery.exceptions import NotRegistered
+from celery.utils.objects import Bunch
 from django.apps import apps
 from django.contrib import admin
 from django.urls import reverse
@@ -55,17 +57,31 @@ def test_what_was_chained_behind_a_task_that_failed_has_not_failed(failed):
 
 def test_a_task_that_was_lost_with_its_worker_is_about_all_that_it_was_given():
     messages = [to_builtins(Message(id=uuid7(), saga=uuid7(), started_at=NOW, seq=1, context={})) for _ in range(2)]
-    fail(ValueError("its child was killed"), args=["payments.charge", {}, messages, []])
+    fail(ValueError("its child was killed"), args=["payments.charge", {}, messages, []], task="sagas.run_step")
     assert [str(order) for order in orders_of(TaskResult.objects.get())] == [one["saga"] for one in messages]
 
 
-@pytest.mark.parametrize("arguments", [["orders"], [], ["x", {}, "no messages"], ["x", {}, [1, None]]])
+@pytest.mark.parametrize(
+    "arguments", [["orders"], [], ["x", {}, "no messages"], ["x", {}, [1, None]], ["x", {}, [{}, {"saga": 5}]]]
+)
 def test_a_task_about_no_order_names_none(viewer, arguments):
-    fail(ValueError("no luck"), args=arguments)
+    fail(ValueError("no luck"), args=arguments, task="sagas.run_step")
     task = TaskResult.objects.get()
     assert orders_of(task) == []
     page = viewer.get(reverse("admin:django_celery_results_taskresult_change", args=[task.pk]))
     assert "none named" in page.content.decode()
+
+
+def test_a_timeline_that_could_not_be_recorded_is_about_the_sagas_of_its_entries():
+    saga = uuid7()
+    fail(ValueError("no luck"), args=["orders", [{"saga": str(saga)}]], task="sagas.record")
+    assert orders_of(TaskResult.objects.get()) == [saga]
+
+
+def test_a_task_that_nobody_knows_has_failed_about_no_order():
+    request = Bunch(name="sagas.of_another_release", chord=None, errbacks=None)  # all that Celery tells of one
+    current_app.backend.mark_as_failure("unknown", NotRegistered("sagas.of_another_release"), request=request)
+    assert orders_of(TaskResult.objects.get()) == []
 
 
 def test_failed_tasks_are_found_by_order(viewer, failed):

@@ -37,6 +37,13 @@ def test_the_menu_says_how_many_orders_need_attention(viewer):
     assert (menu["Needs attention"]["link"], menu["Needs attention"]["badge"]) == (link, "1")
 
 
+def test_the_menu_is_there_without_the_number_where_it_cannot_be_asked(viewer, renamed):
+    shop.order(needs_attention=True)
+    renamed("default", "orders_order")
+    menu = {item["title"]: item for group in viewer.get(START).context["sidebar_navigation"] for item in group["items"]}
+    assert "badge" not in menu["Needs attention"]
+
+
 def test_the_menu_offers_only_what_may_be_opened():
     pat = client_of("pat", "view_payment")
     groups = pat.get(START).context["sidebar_navigation"]

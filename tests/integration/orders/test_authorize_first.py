@@ -199,19 +199,59 @@ def test_a_cancel_while_the_gateway_is_asked_to_capture_waits_for_its_answer(mon
     call_command("audit", "--expect-ended")
 
 
-def test_a_cancel_waits_for_a_capture_on_hold_which_may_have_been_asked_for_before():
-    order, payments = shop.place(), service_called("payments")
+def hold(**what):
+    """Put something on hold in payments; return the function that releases it."""
+    payments = service_called("payments")
+    holds.hold(payments, **what, by="olga", why="The bank is down.")
+    return partial(holds.release, payments, **what)
+
+
+def cancelled_with_its_capture_on_hold(order, **what):
+    """Have an order come to its capture, which is on hold, and its customer cancel it; return what releases it."""
     for step in UP_TO_CAPTURE:
         deliver(step, order)
-    holds.hold(payments, step="payments.capture", by="olga", why="The bank is down.")
+    release = hold(**what)
     deliver("payments.capture", order)
-    cancel_order(Order.objects.get(id=order))
-    deliver("payments.withhold", order)
-    assert (state(order, "payments.capture"), state(order, "payments.withhold")) == ("held", "waiting")
-    holds.release(payments, step="payments.capture")
-    deliver("payments.capture", order)
+    answer = client_of("ada").post(path(order, "cancel/"))
+    assert (answer.status_code, answer.json()["status"]) == (202, "cancelling")
+    walk(order)
+    assert state(order, "payments.capture") == "held"
+    assert status(order) == ("cancelling", "cancelled_by_customer")
+    return release
+
+
+@pytest.mark.parametrize(("held", "withhold"), [("step", "waiting"), ("saga", "held")])
+def test_a_cancel_waits_for_a_capture_on_hold_which_may_have_been_asked_for_before(held, withhold):
+    order = shop.place()
+    release = cancelled_with_its_capture_on_hold(order, **{held: order if held == "saga" else "payments.capture"})
+    assert state(order, "payments.withhold") == withhold
+    assert moved(order) == []
+    release()
     walk(order)
     assert status(order) == ("fulfilled", "")
+    assert moved(order) == ["capture"]
+    call_command("audit", "--expect-ended")
+
+
+def test_a_cancel_that_waited_for_a_capture_on_hold_which_is_refused_goes_on_to_undo():
+    order = shop.place(method="pm_sim_authorization_lapses")
+    release = cancelled_with_its_capture_on_hold(order, step="payments.capture")
+    release()
+    walk(order)
+    assert status(order) == ("cancelled", "cancelled_by_customer")
+    assert_let_go(order)
+
+
+@pytest.mark.parametrize("step", ["payments.authorize", "payments.capture"])
+def test_a_cancel_of_an_order_that_has_not_come_to_its_capture_waits_for_no_step_on_hold(step):
+    order = shop.place()
+    hold(step=step)
+    deliver("payments.authorize", order)
+    assert client_of("ada").post(path(order, "cancel/")).status_code == 202
+    deliver("payments.withhold", order)
+    walk(order)
+    assert status(order) == ("cancelled", "cancelled_by_customer")
+    assert moved(order) == []
     call_command("audit", "--expect-ended")
 
 
