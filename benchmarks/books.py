@@ -24,7 +24,8 @@ STOCK = "INSERT INTO inventory_stockitem (sku, on_hand) SELECT unnest(%s::text[]
 DELIVERY = (
     "INSERT INTO inventory_stockadjustment (sku, quantity, reason, by) SELECT unnest(%s::text[]), %s, 'delivery', %s"
 )
-OPEN = "SELECT count(*) FROM orders_order WHERE ended_at IS NULL"
+# Whether, not how many: to count a backlog of 100,000 ten times a second takes a good part of a CPU.
+OPEN = "SELECT EXISTS (SELECT FROM orders_order WHERE ended_at IS NULL)"
 ENDED = """
 SELECT extract(epoch FROM max(ended_at))::float8, extract(epoch FROM min(created_at))::float8,
        count(*) FILTER (WHERE status = 'fulfilled'), count(*) FILTER (WHERE status = 'cancelled')
@@ -64,7 +65,7 @@ class Books:
         """Wait until no order is open."""
         with psycopg.connect(self._urls["orders"], autocommit=True) as session:
             for _ in moments(LIMIT, pause=LOOK_SECONDS):
-                if session.execute(OPEN).fetchone() == (0,):
+                if session.execute(OPEN).fetchone() == (False,):
                     return
         raise BenchmarkFailed(f"There are orders that have not ended after {LIMIT} s.")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.history import write_history
 from benchmarks.machine import peak_memory
+from benchmarks.rounds import WARM_UP
 from benchmarks.runs import Shop, Throughput
 
 __all__ = ["Growth", "GrowthSize", "measure_growth"]
@@ -35,7 +36,7 @@ def measure_growth(empty: Shop, old: Shop, size: GrowthSize, *, say: Callable[[s
     """Write the history, then drain by turns; then a backlog."""
     growth = Growth(size=size)
     for shop in (empty, old):
-        shop.drain(200)
+        shop.drain(WARM_UP)
     with old.quiet():
         write_history(old.stack, size.history, say=say)
     for shop in (empty, old):

@@ -55,6 +55,14 @@ def test_two_services_never_share_a_database(given):
         databases(given("INVENTORY_DATABASE_URL", DATABASE_URL=shared, PAYMENTS_DATABASE_URL=shared))
 
 
+def test_what_the_address_says_of_a_session_outdoes_the_planner_settings_and_not_the_time_limits(given):
+    url = URLS["DATABASE_URL"] + "?options=-c%20random_page_cost%3D2%20-c%20lock_timeout%3D1h"
+    options = databases(given(*URLS, DATABASE_URL=url))["default"]["OPTIONS"]["options"]
+    in_force = dict(one.split("=") for one in options.removeprefix("-c ").split(" -c "))
+    assert (in_force["random_page_cost"], in_force["lock_timeout"]) == ("2", "5s")
+    assert databases(given(*URLS))["default"]["OPTIONS"]["options"].startswith("-c random_page_cost=1.1 ")
+
+
 def test_a_process_keeps_its_connections_and_has_no_pool(given):
     for config in databases(given(*URLS)).values():
         assert config["CONN_MAX_AGE"] is None
