@@ -40,7 +40,7 @@ def measure_growth(empty: Shop, old: Shop, size: GrowthSize, *, say: Callable[[s
     with old.quiet():
         write_history(old.stack, size.history, say=say)
     for shop in (empty, old):
-        shop.books.tidy()
+        shop.books.analyze()
     for number in range(size.rounds):
         say(f"Round {number + 1} of {size.rounds}")
         with old.quiet():

@@ -11,7 +11,7 @@ __all__ = ["WARM_UP", "Measured", "Round", "Size", "measure"]
 UNDONE = 0.1
 # Statements stay planned on our side: what is planned while the tables are tiny reads them through, until autovacuum
 # has seen them grow, within a minute. A shop that is open has that behind it. The naive chain plans each anew.
-WARM_UP = 10_000
+WARM_UP = 5_000
 NAIVE_WARM_UP = 200
 STEADY_RATE = 25.0
 
@@ -22,7 +22,7 @@ class Size:
 
     rounds: int = 3
     orders: int = 5_000
-    naive_orders: int = 400
+    naive_orders: int = 300
     undone_orders: int = 2_500
     steady_seconds: float = 4.0
     hurried_seconds: float = 2.0
@@ -69,7 +69,7 @@ def _warm_up(ours: Shop, plain: Shop) -> None:
     """Have every process connected and every statement prepared, and the planner know the tables."""
     for shop, orders in ((ours, WARM_UP), (plain, NAIVE_WARM_UP)):
         shop.drain(orders)
-        shop.books.tidy()
+        shop.books.analyze()
 
 
 def _round(ours: Shop, plain: Shop, size: Size, say: Callable[[str], None]) -> Round:
