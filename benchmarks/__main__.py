@@ -75,10 +75,10 @@ def _console() -> Console:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast sagas end, beside baselines.")
-    parser.add_argument("--rounds", type=int, default=3, help="of every run, interleaved (%(default)s)")
-    parser.add_argument("--orders", type=int, default=5_000, help="in each run of ours and of bare SQL (%(default)s)")
-    parser.add_argument("--naive-orders", type=int, default=400, help="in each run of the naive chain (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of orders at a fixed rate (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=Size.rounds, help="of every run, interleaved (%(default)s)")
+    parser.add_argument("--orders", type=int, default=Size.orders, help="in each run of ours and of bare SQL (%(default)s)")
+    parser.add_argument("--naive-orders", type=int, default=Size.naive_orders, help="in each run of the naive chain (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=Size.steady_seconds, help="of orders at a fixed rate (%(default)s)")
     parser.add_argument("--growth", action="store_true", help="measure a long history and a backlog instead")
     parser.add_argument("--history", type=int, default=1_000_000, help="finished orders, with --growth (%(default)s)")
     parser.add_argument("--backlog", type=int, default=100_000, help="orders of the backlog (%(default)s)")

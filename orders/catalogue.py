@@ -9,11 +9,8 @@ from msgspec import Meta, Struct
 from api.problems import FieldError, InvalidInput
 from orders.events import LineOrdered
 from orders.models import MAX_AMOUNT, MAX_QUANTITY, SKU_LENGTH, Product
-from sagas import sql
 
-PRICES = "SELECT sku, unit_amount, currency FROM orders_product WHERE sku = ANY(%(skus)s::text[]) AND active"
-
-__all__ = ["LineWanted", "Priced", "SkuTaken", "add_product", "change_product", "price"]
+__all__ = ["LineWanted", "Price", "Priced", "SkuTaken", "add_product", "change_product", "price"]
 
 
 class LineWanted(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,10 +54,8 @@ def change_product(sku: str, changes: Mapping[str, Any]) -> bool:
     return bool(products.update(**changes)) if changes else products.exists()
 
 
-def price(lines: Sequence[LineWanted]) -> Priced:
-    """Return what some lines cost now. Raises `InvalidInput` if they cannot be ordered, or not together."""
-    found = sql.fetch("default", PRICES, {"skus": [line.sku for line in lines]})
-    products = {sku: Price(unit_amount, currency) for sku, unit_amount, currency in found}
+def price(lines: Sequence[LineWanted], products: Mapping[str, Price]) -> Priced:
+    """Return what some lines cost. Raises `InvalidInput` if they cannot be ordered, or not together."""
     if errors := list(_errors(lines, products)):
         raise InvalidInput(*errors)
     priced = tuple(LineOrdered(line.sku, line.quantity, products[line.sku].unit_amount) for line in lines)

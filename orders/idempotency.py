@@ -8,16 +8,14 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import IntegrityError
+
 from sagas import sql
 
-__all__ = ["KeyInFlight", "KeyReused", "Known", "hold", "purge_idempotency_keys", "recall"]
+__all__ = ["KeyInFlight", "KeyReused", "Known", "is_taken", "purge_idempotency_keys"]
 
-# The two halves of the lock: a namespace of our own, and the user with the key.
-HOLD = """
-SELECT pg_try_advisory_xact_lock(hashtextextended('orders.idempotency', 0) # hashtextextended(%(key)s, %(user)s)),
-       statement_timestamp()
-"""
-RECALL = "SELECT order_id, body, fingerprint FROM orders_idempotencykey WHERE user_id = %(user)s AND key = %(key)s"
+# The constraint of the table that has each key of a user once.
+UNIQUE = "orders_idempotency_once"
 
 # By the primary key, as the oldest have the lowest: a transaction that committed late holds back at most its own batch,
 # until the next purge.
@@ -39,32 +37,22 @@ class KeyReused(Exception):
 
 
 class Known(NamedTuple):
-    """The order that was placed under a key, and what was answered."""
+    """The order that was placed under a key, what was answered, and what tells the request from another."""
 
     order_id: UUID
     body: str
+    fingerprint: str
+
+    def answer_to(self, fingerprint: str) -> str:
+        """Return what was answered. Raises `KeyReused` if that was to another request."""
+        if self.fingerprint != fingerprint:
+            raise KeyReused
+        return self.body
 
 
-def hold(user_id: int, key: str) -> datetime:
-    """Hold a key until the transaction ends; return the database's time. Raises `KeyInFlight` if another has it."""
-    ((held, now),) = sql.fetch("default", HOLD, {"key": key, "user": user_id})
-    if not held:
-        raise KeyInFlight
-    return now  # type: ignore[no-any-return]
-
-
-def recall(user_id: int, key: str, fingerprint: str) -> Known | None:
-    """Return what was answered to this request before. Raises `KeyReused` if the key was used for another.
-
-    A statement of its own after `hold`: one that began before the lock was ours would not see what its holder wrote.
-    """
-    rows = sql.fetch("default", RECALL, {"user": user_id, "key": key})
-    if not rows:
-        return None
-    order_id, body, used_for = rows[0]
-    if used_for != fingerprint:
-        raise KeyReused
-    return Known(order_id, body)
+def is_taken(error: IntegrityError) -> bool:
+    """Tell whether another request has just committed the key: between our look for it and its lock, which is ours."""
+    return getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) == UNIQUE
 
 
 def purge_idempotency_keys(before: datetime) -> int:

@@ -6,38 +6,19 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from msgspec import Meta, Struct
 
-from orders import idempotency
 from orders.catalogue import LineWanted, Priced, price
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
+from orders.idempotency import KeyInFlight, is_taken
 from orders.models import Order, OrderLine
+from orders.placing import Answer, look, rows
 from orders.saga import chosen_saga
 from orders.status import OPEN, Status, may_become
-from sagas import sql
 from sagas.failpoints import Point, reach
 from sagas.lifecycle import Barred, CallOff, ask_to_bar_pivot, bar_pivot, decides_itself, start
-from sagas.messages import to_json
-from sagas.plan import Saga
-
-# One statement: a round trip costs more than what it carries. The answer is kept with what it tells of.
-PLACE = """
-WITH placed AS (
-  INSERT INTO orders_order (id, user_id, status, amount, currency, payment_method, plan, created_at, updated_at,
-                            rescue_at, redrives, needs_attention, failure_code, failure_detail)
-  VALUES (%(id)s, %(user)s, 'pending', %(amount)s, %(currency)s, %(payment_method)s, %(plan)s, %(at)s, %(at)s,
-          %(at)s + make_interval(secs => %(stall)s), 0, false, '', '')
-), with_lines AS (
-  INSERT INTO orders_orderline (order_id, sku, quantity, unit_amount)
-  SELECT %(id)s, sku, quantity, unit_amount
-    FROM jsonb_to_recordset(%(lines)s::jsonb) AS line(sku text, quantity int, unit_amount bigint)
-)
-INSERT INTO orders_idempotencykey (user_id, key, fingerprint, order_id, body, created_at)
-VALUES (%(user)s, %(key)s, %(fingerprint)s, %(id)s, %(body)s, %(at)s)
-"""
 
 __all__ = ["MAX_LINES", "NewOrder", "OrderFulfilledError", "Placed", "cancel_order", "place_order"]
 
@@ -77,18 +58,16 @@ def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Orde
 
     `render` makes the answer; it is kept with the key. Raises `InvalidInput`, `KeyInFlight` or `KeyReused`.
     """
-    with transaction.atomic():
-        now = idempotency.hold(user_id, key)
-        fingerprint = new.fingerprint()
-        if known := idempotency.recall(user_id, key, fingerprint):
-            return Placed(str(known.order_id), known.body, replayed=True)
-        saga = chosen_saga()
-        order = _order(user_id, new.payment_method, price(new.lines), now)
-        body = render(order)
-        _insert(order, saga, key=key, fingerprint=fingerprint, body=body)
-        start(saga, saga=order.id, started_at=order.created_at, event=_created(order))
-    reach(Point.NOT_ANSWERED, OrderCreated.type)
-    return Placed(str(order.id), body, replayed=False)
+    try:
+        with transaction.atomic():
+            placed = _place(user_id, key, new, render)
+    except IntegrityError as error:
+        if is_taken(error):
+            raise KeyInFlight from error
+        raise
+    if not placed.replayed:
+        reach(Point.NOT_ANSWERED, OrderCreated.type)
+    return placed
 
 
 def cancel_order(order: Order, *, reason: OrderCancelling | None = None) -> Order:
@@ -114,6 +93,18 @@ def cancel_order(order: Order, *, reason: OrderCancelling | None = None) -> Orde
     if order.status == Status.FULFILLED or not is_called_off:
         raise OrderFulfilledError
     return order
+
+
+def _place(user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]) -> Placed:
+    found, fingerprint = look(user_id, key, [line.sku for line in new.lines]), new.fingerprint()
+    if found.known:
+        return Placed(str(found.known.order_id), found.known.answer_to(fingerprint), replayed=True)
+    saga = chosen_saga()
+    order = _order(user_id, new.payment_method, price(new.lines, found.prices), found.at)
+    created, answer = _created(order), Answer(key, fingerprint, render(order))
+    along = rows(order, saga.plan, created.lines, answer)
+    start(saga, saga=order.id, started_at=order.created_at, event=created, along=along)
+    return Placed(str(order.id), answer.body, replayed=False)
 
 
 def _call_off(order: Order, reason: OrderCancelling) -> bool:
@@ -149,24 +140,6 @@ def _order(user_id: int, payment_method: str, priced: Priced, now: datetime) -> 
         for line in priced.lines
     ]
     return order
-
-
-def _insert(order: Order, saga: Saga, *, key: str, fingerprint: str, body: str) -> None:
-    params = {
-        "id": order.id,
-        "user": order.user_id,
-        "amount": order.amount,
-        "currency": order.currency,
-        "payment_method": order.payment_method,
-        "plan": to_json(saga.plan),
-        "at": order.created_at,
-        "stall": settings.SAGA_STALL_SECONDS,
-        "lines": to_json(_created(order).lines),
-        "key": key,
-        "fingerprint": fingerprint,
-        "body": body,
-    }
-    sql.run("default", PLACE, params)
 
 
 def _created(order: Order) -> OrderCreated:

@@ -17,6 +17,7 @@ from sagas.messages import Envelope, Message
 from sagas.nudge import nudge
 from sagas.plan import Plan, Saga, Step, service_of
 from sagas.services import Service, owner_of, service_called
+from sagas.sql import Expressions
 from sagas.steps import is_external
 
 __all__ = ["Barred", "CallOff", "ask_to_bar_pivot", "bar_pivot", "decides_itself", "start"]
@@ -54,11 +55,18 @@ class CallOff(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def start(
-    declaration: Saga, *, saga: UUID, started_at: datetime, event: Event, headers: Mapping[str, str] | None = None
+    declaration: Saga,
+    *,
+    saga: UUID,
+    started_at: datetime,
+    event: Event,
+    headers: Mapping[str, str] | None = None,
+    along: Expressions | None = None,
 ) -> None:
     """Begin a saga inside the caller's transaction: its first event goes to the outbox of the saga's home.
 
     The fields of `event` become the context that travels with the saga. `started_at` is by the database's clock.
+    `along`: what else the home is to write, in the same statement, where a round trip matters.
     """
     plan = declaration.plan
     facts = event.facts()
@@ -75,7 +83,7 @@ def start(
         target=plan.first,
         headers=observe.carried(saga, headers),
     )
-    _write_and_nudge(service_called(plan.home), plan, envelope)
+    _write_and_nudge(service_called(plan.home), plan, envelope, along)
 
 
 def bar_pivot(wish: CallOff) -> Barred:
@@ -139,8 +147,8 @@ def _calling_off(wish: CallOff, plan: Plan, *, target: str) -> Envelope:
     )
 
 
-def _write_and_nudge(service: Service, plan: Plan, envelope: Envelope) -> None:
-    outbox.write(service, plan, [envelope], leased=False)
+def _write_and_nudge(service: Service, plan: Plan, envelope: Envelope, along: Expressions | None = None) -> None:
+    outbox.write(service, plan, [envelope], leased=False, along=along)
     reach(Point.UNCOMMITTED, envelope.type, [envelope])
     transaction.on_commit(partial(_nudge, service.name, envelope), using=service.alias, robust=True)
 

@@ -59,10 +59,18 @@ UPDATE {outbox} SET published_at = NULL, due_at = clock_timestamp()
 """
 
 
-def write(service: Service, plan: Plan, envelopes: Sequence[Envelope], *, leased: bool) -> None:
+def write(
+    service: Service,
+    plan: Plan,
+    envelopes: Sequence[Envelope],
+    *,
+    leased: bool,
+    along: sql.Expressions | None = None,
+) -> None:
     """Insert rows of one plan, in the caller's transaction.
 
     `leased`: the caller sends them itself once it has committed; if it cannot, the relay does when the lease is over.
+    `along` is written by the same statement; none of its parameters has the name of one here.
     """
     if not envelopes:
         return
@@ -73,7 +81,10 @@ def write(service: Service, plan: Plan, envelopes: Sequence[Envelope], *, leased
         "attempts": attempts,
         "rows": sql.records({name: getattr(row, name) for name in WRITTEN} for row in envelopes),
     }
-    created = sql.fetch(service.alias, WRITE.format(outbox=service.outbox), params)
+    statement = WRITE.format(outbox=service.outbox)
+    if along:
+        statement, params = f"WITH {along.sql} {statement}", {**along.params, **params}
+    created = sql.fetch(service.alias, statement, params)
     for row, (created_at,) in zip(envelopes, created, strict=True):
         row.created_at, row.attempts = created_at, attempts
 

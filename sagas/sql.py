@@ -1,13 +1,13 @@
 """Set-based SQL for the engine's own tables, on the database of one service."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError, connections
 
 from sagas.messages import to_json
 
-__all__ = ["RELAXED", "array", "fetch", "is_passing", "records", "run"]
+__all__ = ["RELAXED", "Expressions", "array", "fetch", "is_passing", "records", "run"]
 
 # SQLSTATE classes and codes of trouble that passes: connection, transaction rollback (deadlock, serialization),
 # resources, operator intervention and object in use; a read-only server; an idle session ended.
@@ -20,6 +20,13 @@ PASSING_CODES = ("25006", "25P03", "25P04")
 # crash of a relay; no row, and nothing that a row tells of, is ever written this way.
 # https://www.postgresql.org/docs/current/wal-async-commit.html
 RELAXED = "set_config('synchronous_commit', 'off', true)"
+
+
+class Expressions(NamedTuple):
+    """Common table expressions, as they stand behind WITH, and their parameters: to be run with another statement."""
+
+    sql: str
+    params: Mapping[str, Any]
 
 
 def fetch(alias: str, sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -7,9 +7,9 @@ from celery import chain
 from django.db import transaction
 from django.db.models.functions import Now
 
-from orders import idempotency
-from orders.catalogue import price
+from orders.catalogue import Priced, price
 from orders.models import IdempotencyKey, Order, OrderLine
+from orders.placing import look
 from orders.saga import PLACE_ORDER
 from orders.services import NewOrder
 from tests.naive.tasks import charge, fulfil, reserve
@@ -18,13 +18,13 @@ from tests.naive.tasks import charge, fulfil, reserve
 def place(user: int, key: str, new: NewOrder) -> Order:
     """Place an order, or return the one that was placed under the key."""
     with transaction.atomic():
-        idempotency.hold(user, key)
-        known = idempotency.recall(user, key, new.fingerprint())
-        return Order.objects.get(id=known.order_id) if known else _create(user, key, new)
+        found = look(user, key, [line.sku for line in new.lines])
+        if found.known:
+            return Order.objects.get(id=found.known.order_id)
+        return _create(user, key, new, price(new.lines, found.prices))
 
 
-def _create(user: int, key: str, new: NewOrder) -> Order:
-    priced = price(new.lines)
+def _create(user: int, key: str, new: NewOrder, priced: Priced) -> Order:
     order = Order.objects.create(
         user_id=user,
         amount=priced.amount,

@@ -21,7 +21,7 @@ STATEMENTS = {
     "inventory.ship": 7,
 }
 STATEMENTS_BACK = {"payments.refund": 20, "orders.cancel": 15}
-STATEMENTS_TO_PLACE = 7
+STATEMENTS_TO_PLACE = 4
 
 # Claimed as held, kept, and told of; a step of two transactions sends what is kept along with its claim.
 STATEMENTS_HELD = {"payments.charge": 4, "inventory.reserve": 5}

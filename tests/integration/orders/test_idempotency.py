@@ -9,8 +9,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from orders import idempotency, tasks
-from orders.models import IdempotencyKey, Order, Outbox
+from orders import idempotency, placing, services, tasks
+from orders.models import IdempotencyKey, Order, OrderLine, Outbox
 from tests.integration.orders import shop
 from tests.integration.race import at_once
 
@@ -76,7 +76,7 @@ def test_a_request_whose_key_is_in_flight_is_told_so_at_once():
     client, owner = shop.client_of("ada"), shop.user("ada")
     shop.stocked()
     with transaction.atomic():
-        idempotency.hold(owner.id, "k")
+        placing.look(owner.id, "k", [])
         (answer,) = at_once([partial(shop.place, client, key="k")])
     assert answer.status_code == 409
     assert answer.json()["type"] == "/errors/idempotency-key-in-flight"
@@ -84,11 +84,29 @@ def test_a_request_whose_key_is_in_flight_is_told_so_at_once():
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_request_that_looked_before_the_holder_of_its_key_committed_is_told_that_the_key_is_in_flight(monkeypatch):
+    client, owner = shop.client_of("ada"), shop.user("ada")
+    shop.stocked()
+    other = shop.place(client, key="other").json()["id"]
+
+    def look_too_early(*given):
+        found = placing.look(*given)
+        at_once([partial(IdempotencyKey.objects.create, user=owner, key="k", fingerprint="f", order_id=other)])
+        return found
+
+    monkeypatch.setattr(services, "look", look_too_early)
+    answer = shop.place(client, key="k")
+
+    assert (answer.status_code, answer.json()["type"]) == (409, "/errors/idempotency-key-in-flight")
+    assert Order.objects.count() == Outbox.objects.count() == OrderLine.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_crash_frees_the_key():
     client, owner = shop.client_of("ada"), shop.user("ada")
     shop.stocked()
     with transaction.atomic():
-        idempotency.hold(owner.id, "k")
+        placing.look(owner.id, "k", [])
         transaction.set_rollback(True)
     assert shop.place(client, key="k").status_code == 201
 
