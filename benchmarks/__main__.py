@@ -62,7 +62,6 @@ def _size(given: argparse.Namespace) -> Size:
         rounds=given.rounds,
         orders=given.orders,
         naive_orders=given.naive_orders,
-        undone_orders=given.orders // 2,
         steady_seconds=given.seconds,
         hurried_seconds=given.seconds / 2,
     )
@@ -76,9 +75,15 @@ def _console() -> Console:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast sagas end, beside baselines.")
     parser.add_argument("--rounds", type=int, default=Size.rounds, help="of every run, interleaved (%(default)s)")
-    parser.add_argument("--orders", type=int, default=Size.orders, help="in each run of ours and of bare SQL (%(default)s)")
-    parser.add_argument("--naive-orders", type=int, default=Size.naive_orders, help="in each run of the naive chain (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=Size.steady_seconds, help="of orders at a fixed rate (%(default)s)")
+    parser.add_argument(
+        "--orders", type=int, default=Size.orders, help="in each run of ours and of bare SQL (%(default)s)"
+    )
+    parser.add_argument(
+        "--naive-orders", type=int, default=Size.naive_orders, help="in each run of the naive chain (%(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=Size.steady_seconds, help="of orders at a fixed rate (%(default)s)"
+    )
     parser.add_argument("--growth", action="store_true", help="measure a long history and a backlog instead")
     parser.add_argument("--history", type=int, default=1_000_000, help="finished orders, with --growth (%(default)s)")
     parser.add_argument("--backlog", type=int, default=100_000, help="orders of the backlog (%(default)s)")

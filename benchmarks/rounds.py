@@ -13,17 +13,17 @@ UNDONE = 0.1
 # has seen them grow, within a minute. A shop that is open has that behind it. The naive chain plans each anew.
 WARM_UP = 5_000
 NAIVE_WARM_UP = 200
+WARM_UP_SECONDS = 2.0
 STEADY_RATE = 25.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How many orders are in a run of ours and of bare SQL, of the naive chain, and of ours with some compensated."""
+    """How many orders are in a run of ours and of bare SQL, and of the naive chain; how long customers order."""
 
     rounds: int = 3
     orders: int = 5_000
     naive_orders: int = 300
-    undone_orders: int = 2_500
     steady_seconds: float = 4.0
     hurried_seconds: float = 2.0
 
@@ -70,6 +70,7 @@ def _warm_up(ours: Shop, plain: Shop) -> None:
     for shop, orders in ((ours, WARM_UP), (plain, NAIVE_WARM_UP)):
         shop.drain(orders)
         shop.books.analyze()
+        shop.steady(STEADY_RATE, WARM_UP_SECONDS)
 
 
 def _round(ours: Shop, plain: Shop, size: Size, say: Callable[[str], None]) -> Round:
@@ -87,8 +88,8 @@ def _round(ours: Shop, plain: Shop, size: Size, say: Callable[[str], None]) -> R
     with plain.quiet():
         live = ours.live(size.orders)
         say(f"  live             {live.rate:7,.0f} sagas/s")
-        drained_undone = ours.drain(size.undone_orders, undone=UNDONE)
-        live_undone = ours.live(size.undone_orders, undone=UNDONE)
+        drained_undone = ours.drain(size.orders, undone=UNDONE)
+        live_undone = ours.live(size.orders, undone=UNDONE)
         steady = ours.steady(STEADY_RATE, size.steady_seconds)
     with ours.quiet():
         naive_steady = plain.steady(STEADY_RATE, size.steady_seconds)

@@ -10,13 +10,13 @@ from uuid import UUID
 import msgspec
 from django.db import transaction
 
-from sagas import inbox, observe, outbox
+from sagas import inbox, observe, outbox, timeline
 from sagas.events import Event, Refusal
 from sagas.failpoints import Point, reach
 from sagas.messages import Envelope, Message
 from sagas.nudge import nudge
 from sagas.plan import Plan, Saga, Step, service_of
-from sagas.services import Service, owner_of, service_called
+from sagas.services import Service, home_called, owner_of, service_called
 from sagas.sql import Expressions
 from sagas.steps import is_external
 
@@ -63,10 +63,11 @@ def start(
     headers: Mapping[str, str] | None = None,
     along: Expressions | None = None,
 ) -> None:
-    """Begin a saga inside the caller's transaction: its first event goes to the outbox of the saga's home.
+    """Begin a saga inside the caller's transaction: its first event goes to outbox and timeline of the saga's home.
 
-    The fields of `event` become the context that travels with the saga. `started_at` is by the database's clock.
-    `along`: what else the home is to write, in the same statement, where a round trip matters.
+    The fields of `event` become the context that travels with the saga. `started_at` is by the database's clock. The
+    tracked row is there already; or, where round trips matter, `along` inserts it in the statement that writes the
+    event, with `rescue_at` SAGA_STALL_SECONDS ahead. None of its parameters may have the name of one in `sagas.outbox`.
     """
     plan = declaration.plan
     facts = event.facts()
@@ -83,7 +84,13 @@ def start(
         target=plan.first,
         headers=observe.carried(saga, headers),
     )
-    _write_and_nudge(service_called(plan.home), plan, envelope, along)
+    home, service = home_called(plan.home), service_called(plan.home)
+    if along:
+        timeline.begin(home, along, outbox.written(service, plan, envelope))
+    else:
+        outbox.write(service, plan, [envelope], leased=False)
+        timeline.record(home, [envelope.entry(home.name)])
+    _nudge_on_commit(service, envelope)
 
 
 def bar_pivot(wish: CallOff) -> Barred:
@@ -147,8 +154,12 @@ def _calling_off(wish: CallOff, plan: Plan, *, target: str) -> Envelope:
     )
 
 
-def _write_and_nudge(service: Service, plan: Plan, envelope: Envelope, along: Expressions | None = None) -> None:
-    outbox.write(service, plan, [envelope], leased=False, along=along)
+def _write_and_nudge(service: Service, plan: Plan, envelope: Envelope) -> None:
+    outbox.write(service, plan, [envelope], leased=False)
+    _nudge_on_commit(service, envelope)
+
+
+def _nudge_on_commit(service: Service, envelope: Envelope) -> None:
     reach(Point.UNCOMMITTED, envelope.type, [envelope])
     transaction.on_commit(partial(_nudge, service.name, envelope), using=service.alias, robust=True)
 

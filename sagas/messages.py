@@ -43,6 +43,11 @@ class Envelope(msgspec.Struct, kw_only=True):
     created_at: datetime | None = None
     attempts: int = 0
 
+    @property
+    def begins(self) -> bool:
+        """Whether this is the event its saga begins with. The timeline has it from that moment."""
+        return self.seq == 0
+
     def message(self) -> Message:
         """Return the message that carries the saga on."""
         return Message(

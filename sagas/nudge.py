@@ -19,8 +19,9 @@ __all__ = ["nudge"]
 logger = logging.getLogger(__name__)
 
 # After a flush of n rows the thread lingers 10 ms × n while the next batch gathers: measured to turn messages of three
-# orders into full ones, at no cost to a single order. And four times as long as the flush took: the busier the machine,
-# the more orders share a message, and the less busy it is. At most 100 ms.
+# orders into full ones, at no cost to a single order. And, where orders come together, four times as long as the flush
+# took: the busier the machine, the more orders share a message, and the less busy it is. Where they come one at a time
+# that would only keep the next one waiting, the longer the busier the machine. At most 100 ms.
 LINGER_PER_ROW = 0.010
 LINGER_PER_SECOND = 4.0
 LINGER_MOST = 0.100
@@ -77,7 +78,8 @@ class _Nudger:
 
 def linger(*, sent: int, took: float) -> float:
     """Return the seconds to wait after a flush that sent so many rows and took so many seconds."""
-    return min(LINGER_MOST, max(LINGER_PER_ROW * sent, LINGER_PER_SECOND * took))
+    busy = LINGER_PER_SECOND * took if sent > ALONE else 0.0
+    return min(LINGER_MOST, max(LINGER_PER_ROW * sent, busy))
 
 
 _nudgers: dict[str, _Nudger] = {}

@@ -12,7 +12,7 @@ from sagas.messages import Envelope, to_json
 from sagas.plan import Plan
 from sagas.services import Service
 
-__all__ = ["claim", "mark_published", "rearm", "release", "write"]
+__all__ = ["claim", "mark_published", "rearm", "release", "write", "written"]
 
 WRITE = """
 INSERT INTO {outbox} (id, saga, saga_started_at, seq, type, step, step_attempt, data, context, plan, target, headers,
@@ -23,7 +23,7 @@ SELECT r.id, r.saga, r.started_at, r.seq, r.type, r.step, r.step_attempt, r.data
   FROM jsonb_to_recordset(%(rows)s::jsonb)
     AS r(id uuid, saga uuid, started_at timestamptz, seq int, type text, step text, step_attempt int, data jsonb,
          context jsonb, target text, headers jsonb)
-RETURNING created_at
+RETURNING {returned}
 """
 
 WRITTEN = ("id", "saga", "started_at", "seq", "type", "step", "step_attempt", "data", "context", "target", "headers")
@@ -59,34 +59,23 @@ UPDATE {outbox} SET published_at = NULL, due_at = clock_timestamp()
 """
 
 
-def write(
-    service: Service,
-    plan: Plan,
-    envelopes: Sequence[Envelope],
-    *,
-    leased: bool,
-    along: sql.Expressions | None = None,
-) -> None:
+def write(service: Service, plan: Plan, envelopes: Sequence[Envelope], *, leased: bool) -> None:
     """Insert rows of one plan, in the caller's transaction.
 
     `leased`: the caller sends them itself once it has committed; if it cannot, the relay does when the lease is over.
-    `along` is written by the same statement; none of its parameters has the name of one here.
     """
     if not envelopes:
         return
-    attempts = 1 if leased else 0
-    params = {
-        "plan": to_json(plan),
-        "lease": settings.SAGA_LEASE_SECONDS if leased else 0,
-        "attempts": attempts,
-        "rows": sql.records({name: getattr(row, name) for name in WRITTEN} for row in envelopes),
-    }
-    statement = WRITE.format(outbox=service.outbox)
-    if along:
-        statement, params = f"WITH {along.sql} {statement}", {**along.params, **params}
+    statement, params = _insert(service, plan, envelopes, leased=leased, returned="created_at")
     created = sql.fetch(service.alias, statement, params)
     for row, (created_at,) in zip(envelopes, created, strict=True):
-        row.created_at, row.attempts = created_at, attempts
+        row.created_at, row.attempts = created_at, params["attempts"]
+
+
+def written(service: Service, plan: Plan, envelope: Envelope) -> sql.Expressions:
+    """Return what inserts a row that is due at once, as the expression `written` of another statement."""
+    statement, params = _insert(service, plan, [envelope], leased=False, returned="*")
+    return sql.Expressions(f"written AS ({statement})", params)
 
 
 def claim(service: Service, *, limit: int, newest: bool = False) -> list[Envelope]:
@@ -114,6 +103,18 @@ def rearm(service: Service, *, sagas: Sequence[UUID] = (), ids: Sequence[UUID] =
     column, values = ("saga", sagas) if sagas else ("id", ids)
     statement = REARM.format(outbox=service.outbox, column=column)
     return sql.run(service.alias, statement, {"values": sql.array(values)}) if values else 0
+
+
+def _insert(
+    service: Service, plan: Plan, envelopes: Sequence[Envelope], *, leased: bool, returned: str
+) -> tuple[str, dict[str, Any]]:
+    params = {
+        "plan": to_json(plan),
+        "lease": settings.SAGA_LEASE_SECONDS if leased else 0,
+        "attempts": 1 if leased else 0,
+        "rows": sql.records({name: getattr(row, name) for name in WRITTEN} for row in envelopes),
+    }
+    return WRITE.format(outbox=service.outbox, returned=returned), params
 
 
 def _leases(envelopes: Sequence[Envelope]) -> dict[str, str]:

@@ -176,7 +176,7 @@ def _news(service: Service, envelopes: Iterable[Envelope]) -> dict[str, list[Ent
     """Return what the homes of these rows' sagas must be told apart from the rows' own messages."""
     news: dict[str, list[Entry]] = {}
     for row in envelopes:
-        if not _goes_home(service, row):
+        if not row.begins and not _goes_home(service, row):
             news.setdefault(row.plan.home, []).append(row.entry(service.name))
     return news
 

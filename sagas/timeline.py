@@ -14,7 +14,15 @@ from sagas.events import NEEDS_ATTENTION, ON_HOLD
 from sagas.messages import Entry, to_json
 from sagas.services import Home
 
-__all__ = ["record"]
+__all__ = ["begin", "record"]
+
+# What a saga begins with is told by the statement that writes it, as `written`. It is at home, and there is nothing yet
+# to put in order with it.
+BEGIN = """
+WITH {expressions}
+INSERT INTO {timeline} (id, saga, seq, type, service, step, attempt, at, recorded_at, detail)
+SELECT id, saga, seq, type, %(home)s, step, step_attempt, created_at, created_at, data FROM written
+"""
 
 LOCK = "SELECT id FROM {tracked} WHERE id = ANY(%(sagas)s::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 
@@ -46,6 +54,15 @@ UPDATE {tracked} s
     AS v(id, attention, ends, on_hold)
  WHERE s.id = v.id
 """
+
+
+def begin(home: Home, along: sql.Expressions, written: sql.Expressions) -> None:
+    """Tell of the event a saga begins with, in the caller's transaction, by the statement that writes its row.
+
+    `along` writes the tracked row, with all that a sign of life would set in it; `written`, the row of the outbox.
+    """
+    statement = BEGIN.format(expressions=f"{along.sql}, {written.sql}", timeline=home.timeline._meta.db_table)
+    sql.run(home.alias, statement, {**along.params, **written.params, "home": home.name})
 
 
 def record(home: Home, entries: Sequence[Entry]) -> int:

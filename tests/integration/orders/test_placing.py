@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils.dateparse import parse_datetime
 
 from orders.models import MAX_AMOUNT, IdempotencyKey, Order, Outbox
 from orders.saga import PLACE_ORDER
@@ -43,6 +44,14 @@ def test_the_order_its_first_event_and_the_answer_commit_together(ada, mug):
     }
     assert first.saga_started_at == Order.objects.get(id=order_id).created_at
     assert IdempotencyKey.objects.get(order_id=order_id).user.username == "ada"
+
+
+def test_the_timeline_of_an_order_begins_with_the_order(ada, mug):
+    placed = shop.place(ada, shop.body_for(("MUG", 2)))
+    (created,) = ada.get(f"{placed.headers['Location']}timeline/").json()["results"]
+    first = Outbox.objects.get(saga=placed.json()["id"])
+    assert (created["type"], created["service"], created["detail"]) == ("order.created", "orders", first.data)
+    assert (created["step"], parse_datetime(created["at"])) == ("", first.created_at)
 
 
 def test_nothing_is_left_of_an_order_whose_event_could_not_be_written(ada, mug, monkeypatch):

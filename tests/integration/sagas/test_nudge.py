@@ -4,7 +4,7 @@ import pytest
 from django.db import connection, transaction
 
 from sagas import lifecycle, relay
-from sagas.nudge import LINGER_MOST, linger, nudge
+from sagas.nudge import ALONE, LINGER_MOST, linger, nudge
 from tests.broker import empty, take
 from tests.processes import LIMIT, until
 from tests.trips.models import Outbox
@@ -73,5 +73,10 @@ def test_a_broker_that_comes_back_is_found_again(dead_broker):
 def test_after_a_flush_it_lingers_the_longer_the_more_was_sent_and_the_longer_that_took_and_never_for_long():
     assert linger(sent=0, took=0) == 0
     assert linger(sent=3, took=0.001) == pytest.approx(0.03)
-    assert linger(sent=1, took=0.020) == pytest.approx(0.08)
-    assert linger(sent=1, took=60) == linger(sent=100, took=0) == LINGER_MOST
+    assert linger(sent=3, took=0.020) == pytest.approx(0.08)
+    assert linger(sent=3, took=60) == linger(sent=100, took=0) == LINGER_MOST
+
+
+@pytest.mark.parametrize("sent", [1, ALONE])
+def test_where_orders_come_one_at_a_time_a_slow_flush_does_not_keep_the_next_one_waiting(sent):
+    assert linger(sent=sent, took=60) == pytest.approx(0.01 * sent)
