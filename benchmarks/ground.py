@@ -30,7 +30,9 @@ def new_shop(*, plain: bool = False) -> Iterator[Shop]:
     run_dir = RunDir(Path(tempfile.mkdtemp(prefix="benchmark-")))
     with contextlib.ExitStack() as leaving:
         leaving.callback(run_dir.remove)
-        yield Shop(leaving.enter_context(_stack(run_dir, "config.settings" if not plain else PLAIN)), plain=plain)
+        shop = Shop(leaving.enter_context(_stack(run_dir, "config.settings" if not plain else PLAIN)), plain=plain)
+        leaving.callback(shop.close)
+        yield shop
 
 
 @contextlib.contextmanager

@@ -36,6 +36,10 @@ class Helper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it."""
+        self.end()
+
+    def end(self) -> None:
+        """End it."""
         self._popen.kill()
         self._popen.communicate()
 

@@ -11,7 +11,7 @@ __all__ = ["WARM_UP", "Measured", "Round", "Size", "measure"]
 UNDONE = 0.1
 # Statements stay planned on our side: what is planned while the tables are tiny reads them through, until autovacuum
 # has seen them grow, within a minute. A shop that is open has that behind it. The naive chain plans each anew.
-WARM_UP = 5_000
+WARM_UP = 3_000
 NAIVE_WARM_UP = 200
 WARM_UP_SECONDS = 2.0
 STEADY_RATE = 25.0
@@ -19,10 +19,11 @@ STEADY_RATE = 25.0
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How many orders are in a run of ours and of bare SQL, and of the naive chain; how long customers order."""
+    """How many orders are in a run of ours, of bare SQL and of the naive chain; how long customers order. Seconds."""
 
     rounds: int = 3
     orders: int = 5_000
+    bare_orders: int = 2_500
     naive_orders: int = 300
     steady_seconds: float = 4.0
     hurried_seconds: float = 2.0
@@ -79,7 +80,7 @@ def _round(ours: Shop, plain: Shop, size: Size, say: Callable[[str], None]) -> R
         drained = ours.drain(size.orders)
     say(f"  draining         {drained.rate:7,.0f} sagas/s")
     with ours.quiet():
-        bare = plain.bare(size.orders)
+        bare = plain.bare(size.bare_orders)
         say(f"  bare SQL         {bare.rate:7,.0f} sagas/s")
         naive_drained = plain.drain(few)
         say(f"  naive, draining  {naive_drained.rate:7,.0f} sagas/s")

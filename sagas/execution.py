@@ -8,11 +8,10 @@ rows. https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-DEAD
 """
 
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -20,15 +19,15 @@ from django.db import DatabaseError, connections, transaction
 from msgspec.structs import replace
 
 from sagas import inbox, observe, outbox, relay, steps
-from sagas.events import Event, OnHold, Refusal
+from sagas.events import OnHold
 from sagas.failpoints import Point, reach
-from sagas.failures import Failure, StepFailed, Try, backoff, follow_up, given_up
-from sagas.inbox import Parcel
+from sagas.failures import Failure, StepFailed, Try
 from sagas.messages import Entry, Envelope, Message
+from sagas.outcomes import Claimed, settle
 from sagas.plan import Direction, Plan, service_of
 from sagas.services import Service, owner_of
 from sagas.sql import is_passing
-from sagas.steps import Delivery, External, Handler, Outcome, Retry, StepDefinition, Unknown, Waiting
+from sagas.steps import Delivery, External, Handler, Outcome, StepDefinition, Unknown
 
 __all__ = ["Unreadable", "bar_action", "read", "run"]
 
@@ -42,18 +41,6 @@ T = TypeVar("T")
 
 class Unreadable(Exception):
     """A message's context is not what its step accepts: broken on its way, or of another release."""
-
-
-class Claimed(NamedTuple):
-    """A message whose inbox row is ours, and what the handler sees of it."""
-
-    message: Message
-    delivery: Delivery[Any]
-
-    @property
-    def saga(self) -> UUID:
-        """The saga it belongs to."""
-        return self.message.saga
 
 
 def run(step: str, plan: Plan, messages: Sequence[Message], *, told: Sequence[Entry] = ()) -> bool:
@@ -239,55 +226,7 @@ class _Run:
         self.unsent = self.unsent or bool(told)
 
     def _settle(self, claimed: Sequence[Claimed], outcomes: Sequence[Outcome]) -> list[Envelope]:
-        """Write what the handler decided to inbox and outbox, in the handler's transaction."""
-        rows, envelopes = [], []
-        for (message, delivery), outcome in zip(claimed, outcomes, strict=True):
-            state, error, delay = self._verdict(outcome, delivery.attempt)
-            if state != "done" or isinstance(self.definition.handler, External):
-                parcel = Parcel(plan=self.plan, message=message) if state == "waiting" else None
-                rows.append((message.saga, state, error, delay, parcel))
-            envelope = self._envelope(message, delivery, outcome)
-            if envelope is not None:
-                envelopes.append(envelope)
-        inbox.settle(self.service, self.definition.name, rows)
-        waiting = [item.saga for item, outcome in zip(claimed, outcomes, strict=True) if isinstance(outcome, Waiting)]
-        if waiting:
-            inbox.count_anew(self.service, self.definition.name, waiting)
-        outbox.write(self.service, self.plan, envelopes, leased=True)
-        observe.settled(self.service.alias, self.definition.name, claimed, outcomes, envelopes)
-        return envelopes
-
-    def _verdict(self, outcome: Outcome, attempt: int) -> tuple[str, str, float]:
-        """Return the state, the error and the seconds until the next try that an outcome means."""
-        match outcome:
-            case Refusal():
-                return "refused", outcome.detail, 0.0
-            case Event():
-                return "done", "", 0.0
-            case Retry(reason) if given_up(self.plan, self.definition.name, attempt, alone=True):
-                return "refused", reason, 0.0
-            case Retry(reason) | Unknown(reason) | Waiting(reason):
-                return "waiting", reason, _pause(outcome, backoff(attempt))
-        raise TypeError(f"{self.definition.name} returned {outcome!r}, which is no outcome.")
-
-    def _envelope(self, message: Message, delivery: Delivery[Any], outcome: Outcome) -> Envelope | None:
-        step = self.definition.name
-        tried = Try(self.plan, step, message, delivery.attempt)
-        match outcome:
-            case Refusal():
-                if not self.plan.refusable(step):
-                    raise TypeError(f"{step} may not refuse, but returned {outcome!r}.")
-                return tried.refused(outcome, target=self.plan.after_refusal(step))
-            case Event():
-                too_late = step == self.plan.bar and delivery.applied  # the walk forward goes on by itself
-                return tried.envelope(outcome, target=None if too_late else self.plan.after(step))
-            case Retry():
-                return follow_up(tried, alone=True)
-            case Waiting():
-                return tried.envelope(outcome.notice, target=None) if outcome.notice else None
-            case Unknown():  # as in company: what may have happened outside is never given up
-                return follow_up(tried, alone=False)
-        raise TypeError(f"{step} returned {outcome!r}, which is no outcome.")
+        return settle(self.service, self.definition, self.plan, claimed, outcomes)
 
     def _transact(self, work: Callable[[], T]) -> T:
         """Run a transaction, and again as a whole while the database is in passing trouble."""
@@ -303,16 +242,6 @@ class _Run:
                 time.sleep(pause)
         with transaction.atomic(using=self.service.alias):
             return work()
-
-
-def _pause(outcome: Retry | Unknown | Waiting, usual: float) -> float:
-    """Return the seconds until a step is tried again."""
-    match outcome:
-        case Unknown(after=longer):
-            return max(usual, longer)
-        case Waiting(pause=pause):
-            return pause * random.uniform(0.5, 1.0)  # noqa: S311  no secret: a crowd disperses
-    return usual
 
 
 def _next_attempt(message: Message) -> int:
