@@ -68,6 +68,25 @@ def test_an_undone_saga_ends_with_its_abort(trip):
     assert Trip.objects.get(id=trip).ended_at is not None
 
 
+@pytest.mark.parametrize(("left", "written"), [(950, False), (850, True)])
+def test_a_sign_of_life_that_closely_follows_another_is_not_written_again(trip, settings, left, written):
+    settings.SAGA_STALL_SECONDS = 1000
+    told = entries(trip)
+    before = timezone.now() + timedelta(seconds=left)
+    Trip.objects.update(rescue_at=before)
+    timeline.record(HOME, told)
+    assert (Trip.objects.get(id=trip).rescue_at > before) is written
+
+
+@pytest.mark.parametrize("changed", [{"redrives": 1}, {"needs_attention": True}, {"on_hold": "trips.pay"}])
+def test_a_sign_of_life_is_written_however_closely_it_follows_where_it_changes_anything(trip, settings, changed):
+    told = entries(trip)
+    Trip.objects.update(rescue_at=timezone.now() + timedelta(seconds=settings.SAGA_STALL_SECONDS), **changed)
+    timeline.record(HOME, told)
+    row = Trip.objects.get(id=trip)
+    assert (row.redrives, row.needs_attention, row.on_hold) == (0, False, "")
+
+
 def test_a_new_event_is_a_sign_of_life(trip):
     Trip.objects.update(redrives=3, needs_attention=True, rescue_at="2020-01-01T00:00:00Z")
     timeline.record(HOME, entries(trip))
