@@ -61,10 +61,8 @@ def _size(given: argparse.Namespace) -> Size:
     return Size(
         rounds=given.rounds,
         orders=given.orders,
-        bare_orders=given.orders // 2,
         naive_orders=given.naive_orders,
         steady_seconds=given.seconds,
-        hurried_seconds=given.seconds / 2,
     )
 
 
@@ -76,9 +74,7 @@ def _console() -> Console:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast sagas end, beside baselines.")
     parser.add_argument("--rounds", type=int, default=Size.rounds, help="of every run, interleaved (%(default)s)")
-    parser.add_argument(
-        "--orders", type=int, default=Size.orders, help="in each run of ours; half in bare SQL (%(default)s)"
-    )
+    parser.add_argument("--orders", type=int, default=Size.orders, help="in each run of ours (%(default)s)")
     parser.add_argument(
         "--naive-orders", type=int, default=Size.naive_orders, help="in each run of the naive chain (%(default)s)"
     )

@@ -11,9 +11,9 @@ __all__ = ["WARM_UP", "Measured", "Round", "Size", "measure"]
 UNDONE = 0.1
 # Statements stay planned on our side: what is planned while the tables are tiny reads them through, until autovacuum
 # has seen them grow, within a minute. A shop that is open has that behind it. The naive chain plans each anew.
-WARM_UP = 3_000
-NAIVE_WARM_UP = 200
-WARM_UP_SECONDS = 2.0
+WARM_UP = 2_000
+NAIVE_WARM_UP = 100
+WARM_UP_SECONDS = 1.0
 STEADY_RATE = 25.0
 
 
@@ -23,10 +23,10 @@ class Size:
 
     rounds: int = 3
     orders: int = 5_000
-    bare_orders: int = 2_500
-    naive_orders: int = 300
-    steady_seconds: float = 4.0
-    hurried_seconds: float = 2.0
+    bare_orders: int = 2_000
+    naive_orders: int = 200
+    steady_seconds: float = 3.6
+    hurried_seconds: float = 1.5
 
 
 @dataclass(kw_only=True)
@@ -75,13 +75,16 @@ def _warm_up(ours: Shop, plain: Shop) -> None:
 
 
 def _round(ours: Shop, plain: Shop, size: Size, say: Callable[[str], None]) -> Round:
+    """Run each once; what is compared, close together, for the speed of a machine changes by the minute."""
     few = size.naive_orders
+    with ours.quiet():
+        bare = plain.bare(size.bare_orders)
+    say(f"  bare SQL         {bare.rate:7,.0f} sagas/s")
     with plain.quiet():
+        drained_undone = ours.drain(size.orders, undone=UNDONE)
         drained = ours.drain(size.orders)
     say(f"  draining         {drained.rate:7,.0f} sagas/s")
     with ours.quiet():
-        bare = plain.bare(size.bare_orders)
-        say(f"  bare SQL         {bare.rate:7,.0f} sagas/s")
         naive_drained = plain.drain(few)
         say(f"  naive, draining  {naive_drained.rate:7,.0f} sagas/s")
         naive_live = plain.live(few)
@@ -89,7 +92,6 @@ def _round(ours: Shop, plain: Shop, size: Size, say: Callable[[str], None]) -> R
     with plain.quiet():
         live = ours.live(size.orders)
         say(f"  live             {live.rate:7,.0f} sagas/s")
-        drained_undone = ours.drain(size.orders, undone=UNDONE)
         live_undone = ours.live(size.orders, undone=UNDONE)
         steady = ours.steady(STEADY_RATE, size.steady_seconds)
     with ours.quiet():
