@@ -1,7 +1,7 @@
 """The two statements of placing an order: one looks up what decides about it, one writes all its rows.
 
-Two, because a round trip costs more than what it carries: an order is some twelve rows, and most of what it takes is
-spent on the way to the database and back.
+Two, because a round trip costs more than what it carries: most of what an order takes, with its line, its answer, its
+event and the first line of its timeline, is spent on the way to the database and back.
 """
 
 from collections.abc import Mapping, Sequence
