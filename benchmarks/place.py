@@ -25,7 +25,7 @@ from benchmarks.shop import PAYMENT_METHOD, wishes
 __all__ = ["main"]
 
 # How an order is placed, what keeps orders from being sent on meanwhile, and what sends those.
-Shop: TypeAlias = tuple[Callable[[str], object], Callable[[], AbstractContextManager[object]], Callable[[], object]]
+Placing: TypeAlias = tuple[Callable[[str], object], Callable[[], AbstractContextManager[object]], Callable[[], object]]
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
                     _answer(cpu=time.process_time())
 
 
-def _ours() -> Shop:
+def _ours() -> Placing:
     from orders.services import NewOrder, place_order  # noqa: PLC0415  only once Django is set up
     from sagas import lifecycle, nudge  # noqa: PLC0415
 
@@ -65,7 +65,7 @@ def _ours() -> Shop:
     return _for_customer(place), keep, partial(nudge.nudge, "orders")
 
 
-def _naive() -> Shop:
+def _naive() -> Placing:
     """Return how the naive shop places an order; its chain is sent on commit, so the workers are held instead."""
     from orders.services import NewOrder  # noqa: PLC0415  only once Django is set up
     from tests.naive.orders import place as place_naively  # noqa: PLC0415
