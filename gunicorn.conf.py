@@ -1,6 +1,8 @@
-"""How gunicorn serves the API and the admin: `gunicorn config.wsgi` finds this file, and its own options win over it.
+"""How gunicorn serves the API and the admin: `gunicorn config.wsgi` finds this file, and its own
+options win over it.
 
-Requests that wait hold a thread and nothing else, so there are many threads; what they share is a pool of connections.
+Requests that wait hold a thread and nothing else, so there are many threads; what they share is a
+pool of connections.
 """
 
 import os
@@ -18,9 +20,11 @@ os.environ.setdefault("DATABASE_POOL_SIZE", "10")
 
 
 def post_worker_init(worker: ThreadWorker) -> None:
-    """Let requests wait on seven eighths of the threads, however many those are, and go home once the worker stops.
+    """Let requests wait on seven eighths of the threads, however many those are, and go home once
+    the worker stops.
 
-    Set here rather than in the environment: gunicorn's log has had the settings loaded before the worker was there.
+    Set here rather than in the environment: gunicorn's log has had the settings loaded before the
+    worker was there.
     """
     from django.conf import settings  # noqa: PLC0415  (only now is it known whose they are)
 

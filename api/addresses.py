@@ -13,9 +13,11 @@ SITE_PREFIX = 64
 
 
 def address_of(request: HttpRequest | Request) -> str | None:
-    """Return the client's address, of IPv6 the network's; None where there is none, as behind a Unix socket.
+    """Return the client's address, of IPv6 the network's; None where there is none, as behind a
+    Unix socket.
 
-    `X-Forwarded-For` is read only as far as TRUSTED_PROXIES says that proxies of ours wrote it: REST framework's rule.
+    `X-Forwarded-For` is read only as far as TRUSTED_PROXIES says that proxies of ours wrote it:
+    REST framework's rule.
     """
     forwarded = BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # all it reads is META
     for claimed in (forwarded, request.META.get("REMOTE_ADDR", "")):

@@ -13,7 +13,9 @@ class ApiConfig(AppConfig):
     name = "api"
 
     def ready(self) -> None:
-        """Register what the schema needs to know, what every app adds to the metrics, and the auditors' group."""
+        """Register what the schema needs to know, what every app adds to the metrics, and the
+        auditors' group.
+        """
         from api import openapi  # noqa: F401, PLC0415  (registering is its effect)
         from api.roles import grant_auditors  # noqa: PLC0415  needs the app registry
 

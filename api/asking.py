@@ -1,7 +1,8 @@
 """Asking what may hang, within a time limit: one way for readiness and for metrics.
 
-A question that hangs is never asked a second time beside itself: whoever asks next waits for the one under way. So a
-hung server costs one thread for each question, however often it is asked; the connection's own limits end it.
+A question that hangs is never asked a second time beside itself: whoever asks next waits for the
+one under way. So a hung server costs one thread for each question, however often it is asked; the
+connection's own limits end it.
 """
 
 import threading
@@ -21,10 +22,16 @@ _lock = threading.Lock()
 
 
 def ask(questions: Mapping[str, Callable[[], T]], *, seconds: float) -> dict[str, T]:
-    """Return the answers that came within so many seconds, by name. What failed or is still under way has none."""
+    """Return the answers that came within so many seconds, by name. What failed or is still
+    under way has none.
+    """
     asked = {name: _asked(name, question) for name, question in questions.items()}
     wait(asked.values(), timeout=seconds)
-    return {name: answer.result() for name, answer in asked.items() if answer.done() and not answer.exception()}
+    return {
+        name: answer.result()
+        for name, answer in asked.items()
+        if answer.done() and not answer.exception()
+    }
 
 
 def _asked(name: str, question: Callable[[], T]) -> Future[T]:

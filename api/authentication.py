@@ -27,15 +27,20 @@ __all__ = [
 
 LIFETIME = timedelta(days=30)
 
-# Tokens of one user that are valid at a time: one for every place they log in from, and no table full of them.
+# Tokens of one user that are valid at a time: one for every place they log in from, and no table
+# full of them.
 MOST_TOKENS = 100
 
 
 class BearerAuthentication(TokenAuthentication):
-    """Find the user of a token, in one query and without writing. Revoking a token is deleting its row."""
+    """Find the user of a token, in one query and without writing. Revoking a token is deleting
+    its row.
+    """
 
     def authenticate(self, request: Request) -> tuple[AbstractBaseUser, AuthToken] | None:
-        """Return the user and the token, or None without one. Raises AuthenticationFailed, and soon a 429."""
+        """Return the user and the token, or None without one. Raises AuthenticationFailed, and
+        soon a 429.
+        """
         try:
             found: tuple[AbstractBaseUser, AuthToken] | None = super().authenticate(request)
         except AuthenticationFailed:
@@ -46,7 +51,9 @@ class BearerAuthentication(TokenAuthentication):
     def authenticate_credentials(self, token: bytes) -> tuple[AbstractBaseUser, AuthToken]:
         """Return the user and the token. Raises AuthenticationFailed, without a word as to why."""
         digest = hash_token(token.decode("latin-1"))
-        alive = AuthToken.objects.filter(Q(expiry=None) | Q(expiry__gt=Now()), digest=digest, user__is_active=True)
+        alive = AuthToken.objects.filter(
+            Q(expiry=None) | Q(expiry__gt=Now()), digest=digest, user__is_active=True
+        )
         found = alive.select_related("user").annotate(audits=audits("user")).first()
         if found is None:
             raise AuthenticationFailed("The token is not valid, or not valid any more.")
@@ -76,7 +83,9 @@ def issue_token(user: AbstractBaseUser, *, lifetime: timedelta = LIFETIME) -> st
     """
     _, token = AuthToken.objects.create(user=user, expiry=lifetime)
     newest = AuthToken.objects.filter(user=user).order_by("-created")
-    AuthToken.objects.filter(pk__in=list(newest.values_list("pk", flat=True)[MOST_TOKENS:])).delete()
+    AuthToken.objects.filter(
+        pk__in=list(newest.values_list("pk", flat=True)[MOST_TOKENS:])
+    ).delete()
     return str(token)
 
 

@@ -12,7 +12,9 @@ class CountingCache(RedisCache):
     """Counts several things in one round trip, where `incr` takes two for each."""
 
     def count(self, keys: Sequence[str], *, seconds: int) -> list[int]:
-        """Add one to each counter, and keep it for so many seconds more; return what each has come to."""
+        """Add one to each counter, and keep it for so many seconds more; return what each has
+        come to.
+        """
         client: Any = self._cache.get_client(None, write=True)
         with client.pipeline(transaction=False) as pipeline:
             for key in keys:

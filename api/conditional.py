@@ -1,4 +1,6 @@
-"""Conditional requests (RFC 9110, section 13): a strong ETag for the bytes of an answer, and 304 to who has them."""
+"""Conditional requests (RFC 9110, section 13): a strong ETag for the bytes of an answer, and 304
+to who has them.
+"""
 
 from functools import partial
 
@@ -37,7 +39,9 @@ def _compare(request: HttpRequest, response: HttpResponse) -> HttpResponse:
         return response
     if compared.status_code == 412:
         return problem_response(Problem(PRECONDITION_FAILED))
-    compared["Content-Length"] = str(len(response.content))  # of what is not sent: RFC 9110, section 8.6
+    compared["Content-Length"] = str(
+        len(response.content)
+    )  # of what is not sent: RFC 9110, section 8.6
     if applied := response.get("Preference-Applied"):
         compared["Preference-Applied"] = applied
     return compared

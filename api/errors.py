@@ -1,4 +1,6 @@
-"""What the `type` of a problem leads to: a page for each kind, and docs/errors.md, both from `api.kinds`."""
+"""What the `type` of a problem leads to: a page for each kind, and docs/errors.md, both from
+`api.kinds`.
+"""
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render

@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterator
 from django.http import StreamingHttpResponse
 from rest_framework.renderers import JSONRenderer
 
-__all__ = ["KEEP_ALIVE", "MEDIA_TYPE", "EventStreamRenderer", "event_stream", "message", "retry_after"]
+__all__ = [
+    "KEEP_ALIVE",
+    "MEDIA_TYPE",
+    "EventStreamRenderer",
+    "event_stream",
+    "message",
+    "retry_after",
+]
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -14,7 +21,9 @@ KEEP_ALIVE = b": still here\n\n"
 
 
 class EventStreamRenderer(JSONRenderer):
-    """Makes `Accept: text/event-stream` find the stream. What it renders itself are problems, which stay JSON."""
+    """Makes `Accept: text/event-stream` find the stream. What it renders itself are problems,
+    which stay JSON.
+    """
 
     media_type = MEDIA_TYPE
     format = "event-stream"
@@ -32,7 +41,9 @@ class _Chunks:
 
 
 def event_stream(chunks: Iterator[bytes], *, closing: Callable[[], None]) -> StreamingHttpResponse:
-    """Return a stream as a response that no cache keeps and no proxy holds back; `closing` is called at its end."""
+    """Return a stream as a response that no cache keeps and no proxy holds back; `closing` is
+    called at its end.
+    """
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(_Chunks(chunks, closing), content_type=MEDIA_TYPE, headers=headers)
 

@@ -16,7 +16,9 @@ class MomentField(IsoDateTimeField):
     """A moment in UTC: PostgreSQL takes no offset of 16 hours or more, which ISO 8601 allows."""
 
     def to_python(self, value: Any) -> datetime | None:
-        """Return the moment. Raises ValidationError for what is none, or before year 1 or after 9999 in UTC."""
+        """Return the moment. Raises ValidationError for what is none, or before year 1 or after
+        9999 in UTC.
+        """
         moment = super().to_python(value)
         try:
             return moment.astimezone(UTC) if moment else None
@@ -31,10 +33,14 @@ class MomentFilter(django_filters.IsoDateTimeFilter):
 
 
 class StrictFilterSet(django_filters.FilterSet):
-    """Filters that have a value where they are given: `?status=` is an error, which django-filter would leave out."""
+    """Filters that have a value where they are given: `?status=` is an error, which
+    django-filter would leave out.
+    """
 
     def is_valid(self) -> bool:
         """Tell whether the filters make sense. Raises `InvalidInput` for those without a value."""
         if empty := [name for name in self.filters if self.data.get(name) == ""]:
-            raise InvalidInput(*(FieldError(name, "invalid", "Not empty: leave it out instead.") for name in empty))
+            raise InvalidInput(
+                *(FieldError(name, "invalid", "Not empty: leave it out instead.") for name in empty)
+            )
         return bool(super().is_valid())

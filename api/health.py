@@ -1,4 +1,6 @@
-"""Is the process alive, and can it reach what it needs? For load balancers: no token is asked for, no cause is told."""
+"""Is the process alive, and can it reach what it needs? For load balancers: no token is asked
+for, no cause is told.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from api.asking import ask
-from sagas.services import service_called, service_names
+from sagas.storage.registry import get_service, service_names
 
 __all__ = ["healthz", "readyz"]
 
@@ -30,13 +32,17 @@ def healthz(request: HttpRequest) -> JsonResponse:
 def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 if all databases and the broker answer in time, else 503 and which do not."""
     checks: dict[str, Callable[[], None]] = {
-        f"{name} database": partial(_ask_database, service_called(name).alias) for name in service_names()
+        f"{name} database": partial(_ask_database, get_service(name).alias)
+        for name in service_names()
     }
     checks["broker"] = _ask_broker
     answered = ask(checks, seconds=LIMIT)
     answers = {name: "ok" if name in answered else "unavailable" for name in checks}
     ready = len(answered) == len(checks)
-    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": answers}, status=200 if ready else 503)
+    return JsonResponse(
+        {"status": "ok" if ready else "unavailable", "checks": answers},
+        status=200 if ready else 503,
+    )
 
 
 def _ask_database(alias: str) -> None:

@@ -1,8 +1,10 @@
-"""Every kind of problem that the API answers with: the one source of their `type`s, of docs/errors.md and of /errors/.
+"""Every kind of problem that the API answers with: the one source of their `type`s, of
+docs/errors.md and of /errors/.
 
-A `type` is a reference without a host, like `/errors/order-fulfilled`: it resolves wherever the service is reached, and
-is the same string for every client, so that it can be compared (RFC 9457, section 3.1.1, asks for the full path in such
-a reference). A kind that others rely on is never renamed.
+A `type` is a reference without a host, like `/errors/order-fulfilled`: it resolves wherever the
+service is reached, and is the same string for every client, so that it can be compared (RFC 9457,
+section 3.1.1, asks for the full path in such a reference). A kind that others rely on is never
+renamed.
 """
 
 from collections.abc import Sequence
@@ -37,10 +39,11 @@ _registry: dict[str, "Kind"] = {}
 
 
 class Kind(Struct, frozen=True, kw_only=True):
-    """A kind of problem: what it means (its detail where nothing more is known), and what the client should do.
+    """A kind of problem: what it means (its detail where nothing more is known), and what the
+    client should do.
 
-    To make one is to register it. `headers` are those that its answers always have; `api.openapi` describes each.
-    Raises ValueError for a slug that is taken, or is none.
+    To make one is to register it. `headers` are those that its answers always have; `api.openapi`
+    describes each. Raises ValueError for a slug that is taken, or is none.
     """
 
     slug: str
@@ -52,7 +55,9 @@ class Kind(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.slug in _registry or self.slug != slugify(self.slug):
-            raise ValueError(f"{self.slug!r} is taken, or is no slug: name the kind of problem otherwise.")
+            raise ValueError(
+                f"{self.slug!r} is taken, or is no slug: name the kind of problem otherwise."
+            )
         _registry[self.slug] = self
 
     @property
@@ -72,7 +77,9 @@ def kind_called(slug: str) -> Kind | None:
 
 
 def kind_for(status: int) -> Kind:
-    """Return the kind of what Django or REST framework answers with a status alone. Raises KeyError for any other."""
+    """Return the kind of what Django or REST framework answers with a status alone. Raises
+    KeyError for any other.
+    """
     return _GENERAL[status]
 
 

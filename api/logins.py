@@ -1,4 +1,5 @@
-"""Failed logins: counted by django-axes for each user name and address, in the API and the admin alike.
+"""Failed logins: counted by django-axes for each user name and address, in the API and the admin
+alike.
 
 Who is locked out is so from their address alone: the real user gets in from everywhere else.
 """
@@ -19,23 +20,34 @@ __all__ = ["locked_out", "purge_failed_logins"]
 
 
 def locked_out(
-    request: HttpRequest, response: HttpResponseBase | None = None, credentials: dict[str, str] | None = None
+    request: HttpRequest,
+    response: HttpResponseBase | None = None,
+    credentials: dict[str, str] | None = None,
 ) -> HttpResponse:
-    """Answer whoever is locked out, whether there is a user of that name or not. AXES_LOCKOUT_CALLABLE."""
+    """Answer whoever is locked out, whether there is a user of that name or not.
+    AXES_LOCKOUT_CALLABLE.
+    """
     headers = {"Retry-After": str(_seconds_left(request, (credentials or {}).get("username")))}
     if not request.path.startswith("/api/"):
         said = f"{TOO_MANY_FAILED_LOGINS.means} Try again after the time in Retry-After."
-        return HttpResponse(said, status=429, content_type="text/plain; charset=utf-8", headers=headers)
+        return HttpResponse(
+            said, status=429, content_type="text/plain; charset=utf-8", headers=headers
+        )
     return problem_response(Problem(TOO_MANY_FAILED_LOGINS, headers=headers))
 
 
 def purge_failed_logins() -> int:
     """Forget failed logins that lock nobody out any more; return how many."""
-    purged, _ = AccessAttempt.objects.filter(attempt_time__lt=timezone.now() - settings.AXES_COOLOFF_TIME).delete()
+    purged, _ = AccessAttempt.objects.filter(
+        attempt_time__lt=timezone.now() - settings.AXES_COOLOFF_TIME
+    ).delete()
     return int(purged)
 
 
 def _seconds_left(request: HttpRequest, username: str | None) -> int:
     attempts = AccessAttempt.objects.filter(username=username, ip_address=address_of(request))
-    last: datetime = attempts.order_by("-attempt_time").values_list("attempt_time", flat=True).first() or timezone.now()
+    last: datetime = (
+        attempts.order_by("-attempt_time").values_list("attempt_time", flat=True).first()
+        or timezone.now()
+    )
     return max(1, ceil((last + settings.AXES_COOLOFF_TIME - timezone.now()).total_seconds()))

@@ -1,7 +1,9 @@
-"""`/metrics` for Prometheus: what the databases and the broker say at this moment, whichever process is asked.
+"""`/metrics` for Prometheus: what the databases and the broker say at this moment, whichever
+process is asked.
 
-Each section is asked on its own, within a limit: one that is down or hangs is missing, and its gauge says so. What the
-workers observe while they work is served by the workers (`sagas.meters`).
+Each section is asked on its own, within a limit: one that is down or hangs is missing, and its
+gauge says so. What the workers observe while they work is served by the workers
+(`sagas.observability.prometheus`).
 """
 
 import hmac
@@ -21,8 +23,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from api.asking import ask
-from sagas import broker, gauges
-from sagas.services import home_called, home_names, service_called, service_names
+from sagas.delivery import queues
+from sagas.operations import table_stats
+from sagas.storage.registry import get_home, get_service, home_names, service_names
 
 __all__ = ["gauge", "metrics", "section"]
 
@@ -61,7 +64,9 @@ def gauge(name: str, documentation: str, **labels: str) -> Callable[[float], Met
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer in Prometheus's text format, or OpenMetrics where that is asked for. Never an error of a section's."""
+    """Answer in Prometheus's text format, or OpenMetrics where that is asked for. Never an error
+    of a section's.
+    """
     if not _may_read(request):
         return HttpResponse(status=HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -71,7 +76,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 class _Snapshots(Collector):
-    """The last answer, shared by all who ask within `KEPT` seconds; one at a time makes a new one."""
+    """The last answer, shared by all who ask within `KEPT` seconds; one at a time makes a new
+    one.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -100,7 +107,9 @@ def _take() -> list[Metric]:
     sections = {**_of_engine(), **_sections}
     questions = {f"metrics of {name}": partial(_listed, asked) for name, asked in sections.items()}
     answers = ask(questions, seconds=LIMIT)
-    up = GaugeMetricFamily("saga_metrics_section_up", "Whether a section answered in time.", labels=["section"])
+    up = GaugeMetricFamily(
+        "saga_metrics_section_up", "Whether a section answered in time.", labels=["section"]
+    )
     for name in sections:
         up.add_metric([name], float(f"metrics of {name}" in answers))
     return [up, *_merged(family for families in answers.values() for family in families)]
@@ -131,37 +140,49 @@ def _of_engine() -> dict[str, Section]:
 
 
 def _messages(name: str) -> Iterator[Metric]:
-    service = service_called(name)
-    outbox = gauges.outbox_rows(service)
+    service = get_service(name)
+    outbox = table_stats.outbox_rows(service)
     rows = "Rows of the outbox that are not published: due, or leased by whoever sends them."
     yield gauge("saga_outbox_rows", rows, service=name, state="due")(outbox.due)
     yield gauge("saga_outbox_rows", rows, service=name, state="leased")(outbox.leased)
     age = "Seconds since the oldest row of the outbox that is not published was written; 0 if there is none."
     yield gauge("saga_outbox_oldest_seconds", age, service=name)(outbox.oldest_seconds)
-    for held in gauges.holds_of(service):
+    for held in table_stats.holds_of(service):
         if held.step:
             since = "Since when a step is on hold for all sagas."
-            yield gauge("saga_step_hold_seconds", since, service=name, step=held.step)(held.oldest_seconds)
+            yield gauge("saga_step_hold_seconds", since, service=name, step=held.step)(
+                held.oldest_seconds
+            )
         else:
-            yield gauge("saga_holds", "Sagas that are on hold by themselves.", service=name)(held.number)
+            yield gauge("saga_holds", "Sagas that are on hold by themselves.", service=name)(
+                held.number
+            )
             age_of_hold = "Since when the first of them is on hold."
             yield gauge("saga_hold_oldest_seconds", age_of_hold, service=name)(held.oldest_seconds)
-    for inbox in gauges.inbox_rows(service):
+    for inbox in table_stats.inbox_rows(service):
         labels = {"service": name, "step": inbox.step, "state": inbox.state}
         yield gauge("saga_inbox_open_rows", "Steps begun and not finished.", **labels)(inbox.rows)
-        yield gauge("saga_inbox_oldest_seconds", "Age of the oldest open step.", **labels)(inbox.oldest_seconds)
+        yield gauge("saga_inbox_oldest_seconds", "Age of the oldest open step.", **labels)(
+            inbox.oldest_seconds
+        )
 
 
 def _sagas(name: str) -> Iterator[Metric]:
-    found = gauges.sagas_of(home_called(name))
+    found = table_stats.sagas_of(get_home(name))
     yield gauge("saga_open", "Sagas that have not ended.", home=name)(found.open)
     yield gauge("saga_stalled", "Open sagas that are due for a re-drive.", home=name)(found.stalled)
-    yield gauge("saga_redriven", "Open sagas re-driven since they last moved.", home=name)(found.redriven)
+    yield gauge("saga_redriven", "Open sagas re-driven since they last moved.", home=name)(
+        found.redriven
+    )
     oldest = "Age of the oldest open saga that is not on hold."
     yield gauge("saga_open_oldest_seconds", oldest, home=name)(found.oldest_seconds)
-    yield gauge("saga_on_hold", "Open sagas that are on hold, or wait at a step that is.", home=name)(found.on_hold)
+    yield gauge(
+        "saga_on_hold", "Open sagas that are on hold, or wait at a step that is.", home=name
+    )(found.on_hold)
 
 
 def _queues(services: list[str]) -> Iterator[Metric]:
-    for queue, messages in broker.lengths(services).items():
-        yield gauge("saga_queue_messages", "Messages that wait in the broker.", queue=queue)(messages)
+    for queue, messages in queues.lengths(services).items():
+        yield gauge("saga_queue_messages", "Messages that wait in the broker.", queue=queue)(
+            messages
+        )

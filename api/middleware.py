@@ -1,4 +1,6 @@
-"""What is refused before any view sees it: requests that could be read in two ways, or by no reader of ours."""
+"""What is refused before any view sees it: requests that could be read in two ways, or by no
+reader of ours.
+"""
 
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
@@ -25,7 +27,11 @@ def refuse_malformed(get_response: Handler) -> Handler:
             return get_response(request)
         if request.path.startswith("/api/"):
             return problem_response(problem)
-        return HttpResponse(str(problem.detail), status=problem.status_code, content_type="text/plain; charset=utf-8")
+        return HttpResponse(
+            str(problem.detail),
+            status=problem.status_code,
+            content_type="text/plain; charset=utf-8",
+        )
 
     return handle
 
@@ -41,7 +47,9 @@ def _problem_of(request: HttpRequest) -> Problem | None:
 
 
 def _is_utf8(content_type: str) -> bool:
-    """Tell whether a content type names no other charset: Django would read the query in it as well."""
+    """Tell whether a content type names no other charset: Django would read the query in it as
+    well.
+    """
     if "charset" not in content_type.lower():
         return True
     try:

@@ -1,6 +1,8 @@
-"""What the OpenAPI schema says that the views do not: input structs, and each kind of problem where it may come.
+"""What the OpenAPI schema says that the views do not: input structs, and each kind of problem where
+it may come.
 
-Each service describes its own operations in a module of this name, with what is here. `as_yaml` is the whole.
+Each service describes its own operations in a module of this name, with what is here. `as_yaml` is
+the whole.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +49,12 @@ PROBLEM = {
             "description": "The kind of problem, for programs: compare the string. It leads to its explanation.",
         },
         "title": {"type": "string", "description": "The kind of problem, for people."},
-        "status": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The status of the answer."},
+        "status": {
+            "type": "integer",
+            "minimum": 400,
+            "maximum": 599,
+            "description": "The status of the answer.",
+        },
         "detail": {"type": "string", "description": "What went wrong this time, for people."},
         "errors": {
             "type": "array",
@@ -58,16 +65,35 @@ PROBLEM = {
 }
 
 HEADERS: Mapping[str, Mapping[str, Any]] = {
-    "Retry-After": {"description": "Seconds to wait before another try.", "schema": {"type": "integer", "minimum": 0}},
+    "Retry-After": {
+        "description": "Seconds to wait before another try.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
     "WWW-Authenticate": {"description": "What the API wants to see.", "schema": {"type": "string"}},
 }
 
-# Of every operation; and of those with a body, with something to find, and with something to get wrong.
-EVERYWHERE = (kinds.BAD_REQUEST, kinds.NOT_ACCEPTABLE, kinds.TOO_MANY_REQUESTS, kinds.INTERNAL_ERROR, kinds.UNAVAILABLE)
-OF_A_BODY = (kinds.INVALID_INPUT, kinds.LENGTH_REQUIRED, kinds.BODY_TOO_LARGE, kinds.UNSUPPORTED_MEDIA_TYPE)
+# Of every operation; and of those with a body, with something to find, and with something to get
+# wrong.
+EVERYWHERE = (
+    kinds.BAD_REQUEST,
+    kinds.NOT_ACCEPTABLE,
+    kinds.TOO_MANY_REQUESTS,
+    kinds.INTERNAL_ERROR,
+    kinds.UNAVAILABLE,
+)
+OF_A_BODY = (
+    kinds.INVALID_INPUT,
+    kinds.LENGTH_REQUIRED,
+    kinds.BODY_TOO_LARGE,
+    kinds.UNSUPPORTED_MEDIA_TYPE,
+)
 
 SKU = OpenApiParameter(
-    "sku", OpenApiTypes.STR, OpenApiParameter.PATH, description="The SKU.", pattern=f"^{SkuConverter.regex}$"
+    "sku",
+    OpenApiTypes.STR,
+    OpenApiParameter.PATH,
+    description="The SKU.",
+    pattern=f"^{SkuConverter.regex}$",
 )
 
 _structs: dict[str, type[msgspec.Struct]] = {}
@@ -80,11 +106,15 @@ def body_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def problems(*of: Kind) -> dict[str, Any]:
-    """Name the kinds of problem that an operation has beside the usual, for `extend_schema(extensions=…)`."""
+    """Name the kinds of problem that an operation has beside the usual, for
+    `extend_schema(extensions=…)`.
+    """
     return {"x-problems": [kind.slug for kind in of]}
 
 
-def answer_header(name: str, *statuses: int, description: str, required: bool = True) -> OpenApiParameter:
+def answer_header(
+    name: str, *statuses: int, description: str, required: bool = True
+) -> OpenApiParameter:
     """Describe a header that an operation answers with, for `extend_schema(parameters=…)`."""
     return OpenApiParameter(
         name,
@@ -108,10 +138,16 @@ def as_yaml() -> str:
 
 
 def add_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the input structs, and to every operation its problems. A postprocessing hook of drf-spectacular."""
+    """Add the input structs, and to every operation its problems. A postprocessing hook of
+    drf-spectacular.
+    """
     components = result["components"]
-    structs = msgspec.json.schema_components(_structs.values(), ref_template="#/components/schemas/{name}")[1]
-    schemas = components.get("schemas", {}) | structs | {"Problem": PROBLEM, "FieldError": FIELD_ERROR}
+    structs = msgspec.json.schema_components(
+        _structs.values(), ref_template="#/components/schemas/{name}"
+    )[1]
+    schemas = (
+        components.get("schemas", {}) | structs | {"Problem": PROBLEM, "FieldError": FIELD_ERROR}
+    )
     responses: dict[str, Any] = {}
     for path, operation in _operations(result["paths"]):
         for of in _by_status(_kinds_of(path, operation)):
@@ -123,7 +159,10 @@ def add_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for status, answer in operation["responses"].items():
             if answer.get("description") == "":
                 answer["description"] = HTTPStatus(int(status)).phrase
-    components["schemas"], components["responses"] = dict(sorted(schemas.items())), dict(sorted(responses.items()))
+    components["schemas"], components["responses"] = (
+        dict(sorted(schemas.items())),
+        dict(sorted(responses.items())),
+    )
     return result
 
 
@@ -133,7 +172,9 @@ def _operations(paths: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _kinds_of(path: str, operation: dict[str, Any]) -> set[Kind]:
-    """Return all kinds of problem of an operation: what it says itself, and what follows from its shape."""
+    """Return all kinds of problem of an operation: what it says itself, and what follows from
+    its shape.
+    """
     found = {kind for slug in operation.pop("x-problems", ()) if (kind := kind_called(slug))}
     found.update(EVERYWHERE)
     if any(scheme for scheme in operation.get("security", ())):
@@ -161,7 +202,9 @@ def _response(of: Sequence[Kind]) -> dict[str, Any]:
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": "#/components/schemas/Problem"},
-                "examples": {kind.slug: {"summary": kind.title, "value": _example(kind)} for kind in of},
+                "examples": {
+                    kind.slug: {"summary": kind.title, "value": _example(kind)} for kind in of
+                },
             }
         },
     }

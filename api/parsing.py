@@ -1,8 +1,9 @@
 """Strict input: JSON that means one thing, and structs that take nothing they do not know.
 
-RFC 8259 leaves to each reader what a repeated key or half a surrogate pair means, NaN is none of its numbers, and
-PostgreSQL cannot store a NUL: all four are refused. So is what JSON itself tells apart: a quantity of `true`, `"3"` or
-`3.0` is no integer. Size, depth and digits are bounded before anything is made of them.
+RFC 8259 leaves to each reader what a repeated key or half a surrogate pair means, NaN is none of
+its numbers, and PostgreSQL cannot store a NUL: all four are refused. So is what JSON itself tells
+apart: a quantity of `true`, `"3"` or `3.0` is no integer. Size, depth and digits are bounded before
+anything is made of them.
 """
 
 import json
@@ -37,7 +38,10 @@ class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(
-        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return the body as plain data."""
         body = stream.read(MAX_BODY + 1)
@@ -70,7 +74,9 @@ def _decode(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
         _check_depth(text)
-        data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number, parse_int=_integer)
+        data = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_no_number, parse_int=_integer
+        )
         for string in _texts(data):
             _check_text(string)
     except ValueError as error:  # wrong UTF-8, wrong JSON, and what the functions below refuse
@@ -124,7 +130,9 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _texts(data: Any) -> Iterator[str]:
-    """Yield all strings of some data, keys included. Without recursion, or deep data would cost its depth squared."""
+    """Yield all strings of some data, keys included. Without recursion, or deep data would cost
+    its depth squared.
+    """
     waiting = [data]
     while waiting:
         match waiting.pop():
@@ -144,7 +152,9 @@ def _check_text(text: str) -> None:
 
 
 # msgspec says all this in words, with the path behind " - at `$…`".
-FIELD_NAMED = re.compile(r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
+FIELD_NAMED = re.compile(
+    r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL
+)
 
 
 def _field_error(message: str) -> FieldError:
@@ -158,4 +168,8 @@ def _field_error(message: str) -> FieldError:
         return FieldError(path, "invalid", f"{words.replace('`', '')}.")
     field = f"{path}.{named['name']}".lstrip(".")
     missing = named["what"] == "missing required"
-    return FieldError(field, "required" if missing else "unknown", "Required." if missing else "Not a known field.")
+    return FieldError(
+        field,
+        "required" if missing else "unknown",
+        "Required." if missing else "Not a known field.",
+    )

@@ -15,7 +15,9 @@ class IsCustomer(BasePermission):
 
     def has_permission(self, request: Request, view: object) -> bool:
         """Tell whether the user may do this."""
-        return request.user.is_authenticated and (request.method in SAFE_METHODS or not is_auditor(request.user))
+        return request.user.is_authenticated and (
+            request.method in SAFE_METHODS or not is_auditor(request.user)
+        )
 
 
 class IsStaff(IsCustomer):

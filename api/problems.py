@@ -1,6 +1,8 @@
-"""Errors as RFC 9457 problems: `application/problem+json` with type, title, status, detail, and errors of input.
+"""Errors as RFC 9457 problems: `application/problem+json` with type, title, status, detail, and
+errors of input.
 
-The kinds of problem, with their types, titles and statuses, are in `api.kinds` and beside the views of each service.
+The kinds of problem, with their types, titles and statuses, are in `api.kinds` and beside the views
+of each service.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +17,17 @@ from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from api.kinds import BAD_REQUEST, FORBIDDEN, INTERNAL_ERROR, INVALID_INPUT, NOT_FOUND, UNAVAILABLE, Kind, kind_for
-from sagas.sql import is_passing
+from api.kinds import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    INTERNAL_ERROR,
+    INVALID_INPUT,
+    NOT_FOUND,
+    UNAVAILABLE,
+    Kind,
+    kind_for,
+)
+from sagas.storage.sql import is_transient
 
 __all__ = [
     "FieldError",
@@ -32,12 +43,15 @@ __all__ = [
 
 MEDIA_TYPE = "application/problem+json"
 
-# Seconds after which a client should try again when a database is away: a restart takes about as long.
+# Seconds after which a client should try again when a database is away: a restart takes about as
+# long.
 RETRY_AFTER = 2
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """What is wrong with one field of the input. `field` is its path, like `lines[0].quantity`; empty for the whole."""
+    """What is wrong with one field of the input. `field` is its path, like `lines[0].quantity`;
+    empty for the whole.
+    """
 
     field: str
     code: str
@@ -45,7 +59,9 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class Problem(exceptions.APIException):
-    """An error to be answered as it stands. Its kind is for programs; `detail` for people, if there is more to say."""
+    """An error to be answered as it stands. Its kind is for programs; `detail` for people, if
+    there is more to say.
+    """
 
     def __init__(
         self,
@@ -64,7 +80,12 @@ class Problem(exceptions.APIException):
     def body(self) -> dict[str, Any]:
         """Return the members of the problem."""
         kind = self.kind
-        body = {"type": kind.type, "title": kind.title, "status": kind.status, "detail": str(self.detail)}
+        body = {
+            "type": kind.type,
+            "title": kind.title,
+            "status": kind.status,
+            "detail": str(self.detail),
+        }
         return body | ({"errors": msgspec.to_builtins(self.errors)} if self.errors else {})
 
 
@@ -72,32 +93,49 @@ class InvalidInput(Problem):
     """What the client sent cannot be used; `errors` says field by field why."""
 
     def __init__(self, *errors: FieldError) -> None:
-        detail = "; ".join(f"{error.field}: {error.detail}" if error.field else error.detail for error in errors[:3])
+        detail = "; ".join(
+            f"{error.field}: {error.detail}" if error.field else error.detail
+            for error in errors[:3]
+        )
         super().__init__(INVALID_INPUT, detail, errors=errors)
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """Answer an exception of a view; what is none of these goes on to Django, which logs it and answers 500."""
+    """Answer an exception of a view; what is none of these goes on to Django, which logs it and
+    answers 500.
+    """
     problem = _problem_of(error)
     if problem is None:
         return None
-    return Response(problem.body(), problem.status_code, headers=problem.headers, content_type=MEDIA_TYPE)
+    return Response(
+        problem.body(), problem.status_code, headers=problem.headers, content_type=MEDIA_TYPE
+    )
 
 
 def problem_response(problem: Problem) -> HttpResponse:
     """Return a problem as a response, where REST framework is not there to do it."""
     body = msgspec.json.encode(problem.body())
-    return HttpResponse(body, status=problem.status_code, content_type=MEDIA_TYPE, headers=problem.headers)
+    return HttpResponse(
+        body, status=problem.status_code, content_type=MEDIA_TYPE, headers=problem.headers
+    )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what Django itself refused, as a problem below /api/."""
-    return problem_response(Problem(BAD_REQUEST)) if _is_api(request) else defaults.bad_request(request, exception)
+    return (
+        problem_response(Problem(BAD_REQUEST))
+        if _is_api(request)
+        else defaults.bad_request(request, exception)
+    )
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a refusal outside of REST framework."""
-    return problem_response(Problem(FORBIDDEN)) if _is_api(request) else defaults.permission_denied(request, exception)
+    return (
+        problem_response(Problem(FORBIDDEN))
+        if _is_api(request)
+        else defaults.permission_denied(request, exception)
+    )
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -110,7 +148,11 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer an error of ours, which Django has logged."""
-    return problem_response(Problem(INTERNAL_ERROR)) if _is_api(request) else defaults.server_error(request)
+    return (
+        problem_response(Problem(INTERNAL_ERROR))
+        if _is_api(request)
+        else defaults.server_error(request)
+    )
 
 
 def _is_api(request: HttpRequest) -> bool:
@@ -125,7 +167,9 @@ def _problem_of(error: Exception) -> Problem | None:
             return Problem(NOT_FOUND)
         case PermissionDenied():
             return Problem(FORBIDDEN)
-        case DatabaseFault() if is_passing(error) or isinstance(error, OperationalError | InterfaceError):
+        case DatabaseFault() if is_transient(error) or isinstance(
+            error, OperationalError | InterfaceError
+        ):
             return Problem(UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER)})
     return None
 
@@ -149,7 +193,9 @@ def _headers_of(error: exceptions.APIException) -> dict[str, str]:
 
 
 def _field_errors(details: Any, path: str = "") -> Iterator[FieldError]:
-    """Flatten REST framework's nested errors into paths. A number in them is the place in a list."""
+    """Flatten REST framework's nested errors into paths. A number in them is the place in a
+    list.
+    """
     if isinstance(details, list):
         for item in details:
             yield from _field_errors(item, path)

@@ -1,4 +1,6 @@
-"""Queries that are taken at their word: what a list does not know is an error, never all of the list."""
+"""Queries that are taken at their word: what a list does not know is an error, never all of the
+list.
+"""
 
 from collections.abc import Collection, Iterator
 

@@ -1,4 +1,6 @@
-"""The request's id: the client's own in `X-Request-ID`, or one made here; on every log line, and in the answer."""
+"""The request's id: the client's own in `X-Request-ID`, or one made here; on every log line, and
+in the answer.
+"""
 
 import re
 from collections.abc import Callable
@@ -15,12 +17,15 @@ __all__ = ["HEADER", "RequestIdMiddleware"]
 
 HEADER = "X-Request-ID"
 
-# It goes into log lines, into a row of the outbox and back into a header: nothing in it may mean anything there.
+# It goes into log lines, into a row of the outbox and back into a header: nothing in it may mean
+# anything there.
 SANE = re.compile(r"[A-Za-z0-9._~:+/=@-]{1,128}")
 
 
 class RequestIdMiddleware:
-    """Bind the id for the time of the request. The first middleware, so that the lines of the others have it."""
+    """Bind the id for the time of the request. The first middleware, so that the lines of the
+    others have it.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

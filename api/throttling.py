@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 60  # seconds
 
-# After a failure of the cache it is left alone for so many seconds, so that it delays a request now and then, not each.
+# After a failure of the cache it is left alone for so many seconds, so that it delays a request now
+# and then, not each.
 RESPITE = 10
 
 
@@ -38,10 +39,12 @@ class Allowance(NamedTuple):
 
 
 class RateLimit(BaseThrottle):
-    """Limit a user, and an address, which may have many users behind it; without a user, the address as if it were one.
+    """Limit a user, and an address, which may have many users behind it; without a user, the
+    address as if it were one.
 
-    A view may name the limit of a method of its own: `rate_limits = {"POST": "orders"}`; otherwise it is "read" or
-    "write". `settings.RATE_LIMITS` has the requests a minute, 0 for as many as there come.
+    A view may name the limit of a method of its own: `rate_limits = {"POST": "orders"}`; otherwise
+    it is "read" or "write". `settings.RATE_LIMITS` has the requests a minute, 0 for as many as
+    there come.
     """
 
     def allow_request(self, request: Request, view: object) -> bool:
@@ -54,13 +57,19 @@ class RateLimit(BaseThrottle):
 
 
 def count_stranger(request: HttpRequest | Request) -> None:
-    """Count a request whose token is not valid against its address. Raises a `Problem` of status 429."""
+    """Count a request whose token is not valid against its address. Raises a `Problem` of status
+    429.
+    """
     _count(_of_address(request, "stranger", 1))
 
 
 def _of_user(request: Request, scope: str) -> list[Allowance]:
     most = settings.RATE_LIMITS[scope]
-    return [Allowance(f"rate:{scope}:user:{request.user.pk}", most)] if most and request.user.is_authenticated else []
+    return (
+        [Allowance(f"rate:{scope}:user:{request.user.pk}", most)]
+        if most and request.user.is_authenticated
+        else []
+    )
 
 
 def _of_address(request: HttpRequest | Request, scope: str, factor: int) -> list[Allowance]:
@@ -82,7 +91,11 @@ class _Circuit:
             return cast("CountingCache", cache).count(keys, seconds=2 * WINDOW)
         except (RedisError, OSError) as error:
             self.closed_until = time.monotonic() + RESPITE
-            logger.warning("The cache does not answer; for %d s nobody's requests are counted: %r", RESPITE, error)
+            logger.warning(
+                "The cache does not answer; for %d s nobody's requests are counted: %r",
+                RESPITE,
+                error,
+            )
             return []
 
 

@@ -59,14 +59,22 @@ class TokenView(APIView):
         operation_id="create_token",
         summary="Get a token",
         tags=["auth"],
-        parameters=[answer_header("Cache-Control", 200, description="`no-store`: the token is shown this once.")],
+        parameters=[
+            answer_header(
+                "Cache-Control", 200, description="`no-store`: the token is shown this once."
+            )
+        ],
         request=body_of(Credentials),
         responses=TokenSerializer,
         examples=[
-            OpenApiExample("Ada", {"username": "ada", "password": "correct horse"}, request_only=True),  # nosec B105
+            OpenApiExample(
+                "Ada",
+                {"username": "ada", "password": "correct horse"},  # nosec B105  (an example)
+                request_only=True,
+            ),
             OpenApiExample(
                 "A token",
-                {"token": "5a1c0e…", "expires_at": "2026-03-31T09:00:00.123456Z"},  # nosec B105  (an example)
+                {"token": "5a1c0e…", "expires_at": "2026-03-31T09:00:00.123456Z"},  # nosec B105
                 response_only=True,
                 status_codes=["200"],
             ),
@@ -85,7 +93,11 @@ class TokenView(APIView):
         return Response(TokenSerializer(token).data, headers={"Cache-Control": "no-store"})
 
     @extend_schema(
-        operation_id="revoke_token", summary="Revoke the token", request=None, responses={204: None}, tags=["auth"]
+        operation_id="revoke_token",
+        summary="Revoke the token",
+        request=None,
+        responses={204: None},
+        tags=["auth"],
     )
     def delete(self, request: Request) -> Response:
         """Revoke the token that this request is sent with."""
@@ -113,5 +125,7 @@ class TokensView(APIView):
 
 @csrf_exempt
 def unknown_path(request: HttpRequest, **_: str) -> HttpResponse:
-    """Answer a path that leads nowhere with a problem, also where Django would show its debug page."""
+    """Answer a path that leads nowhere with a problem, also where Django would show its debug
+    page.
+    """
     return not_found(request)

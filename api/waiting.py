@@ -1,7 +1,9 @@
-"""A room where requests wait until something in the database changes: each costs a parked thread and no connection.
+"""A room where requests wait until something in the database changes: each costs a parked thread
+and no connection.
 
-One thread of the process looks for all of them, in one query. Not by LISTEN: every commit that notifies queues for one
-lock of the whole server. The places are fewer than the server's threads, so that whoever does not wait finds one.
+One thread of the process looks for all of them, in one query. Not by LISTEN: every commit that
+notifies queues for one lock of the whole server. The places are fewer than the server's threads, so
+that whoever does not wait finds one.
 """
 
 import logging
@@ -30,7 +32,8 @@ PAUSE_IN_TROUBLE = 1.0
 # Seconds after which a waiting thread makes sure that its client is still there.
 GLANCE = 2.0
 
-# The client has closed its end, or the connection is broken. Where the system knows no RDHUP, the latter must do.
+# The client has closed its end, or the connection is broken. Where the system knows no RDHUP, the
+# latter must do.
 GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 S = TypeVar("S")
@@ -58,11 +61,14 @@ class Place(Generic[S]):
 
     @property
     def over(self) -> bool:
-        """Whether it is no use to wait any longer: the client has gone, or the server is stopping."""
+        """Whether it is no use to wait any longer: the client has gone, or the server is
+        stopping.
+        """
         return self._gone() or _stopping()
 
     def wait(self, key: UUID, wanted: Callable[[S | None], bool], *, seconds: float) -> bool:
-        """Wait until what is found at a key is `wanted`; return whether it was, before the time or all was over.
+        """Wait until what is found at a key is `wanted`; return whether it was, before the time or
+        all was over.
 
         The thread's database connections are given back first, so call it outside of transactions.
         """
@@ -70,7 +76,9 @@ class Place(Generic[S]):
         waiter = _Waiter[S](key, wanted)
         deadline = time.monotonic() + seconds
         with self._room.watching(waiter):
-            while (left := deadline - time.monotonic()) > 0 and not waiter.woken.wait(min(left, GLANCE)):
+            while (left := deadline - time.monotonic()) > 0 and not waiter.woken.wait(
+                min(left, GLANCE)
+            ):
                 if self._gone():
                     break
         return waiter.found
@@ -85,7 +93,10 @@ class Place(Generic[S]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.leave()
 
@@ -106,7 +117,9 @@ class Room(Generic[S]):
         return self._taken
 
     def enter(self, gone: Callable[[], bool]) -> Place[S]:
-        """Return a place, to be left again. Raises `RoomFull`; so does a process that is stopping."""
+        """Return a place, to be left again. Raises `RoomFull`; so does a process that is
+        stopping.
+        """
         with self._changed:
             if self._taken >= settings.WAITING_PLACES or _stopping():
                 raise RoomFull
@@ -124,7 +137,9 @@ class Room(Generic[S]):
         with self._changed:
             self._waiters.add(waiter)
             self._changed.notify()
-            if self._thread is None or not self._thread.is_alive():  # a thread does not survive a fork
+            if (
+                self._thread is None or not self._thread.is_alive()
+            ):  # a thread does not survive a fork
                 self._thread = threading.Thread(target=self._run, name="waiting-room", daemon=True)
                 self._thread.start()
         try:
@@ -138,7 +153,9 @@ class Room(Generic[S]):
             time.sleep(PAUSE if self._look_for(self._present()) else PAUSE_IN_TROUBLE)
 
     def _present(self) -> list[_Waiter[S]]:
-        """Return who waits, once somebody does; until then this thread holds no connection either."""
+        """Return who waits, once somebody does; until then this thread holds no connection
+        either.
+        """
         with self._changed:
             if not self._waiters:
                 give_back_connections()
@@ -146,11 +163,15 @@ class Room(Generic[S]):
             return list(self._waiters)
 
     def _look_for(self, waiters: Sequence[_Waiter[S]]) -> bool:
-        """Wake those whose wish has come true, and all when the server stops; return whether the database answered."""
+        """Wake those whose wish has come true, and all when the server stops; return whether the
+        database answered.
+        """
         try:
             found = self._look(list({waiter.key for waiter in waiters}))
         except Error as error:  # they wait on: each answers as it can when its time is up
-            logger.warning("The database did not answer for %d waiting requests: %r", len(waiters), error)
+            logger.warning(
+                "The database did not answer for %d waiting requests: %r", len(waiters), error
+            )
             give_back_connections()
             return False
         finally:
@@ -165,7 +186,9 @@ class Room(Generic[S]):
 
 
 def client_of(request: Request) -> Callable[[], bool]:
-    """Return what tells whether the client of a request has gone: seen on the socket, where gunicorn shows it."""
+    """Return what tells whether the client of a request has gone: seen on the socket, where
+    gunicorn shows it.
+    """
     socket = request.META.get("gunicorn.socket")
     if socket is None:
         return lambda: False
@@ -175,12 +198,16 @@ def client_of(request: Request) -> Callable[[], bool]:
 
 
 def give_back_connections() -> None:
-    """Give this thread's database connections back to their pools; close them where there is no pool."""
+    """Give this thread's database connections back to their pools; close them where there is no
+    pool.
+    """
     connections.close_all()
 
 
 def stop_when(stopping: Callable[[], bool]) -> None:
-    """Tell all rooms how to learn that the server stops: then everybody in them is woken, and nobody let in."""
+    """Tell all rooms how to learn that the server stops: then everybody in them is woken, and
+    nobody let in.
+    """
     global _stopping  # noqa: PLW0603  (there is one server in a process)
     _stopping = stopping
 

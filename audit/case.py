@@ -1,4 +1,6 @@
-"""A case: everything the three databases say of one order. What the checks of single orders look at."""
+"""A case: everything the three databases say of one order. What the checks of single orders look
+at.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,12 +8,23 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sagas.events import is_notice
+from sagas.definition.events import is_notice
+from sagas.definition.handlers import definition
+from sagas.definition.plan import Plan
 from sagas.models import Inbox
-from sagas.plan import Plan
-from sagas.steps import definition
 
-__all__ = ["FINAL", "Case", "Event", "Line", "Movement", "Order", "Payment", "Recorded", "Reservation", "StepState"]
+__all__ = [
+    "FINAL",
+    "Case",
+    "Event",
+    "Line",
+    "Movement",
+    "Order",
+    "Payment",
+    "Recorded",
+    "Reservation",
+    "StepState",
+]
 
 FINAL = frozenset({Inbox.State.DONE.value, Inbox.State.REFUSED.value})
 
@@ -63,7 +76,8 @@ class Reservation(NamedTuple):
 
 
 class Event(NamedTuple):
-    """A row of an outbox. `step` wrote it (empty at the start of a walk), `target` is whom it goes to.
+    """A row of an outbox. `step` wrote it (empty at the start of a walk), `target` is whom it goes
+    to.
 
     `unsent`: it has been due for longer than any relay that runs would leave it.
     """
@@ -104,7 +118,9 @@ class Recorded(NamedTuple):
 
 @dataclass(slots=True)
 class Case:
-    """One order, and all that is known of it. `remembered`: no service has purged the messages of its saga."""
+    """One order, and all that is known of it. `remembered`: no service has purged the messages
+    of its saga.
+    """
 
     order: Order
     remembered: bool = True
@@ -156,7 +172,8 @@ class Case:
     def last_walk(self) -> list[Event]:
         """Return the events that led to the end of the saga, first to last.
 
-        Each was written by the step that the one before it went to. The first has no step, if none is missing.
+        Each was written by the step that the one before it went to. The first has no step, if none
+        is missing.
         """
         plan = self.order.plan
         last = plan.last if self.fulfilled else plan.abort
@@ -166,5 +183,9 @@ class Case:
         return walk
 
     def _before(self, event: Event) -> Event | None:
-        asked = (other for other in self.events if other.target == event.step and other.seq == event.seq - 1)
+        asked = (
+            other
+            for other in self.events
+            if other.target == event.step and other.seq == event.seq - 1
+        )
         return next(asked, None)

@@ -2,12 +2,16 @@
 
 What cannot be told from three databases afterwards is left out, and this is what that is:
 
-- I1 and I2: what a client was answered. Only the client's own record tells of an order that was answered and lost.
-- I11: that an action did not begin again after its undo and fail. Had it had an effect, I3, I7 or I14 would show it.
+- I1 and I2: what a client was answered. Only the client's own record tells of an order that was
+  answered and lost.
+- I11: that an action did not begin again after its undo and fail. Had it had an effect, I3, I7 or
+  I14 would show it.
 - I12: the order in which events were applied in the past. What they led to is looked at.
 - I13: when the last fault ended. With `--expect-ended`, it is taken to be long enough ago.
-- I15: earlier states. A terminal state that changed would have left the event or the step of another end.
-- Messages of sagas that a service has purged, after SAGA_RETENTION_DAYS; what they did to money and stock is looked at.
+- I15: earlier states. A terminal state that changed would have left the event or the step of
+  another end.
+- Messages of sagas that a service has purged, after SAGA_RETENTION_DAYS; what they did to money and
+  stock is looked at.
 """
 
 from audit.checks import messages, money, orders, stock, walks
@@ -23,7 +27,9 @@ INVARIANTS = (
         ended_orders=(orders.ended_means_terminal,),
         tables=(orders.none_is_open,),
     ),
-    Invariant(id="I2", says="One order per user and idempotency key", tables=(orders.keys_are_used_once,)),
+    Invariant(
+        id="I2", says="One order per user and idempotency key", tables=(orders.keys_are_used_once,)
+    ),
     Invariant(
         id="I3",
         says="Captured − refunded is the amount if fulfilled, 0 if cancelled; captured once; refunded ≤ captured",
@@ -57,7 +63,10 @@ INVARIANTS = (
         id="I7",
         says="Reservations add up to the counters, and to what was ordered",
         ended_orders=(stock.shipped_is_what_was_ordered,),
-        tables=(stock.reservations_add_up_to_the_counters, stock.reservations_know_our_orders_alone),
+        tables=(
+            stock.reservations_add_up_to_the_counters,
+            stock.reservations_know_our_orders_alone,
+        ),
     ),
     Invariant(
         id="I8",
@@ -74,7 +83,10 @@ INVARIANTS = (
         id="I9",
         says="Every change of state has its event",
         sagas=(messages.steps_have_their_events,),
-        ended_sagas=(messages.ends_have_their_events, messages.payments_and_stock_have_their_events),
+        ended_sagas=(
+            messages.ends_have_their_events,
+            messages.payments_and_stock_have_their_events,
+        ),
     ),
     Invariant(
         id="I10",

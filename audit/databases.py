@@ -1,4 +1,6 @@
-"""Reading the three databases, and nothing but reading: every statement runs in a transaction that cannot write."""
+"""Reading the three databases, and nothing but reading: every statement runs in a transaction
+that cannot write.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,7 +9,8 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 
 __all__ = ["DatabaseUnavailable", "fetch", "keys"]
 
-# Milliseconds. One pass over a table of millions may take longer than the 20 s that a request or a step is given.
+# Milliseconds. One pass over a table of millions may take longer than the 20 s that a request or a
+# step is given.
 STATEMENT_TIMEOUT = 600_000
 
 # Keys read at once: enough to make round trips cheap, few enough to hold in memory.
@@ -22,7 +25,9 @@ SELECT DISTINCT {column} FROM {table}
 
 
 class DatabaseUnavailable(Exception):
-    """A service's database cannot be reached, or does not hold the tables that are expected there."""
+    """A service's database cannot be reached, or does not hold the tables that are expected
+    there.
+    """
 
     def __init__(self, alias: str, error: Exception) -> None:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__

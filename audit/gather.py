@@ -1,13 +1,20 @@
-"""Gathering the cases, a page of orders at a time: one statement for each table, never one for each order.
+"""Gathering the cases, a page of orders at a time: one statement for each table, never one for each
+order.
 
-The three databases cannot be read at the same moment. What keeps the findings true is the order of reading:
+The three databases cannot be read at the same moment. What keeps the findings true is the order of
+reading:
 
-- Orders come first. One that has ended at that moment is final, and so is what payments and inventory say of it later.
-- The timeline is read before the outboxes, for an event is in its outbox before it is in the timeline.
-- A service's outbox and inbox are read in one statement, for each step writes both in one transaction.
-- How far the services have forgotten is read last: what was purged before its rows were read is known by then.
+- Orders come first. One that has ended at that moment is final, and so is what payments and
+  inventory say of it later.
+- The timeline is read before the outboxes, for an event is in its outbox before it is in the
+  timeline.
+- A service's outbox and inbox are read in one statement, for each step writes both in one
+  transaction.
+- How far the services have forgotten is read last: what was purged before its rows were read is
+  known by then.
 
-Checks of orders that have not ended therefore compare no two databases, but for the timeline with the outboxes.
+Checks of orders that have not ended therefore compare no two databases, but for the timeline with
+the outboxes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,8 +29,8 @@ from audit.case import Case, Event, Line, Order, Payment, Recorded, Reservation,
 from audit.databases import fetch
 from audit.ledger import Ledger
 from orders.saga import SAGAS
-from sagas.plan import Plan
-from sagas.services import Service, service_called
+from sagas.definition.plan import Plan
+from sagas.storage.registry import Service, get_service
 
 __all__ = ["cases", "services"]
 
@@ -34,8 +41,12 @@ ORDERS = """
 SELECT id, status, amount, currency, plan::text, created_at, ended_at IS NOT NULL FROM orders_order
  WHERE (%(after)s::uuid IS NULL OR id > %(after)s::uuid) AND id <= %(newest)s ORDER BY id LIMIT %(limit)s
 """
-LINES = "SELECT order_id, sku, quantity FROM orders_orderline WHERE order_id = ANY(%(orders)s::uuid[])"
-TIMELINE = "SELECT saga, id, seq, type FROM orders_timelineevent WHERE saga = ANY(%(orders)s::uuid[])"
+LINES = (
+    "SELECT order_id, sku, quantity FROM orders_orderline WHERE order_id = ANY(%(orders)s::uuid[])"
+)
+TIMELINE = (
+    "SELECT saga, id, seq, type FROM orders_timelineevent WHERE saga = ANY(%(orders)s::uuid[])"
+)
 PAYMENTS = """
 SELECT order_id, status, amount, refunded_amount, currency, charge_id FROM payments_payment
  WHERE order_id = ANY(%(orders)s::uuid[])
@@ -57,7 +68,10 @@ decode_plan = lru_cache(maxsize=100)(msgspec.json.Decoder(Plan).decode)
 
 def services() -> list[Service]:
     """Return the services that take part in an order's saga, whichever it is."""
-    return [service_called(name) for name in sorted({name for saga in SAGAS.values() for name in saga.plan.services()})]
+    return [
+        get_service(name)
+        for name in sorted({name for saga in SAGAS.values() for name in saga.plan.services()})
+    ]
 
 
 def cases(*, ledger: Ledger, patience: float) -> Iterator[list[Case]]:
@@ -94,7 +108,9 @@ def _gather(orders: Sequence[Order], *, ledger: Ledger, patience: float) -> list
         found[order].movements.append(movement)
     fill("inventory", RESERVATIONS, lambda case, row: case.reservations.append(Reservation(*row)))
     for service in services():
-        fill(service.alias, MESSAGES.format(outbox=service.outbox, inbox=service.inbox), _add_message)
+        fill(
+            service.alias, MESSAGES.format(outbox=service.outbox, inbox=service.inbox), _add_message
+        )
     _mark_forgotten(found.values())
     return list(found.values())
 
@@ -114,5 +130,7 @@ def _mark_forgotten(found: Iterable[Case]) -> None:
 
 
 def _forgotten_before() -> datetime | None:
-    marks = [fetch(s.alias, FORGOTTEN_BEFORE.format(watermark=s.watermark))[0][0] for s in services()]
+    marks = [
+        fetch(s.alias, FORGOTTEN_BEFORE.format(watermark=s.watermark))[0][0] for s in services()
+    ]
     return max((mark for mark in marks if mark is not None), default=None)

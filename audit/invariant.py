@@ -27,8 +27,9 @@ class Violation(NamedTuple):
 class Scope:
     """How the audit is run, and what its parts hand on to each other.
 
-    `expect_ended`: the orders are meant to have ended. `ledger`: the gateway's books, or what stands in for them.
-    `balance`: by currency, what was kept of ended orders less what should have been, in minor units.
+    `expect_ended`: the orders are meant to have ended. `ledger`: the gateway's books, or what
+    stands in for them. `balance`: by currency, what was kept of ended orders less what should have
+    been, in minor units.
     """
 
     expect_ended: bool
@@ -69,10 +70,11 @@ TableCheck: TypeAlias = Callable[[Scope], Iterable[Seen]]
 class Invariant:
     """One invariant of the guarantees, and its checks.
 
-    `orders` and `sagas` hold at any moment, so they may compare only what is read in one statement, or in an order that
-    makes no difference (see `audit.gather`); `ended_orders` and `ended_sagas` hold once the order has ended. Those of
-    sagas look at messages, and so are made only where no service has purged them. `tables` look at whole tables.
-    `uses_ledger`: they look at the books of the gateway, or at what payments knows where it keeps them elsewhere.
+    `orders` and `sagas` hold at any moment, so they may compare only what is read in one statement,
+    or in an order that makes no difference (see `audit.gather`); `ended_orders` and `ended_sagas`
+    hold once the order has ended. Those of sagas look at messages, and so are made only where no
+    service has purged them. `tables` look at whole tables. `uses_ledger`: they look at the books of
+    the gateway, or at what payments knows where it keeps them elsewhere.
     """
 
     id: str

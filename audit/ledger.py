@@ -1,6 +1,8 @@
-"""The gateways' ledgers, as the audit reads them: from its tables where it is simulated, else from its own statement.
+"""The gateways' ledgers, as the audit reads them: from its tables where it is simulated, else from
+its own statement.
 
-Which gateways there are, the payments say: an order that was paid through another than today's is looked up there.
+Which gateways there are, the payments say: an order that was paid through another than today's is
+looked up there.
 """
 
 from abc import ABC, abstractmethod
@@ -36,8 +38,8 @@ SELECT order_id, kind, charge_id, moved, currency
 NAMED = "SELECT DISTINCT gateway FROM payments_payment"
 OLDEST = "SELECT min(created_at) FROM payments_payment"
 
-# A statement is read on with each page of orders, from this much before it was last read: clocks differ, and a refund
-# may have been under way when it was listed first.
+# A statement is read on with each page of orders, from this much before it was last read: clocks
+# differ, and a refund may have been under way when it was listed first.
 OVERLAP = timedelta(hours=1)
 
 PAGE = 5_000
@@ -66,7 +68,10 @@ class SimulatedLedger(Ledger):
 
     def moved(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
         """Yield the rows of the orders."""
-        return ((order, Movement(*row)) for order, *row in fetch("payments", MOVED, {"orders": list(orders)}))
+        return (
+            (order, Movement(*row))
+            for order, *row in fetch("payments", MOVED, {"orders": list(orders)})
+        )
 
     def orders(self) -> Iterator[list[UUID]]:
         """Yield the orders of its rows."""
@@ -123,7 +128,9 @@ class Statement(Ledger):
             return
         now = datetime.now(UTC)
         for line in get_gateway("stripe").statement(self.read_until - OVERLAP, now + OVERLAP):
-            if line.order_id:  # a refund by hand names none: it is that of its charge, and captures come first
+            if (
+                line.order_id
+            ):  # a refund by hand names none: it is that of its charge, and captures come first
                 self.order_of.setdefault(line.charge_id, line.order_id)
             if order := line.order_id or self.order_of.get(line.charge_id):
                 self.lines[order][line.id] = line
@@ -154,8 +161,12 @@ class SeveralLedgers(Ledger):
 
 
 def ledger(*, ask_gateway: bool) -> Ledger:
-    """Return the ledger of the gateways there are; where Stripe is not to be asked, what payments knows of it."""
-    named = {name or settings.PAYMENT_GATEWAY for (name,) in fetch("payments", NAMED)} | {settings.PAYMENT_GATEWAY}
+    """Return the ledger of the gateways there are; where Stripe is not to be asked, what
+    payments knows of it.
+    """
+    named = {name or settings.PAYMENT_GATEWAY for (name,) in fetch("payments", NAMED)} | {
+        settings.PAYMENT_GATEWAY
+    }
     ledgers: list[Ledger] = [SimulatedLedger()] if named - {"stripe"} else []
     if "stripe" in named:
         ledgers.append(Statement() if ask_gateway else KnownLedger())

@@ -1,6 +1,8 @@
-"""Money in limbo for `/metrics`: captured for orders that have not ended. Orders and payments are joined here.
+"""Money in limbo for `/metrics`: captured for orders that have not ended. Orders and payments are
+joined here.
 
-That of an order on hold is counted, but is not what makes the oldest of it old: somebody has decided that it waits.
+That of an order on hold is counted, but is not what makes the oldest of it old: somebody has
+decided that it waits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,9 +14,10 @@ from django.utils import timezone
 from prometheus_client.core import Metric
 
 from api.metrics import gauge, section
-from sagas import holds, sql
-from sagas.gauges import MOST
-from sagas.services import home_called
+from sagas.operations import holds
+from sagas.operations.table_stats import MOST
+from sagas.storage import sql
+from sagas.storage.registry import get_home
 
 __all__ = ["Held", "Limbo", "limbo", "money_in_limbo"]
 
@@ -38,7 +41,9 @@ SELECT currency, sum(amount)::bigint, count(*), min(updated_at) FILTER (WHERE or
 
 
 class Held(NamedTuple):
-    """Money of one currency, in minor units: for how many orders, and since when, unless all of them are on hold."""
+    """Money of one currency, in minor units: for how many orders, and since when, unless all of
+    them are on hold.
+    """
 
     amount: int
     orders: int
@@ -46,7 +51,9 @@ class Held(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Return how long the oldest of it has been held for an order that is not on hold; 0 if there is none."""
+        """Return how long the oldest of it has been held for an order that is not on hold; 0 if
+        there is none.
+        """
         return max(0.0, (timezone.now() - self.since).total_seconds()) if self.since else 0.0
 
     def and_also(self, other: "Held") -> "Held":
@@ -56,7 +63,9 @@ class Held(NamedTuple):
 
 
 class Limbo(NamedTuple):
-    """What is held, by currency, and whether all open orders were looked at, and not the oldest only."""
+    """What is held, by currency, and whether all open orders were looked at, and not the oldest
+    only.
+    """
 
     held: dict[str, Held]
     complete: bool
@@ -64,7 +73,7 @@ class Limbo(NamedTuple):
 
 def limbo() -> Limbo:
     """Add up what was captured for open orders. Asks the databases of orders and of payments."""
-    statement = OPEN.format(on_hold=holds.is_on_hold(home_called("orders")))
+    statement = OPEN.format(on_hold=holds.is_on_hold(get_home("orders")))
     orders = sql.fetch("default", statement, {"most": MOST, "orders": ORDERS + 1})
     return Limbo(_held(orders[:ORDERS]), complete=len(orders) <= ORDERS)
 
@@ -78,7 +87,9 @@ def money_in_limbo() -> Iterator[Metric]:
     for currency, held in found.held.items():
         amount = "Captured for orders that have not ended, in minor units of the currency."
         yield gauge("money_in_limbo_minor_units", amount, currency=currency)(held.amount)
-        yield gauge("money_in_limbo_orders", "Open orders with captured money.", currency=currency)(held.orders)
+        yield gauge("money_in_limbo_orders", "Open orders with captured money.", currency=currency)(
+            held.orders
+        )
         age = "Since when the oldest of it is held, of orders that are not on hold."
         yield gauge("money_in_limbo_oldest_seconds", age, currency=currency)(held.seconds)
 
@@ -87,7 +98,10 @@ def _held(orders: Sequence[tuple[UUID, bool]]) -> dict[str, Held]:
     total: dict[str, Held] = {}
     for start in range(0, len(orders), CHUNK):
         chunk = orders[start : start + CHUNK]
-        params = {"orders": [order for order, _ in chunk], "on_hold": [order for order, on_hold in chunk if on_hold]}
+        params = {
+            "orders": [order for order, _ in chunk],
+            "on_hold": [order for order, on_hold in chunk if on_hold],
+        }
         for currency, *found in sql.fetch("payments", CAPTURED, params):
             held = Held(*found)
             total[currency] = total[currency].and_also(held) if currency in total else held

@@ -47,7 +47,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title="What must hold across orders, payments and inventory", title_justify="left")
+    table = Table(
+        title="What must hold across orders, payments and inventory", title_justify="left"
+    )
     table.add_column("", no_wrap=True)
     table.add_column("Invariant")
     table.add_column("Looked at")
@@ -59,7 +61,9 @@ def _table(report: Report) -> Table:
 
 
 def _looked_at(verdict: Verdict) -> str:
-    looked_at = ", ".join(f"{count:,} {of}" for of, count in verdict.looked_at.items() if count) or "–"
+    looked_at = (
+        ", ".join(f"{count:,} {of}" for of, count in verdict.looked_at.items() if count) or "–"
+    )
     return f"{looked_at} ({verdict.note})" if verdict.note else looked_at
 
 

@@ -1,4 +1,6 @@
-"""What an audit found: for each invariant how much was looked at, how much breaks it, and the first of that."""
+"""What an audit found: for each invariant how much was looked at, how much breaks it, and the
+first of that.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -14,18 +14,21 @@ from audit.report import Report, Verdict
 
 __all__ = ["audit"]
 
-# Everything has ended so long after the last fault has, as I13 promises. A message that is due for longer is stuck.
+# Everything has ended so long after the last fault has, as I13 promises. A message that is due for
+# longer is stuck.
 MOST_SECONDS = 120.0
 
-# Periods of the flush. Where nothing is expected to move any more, a message that is due for longer is stuck.
+# Periods of the flush. Where nothing is expected to move any more, a message that is due for longer
+# is stuck.
 FLUSHES = 10
 
 
 def audit(*, expect_ended: bool = False, limit: int = 20, ask_gateway: bool = True) -> Report:
     """Check the invariants; keep up to `limit` violations of each.
 
-    `expect_ended`: an order that has not ended is a violation, rather than information. `ask_gateway`: a gateway that
-    keeps its ledger elsewhere is asked for its statement. Raises `DatabaseUnavailable` or `StatementUnavailable`.
+    `expect_ended`: an order that has not ended is a violation, rather than information.
+    `ask_gateway`: a gateway that keeps its ledger elsewhere is asked for its statement. Raises
+    `DatabaseUnavailable` or `StatementUnavailable`.
     """
     scope = Scope(expect_ended=expect_ended, ledger=ledger(ask_gateway=ask_gateway))
     report = Report([Verdict(invariant, note=_note(invariant, scope)) for invariant in INVARIANTS])

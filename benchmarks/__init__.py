@@ -1,1 +1,3 @@
-"""The benchmark behind `make bench`: how fast sagas end, beside bare SQL, a naive Celery chain and a bare view."""
+"""The benchmark behind `make bench`: how fast sagas end, beside bare SQL, a naive Celery chain
+and a bare view.
+"""

@@ -42,19 +42,28 @@ def _measure(size: Size) -> None:
         plain = leaving.enter_context(new_shop(plain=True))
         measured = measure(ours, plain, size, say=lambda news: console.print(news, highlight=False))
     show(console, measured)
-    console.print(f"{time.monotonic() - started:.0f} s in all. Everything measured: {write(measured)}", highlight=False)
+    console.print(
+        f"{time.monotonic() - started:.0f} s in all. Everything measured: {write(measured)}",
+        highlight=False,
+    )
 
 
 def _measure_growth(given: argparse.Namespace) -> None:
     console, started = _console(), time.monotonic()
-    size = GrowthSize(rounds=given.rounds, history=given.history, backlog=given.backlog, orders=given.orders)
+    size = GrowthSize(
+        rounds=given.rounds, history=given.history, backlog=given.backlog, orders=given.orders
+    )
     with contextlib.ExitStack() as leaving:
         empty = leaving.enter_context(new_shop())
         old = leaving.enter_context(new_shop())
-        growth = measure_growth(empty, old, size, say=lambda news: console.print(news, highlight=False))
+        growth = measure_growth(
+            empty, old, size, say=lambda news: console.print(news, highlight=False)
+        )
     show_growth(console, growth)
     path = write_growth(growth)
-    console.print(f"{time.monotonic() - started:.0f} s in all. Everything measured: {path}", highlight=False)
+    console.print(
+        f"{time.monotonic() - started:.0f} s in all. Everything measured: {path}", highlight=False
+    )
 
 
 def _size(given: argparse.Namespace) -> Size:
@@ -72,18 +81,39 @@ def _console() -> Console:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast sagas end, beside baselines.")
-    parser.add_argument("--rounds", type=int, default=Size.rounds, help="of every run, interleaved (%(default)s)")
-    parser.add_argument("--orders", type=int, default=Size.orders, help="in each run of ours (%(default)s)")
-    parser.add_argument(
-        "--naive-orders", type=int, default=Size.naive_orders, help="in each run of the naive chain (%(default)s)"
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="How fast sagas end, beside baselines."
     )
     parser.add_argument(
-        "--seconds", type=float, default=Size.steady_seconds, help="of orders at a fixed rate (%(default)s)"
+        "--rounds", type=int, default=Size.rounds, help="of every run, interleaved (%(default)s)"
     )
-    parser.add_argument("--growth", action="store_true", help="measure a long history and a backlog instead")
-    parser.add_argument("--history", type=int, default=1_000_000, help="finished orders, with --growth (%(default)s)")
-    parser.add_argument("--backlog", type=int, default=100_000, help="orders of the backlog (%(default)s)")
+    parser.add_argument(
+        "--orders", type=int, default=Size.orders, help="in each run of ours (%(default)s)"
+    )
+    parser.add_argument(
+        "--naive-orders",
+        type=int,
+        default=Size.naive_orders,
+        help="in each run of the naive chain (%(default)s)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=Size.steady_seconds,
+        help="of orders at a fixed rate (%(default)s)",
+    )
+    parser.add_argument(
+        "--growth", action="store_true", help="measure a long history and a backlog instead"
+    )
+    parser.add_argument(
+        "--history",
+        type=int,
+        default=1_000_000,
+        help="finished orders, with --growth (%(default)s)",
+    )
+    parser.add_argument(
+        "--backlog", type=int, default=100_000, help="orders of the backlog (%(default)s)"
+    )
     return parser
 
 

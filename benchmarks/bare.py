@@ -1,7 +1,9 @@
-"""Bare SQL: the same rows of the three databases, one transaction for each step, 8 processes with a connection to each.
+"""Bare SQL: the same rows of the three databases, one transaction for each step, 8 processes with a
+connection to each.
 
-`python -m benchmarks.bare --orders N` inserts the orders, waits for `go` on its stdin, and takes each through charge,
-reserve, fulfil and ship. No outbox, no inbox, no timeline: a crash between two steps leaves an order half-way for ever.
+`python -m benchmarks.bare --orders N` inserts the orders, waits for `go` on its stdin, and takes
+each through charge, reserve, fulfil and ship. No outbox, no inbox, no timeline: a crash between two
+steps leaves an order half-way for ever.
 """
 
 import argparse
@@ -50,7 +52,9 @@ UPDATE orders_order SET status = 'fulfilled', ended_at = clock_timestamp(), upda
  WHERE id = %s AND status = 'pending'
 """
 SHIP = "UPDATE inventory_reservation SET state = 'shipped', updated_at = clock_timestamp() WHERE order_id = %s"
-COUNT = "UPDATE inventory_stockitem SET reserved = reserved - 1, shipped = shipped + 1 WHERE sku = %s"
+COUNT = (
+    "UPDATE inventory_stockitem SET reserved = reserved - 1, shipped = shipped + 1 WHERE sku = %s"
+)
 
 
 class Worker:
@@ -73,7 +77,13 @@ class Worker:
     def charge(self, order: UUID) -> None:
         """Write the payment, and what the simulated gateway would keep of it."""
         key = f"charge-{order}"
-        row = {"order": order, "amount": AMOUNT, "method": PAYMENT_METHOD, "charge": f"ch_{order.hex}", "key": key}
+        row = {
+            "order": order,
+            "amount": AMOUNT,
+            "method": PAYMENT_METHOD,
+            "charge": f"ch_{order.hex}",
+            "key": key,
+        }
         with self.payments.transaction():
             self.payments.execute(INTENT, row)
             self.payments.execute(CAPTURE, row)
@@ -109,12 +119,17 @@ def main() -> None:
     seconds = time.monotonic() - started
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     failed = sum(worker.exitcode != 0 for worker in workers)
-    print(json.dumps({"seconds": seconds, "cpu": spent.ru_utime + spent.ru_stime, "failed": failed}), flush=True)
+    print(
+        json.dumps({"seconds": seconds, "cpu": spent.ru_utime + spent.ru_stime, "failed": failed}),
+        flush=True,
+    )
 
 
 def _place(count: int) -> list[tuple[UUID, str]]:
     with _connect("DATABASE_URL") as session, session.transaction(), session.cursor() as cursor:
-        rows = cursor.execute(PLACE, {"orders": count, "amount": AMOUNT, "method": PAYMENT_METHOD}).fetchall()
+        rows = cursor.execute(
+            PLACE, {"orders": count, "amount": AMOUNT, "method": PAYMENT_METHOD}
+        ).fetchall()
         orders = [(order, SKUS[number % len(SKUS)]) for number, (order,) in enumerate(rows)]
         cursor.executemany(LINE, [(order, sku, AMOUNT) for order, sku in orders])
     return orders

@@ -17,14 +17,17 @@ PIECES = 100_000_000
 LIMIT = 600
 LOOK_SECONDS = 0.1
 
-PRODUCTS = (
-    "INSERT INTO orders_product (sku, name, unit_amount, currency) SELECT unnest(%s::text[]), 'Piece', 1000, 'eur'"
-)
+PRODUCTS = """
+INSERT INTO orders_product (sku, name, unit_amount, currency)
+SELECT unnest(%s::text[]), 'Piece', 1000, 'eur'
+"""
 STOCK = "INSERT INTO inventory_stockitem (sku, on_hand) SELECT unnest(%s::text[]), %s"
-DELIVERY = (
-    "INSERT INTO inventory_stockadjustment (sku, quantity, reason, by) SELECT unnest(%s::text[]), %s, 'delivery', %s"
-)
-# Whether, not how many: to count a backlog of 100,000 ten times a second takes a good part of a CPU.
+DELIVERY = """
+INSERT INTO inventory_stockadjustment (sku, quantity, reason, by)
+SELECT unnest(%s::text[]), %s, 'delivery', %s
+"""
+# Whether, not how many: to count a backlog of 100,000 ten times a second takes a good part of a
+# CPU.
 OPEN = "SELECT EXISTS (SELECT FROM orders_order WHERE ended_at IS NULL)"
 ENDED = """
 SELECT extract(epoch FROM max(ended_at))::float8, extract(epoch FROM min(created_at))::float8,
@@ -48,7 +51,9 @@ class Books:
 
     def __init__(self, stack: Stack) -> None:
         """Take the stack."""
-        self._urls = {service: stack.env[variable] for variable, service in DATABASE_VARIABLES.items()}
+        self._urls = {
+            service: stack.env[variable] for variable, service in DATABASE_VARIABLES.items()
+        }
 
     def open_shop(self) -> None:
         """Put the products into the catalogue and the pieces into the stock."""
@@ -62,7 +67,9 @@ class Books:
             self._run(service, "ANALYZE")
 
     def tidy(self) -> None:
-        """Do now what autovacuum would do within a minute, in the midst of whatever is measured then."""
+        """Do now what autovacuum would do within a minute, in the midst of whatever is measured
+        then.
+        """
         for service in self._urls:
             self._run(service, "VACUUM")
 
@@ -75,17 +82,22 @@ class Books:
         raise BenchmarkFailed(f"There are orders that have not ended after {LIMIT} s.")
 
     def span(self, since: float, *, fulfilled: int, cancelled: int) -> tuple[float, float]:
-        """Return when the first order was placed and the last ended since a moment, all in Unix time.
+        """Return when the first order was placed and the last ended since a moment, all in Unix
+        time.
 
         Raise BenchmarkFailed unless that many were fulfilled and cancelled.
         """
         ((end, first, done, undone),) = self._fetch(ENDED, [since])
         if (done, undone) != (fulfilled, cancelled):
-            raise BenchmarkFailed(f"{done} orders were fulfilled and {undone} cancelled, not {fulfilled}, {cancelled}.")
+            raise BenchmarkFailed(
+                f"{done} orders were fulfilled and {undone} cancelled, not {fulfilled}, {cancelled}."
+            )
         return first, end
 
     def terminal(self, since: float, *, column: str) -> dict[str, float]:
-        """Return when each order since a moment reached its final status, by its id, in Unix time."""
+        """Return when each order since a moment reached its final status, by its id, in Unix
+        time.
+        """
         return dict(self._fetch(TERMINAL.format(column=column), [since]))
 
     def end_all(self) -> None:

@@ -1,4 +1,6 @@
-"""The chart of a benchmark: bars, as SVG written by hand, readable on a light page and on a dark one."""
+"""The chart of a benchmark: bars, as SVG written by hand, readable on a light page and on a dark
+one.
+"""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -28,10 +30,16 @@ STYLE = """
 
 
 def chart(figures: Sequence[Figure], verdicts: Sequence[Verdict]) -> str:
-    """Return sagas per second as bars, the spread of the rounds as a line on each, and the ratios below."""
+    """Return sagas per second as bars, the spread of the rounds as a line on each, and the
+    ratios below.
+    """
     shown = [figure for figure in figures if figure.name in BARS]
     most = max(figure.most for figure in shown)
-    ratios = [verdict for verdict in verdicts if verdict.figure.name in ("Draining ÷ bare SQL", "Draining ÷ naive")]
+    ratios = [
+        verdict
+        for verdict in verdicts
+        if verdict.figure.name in ("Draining ÷ bare SQL", "Draining ÷ naive")
+    ]
     height = 40 + ROW * len(shown) + 24
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',

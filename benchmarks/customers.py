@@ -1,8 +1,9 @@
-"""Customers over HTTP, in a process of their own, as lean as the standard library allows: each keeps its connection.
+"""Customers over HTTP, in a process of their own, as lean as the standard library allows: each
+keeps its connection.
 
-`python -m benchmarks.customers URL TOKEN` sends for a time, either at a fixed rate, whatever the answers take, or as
-fast as they come. It prints, as JSON, each accepted order's id, when it was sent (Unix time) and how long its answer
-took.
+`python -m benchmarks.customers URL TOKEN` sends for a time, either at a fixed rate, whatever the
+answers take, or as fast as they come. It prints, as JSON, each accepted order's id, when it was
+sent (Unix time) and how long its answer took.
 """
 
 import argparse
@@ -33,7 +34,9 @@ class Customer(threading.Thread):
 
     def run(self) -> None:
         """Send."""
-        connection = http.client.HTTPConnection(str(self.place.hostname), self.place.port, timeout=30)
+        connection = http.client.HTTPConnection(
+            str(self.place.hostname), self.place.port, timeout=30
+        )
         connection.connect()
         number = 0
         while (moment := self.due.get()) is not None:
@@ -61,7 +64,9 @@ class Hurry(Customer):
 
     def run(self) -> None:
         """Send."""
-        connection = http.client.HTTPConnection(str(self.place.hostname), self.place.port, timeout=30)
+        connection = http.client.HTTPConnection(
+            str(self.place.hostname), self.place.port, timeout=30
+        )
         number = 0
         while time.time() < self.until:
             self.send(connection, SKUS[number % len(SKUS)])
@@ -85,7 +90,9 @@ def main() -> None:
     for customer in customers:
         customer.join()
     answers = [answer for customer in customers for answer in customer.answers]
-    print(json.dumps({"answers": answers, "refused": sum(customer.refused for customer in customers)}))
+    print(
+        json.dumps({"answers": answers, "refused": sum(customer.refused for customer in customers)})
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -93,7 +100,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("url")
     parser.add_argument("token")
     parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--rate", type=float, default=0.0, help="orders per second; without it, as fast as they come")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=0.0,
+        help="orders per second; without it, as fast as they come",
+    )
     parser.add_argument("--connections", type=int, default=8)
     return parser.parse_args()
 

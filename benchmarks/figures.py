@@ -1,4 +1,6 @@
-"""From rounds to figures: each ratio within its round, and the median of the rounds with their spread."""
+"""From rounds to figures: each ratio within its round, and the median of the rounds with their
+spread.
+"""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -64,8 +66,14 @@ ABSOLUTE: Sequence[tuple[str, str, Callable[[Round], float]]] = (
 )
 
 TARGETS: Sequence[Target] = (
-    Target(name="Draining ÷ bare SQL", at_least=1.0, ratio=lambda one: one.drained.rate / one.bare.rate),
-    Target(name="Draining ÷ naive", at_least=12, ratio=lambda one: one.drained.rate / one.naive_drained.rate),
+    Target(
+        name="Draining ÷ bare SQL", at_least=1.0, ratio=lambda one: one.drained.rate / one.bare.rate
+    ),
+    Target(
+        name="Draining ÷ naive",
+        at_least=12,
+        ratio=lambda one: one.drained.rate / one.naive_drained.rate,
+    ),
     Target(name="Live ÷ bare SQL", at_least=0.5, ratio=lambda one: one.live.rate / one.bare.rate),
     Target(name="Live ÷ naive", at_least=8, ratio=lambda one: one.live.rate / one.naive_live.rate),
     Target(
@@ -73,16 +81,36 @@ TARGETS: Sequence[Target] = (
         at_least=0.8,
         ratio=lambda one: one.drained_undone.rate / one.drained.rate,
     ),
-    Target(name="Live, 10 % compensated ÷ none", at_least=0.8, ratio=lambda one: one.live_undone.rate / one.live.rate),
+    Target(
+        name="Live, 10 % compensated ÷ none",
+        at_least=0.8,
+        ratio=lambda one: one.live_undone.rate / one.live.rate,
+    ),
     Target(
         name="CPU, draining ÷ naive",
         at_most=0.08,
         ratio=lambda one: one.drained.cpu_in_all / one.naive_drained.cpu_in_all,
     ),
-    Target(name="CPU, live ÷ naive", at_most=0.15, ratio=lambda one: one.live.cpu_in_all / one.naive_live.cpu_in_all),
-    Target(name="p50 at 25/s ÷ naive", at_most=1.2, ratio=lambda one: one.steady.p50 / one.naive_steady.p50),
-    Target(name="p99 at 25/s ÷ naive", at_most=2.0, ratio=lambda one: one.steady.p99 / one.naive_steady.p99),
-    Target(name="API ÷ bare DRF view", at_least=0.7, ratio=lambda one: one.api.rate / one.bare_view.rate),
+    Target(
+        name="CPU, live ÷ naive",
+        at_most=0.15,
+        ratio=lambda one: one.live.cpu_in_all / one.naive_live.cpu_in_all,
+    ),
+    Target(
+        name="p50 at 25/s ÷ naive",
+        at_most=1.2,
+        ratio=lambda one: one.steady.p50 / one.naive_steady.p50,
+    ),
+    Target(
+        name="p99 at 25/s ÷ naive",
+        at_most=2.0,
+        ratio=lambda one: one.steady.p99 / one.naive_steady.p99,
+    ),
+    Target(
+        name="API ÷ bare DRF view",
+        at_least=0.7,
+        ratio=lambda one: one.api.rate / one.bare_view.rate,
+    ),
 )
 
 
@@ -98,10 +126,20 @@ def judge(measured: Measured) -> list[Verdict]:
         figure = _figure(target.name, "×", map(target.ratio, measured.rounds))
         if target.at_least is not None:
             verdicts.append(
-                Verdict(figure=figure, target=f"≥ {target.at_least:g}", met=figure.median >= target.at_least)
+                Verdict(
+                    figure=figure,
+                    target=f"≥ {target.at_least:g}",
+                    met=figure.median >= target.at_least,
+                )
             )
         elif target.at_most is not None:
-            verdicts.append(Verdict(figure=figure, target=f"≤ {target.at_most:g}", met=figure.median <= target.at_most))
+            verdicts.append(
+                Verdict(
+                    figure=figure,
+                    target=f"≤ {target.at_most:g}",
+                    met=figure.median <= target.at_most,
+                )
+            )
     return verdicts
 
 
@@ -112,11 +150,17 @@ def judge_growth(growth: Growth) -> list[Verdict]:
     if growth.backlog:
         empty = statistics.median(one.rate for one in growth.empty)
         figures.append(
-            _figure(f"A backlog of {growth.size.backlog:,} ÷ a short one", "×", iter([growth.backlog.rate / empty]))
+            _figure(
+                f"A backlog of {growth.size.backlog:,} ÷ a short one",
+                "×",
+                iter([growth.backlog.rate / empty]),
+            )
         )
     return [Verdict(figure=figure, target="≥ 0.9", met=figure.median >= 0.9) for figure in figures]
 
 
 def _figure(name: str, unit: str, values: Iterable[float]) -> Figure:
     found = list(values)
-    return Figure(name=name, unit=unit, median=statistics.median(found), least=min(found), most=max(found))
+    return Figure(
+        name=name, unit=unit, median=statistics.median(found), least=min(found), most=max(found)
+    )

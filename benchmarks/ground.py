@@ -1,4 +1,6 @@
-"""Two whole systems, each on servers of its own: the service as it is, and the plain shop it is measured against."""
+"""Two whole systems, each on servers of its own: the service as it is, and the plain shop it is
+measured against.
+"""
 
 import contextlib
 import os
@@ -19,18 +21,24 @@ __all__ = ["new_shop"]
 
 GIVEN = (*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "RUN_DIR")
 PORTS = (Postgres.port_variable, Valkey.port_variable, API_PORT_VARIABLE)
-# Debugging costs time, and remembers every statement. gunicorn starts anew what was frozen for long.
+# Debugging costs time, and remembers every statement. gunicorn starts anew what was frozen for
+# long.
 SETTINGS = {"DEBUG": "off", "ALLOWED_HOSTS": "127.0.0.1", "GUNICORN_CMD_ARGS": "--timeout 600"}
 PLAIN = "benchmarks.plain.settings"
 
 
 @contextlib.contextmanager
 def new_shop(*, plain: bool = False) -> Iterator[Shop]:
-    """Run a system from nothing, with the durable servers and the default settings that `make run` has."""
+    """Run a system from nothing, with the durable servers and the default settings that `make
+    run` has.
+    """
     run_dir = RunDir(Path(tempfile.mkdtemp(prefix="benchmark-")))
     with contextlib.ExitStack() as leaving:
         leaving.callback(run_dir.remove)
-        shop = Shop(leaving.enter_context(_stack(run_dir, "config.settings" if not plain else PLAIN)), plain=plain)
+        shop = Shop(
+            leaving.enter_context(_stack(run_dir, "config.settings" if not plain else PLAIN)),
+            plain=plain,
+        )
         leaving.callback(shop.close)
         yield shop
 

@@ -1,4 +1,6 @@
-"""What becomes of it as it grows: the same runs on an empty system and on one with a long history, and a backlog."""
+"""What becomes of it as it grows: the same runs on an empty system and on one with a long
+history, and a backlog.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +25,9 @@ class GrowthSize:
 
 @dataclass(kw_only=True)
 class Growth:
-    """Draining, interleaved, on an empty system and on one with a history; then the backlog on the empty one."""
+    """Draining, interleaved, on an empty system and on one with a history; then the backlog on
+    the empty one.
+    """
 
     size: GrowthSize
     empty: list[Throughput] = field(default_factory=list)
@@ -32,7 +36,9 @@ class Growth:
     memory: dict[str, float] = field(default_factory=dict)
 
 
-def measure_growth(empty: Shop, old: Shop, size: GrowthSize, *, say: Callable[[str], None]) -> Growth:
+def measure_growth(
+    empty: Shop, old: Shop, size: GrowthSize, *, say: Callable[[str], None]
+) -> Growth:
     """Write the history, then drain by turns; then a backlog."""
     growth = Growth(size=size)
     for shop in (empty, old):
@@ -47,7 +53,9 @@ def measure_growth(empty: Shop, old: Shop, size: GrowthSize, *, say: Callable[[s
             growth.empty.append(empty.drain(size.orders))
         with empty.quiet():
             growth.old.append(old.drain(size.orders))
-        say(f"  empty {growth.empty[-1].rate:,.0f}, with a history {growth.old[-1].rate:,.0f} sagas/s")
+        say(
+            f"  empty {growth.empty[-1].rate:,.0f}, with a history {growth.old[-1].rate:,.0f} sagas/s"
+        )
     with old.quiet():
         growth.backlog = empty.drain(size.backlog)
     growth.memory = peak_memory(empty.stack)

@@ -1,4 +1,6 @@
-"""Finished orders by the hundred thousand, as though the shop had been open for long: written with SQL."""
+"""Finished orders by the hundred thousand, as though the shop had been open for long: written
+with SQL.
+"""
 
 from collections.abc import Callable
 
@@ -12,8 +14,11 @@ __all__ = ["write_history"]
 
 AT_ONCE = 50_000
 
-# n counts the orders, backwards in time; their ids, UUIDv7 in form, are made of it, the same in all three databases.
-ID = "('0' || to_hex(1700000000000 - n * 1000::bigint) || '70008' || lpad(to_hex(n), 15, '0'))::uuid"
+# n counts the orders, backwards in time; their ids, UUIDv7 in form, are made of it, the same in all
+# three databases.
+ID = (
+    "('0' || to_hex(1700000000000 - n * 1000::bigint) || '70008' || lpad(to_hex(n), 15, '0'))::uuid"
+)
 AT = "now() - make_interval(secs => n)"
 SERIES = "FROM generate_series(%(first)s::int, %(last)s::int) n"
 OUTBOX = f"""
@@ -57,7 +62,8 @@ RESERVATION = f"""
 INSERT INTO inventory_reservation (order_id, sku, quantity, state)
 SELECT {ID}, (%(skus)s::text[])[1 + n %% cardinality(%(skus)s::text[])], 1, 'shipped' {SERIES}
 """
-# What each step of a fulfilled order has left: its service, its name, its event, and where that went.
+# What each step of a fulfilled order has left: its service, its name, its event, and where that
+# went.
 STEPS = (
     ("orders", "", "order.created", "'payments.charge'"),
     ("payments", "payments.charge", "payment.processed", "'inventory.reserve'"),
@@ -65,7 +71,11 @@ STEPS = (
     ("orders", "orders.fulfil", "order.fulfilled", "'inventory.ship'"),
     ("inventory", "inventory.ship", "stock.shipped", "null"),
 )
-DOMAIN = {"orders": (ORDER, LINE), "payments": (PAYMENT, INTENT, CAPTURE), "inventory": (RESERVATION,)}
+DOMAIN = {
+    "orders": (ORDER, LINE),
+    "payments": (PAYMENT, INTENT, CAPTURE),
+    "inventory": (RESERVATION,),
+}
 
 
 def write_history(stack: Stack, orders: int, *, say: Callable[[str], None]) -> None:

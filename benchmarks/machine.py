@@ -1,4 +1,6 @@
-"""What the programs of a stack cost: CPU seconds and peak memory, by process, as the kernel counts them."""
+"""What the programs of a stack cost: CPU seconds and peak memory, by process, as the kernel
+counts them.
+"""
 
 import contextlib
 from collections import Counter
@@ -42,7 +44,9 @@ def peak_memory(stack: Stack) -> dict[str, float]:
 @contextlib.contextmanager
 def frozen(stack: Stack, programs: tuple[str, ...] = WORKERS) -> Iterator[None]:
     """Stop some programs of a stack where they are until the block is left."""
-    processes = [process for name, process in _processes(stack) if name.partition(":")[0] in programs]
+    processes = [
+        process for name, process in _processes(stack) if name.partition(":")[0] in programs
+    ]
     for process in processes:
         process.suspend()
     try:
@@ -53,7 +57,9 @@ def frozen(stack: Stack, programs: tuple[str, ...] = WORKERS) -> Iterator[None]:
 
 
 def _processes(stack: Stack) -> Iterator[tuple[str, psutil.Process]]:
-    """Yield every living process of a stack with its kind: that of a worker's main process is not its children's."""
+    """Yield every living process of a stack with its kind: that of a worker's main process is
+    not its children's.
+    """
     for program in PROGRAMS:
         if pid := stack.pid(program):
             main = psutil.Process(pid)

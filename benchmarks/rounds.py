@@ -1,4 +1,6 @@
-"""What is measured: rounds of every run, interleaved, so that a machine that is slow for a while is slow for all."""
+"""What is measured: rounds of every run, interleaved, so that a machine that is slow for a while
+is slow for all.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,8 +11,9 @@ from benchmarks.runs import Hurried, Shop, Steady, Throughput
 __all__ = ["WARM_UP", "Measured", "Round", "Size", "measure"]
 
 UNDONE = 0.1
-# Statements stay planned on our side: what is planned while the tables are tiny reads them through, until autovacuum
-# has seen them grow, within a minute. A shop that is open has that behind it. The naive chain plans each anew.
+# Statements stay planned on our side: what is planned while the tables are tiny reads them through,
+# until autovacuum has seen them grow, within a minute. A shop that is open has that behind it. The
+# naive chain plans each anew.
 WARM_UP = 2_000
 NAIVE_WARM_UP = 100
 WARM_UP_SECONDS = 1.0
@@ -19,7 +22,9 @@ STEADY_RATE = 25.0
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How many orders are in a run of ours, of bare SQL and of the naive chain; how long customers order. Seconds."""
+    """How many orders are in a run of ours, of bare SQL and of the naive chain; how long
+    customers order. Seconds.
+    """
 
     rounds: int = 3
     orders: int = 5_000
@@ -67,7 +72,9 @@ def measure(ours: Shop, plain: Shop, size: Size, *, say: Callable[[str], None]) 
 
 
 def _warm_up(ours: Shop, plain: Shop) -> None:
-    """Have every process connected and every statement prepared, and the planner know the tables."""
+    """Have every process connected and every statement prepared, and the planner know the
+    tables.
+    """
     for shop, orders in ((ours, WARM_UP), (plain, NAIVE_WARM_UP)):
         shop.drain(orders)
         shop.books.analyze()
@@ -75,7 +82,9 @@ def _warm_up(ours: Shop, plain: Shop) -> None:
 
 
 def _round(ours: Shop, plain: Shop, size: Size, say: Callable[[str], None]) -> Round:
-    """Run each once; what is compared, close together, for the speed of a machine changes by the minute."""
+    """Run each once; what is compared, close together, for the speed of a machine changes by the
+    minute.
+    """
     few = size.naive_orders
     with ours.quiet():
         bare = plain.bare(size.bare_orders)

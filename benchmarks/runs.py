@@ -22,7 +22,9 @@ PLACING_THREADS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """Sagas per second from the first order to the last that ended, and CPU seconds per 1,000 by process."""
+    """Sagas per second from the first order to the last that ended, and CPU seconds per 1,000 by
+    process.
+    """
 
     rate: float
     cpu: dict[str, float]
@@ -62,8 +64,9 @@ class Hurried:
 class Shop:
     """A stack with goods in it. `plain`: it runs the naive tasks, not the saga.
 
-    What is measured beside another begins on tables that are vacuumed: it does not pay for what ran before it. One
-    process places all its orders, and stays: what it costs to start belongs to no run.
+    What is measured beside another begins on tables that are vacuumed: it does not pay for what ran
+    before it. One process places all its orders, and stays: what it costs to start belongs to no
+    run.
     """
 
     def __init__(self, stack: Stack, *, plain: bool) -> None:
@@ -110,13 +113,17 @@ class Shop:
             bare.hear()
             before = cpu_seconds(self.stack)
             done = bare.ask("go")
-            used = Counter({"postgres": (cpu_seconds(self.stack) - before)["postgres"], "clients": done["cpu"]})
+            used = Counter(
+                {"postgres": (cpu_seconds(self.stack) - before)["postgres"], "clients": done["cpu"]}
+            )
         if done["failed"]:
             raise BenchmarkFailed(f"{done['failed']} processes of the bare SQL failed.")
         return _throughput(orders, done["seconds"], used)
 
     def steady(self, rate: float, seconds: float) -> Steady:
-        """Have customers order over HTTP at a fixed rate, and follow each order to its final status."""
+        """Have customers order over HTTP at a fixed rate, and follow each order to its final
+        status.
+        """
         self.books.tidy()
         began = time.time()
         heard = self._customers("orders/", "--rate", rate, "--seconds", seconds)
@@ -127,14 +134,18 @@ class Shop:
         return Steady(milliseconds=[1000 * (terminal[order] - sent) for order, sent, _ in heard])
 
     def hurried(self, seconds: float, *, path: str = "orders/") -> Hurried:
-        """Have customers order over HTTP as fast as they are answered, while no worker takes any time away."""
+        """Have customers order over HTTP as fast as they are answered, while no worker takes any
+        time away.
+        """
         with frozen(self.stack):
             heard = self._customers(path, "--seconds", seconds)
         if self.plain:
             self.books.end_all()
         self.books.wait_until_ended()
         took = [1000 * seconds for *_, seconds in heard]
-        return Hurried(rate=len(heard) / seconds, p50=percentile(took, 50), p99=percentile(took, 99))
+        return Hurried(
+            rate=len(heard) / seconds, p50=percentile(took, 50), p99=percentile(took, 99)
+        )
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
@@ -146,7 +157,9 @@ class Shop:
         return self.placing.ask("cpu")["cpu"]
 
     def _customers(self, path: str, *options: object) -> list[tuple[str, float, float]]:
-        with Helper(self.stack, "customers", f"{self.stack.api}/api/v1/{path}", self.token, *options) as customers:
+        with Helper(
+            self.stack, "customers", f"{self.stack.api}/api/v1/{path}", self.token, *options
+        ) as customers:
             heard = customers.hear()
         if heard["refused"]:
             raise BenchmarkFailed(f"{heard['refused']} orders were not accepted.")
@@ -158,7 +171,9 @@ class Shop:
 
     def _token(self) -> str:
         login = {"username": ADMIN, "password": self.stack.admin_password}
-        answer = httpx.post(f"{self.stack.api}/api/v1/auth/token/", json=login, timeout=30, trust_env=False)
+        answer = httpx.post(
+            f"{self.stack.api}/api/v1/auth/token/", json=login, timeout=30, trust_env=False
+        )
         if not answer.is_success:
             raise BenchmarkFailed(f"There is no token for the customers: {answer.text}")
         return str(answer.json()["token"])
@@ -166,10 +181,13 @@ class Shop:
 
 def percentile(values: Sequence[float], percent: int) -> float:
     """Return the value that `percent` of all do not exceed."""
-    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)] if values else math.nan
+    return (
+        sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)] if values else math.nan
+    )
 
 
 def _throughput(orders: int, seconds: float, used: Counter[str]) -> Throughput:
     return Throughput(
-        rate=orders / seconds, cpu={name: 1000 * spent / orders for name, spent in used.items() if spent > 0}
+        rate=orders / seconds,
+        cpu={name: 1000 * spent / orders for name, spent in used.items() if spent > 0},
     )

@@ -1,4 +1,6 @@
-"""What is for sale, and what customers of the benchmark want: data that every process of it shares."""
+"""What is for sale, and what customers of the benchmark want: data that every process of it
+shares.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,9 +15,15 @@ PAYMENT_METHOD = "pm_card_visa"
 
 
 def wishes(count: int, *, undone: float) -> Iterator[str]:
-    """Yield the SKU that each of `count` orders wants; `undone` of them, evenly spread, find no stock."""
+    """Yield the SKU that each of `count` orders wants; `undone` of them, evenly spread, find no
+    stock.
+    """
     for number in range(count):
-        yield SOLD_OUT if int((number + 1) * undone) > int(number * undone) else SKUS[number % len(SKUS)]
+        yield (
+            SOLD_OUT
+            if int((number + 1) * undone) > int(number * undone)
+            else SKUS[number % len(SKUS)]
+        )
 
 
 def body(sku: str) -> dict[str, Any]:

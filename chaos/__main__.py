@@ -15,7 +15,8 @@ from local.errors import LocalError
 from local.signals import stop_in_order
 
 NARROWEST = 120
-# Orders that are open at once, where the command line does not say: a fifth of all, within these bounds.
+# Orders that are open at once, where the command line does not say: a fifth of all, within these
+# bounds.
 FEWEST_OPEN, MOST_OPEN = 50, 400
 
 
@@ -72,15 +73,27 @@ def _verdict(outcome: Outcome, *, seconds: float) -> str:
 
 def _console(*, to_stderr: bool) -> Console:
     console = Console(stderr=to_stderr)
-    return console if console.is_terminal else Console(stderr=to_stderr, width=max(console.width, NARROWEST))
+    return (
+        console
+        if console.is_terminal
+        else Console(stderr=to_stderr, width=max(console.width, NARROWEST))
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m chaos", description="Kill the whole system under load.")
-    parser.add_argument("--orders", type=_positive, default=10_000, help="orders to place (%(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m chaos", description="Kill the whole system under load."
+    )
+    parser.add_argument(
+        "--orders", type=_positive, default=10_000, help="orders to place (%(default)s)"
+    )
     parser.add_argument("--kills", type=_count, default=500, help="processes to kill (%(default)s)")
-    parser.add_argument("--flushalls", type=_count, default=20, help="times to empty the broker (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="what orders and faults are drawn from (%(default)s)")
+    parser.add_argument(
+        "--flushalls", type=_count, default=20, help="times to empty the broker (%(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="what orders and faults are drawn from (%(default)s)"
+    )
     parser.add_argument(
         "--patience",
         type=float,
@@ -89,9 +102,14 @@ def _parser() -> argparse.ArgumentParser:
         help="how long after the last fault every order must have ended (%(default)s)",
     )
     parser.add_argument(
-        "--open", type=_positive, metavar="N", help="customers hold back while N orders are open (a fifth, at most 400)"
+        "--open",
+        type=_positive,
+        metavar="N",
+        help="customers hold back while N orders are open (a fifth, at most 400)",
     )
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON, and the rest to stderr")
+    parser.add_argument(
+        "--json", action="store_true", help="print the outcome as JSON, and the rest to stderr"
+    )
     return parser
 
 

@@ -32,14 +32,18 @@ class OrderRow(NamedTuple):
 
 
 class Books:
-    """The orders' database. A new connection each time, for the server may have been killed since."""
+    """The orders' database. A new connection each time, for the server may have been killed
+    since.
+    """
 
     def __init__(self, url: str) -> None:
         """Take the URL of the orders' database."""
         self._url = url
 
     def count(self) -> tuple[int, int] | None:
-        """Return how many orders have ended, and how many there are; None while the database is down."""
+        """Return how many orders have ended, and how many there are; None while the database is
+        down.
+        """
         try:
             ((ended, there_are),) = self._fetch(COUNT)
         except psycopg.OperationalError:

@@ -1,4 +1,6 @@
-"""The customers: they place orders over HTTP, insist with the same key until they are answered, and write it down."""
+"""The customers: they place orders over HTTP, insist with the same key until they are answered,
+and write it down.
+"""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +26,8 @@ class Crowd:
     def __init__(self, api: str, token: str, record: Record, *, most_open: int) -> None:
         """Take the address of the API, a token, and what to write down the answers in.
 
-        With `most_open` orders open, customers hold back: else all faults would strike before anything had moved.
+        With `most_open` orders open, customers hold back: else all faults would strike before
+        anything had moved.
         """
         self.record = record
         self.most_open = most_open
@@ -63,7 +66,9 @@ class Crowd:
     def _place(self, purchase: Purchase) -> None:
         key = purchase.wish.key
         # 409: the request whose connection broke is still being handled.
-        answer = self._insist("orders/", again=(409,), headers={"Idempotency-Key": key}, json=purchase.wish.body)
+        answer = self._insist(
+            "orders/", again=(409,), headers={"Idempotency-Key": key}, json=purchase.wish.body
+        )
         if answer is not None and answer.status_code == 201:
             self.record.confirmed(key, answer.json()["id"])
         elif answer is not None:
@@ -76,9 +81,13 @@ class Crowd:
         if answer is not None:
             purchase.cancel_answer = answer.status_code
         if answer is not None and answer.status_code not in {200, 202, 409}:
-            self.record.odd(f"The cancel of {order} was answered {answer.status_code}: {answer.text[:200]}")
+            self.record.odd(
+                f"The cancel of {order} was answered {answer.status_code}: {answer.text[:200]}"
+            )
 
-    def _insist(self, url: str, *, again: tuple[int, ...] = (), **options: object) -> httpx.Response | None:
+    def _insist(
+        self, url: str, *, again: tuple[int, ...] = (), **options: object
+    ) -> httpx.Response | None:
         """Send a request until it is answered; return None when patience is at its end."""
         for _ in moments(PATIENCE_SECONDS, pause=PAUSE_SECONDS):
             answer = self._send(url, options)
@@ -95,5 +104,7 @@ class Crowd:
             return None
         self.record.heard(str(answer.status_code))
         if answer.status_code >= 500 and answer.status_code != 503:
-            self.record.odd(f"POST {url} was answered {answer.status_code}, where 503 is the answer to a fault")
+            self.record.odd(
+                f"POST {url} was answered {answer.status_code}, where 503 is the answer to a fault"
+            )
         return answer

@@ -12,7 +12,9 @@ __all__ = ["KINDS", "CustomerKind", "Errand", "Wish", "errands", "products"]
 
 @dataclass(frozen=True, kw_only=True)
 class CustomerKind:
-    """Orders of one kind: how many of a hundred, what for, how paid, and how they may end if nobody cancels them."""
+    """Orders of one kind: how many of a hundred, what for, how paid, and how they may end if
+    nobody cancels them.
+    """
 
     title: str
     share: int
@@ -22,7 +24,9 @@ class CustomerKind:
 
 
 KINDS = (
-    CustomerKind(title="paid by card", share=60, skus=("MUG", "SHIRT"), may_end=frozenset({"fulfilled"})),
+    CustomerKind(
+        title="paid by card", share=60, skus=("MUG", "SHIRT"), may_end=frozenset({"fulfilled"})
+    ),
     CustomerKind(
         title="card declined",
         share=10,
@@ -30,9 +34,14 @@ KINDS = (
         payment_methods=("pm_card_chargeDeclined", "pm_card_chargeDeclinedInsufficientFunds"),
         may_end=frozenset({"payment_declined"}),
     ),
-    CustomerKind(title="product sold out", share=8, skus=("POSTER",), may_end=frozenset({"out_of_stock"})),
     CustomerKind(
-        title="three buyers for each piece", share=12, skus=("LAMP",), may_end=frozenset({"fulfilled", "out_of_stock"})
+        title="product sold out", share=8, skus=("POSTER",), may_end=frozenset({"out_of_stock"})
+    ),
+    CustomerKind(
+        title="three buyers for each piece",
+        share=12,
+        skus=("LAMP",),
+        may_end=frozenset({"fulfilled", "out_of_stock"}),
     ),
     CustomerKind(
         title="the gateway's answer lost",
@@ -90,7 +99,9 @@ def products(orders: int) -> list[Product]:
 
 
 def errands(*, orders: int, seed: int) -> list[Errand]:
-    """Return everything the customers do, in order; an order always comes before what is done to it."""
+    """Return everything the customers do, in order; an order always comes before what is done to
+    it.
+    """
     dice = random.Random(f"errands {seed}")
     placed = [(float(number), "place", _wish(dice)) for number in range(orders)]
     later = [errand for number, _, wish in placed for errand in _afterwards(number, wish, dice)]
@@ -109,7 +120,9 @@ def _wish(dice: random.Random) -> Wish:
     )
 
 
-def _afterwards(number: float, wish: Wish, dice: random.Random) -> Iterator[tuple[float, str, Wish]]:
+def _afterwards(
+    number: float, wish: Wish, dice: random.Random
+) -> Iterator[tuple[float, str, Wish]]:
     if dice.random() < CANCELLED_SHARE:
         # Sooner rather than later: most orders are over within a moment.
         yield number + SECOND_THOUGHTS * dice.random() ** 3, "cancel", wish

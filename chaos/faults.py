@@ -8,8 +8,9 @@ __all__ = ["FLUSHALL", "KILLS", "Fault", "schedule"]
 
 FLUSHALL = "FLUSHALL"
 
-# How many of a hundred kills are of each kind. What the supervisor restarts is down for up to ten seconds each time;
-# the children of a main process are replaced at once, so that most kills meet a system that works.
+# How many of a hundred kills are of each kind. What the supervisor restarts is down for up to ten
+# seconds each time; the children of a main process are replaced at once, so that most kills meet a
+# system that works.
 KILLS: Mapping[str, int] = {
     "worker child": 32,
     "worker": 23,
@@ -24,7 +25,9 @@ KILLS: Mapping[str, int] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A fault that strikes once `after` orders are answered; `choice`, from 0 to 1, picks one of several processes."""
+    """A fault that strikes once `after` orders are answered; `choice`, from 0 to 1, picks one of
+    several processes.
+    """
 
     kind: str
     after: int
@@ -32,13 +35,18 @@ class Fault:
 
 
 def schedule(*, orders: int, kills: int, flushalls: int, seed: int) -> list[Fault]:
-    """Return the faults in their order, spread over the orders; the last one strikes with the last order."""
+    """Return the faults in their order, spread over the orders; the last one strikes with the
+    last order.
+    """
     dice = random.Random(f"faults {seed}")
     kinds = [*_kinds(kills, dice), *[FLUSHALL] * flushalls]
     dice.shuffle(kinds)
     moments = sorted(dice.randint(1, orders) for _ in kinds)
     moments[-1:] = [orders] * bool(moments)
-    return [Fault(kind=kind, after=after, choice=dice.random()) for kind, after in zip(kinds, moments, strict=True)]
+    return [
+        Fault(kind=kind, after=after, choice=dice.random())
+        for kind, after in zip(kinds, moments, strict=True)
+    ]
 
 
 def _kinds(kills: int, dice: random.Random) -> Iterator[str]:

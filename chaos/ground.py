@@ -1,4 +1,6 @@
-"""A whole system of its own to be killed: in a new run directory, on free ports, and never on servers of the user's."""
+"""A whole system of its own to be killed: in a new run directory, on free ports, and never on
+servers of the user's.
+"""
 
 import contextlib
 import os
@@ -22,7 +24,12 @@ GIVEN = (
     *(*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "RUN_DIR"),
     *("STRIPE_API_KEY", "STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET"),
 )
-PORTS = (Postgres.port_variable, Valkey.port_variable, PaymentSandbox.port_variable, API_PORT_VARIABLE)
+PORTS = (
+    Postgres.port_variable,
+    Valkey.port_variable,
+    PaymentSandbox.port_variable,
+    API_PORT_VARIABLE,
+)
 
 
 class Journal:

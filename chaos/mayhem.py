@@ -23,14 +23,23 @@ class Mayhem:
     """The faults of one soak, those to come and those that have struck."""
 
     def __init__(
-        self, stack: Stack, faults: list[Fault], *, answered: Callable[[], int], say: Callable[[str], None]
+        self,
+        stack: Stack,
+        faults: list[Fault],
+        *,
+        answered: Callable[[], int],
+        say: Callable[[str], None],
     ) -> None:
-        """Take the faults, what tells how many orders are `answered`, and what to `say` each strike to."""
+        """Take the faults, what tells how many orders are `answered`, and what to `say` each
+        strike to.
+        """
         self.pending = list(faults)
         self.struck: Counter[str] = Counter()
         self.last_at = datetime.now(UTC)
         self._victims = Victims(stack)
-        self._broker = redis.Redis.from_url(stack.env["REDIS_URL"], socket_timeout=2, retry=Retry(NoBackoff(), 0))
+        self._broker = redis.Redis.from_url(
+            stack.env["REDIS_URL"], socket_timeout=2, retry=Retry(NoBackoff(), 0)
+        )
         self._answered = answered
         self._say = say
         self._enough = threading.Event()
@@ -41,13 +50,17 @@ class Mayhem:
         self._thread.start()
 
     def finish(self, *, seconds: float) -> None:
-        """Wait until the last fault has struck, at most so long: a victim may be on its way back."""
+        """Wait until the last fault has struck, at most so long: a victim may be on its way
+        back.
+        """
         self._thread.join(seconds)
         self._enough.set()
         self._thread.join()
 
     def run_once(self) -> int:
-        """Strike the first fault that is due and finds its victim alive; return how many that was."""
+        """Strike the first fault that is due and finds its victim alive; return how many that
+        was.
+        """
         due = (fault for fault in self.pending if fault.after <= self._answered())
         fault = next((fault for fault in due if self._strike(fault)), None)
         if fault is None:

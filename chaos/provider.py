@@ -1,4 +1,6 @@
-"""The payment sandbox, where PAYMENT_GATEWAY=stripe has one: told to misbehave for a while, and to stop then."""
+"""The payment sandbox, where PAYMENT_GATEWAY=stripe has one: told to misbehave for a while, and
+to stop then.
+"""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -8,7 +10,8 @@ import httpx
 
 __all__ = ["misbehaving"]
 
-# Of every hundred requests, how many meet which fault; of every hundred webhooks likewise. For ever.
+# Of every hundred requests, how many meet which fault; of every hundred webhooks likewise. For
+# ever.
 OF_REQUESTS: Mapping[str, int] = {
     "500_done": 3,
     "500_lost": 3,
@@ -20,12 +23,20 @@ OF_REQUESTS: Mapping[str, int] = {
     "429": 2,
     "409": 2,
 }
-OF_WEBHOOKS: Mapping[str, int] = {"drop": 20, "duplicate": 20, "delay": 20, "forge": 10, "shift": 10}
+OF_WEBHOOKS: Mapping[str, int] = {
+    "drop": 20,
+    "duplicate": 20,
+    "delay": 20,
+    "forge": 10,
+    "shift": 10,
+}
 
 
 @contextlib.contextmanager
 def misbehaving(sandbox: str | None, *, seed: int) -> Iterator[None]:
-    """Let the sandbox at an address misbehave as long as the context lasts. Does nothing where there is none."""
+    """Let the sandbox at an address misbehave as long as the context lasts. Does nothing where
+    there is none.
+    """
     if sandbox is None:
         yield
         return
@@ -45,5 +56,10 @@ def _rules(seed: int) -> Iterator[dict[str, Any]]:
         ("webhooks.*", OF_WEBHOOKS),
     ):
         for number, (fault, share) in enumerate(faults.items()):
-            rule = {"operation": operation, "fault": fault, "times": None, "probability": share / 100}
+            rule = {
+                "operation": operation,
+                "fault": fault,
+                "times": None,
+                "probability": share / 100,
+            }
             yield rule | {"seed": seed + number}

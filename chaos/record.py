@@ -1,4 +1,6 @@
-"""The customers' own record of what they were answered. What is checked in the end is held against this."""
+"""The customers' own record of what they were answered. What is checked in the end is held
+against this.
+"""
 
 import threading
 from collections import Counter
@@ -11,7 +13,9 @@ __all__ = ["Purchase", "Record"]
 
 @dataclass(kw_only=True)
 class Purchase:
-    """What a customer knows of one order: every id it was ever answered with, and the answer to its cancellation."""
+    """What a customer knows of one order: every id it was ever answered with, and the answer to
+    its cancellation.
+    """
 
     wish: Wish
     ids: set[str] = field(default_factory=set)
@@ -24,7 +28,9 @@ class Record:
     """Everything all customers were answered."""
 
     def __init__(self, wishes: list[Wish]) -> None:
-        """Begin with one purchase for each wish, none of them answered. `ended`: as was last heard from the books."""
+        """Begin with one purchase for each wish, none of them answered. `ended`: as was last
+        heard from the books.
+        """
         self.purchases = {wish.key: Purchase(wish=wish) for wish in wishes}
         self.answers: Counter[str] = Counter()
         self.oddities: list[str] = []

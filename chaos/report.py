@@ -25,13 +25,24 @@ Progressed = Callable[[int, int, int], None]
 
 @contextmanager
 def progress_of(console: Console, size: Size) -> Iterator[Progressed]:
-    """Draw a bar each for what is answered, has ended and has struck; lines where the output is no terminal."""
+    """Draw a bar each for what is answered, has ended and has struck; lines where the output is
+    no terminal.
+    """
     if not console.is_terminal:
         yield Lines(console, size)
         return
-    columns = (TextColumn("{task.description:<9}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(40),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as bars:
-        totals = {"Answered": size.orders, "Ended": size.orders, "Faults": size.kills + size.flushalls}
+        totals = {
+            "Answered": size.orders,
+            "Ended": size.orders,
+            "Faults": size.kills + size.flushalls,
+        }
         tasks = [bars.add_task(title, total=total) for title, total in totals.items()]
 
         def progressed(*counts: int) -> None:
@@ -55,7 +66,9 @@ class Lines:
         part = PARTS * answered // self._size.orders
         if part > self._part:
             self._part = part
-            self._console.print(f"{answered:,} orders answered, {ended:,} ended, {struck:,} faults", highlight=False)
+            self._console.print(
+                f"{answered:,} orders answered, {ended:,} ended, {struck:,} faults", highlight=False
+            )
 
 
 def as_json(outcome: Outcome) -> str:
@@ -90,7 +103,12 @@ def _counts(title: str, counts: Counter[str]) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    style = {"title_justify": "left", "title_style": "bold", "box": SIMPLE, "min_width": len(title) + 4}
+    style = {
+        "title_justify": "left",
+        "title_style": "bold",
+        "box": SIMPLE,
+        "min_width": len(title) + 4,
+    }
     return Table(*columns, title=f"\n{title}", show_header=any(columns), **style)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,6 @@
-"""One soak from beginning to end: open the shop, let in customers and faults, wait until it is quiet, look at it."""
+"""One soak from beginning to end: open the shop, let in customers and faults, wait until it is
+quiet, look at it.
+"""
 
 import json
 import subprocess
@@ -33,7 +35,8 @@ LOOK_SECONDS = 0.5
 class Size:
     """How many orders and faults, drawn from which seed.
 
-    `most_open`: orders that are open at once; `patience`: seconds from the last fault until the last order ends.
+    `most_open`: orders that are open at once; `patience`: seconds from the last fault until the
+    last order ends.
     """
 
     orders: int
@@ -61,16 +64,24 @@ class Outcome:
 class Soak:
     """A shop, its customers and its faults."""
 
-    def __init__(self, stack: Stack, size: Size, *, progressed: Callable[[int, int, int], None]) -> None:
-        """Take a system that is up and has no orders yet, and what to tell how much is answered, ended and struck."""
+    def __init__(
+        self, stack: Stack, size: Size, *, progressed: Callable[[int, int, int], None]
+    ) -> None:
+        """Take a system that is up and has no orders yet, and what to tell how much is answered,
+        ended and struck.
+        """
         self.stack = stack
         self.size = size
         self.progressed = progressed
         self.errands = errands(orders=size.orders, seed=size.seed)
         self.record = Record([errand.wish for errand in self.errands if errand.deed == "place"])
         self.books = Books(stack.env["DATABASE_URL"])
-        faults = schedule(orders=size.orders, kills=size.kills, flushalls=size.flushalls, seed=size.seed)
-        self.mayhem = Mayhem(stack, faults, answered=lambda: self.record.placed, say=Journal(stack.run_dir))
+        faults = schedule(
+            orders=size.orders, kills=size.kills, flushalls=size.flushalls, seed=size.seed
+        )
+        self.mayhem = Mayhem(
+            stack, faults, answered=lambda: self.record.placed, say=Journal(stack.run_dir)
+        )
 
     def run(self) -> Outcome:
         """Do all of it; return what came of it."""
@@ -138,7 +149,10 @@ class Soak:
             ends=self._ends(orders),
             seconds_to_the_end=seconds_to_the_end(orders, last_fault_at),
             violations=[
-                *(f"{fault.kind} could not strike: it never came back" for fault in self.mayhem.pending),
+                *(
+                    f"{fault.kind} could not strike: it never came back"
+                    for fault in self.mayhem.pending
+                ),
                 *violations(self.record, orders, last_fault_at=last_fault_at),
                 *self._audit(all_ended=still_open == 0),
             ],
@@ -154,7 +168,9 @@ class Soak:
         return ends
 
     def _audit(self, *, all_ended: bool) -> list[str]:
-        """Check the invariants, again while the last messages settle: they hold once things are quiet."""
+        """Check the invariants, again while the last messages settle: they hold once things are
+        quiet.
+        """
         for _ in moments(QUIET_SECONDS, pause=1):
             done = self.stack.manage("audit", "--expect-ended", "--json")
             if done.returncode == 0 or not all_ended:

@@ -11,7 +11,8 @@ __all__ = ["END_SECONDS", "seconds_to_the_end", "violations"]
 
 # I13: everything has ended so long after the last fault.
 END_SECONDS = 120.0
-# How an order ends that nothing is wrong with, where a step of it kept failing: undone, and nothing is lost.
+# How an order ends that nothing is wrong with, where a step of it kept failing: undone, and nothing
+# is lost.
 GIVEN_UP = "internal_error"
 
 
@@ -66,7 +67,11 @@ def _outcomes(record: Record, orders: Sequence[OrderRow]) -> Iterator[str]:
     for order in orders:
         purchase = record.purchases.get(order.key or "")
         if purchase and order.ended_at and not _may_end(purchase, order):
-            told = f", its cancellation answered {purchase.cancel_answer}" if purchase.cancel_asked else ""
+            told = (
+                f", its cancellation answered {purchase.cancel_answer}"
+                if purchase.cancel_asked
+                else ""
+            )
             yield f"Order {order.id}, {purchase.wish.kind.title}{told}, ended {order.outcome}"
 
 

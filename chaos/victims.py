@@ -15,7 +15,9 @@ WORKERS = ("worker-orders", "worker-payments", "worker-inventory")
 
 @dataclass(frozen=True)
 class Where:
-    """Where the processes of a kind are: the programs they belong to, and whether below their main process."""
+    """Where the processes of a kind are: the programs they belong to, and whether below their
+    main process.
+    """
 
     programs: tuple[str, ...]
     children: bool = False
@@ -41,7 +43,9 @@ class Victims:
         self._stack = stack
 
     def kill(self, kind: str, *, choice: float) -> str:
-        """Kill one process of a kind with SIGKILL; return which, or nothing where none of them lives."""
+        """Kill one process of a kind with SIGKILL; return which, or nothing where none of them
+        lives.
+        """
         found = list(self._living(kind))
         if not found:
             return ""
@@ -61,11 +65,15 @@ class Victims:
                     yield program, process
 
     def _main(self, program: str) -> psutil.Process | None:
-        """Return a program's main process. Only a child of ours: the number of a dead one may be another's by now."""
+        """Return a program's main process. Only a child of ours: the number of a dead one may be
+        another's by now.
+        """
         pid = self._stack.pid(program)
         try:
             process = psutil.Process(pid) if pid else None
-            return process if process and process.ppid() == os.getpid() and _lives(process) else None
+            return (
+                process if process and process.ppid() == os.getpid() and _lives(process) else None
+            )
         except psutil.NoSuchProcess:
             return None
 

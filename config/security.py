@@ -26,7 +26,8 @@ SIGNING_KEY_LENGTH = 32
 
 HOW_TO_MAKE = "python -c 'import secrets; print(secrets.token_urlsafe(48))' makes one."
 
-# Nothing from elsewhere, and nothing inline: neither scripts nor handlers nor styles. Swagger's icons are data URLs.
+# Nothing from elsewhere, and nothing inline: neither scripts nor handlers nor styles. Swagger's
+# icons are data URLs.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
@@ -40,11 +41,17 @@ CONTENT_SECURITY_POLICY = {
 
 
 def secret_key(env: environ.Env, *, exposed: bool) -> str:
-    """Return Django's SECRET_KEY; raise ImproperlyConfigured where there is none, or others could guess it."""
+    """Return Django's SECRET_KEY; raise ImproperlyConfigured where there is none, or others
+    could guess it.
+    """
     key: str = env.str("SECRET_KEY", default="")
     if not key:
         raise ImproperlyConfigured(f"SECRET_KEY is not set. {HOW_TO_MAKE}")
-    weak = len(key) < SECRET_KEY_LENGTH or len(set(key)) < SECRET_KEY_CHARACTERS or key.startswith(INSECURE_PREFIX)
+    weak = (
+        len(key) < SECRET_KEY_LENGTH
+        or len(set(key)) < SECRET_KEY_CHARACTERS
+        or key.startswith(INSECURE_PREFIX)
+    )
     if weak and exposed:
         raise ImproperlyConfigured(
             f"SECRET_KEY is not fit for production: it needs {SECRET_KEY_LENGTH} random characters and must not begin "
@@ -64,18 +71,24 @@ def allowed_hosts(env: environ.Env, *, debug: bool) -> list[str]:
 
 
 def is_exposed(hosts: list[str], *, debug: bool) -> bool:
-    """Tell whether the service answers to others than this machine: then it must be fit for that."""
+    """Tell whether the service answers to others than this machine: then it must be fit for
+    that.
+    """
     return not debug and any(host not in LOOPBACK for host in hosts)
 
 
 def proxy_ssl_header(env: environ.Env) -> tuple[str, str] | None:
-    """Return Django's SECURE_PROXY_SSL_HEADER for the name of a header that the proxy in front of us always sets."""
+    """Return Django's SECURE_PROXY_SSL_HEADER for the name of a header that the proxy in front
+    of us always sets.
+    """
     name: str = env.str("PROXY_SSL_HEADER", default="")
     return (f"HTTP_{name.upper().replace('-', '_')}", "https") if name else None
 
 
 def signing_keys(env: environ.Env) -> list[str]:
-    """Return the keys of Celery messages, of which the first signs; raise ImproperlyConfigured for a short one."""
+    """Return the keys of Celery messages, of which the first signs; raise ImproperlyConfigured
+    for a short one.
+    """
     keys: list[str] = env.list("SAGA_SIGNING_KEYS", default=[])
     if any(len(key) < SIGNING_KEY_LENGTH for key in keys):
         raise ImproperlyConfigured(
@@ -85,6 +98,8 @@ def signing_keys(env: environ.Env) -> list[str]:
 
 
 def cache(url: str) -> dict[str, Any]:
-    """Return Django's default cache. No request waits for it longer than half a second: it only counts."""
+    """Return Django's default cache. No request waits for it longer than half a second: it only
+    counts.
+    """
     patience = {"socket_connect_timeout": 0.25, "socket_timeout": 0.25}
     return {"BACKEND": "api.cache.CountingCache", "LOCATION": url, "OPTIONS": patience}

@@ -1,4 +1,6 @@
-"""Settings, read from the environment; where a variable is not set, from `.run/env`, which `make run` writes."""
+"""Settings, read from the environment; where a variable is not set, from `.run/env`, which `make
+run` writes.
+"""
 
 import sys
 from datetime import timedelta
@@ -80,7 +82,8 @@ TEMPLATES = [
     }
 ]
 
-# --- Data ---------------------------------------------------------------------------------------------------------
+# --- Data
+# ---------------------------------------------------------------------------------------------------------
 DATABASES = databases(env)
 DATABASE_ROUTERS = ["config.router.ServiceRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -88,13 +91,20 @@ REDIS_URL = env.str("REDIS_URL")
 CACHES = {"default": security.cache(REDIS_URL)}
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+    )
 ]
 
-# --- Doors. What others reach is https; HTTPS=off serves plain http all the same. -------------------------------------
+# --- Doors. What others reach is https; HTTPS=off serves plain http all the same.
+# -------------------------------------
 HTTPS = env.bool("HTTPS", default=EXPOSED)
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # asked by machines beside us, without our certificate
+SECURE_REDIRECT_EXEMPT = [
+    r"^(healthz|readyz|metrics)$"
+]  # asked by machines beside us, without our certificate
 SECURE_PROXY_SSL_HEADER = security.proxy_ssl_header(env)
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 24 * 3600) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
@@ -102,12 +112,17 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
 CONTENT_SECURITY_POLICY = security.CONTENT_SECURITY_POLICY
 
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURES", default=5)
 AXES_COOLOFF_TIME = timedelta(seconds=env.float("LOGIN_COOLOFF_SECONDS", default=900))
 AXES_RESET_ON_SUCCESS = True
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # who keeps trying is neither written down nor kept out longer
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = (
+    False  # who keeps trying is neither written down nor kept out longer
+)
 AXES_DISABLE_ACCESS_LOG = True
 AXES_LOCKOUT_CALLABLE = "api.logins.locked_out"
 AXES_CLIENT_IP_CALLABLE = "api.addresses.address_of"
@@ -115,7 +130,8 @@ AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
 AXES_VERBOSE = False
 
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
-# Requests a minute of one user, 0 for no limit; an address, behind which many may sit, gets so many times as much.
+# Requests a minute of one user, 0 for no limit; an address, behind which many may sit, gets so many
+# times as much.
 RATE_LIMITS = {
     "read": env.int("RATE_LIMIT_READS", default=6_000),
     "write": env.int("RATE_LIMIT_WRITES", default=1_200),
@@ -131,7 +147,8 @@ LANGUAGE_CODE = "en-us"
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # straight from the packages: nothing to collect
 
-# --- What is seen of it: docs/observability.md --------------------------------------------------------------------
+# --- What is seen of it: docs/observability.md
+# --------------------------------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT = env.str("LOG_FORMAT", default="console" if DEBUG and sys.stderr.isatty() else "json")
 LOGGING = logging_config(level=LOG_LEVEL, style=LOG_FORMAT)
@@ -139,7 +156,8 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1")
 METRICS_PORT = env.int("METRICS_PORT", default=0)
 
-# --- The saga -----------------------------------------------------------------------------------------------------
+# --- The saga
+# -----------------------------------------------------------------------------------------------------
 OUTBOX_FLUSH_SECONDS = env.float("OUTBOX_FLUSH_SECONDS", default=1)
 OUTBOX_BATCH_SIZE = env.int("OUTBOX_BATCH_SIZE", default=100)
 SAGA_STALL_SECONDS = env.float("SAGA_STALL_SECONDS", default=30)
@@ -156,31 +174,44 @@ STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com")
 STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
 
-# --- Celery: a fast, lossy, duplicating messenger. Every setting is here for a failure that was seen without it. ----
+# --- Celery: a fast, lossy, duplicating messenger. Every setting is here for a failure that was
+# seen without it. ----
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL)
-CELERY_BROKER_TRANSPORT = "sagas.transport:Transport"  # Redis, but garbage in a queue brings no worker down
-CELERY_RESULT_BACKEND = "sagas.results:FailureLog"  # the database, but a fault of it holds up no worker
+CELERY_BROKER_TRANSPORT = (
+    "sagas.celery.transport:Transport"  # Redis, but garbage in a queue brings no worker down
+)
+CELERY_RESULT_BACKEND = (
+    "sagas.celery.result_backend:FailureLog"  # the database, but a fault of it holds up no worker
+)
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 # Whoever can write to the broker would have it as well.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = env.bool("WORKER_REMOTE_CONTROL", default=False)
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = True  # django-celery-results then holds the failures only
+CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = (
+    True  # django-celery-results then holds the failures only
+)
 CELERY_RESULT_EXTENDED = True  # with the task's name and arguments, to find the orders of a failure
 CELERY_RESULT_EXPIRES = 30 * 24 * 3600
 CELERY_TASK_DEFAULT_QUEUE = "orders"
 CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_RETRY_ON_WORKER_LOST = True  # bounded, where reject_on_worker_lost puts a killer back for ever
+CELERY_TASK_RETRY_ON_WORKER_LOST = (
+    True  # bounded, where reject_on_worker_lost puts a killer back for ever
+)
 CELERY_TASK_TIME_LIMIT = env.float("TASK_TIME_LIMIT", default=50)
 CELERY_TASK_SOFT_TIME_LIMIT = 0.8 * CELERY_TASK_TIME_LIMIT
-CELERY_TASK_PUBLISH_RETRY = False  # a row waits in the outbox; a retry would only hold up whoever publishes
+CELERY_TASK_PUBLISH_RETRY = (
+    False  # a row waits in the outbox; a retry would only hold up whoever publishes
+)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 10_000  # else Celery's Django fixup closes the connections around every task
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # a broker out of memory is such an error: else the worker exits
+CELERY_BROKER_CHANNEL_ERROR_RETRY = (
+    True  # a broker out of memory is such an error: else the worker exits
+)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 1.2 * CELERY_TASK_TIME_LIMIT,  # just above it
     "unacked_restore_interval": 1,  # a killed worker's messages come back in seconds
@@ -189,21 +220,30 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
     "retry_on_timeout": False,
 }
-CELERY_BEAT_SCHEDULE_FILENAME = env.str("CELERY_BEAT_SCHEDULE_FILENAME", default="celerybeat-schedule")
-CELERY_BEAT_SCHEDULE = beat_schedule(flush_seconds=OUTBOX_FLUSH_SECONDS, stall_seconds=SAGA_STALL_SECONDS)
+CELERY_BEAT_SCHEDULE_FILENAME = env.str(
+    "CELERY_BEAT_SCHEDULE_FILENAME", default="celerybeat-schedule"
+)
+CELERY_BEAT_SCHEDULE = beat_schedule(
+    flush_seconds=OUTBOX_FLUSH_SECONDS, stall_seconds=SAGA_STALL_SECONDS
+)
 
-# --- Requests that wait -------------------------------------------------------------------------------------------
-# How many may wait in one process: fewer than its threads, which only the server knows. See gunicorn.conf.py.
+# --- Requests that wait
+# ------------------------------------------------------------------------------------------- How
+# many may wait in one process: fewer than its threads, which only the server knows. See
+# gunicorn.conf.py.
 WAITING_PLACES = env.int("WAITING_PLACES", default=0)
 
-# --- The operators' console ---------------------------------------------------------------------------------------
+# --- The operators' console
+# ---------------------------------------------------------------------------------------
 LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = {
     "SITE_TITLE": "Order saga",
     "SITE_HEADER": "Order saga",
     "SITE_SYMBOL": "account_tree",
     "SITE_URL": None,
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}console/icon.svg"}],
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}console/icon.svg"}
+    ],
     "STYLES": [f"{STATIC_URL}console/console.css"],
     "SHOW_HISTORY": False,
     "DASHBOARD_CALLBACK": "console.start.context",
@@ -217,7 +257,8 @@ CONSOLE_DRAFT_DAYS = env.int("CONSOLE_DRAFT_DAYS", default=7)
 CONSOLE_RUN_DAYS = env.int("CONSOLE_RUN_DAYS", default=90)
 CONSOLE_LOG_DAYS = env.int("CONSOLE_LOG_DAYS", default=730)
 
-# --- REST ---------------------------------------------------------------------------------------------------------
+# --- REST
+# ---------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_AUTHENTICATION_CLASSES": ["api.authentication.BearerAuthentication"],
@@ -243,9 +284,15 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1.0.0",
     "TAGS": [
         {"name": "auth", "description": "Tokens: `Authorization: Bearer …` with every other call."},
-        {"name": "orders", "description": "Orders: placed, read, followed and cancelled. Customers see their own."},
+        {
+            "name": "orders",
+            "description": "Orders: placed, read, followed and cancelled. Customers see their own.",
+        },
         {"name": "products", "description": "The catalogue: everyone reads it, staff write it."},
-        {"name": "stock", "description": "How many pieces there are, and their adjustments. For staff."},
+        {
+            "name": "stock",
+            "description": "How many pieces there are, and their adjustments. For staff.",
+        },
         {"name": "payments", "description": "What became of the money of each order. For staff."},
     ],
     "OAS_VERSION": "3.1.0",

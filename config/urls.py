@@ -9,7 +9,9 @@ urlpatterns = [
     path("api/v1/", include("orders.api.urls")),
     path("api/v1/", include("payments.api.urls")),
     path("api/v1/", include("inventory.api.urls")),
-    path("api/", include("api.urls_unknown")),  # last of the API: whatever is left is a problem of its kind
+    path(
+        "api/", include("api.urls_unknown")
+    ),  # last of the API: whatever is left is a problem of its kind
     path("admin/", include("console.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -1,4 +1,6 @@
-"""What every action of an operator's needs: its outcome in words, and the services that take part in an order."""
+"""What every action of an operator's needs: its outcome in words, and the services that take
+part in an order.
+"""
 
 from typing import NamedTuple
 
@@ -6,8 +8,8 @@ import msgspec
 
 from console.models import RunItem
 from orders.models import Order
-from sagas.plan import Plan
-from sagas.services import Service, service_called
+from sagas.definition.plan import Plan
+from sagas.storage.registry import Service, get_service
 
 __all__ = ["Effect", "services_of"]
 
@@ -22,4 +24,7 @@ class Effect(NamedTuple):
 def services_of(order: Order) -> list[Service]:
     """Return the services of an order's plan, its home last."""
     plan = msgspec.convert(order.plan, Plan)
-    return [service_called(name) for name in sorted(plan.services(), key=lambda name: (name == plan.home, name))]
+    return [
+        get_service(name)
+        for name in sorted(plan.services(), key=lambda name: (name == plan.home, name))
+    ]

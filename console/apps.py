@@ -12,7 +12,9 @@ class ConsoleConfig(AppConfig):
     name = "console"
 
     def ready(self) -> None:
-        """Register the check of a setting; have the groups made after migrations, when the permissions are there."""
+        """Register the check of a setting; have the groups made after migrations, when the
+        permissions are there.
+        """
         from console import checks  # noqa: F401, PLC0415  registering is its effect
         from console.rights import make_groups  # noqa: PLC0415  models are not there before
 

@@ -1,4 +1,6 @@
-"""Asking the services' databases, for one page: whoever does not answer is named, and the rest is shown."""
+"""Asking the services' databases, for one page: whoever does not answer is named, and the rest
+is shown.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -17,7 +19,9 @@ class Asking:
         self.unreachable: list[str] = []
 
     def ask(self, service: str, question: Callable[[], Iterable[T]]) -> list[T]:
-        """Return what a service answers; nothing, and no second question, where its database does not."""
+        """Return what a service answers; nothing, and no second question, where its database
+        does not.
+        """
         if service in self.unreachable:
             return []
         try:

@@ -1,4 +1,6 @@
-"""Marking a step of one order as done by hand: which steps may be, and what an operator's word makes of one."""
+"""Marking a step of one order as done by hand: which steps may be, and what an operator's word
+makes of one.
+"""
 
 from collections.abc import Iterator
 
@@ -6,9 +8,9 @@ from console.acting import Effect
 from console.dossier import Dossier
 from console.models import Run, RunItem
 from orders.models import Order
-from sagas.by_hand import mark_done
+from sagas.definition.handlers import ManualCompletionRefused, ManualConfirmation, definition
 from sagas.models import Inbox
-from sagas.steps import NotByHand, Word, definition
+from sagas.operations.manual import mark_done
 
 __all__ = ["asks_for", "mark", "markable", "may_be_marked"]
 
@@ -24,20 +26,22 @@ def markable(dossier: Dossier) -> Iterator[str]:
 def may_be_marked(step: str) -> bool:
     """Tell whether the domain of a step lets a person say that it is done."""
     known = definition(step)
-    return known is not None and known.by_hand is not None
+    return known is not None and known.manual is not None
 
 
 def asks_for(step: str) -> str:
     """Return what must be given as the reference; empty where none need be."""
     known = definition(step)
-    return known.by_hand.reference if known and known.by_hand else ""
+    return known.manual.reference if known and known.manual else ""
 
 
 def mark(order: Order, run: Run) -> Effect:
     """Mark the run's step of an order as done, by the word of whoever requested it."""
-    word = Word(by=run.requested_by.get_username(), evidence=run.reason, reference=run.reference)
+    word = ManualConfirmation(
+        by=run.requested_by.get_username(), evidence=run.reason, reference=run.reference
+    )
     try:
         mark_done(run.step, order.id, word)
-    except NotByHand as refused:
+    except ManualCompletionRefused as refused:
         return Effect(RunItem.State.NOTHING, str(refused))
     return Effect(RunItem.State.DONE, f"{run.step} is done by hand; the order goes on.")

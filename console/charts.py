@@ -1,4 +1,6 @@
-"""Charts over time as geometry: bars that stack, and lines. Ink is the template's; lengths are in its pixels."""
+"""Charts over time as geometry: bars that stack, and lines. Ink is the template's; lengths are
+in its pixels.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +10,7 @@ from math import ceil, log10
 from typing import NamedTuple
 
 from console.throughput import Throughput
-from sagas.wording import length
+from sagas.admin.formatting import length
 
 __all__ = ["Bar", "Chart", "Line", "Tick", "durations_of", "endings_of", "sparkline"]
 
@@ -24,7 +26,9 @@ MOMENT = timedelta(milliseconds=100)
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One part of a stacked bar; `kind` tells the template its colour, `title` what it says when pointed at."""
+    """One part of a stacked bar; `kind` tells the template its colour, `title` what it says when
+    pointed at.
+    """
 
     kind: str
     x: float
@@ -36,7 +40,9 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line, in pieces where values are missing; each piece is an SVG path. What has no neighbour is a dot."""
+    """A line, in pieces where values are missing; each piece is an SVG path. What has no
+    neighbour is a dot.
+    """
 
     kind: str
     pieces: tuple[str, ...]
@@ -54,7 +60,9 @@ class Tick:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """All there is to draw. `empty`: no value at all; `summary` says in words what is to be seen."""
+    """All there is to draw. `empty`: no value at all; `summary` says in words what is to be
+    seen.
+    """
 
     summary: str
     bars: tuple[Bar, ...] = ()
@@ -77,7 +85,10 @@ def endings_of(found: Throughput) -> Chart:
         both = _y(bucket.ended, top)
         title = f"{bucket.since:%H:%M:%S} UTC: {bucket.fulfilled} fulfilled, {bucket.cancelled} cancelled"
         place = _Place(LEFT + number * _step(len(found.buckets)), _step(len(found.buckets)))
-        bars += [place.bar("fulfilled", done, _y(0, top), title), place.bar("cancelled", both, done, title)]
+        bars += [
+            place.bar("fulfilled", done, _y(0, top), title),
+            place.bar("cancelled", both, done, title),
+        ]
     fulfilled = sum(bucket.fulfilled for bucket in found.buckets)
     cancelled = sum(bucket.cancelled for bucket in found.buckets)
     return Chart(
@@ -95,7 +106,9 @@ def durations_of(found: Throughput) -> Chart:
     top = _round_up(max(known, default=0))
     last = next((bucket for bucket in reversed(found.buckets) if bucket.p95 is not None), None)
     return Chart(
-        summary=f"Half of the last took {last.p50:.1f} s at most, nineteen in twenty {last.p95:.1f} s." if last else "",
+        summary=f"Half of the last took {last.p50:.1f} s at most, nineteen in twenty {last.p95:.1f} s."
+        if last
+        else "",
         lines=(
             _line("p95", [bucket.p95 for bucket in found.buckets], top),
             _line("p50", [bucket.p50 for bucket in found.buckets], top),
@@ -107,7 +120,9 @@ def durations_of(found: Throughput) -> Chart:
 
 
 def sparkline(moments: Sequence[datetime], *, until: datetime) -> Chart:
-    """Draw how many of these moments there were in each stretch of time, from the first until a time."""
+    """Draw how many of these moments there were in each stretch of time, from the first until a
+    time.
+    """
     since = min(moments, default=until)
     width = max((until - since) / SPARK_BARS, MOMENT)
     found = Counter(min(int((moment - since) / width), SPARK_BARS - 1) for moment in moments)
@@ -116,7 +131,9 @@ def sparkline(moments: Sequence[datetime], *, until: datetime) -> Chart:
     return Chart(
         summary=f"{len(moments)} since {since:%Y-%m-%d %H:%M:%S} UTC, at most {most} within {length(width)}.",
         bars=tuple(
-            _Place(number * place, place).bar("failing", SPARK_HEIGHT * (1 - count / most), SPARK_HEIGHT, "")
+            _Place(number * place, place).bar(
+                "failing", SPARK_HEIGHT * (1 - count / most), SPARK_HEIGHT, ""
+            )
             for number, count in sorted(found.items())
         ),
         empty=not moments,
@@ -143,7 +160,9 @@ class _Place(NamedTuple):
 
     def bar(self, kind: str, y: float, below: float, title: str) -> Bar:
         x, width = round(self.x + 1, 1), round(self.width - 2, 1)
-        return Bar(kind=kind, x=x, y=round(y, 1), width=width, height=round(below - y, 1), title=title)
+        return Bar(
+            kind=kind, x=x, y=round(y, 1), width=width, height=round(below - y, 1), title=title
+        )
 
 
 def _line(kind: str, values: Sequence[float | None], top: float) -> Line:
@@ -152,10 +171,14 @@ def _line(kind: str, values: Sequence[float | None], top: float) -> Line:
         if value is None:
             pieces.append([])
         else:
-            pieces[-1].append((round(LEFT + (number + 0.5) * _step(len(values)), 1), _y(value, top)))
+            pieces[-1].append(
+                (round(LEFT + (number + 0.5) * _step(len(values)), 1), _y(value, top))
+            )
     return Line(
         kind=kind,
-        pieces=tuple("M" + " L".join(f"{x} {y}" for x, y in piece) for piece in pieces if len(piece) > 1),
+        pieces=tuple(
+            "M" + " L".join(f"{x} {y}" for x, y in piece) for piece in pieces if len(piece) > 1
+        ),
         lone=tuple(piece[0] for piece in pieces if len(piece) == 1),
     )
 
@@ -179,6 +202,10 @@ def _along(found: Throughput) -> tuple[Tick, ...]:
     days = found.buckets[-1].since - found.buckets[0].since
     shape = "%H:%M:%S" if days.total_seconds() < 600 else "%H:%M" if days.days < 2 else "%m-%d"
     return tuple(
-        Tick(x=round(LEFT + number * _step(count), 1), y=HEIGHT - 6, text=found.buckets[number].since.strftime(shape))
+        Tick(
+            x=round(LEFT + number * _step(count), 1),
+            y=HEIGHT - 6,
+            text=found.buckets[number].since.strftime(shape),
+        )
         for number in range(0, count, count // 4)
     )

@@ -1,4 +1,6 @@
-"""All there is to know of one order, gathered from the three services: a few statements for each, by index."""
+"""All there is to know of one order, gathered from the three services: a few statements for
+each, by index.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,9 +19,9 @@ from inventory.models import Reservation
 from orders.models import Order, TimelineEvent
 from orders.selectors import timeline_of
 from payments.models import Payment
+from sagas.definition.plan import Plan
 from sagas.models import Inbox, Outbox
-from sagas.plan import Plan
-from sagas.services import Service, service_called
+from sagas.storage.registry import Service, get_service
 
 __all__ = ["Dossier", "Posted", "dossier_of"]
 
@@ -37,7 +39,9 @@ class Posted:
 
 @dataclass(frozen=True, kw_only=True)
 class Dossier:
-    """One order in all its services. `unreachable` names the services whose database did not answer."""
+    """One order in all its services. `unreachable` names the services whose database did not
+    answer.
+    """
 
     order: Order
     plan: Plan
@@ -52,13 +56,17 @@ class Dossier:
 
     @property
     def errors(self) -> list[Posted]:
-        """The steps that failed or refused, the last one first; what was merely barred did neither."""
+        """The steps that failed or refused, the last one first; what was merely barred did
+        neither.
+        """
         failed = [posted for posted in self.received if posted.row.error and posted.row.attempts]
         return sorted(failed, key=lambda posted: posted.row.updated_at, reverse=True)
 
 
 def dossier_of(order: Order) -> Dossier:
-    """Gather an order's dossier; a database that is away leaves a gap that is named, and no error."""
+    """Gather an order's dossier; a database that is away leaves a gap that is named, and no
+    error.
+    """
     plan = msgspec.convert(order.plan, Plan)
     gathering = _Gathering(order.id)
     services = sorted(plan.services())
@@ -92,8 +100,10 @@ class _Gathering(Asking):
 
 
 def _table(service: str, base: type[Model]) -> type[Model]:
-    owner: Service = service_called(service)
-    return next(model for model in apps.get_app_config(owner.name).get_models() if issubclass(model, base))
+    owner: Service = get_service(service)
+    return next(
+        model for model in apps.get_app_config(owner.name).get_models() if issubclass(model, base)
+    )
 
 
 def _rows(received: Iterable[Posted]) -> list[StepRow]:

@@ -1,7 +1,8 @@
-"""What each action does, mostly to one order. Each may be done twice: the second time changes nothing, or nothing more.
+"""What each action does, mostly to one order. Each may be done twice: the second time changes
+nothing, or nothing more.
 
-Before the pivot an order can be cancelled, and everything is undone; after it the saga only goes forward, and the one
-thing to do for it is to try again.
+Before the pivot an order can be cancelled, and everything is undone; after it the saga only goes
+forward, and the one thing to do for it is to try again.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,9 +14,9 @@ from orders.events import OrderCancelling
 from orders.models import Order
 from orders.services import OrderFulfilledError, cancel_order
 from orders.status import Status
-from sagas import inbox, outbox, sql
-from sagas.lifecycle import decides_itself
-from sagas.nudge import nudge
+from sagas.delivery.wakeup import request_flush
+from sagas.lifecycle import cancels_at_home
+from sagas.storage import inbox, outbox, sql
 
 __all__ = ["effect_of"]
 
@@ -33,14 +34,18 @@ def _retry(order: Order, run: Run) -> Effect:
     brought, aside = 0, {"held": list[str](), "parked": list[str](), "": list[str]()}
     for service in services_of(order):
         rows = sql.fetch(service.alias, OPEN.format(inbox=service.inbox), {"saga": order.id})
-        brought += inbox.bring_forward(service, [row for row, _, _ in rows])
+        brought += inbox.make_due_now(service, [row for row, _, _ in rows])
         for _, step, why in rows:
             aside[why].append(step)
-        nudge(service.name)
+        request_flush(service.name)
     if brought:
-        return Effect(RunItem.State.DONE, f"{brought} step{'s' if brought > 1 else ''} tried again now.")
+        return Effect(
+            RunItem.State.DONE, f"{brought} step{'s' if brought > 1 else ''} tried again now."
+        )
     if aside["held"]:
-        return Effect(RunItem.State.NOTHING, f"{', '.join(aside['held'])} is on hold: release it first.")
+        return Effect(
+            RunItem.State.NOTHING, f"{', '.join(aside['held'])} is on hold: release it first."
+        )
     if aside["parked"]:
         said = "is parked: it may have been done long ago, and is never tried again by itself."
         return Effect(RunItem.State.NOTHING, f"{', '.join(aside['parked'])} {said}")
@@ -51,8 +56,8 @@ def _publish(order: Order, run: Run) -> Effect:
     """Send every message of an order again; receivers that did their step stay silent."""
     sent = 0
     for service in services_of(order):
-        sent += outbox.rearm(service, sagas=[order.id])
-        nudge(service.name)
+        sent += outbox.republish(service, sagas=[order.id])
+        request_flush(service.name)
     if sent:
         return Effect(RunItem.State.DONE, f"{sent} message{'s' if sent > 1 else ''} sent again.")
     return Effect(RunItem.State.NOTHING, "Its messages have been purged: it ended long ago.")
@@ -65,11 +70,18 @@ def _cancel(order: Order, run: Run) -> Effect:
     try:
         cancel_order(order, reason=BY_THE_SHOP)
     except OrderFulfilledError:
-        return Effect(RunItem.State.NOTHING, "It is fulfilled: from there a saga only goes forward.")
-    if not decides_itself(order.plan):
-        return Effect(RunItem.State.DONE, "Asked to be called off: the service of its pivot decides whether in time.")
+        return Effect(
+            RunItem.State.NOTHING, "It is fulfilled: from there a saga only goes forward."
+        )
+    if not cancels_at_home(order.plan):
+        return Effect(
+            RunItem.State.DONE,
+            "Asked to be called off: the service of its pivot decides whether in time.",
+        )
     if holds.hold_of(order):
-        return Effect(RunItem.State.DONE, "Called off; it is on hold, and is undone once it is released.")
+        return Effect(
+            RunItem.State.DONE, "Called off; it is on hold, and is undone once it is released."
+        )
     return Effect(RunItem.State.DONE, "Called off; what was done for it is being undone.")
 
 
@@ -88,7 +100,9 @@ EFFECTS_FOR_ALL: Mapping[str, Callable[[Run], Effect]] = {
 
 
 def effect_of(item: RunItem) -> Effect:
-    """Do what a run is to do, to one of its orders or to a step of all. Raises what the databases raise."""
+    """Do what a run is to do, to one of its orders or to a step of all. Raises what the
+    databases raise.
+    """
     run = item.run
     if item.order_id is None:
         return EFFECTS_FOR_ALL[run.action](run)

@@ -1,6 +1,8 @@
-"""An order's dossier as JSON: for a ticket, for a colleague, for a program. Nothing in it is secret.
+"""An order's dossier as JSON: for a ticket, for a colleague, for a program. Nothing in it is
+secret.
 
-Left out is the address at which the customer confirms the payment: whoever has it could do so in their stead.
+Left out is the address at which the customer confirms the payment: whoever has it could do so in
+their stead.
 """
 
 from collections.abc import Iterable
@@ -14,11 +16,12 @@ from django_celery_results.models import TaskResult
 from console.dossier import Dossier, Posted
 from console.models import LogEntry
 from orders.models import Order
-from sagas.messages import to_json
+from sagas.definition.messages import to_json
 
 __all__ = ["exported"]
 
-# The keys under which the provider is asked: of use to nobody else. And what stands in every row of an order.
+# The keys under which the provider is asked: of use to nobody else. And what stands in every row of
+# an order.
 INTERNAL = {"charge_key", "refund_key", "saga", "saga_started_at"}
 THE_CUSTOMERS = "url"
 
@@ -58,14 +61,20 @@ def _task(task: TaskResult) -> dict[str, Any]:
 
 def _row(row: Model, *, without: Iterable[str] = ()) -> dict[str, Any]:
     left_out = INTERNAL | set(without)
-    return {field.name: field.value_from_object(row) for field in row._meta.fields if field.name not in left_out}
+    return {
+        field.name: field.value_from_object(row)
+        for field in row._meta.fields
+        if field.name not in left_out
+    }
 
 
 def _discreet(found: Any) -> Any:
     """Return data without what is the customer's alone, however deep it lies."""
     match found:
         case dict():
-            return {name: _discreet(value) for name, value in found.items() if name != THE_CUSTOMERS}
+            return {
+                name: _discreet(value) for name, value in found.items() if name != THE_CUSTOMERS
+            }
         case list():
             return [_discreet(one) for one in found]
     return found

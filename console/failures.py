@@ -1,7 +1,8 @@
-"""What fails, grouped: the open steps that have an error, by step and by what the error says apart from its numbers.
+"""What fails, grouped: the open steps that have an error, by step and by what the error says apart
+from its numbers.
 
-Only the rows that have waited for their next try longest are looked at, by index, so that a page costs the same
-however many there are.
+Only the rows that have waited for their next try longest are looked at, by index, so that a page
+costs the same however many there are.
 """
 
 import hashlib
@@ -16,8 +17,8 @@ from django.utils import timezone
 
 from console.asking import Asking
 from console.charts import Chart, sparkline
-from sagas import sql
-from sagas.services import service_called, service_names
+from sagas.storage import sql
+from sagas.storage.registry import get_service, service_names
 
 __all__ = ["Failing", "Failures", "Group", "failing", "failures", "normalised"]
 
@@ -33,7 +34,9 @@ OF = f"{SELECT} AND saga = ANY(%(sagas)s::uuid[])"
 
 # What differs between two orders that fail alike: ids, times, numbers, and whatever else is quoted.
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[ T][\d:.]+(?:[+-][\d:]+|Z)?")
-IDS = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b\w*[0-9a-f]{16,}\w*\b", re.IGNORECASE)
+IDS = re.compile(
+    r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b\w*[0-9a-f]{16,}\w*\b", re.IGNORECASE
+)
 NUMBERS = re.compile(r"(?<![A-Za-z_])\d+(?:\.\d+)?")
 
 
@@ -94,7 +97,9 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Failures:
-    """The groups, the largest first; the services that did not answer; and whether all rows were looked at."""
+    """The groups, the largest first; the services that did not answer; and whether all rows were
+    looked at.
+    """
 
     groups: list[Group]
     unreachable: list[str]
@@ -121,25 +126,33 @@ def failing(sagas: Sequence[UUID]) -> dict[UUID, Failing]:
     if not sagas:
         return {}
     asking = Asking()
-    rows = [row for name in service_names() for row in _rows(asking, name, OF, {"sagas": list(sagas)})]
+    rows = [
+        row for name in service_names() for row in _rows(asking, name, OF, {"sagas": list(sagas)})
+    ]
     return {row.saga: row for row in sorted(rows, key=lambda row: row.last)}
 
 
 def normalised(error: str) -> str:
-    """Return what an error has in common with others of its kind: without times, ids and numbers."""
+    """Return what an error has in common with others of its kind: without times, ids and
+    numbers.
+    """
     for pattern, instead in ((TIMES, "{time}"), (IDS, "{id}"), (NUMBERS, "{n}")):
         error = pattern.sub(instead, error)
     return error
 
 
 def _rows(asking: Asking, name: str, statement: str, params: dict[str, object]) -> list[Failing]:
-    service = service_called(name)
+    service = get_service(name)
     written = statement.format(inbox=service.inbox)
-    return [Failing(*row) for row in asking.ask(name, lambda: sql.fetch(service.alias, written, params))]
+    return [
+        Failing(*row) for row in asking.ask(name, lambda: sql.fetch(service.alias, written, params))
+    ]
 
 
 def _add(groups: dict[str, Group], rows: Iterable[Failing]) -> None:
     for row in rows:
         shape, key = row.shape, row.key
-        new = Group(key=key, step=row.step, shape=shape, error=row.error, first=row.first, last=row.last)
+        new = Group(
+            key=key, step=row.step, shape=shape, error=row.error, first=row.first, last=row.last
+        )
         groups.setdefault(key, new).add(row)

@@ -1,7 +1,8 @@
 """What was done before about steps that failed alike, and whether it helped.
 
-From the log, which outlives the runs: each order that a run acted on stands there with what failed for it at that
-moment. It helped where the order has ended and was not acted on for the same failure again.
+From the log, which outlives the runs: each order that a run acted on stands there with what failed
+for it at that moment. It helped where the order has ended and was not acted on for the same failure
+again.
 """
 
 from collections.abc import Iterable
@@ -12,11 +13,12 @@ from uuid import UUID
 
 from console.failures import failing
 from console.models import Action
-from sagas import sql
+from sagas.storage import sql
 
 __all__ = ["Past", "history_of"]
 
-# Entries of the log about one failure that are looked at, the newest first: more than a person reads about.
+# Entries of the log about one failure that are looked at, the newest first: more than a person
+# reads about.
 MOST = 2_000
 
 ACTED = """
@@ -47,7 +49,8 @@ class _Acted(NamedTuple):
 
 @dataclass(kw_only=True)
 class Past:
-    """One run about a failure: to how many orders it was done, how many of them ended, how many failed alike again.
+    """One run about a failure: to how many orders it was done, how many of them ended, how many
+    failed alike again.
 
     `kept`: the run itself is still there to be looked at.
     """

@@ -1,4 +1,6 @@
-"""The page of what is on hold, and the ways to a draft about a step: of all orders, or of one, as done by hand."""
+"""The page of what is on hold, and the ways to a draft about a step: of all orders, or of one,
+as done by hand.
+"""
 
 from uuid import UUID
 
@@ -22,7 +24,9 @@ FOR_ALL = {Action.HOLD_STEP, Action.RELEASE_STEP}
 @require_safe
 @permission_required("orders.view_order", raise_exception=True)
 def holding(request: HttpRequest) -> HttpResponse:
-    """Show which steps and which orders are on hold, since when, by whom, why, and how many wait behind."""
+    """Show which steps and which orders are on hold, since when, by whom, why, and how many wait
+    behind.
+    """
     holds = holds_now()
     held = {one.step for one in holds.steps}
     return render(
@@ -41,11 +45,18 @@ def holding(request: HttpRequest) -> HttpResponse:
 @require_POST
 @permission_required("console.hold_step", raise_exception=True)
 def hold_step(request: HttpRequest) -> HttpResponse:
-    """Make a draft that puts a step on hold for all, or releases it, and show what that would do."""
+    """Make a draft that puts a step on hold for all, or releases it, and show what that would
+    do.
+    """
     action, step = request.POST.get("action", ""), request.POST.get("step", "")
-    held = {one.step for one in holds_now().steps}  # also one of an earlier release, which no plan names any more
+    held = {
+        one.step for one in holds_now().steps
+    }  # also one of an earlier release, which no plan names any more
     if action not in FOR_ALL or step not in {*steps(), *held}:
-        messages.error(request, "There is no such step, or nothing of the kind is done to one. Choose from the page.")
+        messages.error(
+            request,
+            "There is no such step, or nothing of the kind is done to one. Choose from the page.",
+        )
         return redirect("console:holds")
     return drafted_for_all(request, action, step)
 
@@ -57,6 +68,8 @@ def mark(request: HttpRequest, order_id: UUID) -> HttpResponse:
     order = get_object_or_404(Order, id=order_id)
     back, step = redirect("admin:orders_order_change", order.pk), request.POST.get("step", "")
     if not may_be_marked(step):
-        messages.error(request, "This step cannot be marked as done by hand. Choose one of those on the page.")
+        messages.error(
+            request, "This step cannot be marked as done by hand. Choose one of those on the page."
+        )
         return back
     return drafted(request, Action.BY_HAND, [order.pk], step=step) or back

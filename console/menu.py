@@ -1,4 +1,6 @@
-"""The console's menu: what there is to look at, by what this user may see, and how many orders need a person."""
+"""The console's menu: what there is to look at, by what this user may see, and how many orders
+need a person.
+"""
 
 from typing import Any
 
@@ -17,7 +19,10 @@ Item = dict[str, Any]
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the menu's groups, each with the items this user may open."""
     groups: list[dict[str, Any]] = [
-        {"title": "", "items": [_start(), _attention(request), _orders(request), _failures(), _holds()]},
+        {
+            "title": "",
+            "items": [_start(), _attention(request), _orders(request), _failures(), _holds()],
+        },
         {
             "title": "Services",
             "items": [
@@ -31,9 +36,15 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         },
         {
             "title": "Operations",
-            "items": [_model("console", "run", "Runs", "play_circle"), _model("console", "logentry", "Log", "history")],
+            "items": [
+                _model("console", "run", "Runs", "play_circle"),
+                _model("console", "logentry", "Log", "history"),
+            ],
         },
-        {"title": "Messages", "items": [*_messages("orders"), *_messages("payments"), *_messages("inventory")]},
+        {
+            "title": "Messages",
+            "items": [*_messages("orders"), *_messages("payments"), *_messages("inventory")],
+        },
         {
             "title": "System",
             "items": [
@@ -43,7 +54,10 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             ],
         },
     ]
-    return [{**group, "items": [item for item in group["items"] if _may(request, item)]} for group in groups]
+    return [
+        {**group, "items": [item for item in group["items"] if _may(request, item)]}
+        for group in groups
+    ]
 
 
 def _start() -> Item:
@@ -51,7 +65,9 @@ def _start() -> Item:
 
 
 def _attention(request: HttpRequest) -> Item:
-    """Link to the orders that a person must look at, with their number; to none where it cannot be asked."""
+    """Link to the orders that a person must look at, with their number; to none where it cannot
+    be asked.
+    """
     item = _model("orders", "order", "Needs attention", "warning")
     item["link"] += "?needs_attention__exact=1"
     item["active"] = "needs_attention__exact" in request.GET
@@ -62,7 +78,9 @@ def _attention(request: HttpRequest) -> Item:
 
 def _orders(request: HttpRequest) -> Item:
     item = _model("orders", "order", "Orders", "shopping_cart")
-    item["active"] = request.path.startswith(item["link"]) and "needs_attention__exact" not in request.GET
+    item["active"] = (
+        request.path.startswith(item["link"]) and "needs_attention__exact" not in request.GET
+    )
     return item | {"link": f"{item['link']}?show=all"}
 
 
@@ -89,7 +107,12 @@ def _messages(service: str) -> list[Item]:
 
 def _model(app: str, model: str, title: str, icon: str) -> Item:
     link = reverse(f"admin:{app}_{model}_changelist")
-    return {"title": title, "icon": icon, "link": link, "needs": (f"{app}.view_{model}", f"{app}.change_{model}")}
+    return {
+        "title": title,
+        "icon": icon,
+        "link": link,
+        "needs": (f"{app}.view_{model}", f"{app}.change_{model}"),
+    }
 
 
 def _may(request: HttpRequest, item: Item) -> bool:

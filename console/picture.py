@@ -1,7 +1,9 @@
-"""A saga as a picture: its plan, what became of each step, and where it stands. Geometry here, ink in the template.
+"""A saga as a picture: its plan, what became of each step, and where it stands. Geometry here, ink
+in the template.
 
-Actions stand in a row, in the order they are done; below each stands what undoes it, or bars the pivot, and at the left
-end of that lower row the step that ends an undone saga. Lengths are in pixels of the drawing, which scales as a whole.
+Actions stand in a row, in the order they are done; below each stands what undoes it, or bars the
+pivot, and at the left end of that lower row the step that ends an undone saga. Lengths are in
+pixels of the drawing, which scales as a whole.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,8 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
+from sagas.definition.plan import Plan, Step
 from sagas.models import Inbox
-from sagas.plan import Plan, Step
 
 __all__ = ["Arrow", "Box", "Look", "Picture", "StepRow", "picture_of"]
 
@@ -124,12 +126,16 @@ class Picture:
 
 
 def picture_of(plan: Plan, rows: Iterable[StepRow], *, ended: bool) -> Picture:
-    """Draw a saga under its own plan, from the rows of all inboxes; `ended`: what has not happened never will."""
+    """Draw a saga under its own plan, from the rows of all inboxes; `ended`: what has not
+    happened never will.
+    """
     known = {row.step: row for row in rows}
     sketch = _Sketch(known=known, ended=ended, forward=_is_past(plan.pivot, known))
     columns = list(enumerate(plan.steps, start=1))
     actions = [sketch.action(step, column) for column, step in columns]
-    undos = [sketch.below(back, column) for column, step in columns if (back := step.undo or step.bar)]
+    undos = [
+        sketch.below(back, column) for column, step in columns if (back := step.undo or step.bar)
+    ]
     abort = sketch.below(plan.abort, 0)
     return Picture(
         width=2 * MARGIN + (len(actions) + 1) * WIDTH + len(actions) * GAP,
@@ -150,7 +156,14 @@ class _Sketch:
         look = self._look(step.name)
         if look is Look.DONE and undo and undo.state == Inbox.State.DONE:
             look = Look.UNDONE
-        return Box(name=step.name, look=look, x=_x(column), y=MARGIN, pivot=step.pivot, row=self.known.get(step.name))
+        return Box(
+            name=step.name,
+            look=look,
+            x=_x(column),
+            y=MARGIN,
+            pivot=step.pivot,
+            row=self.known.get(step.name),
+        )
 
     def below(self, name: str, column: int) -> Box:
         y = MARGIN + HEIGHT + ROW_GAP
@@ -179,8 +192,14 @@ def _x(column: int) -> int:
 
 def _forward(actions: list[Box]) -> Iterator[Arrow]:
     for before, after in pairwise(actions):
-        walked = before.look in {Look.DONE, Look.UNDONE} and after.row is not None and after.look is not Look.BARRED
-        yield Arrow(x1=before.x + WIDTH, y1=before.middle, x2=after.x, y2=after.middle, walked=walked)
+        walked = (
+            before.look in {Look.DONE, Look.UNDONE}
+            and after.row is not None
+            and after.look is not Look.BARRED
+        )
+        yield Arrow(
+            x1=before.x + WIDTH, y1=before.middle, x2=after.x, y2=after.middle, walked=walked
+        )
 
 
 def _turning(actions: list[Box], undos: list[Box]) -> Iterator[Arrow]:
@@ -188,10 +207,18 @@ def _turning(actions: list[Box], undos: list[Box]) -> Iterator[Arrow]:
     for action in actions:
         undo = below.get(action.x)
         if undo is not None:
-            yield Arrow(x1=action.centre, y1=action.y + HEIGHT, x2=undo.centre, y2=undo.y, walked=undo.row is not None)
+            yield Arrow(
+                x1=action.centre,
+                y1=action.y + HEIGHT,
+                x2=undo.centre,
+                y2=undo.y,
+                walked=undo.row is not None,
+            )
 
 
 def _back(lower: list[Box]) -> Iterator[Arrow]:
     for after, before in pairwise(lower):
         walked = before.look is Look.DONE and after.row is not None
-        yield Arrow(x1=before.x, y1=before.middle, x2=after.x + WIDTH, y2=after.middle, walked=walked)
+        yield Arrow(
+            x1=before.x, y1=before.middle, x2=after.x + WIDTH, y2=after.middle, walked=walked
+        )

@@ -14,9 +14,15 @@ TEST_KEYS = ("sk_test_", "rk_test_")
 
 
 def page_of(payment: Payment) -> str | None:
-    """Return the address of a payment's page at Stripe, in test or live mode; None where Stripe has no such page."""
+    """Return the address of a payment's page at Stripe, in test or live mode; None where Stripe
+    has no such page.
+    """
     charge = payment.charge_id
-    if not charge or payment.gateway != "stripe" or urlsplit(settings.STRIPE_API_BASE).hostname != STRIPE:
+    if (
+        not charge
+        or payment.gateway != "stripe"
+        or urlsplit(settings.STRIPE_API_BASE).hostname != STRIPE
+    ):
         return None
     mode = "/test" if settings.STRIPE_API_KEY.startswith(TEST_KEYS) else ""
     return f"{DASHBOARD}{mode}/payments/{quote(charge, safe='')}"

@@ -1,7 +1,8 @@
-"""The blast radius: what an action would do to a set of orders, if it ran now; and how the services are asked for it.
+"""The blast radius: what an action would do to a set of orders, if it ran now; and how the services
+are asked for it.
 
-What a database that is down would have said is not guessed: its name stands in `unreachable`, and an action that
-depends on it is not offered. The question of each action is in `console.reach`.
+What a database that is down would have said is not guessed: its name stands in `unreachable`, and
+an action that depends on it is not offered. The question of each action is in `console.reach`.
 """
 
 import hashlib
@@ -12,14 +13,15 @@ from uuid import UUID
 import msgspec
 
 from console.asking import Asking
-from sagas import sql
-from sagas.services import service_called, service_names
+from sagas.storage import sql
+from sagas.storage.registry import get_service, service_names
 
 __all__ = ["OrdersAsking", "Radius"]
 
 
 class Radius(msgspec.Struct, frozen=True, kw_only=True):
-    """What would happen. Amounts are in minor units by currency; `unknown` are charges whose outcome is not known.
+    """What would happen. Amounts are in minor units by currency; `unknown` are charges whose
+    outcome is not known.
 
     `holds`: on so many steps, for all orders.
     """
@@ -45,17 +47,23 @@ class Radius(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrdersAsking(Asking):
-    """Questions about some orders: a few statements for all of them, each to one service, and by index."""
+    """Questions about some orders: a few statements for all of them, each to one service, and by
+    index.
+    """
 
     def __init__(self, orders: Sequence[UUID]) -> None:
         super().__init__()
         self.orders = list(orders)
 
     def rows(self, service: str, statement: str, **params: Any) -> list[tuple[Any, ...]]:
-        """Return what a statement finds in the tables of a service, about the orders unless it is given others."""
-        asked = service_called(service)
+        """Return what a statement finds in the tables of a service, about the orders unless it
+        is given others.
+        """
+        asked = get_service(service)
         written = statement.format(inbox=asked.inbox, outbox=asked.outbox, hold=asked.hold)
-        return self.ask(service, lambda: sql.fetch(asked.alias, written, {"orders": self.orders, **params}))
+        return self.ask(
+            service, lambda: sql.fetch(asked.alias, written, {"orders": self.orders, **params})
+        )
 
     def number(self, service: str, statement: str, **params: Any) -> int:
         """Return the number that a statement finds in a service; 0 where nothing answers."""

@@ -1,4 +1,6 @@
-"""How far each action would reach, if it ran now: one question for each, asked of the services that it would change."""
+"""How far each action would reach, if it ran now: one question for each, asked of the services
+that it would change.
+"""
 
 from collections.abc import Callable, Mapping
 from uuid import UUID
@@ -6,8 +8,8 @@ from uuid import UUID
 from console.holds import BEHIND
 from console.models import Action, Run
 from console.radius import OrdersAsking, Radius
-from sagas.gauges import MOST
-from sagas.plan import service_of
+from sagas.definition.plan import service_name
+from sagas.operations.table_stats import MOST
 
 __all__ = ["QUESTIONS", "radius_now"]
 
@@ -17,7 +19,8 @@ SELECT saga FROM {inbox} WHERE saga = ANY(%(orders)s::uuid[]) AND state = 'waiti
 
 SENT = "SELECT saga FROM {outbox} WHERE saga = ANY(%(orders)s::uuid[])"
 
-# Not fulfilled and not yet being cancelled: what a cancel would touch, as long as the pivot of its plan is not decided.
+# Not fulfilled and not yet being cancelled: what a cancel would touch, as long as the pivot of its
+# plan is not decided.
 CANCELLABLE = """
 SELECT o.id, jsonb_path_query_first(o.plan, '$.steps[*] ? (@.pivot == true).name') #>> '{{}}' FROM orders_order o
  WHERE o.id = ANY(%(orders)s::uuid[]) AND o.ended_at IS NULL
@@ -94,15 +97,21 @@ def _cancel(asking: OrdersAsking, _: str) -> Radius:
 
 
 def _cancellable(asking: OrdersAsking) -> list[UUID]:
-    """Return the orders whose pivot is not decided, by the inbox of whichever service it lies in."""
+    """Return the orders whose pivot is not decided, by the inbox of whichever service it lies
+    in.
+    """
     pivots: dict[UUID, str] = dict(asking.rows("orders", CANCELLABLE))
-    decided = {saga for pivot in sorted(set(pivots.values())) for saga in _decided(asking, pivot, pivots)}
+    decided = {
+        saga for pivot in sorted(set(pivots.values())) for saga in _decided(asking, pivot, pivots)
+    }
     return [order for order in pivots if order not in decided]
 
 
 def _decided(asking: OrdersAsking, pivot: str, pivots: Mapping[UUID, str]) -> list[UUID]:
     orders = [order for order, own in pivots.items() if own == pivot]
-    return [saga for (saga,) in asking.rows(service_of(pivot), DECIDED, orders=orders, pivot=pivot)]
+    return [
+        saga for (saga,) in asking.rows(service_name(pivot), DECIDED, orders=orders, pivot=pivot)
+    ]
 
 
 def _hold(asking: OrdersAsking, _: str) -> Radius:
@@ -111,26 +120,30 @@ def _hold(asking: OrdersAsking, _: str) -> Radius:
 
 def _release(asking: OrdersAsking, _: str) -> Radius:
     on_hold = set(asking.of_all(ON_HOLD))
-    return asking.radius(affected=len(on_hold), messages=sum(saga in on_hold for saga in asking.of_all(HELD)))
+    return asking.radius(
+        affected=len(on_hold), messages=sum(saga in on_hold for saga in asking.of_all(HELD))
+    )
 
 
 def _hold_step(asking: OrdersAsking, step: str) -> Radius:
-    owner = service_of(step)
+    owner = service_name(step)
     held = asking.number(owner, STEP_ON_HOLD, step=step)
     orders = asking.number("orders", OPEN_ORDERS, most=MOST)
-    return asking.radius(orders=orders, holds=1 - held, messages=asking.number(owner, AT_STEP, step=step, most=MOST))
+    return asking.radius(
+        orders=orders, holds=1 - held, messages=asking.number(owner, AT_STEP, step=step, most=MOST)
+    )
 
 
 def _release_step(asking: OrdersAsking, step: str) -> Radius:
-    owner = service_of(step)
+    owner = service_name(step)
     held = asking.number(owner, STEP_ON_HOLD, step=step)
     behind = asking.number(owner, BEHIND, step=step, most=MOST)
     return asking.radius(orders=behind, holds=held, messages=behind)
 
 
 def _by_hand(asking: OrdersAsking, step: str) -> Radius:
-    found = asking.rows(service_of(step), MARKABLE, step=step)
-    pays_back, moves_stock = step == "payments.refund", service_of(step) == "inventory"
+    found = asking.rows(service_name(step), MARKABLE, step=step)
+    pays_back, moves_stock = step == "payments.refund", service_name(step) == "inventory"
     return asking.radius(
         affected=len(found),
         refunds=dict(asking.rows("payments", CAPTURED)) if found and pays_back else {},

@@ -1,8 +1,9 @@
-"""What the console forgets, and when: drafts, runs, and the oldest of the log. In batches that hold nobody up.
+"""What the console forgets, and when: drafts, runs, and the oldest of the log. In batches that hold
+nobody up.
 
-A draft never confirmed is of no use after some days; a run is kept as long as people look back at what it did to each
-order; the log answers who did what, and is kept longest, for at least a year (the database refuses less). A run that
-awaits a second person, or runs, is kept.
+A draft never confirmed is of no use after some days; a run is kept as long as people look back at
+what it did to each order; the log answers who did what, and is kept longest, for at least a year
+(the database refuses less). A run that awaits a second person, or runs, is kept.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from django.conf import settings
 from django.db import transaction
 
-from sagas import sql
+from sagas.storage import sql
 
 __all__ = ["purge"]
 

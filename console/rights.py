@@ -1,6 +1,7 @@
 """Who may do what in the console: three groups, made after each migration where they are missing.
 
-What an administrator has given a group or taken from it stays; only a group that is not there is made.
+What an administrator has given a group or taken from it stays; only a group that is not there is
+made.
 """
 
 from typing import Any
@@ -19,16 +20,18 @@ VIEW = Q(codename__startswith="view_", content_type__app_label__in=SHOWN)
 # What it takes to have an action done, where that is more than acting on orders.
 NEEDED = {Action.HOLD_STEP: "console.hold_step", Action.RELEASE_STEP: "console.hold_step"}
 
-# An operator acts on orders and messages; an approver decides on what another has requested and on what concerns all
-# orders, and acts on none.
+# An operator acts on orders and messages; an approver decides on what another has requested and on
+# what concerns all orders, and acts on none.
 GROUPS = {
     "viewer": VIEW,
     "operator": VIEW
     | Q(content_type__app_label="console", codename="add_run")
     | Q(
-        content_type__app_label__in=("orders", "payments", "inventory"), codename__in=("change_outbox", "change_inbox")
+        content_type__app_label__in=("orders", "payments", "inventory"),
+        codename__in=("change_outbox", "change_inbox"),
     ),
-    "approver": VIEW | Q(content_type__app_label="console", codename__in=("approve_run", "hold_step")),
+    "approver": VIEW
+    | Q(content_type__app_label="console", codename__in=("approve_run", "hold_step")),
 }
 
 

@@ -1,8 +1,10 @@
-"""Runs: made as a draft that freezes its orders, confirmed by whoever made it, worked off row by row.
+"""Runs: made as a draft that freezes its orders, confirmed by whoever made it, worked off row by
+row.
 
-Whoever moves the run's state does it with its row locked, so that a second click, or a second person, finds it moved.
-A row is leased, acted on with no transaction of ours open, and settled once; a worker that dies leaves a lease that
-runs out. Every action may be done twice, so a row that is acted on twice has one effect.
+Whoever moves the run's state does it with its row locked, so that a second click, or a second
+person, finds it moved. A row is leased, acted on with no transaction of ours open, and settled
+once; a worker that dies leaves a lease that runs out. Every action may be done twice, so a row that
+is acted on twice has one effect.
 """
 
 import logging
@@ -23,7 +25,7 @@ from console.models import Action, LogEntry, Run, RunItem
 from console.radius import Radius
 from console.reach import radius_now
 from console.rights import may
-from sagas import sql
+from sagas.storage import sql
 
 __all__ = [
     "MOST_ORDERS",
@@ -51,7 +53,8 @@ MOST_REFERENCE = 255
 # What takes something back: it must be confirmed as it was shown, to the last minor unit.
 TAKES_BACK = {Action.CANCEL, Action.BY_HAND}
 
-# Rows that one worker leases at once, for so many seconds; and tries after which a row is left with its error.
+# Rows that one worker leases at once, for so many seconds; and tries after which a row is left with
+# its error.
 BATCH = 20
 LEASE = 60
 TRIES = 5
@@ -95,12 +98,18 @@ class Refused(NotNow):
 
 
 def begin(action: str, orders: Sequence[UUID], *, by: User, step: str = "") -> Run:
-    """Make a draft for these orders, or for a step of each. Raises `TooMany`. Nothing is done to any of them."""
+    """Make a draft for these orders, or for a step of each. Raises `TooMany`. Nothing is done to
+    any of them.
+    """
     frozen = list(dict.fromkeys(orders))
     if not frozen:
-        raise TooMany("Of what was selected no order is left in the list: it has changed. Look again, then select.")
+        raise TooMany(
+            "Of what was selected no order is left in the list: it has changed. Look again, then select."
+        )
     if len(frozen) > MOST_ORDERS:
-        raise TooMany(f"A run is about at most {MOST_ORDERS:,} orders. Select fewer, and make several runs.")
+        raise TooMany(
+            f"A run is about at most {MOST_ORDERS:,} orders. Select fewer, and make several runs."
+        )
     with transaction.atomic():
         run = Run.objects.create(action=Action(action), step=step, requested_by=by)
         RunItem.objects.bulk_create(RunItem(run=run, order_id=order) for order in frozen)
@@ -116,7 +125,8 @@ def begin_for_all(action: str, step: str, *, by: User) -> Run:
 
 
 def confirm(run_id: UUID, *, by: User, reason: str, seen: str, reference: str = "") -> Run:
-    """Start a draft of one's own, or have it await approval. `seen` is the fingerprint of the radius that was shown.
+    """Start a draft of one's own, or have it await approval. `seen` is the fingerprint of the
+    radius that was shown.
 
     `reference` is evidence beside the reason, for what is marked as done by hand.
     Raises `Moved`, `Changed`, or `Refused`.
@@ -131,23 +141,36 @@ def confirm(run_id: UUID, *, by: User, reason: str, seen: str, reference: str = 
     if run.action == Action.BY_HAND and asks_for(run.step) and not reference.strip():
         raise Refused(f"Give the {asks_for(run.step)}: it is kept as evidence.")
     if len(reference.strip()) > MOST_REFERENCE:
-        raise Refused(f"A reference has at most {MOST_REFERENCE} characters. Put the rest into the reason.")
+        raise Refused(
+            f"A reference has at most {MOST_REFERENCE} characters. Put the rest into the reason."
+        )
     radius = _as_seen(run, seen)
     awaiting = _needs_approval(radius)
     with transaction.atomic():
         run = _locked(run_id, Run.State.DRAFT)
-        run.reason, run.radius, run.confirmed_at = reason.strip(), msgspec.to_builtins(radius), Now()
+        run.reason, run.radius, run.confirmed_at = (
+            reason.strip(),
+            msgspec.to_builtins(radius),
+            Now(),
+        )
         run.reference = reference.strip()
         run.state = Run.State.AWAITING if awaiting else Run.State.RUNNING
         run.save()
-        _log(run, by, LogEntry.What.AWAITING if awaiting else LogEntry.What.REQUESTED, _worded(radius))
+        _log(
+            run,
+            by,
+            LogEntry.What.AWAITING if awaiting else LogEntry.What.REQUESTED,
+            _worded(radius),
+        )
         if not awaiting:
             _release(run)
     return run
 
 
 def approve(run_id: UUID, *, by: User, seen: str) -> Run:
-    """Start what another person has requested, if it would do what was shown. Raises `Moved`, `Changed`, `Refused`."""
+    """Start what another person has requested, if it would do what was shown. Raises `Moved`,
+    `Changed`, `Refused`.
+    """
     _as_seen(Run.objects.get(id=run_id), seen)
     return _decide(run_id, by, Run.State.RUNNING, LogEntry.What.APPROVED)
 
@@ -158,10 +181,14 @@ def decline(run_id: UUID, *, by: User) -> Run:
 
 
 def work_once() -> int:
-    """Act on the rows that are due longest, and end the runs that have none left; return how many rows."""
+    """Act on the rows that are due longest, and end the runs that have none left; return how
+    many rows.
+    """
     claimed = [row for (row,) in sql.fetch("default", CLAIM, {"lease": LEASE, "batch": BATCH})]
     items = list(RunItem.objects.filter(id__in=claimed).select_related("run__requested_by"))
-    failed = failing([item.order_id for item in items if item.order_id])  # before anything is done about it
+    failed = failing(
+        [item.order_id for item in items if item.order_id]
+    )  # before anything is done about it
     for item in items:
         effect = _acted(item)
         if effect:
@@ -174,7 +201,9 @@ def _as_seen(run: Run, seen: str) -> Radius:
     """Return what a run would do now, if that is what was looked at."""
     radius = radius_now(run)
     if radius.unreachable:
-        raise Refused(f"{', '.join(radius.unreachable)} cannot be asked what would happen. Wait until it answers.")
+        raise Refused(
+            f"{', '.join(radius.unreachable)} cannot be asked what would happen. Wait until it answers."
+        )
     if run.action in TAKES_BACK and radius.fingerprint != seen:  # the others take nothing back
         raise Changed("What it would do has changed since it was shown. Look again, then decide.")
     return radius
@@ -212,7 +241,9 @@ def _release(run: Run) -> None:
 
 
 def _acted(item: RunItem) -> Effect | None:
-    """Act on a row; None where it is to be tried again. Whatever is raised holds up no other row, and is told."""
+    """Act on a row; None where it is to be tried again. Whatever is raised holds up no other
+    row, and is told.
+    """
     try:
         return effect_of(item)
     except Exception as error:
@@ -229,16 +260,27 @@ def _settle(item: RunItem, effect: Effect, failed: Failing | None) -> None:
         open_ = RunItem.objects.filter(id=item.id, state=RunItem.State.PENDING)
         if open_.update(state=effect.state, outcome=effect.said, ended_at=Now()):
             about = {"failure": failed.key, "about": failed.about[:MOST_ABOUT]} if failed else {}
-            _log(item.run, item.run.requested_by, LogEntry.What.ACTED, effect.said, order_id=item.order_id, **about)
+            _log(
+                item.run,
+                item.run.requested_by,
+                LogEntry.What.ACTED,
+                effect.said,
+                order_id=item.order_id,
+                **about,
+            )
 
 
 def _end() -> None:
-    """End every run that has no row left: also one whose last row was settled by a worker that died."""
+    """End every run that has no row left: also one whose last row was settled by a worker that
+    died.
+    """
     with transaction.atomic():
         for (run_id,) in sql.fetch("default", END, {}):
             run = Run.objects.select_related("requested_by").get(id=run_id)
             states = list(run.items.values_list("state", flat=True))
-            counted = ", ".join(f"{states.count(state)} {state.label}" for state in RunItem.State if state in states)
+            counted = ", ".join(
+                f"{states.count(state)} {state.label}" for state in RunItem.State if state in states
+            )
             _log(run, run.requested_by, LogEntry.What.ENDED, f"{counted}.")
 
 
@@ -256,7 +298,10 @@ def _log(run: Run, who: User, what: str, outcome: str, **of_order: UUID | str | 
 
 
 def _worded(radius: Radius) -> str:
-    money = ", ".join(f"{amount} {currency}" for currency, amount in radius.refunds.items()) or "nothing"
+    money = (
+        ", ".join(f"{amount} {currency}" for currency, amount in radius.refunds.items())
+        or "nothing"
+    )
     return (
         f"{radius.affected} of {radius.orders} orders, {money} to refund (minor units), {radius.pieces} pieces, "
         f"{radius.unknown} of unknown outcome, {radius.messages} messages."

@@ -1,4 +1,6 @@
-"""The start page: how things stand now. Each section is asked on its own; what does not answer leaves a named gap."""
+"""The start page: how things stand now. Each section is asked on its own; what does not answer
+leaves a named gap.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,9 +16,10 @@ from console.throughput import throughput
 from console.workers import crews
 from orders.metrics import estimated, needing_attention, open_by_status
 from orders.status import Status
-from sagas import broker, gauges
-from sagas.gauges import InboxRows, OutboxRows
-from sagas.services import home_called, service_called, service_names
+from sagas.delivery import queues
+from sagas.operations import table_stats
+from sagas.operations.table_stats import InboxRows, OutboxRows
+from sagas.storage.registry import get_home, get_service, service_names
 
 __all__ = ["Charts", "Messages", "Orders", "context", "may_see", "questions", "sections"]
 
@@ -26,7 +29,9 @@ LIMIT = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Orders:
-    """How many orders are open, by status, and what is wrong with them; and about how many there are at all."""
+    """How many orders are open, by status, and what is wrong with them; and about how many there
+    are at all.
+    """
 
     open: dict[str, int]
     attention: int
@@ -80,7 +85,11 @@ def sections() -> dict[str, Any]:
         "money": answers["money"],
         "queues": answers["queues"],
         "workers": answers["workers"],
-        "services": [answers[f"messages of {name}"] for name in service_names() if answers[f"messages of {name}"]],
+        "services": [
+            answers[f"messages of {name}"]
+            for name in service_names()
+            if answers[f"messages of {name}"]
+        ],
         "down": sorted(name for name, answer in answers.items() if answer is None),
     }
 
@@ -91,16 +100,20 @@ def questions() -> dict[str, Callable[[], Any]]:
         "orders": _orders,
         "charts": _charts,
         "money": limbo,
-        "queues": partial(broker.lengths, service_names()),
+        "queues": partial(queues.lengths, service_names()),
         "workers": partial(crews, service_names()),
         **{f"messages of {name}": partial(_messages, name) for name in service_names()},
     }
 
 
 def _orders() -> Orders:
-    sagas, found = gauges.sagas_of(home_called("orders")), open_by_status()
+    sagas, found = table_stats.sagas_of(get_home("orders")), open_by_status()
     return Orders(
-        open={status.value: found.get(status.value, 0) for status in Status if status is not Status.CANCELLED},
+        open={
+            status.value: found.get(status.value, 0)
+            for status in Status
+            if status is not Status.CANCELLED
+        },
         attention=needing_attention(),
         stalled=sagas.stalled,
         redriven=sagas.redriven,
@@ -115,8 +128,12 @@ def _charts() -> Charts:
 
 
 def _messages(name: str) -> Messages:
-    service = service_called(name)
-    return Messages(service=name, outbox=gauges.outbox_rows(service), inbox=_worst_first(gauges.inbox_rows(service)))
+    service = get_service(name)
+    return Messages(
+        service=name,
+        outbox=table_stats.outbox_rows(service),
+        inbox=_worst_first(table_stats.inbox_rows(service)),
+    )
 
 
 def _worst_first(rows: Iterable[InboxRows]) -> list[InboxRows]:

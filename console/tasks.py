@@ -1,4 +1,6 @@
-"""The console's chores, by beat: to work off what operators have confirmed, and to forget what is old."""
+"""The console's chores, by beat: to work off what operators have confirmed, and to forget what
+is old.
+"""
 
 import logging
 
@@ -17,7 +19,9 @@ ROUNDS = 10
 
 @shared_task(name="console.work")
 def work() -> int:
-    """Act on rows that are due; return how many. Lost, repeated or late, it matters not: the rows decide."""
+    """Act on rows that are due; return how many. Lost, repeated or late, it matters not: the
+    rows decide.
+    """
     done = 0
     for _ in range(ROUNDS):
         acted = work_once()
@@ -34,8 +38,12 @@ def forget() -> int:
 
 
 def work_soon() -> None:
-    """Have confirmed rows worked off at once. Best effort: where the broker is down, beat does so later."""
+    """Have confirmed rows worked off at once. Best effort: where the broker is down, beat does
+    so later.
+    """
     try:
         work.apply_async(queue="orders")
-    except Exception as error:  # whatever the broker's client raises, the rows are safe where they are
+    except (
+        Exception
+    ) as error:  # whatever the broker's client raises, the rows are safe where they are
         logger.warning("The run is not begun at once, beat does so within seconds: %r", error)

@@ -1,9 +1,11 @@
-"""How many orders end, and how long they take, over the time that the newest few thousand were placed in."""
+"""How many orders end, and how long they take, over the time that the newest few thousand were
+placed in.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sagas import sql
+from sagas.storage import sql
 
 __all__ = ["Bucket", "Throughput", "throughput"]
 
@@ -33,7 +35,9 @@ SELECT floor(extract(epoch FROM ended_at) / %(width)s)::bigint AS bucket,
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """The orders that ended in one stretch of time; the seconds that half, and nineteen in twenty, took at most."""
+    """The orders that ended in one stretch of time; the seconds that half, and nineteen in
+    twenty, took at most.
+    """
 
     since: datetime
     fulfilled: int = 0

@@ -1,4 +1,6 @@
-"""Failed tasks and the orders they were about. Celery keeps each failure; with it stand its sagas (`sagas.results`)."""
+"""Failed tasks and the orders they were about. Celery keeps each failure; with it stand its
+sagas (`sagas.celery.result_backend`).
+"""
 
 import json
 from contextlib import suppress
@@ -8,8 +10,8 @@ from django_celery_results.models import TaskResult
 
 __all__ = ["orders_of", "tasks_about"]
 
-# By the index of migration 0004_failed_tasks_console, and not, from the latest on, through all that ever failed: the
-# inner query is a fence to the planner.
+# By the index of migration 0004_failed_tasks_console, and not, from the latest on, through all that
+# ever failed: the inner query is a fence to the planner.
 ABOUT = """
 SELECT * FROM (SELECT * FROM django_celery_results_taskresult
                 WHERE (meta::jsonb -> 'sagas') @> %(sagas)s::jsonb OFFSET 0) about

@@ -1,6 +1,8 @@
-"""The console's own pages beside those of the admin: live figures, and everything that changes something.
+"""The console's own pages beside those of the admin: live figures, and everything that changes
+something.
 
-What changes something is a POST with the admin's CSRF token, and asks again here whether this person may.
+What changes something is a POST with the admin's CSRF token, and asks again here whether this
+person may.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,9 +81,13 @@ def failure(request: HttpRequest, key: str) -> HttpResponse:
 def export(request: HttpRequest, order_id: UUID) -> HttpResponse:
     """Answer with all there is to know of an order, as JSON."""
     order = get_object_or_404(Order.objects.select_related("user"), id=order_id)
-    body = exported(dossier_of(order), history=LogEntry.objects.filter(order_id=order_id).order_by("id"))
+    body = exported(
+        dossier_of(order), history=LogEntry.objects.filter(order_id=order_id).order_by("id")
+    )
     disposition = f'attachment; filename="order-{order_id}.json"'
-    return HttpResponse(body, content_type="application/json", headers={"Content-Disposition": disposition})
+    return HttpResponse(
+        body, content_type="application/json", headers={"Content-Disposition": disposition}
+    )
 
 
 @require_POST
@@ -102,7 +108,10 @@ def confirm(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Start a draft, or have it await approval."""
     if not may(_person(request), get_object_or_404(Run, id=run_id).action):
         raise PermissionDenied
-    given = {name: request.POST.get(name, "").replace("\0", "") for name in ("reason", "reference", "seen")}
+    given = {
+        name: request.POST.get(name, "").replace("\0", "")
+        for name in ("reason", "reference", "seen")
+    }
     return _moved(request, run_id, lambda by: runs.confirm(run_id, by=by, **given))
 
 
@@ -134,7 +143,11 @@ def progress_of(run: Run) -> dict[str, Any]:
     total = sum(counted.values())
     return {
         "run": run,
-        "counted": [(RunItem.State(state).label, counted[state]) for state in RunItem.State if state in counted],
+        "counted": [
+            (RunItem.State(state).label, counted[state])
+            for state in RunItem.State
+            if state in counted
+        ],
         "total": total,
         "finished": total - counted.get(RunItem.State.PENDING, 0),
         "items": run.items.order_by("state", "id")[:SHOWN],
@@ -142,8 +155,12 @@ def progress_of(run: Run) -> dict[str, Any]:
     }
 
 
-def drafted(request: HttpRequest, action: str, orders: Sequence[UUID], *, step: str = "") -> HttpResponse | None:
-    """Make a draft and lead to its preview; None, and a message that says why, where there can be none."""
+def drafted(
+    request: HttpRequest, action: str, orders: Sequence[UUID], *, step: str = ""
+) -> HttpResponse | None:
+    """Make a draft and lead to its preview; None, and a message that says why, where there can
+    be none.
+    """
     try:
         return _to(runs.begin(action, orders, by=_person(request), step=step).id)
     except runs.NotNow as refused:
@@ -157,7 +174,9 @@ def drafted_for_all(request: HttpRequest, action: str, step: str) -> HttpRespons
 
 
 def _moved(request: HttpRequest, run_id: UUID, move: Callable[[User], Run]) -> HttpResponse:
-    """Move a run on, have its orders worked off if it runs now, and show it; or why it was not moved."""
+    """Move a run on, have its orders worked off if it runs now, and show it; or why it was not
+    moved.
+    """
     try:
         if move(_person(request)).state == Run.State.RUNNING:
             work_soon()

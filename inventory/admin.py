@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from api.converters import SkuConverter
 from inventory.models import Inbox, Outbox, Reservation, StockAdjustment, StockItem
 from inventory.services import MAX_ADJUSTMENT, StockTooLow, adjust_stock
-from sagas.admin import InboxAdmin, OutboxAdmin
-from sagas.lists import NewestFilter, ReadOnlyAdmin, among_newest
+from sagas.admin.changelist import NewestFilter, ReadOnlyAdmin, among_newest
+from sagas.admin.messages import InboxAdmin, OutboxAdmin
 
 admin.site.register(Outbox, OutboxAdmin)
 admin.site.register(Inbox, InboxAdmin)
@@ -57,7 +57,9 @@ class AdjustmentForm(forms.ModelForm):
 
     sku = forms.CharField(validators=[RegexValidator(rf"^{SkuConverter.regex}\Z")])
     quantity = forms.IntegerField(
-        min_value=-MAX_ADJUSTMENT, max_value=MAX_ADJUSTMENT, help_text="Negative to take pieces out."
+        min_value=-MAX_ADJUSTMENT,
+        max_value=MAX_ADJUSTMENT,
+        help_text="Negative to take pieces out.",
     )
 
     class Meta:
@@ -86,11 +88,19 @@ class StockAdjustmentAdmin(ReadOnlyAdmin):
         """Who may add adjustments may."""
         return admin.ModelAdmin.has_add_permission(self, request)
 
-    def get_fields(self, request: HttpRequest, obj: StockAdjustment | None = None) -> tuple[str, ...]:
+    def get_fields(
+        self, request: HttpRequest, obj: StockAdjustment | None = None
+    ) -> tuple[str, ...]:
         """Ask for a SKU on the way in; show all there is to an adjustment after."""
-        return ("sku", "quantity", "reason") if obj is None else ("item", "quantity", "reason", "by", "at")
+        return (
+            ("sku", "quantity", "reason")
+            if obj is None
+            else ("item", "quantity", "reason", "by", "at")
+        )
 
-    def save_model(self, request: HttpRequest, obj: StockAdjustment, form: forms.ModelForm, change: bool) -> None:
+    def save_model(
+        self, request: HttpRequest, obj: StockAdjustment, form: forms.ModelForm, change: bool
+    ) -> None:
         """Adjust the stock; the row it writes is the one to show."""
         made = adjust_stock(
             sku=form.cleaned_data["sku"],

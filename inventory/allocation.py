@@ -1,4 +1,6 @@
-"""Who gets what of the stock there is: whole orders or nothing, first come first served. No database here."""
+"""Who gets what of the stock there is: whole orders or nothing, first come first served. No
+database here.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from sagas.events import Event, Refusal
+from sagas.definition.events import Event, Refusal
 
 __all__ = ["StockReleased", "StockReserved", "StockShipped", "StockUnavailable"]
 

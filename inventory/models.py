@@ -6,7 +6,16 @@ from django.db.models.functions import Now
 
 import sagas.models
 
-__all__ = ["SKU_LENGTH", "Hold", "Inbox", "Outbox", "Reservation", "StockAdjustment", "StockItem", "Watermark"]
+__all__ = [
+    "SKU_LENGTH",
+    "Hold",
+    "Inbox",
+    "Outbox",
+    "Reservation",
+    "StockAdjustment",
+    "StockItem",
+    "Watermark",
+]
 
 SKU_LENGTH = 64
 
@@ -14,9 +23,10 @@ SKU_LENGTH = 64
 class StockItem(models.Model):
     """The pieces of one SKU. Each is in exactly one place: on hand, reserved, or shipped.
 
-    `on_hand` is what may still be promised; a reservation moves pieces out of it. So `available` is `on_hand`, and
-    on hand + reserved + shipped is the sum of all adjustments. What lies in the warehouse is on hand + reserved: taking
-    out more than is on hand would leave less there than is reserved.
+    `on_hand` is what may still be promised; a reservation moves pieces out of it. So `available` is
+    `on_hand`, and on hand + reserved + shipped is the sum of all adjustments. What lies in the
+    warehouse is on hand + reserved: taking out more than is on hand would leave less there than is
+    reserved.
     """
 
     sku = models.CharField(max_length=SKU_LENGTH, unique=True)
@@ -26,9 +36,15 @@ class StockItem(models.Model):
 
     class Meta:
         constraints = (
-            models.CheckConstraint(condition=Q(on_hand__gte=0), name="inventory_on_hand_not_negative"),
-            models.CheckConstraint(condition=Q(reserved__gte=0), name="inventory_reserved_not_negative"),
-            models.CheckConstraint(condition=Q(shipped__gte=0), name="inventory_shipped_not_negative"),
+            models.CheckConstraint(
+                condition=Q(on_hand__gte=0), name="inventory_on_hand_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(reserved__gte=0), name="inventory_reserved_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(shipped__gte=0), name="inventory_shipped_not_negative"
+            ),
         )
 
     def __str__(self) -> str:
@@ -41,7 +57,9 @@ class StockItem(models.Model):
 
 
 class Reservation(models.Model):
-    """The pieces of one SKU that one order holds: held → shipped, or held → released. Both ends are final."""
+    """The pieces of one SKU that one order holds: held → shipped, or held → released. Both ends
+    are final.
+    """
 
     class State(models.TextChoices):
         HELD = "held"
@@ -50,40 +68,67 @@ class Reservation(models.Model):
 
     order_id = models.UUIDField()
     item = models.ForeignKey(
-        StockItem, models.PROTECT, to_field="sku", db_column="sku", db_index=False, related_name="reservations"
+        StockItem,
+        models.PROTECT,
+        to_field="sku",
+        db_column="sku",
+        db_index=False,
+        related_name="reservations",
     )
     quantity = models.IntegerField()
-    state = models.CharField(max_length=8, choices=State.choices, default=State.HELD, db_default=State.HELD)
+    state = models.CharField(
+        max_length=8, choices=State.choices, default=State.HELD, db_default=State.HELD
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=("order_id", "item"), name="inventory_reservation_once"),
-            models.CheckConstraint(condition=Q(quantity__gt=0), name="inventory_reservation_of_something"),
             models.CheckConstraint(
-                condition=Q(state__in=("held", "shipped", "released")), name="inventory_reservation_state"
+                condition=Q(quantity__gt=0), name="inventory_reservation_of_something"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=("held", "shipped", "released")),
+                name="inventory_reservation_state",
             ),
         )
-        indexes = (models.Index(fields=("item",), condition=Q(state="held"), name="inventory_reservation_held"),)
+        indexes = (
+            models.Index(
+                fields=("item",), condition=Q(state="held"), name="inventory_reservation_held"
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.quantity} of {self.item_id} {self.state}"
 
 
 class StockAdjustment(models.Model):
-    """Pieces received, lost, found or written off. Kept for ever: they add up to what the counters add up to."""
+    """Pieces received, lost, found or written off. Kept for ever: they add up to what the
+    counters add up to.
+    """
 
     item = models.ForeignKey(
-        StockItem, models.PROTECT, to_field="sku", db_column="sku", db_index=False, related_name="adjustments"
+        StockItem,
+        models.PROTECT,
+        to_field="sku",
+        db_column="sku",
+        db_index=False,
+        related_name="adjustments",
     )
     quantity = models.IntegerField(help_text="Pieces added; negative for pieces taken out.")
     reason = models.CharField(max_length=200)
-    by = models.CharField(max_length=150, editable=False, help_text="The user's name; users are in another database.")
+    by = models.CharField(
+        max_length=150, editable=False, help_text="The user's name; users are in another database."
+    )
     at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
-        constraints = (models.CheckConstraint(condition=~Q(quantity=0), name="inventory_adjustment_of_something"),)
+        constraints = (
+            models.CheckConstraint(
+                condition=~Q(quantity=0), name="inventory_adjustment_of_something"
+            ),
+        )
         indexes = (models.Index(fields=("item", "-id"), name="inventory_adjustment_of_item"),)
 
     def __str__(self) -> str:

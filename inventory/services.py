@@ -15,7 +15,8 @@ class StockTooLow(Exception):
 
 
 def adjust_stock(*, sku: str, quantity: int, reason: str, by: str) -> StockAdjustment:
-    """Add pieces to a SKU, or take some out where `quantity` is negative; raise StockTooLow if that cannot be.
+    """Add pieces to a SKU, or take some out where `quantity` is negative; raise StockTooLow if that
+    cannot be.
 
     A SKU without stock gets its item here.
     """
@@ -24,5 +25,7 @@ def adjust_stock(*, sku: str, quantity: int, reason: str, by: str) -> StockAdjus
         StockItem.objects.bulk_create([StockItem(sku=sku)], ignore_conflicts=True)
         enough = StockItem.objects.filter(sku=sku, on_hand__gte=-quantity)
         if not enough.update(on_hand=F("on_hand") + quantity):
-            raise StockTooLow(f"There are fewer than {-quantity} pieces of {sku} that are not reserved.")
+            raise StockTooLow(
+                f"There are fewer than {-quantity} pieces of {sku} that are not reserved."
+            )
         return StockAdjustment.objects.create(item_id=sku, quantity=quantity, reason=reason, by=by)

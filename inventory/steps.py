@@ -10,7 +10,16 @@ from inventory import stock
 from inventory.allocation import Demand, allocate
 from inventory.events import StockReleased, StockReserved, StockShipped, StockUnavailable
 from inventory.models import SKU_LENGTH, Reservation
-from sagas.steps import Batch, ByHand, Delivery, NotByHand, Outcome, Word, action, undo
+from sagas.definition.handlers import (
+    Batch,
+    Delivery,
+    ManualCompletion,
+    ManualCompletionRefused,
+    ManualConfirmation,
+    Outcome,
+    action,
+    undo,
+)
 
 __all__ = [
     "LineToReserve",
@@ -43,7 +52,9 @@ class OrderToSettle(Struct, frozen=True):
 
 
 class NothingHeld(Exception):
-    """An order was to give back or to ship what it does not hold any more. A person must look at its reservations."""
+    """An order was to give back or to ship what it does not hold any more. A person must look at
+    its reservations.
+    """
 
 
 @action("inventory.reserve", accepts=OrderToReserve, refusal=StockUnavailable)
@@ -61,25 +72,29 @@ def reserve(batch: Batch[OrderToReserve]) -> list[Outcome]:
     ]
 
 
-def released_by_hand(order: Delivery[OrderToSettle], word: Word) -> StockReleased:
+def released_by_hand(
+    order: Delivery[OrderToSettle], confirmation: ManualConfirmation
+) -> StockReleased:
     """Commit that a person has put back what an order holds."""
     return StockReleased(pieces=_settled_by_hand(order, Reservation.State.RELEASED))
 
 
-def shipped_by_hand(order: Delivery[OrderToSettle], word: Word) -> StockShipped:
+def shipped_by_hand(
+    order: Delivery[OrderToSettle], confirmation: ManualConfirmation
+) -> StockShipped:
     """Commit that a person has sent off what an order holds."""
     return StockShipped(pieces=_settled_by_hand(order, Reservation.State.SHIPPED))
 
 
-@undo("inventory.release", accepts=OrderToSettle, by_hand=ByHand(record=released_by_hand))
+@undo("inventory.release", accepts=OrderToSettle, manual=ManualCompletion(record=released_by_hand))
 def release(batch: Batch[OrderToSettle]) -> list[Outcome]:
     """Put back on hand what an order holds. What has been shipped does not come back: it raises."""
     released = stock.settle([delivery.saga for delivery in batch], Reservation.State.RELEASED)
-    _require_held([delivery for delivery in batch if delivery.applied], released)
+    _require_held([delivery for delivery in batch if delivery.action_done], released)
     return [StockReleased(pieces=released[delivery.saga]) for delivery in batch]
 
 
-@action("inventory.ship", accepts=OrderToSettle, by_hand=ByHand(record=shipped_by_hand))
+@action("inventory.ship", accepts=OrderToSettle, manual=ManualCompletion(record=shipped_by_hand))
 def ship(batch: Batch[OrderToSettle]) -> list[Outcome]:
     """Send off what an order holds."""
     shipped = stock.settle([delivery.saga for delivery in batch], Reservation.State.SHIPPED)
@@ -99,7 +114,7 @@ def _settled_by_hand(order: Delivery[OrderToSettle], state: Reservation.State) -
     try:
         _require_held([order], settled)
     except NothingHeld as error:
-        raise NotByHand(str(error)) from error
+        raise ManualCompletionRefused(str(error)) from error
     return settled[order.saga]
 
 

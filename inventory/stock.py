@@ -1,7 +1,7 @@
 """The statements that move stock, each for a whole batch of orders. Call them inside a transaction.
 
-Everyone who moves stock locks the items first, by SKU: no two batches can wait for each other, and whoever has locked
-an item is alone with its counters and with its reservations.
+Everyone who moves stock locks the items first, by SKU: no two batches can wait for each other, and
+whoever has locked an item is alone with its counters and with its reservations.
 """
 
 from collections import Counter
@@ -10,12 +10,13 @@ from uuid import UUID
 
 from inventory.allocation import Allocation
 from inventory.models import Reservation
-from sagas import sql
-from sagas.messages import to_json
+from sagas.definition.messages import to_json
+from sagas.storage import sql
 
 __all__ = ["hold", "lock", "settle"]
 
-# NO KEY: the foreign keys of new reservations and adjustments take KEY SHARE locks on the items, and need not wait.
+# NO KEY: the foreign keys of new reservations and adjustments take KEY SHARE locks on the items,
+# and need not wait.
 LOCK = """
     SELECT sku, on_hand FROM inventory_stockitem
     WHERE sku = ANY(%(skus)s::text[]) ORDER BY sku FOR NO KEY UPDATE
@@ -37,8 +38,8 @@ RESERVE = """
     FROM jsonb_to_recordset(%(lines)s::jsonb) AS line ("order" uuid, sku text, quantity int)
     ORDER BY "order", sku
 """
-# The state is compared where no partial index is seen to answer it: the planner would take the one of what is held for
-# nearly empty, and read through it for each batch all that other orders hold.
+# The state is compared where no partial index is seen to answer it: the planner would take the one
+# of what is held for nearly empty, and read through it for each batch all that other orders hold.
 SETTLE = """
     WITH settled AS (
         UPDATE inventory_reservation SET state = %(state)s, updated_at = clock_timestamp()
@@ -60,7 +61,9 @@ SETTLEMENTS = {
 
 
 def lock(skus: Collection[str]) -> dict[str, int]:
-    """Lock the items of these SKUs and return what is on hand of each. An unknown SKU is left out."""
+    """Lock the items of these SKUs and return what is on hand of each. An unknown SKU is left
+    out.
+    """
     return dict(sql.fetch("inventory", LOCK, {"skus": list(skus)}))
 
 
@@ -69,12 +72,12 @@ def hold(allocation: Allocation) -> None:
     if not allocation.held:
         return
     taken = allocation.taken()
-    sql.run("inventory", TAKE, {"skus": list(taken), "pieces": sql.array(taken.values())})
+    sql.run("inventory", TAKE, {"skus": list(taken), "pieces": sql.array_literal(taken.values())})
     sql.run("inventory", RESERVE, {"lines": to_json(allocation.held)})
 
 
 def settle(orders: Collection[UUID], state: Reservation.State) -> Counter[UUID]:
     """Release or ship all that these orders hold; return how many pieces that was for each."""
-    params = {"orders": sql.array(orders), "state": str(state)}
+    params = {"orders": sql.array_literal(orders), "state": str(state)}
     sql.run("inventory", LOCK_ITEMS_OF_ORDERS, params)
     return Counter(dict(sql.fetch("inventory", SETTLEMENTS[state], params)))

@@ -26,10 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local", description="The whole system on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m local", description="The whole system on this machine."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="start everything and keep it up until Ctrl-C")
-    commands.add_parser("demo", help="start everything, place orders, kill a worker, check what came of it")
+    commands.add_parser(
+        "demo", help="start everything, place orders, kill a worker, check what came of it"
+    )
     with_servers = commands.add_parser("exec", help="run a command with the servers' environment")
     with_servers.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     return parser

@@ -1,4 +1,6 @@
-"""Remove the run directory: `python3 -m local.clean`. Standard library only: there may be no virtualenv any more."""
+"""Remove the run directory: `python3 -m local.clean`. Standard library only: there may be no
+virtualenv any more.
+"""
 
 import sys
 

@@ -28,7 +28,9 @@ def run() -> int:
 
 def welcome(stack: Stack) -> str:
     """Return where everything is, and how to get in."""
-    sandbox = f"\n  Sandbox {stack.sandbox}, in place of Stripe: no money moves" if stack.sandbox else ""
+    sandbox = (
+        f"\n  Sandbox {stack.sandbox}, in place of Stripe: no money moves" if stack.sandbox else ""
+    )
     return f"""
   API     {stack.api}/api/v1/
   Docs    {stack.api}/api/v1/docs/
@@ -40,7 +42,9 @@ Ctrl-C stops it. The data stay in {stack.run_dir.path}."""
 
 
 def execute(command: Sequence[str]) -> int:
-    """Run a command with the servers' environment, starting the servers where they are down; return its exit code."""
+    """Run a command with the servers' environment, starting the servers where they are down;
+    return its exit code.
+    """
     run_dir = RunDir()
     if run_dir.in_use:
         return _call(command, environment(run_dir, run_dir.read_env()))

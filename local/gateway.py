@@ -1,4 +1,6 @@
-"""Through which gateway a run directory pays: kept with its payments, of which another gateway knows nothing."""
+"""Through which gateway a run directory pays: kept with its payments, of which another gateway
+knows nothing.
+"""
 
 import os
 
@@ -15,10 +17,11 @@ BEFORE = "simulated"
 
 
 def choose_gateway(run_dir: RunDir) -> None:
-    """Set in the environment which gateway to pay through: the kept one, else the one it names, else the default.
+    """Set in the environment which gateway to pay through: the kept one, else the one it names,
+    else the default.
 
-    Raises LocalError where it names another than the kept one. An account at Stripe counts only for who names the
-    gateway as well: nobody pays with it unawares.
+    Raises LocalError where it names another than the kept one. An account at Stripe counts only for
+    who names the gateway as well: nobody pays with it unawares.
     """
     named = os.environ.get(GATEWAY)
     kept = run_dir.read_env().get(GATEWAY, BEFORE) if run_dir.env_file.exists() else None

@@ -1,8 +1,10 @@
-"""Outlive a killed supervisor just long enough to end what it started. Run as a script; its stdin is a pipe.
+"""Outlive a killed supervisor just long enough to end what it started. Run as a script; its stdin
+is a pipe.
 
-The pipe carries `+GROUP SIGNAL` for each process group that was started and `-GROUP` for each that is gone. It closes
-when the supervisor dies, however it dies. What the kernel's death signal cannot do is done here: the children of a
-worker are not tied to it, and other systems than Linux know no death signal. Standard library only.
+The pipe carries `+GROUP SIGNAL` for each process group that was started and `-GROUP` for each that
+is gone. It closes when the supervisor dies, however it dies. What the kernel's death signal cannot
+do is done here: the children of a worker are not tied to it, and other systems than Linux know no
+death signal. Standard library only.
 """
 
 import contextlib
@@ -16,7 +18,9 @@ PATIENCE_SECONDS = 5.0
 
 
 def watch(lines: Iterable[str]) -> dict[int, int]:
-    """Follow the pipe until it closes; return the groups still there, each with the signal that ends it."""
+    """Follow the pipe until it closes; return the groups still there, each with the signal that
+    ends it.
+    """
     groups: dict[int, int] = {}
     for line in lines:
         group, *death_signal = line[1:].split()

@@ -1,7 +1,8 @@
-"""Become another program that dies with its parent. Run as a script: `launch.py PARENT SIGNAL USER COMMAND…`.
+"""Become another program that dies with its parent. Run as a script: `launch.py PARENT SIGNAL USER
+COMMAND…`.
 
-A program of its own rather than a `preexec_fn`: it is safe in a process with threads, and it loads Python before it
-drops to a user who may not be able to read it. Standard library only.
+A program of its own rather than a `preexec_fn`: it is safe in a process with threads, and it loads
+Python before it drops to a user who may not be able to read it. Standard library only.
 """
 
 import ctypes

@@ -9,8 +9,8 @@ from local.errors import LocalError, PortTaken
 __all__ = ["HOST", "accepts_connections", "chosen_port", "demand_free", "free_port"]
 
 HOST = "127.0.0.1"
-# Below the range that Linux (32768) and macOS (49152) take local ends of connections from: a server that is down for a
-# moment finds its port free again.
+# Below the range that Linux (32768) and macOS (49152) take local ends of connections from: a server
+# that is down for a moment finds its port free again.
 QUIET_PORTS = range(20_000, 32_000)
 
 

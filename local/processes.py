@@ -18,7 +18,8 @@ __all__ = ["GUARD", "Process"]
 
 HERE = Path(__file__).parent
 BARE_PYTHON = (sys.executable, "-I", "-S")
-# The kernel ties a child to the thread that forked it, so one thread that lives as long as this process forks them all.
+# The kernel ties a child to the thread that forked it, so one thread that lives as long as this
+# process forks them all.
 SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
@@ -40,8 +41,8 @@ class Process:
     ) -> None:
         """Describe a program.
 
-        `user` is the uid to drop to (0: none); `stop_signal` asks it to end, within `patience` seconds; `death_signal`
-        is what it gets when this process dies.
+        `user` is the uid to drop to (0: none); `stop_signal` asks it to end, within `patience`
+        seconds; `death_signal` is what it gets when this process dies.
         """
         self.name = name
         self.command = list(command)
@@ -88,7 +89,9 @@ class Process:
         self._wait(None)
 
     def freeze(self) -> None:
-        """Stop the program and its descendants where they are, with SIGSTOP: a machine that hangs."""
+        """Stop the program and its descendants where they are, with SIGSTOP: a machine that
+        hangs.
+        """
         self._signal_tree(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -115,7 +118,13 @@ class Process:
                 process.send_signal(number)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        tie = [*BARE_PYTHON, str(HERE / "launch.py"), str(os.getpid()), str(int(self.death_signal)), str(self.user)]
+        tie = [
+            *BARE_PYTHON,
+            str(HERE / "launch.py"),
+            str(os.getpid()),
+            str(int(self.death_signal)),
+            str(self.user),
+        ]
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [*tie, *self.command],
@@ -134,7 +143,9 @@ class Process:
                 self._bury()
 
     def _bury(self) -> None:
-        """Take along the children that a killed parent leaves: a worker's pool would wait for work for ever."""
+        """Take along the children that a killed parent leaves: a worker's pool would wait for
+        work for ever.
+        """
         if self._popen:
             group, self._popen = self._popen.pid, None
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -200,7 +211,9 @@ def wait_until_gone(processes: Sequence[psutil.Process], *, seconds: float) -> l
 
 
 def moments(seconds: float, *, pause: float = 0.05) -> Iterator[float]:
-    """Yield the seconds left, a moment apart, until the time is up: for waiting on a condition, with a limit."""
+    """Yield the seconds left, a moment apart, until the time is up: for waiting on a condition,
+    with a limit.
+    """
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         yield left

@@ -12,7 +12,9 @@ API_PORT_VARIABLE = "API_PORT"
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """A program, and its place in the order: stages start from the lowest, and stop from the highest."""
+    """A program, and its place in the order: stages start from the lowest, and stop from the
+    highest.
+    """
 
     name: str
     stage: int
@@ -33,8 +35,23 @@ def api_port() -> int:
 def _worker(service: str) -> Program:
     # Gossip, mingle and heartbeats tell workers of each other, which none here needs to know.
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    command = ("-m", "celery", "-A", "config", "worker", "-Q", service, "-n", f"{service}@%h", "-c", "2", *quiet)
-    return Program(name=f"worker-{service}", stage=1, command=(sys.executable, *command, "--loglevel", "INFO"))
+    command = (
+        "-m",
+        "celery",
+        "-A",
+        "config",
+        "worker",
+        "-Q",
+        service,
+        "-n",
+        f"{service}@%h",
+        "-c",
+        "2",
+        *quiet,
+    )
+    return Program(
+        name=f"worker-{service}", stage=1, command=(sys.executable, *command, "--loglevel", "INFO")
+    )
 
 
 PROGRAMS = (
@@ -49,7 +66,16 @@ PROGRAMS = (
     Program(
         name="beat",
         stage=3,
-        command=(sys.executable, "-m", "celery", "-A", "config", "beat", "-s", "{run_dir}/celerybeat-schedule"),
+        command=(
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "config",
+            "beat",
+            "-s",
+            "{run_dir}/celerybeat-schedule",
+        ),
         patience=5.0,
     ),
 )

@@ -1,4 +1,6 @@
-"""The run directory, `.run/`: the servers' data, secrets, logs, and who is using it. Standard library only."""
+"""The run directory, `.run/`: the servers' data, secrets, logs, and who is using it. Standard
+library only.
+"""
 
 import contextlib
 import fcntl
@@ -27,7 +29,9 @@ class RunDir:
         self.env_file = self.path / "env"
 
     def create(self) -> None:
-        """Make the directory: everyone may pass through (an unprivileged server must), nobody else may look around."""
+        """Make the directory: everyone may pass through (an unprivileged server must), nobody
+        else may look around.
+        """
         self.logs.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o711)
 
@@ -45,7 +49,9 @@ class RunDir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory; raise StackRunning where another process does. The lock dies with its holder."""
+        """Hold the directory; raise StackRunning where another process does. The lock dies with
+        its holder.
+        """
         self.create()
         with (self.path / "lock").open("w") as lock:
             try:
@@ -76,7 +82,9 @@ class RunDir:
         return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Leave word of what is running: the supervisor, its programs and their process ids, the API's address."""
+        """Leave word of what is running: the supervisor, its programs and their process ids, the
+        API's address.
+        """
         self._write("state.json", json.dumps(state, indent=2))
 
     def read_state(self) -> dict[str, Any]:

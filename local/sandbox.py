@@ -1,4 +1,6 @@
-"""The payment sandbox, for PAYMENT_GATEWAY=stripe without an account there: a program of its own, reached over HTTP."""
+"""The payment sandbox, for PAYMENT_GATEWAY=stripe without an account there: a program of its
+own, reached over HTTP.
+"""
 
 import contextlib
 import os
@@ -33,8 +35,12 @@ class PaymentSandbox(EmbeddedServer):
 
     @staticmethod
     def is_wanted(given: Mapping[str, str]) -> bool:
-        """Say whether the user pays through Stripe, but has `given` nothing that leads to an account or a server."""
-        return given.get("PAYMENT_GATEWAY") == "stripe" and not any(name.startswith("STRIPE_") for name in given)
+        """Say whether the user pays through Stripe, but has `given` nothing that leads to an
+        account or a server.
+        """
+        return given.get("PAYMENT_GATEWAY") == "stripe" and not any(
+            name.startswith("STRIPE_") for name in given
+        )
 
     @property
     def env(self) -> dict[str, str]:
@@ -47,7 +53,9 @@ class PaymentSandbox(EmbeddedServer):
         }
 
     def prepare(self) -> Process:
-        """Make the place of its books. It reads its secrets from the environment, as the project does."""
+        """Make the place of its books. It reads its secrets from the environment, as the project
+        does.
+        """
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         options = ("--port", str(self.port), "--ledger", str(self.home / "ledger.sqlite3"))
         webhooks = ("--webhook-url", f"http://{HOST}:{api_port()}{WEBHOOKS}")

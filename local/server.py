@@ -24,7 +24,9 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def prepare(self) -> Process:
-        """Make ready what the server needs before it can start, clear what a killed one left; return what to run."""
+        """Make ready what the server needs before it can start, clear what a killed one left;
+        return what to run.
+        """
 
     @abstractmethod
     def answers(self) -> bool:
@@ -34,7 +36,9 @@ class EmbeddedServer(ABC):
         """Make, after each start, what must exist inside the server."""
 
     def start(self) -> None:
-        """Start the server and wait until it answers; raise PortTaken or ServerFailed where it cannot."""
+        """Start the server and wait until it answers; raise PortTaken or ServerFailed where it
+        cannot.
+        """
         if self.running:
             return
         demand_free(self.port, self.port_variable)
@@ -85,4 +89,6 @@ class EmbeddedServer(ABC):
             if not process.running:
                 break
         process.stop()
-        raise ServerFailed(f"{self.name} did not start. Its log, {self.log}, ends:\n{last_words(self.log)}")
+        raise ServerFailed(
+            f"{self.name} did not start. Its log, {self.log}, ends:\n{last_words(self.log)}"
+        )

@@ -1,4 +1,5 @@
-"""The embedded servers, PostgreSQL and Valkey, as a context: for the supervisor, for single commands and for tests.
+"""The embedded servers, PostgreSQL and Valkey, as a context: for the supervisor, for single
+commands and for tests.
 
 With them the payment sandbox, where it is wanted.
 """
@@ -25,7 +26,9 @@ DATABASE_VARIABLES = {
     "INVENTORY_DATABASE_URL": "inventory",
 }
 # One machine is one address, and the demo and the soak have one customer each, in a hurry.
-UNLIMITED = {f"RATE_LIMIT_{what}": "0" for what in ("READS", "WRITES", "ORDERS", "LOGINS", "STRANGERS")}
+UNLIMITED = {
+    f"RATE_LIMIT_{what}": "0" for what in ("READS", "WRITES", "ORDERS", "LOGINS", "STRANGERS")
+}
 # Uncommon ones, and below those that the system hands out by itself.
 POSTGRES_PORT = 25432
 REDIS_PORT = 25379
@@ -44,7 +47,9 @@ class Servers:
         given: dict[str, str],
         sandbox: PaymentSandbox | None = None,
     ) -> None:
-        """Take what the user has `given`, as environment variables, in place of a server of ours."""
+        """Take what the user has `given`, as environment variables, in place of a server of
+        ours.
+        """
         self.run_dir = run_dir
         self.postgres = postgres
         self.valkey = valkey
@@ -61,8 +66,14 @@ class Servers:
     @property
     def env(self) -> dict[str, str]:
         """The variables the project reads, what the user has given taking precedence."""
-        ours = {variable: self.postgres.url(service) for variable, service in DATABASE_VARIABLES.items()}
-        ours |= {"REDIS_URL": self.valkey.url, "SECRET_KEY": self.run_dir.secret("SECRET_KEY", size=48), "DEBUG": "on"}
+        ours = {
+            variable: self.postgres.url(service) for variable, service in DATABASE_VARIABLES.items()
+        }
+        ours |= {
+            "REDIS_URL": self.valkey.url,
+            "SECRET_KEY": self.run_dir.secret("SECRET_KEY", size=48),
+            "DEBUG": "on",
+        }
         ours |= UNLIMITED
         ours[GATEWAY] = "simulated"
         ours |= self.sandbox.env if self.sandbox else {}
@@ -94,7 +105,9 @@ def local_servers(run_dir: RunDir, given: dict[str, str] | None = None) -> Serve
 
 @contextlib.contextmanager
 def embedded_servers(run_dir: RunDir) -> Iterator[dict[str, str]]:
-    """Run the servers of a run directory; give the environment that leads to them, and leave it in `.run/env`."""
+    """Run the servers of a run directory; give the environment that leads to them, and leave it
+    in `.run/env`.
+    """
     servers = local_servers(run_dir)
     with run_dir.locked(), servers.up():
         run_dir.write_env(servers.env)
@@ -107,15 +120,18 @@ def private_servers(*, durable: bool = False, started: bool = True) -> Iterator[
 
     Not `started`: they only have addresses, which is enough to read the settings.
 
-    The services' roles may create databases. Each server can be killed, frozen and restarted, and keeps its port. With
-    PAYMENT_GATEWAY=stripe in the environment the payment sandbox is one of them, whatever account that names.
+    The services' roles may create databases. Each server can be killed, frozen and restarted, and
+    keeps its port. With PAYMENT_GATEWAY=stripe in the environment the payment sandbox is one of
+    them, whatever account that names.
     """
     with tempfile.TemporaryDirectory(prefix="servers-", ignore_cleanup_errors=True) as directory:
         run_dir = RunDir(Path(directory))
         postgres = Postgres(run_dir, free_port(), durable=durable, may_create_databases=True)
         stripe = os.environ.get("PAYMENT_GATEWAY") == "stripe"
         sandbox = PaymentSandbox(run_dir, free_port()) if stripe else None
-        servers = Servers(run_dir, postgres, Valkey(run_dir, free_port()), given={}, sandbox=sandbox)
+        servers = Servers(
+            run_dir, postgres, Valkey(run_dir, free_port()), given={}, sandbox=sandbox
+        )
         with run_dir.locked(), servers.up() if started else contextlib.nullcontext():
             yield servers
         # The lock file is let go before the directory, and what lies elsewhere, is removed.

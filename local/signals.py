@@ -6,7 +6,8 @@ from types import FrameType
 
 __all__ = ["stop_in_order"]
 
-# `make` and `timeout` pass on a signal that we have had already; what comes later is a person in a hurry.
+# `make` and `timeout` pass on a signal that we have had already; what comes later is a person in a
+# hurry.
 ECHO_SECONDS = 2.0
 
 
@@ -23,7 +24,9 @@ class _Interrupt:
 
 
 def stop_in_order() -> None:
-    """Turn the first signal to end into a KeyboardInterrupt; a second one, not at once, interrupts the stopping too."""
+    """Turn the first signal to end into a KeyboardInterrupt; a second one, not at once,
+    interrupts the stopping too.
+    """
     interrupt = _Interrupt()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)

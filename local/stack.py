@@ -51,14 +51,20 @@ class Stack:
     def manage(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a management command; return what it printed and how it ended."""
         env = self.env | variables
-        return subprocess.run(manage(*arguments), cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            manage(*arguments), cwd=PROJECT, env=env, capture_output=True, text=True, check=False
+        )
 
     @classmethod
     def attach(cls, run_dir: RunDir) -> "Stack":
-        """Return the stack that another process runs in `run_dir`; raise ServerFailed where its API is not up."""
+        """Return the stack that another process runs in `run_dir`; raise ServerFailed where its
+        API is not up.
+        """
         api = run_dir.read_state().get("api")
         if not api:
-            raise ServerFailed(f"{run_dir.path} is in use, but by no whole system. Stop what uses it, or wait for it.")
+            raise ServerFailed(
+                f"{run_dir.path} is in use, but by no whole system. Stop what uses it, or wait for it."
+            )
         return cls(run_dir=run_dir, api=api, env=environment(run_dir, run_dir.read_env()))
 
 
@@ -69,14 +75,18 @@ def environment(run_dir: RunDir, servers: dict[str, str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_stack(run_dir: RunDir, *, say: Callable[[str], None] = print) -> Iterator[Stack]:
-    """Run the whole system until the block is left, and `say` what dies; raise a LocalError where it cannot come up."""
+    """Run the whole system until the block is left, and `say` what dies; raise a LocalError
+    where it cannot come up.
+    """
     servers = local_servers(run_dir)
     port = api_port()
     with run_dir.locked():
         demand_free(port, API_PORT_VARIABLE)
         for server in servers.needed:
             demand_free(server.port, server.port_variable)
-        stack = Stack(run_dir=run_dir, api=f"http://{HOST}:{port}", env=environment(run_dir, servers.env))
+        stack = Stack(
+            run_dir=run_dir, api=f"http://{HOST}:{port}", env=environment(run_dir, servers.env)
+        )
         with servers.up():
             run_dir.write_env(servers.env)
             _must(run_dir, "migrate_all", env=stack.env)
@@ -93,7 +103,9 @@ def _supervised(stack: Stack, servers: Servers, say: Callable[[str], None]) -> I
 
     supervisor = Supervisor(_children(stack, servers), say=say, changed=changed)
     stopping = threading.Event()
-    watch = threading.Thread(target=_watch, args=(supervisor, stopping), name="supervisor", daemon=True)
+    watch = threading.Thread(
+        target=_watch, args=(supervisor, stopping), name="supervisor", daemon=True
+    )
     try:
         supervisor.start()
         watch.start()
@@ -111,10 +123,17 @@ def _watch(supervisor: Supervisor, stopping: threading.Event) -> None:
 
 
 def _children(stack: Stack, servers: Servers) -> list[Child]:
-    """Put the servers, which are up, below the programs: they come back when they die, and stop last."""
+    """Put the servers, which are up, below the programs: they come back when they die, and stop
+    last.
+    """
     needed = servers.needed
-    below = [Child(process=server, stage=order - len(needed)) for order, server in enumerate(needed)]
-    return [*below, *(Child(process=_process(stack, program), stage=program.stage) for program in PROGRAMS)]
+    below = [
+        Child(process=server, stage=order - len(needed)) for order, server in enumerate(needed)
+    ]
+    return [
+        *below,
+        *(Child(process=_process(stack, program), stage=program.stage) for program in PROGRAMS),
+    ]
 
 
 def _process(stack: Stack, program: Program) -> Process:
@@ -132,7 +151,9 @@ def _process(stack: Stack, program: Program) -> Process:
 def _must(run_dir: RunDir, command: str, *, env: dict[str, str]) -> None:
     log = run_dir.log(command)
     with log.open("wb") as output:
-        done = subprocess.run(manage(command), cwd=PROJECT, env=env, stdout=output, stderr=output, check=False)
+        done = subprocess.run(
+            manage(command), cwd=PROJECT, env=env, stdout=output, stderr=output, check=False
+        )
     if done.returncode:
         raise ServerFailed(f"manage.py {command} failed. Its log, {log}, ends:\n{last_words(log)}")
 
@@ -150,4 +171,6 @@ def _wait_until_ready(stack: Stack) -> None:
             if httpx.get(f"{stack.api}/readyz", timeout=5, trust_env=False).is_success:
                 return
     log = stack.run_dir.log("api")
-    raise ServerFailed(f"The API is not ready after {READY_SECONDS:.0f} s. Its log, {log}, ends:\n{last_words(log)}")
+    raise ServerFailed(
+        f"The API is not ready after {READY_SECONDS:.0f} s. Its log, {log}, ends:\n{last_words(log)}"
+    )

@@ -1,4 +1,6 @@
-"""Keep a set of programs running: started in order, restarted when one dies, stopped in the reverse order."""
+"""Keep a set of programs running: started in order, restarted when one dies, stopped in the
+reverse order.
+"""
 
 import itertools
 import time
@@ -13,7 +15,8 @@ __all__ = ["Child", "Supervisor"]
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
-# A program that has been up this long has recovered: its next death is a new one, not part of a series.
+# A program that has been up this long has recovered: its next death is a new one, not part of a
+# series.
 SETTLED_SECONDS = 30.0
 
 
@@ -54,9 +57,13 @@ class Child:
         self.process.start()
 
     def died(self, now: float) -> float:
-        """Note a death; return the seconds until the next start, which double with each death in a row."""
+        """Note a death; return the seconds until the next start, which double with each death in
+        a row.
+        """
         self.deaths = 1 if now - self.started_at > SETTLED_SECONDS else self.deaths + 1
-        pause: float = min(FIRST_PAUSE_SECONDS * 2 ** min(self.deaths - 1, 10), LONGEST_PAUSE_SECONDS)
+        pause: float = min(
+            FIRST_PAUSE_SECONDS * 2 ** min(self.deaths - 1, 10), LONGEST_PAUSE_SECONDS
+        )
         self.next_start_at = now + pause
         return pause
 
@@ -71,7 +78,9 @@ class Supervisor:
         say: Callable[[str], None] = print,
         changed: Callable[[dict[str, int]], None] = lambda pids: None,
     ) -> None:
-        """Take the children, what to `say` news to, and what to tell the process ids each time one has `changed`."""
+        """Take the children, what to `say` news to, and what to tell the process ids each time
+        one has `changed`.
+        """
         self.children = sorted(children, key=lambda child: child.stage)
         self._say = say
         self._changed = changed
@@ -99,7 +108,9 @@ class Supervisor:
     @property
     def pids(self) -> dict[str, int]:
         """The process id of each child that is up, by name."""
-        return {child.process.name: child.process.pid for child in self.children if child.process.pid}
+        return {
+            child.process.name: child.process.pid for child in self.children if child.process.pid
+        }
 
     def _look_after(self, child: Child, now: float) -> bool:
         if child.process.running:
@@ -116,7 +127,9 @@ class Supervisor:
             child.start(now)
         except LocalError as error:
             pause = child.died(time.monotonic())
-            self._say(f"{child.process.name} does not come back, next try in {pause:.1f} s: {error}")
+            self._say(
+                f"{child.process.name} does not come back, next try in {pause:.1f} s: {error}"
+            )
             return False
         return True
 

@@ -1,4 +1,6 @@
-"""PostgreSQL refuses to run as root: who it runs as instead, and where that user can reach programs and data."""
+"""PostgreSQL refuses to run as root: who it runs as instead, and where that user can reach
+programs and data.
+"""
 
 import os
 import shutil
@@ -23,8 +25,8 @@ def reachable(path: Path) -> bool:
 def home_for_data(link: Path, user: int) -> Path:
     """Return a directory at `link` that belongs to `user` (0: to us).
 
-    Below a directory that `user` may not enter, as /root is, `link` becomes a symbolic link to a place in /var/tmp,
-    which survives a restart of the machine.
+    Below a directory that `user` may not enter, as /root is, `link` becomes a symbolic link to a
+    place in /var/tmp, which survives a restart of the machine.
     """
     if not link.is_dir():
         link.unlink(missing_ok=True)  # a link whose target was swept away
@@ -45,7 +47,8 @@ def _make(link: Path, user: int) -> None:
 
 
 def reachable_copy(packages: list[Path], home: Path, user: int) -> Path:
-    """Return the directory of `packages`, or of a copy of them in `home`, from which `user` can run their programs.
+    """Return the directory of `packages`, or of a copy of them in `home`, from which `user` can run
+    their programs.
 
     All packages are copied side by side: their libraries find each other by relative paths.
     """

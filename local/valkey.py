@@ -39,7 +39,9 @@ class Valkey(EmbeddedServer):
     def prepare(self) -> Process:
         """Find the binary and write the configuration."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Process(self.name, [str(_binary()), str(self._configuration())], log=self.log, cwd=self.home)
+        return Process(
+            self.name, [str(_binary()), str(self._configuration())], log=self.log, cwd=self.home
+        )
 
     def answers(self) -> bool:
         """Say whether the server answers, its data loaded."""

@@ -1,11 +1,13 @@
-"""What a customer is asked to do: told in the timeline, kept with the order for its client to read."""
+"""What a customer is asked to do: told in the timeline, kept with the order for its client to
+read.
+"""
 
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sagas import sql
-from sagas.messages import Entry, to_json
+from sagas.definition.messages import TimelineEntry, to_json
+from sagas.storage import sql
 
 __all__ = ["ASKED_BY", "ASKS", "DONE_BY", "follow"]
 
@@ -22,17 +24,19 @@ UPDATE orders_order o SET action = v.action::jsonb, updated_at = clock_timestamp
 """
 
 
-def follow(entries: Iterable[Entry]) -> None:
+def follow(entries: Iterable[TimelineEntry]) -> None:
     """Keep with their orders what these events ask of the customers, until they have done it.
 
     The caller has locked the orders' rows.
     """
     asked = {entry.saga: _action(entry) for entry in entries if entry.type == ASKED_BY}
-    actions: dict[UUID, Any] = asked | {entry.saga: None for entry in entries if entry.type == DONE_BY}
+    actions: dict[UUID, Any] = asked | {
+        entry.saga: None for entry in entries if entry.type == DONE_BY
+    }
     if actions:
         told = [to_json(action) for action in actions.values()]
         sql.run("default", KEEP, {"orders": list(actions), "actions": told})
 
 
-def _action(entry: Entry) -> dict[str, Any]:
+def _action(entry: TimelineEntry) -> dict[str, Any]:
     return {"type": "redirect", **{name: entry.detail.get(name) for name in ASKS}}

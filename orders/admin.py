@@ -1,4 +1,6 @@
-"""The admin of orders' own tables: the catalogue and the messages. The console has the orders themselves."""
+"""The admin of orders' own tables: the catalogue and the messages. The console has the orders
+themselves.
+"""
 
 from django.contrib import admin
 from django.db.models import Model
@@ -6,8 +8,8 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from orders.models import Inbox, Outbox, Product
-from sagas.admin import InboxAdmin, OutboxAdmin
-from sagas.lists import BoundedPaginator
+from sagas.admin.changelist import BoundedPaginator
+from sagas.admin.messages import InboxAdmin, OutboxAdmin
 
 __all__ = ["ProductAdmin"]
 
@@ -26,7 +28,9 @@ class ProductAdmin(ModelAdmin):
     show_full_result_count = False
     paginator = BoundedPaginator
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Product | None = None
+    ) -> tuple[str, ...]:
         """Keep the SKU of a product as it was made: stock and orders refer to it."""
         return ("sku",) if obj else ()
 

@@ -55,13 +55,19 @@ def change_product(sku: str, changes: Mapping[str, Any]) -> bool:
 
 
 def price(lines: Sequence[LineWanted], products: Mapping[str, Price]) -> Priced:
-    """Return what some lines cost. Raises `InvalidInput` if they cannot be ordered, or not together."""
+    """Return what some lines cost. Raises `InvalidInput` if they cannot be ordered, or not
+    together.
+    """
     if errors := list(_errors(lines, products)):
         raise InvalidInput(*errors)
-    priced = tuple(LineOrdered(line.sku, line.quantity, products[line.sku].unit_amount) for line in lines)
+    priced = tuple(
+        LineOrdered(line.sku, line.quantity, products[line.sku].unit_amount) for line in lines
+    )
     amount = sum(line.quantity * line.unit_amount for line in priced)
     if amount > MAX_AMOUNT:
-        raise InvalidInput(FieldError("lines", "amount_too_large", f"They come to more than {MAX_AMOUNT}."))
+        raise InvalidInput(
+            FieldError("lines", "amount_too_large", f"They come to more than {MAX_AMOUNT}.")
+        )
     return Priced(priced, amount, products[lines[0].sku].currency)
 
 
@@ -75,5 +81,7 @@ def _errors(lines: Sequence[LineWanted], products: Mapping[str, Price]) -> Itera
         elif line.sku not in products:
             yield FieldError(field, "unknown_product", "There is no such product to be ordered.")
         elif products[line.sku].currency != currency:
-            yield FieldError(field, "mixed_currencies", "All products of an order must have the same currency.")
+            yield FieldError(
+                field, "mixed_currencies", "All products of an order must have the same currency."
+            )
         seen.add(line.sku)

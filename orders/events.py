@@ -4,9 +4,16 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from sagas.events import Event, Refusal
+from sagas.definition.events import Event, Refusal
 
-__all__ = ["LineOrdered", "OrderCancelled", "OrderCancelling", "OrderCreated", "OrderFulfilled", "OrderUnfulfillable"]
+__all__ = [
+    "LineOrdered",
+    "OrderCancelled",
+    "OrderCancelling",
+    "OrderCreated",
+    "OrderFulfilled",
+    "OrderUnfulfillable",
+]
 
 
 class LineOrdered(Struct, frozen=True):
@@ -35,7 +42,9 @@ class OrderFulfilled(Event, frozen=True, kw_only=True):
 
 
 class OrderUnfulfillable(Refusal, frozen=True, kw_only=True):
-    """There is no such order any more, or it is being cancelled: what was done for it must be undone."""
+    """There is no such order any more, or it is being cancelled: what was done for it must be
+    undone.
+    """
 
     type: ClassVar[str] = "order.unfulfillable"
 
@@ -44,7 +53,9 @@ class OrderUnfulfillable(Refusal, frozen=True, kw_only=True):
 
 
 class OrderCancelling(Refusal, frozen=True, kw_only=True):
-    """The order was called off before it was fulfilled: by the customer, unless it says otherwise."""
+    """The order was called off before it was fulfilled: by the customer, unless it says
+    otherwise.
+    """
 
     type: ClassVar[str] = "order.cancelling"
 

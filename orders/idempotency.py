@@ -1,7 +1,8 @@
-"""The Idempotency-Key: one order for one key of one user, however often and however concurrently it is asked for.
+"""The Idempotency-Key: one order for one key of one user, however often and however concurrently it
+is asked for.
 
-The key is held by an advisory lock until the transaction ends, so that a second request at the same moment is told so
-rather than kept waiting, and a crash frees it. The answer commits with the order.
+The key is held by an advisory lock until the transaction ends, so that a second request at the same
+moment is told so rather than kept waiting, and a crash frees it. The answer commits with the order.
 """
 
 from datetime import datetime
@@ -10,15 +11,15 @@ from uuid import UUID
 
 from django.db import IntegrityError
 
-from sagas import sql
+from sagas.storage import sql
 
 __all__ = ["KeyInFlight", "KeyReused", "Known", "is_taken", "purge_idempotency_keys"]
 
 # The constraint of the table that has each key of a user once.
 UNIQUE = "orders_idempotency_once"
 
-# By the primary key, as the oldest have the lowest: a transaction that committed late holds back at most its own batch,
-# until the next purge.
+# By the primary key, as the oldest have the lowest: a transaction that committed late holds back at
+# most its own batch, until the next purge.
 PURGE = """
 DELETE FROM orders_idempotencykey WHERE id = ANY(ARRAY(
   SELECT oldest.id
@@ -37,7 +38,9 @@ class KeyReused(Exception):
 
 
 class Known(NamedTuple):
-    """The order that was placed under a key, what was answered, and what tells the request from another."""
+    """The order that was placed under a key, what was answered, and what tells the request from
+    another.
+    """
 
     order_id: UUID
     body: str
@@ -51,12 +54,16 @@ class Known(NamedTuple):
 
 
 def is_taken(error: IntegrityError) -> bool:
-    """Tell whether another request has just committed the key: between our look for it and its lock, which is ours."""
+    """Tell whether another request has just committed the key: between our look for it and its
+    lock, which is ours.
+    """
     return getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) == UNIQUE
 
 
 def purge_idempotency_keys(before: datetime) -> int:
-    """Forget the keys used before a time, in short transactions; return how many. Clients may rely on 24 hours."""
+    """Forget the keys used before a time, in short transactions; return how many. Clients may
+    rely on 24 hours.
+    """
     purged = 0
     while count := _purge_batch(before):
         purged += count

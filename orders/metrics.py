@@ -6,8 +6,8 @@ from prometheus_client.core import Metric
 
 from api.metrics import gauge, section
 from orders.status import Status
-from sagas import sql
-from sagas.gauges import MOST
+from sagas.operations.table_stats import MOST
+from sagas.storage import sql
 
 __all__ = ["estimated", "needing_attention", "open_by_status", "orders"]
 
@@ -21,7 +21,8 @@ ATTENTION = """
 SELECT count(*) FROM (SELECT 1 FROM orders_order WHERE needs_attention ORDER BY id LIMIT %(most)s) needing
 """
 
-# To count millions takes seconds, so all orders are estimated, from what PostgreSQL's last ANALYZE found.
+# To count millions takes seconds, so all orders are estimated, from what PostgreSQL's last ANALYZE
+# found.
 ESTIMATE = """
 SELECT known.status, c.reltuples * known.share
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -52,7 +53,13 @@ def orders() -> Iterator[Metric]:
     """Count the orders that are open or need a person, and estimate all."""
     found = open_by_status()
     for status in Status:
-        yield gauge("orders_open", "Orders whose saga has not ended.", status=status.value)(found.get(status, 0))
-    yield gauge("orders_needing_attention", "Orders that a person must look at.")(needing_attention())
+        yield gauge("orders_open", "Orders whose saga has not ended.", status=status.value)(
+            found.get(status, 0)
+        )
+    yield gauge("orders_needing_attention", "Orders that a person must look at.")(
+        needing_attention()
+    )
     for name, share in estimated().items():
-        yield gauge("orders_estimated", "All orders, as of PostgreSQL's last ANALYZE.", status=name)(share)
+        yield gauge(
+            "orders_estimated", "All orders, as of PostgreSQL's last ANALYZE.", status=name
+        )(share)

@@ -36,7 +36,8 @@ __all__ = [
 MAX_AMOUNT = 2**53 - 1
 MAX_QUANTITY = 10_000
 
-# A SKU stands in URLs, so it holds nothing that would have to be escaped there. Not even a newline at its end.
+# A SKU stands in URLs, so it holds nothing that would have to be escaped there. Not even a newline
+# at its end.
 SKU_LENGTH = 64
 SKU_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(?!\n)$"
 CURRENCY_PATTERN = r"^[a-z]{3}(?!\n)$"
@@ -45,23 +46,34 @@ CURRENCY_PATTERN = r"^[a-z]{3}(?!\n)$"
 class Product(models.Model):
     """What is for sale, and for how much. An order keeps its own copy of the price."""
 
-    sku = models.CharField(max_length=SKU_LENGTH, unique=True, validators=[RegexValidator(SKU_PATTERN)])
+    sku = models.CharField(
+        max_length=SKU_LENGTH, unique=True, validators=[RegexValidator(SKU_PATTERN)]
+    )
     name = models.CharField(max_length=200)
     unit_amount = models.BigIntegerField(
         validators=[MinValueValidator(1), MaxValueValidator(MAX_AMOUNT)], help_text="Minor units."
     )
     currency = models.CharField(
-        max_length=3, validators=[RegexValidator(CURRENCY_PATTERN)], help_text="ISO 4217, lower-case."
+        max_length=3,
+        validators=[RegexValidator(CURRENCY_PATTERN)],
+        help_text="ISO 4217, lower-case.",
     )
-    active = models.BooleanField(default=True, db_default=True, help_text="Whether it can be ordered.")
+    active = models.BooleanField(
+        default=True, db_default=True, help_text="Whether it can be ordered."
+    )
 
     class Meta:
         constraints = (
-            models.CheckConstraint(condition=Q(sku__regex=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), name="orders_product_sku"),
             models.CheckConstraint(
-                condition=Q(unit_amount__gte=1, unit_amount__lte=MAX_AMOUNT), name="orders_product_amount"
+                condition=Q(sku__regex=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), name="orders_product_sku"
             ),
-            models.CheckConstraint(condition=Q(currency__regex=r"^[a-z]{3}$"), name="orders_product_currency"),
+            models.CheckConstraint(
+                condition=Q(unit_amount__gte=1, unit_amount__lte=MAX_AMOUNT),
+                name="orders_product_amount",
+            ),
+            models.CheckConstraint(
+                condition=Q(currency__regex=r"^[a-z]{3}$"), name="orders_product_currency"
+            ),
         )
 
     def __str__(self) -> str:
@@ -69,39 +81,63 @@ class Product(models.Model):
 
 
 class Order(sagas.models.TrackedSaga):
-    """What a customer ordered, and how far its saga has come. Its id is the saga's. See `orders.status`."""
+    """What a customer ordered, and how far its saga has come. Its id is the saga's. See
+    `orders.status`.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, db_index=False, related_name="orders")
-    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, db_index=False, related_name="orders"
+    )
+    status = models.CharField(
+        max_length=10, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING
+    )
     amount = models.BigIntegerField(help_text="Minor units.")
     currency = models.CharField(max_length=3)
-    payment_method = models.CharField(max_length=100, help_text="The gateway's name for it; never card data.")
-    # Without a length: a reason that another service words at length must not keep an order from being cancelled.
+    payment_method = models.CharField(
+        max_length=100, help_text="The gateway's name for it; never card data."
+    )
+    # Without a length: a reason that another service words at length must not keep an order from
+    # being cancelled.
     failure_code = models.CharField(blank=True, default="", db_default="")
     failure_detail = models.CharField(blank=True, default="", db_default="")
-    action = models.JSONField(null=True, help_text="What the customer was asked to do for the payment, and until when.")
+    action = models.JSONField(
+        null=True, help_text="What the customer was asked to do for the payment, and until when."
+    )
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta(sagas.models.TrackedSaga.Meta):
         abstract = False
         constraints = (
-            models.CheckConstraint(condition=Q(status__in=Status.values), name="orders_status_known"),
-            models.CheckConstraint(condition=Q(amount__gte=1, amount__lte=MAX_AMOUNT), name="orders_amount_bounded"),
-            models.CheckConstraint(condition=Q(currency__regex=r"^[a-z]{3}$"), name="orders_currency"),
             models.CheckConstraint(
-                condition=~Q(status=Status.CANCELLED) | (Q(ended_at__isnull=False) & ~Q(failure_code="")),
+                condition=Q(status__in=Status.values), name="orders_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(amount__gte=1, amount__lte=MAX_AMOUNT), name="orders_amount_bounded"
+            ),
+            models.CheckConstraint(
+                condition=Q(currency__regex=r"^[a-z]{3}$"), name="orders_currency"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=Status.CANCELLED)
+                | (Q(ended_at__isnull=False) & ~Q(failure_code="")),
                 name="orders_cancelled_for_a_reason",
             ),
         )
         indexes = (  # type: ignore[assignment]
             *sagas.models.TrackedSaga.Meta.indexes,
             models.Index(fields=("user", "-id"), name="orders_order_of_user"),
-            models.Index(fields=("id",), condition=Q(needs_attention=True), name="orders_order_attention"),
-            # By a column that changes with no other step of the saga: an index that names the status would have every
-            # change of it written to all indexes.
+            models.Index(
+                fields=("id",), condition=Q(needs_attention=True), name="orders_order_attention"
+            ),
+            # By a column that changes with no other step of the saga: an index that names the
+            # status would have every change of it written to all indexes.
             models.Index(fields=("id",), condition=~Q(failure_code=""), name="orders_order_failed"),
-            models.Index(fields=("user", "-id"), condition=~Q(failure_code=""), name="orders_order_failed_of_user"),
+            models.Index(
+                fields=("user", "-id"),
+                condition=~Q(failure_code=""),
+                name="orders_order_failed_of_user",
+            ),
         )
 
     def __str__(self) -> str:
@@ -120,7 +156,9 @@ class Order(sagas.models.TrackedSaga):
 
     @property
     def next_action(self) -> dict[str, Any] | None:
-        """What the customer must do for the payment to go on: of interest only while nothing else has happened."""
+        """What the customer must do for the payment to go on: of interest only while nothing
+        else has happened.
+        """
         return self.action if self.status == Status.PENDING else None
 
 
@@ -137,10 +175,12 @@ class OrderLine(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("order", "sku"), name="orders_line_once"),
             models.CheckConstraint(
-                condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY), name="orders_line_quantity"
+                condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY),
+                name="orders_line_quantity",
             ),
             models.CheckConstraint(
-                condition=Q(unit_amount__gte=1, unit_amount__lte=MAX_AMOUNT), name="orders_line_amount"
+                condition=Q(unit_amount__gte=1, unit_amount__lte=MAX_AMOUNT),
+                name="orders_line_amount",
             ),
         )
 
@@ -149,17 +189,25 @@ class OrderLine(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """What was answered to a client's key: the same request gets the same answer, and no second order."""
+    """What was answered to a client's key: the same request gets the same answer, and no second
+    order.
+    """
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_index=False, related_name="+")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, db_index=False, related_name="+"
+    )
     key = models.CharField(max_length=255)
-    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the request, apart from its spelling.")
+    fingerprint = models.CharField(
+        max_length=64, help_text="SHA-256 of the request, apart from its spelling."
+    )
     order = models.ForeignKey(Order, models.CASCADE, db_index=False, related_name="+")
     body = models.TextField(help_text="The answer, as it was sent.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("user", "key"), name="orders_idempotency_once"),)
+        constraints = (
+            models.UniqueConstraint(fields=("user", "key"), name="orders_idempotency_once"),
+        )
 
     def __str__(self) -> str:
         return self.key

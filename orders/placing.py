@@ -1,7 +1,9 @@
-"""The two statements of placing an order: one looks up what decides about it, one writes all its rows.
+"""The two statements of placing an order: one looks up what decides about it, one writes all its
+rows.
 
-Two, because a round trip costs more than what it carries: most of what an order takes, with its line, its answer, its
-event and the first line of its timeline, is spent on the way to the database and back.
+Two, because a round trip costs more than what it carries: most of what an order takes, with its
+line, its answer, its event and the first line of its timeline, is spent on the way to the database
+and back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,14 +17,15 @@ from orders.catalogue import Price
 from orders.events import LineOrdered
 from orders.idempotency import KeyInFlight, Known
 from orders.models import Order
-from sagas import sql
-from sagas.messages import to_json
-from sagas.plan import Plan
+from sagas.definition.messages import to_json
+from sagas.definition.plan import Plan
+from sagas.storage import sql
 
 __all__ = ["Answer", "Found", "look", "rows"]
 
-# The two halves of the lock: a namespace of our own, and the user with the key. Whose statement began before the lock
-# was its own does not see what the holder before wrote: the unique constraint does (`idempotency.is_taken`).
+# The two halves of the lock: a namespace of our own, and the user with the key. Whose statement
+# began before the lock was its own does not see what the holder before wrote: the unique constraint
+# does (`idempotency.is_taken`).
 LOOK = """
 SELECT pg_try_advisory_xact_lock(hashtextextended('orders.idempotency', 0) # hashtextextended(%(key)s, %(user)s)),
        statement_timestamp(), known.order_id, known.body, known.fingerprint,
@@ -52,7 +55,9 @@ _prices = msgspec.json.Decoder(dict[str, Price])
 
 
 class Found(NamedTuple):
-    """The database's time, what was answered to the key before, and what is for sale of what is wanted, by SKU."""
+    """The database's time, what was answered to the key before, and what is for sale of what is
+    wanted, by SKU.
+    """
 
     at: datetime
     known: Known | None
@@ -81,8 +86,12 @@ def look(user_id: int, key: str, skus: Sequence[str]) -> Found:
     return Found(at, known, _prices.decode(prices) if prices else {})
 
 
-def rows(order: Order, plan: Plan, lines: Sequence[LineOrdered], answer: Answer) -> sql.Expressions:
-    """Return what writes an order with its lines, and what is answered: an answer is kept with what it tells of."""
+def rows(
+    order: Order, plan: Plan, lines: Sequence[LineOrdered], answer: Answer
+) -> sql.CommonTableExpressions:
+    """Return what writes an order with its lines, and what is answered: an answer is kept with
+    what it tells of.
+    """
     params = {
         "id": order.id,
         "user": order.user_id,
@@ -95,4 +104,4 @@ def rows(order: Order, plan: Plan, lines: Sequence[LineOrdered], answer: Answer)
         "lines": to_json(lines),
         **answer._asdict(),
     }
-    return sql.Expressions(ROWS, params)
+    return sql.CommonTableExpressions(ROWS, params)

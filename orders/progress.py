@@ -1,15 +1,18 @@
-"""How the status follows the timeline: events raise it, never lower it, and never touch a terminal one."""
+"""How the status follows the timeline: events raise it, never lower it, and never touch a
+terminal one.
+"""
 
 from collections.abc import Iterable
 from uuid import UUID
 
 from orders.status import RISING, TOLD_BY, Status
-from sagas import sql
-from sagas.messages import Entry
+from sagas.definition.messages import TimelineEntry
+from sagas.storage import sql
 
 __all__ = ["follow"]
 
-# array_position is null for a terminal status, and so is the comparison: such an order is left alone.
+# array_position is null for a terminal status, and so is the comparison: such an order is left
+# alone.
 RAISE = """
 UPDATE orders_order o
    SET status = v.status, updated_at = clock_timestamp(),
@@ -21,31 +24,41 @@ UPDATE orders_order o
 """
 
 
-def follow(entries: Iterable[Entry]) -> None:
-    """Raise the status of orders to the highest that these events tell. The caller has locked their rows."""
+def follow(entries: Iterable[TimelineEntry]) -> None:
+    """Raise the status of orders to the highest that these events tell. The caller has locked
+    their rows.
+    """
     highest = _highest(entries)
     if not highest:
         return
-    rows = [{"id": order, "status": TOLD_BY[entry.type].value, **_failure(entry)} for order, entry in highest.items()]
-    params = {"rising": [status.value for status in RISING], "rows": sql.records(rows)}
+    rows = [
+        {"id": order, "status": TOLD_BY[entry.type].value, **_failure(entry)}
+        for order, entry in highest.items()
+    ]
+    params = {"rising": [status.value for status in RISING], "rows": sql.json_rows(rows)}
     sql.run("default", RAISE, params)
 
 
-def _highest(entries: Iterable[Entry]) -> dict[UUID, Entry]:
+def _highest(entries: Iterable[TimelineEntry]) -> dict[UUID, TimelineEntry]:
     """Return, for each order, the first of its events that tells the highest status."""
-    found: dict[UUID, Entry] = {}
+    found: dict[UUID, TimelineEntry] = {}
     for entry in entries:
-        if entry.type in TOLD_BY and _rank(entry) > (_rank(found[entry.saga]) if entry.saga in found else -1):
+        if entry.type in TOLD_BY and _rank(entry) > (
+            _rank(found[entry.saga]) if entry.saga in found else -1
+        ):
             found[entry.saga] = entry
     return found
 
 
-def _rank(entry: Entry) -> int:
+def _rank(entry: TimelineEntry) -> int:
     return RISING.index(TOLD_BY[entry.type])
 
 
-def _failure(entry: Entry) -> dict[str, str]:
+def _failure(entry: TimelineEntry) -> dict[str, str]:
     """Return why an order is being cancelled, where the event says so."""
     if TOLD_BY[entry.type] is not Status.CANCELLING:
         return {"code": "", "detail": ""}
-    return {"code": str(entry.detail.get("code", "")), "detail": str(entry.detail.get("detail", ""))}
+    return {
+        "code": str(entry.detail.get("code", "")),
+        "detail": str(entry.detail.get("detail", "")),
+    }

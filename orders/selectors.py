@@ -21,7 +21,9 @@ def orders_of(user: User | AnonymousUser) -> QuerySet[Order]:
 
 
 def with_status(orders: QuerySet[Order], status: str) -> QuerySet[Order]:
-    """Keep the orders of a status, by what is indexed as well: the open have not ended, the cancelled have failed."""
+    """Keep the orders of a status, by what is indexed as well: the open have not ended, the
+    cancelled have failed.
+    """
     found = orders.filter(status=status)
     if status == Status.CANCELLED:
         return found.exclude(failure_code="")
@@ -34,12 +36,18 @@ def timeline_of(order_id: UUID) -> QuerySet[TimelineEvent]:
 
 
 def recorded_of(order_id: UUID, *, after: TimelineEvent | None) -> QuerySet[TimelineEvent]:
-    """Return what was recorded of an order after an event, or from the beginning, in the order of its recording."""
+    """Return what was recorded of an order after an event, or from the beginning, in the order
+    of its recording.
+    """
     events = timeline_of(order_id).order_by("recorded_at", "seq", "id")
     if after is None:
         return events
     at, seq = Q(recorded_at=after.recorded_at), Q(seq=after.seq)
-    later = Q(recorded_at__gt=after.recorded_at) | at & Q(seq__gt=after.seq) | at & seq & Q(id__gt=after.id)
+    later = (
+        Q(recorded_at__gt=after.recorded_at)
+        | at & Q(seq__gt=after.seq)
+        | at & seq & Q(id__gt=after.id)
+    )
     return events.filter(later)
 
 

@@ -1,4 +1,6 @@
-"""What the API asks of orders: place one, call one off. Each is one transaction, and none waits for the broker."""
+"""What the API asks of orders: place one, call one off. Each is one transaction, and none waits
+for the broker.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -17,8 +19,15 @@ from orders.models import Order, OrderLine
 from orders.placing import Answer, look, rows
 from orders.saga import chosen_saga
 from orders.status import OPEN, Status, may_become
-from sagas.failpoints import Point, reach
-from sagas.lifecycle import Barred, CallOff, ask_to_bar_pivot, bar_pivot, decides_itself, start
+from sagas.lifecycle import (
+    CancelRequest,
+    CancelResult,
+    cancel_before_pivot,
+    cancels_at_home,
+    request_cancel,
+    start,
+)
+from sagas.testing.failpoints import Point, reach
 
 __all__ = ["MAX_LINES", "NewOrder", "OrderFulfilledError", "Placed", "cancel_order", "place_order"]
 
@@ -26,14 +35,21 @@ MAX_LINES = 100
 
 
 class NewOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a customer wants. `payment_method` is the gateway's name for how it is paid, never card data."""
+    """What a customer wants. `payment_method` is the gateway's name for how it is paid, never
+    card data.
+    """
 
     lines: Annotated[
         tuple[LineWanted, ...],
         Meta(min_length=1, max_length=MAX_LINES, description="Each SKU once, all in one currency."),
     ]
     payment_method: Annotated[
-        str, Meta(min_length=1, max_length=100, description="As the gateway names it, like `pm_card_visa`.")
+        str,
+        Meta(
+            min_length=1,
+            max_length=100,
+            description="As the gateway names it, like `pm_card_visa`.",
+        ),
     ]
 
     def fingerprint(self) -> str:
@@ -42,7 +58,9 @@ class NewOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Placed(Struct, frozen=True):
-    """The order that was placed, and the answer to send: the very same when the key was used before."""
+    """The order that was placed, and the answer to send: the very same when the key was used
+    before.
+    """
 
     order_id: str
     body: str
@@ -56,7 +74,8 @@ class OrderFulfilledError(Exception):
 def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]) -> Placed:
     """Place an order, or return the answer that its idempotency key got before.
 
-    `render` makes the answer; it is kept with the key. Raises `InvalidInput`, `KeyInFlight` or `KeyReused`.
+    `render` makes the answer; it is kept with the key. Raises `InvalidInput`, `KeyInFlight` or
+    `KeyReused`.
     """
     try:
         with transaction.atomic():
@@ -73,17 +92,19 @@ def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Orde
 def cancel_order(order: Order, *, reason: OrderCancelling | None = None) -> Order:
     """Call an order off if its pivot has not happened, and return it as it is then.
 
-    `reason` is what the customer is told; by default that they called it off themselves. Raises `OrderFulfilledError`.
-    Where the pivot lies in another service, that is asked, and may find that it is too late: the order is `cancelling`
-    until it is cancelled, or fulfilled after all.
+    `reason` is what the customer is told; by default that they called it off themselves. Raises
+    `OrderFulfilledError`. Where the pivot lies in another service, that is asked, and may find that
+    it is too late: the order is `cancelling` until it is cancelled, or fulfilled after all.
     """
-    if order.status == Status.CANCELLED:  # for good, so there is no need to ask the inbox, which forgets after a while
+    if (
+        order.status == Status.CANCELLED
+    ):  # for good, so there is no need to ask the inbox, which forgets after a while
         return order
     if order.status == Status.FULFILLED:
         raise OrderFulfilledError
     told = reason or OrderCancelling()
     with transaction.atomic():
-        if decides_itself(order.plan):
+        if cancels_at_home(order.plan):
             is_called_off = _call_off(order, told)
         else:
             _ask_to_call_off(order, told)
@@ -102,28 +123,32 @@ def _place(user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]
     saga = chosen_saga()
     order = _order(user_id, new.payment_method, price(new.lines, found.prices), found.at)
     created, answer = _created(order), Answer(key, fingerprint, render(order))
-    along = rows(order, saga.plan, created.lines, answer)
-    start(saga, saga=order.id, started_at=order.created_at, event=created, along=along)
+    with_rows_ = rows(order, saga.plan, created.lines, answer)
+    start(saga, saga=order.id, started_at=order.created_at, event=created, with_rows_=with_rows_)
     return Placed(str(order.id), answer.body, replayed=False)
 
 
 def _call_off(order: Order, reason: OrderCancelling) -> bool:
-    """Bar the pivot and tell whether it is barred; before the order is locked, as its step locks them in that order."""
-    verdict = bar_pivot(_wish(order, reason))
-    if verdict is Barred.OURS:
+    """Bar the pivot and tell whether it is barred; before the order is locked, as its step locks
+    them in that order.
+    """
+    verdict = cancel_before_pivot(_wish(order, reason))
+    if verdict is CancelResult.OURS:
         _mark_cancelling(order, reason)
-    return verdict is not Barred.DONE
+    return verdict is not CancelResult.DONE
 
 
 def _ask_to_call_off(order: Order, reason: OrderCancelling) -> None:
     """Ask once that the pivot be barred: whoever marks the order as being cancelled does."""
     if _mark_cancelling(order, reason):
-        ask_to_bar_pivot(_wish(order, reason))
+        request_cancel(_wish(order, reason))
 
 
-def _wish(order: Order, reason: OrderCancelling) -> CallOff:
+def _wish(order: Order, reason: OrderCancelling) -> CancelRequest:
     context = _created(order).facts()
-    return CallOff(saga=order.id, plan=order.plan, started_at=order.created_at, context=context, event=reason)
+    return CancelRequest(
+        saga=order.id, plan=order.plan, started_at=order.created_at, context=context, event=reason
+    )
 
 
 def _order(user_id: int, payment_method: str, priced: Priced, now: datetime) -> Order:
@@ -148,13 +173,20 @@ def _created(order: Order) -> OrderCreated:
         amount=order.amount,
         currency=order.currency,
         payment_method=order.payment_method,
-        lines=tuple(LineOrdered(line.sku, line.quantity, line.unit_amount) for line in order.placed_lines),
+        lines=tuple(
+            LineOrdered(line.sku, line.quantity, line.unit_amount) for line in order.placed_lines
+        ),
     )
 
 
 def _mark_cancelling(order: Order, reason: OrderCancelling) -> int:
-    """Show that the order is being cancelled, unless the timeline has, and why, before; return how many we changed."""
+    """Show that the order is being cancelled, unless the timeline has, and why, before; return
+    how many we changed.
+    """
     rising = [status for status in OPEN if may_become(status, Status.CANCELLING)]
     return Order.objects.filter(id=order.id, status__in=rising).update(
-        status=Status.CANCELLING, failure_code=reason.code, failure_detail=reason.detail, updated_at=Now()
+        status=Status.CANCELLING,
+        failure_code=reason.code,
+        failure_detail=reason.detail,
+        updated_at=Now(),
     )

@@ -18,11 +18,16 @@ class Status(models.TextChoices):
     CANCELLED = "cancelled"
 
 
-# From which state to which. A trigger in the database holds this as well: whatever writes, a terminal state stays.
-# Steps may be skipped, for the picture comes late: an order can be fulfilled before its payment was heard of.
+# From which state to which. A trigger in the database holds this as well: whatever writes, a
+# terminal state stays. Steps may be skipped, for the picture comes late: an order can be fulfilled
+# before its payment was heard of.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.PAID, Status.RESERVED, Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}),
-    Status.PAID: frozenset({Status.RESERVED, Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}),
+    Status.PENDING: frozenset(
+        {Status.PAID, Status.RESERVED, Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}
+    ),
+    Status.PAID: frozenset(
+        {Status.RESERVED, Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}
+    ),
     Status.RESERVED: frozenset({Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}),
     Status.CANCELLING: frozenset({Status.CANCELLED}),
     Status.FULFILLED: frozenset(),
@@ -35,7 +40,8 @@ OPEN = frozenset(TRANSITIONS) - TERMINAL
 # Where the pivot lies outside orders, a cancel is a request, and can come too late.
 TOO_LATE = (Status.CANCELLING, Status.FULFILLED)
 
-# Events only raise the status along this line; the two terminal states are set by their steps alone.
+# Events only raise the status along this line; the two terminal states are set by their steps
+# alone.
 RISING = (Status.PENDING, Status.PAID, Status.RESERVED, Status.CANCELLING)
 
 # By the name of the event, as other services publish it: no domain app imports another.
@@ -55,5 +61,7 @@ TOLD_BY: Mapping[str, Status] = {
 
 
 def may_become(before: str, after: Status, *, pivot_elsewhere: bool = False) -> bool:
-    """Tell whether an order may go from one state to another, under a plan whose pivot lies in orders or elsewhere."""
+    """Tell whether an order may go from one state to another, under a plan whose pivot lies in
+    orders or elsewhere.
+    """
     return after in TRANSITIONS[Status(before)] or (pivot_elsewhere and (before, after) == TOO_LATE)

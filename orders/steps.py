@@ -1,4 +1,6 @@
-"""Orders' part in its own saga: fulfil, after which there is no way back, or cancel, once everything is undone."""
+"""Orders' part in its own saga: fulfil, after which there is no way back, or cancel, once
+everything is undone.
+"""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -8,9 +10,9 @@ from msgspec import Struct, field
 from orders.events import OrderCancelled, OrderFulfilled, OrderUnfulfillable
 from orders.models import Order
 from orders.status import Status, may_become
-from sagas import sql
-from sagas.lifecycle import decides_itself
-from sagas.steps import Batch, Outcome, action, undo
+from sagas.definition.handlers import Batch, Outcome, action, undo
+from sagas.lifecycle import cancels_at_home
+from sagas.storage import sql
 
 __all__ = ["Failure", "FulfilledAlready", "OrderToCancel", "OrderToFulfil", "cancel", "fulfil"]
 
@@ -32,7 +34,9 @@ UPDATE orders_order o
 
 
 class FulfilledAlready(Exception):
-    """A fulfilled order was to be cancelled. Its inbox and outbox say which message asked for that."""
+    """A fulfilled order was to be cancelled. Its inbox and outbox say which message asked for
+    that.
+    """
 
 
 class Failure(Struct, frozen=True):
@@ -54,9 +58,11 @@ class OrderToCancel(Struct, frozen=True):
 
 @action("orders.fulfil", accepts=OrderToFulfil, refusal=OrderUnfulfillable)
 def fulfil(batch: Batch[OrderToFulfil]) -> list[Outcome]:
-    """Promise the order to its customer. One that is not here, as after a restored backup, is refused, so refunded.
+    """Promise the order to its customer. One that is not here, as after a restored backup, is
+    refused, so refunded.
 
-    Behind a pivot that lies elsewhere nothing is refused: an order that was called off too late is fulfilled.
+    Behind a pivot that lies elsewhere nothing is refused: an order that was called off too late is
+    fulfilled.
     """
     statuses = _lock(delivery.saga for delivery in batch)
     late = _called_off_too_late(statuses)
@@ -65,9 +71,15 @@ def fulfil(batch: Batch[OrderToFulfil]) -> list[Outcome]:
         for order, status in statuses.items()
         if may_become(status, Status.FULFILLED, pivot_elsewhere=order in late)
     ]
-    sql.run("default", FULFIL, {"orders": sql.array(rising)})
-    fulfilled = {*rising, *(order for order, status in statuses.items() if status == Status.FULFILLED)}
-    return [OrderFulfilled() if delivery.saga in fulfilled else OrderUnfulfillable() for delivery in batch]
+    sql.run("default", FULFIL, {"orders": sql.array_literal(rising)})
+    fulfilled = {
+        *rising,
+        *(order for order, status in statuses.items() if status == Status.FULFILLED),
+    }
+    return [
+        OrderFulfilled() if delivery.saga in fulfilled else OrderUnfulfillable()
+        for delivery in batch
+    ]
 
 
 @undo("orders.cancel", accepts=OrderToCancel)
@@ -75,19 +87,30 @@ def cancel(batch: Batch[OrderToCancel]) -> list[Outcome]:
     """End the order, undone. One that is not here has nothing left to undo: done."""
     statuses = _lock(delivery.saga for delivery in batch)
     _refuse_fulfilled(statuses)
-    ending = [delivery for delivery in batch if may_become(statuses.get(delivery.saga, "cancelled"), Status.CANCELLED)]
+    ending = [
+        delivery
+        for delivery in batch
+        if may_become(statuses.get(delivery.saga, "cancelled"), Status.CANCELLED)
+    ]
     rows = [
-        {"id": delivery.saga, "code": delivery.context.failure.code, "detail": delivery.context.failure.detail}
+        {
+            "id": delivery.saga,
+            "code": delivery.context.failure.code,
+            "detail": delivery.context.failure.detail,
+        }
         for delivery in ending
     ]
-    sql.run("default", CANCEL, {"rows": sql.records(rows)})
+    sql.run("default", CANCEL, {"rows": sql.json_rows(rows)})
     return [
-        OrderCancelled(code=delivery.context.failure.code, detail=delivery.context.failure.detail) for delivery in batch
+        OrderCancelled(code=delivery.context.failure.code, detail=delivery.context.failure.detail)
+        for delivery in batch
     ]
 
 
 def _lock(orders: Iterable[UUID]) -> dict[UUID, str]:
-    """Lock the orders that exist, by id, so that overlapping batches cannot deadlock; return their status."""
+    """Lock the orders that exist, by id, so that overlapping batches cannot deadlock; return
+    their status.
+    """
     locked = Order.objects.filter(id__in=list(orders)).order_by("id").select_for_update(no_key=True)
     return dict(locked.values_list("id", "status"))
 
@@ -95,10 +118,12 @@ def _lock(orders: Iterable[UUID]) -> dict[UUID, str]:
 def _called_off_too_late(statuses: dict[UUID, str]) -> set[UUID]:
     cancelling = [order for order, status in statuses.items() if status == Status.CANCELLING]
     plans = Order.objects.filter(id__in=cancelling).values_list("id", "plan")
-    return {order for order, plan in plans if not decides_itself(plan)}
+    return {order for order, plan in plans if not cancels_at_home(plan)}
 
 
 def _refuse_fulfilled(statuses: dict[UUID, str]) -> None:
     fulfilled = [str(order) for order, status in statuses.items() if status == Status.FULFILLED]
     if fulfilled:
-        raise FulfilledAlready(f"These orders are fulfilled and cannot be cancelled: {', '.join(fulfilled)}.")
+        raise FulfilledAlready(
+            f"These orders are fulfilled and cannot be cancelled: {', '.join(fulfilled)}."
+        )

@@ -7,11 +7,12 @@ from msgspec import Struct
 
 from api.waiting import Room
 from orders.status import TERMINAL
-from sagas import sql
+from sagas.storage import sql
 
 __all__ = ["ROOM", "Pulse", "pulse_of", "wait_until_decided"]
 
-# The row's xmin is another after every commit that changed the row, and each event of the timeline changes it.
+# The row's xmin is another after every commit that changed the row, and each event of the timeline
+# changes it.
 LOOK = """
 SELECT id, xmin::text, status = ANY(%(terminal)s), ended_at IS NOT NULL
   FROM orders_order WHERE id = ANY(%(orders)s::uuid[])
@@ -19,7 +20,9 @@ SELECT id, xmin::text, status = ANY(%(terminal)s), ended_at IS NOT NULL
 
 
 class Pulse(Struct, frozen=True):
-    """Where an order stands: `decided` is fulfilled or cancelled; `ended` is when nothing is left to be done."""
+    """Where an order stands: `decided` is fulfilled or cancelled; `ended` is when nothing is
+    left to be done.
+    """
 
     version: str
     decided: bool
@@ -41,7 +44,9 @@ def pulse_of(order: UUID) -> Pulse | None:
 
 
 def wait_until_decided(order: UUID, *, seconds: float, gone: Callable[[], bool]) -> None:
-    """Wait until an order is fulfilled or cancelled, for some seconds at most. Raises `RoomFull`."""
+    """Wait until an order is fulfilled or cancelled, for some seconds at most. Raises
+    `RoomFull`.
+    """
     if seconds and not _decided(pulse_of(order)):
         with ROOM.enter(gone) as place:
             place.wait(order, _decided, seconds=seconds)

@@ -1,4 +1,6 @@
-"""Waiting for a person: until when a customer may confirm a payment, as with 3-D Secure. By the database's clock."""
+"""Waiting for a person: until when a customer may confirm a payment, as with 3-D Secure. By the
+database's clock.
+"""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -9,7 +11,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from payments.models import Payment
-from sagas import sql
+from sagas.storage import sql
 
 __all__ = ["Deadline", "await_action", "overdue"]
 
@@ -30,20 +32,26 @@ SOONEST, LATEST = 1.0, 60.0
 
 
 class Deadline(NamedTuple):
-    """Until when an order's payment may be confirmed, and in how many seconds that is. `new`: it was set just now."""
+    """Until when an order's payment may be confirmed, and in how many seconds that is. `new`: it
+    was set just now.
+    """
 
     expires_at: datetime
     seconds: float
     new: bool
 
     def pause(self) -> float:
-        """Return the seconds until we look again, where no webhook wakes us: a quarter of the time waited till now."""
+        """Return the seconds until we look again, where no webhook wakes us: a quarter of the
+        time waited till now.
+        """
         waited: float = settings.PAYMENT_ACTION_SECONDS - self.seconds
         return max(0.0, min(max(SOONEST, waited / 4), LATEST, self.seconds))
 
 
 def await_action(orders: Collection[UUID]) -> dict[UUID, Deadline]:
-    """Give the payments of some orders, which the caller has locked, their deadline unless they have it; return all."""
+    """Give the payments of some orders, which the caller has locked, their deadline unless they
+    have it; return all.
+    """
     if not orders:
         return {}
     params = {"orders": list(orders), "seconds": settings.PAYMENT_ACTION_SECONDS}

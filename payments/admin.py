@@ -8,9 +8,17 @@ from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
-from payments.models import Drift, Inbox, Outbox, Payment, Reconciliation, SimulatedCharge, WebhookEvent
-from sagas.admin import InboxAdmin, OutboxAdmin
-from sagas.lists import NewestFilter, ReadOnlyAdmin
+from payments.models import (
+    Drift,
+    Inbox,
+    Outbox,
+    Payment,
+    Reconciliation,
+    SimulatedCharge,
+    WebhookEvent,
+)
+from sagas.admin.changelist import NewestFilter, ReadOnlyAdmin
+from sagas.admin.messages import InboxAdmin, OutboxAdmin
 
 admin.site.register(Outbox, OutboxAdmin)
 admin.site.register(Inbox, InboxAdmin)
@@ -22,8 +30,12 @@ class _FoundByOrder(ReadOnlyAdmin):
     ids: tuple[str, ...] = ("order_id",)
     word = "charge_id"
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        """Find by one of the ids where the term is a UUID, else by the gateway's id of the charge."""
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet, search_term: str
+    ) -> tuple[QuerySet, bool]:
+        """Find by one of the ids where the term is a UUID, else by the gateway's id of the
+        charge.
+        """
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -31,7 +43,9 @@ class _FoundByOrder(ReadOnlyAdmin):
             wanted = UUID(term)
         except ValueError:
             return queryset.filter(**{self.word: term}), False
-        return queryset.filter(Q.create([(name, wanted) for name in self.ids], connector=Q.OR)), False
+        return queryset.filter(
+            Q.create([(name, wanted) for name in self.ids], connector=Q.OR)
+        ), False
 
 
 @admin.register(Payment)
@@ -39,7 +53,16 @@ class PaymentAdmin(_FoundByOrder):
     """What we know of each order's payment."""
 
     list_display: tuple[str, ...] = (
-        *("order_id", "status", "amount", "refunded_amount", "currency", "gateway", "charge_id", "created_at"),
+        *(
+            "order_id",
+            "status",
+            "amount",
+            "refunded_amount",
+            "currency",
+            "gateway",
+            "charge_id",
+            "created_at",
+        ),
         *("authorization_expires_at", "follow_at", "follow_error"),
     )
     list_filter = ("status", ("follow_at", admin.EmptyFieldListFilter))
@@ -49,7 +72,9 @@ class PaymentAdmin(_FoundByOrder):
 
 @admin.register(WebhookEvent)
 class WebhookEventAdmin(_FoundByOrder):
-    """What the gateway told us by itself, and what that made us do; also of orders that we do not know."""
+    """What the gateway told us by itself, and what that made us do; also of orders that we do
+    not know.
+    """
 
     list_display = ("type", "order_id", "object_id", "effect", "happened_at", "received_at")
     list_filter = ("effect",)
@@ -60,10 +85,21 @@ class WebhookEventAdmin(_FoundByOrder):
 
 @admin.register(Drift)
 class DriftAdmin(_FoundByOrder):
-    """Where the gateway and payments differ. A drift is closed by whoever may, with the reason; it is never deleted."""
+    """Where the gateway and payments differ. A drift is closed by whoever may, with the reason;
+    it is never deleted.
+    """
 
     list_display = (
-        *("kind", "reference", "order_id", "ours", "theirs", "currency", "first_seen_at", "last_seen_at"),
+        *(
+            "kind",
+            "reference",
+            "order_id",
+            "ours",
+            "theirs",
+            "currency",
+            "first_seen_at",
+            "last_seen_at",
+        ),
         *("closed_at", "closed_by", "closed_why"),
     )
     list_filter = (("closed_at", admin.EmptyFieldListFilter), "kind")
@@ -71,15 +107,28 @@ class DriftAdmin(_FoundByOrder):
     word = "reference"
     ordering = ("-id",)
     readonly_fields = (
-        *("kind", "reference", "order_id", "ours", "theirs", "currency", "first_seen_at", "last_seen_at"),
+        *(
+            "kind",
+            "reference",
+            "order_id",
+            "ours",
+            "theirs",
+            "currency",
+            "first_seen_at",
+            "last_seen_at",
+        ),
         *("closed_at", "closed_by"),
     )
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Who may change a drift may close it, once."""
-        return self.has_operate_permission(request) and not (isinstance(obj, Drift) and obj.closed_at)
+        return self.has_operate_permission(request) and not (
+            isinstance(obj, Drift) and obj.closed_at
+        )
 
-    def get_form(self, request: HttpRequest, obj: Drift | None = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: Drift | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
         """Return the form: the reason, without which nothing is closed."""
         form = super().get_form(request, obj, change, **kwargs)
         if "closed_why" in form.base_fields:
@@ -87,8 +136,14 @@ class DriftAdmin(_FoundByOrder):
         return form
 
     def save_model(self, request: HttpRequest, obj: Drift, form: Any, change: bool) -> None:
-        """Close the drift, unless somebody else just has: who, when and why stay as they were first."""
-        closing = {"closed_at": Now(), "closed_by": request.user.get_username(), "closed_why": obj.closed_why}
+        """Close the drift, unless somebody else just has: who, when and why stay as they were
+        first.
+        """
+        closing = {
+            "closed_at": Now(),
+            "closed_by": request.user.get_username(),
+            "closed_why": obj.closed_why,
+        }
         if not Drift.objects.filter(id=obj.id, closed_at=None).update(**closing):
             self.message_user(request, "Somebody has closed it before.", messages.WARNING)
 

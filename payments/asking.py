@@ -1,4 +1,6 @@
-"""What a gateway is asked, and which: each payment is dealt with through the gateway it was opened with."""
+"""What a gateway is asked, and which: each payment is dealt with through the gateway it was
+opened with.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -19,14 +21,22 @@ from payments.gateways.base import (
 from payments.models import Payment
 from payments.services import NewPayment
 
-__all__ = ["GatewayRouter", "Purchase", "Reversal", "Reversed", "charge_of", "refund_of", "reversal_of"]
+__all__ = [
+    "GatewayRouter",
+    "Purchase",
+    "Reversal",
+    "Reversed",
+    "charge_of",
+    "refund_of",
+    "reversal_of",
+]
 
 
 class Purchase(Struct, frozen=True):
     """A charge to be made, authorized or captured.
 
-    `asked_before`: the gateway may know of it, and its answer was lost. `overdue`: the customer was to confirm it, and
-    the time for that is over.
+    `asked_before`: the gateway may know of it, and its answer was lost. `overdue`: the customer was
+    to confirm it, and the time for that is over.
     """
 
     charge: ChargeRequest
@@ -35,7 +45,9 @@ class Purchase(Struct, frozen=True):
 
 
 class Reversal(Struct, frozen=True):
-    """A charge to be undone. `captured` is what we know was captured; None where only the gateway can tell."""
+    """A charge to be undone. `captured` is what we know was captured; None where only the
+    gateway can tell.
+    """
 
     charge: ChargeRequest
     refund_key: str
@@ -43,7 +55,9 @@ class Reversal(Struct, frozen=True):
 
 
 class Reversed(Struct, frozen=True):
-    """What had become of a charge that was to be undone, and of its refund where it had been captured."""
+    """What had become of a charge that was to be undone, and of its refund where it had been
+    captured.
+    """
 
     charge: ChargeAnswer
     refund: RefundAnswer | None
@@ -68,13 +82,21 @@ class GatewayRouter:
         self.gateways: dict[str, PaymentGateway] = {}
 
     def ask(
-        self, method: Callable[[PaymentGateway], Callable[[Sequence[K]], list[A]]], requests: Sequence[K]
+        self,
+        method: Callable[[PaymentGateway], Callable[[Sequence[K]], list[A]]],
+        requests: Sequence[K],
     ) -> dict[str, A | Unanswered]:
-        """Return the gateways' answers by key; trouble none with nothing, and guess nothing of one we do not have."""
+        """Return the gateways' answers by key; trouble none with nothing, and guess nothing of
+        one we do not have.
+        """
         answers: dict[str, A | Unanswered] = {}
         for name in sorted({request.gateway for request in requests}):
             batch = [request for request in requests if request.gateway == name]
-            asked = method(self._called(name))(batch) if knows_gateway(name) else [_unknown(name)] * len(batch)
+            asked = (
+                method(self._called(name))(batch)
+                if knows_gateway(name)
+                else [_unknown(name)] * len(batch)
+            )
             answers |= dict(zip((request.key for request in batch), asked, strict=True))
         return answers
 
@@ -85,9 +107,15 @@ class GatewayRouter:
 
 
 def charge_of(payment: Payment | NewPayment) -> ChargeRequest:
-    """Return the charge of a payment, as the gateway is asked for it; the key of a new one is made just now."""
+    """Return the charge of a payment, as the gateway is asked for it; the key of a new one is
+    made just now.
+    """
     charge = ChargeRequest(
-        payment.charge_key, payment.order_id, payment.amount, payment.currency, payment.payment_method
+        payment.charge_key,
+        payment.order_id,
+        payment.amount,
+        payment.currency,
+        payment.payment_method,
     )
     if isinstance(payment, Payment):
         return replace(charge, opened_at=payment.created_at, gateway=payment.gateway)
@@ -104,9 +132,16 @@ def refund_of(reversal: Reversal, captured: Captured) -> RefundRequest:
     """Return the refund that undoes a charge which was captured."""
     charge = reversal.charge
     return RefundRequest(
-        reversal.refund_key, charge.order_id, captured.charge_id, captured.amount, charge.currency, charge.gateway
+        reversal.refund_key,
+        charge.order_id,
+        captured.charge_id,
+        captured.amount,
+        charge.currency,
+        charge.gateway,
     )
 
 
 def _unknown(name: str) -> Unanswered:
-    return Unanswered(f"The payment was opened with {name!r}, a gateway that this release does not have: deploy one.")
+    return Unanswered(
+        f"The payment was opened with {name!r}, a gateway that this release does not have: deploy one."
+    )

@@ -29,7 +29,9 @@ def check_gateway(**kwargs: Any) -> list[CheckMessage]:
 def _stripe() -> Iterator[CheckMessage]:
     if not settings.STRIPE_API_KEY:
         yield Error(
-            "STRIPE_API_KEY is not set.", hint="A secret or restricted key of your account.", id="payments.E002"
+            "STRIPE_API_KEY is not set.",
+            hint="A secret or restricted key of your account.",
+            id="payments.E002",
         )
     if not settings.STRIPE_WEBHOOK_SECRET:
         hint = "The signing secret (whsec_…) of the endpoint /api/v1/payments/webhooks/stripe/."
@@ -37,7 +39,9 @@ def _stripe() -> Iterator[CheckMessage]:
     base = urlsplit(settings.STRIPE_API_BASE)
     if not base.hostname or (base.scheme != "https" and base.hostname not in LOCAL):
         hint = "The key travels with every request: https, or this very machine."
-        yield Error(f"STRIPE_API_BASE is {settings.STRIPE_API_BASE!r}.", hint=hint, id="payments.E004")
+        yield Error(
+            f"STRIPE_API_BASE is {settings.STRIPE_API_BASE!r}.", hint=hint, id="payments.E004"
+        )
     longest, lease = BUDGET + CONNECT + READ, settings.SAGA_LEASE_SECONDS
     if longest >= min(lease, settings.CELERY_TASK_SOFT_TIME_LIMIT):
         hint = "Else a second worker takes over what the first is still asking Stripe: safe, but twice the requests."

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from sagas.events import Event, Notice, Refusal
+from sagas.definition.events import Event, Notice, Refusal
 
 __all__ = [
     "PaymentActionRequired",
@@ -31,7 +31,9 @@ class PaymentProcessed(Event, frozen=True, kw_only=True):
 
 
 class PaymentAuthorized(Event, frozen=True, kw_only=True):
-    """The money is held for us, until it is captured or `expires_at` has come. Nothing of it is ours yet."""
+    """The money is held for us, until it is captured or `expires_at` has come. Nothing of it is
+    ours yet.
+    """
 
     type: ClassVar[str] = "payment.authorized"
 
@@ -83,7 +85,9 @@ class PaymentActionRequired(Notice, frozen=True, kw_only=True):
 
 
 class PaymentVoided(Event, frozen=True, kw_only=True):
-    """Nothing of the customer's money is held, nor will be; `amount` is what went back of what was taken after all."""
+    """Nothing of the customer's money is held, nor will be; `amount` is what went back of what
+    was taken after all.
+    """
 
     type: ClassVar[str] = "payment.voided"
 
@@ -93,7 +97,9 @@ class PaymentVoided(Event, frozen=True, kw_only=True):
 
 
 class PaymentRefunded(Event, frozen=True, kw_only=True):
-    """Nothing of the customer's money is left with us; `amount` is what went back, 0 where nothing was captured."""
+    """Nothing of the customer's money is left with us; `amount` is what went back, 0 where
+    nothing was captured.
+    """
 
     type: ClassVar[str] = "payment.refunded"
 

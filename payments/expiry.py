@@ -1,7 +1,8 @@
-"""Authorizations that are about to run out: their orders are called off, as long as nobody has begun to capture.
+"""Authorizations that are about to run out: their orders are called off, as long as nobody has
+begun to capture.
 
-Without it nothing would be lost, for the gateway refuses the capture of what has run out; but an order that waits for
-something else would keep its stock, and its customer, waiting for nothing.
+Without it nothing would be lost, for the gateway refuses the capture of what has run out; but an
+order that waits for something else would keep its stock, and its customer, waiting for nothing.
 """
 
 from datetime import datetime
@@ -11,18 +12,19 @@ import msgspec
 from django.db import transaction
 
 from payments.events import PaymentAuthorized, PaymentExpiring
-from sagas import sql
-from sagas.lifecycle import Barred, CallOff, bar_pivot
+from sagas.lifecycle import CancelRequest, CancelResult, cancel_before_pivot
+from sagas.storage import sql
 
 __all__ = ["expire_once"]
 
-# How long before the gateway lets go: longer than the clocks differ, and than a capture that has begun is asked for.
+# How long before the gateway lets go: longer than the clocks differ, and than a capture that has
+# begun is asked for.
 MARGIN_SECONDS = 3600.0
 
 BATCH = 100
 
-# The row that told of the authorization is kept as long as its saga is open; where the capture has begun, or is barred
-# already, it is left alone.
+# The row that told of the authorization is kept as long as its saga is open; where the capture has
+# begun, or is barred already, it is left alone.
 RUNNING_OUT = """
 SELECT o.saga, o.saga_started_at, o.seq, o.plan::text, o.context::text
   FROM payments_payment p
@@ -40,7 +42,7 @@ def expire_once() -> int:
 
 
 def _call_off(saga: UUID, started_at: datetime, seq: int, plan: str, context: str) -> bool:
-    wish = CallOff(
+    wish = CancelRequest(
         saga=saga,
         plan=msgspec.json.decode(plan),
         started_at=started_at,
@@ -49,4 +51,4 @@ def _call_off(saga: UUID, started_at: datetime, seq: int, plan: str, context: st
         seq=seq + 1,
     )
     with transaction.atomic(using="payments"):
-        return bar_pivot(wish) is Barred.OURS
+        return cancel_before_pivot(wish) is CancelResult.OURS

@@ -1,7 +1,9 @@
-"""Payments that are over, of which the gateway may know better: they are asked after until nothing is left open.
+"""Payments that are over, of which the gateway may know better: they are asked after until nothing
+is left open.
 
-Money that came in after a cancel goes back by itself; a refund that failed in the end is tried for ever, ever more
-slowly, and shown in the admin with its error, until the money is back by whichever way.
+Money that came in after a cancel goes back by itself; a refund that failed in the end is tried for
+ever, ever more slowly, and shown in the admin with its error, until the money is back by whichever
+way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +18,8 @@ from payments.models import Payment
 from payments.outcomes import refund_outcome, settlement_of
 from payments.services import lock_payments, payments_of, settle
 from payments.steps import Refund
-from sagas import sql
-from sagas.steps import Outcome, Retry, Unknown, Waiting
+from sagas.definition.handlers import Outcome, Retry, Unknown, Waiting
+from sagas.storage import sql
 
 __all__ = ["follow_once"]
 
@@ -33,7 +35,8 @@ UPDATE payments_payment
                        ORDER BY follow_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
 RETURNING order_id, follow_at
 """
-# An empty error: nothing is left to ask. What was brought forward since we claimed it, by a webhook, stays due.
+# An empty error: nothing is left to ask. What was brought forward since we claimed it, by a
+# webhook, stays due.
 FOLLOWED = """
 UPDATE payments_payment AS payment
    SET follow_error = v.error,
@@ -46,7 +49,9 @@ UPDATE payments_payment AS payment
 
 
 def follow_once() -> int:
-    """Ask after the payments whose time has come, and write down what became of them; return how many there were."""
+    """Ask after the payments whose time has come, and write down what became of them; return how
+    many there were.
+    """
     params = {"lease": settings.SAGA_LEASE_SECONDS, "limit": BATCH}
     claimed = dict(sql.fetch("payments", CLAIM, params))
     if claimed:
@@ -55,12 +60,16 @@ def follow_once() -> int:
     return len(claimed)
 
 
-def _record(payments: Sequence[Payment], answers: Sequence[Reversed], claimed: Mapping[UUID, datetime]) -> None:
+def _record(
+    payments: Sequence[Payment], answers: Sequence[Reversed], claimed: Mapping[UUID, datetime]
+) -> None:
     answered = dict(zip((payment.order_id for payment in payments), answers, strict=True))
     params = {
         "orders": list(answered),
         "claimed": [claimed[order] for order in answered],
-        "errors": [_left_open(refund_outcome(payment, answered[payment.order_id])) for payment in payments],
+        "errors": [
+            _left_open(refund_outcome(payment, answered[payment.order_id])) for payment in payments
+        ],
         "first": FIRST,
         "longest": LONGEST,
     }

@@ -23,12 +23,13 @@ __all__ = [
 
 
 class Payment(models.Model):
-    """What we know of the one charge of an order. Committed before the gateway is asked, so it always has its row.
+    """What we know of the one charge of an order. Committed before the gateway is asked, so it
+    always has its row.
 
-    pending → captured → refunded; pending → authorized → captured; either before → declined, or → void (nothing was
-    captured, and it never will be); either before → refunded where the answer to the charge was lost and the refund
-    found the money; void or declined → refunded where money came in after all. Amounts are in minor units of `currency`
-    (lower-case ISO 4217).
+    pending → captured → refunded; pending → authorized → captured; either before → declined, or →
+    void (nothing was captured, and it never will be); either before → refunded where the answer to
+    the charge was lost and the refund found the money; void or declined → refunded where money came
+    in after all. Amounts are in minor units of `currency` (lower-case ISO 4217).
     """
 
     class Status(models.TextChoices):
@@ -41,14 +42,24 @@ class Payment(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     order_id = models.UUIDField(unique=True)
-    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING)
+    status = models.CharField(
+        max_length=10, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING
+    )
     amount = models.BigIntegerField(help_text="Minor units.")
     refunded_amount = models.BigIntegerField(default=0, db_default=0, help_text="Minor units.")
     currency = models.CharField(max_length=3)
-    payment_method = models.CharField(max_length=100, help_text="The gateway's name for it; never card data.")
-    charge_id = models.CharField(max_length=255, unique=True, null=True, help_text="The gateway's id of the charge.")  # noqa: DJ001
-    charge_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the charge.")
-    refund_key = models.CharField(max_length=255, unique=True, help_text="The idempotency key of the refund.")
+    payment_method = models.CharField(
+        max_length=100, help_text="The gateway's name for it; never card data."
+    )
+    charge_id = models.CharField(  # noqa: DJ001
+        max_length=255, unique=True, null=True, help_text="The gateway's id of the charge."
+    )
+    charge_key = models.CharField(
+        max_length=255, unique=True, help_text="The idempotency key of the charge."
+    )
+    refund_key = models.CharField(
+        max_length=255, unique=True, help_text="The idempotency key of the refund."
+    )
     decline_code = models.CharField(max_length=100, blank=True, default="", db_default="")
     gateway = models.CharField(
         max_length=20,
@@ -61,13 +72,21 @@ class Payment(models.Model):
         null=True, editable=False, help_text="Until when what is authorized can be captured."
     )
     refund_reference = models.CharField(
-        max_length=255, blank=True, default="", db_default="", help_text="The gateway's id of a refund made by hand."
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The gateway's id of a refund made by hand.",
     )
     action_expires_at = models.DateTimeField(
-        null=True, editable=False, help_text="Until when the customer may confirm the payment, where it asks for that."
+        null=True,
+        editable=False,
+        help_text="Until when the customer may confirm the payment, where it asks for that.",
     )
     follow_at = models.DateTimeField(
-        null=True, editable=False, help_text="When the gateway is asked again, although the payment is over."
+        null=True,
+        editable=False,
+        help_text="When the gateway is asked again, although the payment is over.",
     )
     follow_attempts = models.IntegerField(default=0, db_default=0, editable=False)
     follow_error = models.TextField(blank=True, default="", db_default="", editable=False)
@@ -76,16 +95,24 @@ class Payment(models.Model):
 
     class Meta:
         indexes = (
-            models.Index(fields=("follow_at",), condition=Q(follow_at__isnull=False), name="payments_payment_follow"),
+            models.Index(
+                fields=("follow_at",),
+                condition=Q(follow_at__isnull=False),
+                name="payments_payment_follow",
+            ),
             models.Index(fields=("status", "-id"), name="payments_payment_status"),
             models.Index(
-                fields=("authorization_expires_at",), condition=Q(status="authorized"), name="payments_payment_expiring"
+                fields=("authorization_expires_at",),
+                condition=Q(status="authorized"),
+                name="payments_payment_expiring",
             ),
         )
         constraints = (
             models.CheckConstraint(condition=Q(amount__gt=0), name="payments_amount_positive"),
             models.CheckConstraint(
-                condition=Q(status__in=("pending", "authorized", "captured", "declined", "refunded", "void")),
+                condition=Q(
+                    status__in=("pending", "authorized", "captured", "declined", "refunded", "void")
+                ),
                 name="payments_status_known",
             ),
             models.CheckConstraint(
@@ -93,11 +120,14 @@ class Payment(models.Model):
                 name="payments_refunded_at_most_captured",
             ),
             models.CheckConstraint(
-                condition=Q(refunded_amount=0) | Q(status="refunded"), name="payments_refunded_only_if_captured"
+                condition=Q(refunded_amount=0) | Q(status="refunded"),
+                name="payments_refunded_only_if_captured",
             ),
             models.CheckConstraint(
                 condition=Q(status__in=("captured", "refunded"), charge_id__isnull=False)
-                | Q(status__in=("pending", "authorized", "declined", "void"), charge_id__isnull=True),
+                | Q(
+                    status__in=("pending", "authorized", "declined", "void"), charge_id__isnull=True
+                ),
                 name="payments_charge_id_if_captured",
             ),
             models.CheckConstraint(
@@ -111,7 +141,8 @@ class Payment(models.Model):
 
 
 class WebhookEvent(models.Model):
-    """An event that the gateway told us of, and what it made us do. Of its contents only ids are kept.
+    """An event that the gateway told us of, and what it made us do. Of its contents only ids are
+    kept.
 
     Its row commits with its effect, so an event that is told again has none.
     """
@@ -122,11 +153,17 @@ class WebhookEvent(models.Model):
         NOTED = "noted", "nothing to do"
         UNKNOWN = "unknown", "of no order that we know"
 
-    id = models.CharField(primary_key=True, max_length=255, help_text="The gateway's id of the event.")
+    id = models.CharField(
+        primary_key=True, max_length=255, help_text="The gateway's id of the event."
+    )
     type = models.CharField(max_length=255)
-    object_id = models.CharField(max_length=255, blank=True, help_text="An intent, a charge, a refund.")
+    object_id = models.CharField(
+        max_length=255, blank=True, help_text="An intent, a charge, a refund."
+    )
     order_id = models.UUIDField(null=True)
-    effect = models.CharField(max_length=8, choices=Effect.choices, default=Effect.NOTED, db_default=Effect.NOTED)
+    effect = models.CharField(
+        max_length=8, choices=Effect.choices, default=Effect.NOTED, db_default=Effect.NOTED
+    )
     happened_at = models.DateTimeField(help_text="By the gateway's clock.")
     received_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -138,7 +175,8 @@ class WebhookEvent(models.Model):
         )
         constraints = (
             models.CheckConstraint(
-                condition=Q(effect__in=("woke", "followed", "noted", "unknown")), name="payments_webhook_effect"
+                condition=Q(effect__in=("woke", "followed", "noted", "unknown")),
+                name="payments_webhook_effect",
             ),
         )
 
@@ -147,7 +185,9 @@ class WebhookEvent(models.Model):
 
 
 class Drift(models.Model):
-    """Where the gateway's statement and our payments differ. Open until a person closes it, and says why."""
+    """Where the gateway's statement and our payments differ. Open until a person closes it, and
+    says why.
+    """
 
     class Kind(models.TextChoices):
         CHARGED_UNKNOWN = "charged_unknown", "charged, and not known here"
@@ -157,7 +197,9 @@ class Drift(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=16, choices=Kind.choices)
-    reference = models.CharField(max_length=255, help_text="The gateway's id of the charge or the refund.")
+    reference = models.CharField(
+        max_length=255, help_text="The gateway's id of the charge or the refund."
+    )
     order_id = models.UUIDField(null=True)
     ours = models.BigIntegerField(help_text="What payments knows, in minor units.")
     theirs = models.BigIntegerField(help_text="What the gateway says, in minor units.")
@@ -172,7 +214,9 @@ class Drift(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("kind", "reference"), name="payments_drift_once"),
             models.CheckConstraint(
-                condition=Q(kind__in=("charged_unknown", "uncharged", "amount", "refunded_outside")),
+                condition=Q(
+                    kind__in=("charged_unknown", "uncharged", "amount", "refunded_outside")
+                ),
                 name="payments_drift_kind",
             ),
             models.CheckConstraint(
@@ -181,14 +225,18 @@ class Drift(models.Model):
                 name="payments_drift_closed_by_whom_and_why",
             ),
         )
-        indexes = (models.Index(fields=("id",), condition=Q(closed_at=None), name="payments_drift_open"),)
+        indexes = (
+            models.Index(fields=("id",), condition=Q(closed_at=None), name="payments_drift_open"),
+        )
 
     def __str__(self) -> str:
         return f"{self.kind} {self.reference}"
 
 
 class Reconciliation(models.Model):
-    """One comparison of the gateway's statement with our payments. The next begins where the last has ended."""
+    """One comparison of the gateway's statement with our payments. The next begins where the
+    last has ended.
+    """
 
     id = models.BigAutoField(primary_key=True)
     since = models.DateTimeField()

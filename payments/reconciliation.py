@@ -1,8 +1,10 @@
-"""Reconciliation: the gateway's statement against our payments, in both directions, window by window.
+"""Reconciliation: the gateway's statement against our payments, in both directions, window by
+window.
 
-Money of orders alone is compared: what carries no order of ours was moved by hand or for another business, unless it is
-a refund of a charge of ours. A payment that is still open, or authorized only, is left to its saga. The gateway is the
-configured one: what was opened with another is not missed in its statement.
+Money of orders alone is compared: what carries no order of ours was moved by hand or for another
+business, unless it is a refund of a charge of ours. A payment that is still open, or authorized
+only, is left to its saga. The gateway is the configured one: what was opened with another is not
+missed in its statement.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +23,8 @@ from payments.asking import charge_of
 from payments.gateways import get_gateway
 from payments.gateways.base import Captured, FindAnswer, Movement, Pending, Unanswered
 from payments.models import Drift, Payment, Reconciliation
-from sagas import sql
 from sagas.ids import uuid7
+from sagas.storage import sql
 
 __all__ = ["Difference", "Result", "next_window", "reconcile"]
 
@@ -55,7 +57,9 @@ T = TypeVar("T")
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """Where the two differ, in minor units of `currency`. `reference` is the gateway's id of the charge or refund."""
+    """Where the two differ, in minor units of `currency`. `reference` is the gateway's id of the
+    charge or refund.
+    """
 
     kind: Drift.Kind
     reference: str
@@ -75,14 +79,18 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 def next_window() -> tuple[datetime, datetime]:
-    """Return the window to compare next: from where the last has ended, with some overlap, until a little ago."""
+    """Return the window to compare next: from where the last has ended, with some overlap, until
+    a little ago.
+    """
     ((now,),) = sql.fetch("payments", "SELECT now()", {})
     last = Reconciliation.objects.order_by("-until").values_list("until", flat=True).first()
     return (last - OVERLAP if last else now - FIRST), now - SETTLED
 
 
 def reconcile(since: datetime, until: datetime) -> Result:
-    """Compare a window and keep what differs. Raises `StatementUnavailable`; then nothing is kept of it."""
+    """Compare a window and keep what differs. Raises `StatementUnavailable`; then nothing is
+    kept of it.
+    """
     charged: set[str] = set()
     refunded: set[str] = set()
     differences: list[Difference] = []
@@ -96,7 +104,9 @@ def reconcile(since: datetime, until: datetime) -> Result:
     _ask_after_refunds(since, until, refunded)
     with transaction.atomic(using="payments"):
         _keep(differences)
-        Reconciliation.objects.create(since=since, until=until, movements=movements, drifts=len(differences))
+        Reconciliation.objects.create(
+            since=since, until=until, movements=movements, drifts=len(differences)
+        )
     return Result(since=since, until=until, movements=movements, open=_still_open(differences))
 
 
@@ -130,21 +140,33 @@ def _charged_otherwise(movement: Movement, payment: Payment | None) -> Iterator[
 
 
 def _refunded_outside(movement: Movement, payment: Payment | None) -> Iterator[Difference]:
-    """Yield a refund that is not ours. One by hand that ends a refund of ours, which had failed, is no drift."""
+    """Yield a refund that is not ours. One by hand that ends a refund of ours, which had failed,
+    is no drift.
+    """
     if payment and movement.key != payment.refund_key and payment.status != Status.REFUNDED:
-        yield _difference(Kind.REFUNDED_OUTSIDE, movement, ours=payment.refunded_amount, order=payment.order_id)
+        yield _difference(
+            Kind.REFUNDED_OUTSIDE, movement, ours=payment.refunded_amount, order=payment.order_id
+        )
 
 
 def _give_back(payment: Payment) -> None:
     """Have money that came in for a payment that is over go back, as a webhook would have done."""
-    over = Payment.objects.filter(id=payment.id, status__in=(Status.VOID, Status.DECLINED), follow_at=None)
+    over = Payment.objects.filter(
+        id=payment.id, status__in=(Status.VOID, Status.DECLINED), follow_at=None
+    )
     over.update(follow_at=Now())
 
 
 def _ours(since: datetime, until: datetime, charged: set[str]) -> Iterator[Difference]:
-    """Yield what payments has, and the statement has not; the gateway is asked for each, for it may lie outside."""
-    known = _of_this_gateway().filter(charge_id__isnull=False, created_at__gte=since, created_at__lt=until)
-    missing = (payment for payment in known.order_by("id").iterator() if payment.charge_id not in charged)
+    """Yield what payments has, and the statement has not; the gateway is asked for each, for it
+    may lie outside.
+    """
+    known = _of_this_gateway().filter(
+        charge_id__isnull=False, created_at__gte=since, created_at__lt=until
+    )
+    missing = (
+        payment for payment in known.order_by("id").iterator() if payment.charge_id not in charged
+    )
     for payments in _pages(missing, ASKED):
         answers = get_gateway().find([charge_of(payment) for payment in payments])
         for payment, answer in zip(payments, answers, strict=True):
@@ -164,14 +186,18 @@ def _may_be_charged(answer: FindAnswer) -> bool:
 
 
 def _ask_after_refunds(since: datetime, until: datetime, refunded: set[str]) -> None:
-    """Have the gateway asked for refunds that it does not list: one may have failed, and no webhook told us."""
+    """Have the gateway asked for refunds that it does not list: one may have failed, and no
+    webhook told us.
+    """
     refunded_lately = {"status": Status.REFUNDED, "updated_at__gte": since, "updated_at__lt": until}
     ours = _of_this_gateway().filter(**refunded_lately, follow_at=None)
     ours.exclude(charge_id__in=refunded).update(follow_at=Now())
 
 
 def _of_this_gateway() -> QuerySet[Payment]:
-    """Return the payments that the statement can know: none that was opened with another gateway."""
+    """Return the payments that the statement can know: none that was opened with another
+    gateway.
+    """
     return Payment.objects.filter(gateway__in=("", settings.PAYMENT_GATEWAY))
 
 
@@ -191,11 +217,17 @@ def _keep(differences: Sequence[Difference]) -> None:
 
 def _still_open(differences: Sequence[Difference]) -> tuple[Difference, ...]:
     references = [one.reference for one in differences]
-    open_ = set(Drift.objects.filter(closed_at=None, reference__in=references).values_list("kind", "reference"))
+    open_ = set(
+        Drift.objects.filter(closed_at=None, reference__in=references).values_list(
+            "kind", "reference"
+        )
+    )
     return tuple(one for one in differences if (one.kind, one.reference) in open_)
 
 
-def _difference(kind: Drift.Kind, movement: Movement, *, ours: int, order: UUID | None = None) -> Difference:
+def _difference(
+    kind: Drift.Kind, movement: Movement, *, ours: int, order: UUID | None = None
+) -> Difference:
     return Difference(
         kind=kind,
         reference=movement.id,

@@ -1,4 +1,6 @@
-"""What payments writes, each for a whole batch of orders in a statement or two. Call them inside a transaction."""
+"""What payments writes, each for a whole batch of orders in a statement or two. Call them inside
+a transaction.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -9,9 +11,9 @@ from django.conf import settings
 from msgspec.structs import asdict
 
 from payments.models import Payment
-from sagas import sql
+from sagas.definition.messages import to_json
 from sagas.ids import uuid7
-from sagas.messages import to_json
+from sagas.storage import sql
 
 __all__ = [
     "IllegalTransition",
@@ -25,10 +27,16 @@ __all__ = [
 
 Status = Payment.Status
 
-# pending → refunded: the answer to the charge was lost, and the refund found the money. void or declined → refunded:
-# money came in after all, and went back.
+# pending → refunded: the answer to the charge was lost, and the refund found the money. void or
+# declined → refunded: money came in after all, and went back.
 TRANSITIONS = {
-    Status.PENDING: {Status.AUTHORIZED, Status.CAPTURED, Status.DECLINED, Status.VOID, Status.REFUNDED},
+    Status.PENDING: {
+        Status.AUTHORIZED,
+        Status.CAPTURED,
+        Status.DECLINED,
+        Status.VOID,
+        Status.REFUNDED,
+    },
     Status.AUTHORIZED: {Status.CAPTURED, Status.DECLINED, Status.VOID, Status.REFUNDED},
     Status.CAPTURED: {Status.REFUNDED},
     Status.VOID: {Status.REFUNDED},
@@ -61,7 +69,9 @@ SETTLE = """
 
 
 class IllegalTransition(Exception):
-    """A payment in a final state was to change. Its inbox and the gateway's ledger say what happened."""
+    """A payment in a final state was to change. Its inbox and the gateway's ledger say what
+    happened.
+    """
 
 
 class NewPayment(msgspec.Struct, frozen=True):
@@ -96,16 +106,23 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_payments(payments: Sequence[NewPayment]) -> set[UUID]:
-    """Insert the payments that orders do not have yet, as pending; return the orders that got theirs just now.
+    """Insert the payments that orders do not have yet, as pending; return the orders that got
+    theirs just now.
 
     They are the configured gateway's for good.
     """
     gateway = settings.PAYMENT_GATEWAY
     rows = [
-        {**asdict(new), "id": uuid7(), "charge_key": new.charge_key, "refund_key": new.refund_key, "gateway": gateway}
+        {
+            **asdict(new),
+            "id": uuid7(),
+            "charge_key": new.charge_key,
+            "refund_key": new.refund_key,
+            "gateway": gateway,
+        }
         for new in payments
     ]
-    return {order for (order,) in sql.fetch("payments", OPEN, {"rows": sql.records(rows)})}
+    return {order for (order,) in sql.fetch("payments", OPEN, {"rows": sql.json_rows(rows)})}
 
 
 def payments_of(orders: Collection[UUID]) -> dict[UUID, Payment]:
@@ -114,17 +131,28 @@ def payments_of(orders: Collection[UUID]) -> dict[UUID, Payment]:
 
 
 def lock_payments(orders: Collection[UUID]) -> dict[UUID, Payment]:
-    """Return the payments of some orders, by order, locked in the order of the orders' ids until the commit."""
-    locked = Payment.objects.filter(order_id__in=orders).order_by("order_id").select_for_update(no_key=True)
+    """Return the payments of some orders, by order, locked in the order of the orders' ids until
+    the commit.
+    """
+    locked = (
+        Payment.objects.filter(order_id__in=orders)
+        .order_by("order_id")
+        .select_for_update(no_key=True)
+    )
     return {payment.order_id: payment for payment in locked}
 
 
 def settle(payments: Mapping[UUID, Payment], settlements: Iterable[Settlement]) -> None:
-    """Write what became of some locked payments. To settle one as what it is already changes nothing.
+    """Write what became of some locked payments. To settle one as what it is already changes
+    nothing.
 
     Raise IllegalTransition for one that may not change.
     """
-    changed = [settlement for settlement in settlements if _changes(payments[settlement.order_id], settlement)]
+    changed = [
+        settlement
+        for settlement in settlements
+        if _changes(payments[settlement.order_id], settlement)
+    ]
     if changed:
         _write(changed)
 

@@ -1,4 +1,5 @@
-"""Payments' part in a saga: take the order's money, and make sure that nothing of it is left with us.
+"""Payments' part in a saga: take the order's money, and make sure that nothing of it is left with
+us.
 
 Either it is charged at once, or authorized first and captured once all else is ready.
 """
@@ -10,7 +11,15 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from payments.actions import Deadline, await_action, overdue
-from payments.asking import GatewayRouter, Purchase, Reversal, Reversed, charge_of, refund_of, reversal_of
+from payments.asking import (
+    GatewayRouter,
+    Purchase,
+    Reversal,
+    Reversed,
+    charge_of,
+    refund_of,
+    reversal_of,
+)
 from payments.events import PaymentFailed, PaymentKept, PaymentRefunded, PaymentWithheld
 from payments.gateways.base import Absent, Authorized, Captured, ChargeAnswer, ChargeRequest
 from payments.models import Payment
@@ -24,16 +33,45 @@ from payments.outcomes import (
     void_outcome,
     waits,
 )
-from payments.services import NewPayment, Settlement, lock_payments, open_payments, payments_of, settle
-from sagas.steps import Batch, ByHand, Delivery, External, NotByHand, Outcome, Word, action, bar, undo
+from payments.services import (
+    NewPayment,
+    Settlement,
+    lock_payments,
+    open_payments,
+    payments_of,
+    settle,
+)
+from sagas.definition.handlers import (
+    Batch,
+    Delivery,
+    ExternalStep,
+    ManualCompletion,
+    ManualCompletionRefused,
+    ManualConfirmation,
+    Outcome,
+    action,
+    bar,
+    undo,
+)
 
-__all__ = ["Authorize", "Capture", "Charge", "OrderToCharge", "Refund", "Void", "refunded_by_hand", "withhold"]
+__all__ = [
+    "Authorize",
+    "Capture",
+    "Charge",
+    "OrderToCharge",
+    "Refund",
+    "Void",
+    "refunded_by_hand",
+    "withhold",
+]
 
 Status = Payment.Status
 
 
 class OrderToCharge(Struct, frozen=True):
-    """What payments reads of the saga's context. `amount` is in minor units of `currency` (lower-case ISO 4217)."""
+    """What payments reads of the saga's context. `amount` is in minor units of `currency`
+    (lower-case ISO 4217).
+    """
 
     amount: Annotated[int, Meta(gt=0)]
     currency: Annotated[str, Meta(pattern="^[a-z]{3}$")]
@@ -41,7 +79,7 @@ class OrderToCharge(Struct, frozen=True):
 
 
 @action("payments.charge", accepts=OrderToCharge, refusal=PaymentFailed)
-class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
+class Charge(ExternalStep[OrderToCharge, Purchase, ChargeAnswer]):
     """Take the order's amount, once."""
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[Purchase]:
@@ -51,7 +89,11 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
         known = payments_of(wanted.keys() - opened)
         late = overdue(known.values())
         return [
-            Purchase(charge_of(known.get(order, new)), asked_before=order not in opened, overdue=order in late)
+            Purchase(
+                charge_of(known.get(order, new)),
+                asked_before=order not in opened,
+                overdue=order in late,
+            )
             for order, new in wanted.items()
         ]
 
@@ -60,7 +102,9 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
         router = GatewayRouter()
         answers = _known(router, requests, still_to_do=(Absent,))
         answers |= self._take(router, _unknown(requests, answers))
-        unconfirmed = [each.charge for each in requests if each.overdue and waits(answers[each.charge.key])]
+        unconfirmed = [
+            each.charge for each in requests if each.overdue and waits(answers[each.charge.key])
+        ]
         answers |= router.ask(lambda gateway: gateway.void, unconfirmed)
         return [answers[purchase.charge.key] for purchase in requests]
 
@@ -69,12 +113,18 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
         answered = _by_order(batch, answers)
         payments = _settle_charges(answered)
         deadlines = await_action([order for order, answer in answered.items() if waits(answer)])
-        return [self._outcome(payments[order], answer, deadlines) for order, answer in answered.items()]
+        return [
+            self._outcome(payments[order], answer, deadlines) for order, answer in answered.items()
+        ]
 
-    def _take(self, router: GatewayRouter, charges: Sequence[ChargeRequest]) -> dict[str, ChargeAnswer]:
+    def _take(
+        self, router: GatewayRouter, charges: Sequence[ChargeRequest]
+    ) -> dict[str, ChargeAnswer]:
         return router.ask(lambda gateway: gateway.charge, charges)
 
-    def _outcome(self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]) -> Outcome:
+    def _outcome(
+        self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]
+    ) -> Outcome:
         return charge_outcome(payment, answer, deadlines)
 
 
@@ -82,22 +132,31 @@ class Charge(External[OrderToCharge, Purchase, ChargeAnswer]):
 class Authorize(Charge):
     """Have the order's amount held for us, once; nothing of it is taken."""
 
-    def _take(self, router: GatewayRouter, charges: Sequence[ChargeRequest]) -> dict[str, ChargeAnswer]:
+    def _take(
+        self, router: GatewayRouter, charges: Sequence[ChargeRequest]
+    ) -> dict[str, ChargeAnswer]:
         return router.ask(lambda gateway: gateway.authorize, charges)
 
-    def _outcome(self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]) -> Outcome:
+    def _outcome(
+        self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]
+    ) -> Outcome:
         return authorize_outcome(payment, answer, deadlines)
 
 
 @action("payments.capture", accepts=OrderToCharge, refusal=PaymentFailed)
-class Capture(External[OrderToCharge, Purchase, ChargeAnswer]):
+class Capture(ExternalStep[OrderToCharge, Purchase, ChargeAnswer]):
     """Take what is authorized, once. What the gateway has let go of by then is a definite no."""
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[Purchase]:
-        """Read the payments. An order that has none, as after a restored backup, gets one of which nothing can come."""
+        """Read the payments. An order that has none, as after a restored backup, gets one of
+        which nothing can come.
+        """
         open_payments([_new_payment(delivery) for delivery in batch])
         payments = payments_of([delivery.saga for delivery in batch])
-        return [Purchase(charge_of(payments[each.saga]), asked_before=each.attempt > 1) for each in batch]
+        return [
+            Purchase(charge_of(payments[each.saga]), asked_before=each.attempt > 1)
+            for each in batch
+        ]
 
     def call(self, requests: Sequence[Purchase]) -> list[ChargeAnswer]:
         """Capture; but where an answer was lost, look it up first."""
@@ -116,21 +175,26 @@ class Capture(External[OrderToCharge, Purchase, ChargeAnswer]):
 withhold = bar("payments.withhold", in_time=PaymentWithheld, too_late=PaymentKept)
 
 
-def refunded_by_hand(order: Delivery[OrderToCharge], word: Word) -> PaymentRefunded:
+def refunded_by_hand(
+    order: Delivery[OrderToCharge], confirmation: ManualConfirmation
+) -> PaymentRefunded:
     """Commit a refund of the whole charge that a person has made at the gateway.
 
-    Only of a charge that is known to be captured: of any other, what would be given back only the gateway can tell.
+    Only of a charge that is known to be captured: of any other, what would be given back only the
+    gateway can tell.
     """
     payments = lock_payments([order.saga])
     payment = payments.get(order.saga)
     if payment is None or payment.status not in {Status.CAPTURED, Status.REFUNDED}:
-        raise NotByHand("No captured charge of this order is known. The refund asks the gateway for it: let it run.")
+        raise ManualCompletionRefused(
+            "No captured charge of this order is known. The refund asks the gateway for it: let it run."
+        )
     refund = Settlement(
         order_id=order.saga,
         status=Status.REFUNDED,
         charge_id=payment.charge_id,
         refunded_amount=payment.amount,
-        refund_reference=word.reference,
+        refund_reference=confirmation.reference,
     )
     settle(payments, [refund])
     return PaymentRefunded(payment_id=payment.id, amount=payment.amount, currency=payment.currency)
@@ -139,16 +203,19 @@ def refunded_by_hand(order: Delivery[OrderToCharge], word: Word) -> PaymentRefun
 @undo(
     "payments.refund",
     accepts=OrderToCharge,
-    by_hand=ByHand(record=refunded_by_hand, reference="gateway's id of the refund"),
+    manual=ManualCompletion(record=refunded_by_hand, reference="gateway's id of the refund"),
 )
-class Refund(External[OrderToCharge, Reversal, Reversed]):
+class Refund(ExternalStep[OrderToCharge, Reversal, Reversed]):
     """Bar the charge for ever unless it is known to be done, then give back what it captured.
 
-    A worker may still be about to charge, so the gateway is asked to void the key even where we never used it.
+    A worker may still be about to charge, so the gateway is asked to void the key even where we
+    never used it.
     """
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[Reversal]:
-        """Commit a payment for each order, so that there is a row for whatever the gateway turns out to know."""
+        """Commit a payment for each order, so that there is a row for whatever the gateway turns
+        out to know.
+        """
         open_payments([_new_payment(delivery) for delivery in batch])
         payments = payments_of([delivery.saga for delivery in batch])
         return [reversal_of(payments[delivery.saga]) for delivery in batch]
@@ -160,7 +227,8 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
             reversal.charge.key: reversal.captured for reversal in requests if reversal.captured
         }
         charges |= router.ask(
-            lambda gateway: gateway.void, [reversal.charge for reversal in requests if not reversal.captured]
+            lambda gateway: gateway.void,
+            [reversal.charge for reversal in requests if not reversal.captured],
         )
         refunds = router.ask(
             lambda gateway: gateway.refund,
@@ -170,13 +238,23 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
                 if isinstance(captured := charges[reversal.charge.key], Captured)
             ],
         )
-        return [Reversed(charges[reversal.charge.key], refunds.get(reversal.refund_key)) for reversal in requests]
+        return [
+            Reversed(charges[reversal.charge.key], refunds.get(reversal.refund_key))
+            for reversal in requests
+        ]
 
     def record(self, batch: Batch[OrderToCharge], answers: Sequence[Reversed]) -> list[Outcome]:
         """Commit what the gateway said."""
         answered = _by_order(batch, answers)
         payments = lock_payments(list(answered))
-        settle(payments, [settled for order, answer in answered.items() if (settled := settlement_of(order, answer))])
+        settle(
+            payments,
+            [
+                settled
+                for order, answer in answered.items()
+                if (settled := settlement_of(order, answer))
+            ],
+        )
         return [self._outcome(payments[order], answer) for order, answer in answered.items()]
 
     def _outcome(self, payment: Payment, answer: Reversed) -> Outcome:
@@ -185,7 +263,9 @@ class Refund(External[OrderToCharge, Reversal, Reversed]):
 
 @undo("payments.void", accepts=OrderToCharge)
 class Void(Refund):
-    """Have the gateway let go of what is authorized, for ever; what was captured after all goes back."""
+    """Have the gateway let go of what is authorized, for ever; what was captured after all goes
+    back.
+    """
 
     def _outcome(self, payment: Payment, answer: Reversed) -> Outcome:
         return void_outcome(payment, answer)
@@ -214,11 +294,17 @@ def _new_payment(delivery: Delivery[OrderToCharge]) -> NewPayment:
 def _known(
     router: GatewayRouter, requests: Sequence[Purchase], *, still_to_do: tuple[type[Struct], ...]
 ) -> dict[str, ChargeAnswer]:
-    """Look up what was asked before; return the answers but those that leave it still to be done."""
-    found = router.ask(lambda gateway: gateway.find, [each.charge for each in requests if each.asked_before])
+    """Look up what was asked before; return the answers but those that leave it still to be
+    done.
+    """
+    found = router.ask(
+        lambda gateway: gateway.find, [each.charge for each in requests if each.asked_before]
+    )
     known = {key: answer for key, answer in found.items() if not isinstance(answer, Absent)}
     return {key: answer for key, answer in known.items() if not isinstance(answer, still_to_do)}
 
 
-def _unknown(requests: Sequence[Purchase], known: Mapping[str, ChargeAnswer]) -> list[ChargeRequest]:
+def _unknown(
+    requests: Sequence[Purchase], known: Mapping[str, ChargeAnswer]
+) -> list[ChargeRequest]:
     return [purchase.charge for purchase in requests if purchase.charge.key not in known]

@@ -28,14 +28,18 @@ def expire_authorizations() -> int:
 
 @shared_task(name="payments.reconcile")
 def reconcile_payments() -> int:
-    """Compare the gateway's statement with our payments since the last time; return how many differences are open."""
+    """Compare the gateway's statement with our payments since the last time; return how many
+    differences are open.
+    """
     since, until = next_window()
     return len(reconcile(since, until).open) if since < until else 0
 
 
 @shared_task(name="payments.purge_webhook_events")
 def purge_webhook_events() -> int:
-    """Forget events received long ago, longer than Stripe repeats them, which is three days; return how many."""
+    """Forget events received long ago, longer than Stripe repeats them, which is three days;
+    return how many.
+    """
     kept = timedelta(days=max(settings.SAGA_RETENTION_DAYS, 7))
     deleted, _ = WebhookEvent.objects.filter(received_at__lt=timezone.now() - kept).delete()
     return deleted

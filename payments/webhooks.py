@@ -1,7 +1,9 @@
-"""What Stripe tells us by itself. It decides nothing: it wakes the step that waits, and the step asks Stripe.
+"""What Stripe tells us by itself. It decides nothing: it wakes the step that waits, and the step
+asks Stripe.
 
-Events come more than once, in any order, late, and of what we do not know. Each has its effect once: its row commits
-with it. One that never comes costs a wait, for whatever waits also asks by itself.
+Events come more than once, in any order, late, and of what we do not know. Each has its effect
+once: its row commits with it. One that never comes costs a wait, for whatever waits also asks by
+itself.
 """
 
 import re
@@ -18,15 +20,16 @@ from django.db.models.functions import Now
 from msgspec import Meta, Struct
 
 from payments.models import Inbox, Payment, WebhookEvent
-from sagas import inbox, sql
-from sagas.services import service_called
+from sagas.storage import inbox, sql
+from sagas.storage.registry import get_service
 
 __all__ = ["Forged", "StripeEvent", "read", "receive"]
 
 Effect = WebhookEvent.Effect
 Status = Payment.Status
 
-# Seconds, in both directions. Stripe signs each delivery anew, so an honest one is never older, whichever try it is.
+# Seconds, in both directions. Stripe signs each delivery anew, so an honest one is never older,
+# whichever try it is.
 TOLERANCE = 300
 
 SIGNED_AT = re.compile(r"(?:^|,)t=([0-9]{1,15})(?:,|$)")
@@ -34,7 +37,8 @@ PLAIN = r"^[\x21-\x7e]+(?!\n)$"
 
 Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=PLAIN)]
 
-# Money that came in, or did not go back after all: told of a payment that is over, it has us look again.
+# Money that came in, or did not go back after all: told of a payment that is over, it has us look
+# again.
 TURNS = {
     "payment_intent.succeeded",
     "charge.succeeded",
@@ -56,7 +60,9 @@ class Forged(Exception):
 
 
 class Told(Struct, frozen=True):
-    """The object that an event tells of: an intent, a charge, a refund, or something that is no business of ours."""
+    """The object that an event tells of: an intent, a charge, a refund, or something that is no
+    business of ours.
+    """
 
     id: Any = None
     charge: Any = None
@@ -102,7 +108,9 @@ def read(body: bytes, signature: str) -> StripeEvent:
     if not settings.STRIPE_WEBHOOK_SECRET:  # what is signed with nothing, anyone can sign
         raise Forged("No events are taken here: STRIPE_WEBHOOK_SECRET is not set.")
     try:
-        stripe.WebhookSignature.verify_header(body, signature, settings.STRIPE_WEBHOOK_SECRET, TOLERANCE)
+        stripe.WebhookSignature.verify_header(
+            body, signature, settings.STRIPE_WEBHOOK_SECRET, TOLERANCE
+        )
     except (stripe.SignatureVerificationError, ValueError, TypeError) as error:
         raise Forged("The signature is not Stripe's, or is older than five minutes.") from error
     signed_at = SIGNED_AT.search(signature)
@@ -128,20 +136,30 @@ def receive(event: StripeEvent) -> WebhookEvent.Effect | None:
 def _take_effect(event: StripeEvent, order: UUID) -> WebhookEvent.Effect:
     if _wake(order):
         return Effect.WOKE
-    if event.type in TURNS and Payment.objects.filter(order_id=order, status__in=OVER).update(follow_at=Now()):
+    if event.type in TURNS and Payment.objects.filter(order_id=order, status__in=OVER).update(
+        follow_at=Now()
+    ):
         return Effect.FOLLOWED
     return Effect.NOTED
 
 
 def _wake(order: UUID) -> int:
-    waiting = Inbox.objects.filter(saga=order, state=Inbox.State.WAITING).values_list("id", flat=True)
-    return inbox.bring_forward(service_called("payments"), list(waiting))
+    waiting = Inbox.objects.filter(saga=order, state=Inbox.State.WAITING).values_list(
+        "id", flat=True
+    )
+    return inbox.make_due_now(get_service("payments"), list(waiting))
 
 
 def _order_of(event: StripeEvent) -> UUID | None:
-    """Return the order, if it is one of ours: by what we wrote on the object, else by the charge."""
+    """Return the order, if it is one of ours: by what we wrote on the object, else by the
+    charge.
+    """
     ours = Payment.objects.values_list("order_id", flat=True)
-    named = ours.filter(order_id=event.saga) if event.saga else ours.filter(charge_id=event.charge_id or None)
+    named = (
+        ours.filter(order_id=event.saga)
+        if event.saga
+        else ours.filter(charge_id=event.charge_id or None)
+    )
     return named.first()
 
 
@@ -158,4 +176,6 @@ def _plain(given: Any) -> str:
     """Return an id; where Stripe puts the whole object in its place, that object's."""
     if isinstance(given, dict):
         given = given.get("id")
-    return given if isinstance(given, str) and len(given) <= 255 and re.fullmatch(PLAIN, given) else ""
+    return (
+        given if isinstance(given, str) and len(given) <= 255 and re.fullmatch(PLAIN, given) else ""
+    )

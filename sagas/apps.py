@@ -4,7 +4,7 @@ from django.apps import AppConfig
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
-from sagas.wire import use_fast_json
+from sagas.celery.serializer import use_fast_json
 
 __all__ = ["SagasConfig"]
 
@@ -15,13 +15,16 @@ class SagasConfig(AppConfig):
     name = "sagas"
 
     def ready(self) -> None:
-        """Register steps, sagas and the checks on them; see to messages, logs, metrics and traces."""
-        from sagas import processes, tracing  # noqa: PLC0415  need the app registry
+        """Register steps, sagas and the checks on them; see to messages, logs, metrics and
+        traces.
+        """
+        from sagas.celery import signals  # noqa: PLC0415  need the app registry
         from sagas.checks import check_sagas, check_tracing  # noqa: PLC0415
+        from sagas.observability import tracing  # noqa: PLC0415  need the app registry
 
         use_fast_json()
         autodiscover_modules("steps", "saga")
         checks.register(check_sagas)
         checks.register(check_tracing)
-        processes.watch()
+        signals.watch()
         tracing.start()

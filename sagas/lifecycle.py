@@ -10,21 +10,30 @@ from uuid import UUID
 import msgspec
 from django.db import transaction
 
-from sagas import inbox, observe, outbox, timeline
-from sagas.events import Event, Refusal
-from sagas.failpoints import Point, reach
-from sagas.messages import Envelope, Message
-from sagas.nudge import nudge
-from sagas.plan import Plan, Saga, Step, service_of
-from sagas.services import Service, home_called, owner_of, service_called
-from sagas.sql import Expressions
-from sagas.steps import is_external
+from sagas.definition.events import Event, Refusal
+from sagas.definition.handlers import is_external
+from sagas.definition.messages import Message, OutboxRow
+from sagas.definition.plan import Plan, Saga, Step, service_name
+from sagas.delivery.wakeup import request_flush
+from sagas.observability import instrumentation
+from sagas.storage import inbox, outbox, timeline
+from sagas.storage.registry import Service, get_home, get_service, service_of_step
+from sagas.storage.sql import CommonTableExpressions
+from sagas.testing.failpoints import Point, reach
 
-__all__ = ["Barred", "CallOff", "ask_to_bar_pivot", "bar_pivot", "decides_itself", "start"]
+__all__ = [
+    "CancelRequest",
+    "CancelResult",
+    "cancel_before_pivot",
+    "cancels_at_home",
+    "request_cancel",
+    "start",
+]
 
 
-class Barred(Enum):
-    """Who decided whether the pivot happens: we did just now, it is done, or it had been refused before.
+class CancelResult(Enum):
+    """Who decided whether the pivot happens: we did just now, it is done, or it had been refused
+    before.
 
     Undecided: an outside system is being asked to do it, and only its answer tells.
     """
@@ -35,7 +44,7 @@ class Barred(Enum):
     UNDECIDED = "undecided"
 
 
-class CallOff(msgspec.Struct, frozen=True, kw_only=True):
+class CancelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A saga that is to be called off, and why. `plan` is the one stored with it, not today's.
 
     `context` is what travels with it; `seq`, the hops it had made where it is called off from.
@@ -51,7 +60,9 @@ class CallOff(msgspec.Struct, frozen=True, kw_only=True):
     def message(self) -> Message:
         """Return it as the inbox takes it."""
         context = dict(self.context)
-        return Message(id=self.saga, saga=self.saga, started_at=self.started_at, seq=self.seq, context=context)
+        return Message(
+            id=self.saga, saga=self.saga, started_at=self.started_at, seq=self.seq, context=context
+        )
 
 
 def start(
@@ -61,17 +72,19 @@ def start(
     started_at: datetime,
     event: Event,
     headers: Mapping[str, str] | None = None,
-    along: Expressions | None = None,
+    with_rows_: CommonTableExpressions | None = None,
 ) -> None:
-    """Begin a saga inside the caller's transaction: its first event goes to outbox and timeline of the saga's home.
+    """Begin a saga inside the caller's transaction: its first event goes to outbox and timeline of
+    the saga's home.
 
-    The fields of `event` become the context that travels with the saga. `started_at` is by the database's clock. The
-    tracked row is there already; or, where round trips matter, `along` inserts it in the statement that writes the
-    event, with `rescue_at` SAGA_STALL_SECONDS ahead. None of its parameters may have the name of one in `sagas.outbox`.
+    The fields of `event` become the context that travels with the saga. `started_at` is by the
+    database's clock. The tracked row is there already; or, where round trips matter, with_rows_
+    inserts it in the statement that writes the event, with `rescue_at` SAGA_STALL_SECONDS ahead.
+    None of its parameters may have the name of one in `sagas.storage.outbox`.
     """
     plan = declaration.plan
     facts = event.facts()
-    envelope = Envelope(
+    envelope = OutboxRow(
         saga=saga,
         started_at=started_at,
         seq=0,
@@ -82,88 +95,107 @@ def start(
         context=facts,
         plan=plan,
         target=plan.first,
-        headers=observe.carried(saga, headers),
+        headers=instrumentation.new_headers(saga, headers),
     )
-    home, service = home_called(plan.home), service_called(plan.home)
-    if along:
-        timeline.begin(home, along, outbox.written(service, plan, envelope))
+    home, service = get_home(plan.home), get_service(plan.home)
+    if with_rows_:
+        timeline.begin(home, with_rows_, outbox.insert_cte(service, plan, envelope))
     else:
         outbox.write(service, plan, [envelope], leased=False)
         timeline.record(home, [envelope.entry(home.name)])
-    _nudge_on_commit(service, envelope)
+    _flush_on_commit(service, envelope)
 
 
-def bar_pivot(wish: CallOff) -> Barred:
-    """Call a saga off inside the caller's transaction in the pivot's database, if its pivot has not happened.
+def cancel_before_pivot(request: CancelRequest) -> CancelResult:
+    """Call a saga off inside the caller's transaction in the pivot's database, if its pivot has not
+    happened.
 
-    Whoever inserts the pivot's inbox row decides; if that is us, a message sets off over all undos before the pivot.
-    Lock no domain row before this: the steps lock them after.
+    Whoever inserts the pivot's inbox row decides; if that is us, a message sets off over all undos
+    before the pivot. Lock no domain row before this: the steps lock them after.
     """
-    plan = msgspec.convert(wish.plan, Plan)
+    plan = msgspec.convert(request.plan, Plan)
     pivot = _pivot_of(plan).name
-    service = owner_of(pivot)
-    if not inbox.bar(service, pivot, [wish.message()], reason=wish.event.detail, begun=not is_external(pivot)):
-        return _decided_before(service, pivot, wish.saga)
-    _write_and_nudge(service, plan, _calling_off(wish, plan, target=plan.after_cancel()))
-    return Barred.OURS
+    service = service_of_step(pivot)
+    if not inbox.bar(
+        service,
+        pivot,
+        [request.message()],
+        reason=request.event.detail,
+        begun=not is_external(pivot),
+    ):
+        return _decided_before(service, pivot, request.saga)
+    _write_and_flush(service, plan, _calling_off(request, plan, target=plan.after_cancel()))
+    return CancelResult.OURS
 
 
-def ask_to_bar_pivot(wish: CallOff) -> None:
-    """Ask, inside the caller's transaction at the saga's home, that a pivot which lies elsewhere be barred.
+def request_cancel(request: CancelRequest) -> None:
+    """Ask, inside the caller's transaction at the saga's home, that a pivot which lies elsewhere be
+    barred.
 
-    Whether that comes in time, its service decides: the saga is undone from there, or goes on forward. The caller sees
-    to it that it is asked once.
+    Whether that comes in time, its service decides: the saga is undone from there, or goes on
+    forward. The caller sees to it that it is asked once.
     """
-    plan = msgspec.convert(wish.plan, Plan)
+    plan = msgspec.convert(request.plan, Plan)
     if plan.bar is None:
-        raise ValueError(f"The pivot of {plan.saga!r} has no bar: give its Step one, or bar it in its own database.")
-    _write_and_nudge(service_called(plan.home), plan, _calling_off(wish, plan, target=plan.bar))
+        raise ValueError(
+            f"The pivot of {plan.saga!r} has no bar: give its Step one, or bar it in its own database."
+        )
+    _write_and_flush(get_service(plan.home), plan, _calling_off(request, plan, target=plan.bar))
 
 
-def decides_itself(plan: Mapping[str, Any]) -> bool:
+def cancels_at_home(plan: Mapping[str, Any]) -> bool:
     """Tell whether the home of a saga can bar its pivot in a transaction of its own."""
     routed = msgspec.convert(plan, Plan)
-    return service_of(_pivot_of(routed).name) == routed.home
+    return service_name(_pivot_of(routed).name) == routed.home
 
 
 def _pivot_of(plan: Plan) -> Step:
     if plan.pivot is None:
-        raise ValueError(f"The saga {plan.saga!r} has no pivot: nothing decides whether it can still be called off.")
+        raise ValueError(
+            f"The saga {plan.saga!r} has no pivot: nothing decides whether it can still be called off."
+        )
     return plan.pivot
 
 
-def _decided_before(service: Service, pivot: str, saga: UUID) -> Barred:
-    if inbox.done(service, pivot, [saga]):
-        return Barred.DONE
-    return Barred.UNDECIDED if inbox.undecided(service, pivot, [saga]) else Barred.REFUSED
-
-
-def _calling_off(wish: CallOff, plan: Plan, *, target: str) -> Envelope:
-    return Envelope(
-        saga=wish.saga,
-        started_at=wish.started_at,
-        seq=wish.seq,
-        type=wish.event.type,
-        step="",
-        step_attempt=1,
-        data=wish.event.facts(),
-        context={**wish.context, "failure": {"code": wish.event.code, "detail": wish.event.detail}},
-        plan=plan,
-        target=target,
-        headers=observe.carried(wish.saga),
+def _decided_before(service: Service, pivot: str, saga: UUID) -> CancelResult:
+    if inbox.sagas_done(service, pivot, [saga]):
+        return CancelResult.DONE
+    return (
+        CancelResult.UNDECIDED if inbox.sagas_open(service, pivot, [saga]) else CancelResult.REFUSED
     )
 
 
-def _write_and_nudge(service: Service, plan: Plan, envelope: Envelope) -> None:
+def _calling_off(request: CancelRequest, plan: Plan, *, target: str) -> OutboxRow:
+    return OutboxRow(
+        saga=request.saga,
+        started_at=request.started_at,
+        seq=request.seq,
+        type=request.event.type,
+        step="",
+        step_attempt=1,
+        data=request.event.facts(),
+        context={
+            **request.context,
+            "failure": {"code": request.event.code, "detail": request.event.detail},
+        },
+        plan=plan,
+        target=target,
+        headers=instrumentation.new_headers(request.saga),
+    )
+
+
+def _write_and_flush(service: Service, plan: Plan, envelope: OutboxRow) -> None:
     outbox.write(service, plan, [envelope], leased=False)
-    _nudge_on_commit(service, envelope)
+    _flush_on_commit(service, envelope)
 
 
-def _nudge_on_commit(service: Service, envelope: Envelope) -> None:
+def _flush_on_commit(service: Service, envelope: OutboxRow) -> None:
     reach(Point.UNCOMMITTED, envelope.type, [envelope])
-    transaction.on_commit(partial(_nudge, service.name, envelope), using=service.alias, robust=True)
+    transaction.on_commit(
+        partial(_request_flush, service.name, envelope), using=service.alias, robust=True
+    )
 
 
-def _nudge(service: str, envelope: Envelope) -> None:
+def _request_flush(service: str, envelope: OutboxRow) -> None:
     reach(Point.NOT_NUDGED, envelope.type, [envelope])
-    nudge(service)
+    request_flush(service)

@@ -1,7 +1,9 @@
-"""The tables every service has: an outbox, an inbox, its holds and a watermark; and what a saga's home keeps.
+"""The tables every service has: an outbox, an inbox, its holds and a watermark; and what a saga's
+home keeps.
 
-All are abstract: each domain app declares its own, so that it lies in the app's database and shows in the admin
-under the app's name. The engine writes them with set-based SQL (see `sagas.inbox`, `sagas.outbox`).
+All are abstract: each domain app declares its own, so that it lies in the app's database and shows
+in the admin under the app's name. The engine writes them with set-based SQL (see
+`sagas.storage.inbox`, `sagas.storage.outbox`).
 """
 
 from collections.abc import Sequence
@@ -19,9 +21,11 @@ __all__ = ["Hold", "Inbox", "Outbox", "TimelineEvent", "TrackedSaga", "Watermark
 
 
 class Outbox(models.Model):
-    """An event, written in the transaction of the change it tells of, and the message that carries the saga on.
+    """An event, written in the transaction of the change it tells of, and the message that carries
+    the saga on.
 
-    due (`published_at` null, `due_at` past) → leased (`due_at` ahead) → published; a re-drive makes it due again.
+    due (`published_at` null, `due_at` past) → leased (`due_at` ahead) → published; a re-drive makes
+    it due again.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -29,12 +33,18 @@ class Outbox(models.Model):
     saga_started_at = models.DateTimeField()
     seq = models.IntegerField(help_text="Hops since the saga began.")
     type = models.CharField(max_length=100)
-    step = models.CharField(max_length=100, blank=True, help_text="The step that wrote this; empty for the start.")
+    step = models.CharField(
+        max_length=100, blank=True, help_text="The step that wrote this; empty for the start."
+    )
     step_attempt = models.IntegerField(default=1)
     data = models.JSONField(help_text="The event's own facts.")
-    context = models.JSONField(help_text="What travels with the saga: what it was started with, and its failure.")
+    context = models.JSONField(
+        help_text="What travels with the saga: what it was started with, and its failure."
+    )
     plan = models.JSONField()
-    target = models.CharField(max_length=100, null=True, help_text="The next step; null at the end of the saga.")  # noqa: DJ001
+    target = models.CharField(  # noqa: DJ001
+        max_length=100, null=True, help_text="The next step; null at the end of the saga."
+    )
     headers = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField(db_default=Now())
@@ -46,9 +56,13 @@ class Outbox(models.Model):
         abstract = True
         verbose_name_plural = "outbox"
         indexes = (
-            models.Index(fields=("due_at",), condition=Q(published_at=None), name="%(app_label)s_outbox_due"),
+            models.Index(
+                fields=("due_at",), condition=Q(published_at=None), name="%(app_label)s_outbox_due"
+            ),
             models.Index(fields=("saga",), name="%(app_label)s_outbox_saga"),
-            BrinIndex(fields=("saga_started_at",), autosummarize=True, name="%(app_label)s_outbox_age"),
+            BrinIndex(
+                fields=("saga_started_at",), autosummarize=True, name="%(app_label)s_outbox_age"
+            ),
         )
 
     def __str__(self) -> str:
@@ -56,10 +70,12 @@ class Outbox(models.Model):
 
 
 class Inbox(models.Model):
-    """What became of one step of one saga here: the row that makes every delivery count at most once.
+    """What became of one step of one saga here: the row that makes every delivery count at most
+    once.
 
-    `started`, `waiting` and `held` are open; `done` and `refused` are final. A `held` row keeps its message while its
-    saga or its step is on hold. A `refused` row is also the tombstone that bars an action whose undo came first.
+    `started`, `waiting` and `held` are open; `done` and `refused` are final. A `held` row keeps its
+    message while its saga or its step is on hold. A `refused` row is also the tombstone that bars
+    an action whose undo came first.
     """
 
     class State(models.TextChoices):
@@ -76,10 +92,16 @@ class Inbox(models.Model):
     state = models.CharField(max_length=10, choices=State.choices)
     attempts = models.IntegerField(default=0)
     error = models.TextField(blank=True, default="")
-    due_at = models.DateTimeField(db_default=Now(), help_text="An open row may be taken over from then on.")
-    send_at = models.DateTimeField(null=True, help_text="When the service's own relay sends an open row again.")
+    due_at = models.DateTimeField(
+        db_default=Now(), help_text="An open row may be taken over from then on."
+    )
+    send_at = models.DateTimeField(
+        null=True, help_text="When the service's own relay sends an open row again."
+    )
     message = models.JSONField(null=True, help_text="The message, kept while the row is open.")
-    by_hand = models.JSONField(null=True, help_text="Who marked the step as done, and on what evidence.")
+    by_hand = models.JSONField(
+        null=True, help_text="Who marked the step as done, and on what evidence."
+    )
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -95,10 +117,16 @@ class Inbox(models.Model):
         )
         indexes = (
             models.Index(
-                fields=("send_at",), condition=Q(state__in=("started", "waiting")), name="%(app_label)s_inbox_send"
+                fields=("send_at",),
+                condition=Q(state__in=("started", "waiting")),
+                name="%(app_label)s_inbox_send",
             ),
-            models.Index(fields=("step", "id"), condition=Q(state="held"), name="%(app_label)s_inbox_held"),
-            BrinIndex(fields=("saga_started_at",), autosummarize=True, name="%(app_label)s_inbox_age"),
+            models.Index(
+                fields=("step", "id"), condition=Q(state="held"), name="%(app_label)s_inbox_held"
+            ),
+            BrinIndex(
+                fields=("saga_started_at",), autosummarize=True, name="%(app_label)s_inbox_age"
+            ),
         )
 
     def __str__(self) -> str:
@@ -106,7 +134,8 @@ class Inbox(models.Model):
 
 
 class Hold(models.Model):
-    """What does not run in this service until it is released: one saga, at every step here; or one step, of all sagas.
+    """What does not run in this service until it is released: one saga, at every step here; or one
+    step, of all sagas.
 
     A saga's home also has a copy of every hold on a step, for its rescue: there it stops nothing.
     """
@@ -115,7 +144,9 @@ class Hold(models.Model):
     saga = models.UUIDField(null=True, unique=True)
     step = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001  null where it holds a saga
     since = models.DateTimeField(db_default=Now())
-    by = models.CharField(max_length=150, help_text="The user's name; users are in another database.")
+    by = models.CharField(
+        max_length=150, help_text="The user's name; users are in another database."
+    )
     why = models.TextField()
 
     class Meta:
@@ -132,7 +163,9 @@ class Hold(models.Model):
 
 
 class Watermark(models.Model):
-    """Up to where a service has forgotten: sagas begun before it are purged, except the ones still open then."""
+    """Up to where a service has forgotten: sagas begun before it are purged, except the ones
+    still open then.
+    """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     before = models.DateTimeField()
@@ -140,16 +173,20 @@ class Watermark(models.Model):
 
     class Meta:
         abstract = True
-        constraints = (models.CheckConstraint(condition=Q(id=1), name="%(app_label)s_watermark_single"),)
+        constraints = (
+            models.CheckConstraint(condition=Q(id=1), name="%(app_label)s_watermark_single"),
+        )
 
     def __str__(self) -> str:
         return f"before {self.before}"
 
 
 class TrackedSaga(models.Model):
-    """What a saga's home keeps of it: its plan, whether it has ended, and when it counts as stalled.
+    """What a saga's home keeps of it: its plan, whether it has ended, and when it counts as
+    stalled.
 
-    `ended_at` is apart from any status: an order is fulfilled at the pivot, but its saga goes on until the last step.
+    `ended_at` is apart from any status: an order is fulfilled at the pivot, but its saga goes on
+    until the last step.
     """
 
     plan = models.JSONField()
@@ -171,16 +208,24 @@ class TrackedSaga(models.Model):
     class Meta:
         abstract = True
         indexes = (
-            models.Index(fields=("rescue_at",), condition=Q(ended_at=None), name="%(app_label)s_%(class)s_rescue"),
+            models.Index(
+                fields=("rescue_at",),
+                condition=Q(ended_at=None),
+                name="%(app_label)s_%(class)s_rescue",
+            ),
         )
 
     @classmethod
     def apply_events(cls, events: Sequence[Any]) -> None:
-        """Let the domain follow its sagas: called in the transaction that records new events of the timeline."""
+        """Let the domain follow its sagas: called in the transaction that records new events of
+        the timeline.
+        """
 
 
 class TimelineEvent(models.Model):
-    """One event of one saga, whichever service it happened in. A picture for people: no decision reads it."""
+    """One event of one saga, whichever service it happened in. A picture for people: no decision
+    reads it.
+    """
 
     id = models.UUIDField(primary_key=True, editable=False)
     saga = models.UUIDField()
@@ -191,13 +236,16 @@ class TimelineEvent(models.Model):
     attempt = models.IntegerField(default=1)
     at = models.DateTimeField()
     recorded_at = models.DateTimeField(
-        db_default=Now(), editable=False, help_text="By the clock of the saga's home; in one saga, in order of commit."
+        db_default=Now(),
+        editable=False,
+        help_text="By the clock of the saga's home; in one saga, in order of commit.",
     )
     detail = models.JSONField()
 
     class Meta:
         abstract = True
-        # Oldest first, as the clocks of the services have it; where two walks run at once, no other order is one.
+        # Oldest first, as the clocks of the services have it; where two walks run at once, no other
+        # order is one.
         ordering = ("at", "seq", "id")
         indexes = (models.Index(fields=("saga", "at"), name="%(app_label)s_timeline_saga"),)
 

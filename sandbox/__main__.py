@@ -17,7 +17,9 @@ from sandbox.server import Server
 
 log = logging.getLogger("sandbox")
 
-BANNER = "SANDBOX: no money moves here. It answers as Stripe's API does at %s, and its books are in %s."
+BANNER = (
+    "SANDBOX: no money moves here. It answers as Stripe's API does at %s, and its books are in %s."
+)
 IDLE_SECONDS = 0.05
 
 
@@ -29,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    books = Books(chosen.ledger, listened_to=bool(chosen.webhook_url), settle_seconds=chosen.settle_seconds)
+    books = Books(
+        chosen.ledger, listened_to=bool(chosen.webhook_url), settle_seconds=chosen.settle_seconds
+    )
     server = Server((chosen.host, chosen.port))
     server.app = App(books, api_key=chosen.api_key, origin=server.origin)
     threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
@@ -60,19 +64,30 @@ def _again_and_again(run_once: Callable[[], int], *, until: threading.Event) -> 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A payment provider that is not one.")
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine alone)")
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox", description="A payment provider that is not one."
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="where to listen (default: this machine alone)"
+    )
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--ledger", type=Path, required=True, help="the SQLite file of its books")
     # From the environment, secrets show in no list of processes.
     key, secret = os.environ.get("STRIPE_API_KEY"), os.environ.get("STRIPE_WEBHOOK_SECRET")
     parser.add_argument(
-        "--api-key", default=key or "sk_test_sandbox", help="or STRIPE_API_KEY; it begins with sk_test_"
+        "--api-key",
+        default=key or "sk_test_sandbox",
+        help="or STRIPE_API_KEY; it begins with sk_test_",
     )
     parser.add_argument("--webhook-url", default="", help="where events are told")
-    parser.add_argument("--webhook-secret", default=secret or "whsec_sandbox", help="or STRIPE_WEBHOOK_SECRET")
     parser.add_argument(
-        "--settle-seconds", type=float, default=10.0, help="how long a bank takes for what it does not do at once"
+        "--webhook-secret", default=secret or "whsec_sandbox", help="or STRIPE_WEBHOOK_SECRET"
+    )
+    parser.add_argument(
+        "--settle-seconds",
+        type=float,
+        default=10.0,
+        help="how long a bank takes for what it does not do at once",
     )
     return parser
 

@@ -26,7 +26,9 @@ def authenticate(request: Request, api_key: str) -> None:
 
 
 def version(request: Request) -> str:
-    """Return the API version that the request asks for; the sandbox has the shapes of one, and answers with those."""
+    """Return the API version that the request asks for; the sandbox has the shapes of one, and
+    answers with those.
+    """
     asked = request.headers.get("stripe-version", API_VERSION)
     if not VERSION.fullmatch(asked):
         raise ApiError(f"Invalid Stripe API version: {asked!r}. The sandbox speaks {API_VERSION}.")

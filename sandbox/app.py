@@ -1,4 +1,6 @@
-"""From a request to a reply: who may, which call, which fault, and what was answered under the same key before."""
+"""From a request to a reply: who may, which call, which fault, and what was answered under the
+same key before.
+"""
 
 import logging
 import time
@@ -34,7 +36,9 @@ class App:
     """The sandbox as a function of a request. Called by many threads at once."""
 
     def __init__(self, books: Books, *, api_key: str, origin: str) -> None:
-        """Serve these books to who has the key; `origin` is the address that links into the sandbox begin with."""
+        """Serve these books to who has the key; `origin` is the address that links into the
+        sandbox begin with.
+        """
         self.books = books
         self.api_key = api_key
         self.origin = origin
@@ -50,9 +54,13 @@ class App:
             reply = _refused(error)
         except Exception:
             log.exception(
-                "%s %s %s failed. That is an error of the sandbox, not one of its faults.", id, *_line(request)
+                "%s %s %s failed. That is an error of the sandbox, not one of its faults.",
+                id,
+                *_line(request),
             )
-            reply = _refused(server_error("The sandbox has failed, and not on demand. Its log says how."))
+            reply = _refused(
+                server_error("The sandbox has failed, and not on demand. Its log says how.")
+            )
         reply.headers = {"Request-Id": id, "Stripe-Version": API_VERSION, **reply.headers}
         log.info("%s %s %s %s %s", id, *_line(request), reply.status, reply.ending.name.lower())
         return reply
@@ -64,7 +72,9 @@ class App:
         version = access.version(request)
         found = routes.find(request.method, request.path)
         if found is None:
-            raise ApiError(f"Unrecognized request URL ({request.method}: {request.path}).", status=404)
+            raise ApiError(
+                f"Unrecognized request URL ({request.method}: {request.path}).", status=404
+            )
         route, ids = found
         call = self._call(request, id)
         with self.books.transaction():
@@ -93,7 +103,9 @@ class App:
             origin=self.origin,
         )
 
-    def _execute(self, call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None) -> Reply:
+    def _execute(
+        self, call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None
+    ) -> Reply:
         """Do the work, once for each key, and lose its answer where a fault wants that."""
         if rule and rule.fault == Fault.SLOW:
             time.sleep(max(rule.span, 0.0))
@@ -111,8 +123,11 @@ class App:
             seconds=seconds,
         )
 
-    def _answer(self, call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None) -> Answer | None:
-        """Return what was answered under the key before, or work, and write down both what was done and the answer.
+    def _answer(
+        self, call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None
+    ) -> Answer | None:
+        """Return what was answered under the key before, or work, and write down both what was done
+        and the answer.
 
         None is for a request that is lost on its way.
         """
@@ -126,7 +141,9 @@ class App:
             return answer
 
 
-def _work(call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None) -> Answer | None:
+def _work(
+    call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None
+) -> Answer | None:
     try:
         status, body = 200, expand(call, route.handler(call, *ids))
     except Lost:
@@ -145,7 +162,9 @@ def _struck(rule: Rule) -> Reply:
     """Return what becomes of a request that a fault strikes before anything is done."""
     match rule.fault:
         case Fault.RATE_LIMIT:
-            error = ApiError("Too many requests, as the sandbox was told.", status=429, code="rate_limit")
+            error = ApiError(
+                "Too many requests, as the sandbox was told.", status=429, code="rate_limit"
+            )
             reply = _refused(error)
             reply.headers["Retry-After"] = str(max(1, round(rule.span)))
             return reply
@@ -163,8 +182,13 @@ def _refused(error: ApiError) -> Reply:
 def _headers(call: Call, answer: Answer) -> dict[str, str]:
     headers = dict(JSON)
     if call.key is not None:
-        # To send a kept answer's request again is no use, and Stripe's client asks this header before it does.
-        headers |= {"Idempotency-Key": call.key, "Original-Request": answer.request, "Stripe-Should-Retry": "false"}
+        # To send a kept answer's request again is no use, and Stripe's client asks this header
+        # before it does.
+        headers |= {
+            "Idempotency-Key": call.key,
+            "Original-Request": answer.request,
+            "Stripe-Should-Retry": "false",
+        }
     if answer.replayed:
         headers["Idempotent-Replayed"] = "true"
     return headers

@@ -1,4 +1,6 @@
-"""The bank's later answers: an intent that was processing, a refund that was pending or fails in the end."""
+"""The bank's later answers: an intent that was processing, a refund that was pending or fails in
+the end.
+"""
 
 from sandbox import charging, refunds, settlements
 from sandbox.books import Books
@@ -18,7 +20,9 @@ def run_once(books: Books) -> int:
 
 
 def settle(books: Books, id: str, outcome: str) -> None:
-    """Let an intent or a refund end as `succeeded` or `failed`; raise a 404 for an id that is neither's."""
+    """Let an intent or a refund end as `succeeded` or `failed`; raise a 404 for an id that is
+    neither's.
+    """
     with books.transaction():
         call = Call(books=books)
         settlements.settled(books, id)

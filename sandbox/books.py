@@ -1,4 +1,6 @@
-"""The sandbox's own books: one SQLite file, which stands for an outside system's ledger and forgets nothing."""
+"""The sandbox's own books: one SQLite file, which stands for an outside system's ledger and
+forgets nothing.
+"""
 
 import sqlite3
 import threading
@@ -66,18 +68,24 @@ INSERT OR IGNORE INTO clock VALUES (1, 0);
 
 
 class Books:
-    """The books, used by one thread at a time: SQLite has one writer, and a lock is a fairer queue than its retries."""
+    """The books, used by one thread at a time: SQLite has one writer, and a lock is a fairer
+    queue than its retries.
+    """
 
-    def __init__(self, path: Path, *, listened_to: bool = False, settle_seconds: float = 10.0) -> None:
+    def __init__(
+        self, path: Path, *, listened_to: bool = False, settle_seconds: float = 10.0
+    ) -> None:
         """Open the books, making them where there are none.
 
-        `listened_to`: an endpoint waits for events. `settle_seconds`: how long a bank takes for what it does not do at
-        once.
+        `listened_to`: an endpoint waits for events. `settle_seconds`: how long a bank takes for
+        what it does not do at once.
         """
         self.listened_to = listened_to
         self.settle_seconds = settle_seconds
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        self._connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=30
+        )
         # A killed process loses nothing in this mode; only a power cut might, and this is no bank.
         self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
         self._connection.executescript(SCHEMA)
@@ -123,7 +131,10 @@ class Books:
 
     def save(self, record: Record) -> None:
         """Write down what has become of an object."""
-        self.execute("UPDATE record SET body = ? WHERE id = ?", [msgspec.json.encode(record).decode(), record.id])
+        self.execute(
+            "UPDATE record SET body = ? WHERE id = ?",
+            [msgspec.json.encode(record).decode(), record.id],
+        )
 
     def find(self, kind: type[R], id: str) -> R | None:
         """Return an object, or None where there is none of this kind."""
@@ -134,12 +145,19 @@ class Books:
         """Return an object that another one names, so it exists."""
         record = self.find(kind, id)
         if record is None:
-            raise LookupError(f"The books name {id}, but do not hold it: the file was changed by another hand.")
+            raise LookupError(
+                f"The books name {id}, but do not hold it: the file was changed by another hand."
+            )
         return record
 
     def select(self, kind: type[R], condition: str = "", values: Sequence[Any] = ()) -> list[R]:
-        """Return the objects of a kind that an SQL condition on table `record` (and an order and a limit) picks."""
-        rows = self.execute(f"SELECT body FROM record WHERE kind = ? {condition}", [kind.kind, *values])  # noqa: S608
+        """Return the objects of a kind that an SQL condition on table `record` (and an order and
+        a limit) picks.
+        """
+        rows = self.execute(
+            f"SELECT body FROM record WHERE kind = ? {condition}",  # noqa: S608
+            [kind.kind, *values],
+        )
         return [msgspec.json.decode(body, type=kind) for (body,) in rows]
 
     def moved(self, kind: str, id: str) -> None:

@@ -11,7 +11,9 @@ __all__ = ["Call"]
 
 @dataclass(kw_only=True)
 class Call:
-    """A call, inside its transaction. What nobody called for, as a bank's late answer, has no `request`."""
+    """A call, inside its transaction. What nobody called for, as a bank's late answer, has no
+    `request`.
+    """
 
     books: Books
     form: Form = field(default_factory=lambda: Form({}))

@@ -1,4 +1,6 @@
-"""What happens at the card: an intent is charged, declined, or sent to its customer's bank first."""
+"""What happens at the card: an intent is charged, declined, or sent to its customer's bank
+first.
+"""
 
 from typing import Any, NoReturn
 
@@ -14,24 +16,34 @@ from sandbox.shapes import shape
 __all__ = ["attempt", "authenticated", "capture", "lose_once", "release", "settle"]
 
 UNAUTHENTICATED = Decline(
-    "authentication_required", "authentication_required", "Your card was declined: it needs its owner's consent."
+    "authentication_required",
+    "authentication_required",
+    "Your card was declined: it needs its owner's consent.",
 )
 NO_CONSENT = Decline(
-    "payment_intent_authentication_failure", None, "The customer did not authenticate the payment method."
+    "payment_intent_authentication_failure",
+    None,
+    "The customer did not authenticate the payment method.",
 )
 
 
 def lose_once(call: Call, method: str, *, subject: str | None) -> None:
-    """Raise Lost at the first try of a `subject` with a payment method that loses its first request."""
+    """Raise Lost at the first try of a `subject` with a payment method that loses its first
+    request.
+    """
     card = METHODS.get(method)
     if card is None or card.fault != Fault.TIMEOUT_LOST:
         return
-    if call.books.execute("INSERT OR IGNORE INTO lost (subject) VALUES (?) RETURNING subject", [subject]):
+    if call.books.execute(
+        "INSERT OR IGNORE INTO lost (subject) VALUES (?) RETURNING subject", [subject]
+    ):
         raise Lost
 
 
 def attempt(call: Call, intent: Intent, method: PaymentMethod, *, customer_present: bool) -> None:
-    """Charge an intent, or have its customer authenticate first; raise CardError where the card says no."""
+    """Charge an intent, or have its customer authenticate first; raise CardError where the card
+    says no.
+    """
     card = behaviour(method)
     intent.payment_method = method.id
     intent.last_payment_error = intent.next_action = None
@@ -47,7 +59,9 @@ def attempt(call: Call, intent: Intent, method: PaymentMethod, *, customer_prese
 
 
 def authenticated(call: Call, intent: Intent, *, consented: bool) -> None:
-    """Go on once the customer has answered the bank; raise CardError where that ends in a decline."""
+    """Go on once the customer has answered the bank; raise CardError where that ends in a
+    decline.
+    """
     method = call.books.get(PaymentMethod, str(intent.payment_method))
     intent.next_action = None
     if consented:
@@ -77,7 +91,9 @@ def release(call: Call, intent: Intent) -> None:
 
 
 def settle(call: Call, intent: Intent, outcome: str) -> None:
-    """Let a processing intent succeed or fail, as the bank says in the end; any other is left as it is."""
+    """Let a processing intent succeed or fail, as the bank says in the end; any other is left as
+    it is.
+    """
     if intent.status != "processing" or not intent.latest_charge:
         return
     charge = call.books.get(Charge, intent.latest_charge)
@@ -120,8 +136,14 @@ def _decline(call: Call, intent: Intent, method: PaymentMethod, decline: Decline
 
 
 def _failed(call: Call, intent: Intent, charge: Charge, decline: Decline) -> CardError:
-    """Write down that a charge has failed, and put the intent back to where it wants another method."""
-    fields = {"code": decline.code, "decline_code": decline.decline_code, "message": decline.message}
+    """Write down that a charge has failed, and put the intent back to where it wants another
+    method.
+    """
+    fields = {
+        "code": decline.code,
+        "decline_code": decline.decline_code,
+        "message": decline.message,
+    }
     charge.status = "failed"
     charge.decline = {name: value for name, value in fields.items() if value is not None}
     call.books.save(charge)
@@ -159,5 +181,11 @@ def _new_charge(call: Call, intent: Intent, method: PaymentMethod, *, status: st
 def _next_action(call: Call, intent: Intent) -> dict[str, Any]:
     url = f"{call.origin}/sandbox/authenticate/{intent.id}"
     if intent.return_url:
-        return {"type": "redirect_to_url", "redirect_to_url": {"return_url": intent.return_url, "url": url}}
-    return {"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": url}}
+        return {
+            "type": "redirect_to_url",
+            "redirect_to_url": {"return_url": intent.return_url, "url": url},
+        }
+    return {
+        "type": "use_stripe_sdk",
+        "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": url},
+    }

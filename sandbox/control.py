@@ -1,4 +1,6 @@
-"""What a test, a check or a demo may ask of the sandbox beside the API: under /sandbox/, from this machine alone."""
+"""What a test, a check or a demo may ask of the sandbox beside the API: under /sandbox/, from
+this machine alone.
+"""
 
 import ipaddress
 import re
@@ -37,7 +39,9 @@ class Outcome(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Again(msgspec.Struct, forbid_unknown_fields=True):
-    """Tell an event again: `copies` times, after `delay` seconds, `forged`, or with its time `shift` seconds off."""
+    """Tell an event again: `copies` times, after `delay` seconds, `forged`, or with its time
+    `shift` seconds off.
+    """
 
     event: str
     copies: Annotated[int, Meta(ge=1, le=1000)] = 1
@@ -148,7 +152,9 @@ class Control:
         if consent not in {"yes", "no"}:
             raise ApiError("consent is yes or no.", param="consent")
         with self.books.transaction():
-            intent = intents.authenticate(Call(books=self.books, origin=self.origin), id, consented=consent == "yes")
+            intent = intents.authenticate(
+                Call(books=self.books, origin=self.origin), id, consented=consent == "yes"
+            )
         return pages.back_to_shop(intent)
 
 

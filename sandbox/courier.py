@@ -44,7 +44,9 @@ class Courier:
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Stripe/1.0 (sandbox)",
-            "Stripe-Signature": signature(payload, secret, at=int(self.books.now()) + delivery.shift),
+            "Stripe-Signature": signature(
+                payload, secret, at=int(self.books.now()) + delivery.shift
+            ),
         }
         try:
             response = self._client.post(self.url, content=payload, headers=headers)

@@ -1,4 +1,6 @@
-"""The outbox of webhooks: which event is to be told, when, and with which fault. At least once, in no order."""
+"""The outbox of webhooks: which event is to be told, when, and with which fault. At least once,
+in no order.
+"""
 
 from typing import Any
 
@@ -17,7 +19,9 @@ GIVE_UP_SECONDS = 3 * 24 * 3600.0
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One telling of an event. `forged` is signed with a wrong secret, `shift` seconds are added to its signed time."""
+    """One telling of an event. `forged` is signed with a wrong secret, `shift` seconds are added
+    to its signed time.
+    """
 
     seq: int
     event: str
@@ -27,7 +31,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def schedule(books: Books, event: Event) -> None:
-    """Put an event up for delivery, unless nobody listens; a rule for `webhooks.<type>` may spoil it."""
+    """Put an event up for delivery, unless nobody listens; a rule for `webhooks.<type>` may
+    spoil it.
+    """
     if not books.listened_to:
         return
     rule = strike(books, f"webhooks.{event.type}")
@@ -53,10 +59,14 @@ def deliver_again(  # noqa: PLR0913  # each is a fault of its own
     shift: int = 0,
     dropped: bool = False,
 ) -> None:
-    """Put an event up for delivery, so many `copies` of it, after so many seconds. In a transaction."""
+    """Put an event up for delivery, so many `copies` of it, after so many seconds. In a
+    transaction.
+    """
     row = [event, books.now() + delay, forged, shift, "dropped" if dropped else "due"]
     for _ in range(copies):
-        books.execute("INSERT INTO delivery (event, due_at, forged, shift, state) VALUES (?, ?, ?, ?, ?)", row)
+        books.execute(
+            "INSERT INTO delivery (event, due_at, forged, shift, state) VALUES (?, ?, ?, ?, ?)", row
+        )
 
 
 def due(books: Books, most: int) -> list[Delivery]:
@@ -75,7 +85,10 @@ def due(books: Books, most: int) -> list[Delivery]:
 def newest(books: Books, most: int) -> list[dict[str, Any]]:
     """Return the newest deliveries, as the control shows them."""
     names = ("seq", "event", "state", "attempts", "answer", "due_at", "forged", "shift")
-    rows = books.execute(f"SELECT {', '.join(names)} FROM delivery ORDER BY seq DESC LIMIT ?", [most])  # noqa: S608
+    rows = books.execute(
+        f"SELECT {', '.join(names)} FROM delivery ORDER BY seq DESC LIMIT ?",  # noqa: S608
+        [most],
+    )
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
@@ -85,7 +98,9 @@ def succeeded(books: Books, delivery: Delivery, answer: str) -> None:
 
 
 def failed(books: Books, delivery: Delivery, answer: str) -> None:
-    """Note that the endpoint did not take it; the pause to the next try doubles, and ends after three days."""
+    """Note that the endpoint did not take it; the pause to the next try doubles, and ends after
+    three days.
+    """
     pause = min(FIRST_PAUSE_SECONDS * 2 ** min(delivery.attempts, 20), LONGEST_PAUSE_SECONDS)
     spent = delivery.attempts * LONGEST_PAUSE_SECONDS
     _note(books, delivery, "given_up" if spent > GIVE_UP_SECONDS else "due", answer, pause)

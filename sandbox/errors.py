@@ -16,7 +16,9 @@ DOCUMENTATION = "https://docs.stripe.com/error-codes#"
 
 
 class ApiError(Exception):
-    """A refusal. `executed` says whether it came of doing the work: only then is it kept for the idempotency key."""
+    """A refusal. `executed` says whether it came of doing the work: only then is it kept for the
+    idempotency key.
+    """
 
     def __init__(
         self,
@@ -33,7 +35,13 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.executed = executed
-        self.fields: dict[str, Any] = {"type": type, "code": code, "message": message, "param": param, **more}
+        self.fields: dict[str, Any] = {
+            "type": type,
+            "code": code,
+            "message": message,
+            "param": param,
+            **more,
+        }
 
     def body(self) -> dict[str, Any]:
         """Return the response's body. Stripe leaves out what is null here, and here alone."""
@@ -52,7 +60,9 @@ class CardError(ApiError):
 
 
 class Lost(Exception):
-    """The request is to be taken for one that never arrived: nothing is done, nothing is answered."""
+    """The request is to be taken for one that never arrived: nothing is done, nothing is
+    answered.
+    """
 
 
 def missing(param: str) -> ApiError:
@@ -62,14 +72,24 @@ def missing(param: str) -> ApiError:
 
 def no_such(noun: str, id: str, *, param: str, status: int = 404) -> ApiError:
     """What the request names does not exist: 404 in a path, 400 in a parameter."""
-    return ApiError(f"No such {noun}: '{id}'", status=status, code="resource_missing", param=param, executed=True)
+    return ApiError(
+        f"No such {noun}: '{id}'",
+        status=status,
+        code="resource_missing",
+        param=param,
+        executed=True,
+    )
 
 
 def unexpected_state(message: str, intent: dict[str, Any]) -> ApiError:
     """The intent's status does not allow this; the error carries the intent."""
-    return ApiError(message, code="payment_intent_unexpected_state", executed=True, payment_intent=intent)
+    return ApiError(
+        message, code="payment_intent_unexpected_state", executed=True, payment_intent=intent
+    )
 
 
-def server_error(message: str = "Something went wrong inside the sandbox, as it was told to.") -> ApiError:
+def server_error(
+    message: str = "Something went wrong inside the sandbox, as it was told to.",
+) -> ApiError:
     """A 500."""
     return ApiError(message, status=500, type="api_error", executed=True)

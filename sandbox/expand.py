@@ -20,7 +20,9 @@ EXPANDABLE: dict[str, type[Record]] = {
 
 
 def expand(call: Call, body: dict[str, Any]) -> dict[str, Any]:
-    """Return a response with all expanded that the request asks for; raise ApiError for what cannot be."""
+    """Return a response with all expanded that the request asks for; raise ApiError for what
+    cannot be.
+    """
     for wish in call.form.texts("expand"):
         path = wish.split(".")
         if path[0] == "data" and isinstance(body.get("data"), list):
@@ -47,9 +49,16 @@ def _expand(call: Call, body: dict[str, Any], path: list[str], wish: str) -> Non
 
 def _refunds(call: Call, charge: str) -> dict[str, Any]:
     """Return a charge's newest refunds as the list inside it."""
-    found = call.books.select(Refund, "AND json_extract(body, '$.charge') = ? ORDER BY seq DESC LIMIT 11", [charge])
+    found = call.books.select(
+        Refund, "AND json_extract(body, '$.charge') = ? ORDER BY seq DESC LIMIT 11", [charge]
+    )
     data = [shape(call.books, refund) for refund in found[:10]]
-    return {"object": "list", "url": f"/v1/charges/{charge}/refunds", "has_more": len(found) > 10, "data": data}
+    return {
+        "object": "list",
+        "url": f"/v1/charges/{charge}/refunds",
+        "has_more": len(found) > 10,
+        "data": data,
+    }
 
 
 def _not_expandable(wish: str) -> ApiError:

@@ -1,4 +1,6 @@
-"""Faults on demand: rules, each for some operations, a number of times, and with a probability drawn from a seed."""
+"""Faults on demand: rules, each for some operations, a number of times, and with a probability
+drawn from a seed.
+"""
 
 import random
 from enum import StrEnum
@@ -11,7 +13,18 @@ from msgspec import Meta
 from sandbox.books import Books
 from sandbox.records import new_id
 
-__all__ = ["AFTER", "BEFORE", "HANG_SECONDS", "LONGEST_SECONDS", "Fault", "Rule", "add", "clear", "rules", "strike"]
+__all__ = [
+    "AFTER",
+    "BEFORE",
+    "HANG_SECONDS",
+    "LONGEST_SECONDS",
+    "Fault",
+    "Rule",
+    "add",
+    "clear",
+    "rules",
+    "strike",
+]
 
 # How long an answer that never comes keeps its connection, where the rule does not say.
 HANG_SECONDS = 60.0
@@ -19,7 +32,9 @@ LONGEST_SECONDS = 10_000_000
 
 
 class Fault(StrEnum):
-    """What goes wrong. `lost`: before anything was done; `done`: after it was done and written down."""
+    """What goes wrong. `lost`: before anything was done; `done`: after it was done and written
+    down.
+    """
 
     TIMEOUT_LOST = "timeout_lost"
     TIMEOUT_DONE = "timeout_done"
@@ -31,7 +46,8 @@ class Fault(StrEnum):
     CONFLICT = "409"
     SLOW = "slow"
     STALE = "stale"
-    # Of webhooks, whose operations are called `webhooks.` and the event's type. They have no others.
+    # Of webhooks, whose operations are called `webhooks.` and the event's type. They have no
+    # others.
     DROP = "drop"
     DUPLICATE = "duplicate"
     DELAY = "delay"
@@ -56,8 +72,8 @@ DEFAULT_SECONDS = {
 class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A rule: `operation` is a pattern such as `payment_intents.*`; no `times` is for ever.
 
-    `seconds` is how long it hangs, waits, lags behind or is wrong (a `shift` may be negative), and for a 429 what
-    Retry-After says.
+    `seconds` is how long it hangs, waits, lags behind or is wrong (a `shift` may be negative), and
+    for a 429 what Retry-After says.
     """
 
     operation: str
@@ -71,7 +87,9 @@ class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     struck: int = 0
 
     def is_for(self, operation: str) -> bool:
-        """Say whether the rule is for an operation, and has not yet struck as often as it was to."""
+        """Say whether the rule is for an operation, and has not yet struck as often as it was
+        to.
+        """
         over = self.times is not None and self.struck >= self.times
         of_its_kind = (self.fault in OF_WEBHOOKS) == operation.startswith("webhooks.")
         return not over and of_its_kind and fnmatchcase(operation, self.operation)
@@ -82,7 +100,9 @@ class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return DEFAULT_SECONDS.get(self.fault, 0.0) if self.seconds is None else self.seconds
 
     def draw(self) -> bool:
-        """Say whether this call is struck. The same seed strikes the same calls, in the order in which they come."""
+        """Say whether this call is struck. The same seed strikes the same calls, in the order in
+        which they come.
+        """
         self.seen += 1
         hit = random.Random(f"{self.seed}:{self.seen}").random() < self.probability
         self.struck += hit
@@ -93,13 +113,17 @@ def add(books: Books, rule: Rule) -> None:
     """Make a rule hold from now on, in place of one with its id."""
     with books.transaction():
         books.execute(
-            "INSERT OR REPLACE INTO rule (id, body) VALUES (?, ?)", [rule.id, msgspec.json.encode(rule).decode()]
+            "INSERT OR REPLACE INTO rule (id, body) VALUES (?, ?)",
+            [rule.id, msgspec.json.encode(rule).decode()],
         )
 
 
 def rules(books: Books) -> list[Rule]:
     """Return all rules, with how many calls each has seen and struck."""
-    return [msgspec.json.decode(body, type=Rule) for (body,) in books.execute("SELECT body FROM rule ORDER BY rowid")]
+    return [
+        msgspec.json.decode(body, type=Rule)
+        for (body,) in books.execute("SELECT body FROM rule ORDER BY rowid")
+    ]
 
 
 def clear(books: Books) -> None:
@@ -109,12 +133,16 @@ def clear(books: Books) -> None:
 
 
 def strike(books: Books, operation: str) -> Rule | None:
-    """Return the first rule that strikes this call, having counted it; None is the ordinary case. In a transaction."""
+    """Return the first rule that strikes this call, having counted it; None is the ordinary
+    case. In a transaction.
+    """
     for rule in rules(books):
         if not rule.is_for(operation):
             continue
         hit = rule.draw()
-        books.execute("UPDATE rule SET body = ? WHERE id = ?", [msgspec.json.encode(rule).decode(), rule.id])
+        books.execute(
+            "UPDATE rule SET body = ? WHERE id = ?", [msgspec.json.encode(rule).decode(), rule.id]
+        )
         if hit:
             return rule
     return None

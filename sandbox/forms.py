@@ -20,9 +20,13 @@ MOST_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 50, 40, 500
 
 
 def decode(encoded: str) -> dict[str, Any]:
-    """Return what `a[b][c]=1&d[0]=2&e[]=3` says: texts in dictionaries, a list being one whose keys are numbers."""
+    """Return what `a[b][c]=1&d[0]=2&e[]=3` says: texts in dictionaries, a list being one whose
+    keys are numbers.
+    """
     try:
-        pairs = parse_qsl(encoded, keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
+        pairs = parse_qsl(
+            encoded, keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS
+        )
     except (UnicodeDecodeError, ValueError):
         raise ApiError("The parameters are no form-encoded UTF-8, or too many.") from None
     tree: dict[str, Any] = {}
@@ -35,7 +39,9 @@ def _path(name: str) -> list[str]:
     found = NAME.fullmatch(name)
     path = [found[1], *re.findall(r"\[([^\[\]]*)\]", found[2])] if found else []
     if not 1 <= len(path) <= DEEPEST:
-        raise ApiError("A parameter's name is malformed: it is a name, then keys in brackets.", param=name)
+        raise ApiError(
+            "A parameter's name is malformed: it is a name, then keys in brackets.", param=name
+        )
     return path
 
 
@@ -43,12 +49,16 @@ def _place(tree: dict[str, Any], path: list[str], value: str) -> None:
     for key in path[:-1]:
         tree = tree.setdefault(key or str(len(tree)), {})
         if not isinstance(tree, dict):
-            raise ApiError("A parameter is given both as a value and as a collection.", param=path[0])
+            raise ApiError(
+                "A parameter is given both as a value and as a collection.", param=path[0]
+            )
     tree[path[-1] or str(len(tree))] = value
 
 
 class Form:
-    """The parameters of one request, each read by its type. A wrong one raises the error that Stripe answers."""
+    """The parameters of one request, each read by its type. A wrong one raises the error that
+    Stripe answers.
+    """
 
     def __init__(self, values: dict[str, Any], *, within: str = "") -> None:
         """Take decoded parameters; `within` is the parameter they stand in."""
@@ -56,18 +66,24 @@ class Form:
         self.within = within
 
     def only(self, *names: str) -> None:
-        """Refuse parameters with other names than these. What is to be expanded may be said with every request."""
+        """Refuse parameters with other names than these. What is to be expanded may be said with
+        every request.
+        """
         for name in self.values:
             if name not in {*names, "expand"}:
                 param = self._full(name)
-                raise ApiError(f"Received unknown parameter: {param}", code="parameter_unknown", param=param)
+                raise ApiError(
+                    f"Received unknown parameter: {param}", code="parameter_unknown", param=param
+                )
 
     def has(self, name: str) -> bool:
         """Say whether a parameter is given."""
         return name in self.values
 
     def text(self, name: str) -> str | None:
-        """Return a text, or None where it is not given. To unset something by an empty one is not possible here."""
+        """Return a text, or None where it is not given. To unset something by an empty one is
+        not possible here.
+        """
         value = self.values.get(name)
         if value == "":
             raise ApiError(
@@ -141,7 +157,11 @@ class Form:
         if len(values) > MOST_METADATA:
             raise self._invalid("metadata", f"You can specify up to {MOST_METADATA} keys")
         for key, value in values.items():
-            if not isinstance(value, str) or len(value) > LONGEST_METADATA_VALUE or len(key) > LONGEST_METADATA_KEY:
+            if (
+                not isinstance(value, str)
+                or len(value) > LONGEST_METADATA_VALUE
+                or len(key) > LONGEST_METADATA_KEY
+            ):
                 raise self._invalid(
                     f"metadata[{key}]",
                     f"Metadata keys have up to {LONGEST_METADATA_KEY} characters, values up to "

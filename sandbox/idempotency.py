@@ -1,4 +1,6 @@
-"""Idempotency keys, as Stripe documents them: the first answer is kept, whatever it was, and given again."""
+"""Idempotency keys, as Stripe documents them: the first answer is kept, whatever it was, and
+given again.
+"""
 
 import json
 import threading
@@ -26,7 +28,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InFlight:
-    """The keys that are being worked on. Kept in memory: a killed sandbox works on nothing, and has done nothing."""
+    """The keys that are being worked on. Kept in memory: a killed sandbox works on nothing, and
+    has done nothing.
+    """
 
     def __init__(self) -> None:
         """Start with none."""
@@ -63,7 +67,8 @@ def in_use() -> ApiError:
 
 
 def recall(call: Call, endpoint: str) -> Answer | None:
-    """Return what was answered under the call's key; raise the 400 where it was used for something else.
+    """Return what was answered under the call's key; raise the 400 where it was used for something
+    else.
 
     A key is forgotten after 24 hours.
     """
@@ -78,7 +83,11 @@ def recall(call: Call, endpoint: str) -> Answer | None:
         return None
     first_endpoint, parameters, status, body, request = rows[0]
     if (first_endpoint, parameters) != (endpoint, _canonical(call)):
-        what = "the same parameters" if first_endpoint == endpoint else f"the same endpoint, {first_endpoint}"
+        what = (
+            "the same parameters"
+            if first_endpoint == endpoint
+            else f"the same endpoint, {first_endpoint}"
+        )
         raise ApiError(
             f"The idempotency key '{call.key}' was first used with other input: it can only be used again with {what}.",
             type="idempotency_error",
@@ -88,7 +97,15 @@ def recall(call: Call, endpoint: str) -> Answer | None:
 
 def keep(call: Call, endpoint: str, answer: Answer) -> None:
     """Keep an answer under the call's key."""
-    row = [call.key, endpoint, _canonical(call), answer.status, answer.body, answer.request, call.now]
+    row = [
+        call.key,
+        endpoint,
+        _canonical(call),
+        answer.status,
+        answer.body,
+        answer.request,
+        call.now,
+    ]
     call.books.execute("INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 

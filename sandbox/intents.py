@@ -17,12 +17,27 @@ __all__ = ["authenticate", "cancel", "capture", "confirm", "create", "list_all",
 
 LARGEST_AMOUNT = 99_999_999
 # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
-SMALLEST_AMOUNTS = {"aud": 50, "cad": 50, "chf": 50, "eur": 50, "gbp": 30, "jpy": 50, "sek": 300, "usd": 50}
+SMALLEST_AMOUNTS = {
+    "aud": 50,
+    "cad": 50,
+    "chf": 50,
+    "eur": 50,
+    "gbp": 30,
+    "jpy": 50,
+    "sek": 300,
+    "usd": 50,
+}
 CAPTURE_METHODS = ("automatic", "automatic_async", "manual")
 CANCELLATION_REASONS = ("abandoned", "duplicate", "fraudulent", "requested_by_customer")
 OFF_SESSION = ("true", "false", "one_off", "recurring")
 ONLY_TO_CONFIRM = ("off_session", "return_url", "error_on_requires_action")
-TEXTS = ("description", "receipt_email", "statement_descriptor", "statement_descriptor_suffix", "transfer_group")
+TEXTS = (
+    "description",
+    "receipt_email",
+    "statement_descriptor",
+    "statement_descriptor_suffix",
+    "transfer_group",
+)
 
 CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 CANCELABLE = (*CONFIRMABLE, "requires_capture")
@@ -32,8 +47,22 @@ def create(call: Call) -> dict[str, Any]:
     """POST /v1/payment_intents; with `confirm`, charged in the same call."""
     form = call.form
     form.only(
-        *("amount", "currency", "confirm", "capture_method", "confirmation_method", "payment_method", "metadata"),
-        *("automatic_payment_methods", "payment_method_types", "setup_future_usage", *ONLY_TO_CONFIRM, *TEXTS),
+        *(
+            "amount",
+            "currency",
+            "confirm",
+            "capture_method",
+            "confirmation_method",
+            "payment_method",
+            "metadata",
+        ),
+        *(
+            "automatic_payment_methods",
+            "payment_method_types",
+            "setup_future_usage",
+            *ONLY_TO_CONFIRM,
+            *TEXTS,
+        ),
     )
     confirm = form.flag("confirm")
     if wrong := [name for name in ONLY_TO_CONFIRM if form.has(name) and not confirm]:
@@ -48,7 +77,9 @@ def create(call: Call) -> dict[str, Any]:
         intent.status = "requires_confirmation"
     call.books.add(intent)
     for key, value in intent.metadata.items():
-        call.books.execute("INSERT INTO tag (key, value, id) VALUES (?, ?, ?)", [key, value, intent.id])
+        call.books.execute(
+            "INSERT INTO tag (key, value, id) VALUES (?, ?, ?)", [key, value, intent.id]
+        )
     happened(call, "payment_intent.created", intent)
     if confirm:
         _confirm(call, intent)
@@ -69,10 +100,14 @@ def list_all(call: Call) -> dict[str, Any]:
 def confirm(call: Call, id: str) -> dict[str, Any]:
     """POST /v1/payment_intents/{id}/confirm"""
     form = call.form
-    form.only("payment_method", "capture_method", "receipt_email", "setup_future_usage", *ONLY_TO_CONFIRM)
+    form.only(
+        "payment_method", "capture_method", "receipt_email", "setup_future_usage", *ONLY_TO_CONFIRM
+    )
     intent = _find(call, id)
     _demand(call, intent, "confirm", CONFIRMABLE)
-    intent.capture_method = form.choice("capture_method", CAPTURE_METHODS, intent.capture_method) or "automatic"
+    intent.capture_method = (
+        form.choice("capture_method", CAPTURE_METHODS, intent.capture_method) or "automatic"
+    )
     intent.return_url = form.text("return_url") or intent.return_url
     intent.receipt_email = form.text("receipt_email") or intent.receipt_email
     method = form.text("payment_method")
@@ -85,8 +120,12 @@ def confirm(call: Call, id: str) -> dict[str, Any]:
 
 
 def capture(call: Call, id: str) -> dict[str, Any]:
-    """POST /v1/payment_intents/{id}/capture: all that is authorized, or a part, and the rest is let go."""
-    call.form.only("amount_to_capture", "metadata", "statement_descriptor", "statement_descriptor_suffix")
+    """POST /v1/payment_intents/{id}/capture: all that is authorized, or a part, and the rest is
+    let go.
+    """
+    call.form.only(
+        "amount_to_capture", "metadata", "statement_descriptor", "statement_descriptor_suffix"
+    )
     amount = call.form.integer("amount_to_capture", least=1)
     intent = _find(call, id)
     _demand(call, intent, "capture", ("requires_capture",))
@@ -105,7 +144,9 @@ def capture(call: Call, id: str) -> dict[str, Any]:
 
 
 def cancel(call: Call, id: str) -> dict[str, Any]:
-    """POST /v1/payment_intents/{id}/cancel: after it, no charge can come of this intent any more."""
+    """POST /v1/payment_intents/{id}/cancel: after it, no charge can come of this intent any
+    more.
+    """
     call.form.only("cancellation_reason")
     reason = call.form.choice("cancellation_reason", CANCELLATION_REASONS)
     intent = _find(call, id)
@@ -119,7 +160,9 @@ def cancel(call: Call, id: str) -> dict[str, Any]:
 
 
 def authenticate(call: Call, id: str, *, consented: bool) -> Intent:
-    """Answer for the customer, whose bank asks for consent; a decline that follows is the intent's, and no error."""
+    """Answer for the customer, whose bank asks for consent; a decline that follows is the
+    intent's, and no error.
+    """
     intent = _find(call, id)
     _demand(call, intent, "authenticate", ("requires_action",))
     with contextlib.suppress(CardError):
@@ -139,7 +182,8 @@ def _new(call: Call) -> Intent:
         currency=_currency(form),
         status="requires_payment_method",
         capture_method=form.choice("capture_method", CAPTURE_METHODS) or "automatic_async",
-        confirmation_method=form.choice("confirmation_method", ("automatic", "manual")) or "automatic",
+        confirmation_method=form.choice("confirmation_method", ("automatic", "manual"))
+        or "automatic",
         payment_method_types=types,
         automatic_payment_methods=automatic,
         metadata=form.metadata(),
@@ -155,25 +199,37 @@ def _amount(form: Form) -> int:
     if amount is None:
         raise missing("amount")
     if amount > LARGEST_AMOUNT:
-        raise ApiError(f"An amount is at most {LARGEST_AMOUNT}.", code="amount_too_large", param="amount")
+        raise ApiError(
+            f"An amount is at most {LARGEST_AMOUNT}.", code="amount_too_large", param="amount"
+        )
     least = SMALLEST_AMOUNTS.get(form.required("currency").lower(), 1)
     if amount < least:
-        raise ApiError(f"An amount is at least {least} in this currency.", code="amount_too_small", param="amount")
+        raise ApiError(
+            f"An amount is at least {least} in this currency.",
+            code="amount_too_small",
+            param="amount",
+        )
     return amount
 
 
 def _currency(form: Form) -> str:
     currency = form.required("currency").lower()
     if len(currency) != 3 or not currency.isascii() or not currency.isalpha():
-        raise ApiError(f"Invalid currency: {currency}. It is three letters of ISO 4217.", param="currency")
+        raise ApiError(
+            f"Invalid currency: {currency}. It is three letters of ISO 4217.", param="currency"
+        )
     return currency
 
 
 def _payment_methods(form: Form) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the automatic choice, which is Stripe's default, or the named types; cards are all that is here."""
+    """Return the automatic choice, which is Stripe's default, or the named types; cards are all
+    that is here.
+    """
     automatic, types = form.inner("automatic_payment_methods"), form.texts("payment_method_types")
     if automatic and types:
-        raise ApiError("Give automatic_payment_methods or payment_method_types.", param="payment_method_types")
+        raise ApiError(
+            "Give automatic_payment_methods or payment_method_types.", param="payment_method_types"
+        )
     if any(name != "card" for name in types):
         raise ApiError("The sandbox has only cards.", param="payment_method_types")
     if types:
@@ -183,7 +239,9 @@ def _payment_methods(form: Form) -> tuple[dict[str, Any] | None, list[str]]:
     automatic.only("enabled", "allow_redirects")
     automatic.required("enabled")
     redirects = automatic.choice("allow_redirects", ("always", "never"), "always")
-    return ({"allow_redirects": redirects, "enabled": True} if automatic.flag("enabled") else None), ["card"]
+    return (
+        {"allow_redirects": redirects, "enabled": True} if automatic.flag("enabled") else None
+    ), ["card"]
 
 
 def _confirm(call: Call, intent: Intent) -> None:

@@ -1,4 +1,6 @@
-"""Objects to be read: one, or page by page, newest first, with the cursors and the filters that Stripe's lists have."""
+"""Objects to be read: one, or page by page, newest first, with the cursors and the filters that
+Stripe's lists have.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,9 +26,16 @@ def one(call: Call, kind: type[Record], id: str) -> dict[str, Any]:
 
 
 def page(
-    call: Call, kind: type[Record], url: str, filters: Mapping[str, Sequence[str]], *, also: Sequence[str] = ()
+    call: Call,
+    kind: type[Record],
+    url: str,
+    filters: Mapping[str, Sequence[str]],
+    *,
+    also: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return one page of a kind. `filters`: for fields of the objects, the values to keep; none keeps all."""
+    """Return one page of a kind. `filters`: for fields of the objects, the values to keep; none
+    keeps all.
+    """
     call.form.only("limit", "starting_after", "ending_before", "created", *filters, *also)
     most = limit(call)
     condition, values = _created(call)
@@ -35,7 +44,9 @@ def page(
             condition += f" AND json_extract(body, '$.{name}') IN ({','.join('?' * len(wanted))})"
             values += wanted
     cursor, seq, order = _cursor(call, kind)
-    found = call.books.select(kind, f"{condition} {cursor} ORDER BY seq {order} LIMIT ?", [*values, *seq, most + 1])
+    found = call.books.select(
+        kind, f"{condition} {cursor} ORDER BY seq {order} LIMIT ?", [*values, *seq, most + 1]
+    )
     data = [shape(call.books, record) for record in found[:most]]
     if order == "ASC":
         data.reverse()
@@ -46,7 +57,9 @@ def limit(call: Call) -> int:
     """Return how many are wanted, 10 where nothing is said."""
     wanted = call.form.integer("limit", least=1)
     if wanted is not None and wanted > MOST:
-        raise ApiError(f"A page has up to {MOST} objects.", code="parameter_invalid_integer", param="limit")
+        raise ApiError(
+            f"A page has up to {MOST} objects.", code="parameter_invalid_integer", param="limit"
+        )
     return wanted or 10
 
 
@@ -60,7 +73,9 @@ def _created(call: Call) -> tuple[str, list[Any]]:
         return "", []
     window.only(*COMPARISONS)
     names = [name for name in COMPARISONS if window.has(name)]
-    return "".join(f" AND created {COMPARISONS[name]} ?" for name in names), [window.integer(name) for name in names]
+    return "".join(f" AND created {COMPARISONS[name]} ?" for name in names), [
+        window.integer(name) for name in names
+    ]
 
 
 def _cursor(call: Call, kind: type[Record]) -> tuple[str, list[int], str]:

@@ -1,4 +1,6 @@
-"""Test cards by the names that Stripe gives them, and the simulated ones that misbehave: how each of them behaves."""
+"""Test cards by the names that Stripe gives them, and the simulated ones that misbehave: how
+each of them behaves.
+"""
 
 import msgspec
 
@@ -11,7 +13,9 @@ __all__ = ["GENERIC", "METHODS", "Card", "Decline", "attach", "behaviour"]
 
 
 class Decline(msgspec.Struct, frozen=True):
-    """Why the issuer says no: Stripe's error code, its decline code where there is one, and the words."""
+    """Why the issuer says no: Stripe's error code, its decline code where there is one, and the
+    words.
+    """
 
     code: str
     decline_code: str | None
@@ -35,10 +39,14 @@ GENERIC = Decline("card_declined", "generic_decline", "Your card was declined.")
 NO_FUNDS = Decline("card_declined", "insufficient_funds", "Your card has insufficient funds.")
 LOST_CARD = Decline("card_declined", "lost_card", "Your card was declined.")
 STOLEN_CARD = Decline("card_declined", "stolen_card", "Your card was declined.")
-VELOCITY = Decline("card_declined", "card_velocity_exceeded", "Your card was declined: it is used too often.")
+VELOCITY = Decline(
+    "card_declined", "card_velocity_exceeded", "Your card was declined: it is used too often."
+)
 EXPIRED = Decline("expired_card", None, "Your card has expired.")
 INCORRECT_CVC = Decline("incorrect_cvc", None, "Your card's security code is incorrect.")
-PROCESSING_ERROR = Decline("processing_error", None, "The card could not be processed. Try again in a little while.")
+PROCESSING_ERROR = Decline(
+    "processing_error", None, "The card could not be processed. Try again in a little while."
+)
 
 # https://docs.stripe.com/testing; where Stripe has renamed one, under both names.
 METHODS = {
@@ -65,7 +73,9 @@ METHODS = {
     ),
     "pm_card_threeDSecureRequired": Card(last4="3063", authenticate=True),
     "pm_card_threeDSecure2Required": Card(last4="3220", authenticate=True),
-    "pm_card_threeDSecureRequiredChargeDeclined": Card(last4="1629", authenticate=True, decline=GENERIC),
+    "pm_card_threeDSecureRequiredChargeDeclined": Card(
+        last4="1629", authenticate=True, decline=GENERIC
+    ),
     "pm_card_pendingRefund": Card(last4="7726", refund=("pending", "succeeded")),
     "pm_card_refundFail": Card(last4="5126", refund=("succeeded", "failed")),
     # Not Stripe's: what cards do not show by themselves.
@@ -77,7 +87,9 @@ METHODS = {
 
 
 def attach(call: Call, name: str) -> PaymentMethod:
-    """Return the payment method of that id; one of the test names makes a new one. Unknown: 400 `resource_missing`."""
+    """Return the payment method of that id; one of the test names makes a new one. Unknown: 400
+    `resource_missing`.
+    """
     if name not in METHODS:
         known = call.books.find(PaymentMethod, name)
         if known is None:

@@ -32,8 +32,13 @@ def front() -> Reply:
 def authentication(intent: Intent) -> Reply:
     """Ask the customer, if there is still something to ask."""
     if intent.status != "requires_action":
-        return _page("Nothing to confirm", f"<p>This payment's status is {escape(intent.status)}.</p>")
-    return _page("Your bank asks", QUESTION.format(amount=intent.amount, currency=escape(intent.currency.upper())))
+        return _page(
+            "Nothing to confirm", f"<p>This payment's status is {escape(intent.status)}.</p>"
+        )
+    return _page(
+        "Your bank asks",
+        QUESTION.format(amount=intent.amount, currency=escape(intent.currency.upper())),
+    )
 
 
 def back_to_shop(intent: Intent) -> Reply:

@@ -9,7 +9,9 @@ __all__ = ["Charge", "Event", "Intent", "PaymentMethod", "Record", "Refund", "ne
 
 
 def new_id(prefix: str) -> str:
-    """Return a fresh id such as `pi_…`. Nothing may be read from it but its prefix, as with Stripe's."""
+    """Return a fresh id such as `pi_…`. Nothing may be read from it but its prefix, as with
+    Stripe's.
+    """
     return f"{prefix}_{secrets.token_hex(12)}"
 
 

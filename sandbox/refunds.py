@@ -20,7 +20,11 @@ def create(call: Call) -> dict[str, Any]:
     """POST /v1/refunds: of a charge, or of the charge that a payment intent ended with."""
     form = call.form
     form.only("charge", "payment_intent", "amount", "reason", "metadata", "currency")
-    amount, reason, metadata = form.integer("amount", least=1), form.choice("reason", REASONS), form.metadata()
+    amount, reason, metadata = (
+        form.integer("amount", least=1),
+        form.choice("reason", REASONS),
+        form.metadata(),
+    )
     charge = _charge(call)
     refund = Refund(
         id=new_id("re"),
@@ -45,11 +49,18 @@ def retrieve(call: Call, id: str) -> dict[str, Any]:
 def list_all(call: Call) -> dict[str, Any]:
     """GET /v1/refunds"""
     filters = {name: call.form.text(name) for name in ("charge", "payment_intent")}
-    return page(call, Refund, "/v1/refunds", {name: [value] if value else [] for name, value in filters.items()})
+    return page(
+        call,
+        Refund,
+        "/v1/refunds",
+        {name: [value] if value else [] for name, value in filters.items()},
+    )
 
 
 def settle(call: Call, refund: Refund, outcome: str) -> None:
-    """Let a refund succeed or fail, as the bank says in the end. One that has failed is left as it is."""
+    """Let a refund succeed or fail, as the bank says in the end. One that has failed is left as
+    it is.
+    """
     if refund.status in {outcome, "failed"}:
         return
     refund.status = outcome
@@ -74,7 +85,11 @@ def _charge(call: Call) -> Charge:
     if charge is None:
         raise no_such("charge", charge_id, param="charge")
     if not charge.captured:
-        raise ApiError("This charge has taken no money. Cancel its payment intent.", param="charge", executed=True)
+        raise ApiError(
+            "This charge has taken no money. Cancel its payment intent.",
+            param="charge",
+            executed=True,
+        )
     return charge
 
 
@@ -91,7 +106,11 @@ def _charge_of_intent(call: Call, id: str) -> Charge:
 def _amount(charge: Charge, wanted: int | None) -> int:
     left = charge.amount_captured - charge.amount_refunded
     if left == 0:
-        raise ApiError(f"Charge {charge.id} has already been refunded.", code="charge_already_refunded", executed=True)
+        raise ApiError(
+            f"Charge {charge.id} has already been refunded.",
+            code="charge_already_refunded",
+            executed=True,
+        )
     if wanted is not None and wanted > left:
         raise ApiError(
             f"Refund amount ({wanted}) is greater than unrefunded amount on charge ({left}), in minor units of"
@@ -103,7 +122,9 @@ def _amount(charge: Charge, wanted: int | None) -> int:
 
 
 def _book(call: Call, charge: Charge, refund: Refund) -> None:
-    refund.status, in_the_end = behaviour(call.books.get(PaymentMethod, charge.payment_method)).refund
+    refund.status, in_the_end = behaviour(
+        call.books.get(PaymentMethod, charge.payment_method)
+    ).refund
     charge.amount_refunded += refund.amount
     call.books.add(refund)
     call.books.save(charge)

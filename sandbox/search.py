@@ -1,4 +1,6 @@
-"""The search for payment intents: the part of Stripe's query language that asks for facts joined by AND."""
+"""The search for payment intents: the part of Stripe's query language that asks for facts joined
+by AND.
+"""
 
 import re
 from typing import Any
@@ -22,14 +24,18 @@ NUMBER_FIELDS = ("amount", "created")
 
 
 def search(call: Call) -> dict[str, Any]:
-    """GET /v1/payment_intents/search, newest first. Stripe's own lags by up to a minute; here a fault makes it lag."""
+    """GET /v1/payment_intents/search, newest first. Stripe's own lags by up to a minute; here a
+    fault makes it lag.
+    """
     call.form.only("query", "limit", "page")
     condition, values = _condition(call.form.required("query"))
     if call.unseen_after is not None:
         condition += " AND created <= ?"
         values.append(call.unseen_after)
     most, skip = limit(call), call.form.integer("page") or 0
-    found = call.books.select(Intent, f"{condition} ORDER BY seq DESC LIMIT ? OFFSET ?", [*values, most + 1, skip])
+    found = call.books.select(
+        Intent, f"{condition} ORDER BY seq DESC LIMIT ? OFFSET ?", [*values, most + 1, skip]
+    )
     more = len(found) > most
     return {
         "object": "search_result",
@@ -62,7 +68,9 @@ def _clause(clause: re.Match[str], query: str) -> tuple[str, list[Any]]:
     if field in TEXT_FIELDS and operator == ":" and number is None:
         return f"json_extract(body, '$.{field}') = ?", [text]
     if field in NUMBER_FIELDS and re.fullmatch("[0-9]{1,18}", number or text):
-        return f"json_extract(body, '$.{field}') {operator.replace(':', '=')} ?", [int(number or text)]
+        return f"json_extract(body, '$.{field}') {operator.replace(':', '=')} ?", [
+            int(number or text)
+        ]
     raise _unreadable(query)
 
 

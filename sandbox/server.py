@@ -73,8 +73,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         length = self.headers.get("Content-Length", "0")
-        if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > LARGEST_BODY:
-            self.send_error(413, explain=f"Send a body of at most {LARGEST_BODY} bytes, with its Content-Length.")
+        if (
+            "Transfer-Encoding" in self.headers
+            or not length.isdecimal()
+            or int(length) > LARGEST_BODY
+        ):
+            self.send_error(
+                413,
+                explain=f"Send a body of at most {LARGEST_BODY} bytes, with its Content-Length.",
+            )
             self.close_connection = True
             return
         request = Request(
@@ -115,7 +122,9 @@ class Handler(BaseHTTPRequestHandler):
                     return
 
     def _reset(self) -> None:
-        """Break the connection as a dying host does: the client's next read fails, it sees no orderly end."""
+        """Break the connection as a dying host does: the client's next read fails, it sees no
+        orderly end.
+        """
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         socket.close(self.connection.detach())

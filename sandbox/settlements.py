@@ -1,4 +1,6 @@
-"""What a bank answers later: each settlement is due at a time of the sandbox's clock, or when the control says so."""
+"""What a bank answers later: each settlement is due at a time of the sandbox's clock, or when
+the control says so.
+"""
 
 from sandbox.books import Books
 
@@ -13,7 +15,9 @@ def settle_later(books: Books, id: str, outcome: str) -> None:
 
 def due(books: Books) -> list[tuple[str, str]]:
     """Return what is to be settled now: ids and outcomes."""
-    rows = books.execute("SELECT id, outcome FROM settlement WHERE due_at <= ? LIMIT 100", [books.now()])
+    rows = books.execute(
+        "SELECT id, outcome FROM settlement WHERE due_at <= ? LIMIT 100", [books.now()]
+    )
     return [(id, outcome) for id, outcome in rows]
 
 

@@ -1,4 +1,6 @@
-"""How the books' objects look in the API: every field that Stripe's description requires, and the common nulls."""
+"""How the books' objects look in the API: every field that Stripe's description requires, and
+the common nulls.
+"""
 
 from typing import Any
 
@@ -11,13 +13,21 @@ __all__ = ["API_VERSION", "shape"]
 # The version of Stripe's API whose shapes these are.
 API_VERSION = "2026-10-28.endive"
 
-NO_ADDRESS = {"city": None, "country": None, "line1": None, "line2": None, "postal_code": None, "state": None}
+NO_ADDRESS = {
+    "city": None,
+    "country": None,
+    "line1": None,
+    "line2": None,
+    "postal_code": None,
+    "state": None,
+}
 NOBODY = {"address": NO_ADDRESS, "email": None, "name": None, "phone": None, "tax_id": None}
 CHECKS = {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"}
 EXPIRY = {"exp_month": 12, "exp_year": 2034}
 COUNTRY = "US"
 
-# Seconds until what is authorized and not captured is let go. The sandbox says so, and leaves it to who cancels.
+# Seconds until what is authorized and not captured is let go. The sandbox says so, and leaves it to
+# who cancels.
 HELD = 7 * 24 * 3600
 
 
@@ -41,14 +51,47 @@ def shape(books: Books, record: Record) -> dict[str, Any]:
 
 def _intent(intent: Intent) -> dict[str, Any]:
     same = (
-        *("amount", "amount_capturable", "amount_received", "automatic_payment_methods", "canceled_at"),
-        *("cancellation_reason", "capture_method", "client_secret", "confirmation_method", "currency", "description"),
-        *("last_payment_error", "latest_charge", "metadata", "next_action", "payment_method", "payment_method_types"),
-        *("receipt_email", "setup_future_usage", "statement_descriptor", "statement_descriptor_suffix", "status"),
+        *(
+            "amount",
+            "amount_capturable",
+            "amount_received",
+            "automatic_payment_methods",
+            "canceled_at",
+        ),
+        *(
+            "cancellation_reason",
+            "capture_method",
+            "client_secret",
+            "confirmation_method",
+            "currency",
+            "description",
+        ),
+        *(
+            "last_payment_error",
+            "latest_charge",
+            "metadata",
+            "next_action",
+            "payment_method",
+            "payment_method_types",
+        ),
+        *(
+            "receipt_email",
+            "setup_future_usage",
+            "statement_descriptor",
+            "statement_descriptor_suffix",
+            "status",
+        ),
         "transfer_group",
     )
     nulls = (
-        *("application", "application_fee_amount", "customer", "customer_account", "on_behalf_of", "processing"),
+        *(
+            "application",
+            "application_fee_amount",
+            "customer",
+            "customer_account",
+            "on_behalf_of",
+            "processing",
+        ),
         *("review", "shipping", "source", "transfer_data", "payment_method_configuration_details"),
     )
     return {
@@ -68,13 +111,34 @@ def _intent(intent: Intent) -> dict[str, Any]:
 
 def _charge(books: Books, charge: Charge) -> dict[str, Any]:
     same = (
-        *("amount", "amount_captured", "amount_refunded", "captured", "currency", "description", "metadata"),
-        *("payment_intent", "payment_method", "receipt_email", "statement_descriptor", "statement_descriptor_suffix"),
+        *(
+            "amount",
+            "amount_captured",
+            "amount_refunded",
+            "captured",
+            "currency",
+            "description",
+            "metadata",
+        ),
+        *(
+            "payment_intent",
+            "payment_method",
+            "receipt_email",
+            "statement_descriptor",
+            "statement_descriptor_suffix",
+        ),
         *("status", "transfer_group"),
     )
     nulls = (
         *("application", "application_fee", "application_fee_amount", "balance_transaction"),
-        *("customer", "failure_balance_transaction", "on_behalf_of", "receipt_number", "receipt_url", "review"),
+        *(
+            "customer",
+            "failure_balance_transaction",
+            "on_behalf_of",
+            "receipt_number",
+            "receipt_url",
+            "review",
+        ),
         *("shipping", "source", "source_transfer", "transfer_data"),
     )
     decline = charge.decline or {}
@@ -96,7 +160,9 @@ def _charge(books: Books, charge: Charge) -> dict[str, Any]:
 
 def _outcome(charge: Charge) -> dict[str, Any]:
     declined = charge.decline is not None
-    reason = (charge.decline.get("decline_code") or charge.decline["code"]) if charge.decline else None
+    reason = (
+        (charge.decline.get("decline_code") or charge.decline["code"]) if charge.decline else None
+    )
     return {
         "advice_code": None,
         "network_advice_code": None,
@@ -119,7 +185,11 @@ def _details(method: PaymentMethod, charge: Charge) -> dict[str, Any]:
             "amount_authorized": None if charge.decline else charge.amount,
             "authorization_code": None,
             "brand": card.brand,
-            **({} if charge.captured or charge.decline else {"capture_before": charge.created + HELD}),
+            **(
+                {}
+                if charge.captured or charge.decline
+                else {"capture_before": charge.created + HELD}
+            ),
             "checks": CHECKS,
             "country": COUNTRY,
             "fingerprint": f"sandbox{card.last4}",
@@ -137,11 +207,20 @@ def _details(method: PaymentMethod, charge: Charge) -> dict[str, Any]:
 
 def _refund(refund: Refund) -> dict[str, Any]:
     same = ("amount", "charge", "currency", "metadata", "payment_intent", "reason", "status")
-    nulls = ("balance_transaction", "receipt_number", "source_transfer_reversal", "transfer_reversal")
+    nulls = (
+        "balance_transaction",
+        "receipt_number",
+        "source_transfer_reversal",
+        "transfer_reversal",
+    )
     body = {**{name: getattr(refund, name) for name in same}, **dict.fromkeys(nulls)}
     body["destination_details"] = {
         "type": "card",
-        "card": {"reference_status": "pending", "reference_type": "acquirer_reference_number", "type": "refund"},
+        "card": {
+            "reference_status": "pending",
+            "reference_type": "acquirer_reference_number",
+            "type": "refund",
+        },
     }
     if refund.status == "pending":
         body["pending_reason"] = "processing"
@@ -178,7 +257,9 @@ def _payment_method(method: PaymentMethod) -> dict[str, Any]:
 
 
 def _event(books: Books, event: Event) -> dict[str, Any]:
-    waiting = books.execute("SELECT count(*) FROM delivery WHERE event = ? AND state = 'due'", [event.id])
+    waiting = books.execute(
+        "SELECT count(*) FROM delivery WHERE event = ? AND state = 'due'", [event.id]
+    )
     return {
         "api_version": API_VERSION,
         "data": {"object": event.data},

@@ -10,7 +10,9 @@ __all__ = ["Ending", "Reply", "Request", "to_json"]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as it came in. Header names are in lower case; `client` is the address it came from."""
+    """A request as it came in. Header names are in lower case; `client` is the address it came
+    from.
+    """
 
     method: str
     target: str

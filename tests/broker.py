@@ -33,7 +33,9 @@ def take(queue: str) -> list[Sent]:
 
 
 def empty() -> None:
-    """Empty the broker: its queues, and what workers that were killed had not acknowledged, which would come back."""
+    """Empty the broker: its queues, and what workers that were killed had not acknowledged,
+    which would come back.
+    """
     with current_app.connection_for_write() as connection:
         client: Any = connection.default_channel.client  # type: ignore[attr-defined]
         client.flushdb()

@@ -14,7 +14,9 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 
 @pytest.fixture(autouse=True)
 def _alone_in_the_end(request):
-    """End the sessions of threads and processes that a test has left, before its tables are emptied."""
+    """End the sessions of threads and processes that a test has left, before its tables are
+    emptied.
+    """
     mark = request.node.get_closest_marker("django_db")
     commits = mark is not None and mark.kwargs.get("transaction")
     if commits:
@@ -47,6 +49,10 @@ def api_client(django_user_model):
 
 
 def _end_other_sessions() -> None:
-    ours = [one.connection.info.backend_pid for one in connections.all(initialized_only=True) if one.connection]
+    ours = [
+        one.connection.info.backend_pid
+        for one in connections.all(initialized_only=True)
+        if one.connection
+    ]
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
         session.execute(END_OTHERS, [ours])

@@ -1,4 +1,6 @@
-"""A PostgreSQL and a Valkey of their own for each process that runs tests: started before Django reads its settings."""
+"""A PostgreSQL and a Valkey of their own for each process that runs tests: started before Django
+reads its settings.
+"""
 
 import os
 from collections.abc import Generator
@@ -21,7 +23,9 @@ def running() -> Servers:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
-    """Start the servers. A wrapper, for pytest-django reads the settings in this same hook, before all others."""
+    """Start the servers. A wrapper, for pytest-django reads the settings in this same hook,
+    before all others.
+    """
     servers = _stack.enter_context(private_servers(started=not _only_hands_out(early_config)))
     _running.append(servers)
     # Whatever the shell says: tests never touch the databases of a system that runs.
@@ -31,7 +35,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 
 def _only_hands_out(config: pytest.Config) -> bool:
-    """Tell whether this process has others run the tests, under `-n`: it reads the settings, and needs no server."""
+    """Tell whether this process has others run the tests, under `-n`: it reads the settings, and
+    needs no server.
+    """
     workers = getattr(config.known_args_namespace, "numprocesses", None)
     return bool(workers) and "PYTEST_XDIST_WORKER" not in os.environ
 

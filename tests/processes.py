@@ -1,4 +1,6 @@
-"""Real processes for tests: workers and beat, on the databases and the broker of the test that starts them."""
+"""Real processes for tests: workers and beat, on the databases and the broker of the test that
+starts them.
+"""
 
 import os
 import signal
@@ -51,7 +53,9 @@ class Process:
         return popen
 
     def revive(self) -> None:
-        """Start the process again if it has died, as a service manager does; bury the children it left."""
+        """Start the process again if it has died, as a service manager does; bury the children
+        it left.
+        """
         if self.popen.poll() is not None:
             self.kill()
             self.popen = self._start()
@@ -73,7 +77,11 @@ class Process:
 
 def environment() -> dict[str, str]:
     """Return the environment of a process that shares this test's databases."""
-    variables = {"default": "DATABASE_URL", "payments": "PAYMENTS_DATABASE_URL", "inventory": "INVENTORY_DATABASE_URL"}
+    variables = {
+        "default": "DATABASE_URL",
+        "payments": "PAYMENTS_DATABASE_URL",
+        "inventory": "INVENTORY_DATABASE_URL",
+    }
     urls = {variable: url(alias) for alias, variable in variables.items()}
     return {
         **os.environ,
@@ -91,7 +99,8 @@ def until(
     process: Process | None = None,
     tending: Collection[Process] = (),
 ) -> T:
-    """Wait for a condition and return its value; after `limit` seconds fail, and show what the process printed.
+    """Wait for a condition and return its value; after `limit` seconds fail, and show what the
+    process printed.
 
     Meanwhile start again those of `tending` that die.
     """
@@ -110,8 +119,26 @@ def until(
 def worker(*queues: str, environ: Mapping[str, str], concurrency: int = 1) -> Iterator[Process]:
     """Run a Celery worker on these queues until the test is done with it."""
     name = f"{queues[0]}-{os.getpid()}-{time.monotonic_ns()}"
-    options = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO", "-n", f"{name}@test")
-    command = ("celery", "-A", "config", "worker", "-Q", ",".join(queues), "-c", str(concurrency), *options)
+    options = (
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+        "-l",
+        "INFO",
+        "-n",
+        f"{name}@test",
+    )
+    command = (
+        "celery",
+        "-A",
+        "config",
+        "worker",
+        "-Q",
+        ",".join(queues),
+        "-c",
+        str(concurrency),
+        *options,
+    )
     with _running(*command, environ=environ) as process:
         until(lambda: " ready." in process.output(), "the worker is ready", process=process)
         yield process
@@ -121,7 +148,17 @@ def worker(*queues: str, environ: Mapping[str, str], concurrency: int = 1) -> It
 def api(*options: str, environ: Mapping[str, str]) -> Iterator[tuple[str, Process]]:
     """Run the API; yield its address, and its process."""
     address = f"127.0.0.1:{free_port()}"
-    command = ("gunicorn", "config.wsgi", "--bind", address, "--worker-class", "gthread", "--threads", "4", *options)
+    command = (
+        "gunicorn",
+        "config.wsgi",
+        "--bind",
+        address,
+        "--worker-class",
+        "gthread",
+        "--threads",
+        "4",
+        *options,
+    )
     with _running(*command, environ=environ) as process:
         until(lambda: _answers(f"http://{address}/healthz"), "the API answers", process=process)
         yield f"http://{address}", process
@@ -131,7 +168,10 @@ def api(*options: str, environ: Mapping[str, str]) -> Iterator[tuple[str, Proces
 def beat(*, environ: Mapping[str, str]) -> Iterator[Process]:
     """Run Celery beat."""
     command = ("celery", "-A", "config", "beat", "-s")
-    with TemporaryDirectory() as folder, _running(*command, f"{folder}/schedule", environ=environ) as process:
+    with (
+        TemporaryDirectory() as folder,
+        _running(*command, f"{folder}/schedule", environ=environ) as process,
+    ):
         yield process
 
 

@@ -1,4 +1,6 @@
-"""The project's settings, and a small service of the tests' own, with which the engine is tried on its own."""
+"""The project's settings, and a small service of the tests' own, with which the engine is tried
+on its own.
+"""
 
 from config.settings import *  # noqa: F403
 from config.settings import CELERY_BEAT_SCHEDULE as SCHEDULE
@@ -9,6 +11,14 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 CELERY_BEAT_SCHEDULE = {
     **SCHEDULE,
-    "flush-trips": {**SCHEDULE["flush-orders"], "args": ("trips",), "options": {"queue": "trips", "expires": 60}},
-    "rescue-trips": {**SCHEDULE["rescue"], "args": ("trips",), "options": {"queue": "trips", "expires": 60}},
+    "flush-trips": {
+        **SCHEDULE["flush-orders"],
+        "args": ("trips",),
+        "options": {"queue": "trips", "expires": 60},
+    },
+    "rescue-trips": {
+        **SCHEDULE["rescue"],
+        "args": ("trips",),
+        "options": {"queue": "trips", "expires": 60},
+    },
 }

@@ -1,4 +1,6 @@
-"""Messages: every change has its event, every event its change, and every event arrived where it was sent."""
+"""Messages: every change has its event, every event its change, and every event arrived where it
+was sent.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -28,14 +30,19 @@ TOLD_OF_PAYMENT = {
     "declined": {"payment.failed", "payment.refunded", "payment.voided"},
     "void": {"payment.failed", "payment.refunded", "payment.voided"},
 }
-TOLD_OF_STOCK = {"shipped": {"stock.shipped"}, "released": {"stock.released"}, "held": {"stock.reserved"}}
+TOLD_OF_STOCK = {
+    "shipped": {"stock.shipped"},
+    "released": {"stock.released"},
+    "held": {"stock.reserved"},
+}
 
 
 def every_message_arrived(case: Case) -> Iterator[str]:
-    """Every message of a fulfilled saga, and of the walk that ended a cancelled one, has its row in an inbox.
+    """Every message of a fulfilled saga, and of the walk that ended a cancelled one, has its row in
+    an inbox.
 
-    The messages of another walk, which came too late to end a cancelled saga, may never arrive; nor may a request to
-    call an order off that came too late.
+    The messages of another walk, which came too late to end a cancelled saga, may never arrive; nor
+    may a request to call an order off that came too late.
     """
     for event in _binding(case):
         if event.target and (state := case.state(event.target)) not in FINAL:
@@ -44,7 +51,11 @@ def every_message_arrived(case: Case) -> Iterator[str]:
 
 def every_message_was_sent(case: Case) -> Iterator[str]:
     """None of them lies in its outbox for longer than a relay that runs would leave it."""
-    yield from (f"{event.type} of {event.step or 'the start'} is not sent" for event in _binding(case) if event.unsent)
+    yield from (
+        f"{event.type} of {event.step or 'the start'} is not sent"
+        for event in _binding(case)
+        if event.unsent
+    )
 
 
 def every_step_was_asked_for(case: Case) -> Iterator[str]:
@@ -69,12 +80,16 @@ def messages_know_our_orders_alone(scope: Scope) -> Iterator[Seen]:
     for service in services():
         for table in (service.outbox, service.inbox):
             looked_at, unknown = scope.strangers(service.alias, table, "saga")
-            violations = (Violation(str(saga), f"is no order, but {table} has it") for saga in unknown)
+            violations = (
+                Violation(str(saga), f"is no order, but {table} has it") for saga in unknown
+            )
             yield Seen(looked_at, "sagas", list(violations))
 
 
 def steps_have_their_events(case: Case) -> Iterator[str]:
-    """A step that is done, or that refused by itself, has written its event. A tombstone has none."""
+    """A step that is done, or that refused by itself, has written its event. A tombstone has
+    none.
+    """
     told = {event.step for event in case.news()}
     for row in case.steps:
         barred = row.state == "refused" and _is_barred(case, row.step)
@@ -103,7 +118,9 @@ def payments_and_stock_have_their_events(case: Case) -> Iterator[str]:
 def happened_at_most_once(case: Case) -> Iterator[str]:
     """One row in an inbox and one event for each step, and one start forward."""
     rows = Counter(row.step for row in case.steps)
-    yield from (f"{step} has {count} rows in its inbox" for step, count in rows.items() if count > 1)
+    yield from (
+        f"{step} has {count} rows in its inbox" for step, count in rows.items() if count > 1
+    )
     events = Counter(event.step or event.type for event in case.news())
     yield from (f"{step} has {count} events" for step, count in events.items() if count > 1)
 
@@ -113,7 +130,9 @@ def _binding(case: Case) -> list[Event]:
 
 
 def _is_barred(case: Case, step: str) -> bool:
-    """Whether something has barred a step: its undo, the abort, or a customer who called the order off."""
+    """Whether something has barred a step: its undo, the abort, or a customer who called the
+    order off.
+    """
     plan = case.order.plan
     undone = any(plan.action_of(row.step) == step for row in case.steps)
     return undone or (plan.pivot is not None and step == plan.pivot.name and _called_off(case))

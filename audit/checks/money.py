@@ -1,4 +1,6 @@
-"""Money: what the gateway moved, what payments knows of it, and what the orders are worth. Minor units throughout."""
+"""Money: what the gateway moved, what payments knows of it, and what the orders are worth. Minor
+units throughout.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -32,7 +34,9 @@ def kept_is_what_the_order_is_worth(case: Case) -> Iterator[str]:
 
 def charged_in_the_orders_currency(case: Case) -> Iterator[str]:
     """Money moves in the currency of the order."""
-    for currency in sorted({movement.currency for movement in case.movements} - {case.order.currency}):
+    for currency in sorted(
+        {movement.currency for movement in case.movements} - {case.order.currency}
+    ):
         yield f"is in {case.order.currency}, but moved {currency}"
 
 
@@ -55,9 +59,13 @@ def moved_at_most_once(case: Case) -> Iterator[str]:
 
 
 def no_money_is_left_open(case: Case) -> Iterator[str]:
-    """An order that has ended has no payment that is pending or authorized, nor a cancelled one money that is kept."""
+    """An order that has ended has no payment that is pending or authorized, nor a cancelled one
+    money that is kept.
+    """
     for payment in case.payments:
-        if payment.status in ("pending", "authorized") or (case.cancelled and payment.status == "captured"):
+        if payment.status in ("pending", "authorized") or (
+            case.cancelled and payment.status == "captured"
+        ):
             yield f"is {case.order.status}, but its payment is {payment.status}"
 
 
@@ -65,33 +73,47 @@ def payments_agree_with_the_ledger(case: Case) -> Iterator[str]:
     """Payments and ledger list the same captures and refunds of the same charges."""
     known = Counter(movement for payment in case.payments for movement in _as_known(payment))
     booked = Counter(case.movements)
-    yield from (f"payments has a {_said(movement)} that the ledger has not" for movement in known - booked)
-    yield from (f"the ledger has a {_said(movement)} that payments has not" for movement in booked - known)
+    yield from (
+        f"payments has a {_said(movement)} that the ledger has not" for movement in known - booked
+    )
+    yield from (
+        f"the ledger has a {_said(movement)} that payments has not" for movement in booked - known
+    )
 
 
 def payments_know_our_orders_alone(scope: Scope) -> Iterator[Seen]:
     """Every payment belongs to an order."""
     looked_at, unknown = scope.strangers(*PAYMENTS)
-    violations = (Violation(str(order), "is no order, but payments_payment has it") for order in unknown)
+    violations = (
+        Violation(str(order), "is no order, but payments_payment has it") for order in unknown
+    )
     yield Seen(looked_at, "payments", violations)
 
 
 def ledger_knows_our_orders_alone(scope: Scope) -> Iterator[Seen]:
     """Every movement of money belongs to an order."""
     looked_at, unknown = scope.strangers_to_the_ledger()
-    violations = (Violation(str(order), "is no order, but the gateway's ledger has it") for order in unknown)
+    violations = (
+        Violation(str(order), "is no order, but the gateway's ledger has it") for order in unknown
+    )
     yield Seen(looked_at, "ledger orders", violations)
 
 
 def weigh(scope: Scope, case: Case) -> None:
-    """Put an ended order on the balance of its currency: what is kept of it, less what it is worth."""
+    """Put an ended order on the balance of its currency: what is kept of it, less what it is
+    worth.
+    """
     for movement in case.movements:
-        scope.balance[movement.currency] += movement.amount if movement.kind == "capture" else -movement.amount
+        scope.balance[movement.currency] += (
+            movement.amount if movement.kind == "capture" else -movement.amount
+        )
     scope.balance[case.order.currency] -= _worth(case)
 
 
 def sums_agree(scope: Scope) -> Iterator[Seen]:
-    """Over all ended orders, and money that belongs to no order, what is kept is what the fulfilled ones are worth."""
+    """Over all ended orders, and money that belongs to no order, what is kept is what the
+    fulfilled ones are worth.
+    """
     balance = Counter(scope.balance)
     balance.update(scope.ledger.kept(scope.strangers_to_the_ledger()[1]))
     violations = [

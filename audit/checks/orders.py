@@ -18,7 +18,8 @@ __all__ = [
     "terminal_step_has_its_status",
 ]
 
-# Since when it is on hold, itself or at the step where it waits: by what orders knows, as everything here.
+# Since when it is on hold, itself or at the step where it waits: by what orders knows, as
+# everything here.
 OPEN_ORDERS = """
 SELECT o.id, o.status, extract(epoch FROM now() - o.created_at)::bigint,
        (SELECT extract(epoch FROM now() - min(h.since))::bigint FROM orders_hold h
@@ -76,14 +77,18 @@ def cancelled_means_ended(case: Case) -> Iterator[str]:
 
 
 def none_is_open(scope: Scope) -> Iterator[Seen]:
-    """No order is open, where all are expected to have ended; else they are counted as information alone.
+    """No order is open, where all are expected to have ended; else they are counted as information
+    alone.
 
     One that is on hold is not expected to have, for as long as a hold may last.
     """
     found = fetch("default", OPEN_ORDERS)
     late = found if scope.expect_ended else []
     violations = [
-        Violation(str(order), f"is {status} after {age} s" + ("" if held is None else f", on hold for {held} s"))
+        Violation(
+            str(order),
+            f"is {status} after {age} s" + ("" if held is None else f", on hold for {held} s"),
+        )
         for order, status, age, held in late
         if held is None or held > MOST_SECONDS_ON_HOLD
     ]
@@ -96,10 +101,14 @@ def keys_are_used_once(scope: Scope) -> Iterator[Seen]:
 
 
 def status_follows_the_timeline(scope: Scope) -> Iterator[Seen]:
-    """The status of an open order is at least what its timeline tells: no event was applied and then taken back."""
+    """The status of an open order is at least what its timeline tells: no event was applied and
+    then taken back.
+    """
     found = fetch("default", BEHIND, TOLD)
     yield Seen(
-        0, "open orders", [Violation(str(order), f"is {was}, though {told} was told") for order, was, told in found]
+        0,
+        "open orders",
+        [Violation(str(order), f"is {was}, though {told} was told") for order, was, told in found],
     )
 
 
@@ -117,7 +126,9 @@ def terminal_step_has_its_status(scope: Scope) -> Iterator[Seen]:
     """An order whose last word was spoken has not taken it back: it is not open again."""
     found = fetch("default", BACK)
     yield Seen(
-        0, "open orders", [Violation(str(order), f"is {was}, though {step} is done") for order, was, step in found]
+        0,
+        "open orders",
+        [Violation(str(order), f"is {was}, though {step} is done") for order, was, step in found],
     )
 
 

@@ -1,4 +1,6 @@
-"""Stock: the counters of each SKU, what the orders hold of it, and whether that is what they ordered."""
+"""Stock: the counters of each SKU, what the orders hold of it, and whether that is what they
+ordered.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -47,7 +49,10 @@ def counters_add_up(scope: Scope) -> Iterator[Seen]:
     for skus in keys(*ITEMS, kind="text"):
         found = fetch("inventory", COUNTERS, {"skus": skus})
         violations = [
-            Violation(sku, f"on hand {on_hand} + reserved {reserved} + shipped {shipped}, received {received}")
+            Violation(
+                sku,
+                f"on hand {on_hand} + reserved {reserved} + shipped {shipped}, received {received}",
+            )
             for sku, on_hand, reserved, shipped, received in found
         ]
         yield Seen(len(skus), "SKUs", violations)
@@ -58,7 +63,9 @@ def reservations_add_up_to_the_counters(scope: Scope) -> Iterator[Seen]:
     for skus in keys(*ITEMS, kind="text"):
         found = fetch("inventory", RESERVED, {"skus": skus})
         violations = [
-            Violation(sku, f"reserved {reserved}, orders hold {held}; shipped {shipped}, orders got {got}")
+            Violation(
+                sku, f"reserved {reserved}, orders hold {held}; shipped {shipped}, orders got {got}"
+            )
             for sku, reserved, held, shipped, got in found
         ]
         yield Seen(len(skus), "SKUs", violations)
@@ -67,7 +74,9 @@ def reservations_add_up_to_the_counters(scope: Scope) -> Iterator[Seen]:
 def reservations_know_our_orders_alone(scope: Scope) -> Iterator[Seen]:
     """Every reservation belongs to an order."""
     looked_at, unknown = scope.strangers("inventory", "inventory_reservation", "order_id")
-    violations = (Violation(str(order), "is no order, but inventory_reservation has it") for order in unknown)
+    violations = (
+        Violation(str(order), "is no order, but inventory_reservation has it") for order in unknown
+    )
     yield Seen(looked_at, "reserving orders", violations)
 
 
@@ -83,7 +92,9 @@ def shipped_is_what_was_ordered(case: Case) -> Iterator[str]:
 
 
 def charged_for_what_is_there_alone(case: Case) -> Iterator[str]:
-    """Under a plan that takes the money behind the stock, money moved only for orders whose stock was held."""
+    """Under a plan that takes the money behind the stock, money moved only for orders whose
+    stock was held.
+    """
     if (
         case.movements
         and not case.reservations

@@ -1,10 +1,12 @@
-"""The walk of a saga through its plan: forward in order, back in reverse order, and nothing twice."""
+"""The walk of a saga through its plan: forward in order, back in reverse order, and nothing
+twice.
+"""
 
 from collections.abc import Iterator
 from itertools import pairwise
 
 from audit.case import FINAL, Case
-from sagas.plan import Step, service_of
+from sagas.definition.plan import Step, service_name
 
 __all__ = [
     "cancelled_means_undone",
@@ -17,14 +19,21 @@ __all__ = [
 
 
 def undone_means_barred(case: Case) -> Iterator[str]:
-    """Once an undo is done, its action is done or refused for ever; once a saga is aborted, its pivot is refused."""
+    """Once an undo is done, its action is done or refused for ever; once a saga is aborted, its
+    pivot is refused.
+    """
     plan = case.order.plan
     for step in plan.steps:
         if step.undo and case.state(step.undo) == "done" and case.state(step.name) not in FINAL:
             yield f"{step.undo} is done, but {step.name} can still happen ({case.state(step.name) or 'not barred'})"
     pivot = plan.pivot
     aborted = case.state(plan.abort) == "done"
-    if aborted and pivot and service_of(pivot.name) == plan.home and case.state(pivot.name) != "refused":
+    if (
+        aborted
+        and pivot
+        and service_name(pivot.name) == plan.home
+        and case.state(pivot.name) != "refused"
+    ):
         yield f"{plan.abort} is done, but {pivot.name} is {case.state(pivot.name) or 'not barred'}"
 
 
@@ -39,7 +48,11 @@ def undone_in_reverse_order(case: Case) -> Iterator[str]:
 def cancelled_means_undone(case: Case) -> Iterator[str]:
     """Everything that was done for a cancelled order was undone."""
     if case.cancelled:
-        yield from (f"{step.name} is done, but {step.undo} is not" for step in _undoable(case) if _stands(case, step))
+        yield from (
+            f"{step.name} is done, but {step.undo} is not"
+            for step in _undoable(case)
+            if _stands(case, step)
+        )
 
 
 def forward_in_the_order_of_the_plan(case: Case) -> Iterator[str]:

@@ -37,7 +37,8 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
         with transaction.atomic():
             order = Order.objects.create(**validated_data, amount=amount, currency="eur", plan={})
             OrderLine.objects.bulk_create(
-                OrderLine(order=order, unit_amount=products[line["sku"]].unit_amount, **line) for line in lines
+                OrderLine(order=order, unit_amount=products[line["sku"]].unit_amount, **line)
+                for line in lines
             )
         return order
 

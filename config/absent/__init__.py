@@ -1,1 +1,3 @@
-"""A database backend for a service that a process does not serve: whoever asks for its data gets a clear error."""
+"""A database backend for a service that a process does not serve: whoever asks for its data gets
+a clear error.
+"""

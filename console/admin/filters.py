@@ -1,4 +1,6 @@
-"""How the list of orders is filtered: by what indexes find, and by what the services say of failures and holds."""
+"""How the list of orders is filtered: by what indexes find, and by what the services say of
+failures and holds.
+"""
 
 from typing import Any
 
@@ -11,7 +13,7 @@ from console.failures import Failures, failures
 from orders.models import Hold, Order
 from orders.selectors import with_status
 from orders.status import Status
-from sagas.lists import OlderThanFilter
+from sagas.admin.changelist import OlderThanFilter
 
 __all__ = ["FailureFilter", "HoldFilter", "OrderOlderThan", "StatusFilter"]
 
@@ -28,7 +30,9 @@ class StatusFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
         """Keep the orders of the status."""
-        return with_status(queryset, str(self.value())) if self.value() in Status.values else queryset
+        return (
+            with_status(queryset, str(self.value())) if self.value() in Status.values else queryset
+        )
 
 
 class OrderOlderThan(OlderThanFilter):
@@ -43,14 +47,19 @@ class FailureFilter(admin.SimpleListFilter):
     title = "failure"
     parameter_name = "failure"
 
-    def __init__(self, request: HttpRequest, params: dict[str, Any], model: type[Order], model_admin: Any) -> None:
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: type[Order], model_admin: Any
+    ) -> None:
         wanted = self.parameter_name in params
         self.found = failures() if wanted else Failures(groups=[], unreachable=[], complete=True)
         super().__init__(request, params, model, model_admin)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Name the failures there are now; the page of failures leads here."""
-        return [(group.key, f"{group.step}: {Truncator(group.shape).chars(60)}") for group in self.found.groups]
+        return [
+            (group.key, f"{group.step}: {Truncator(group.shape).chars(60)}")
+            for group in self.found.groups
+        ]
 
     def has_output(self) -> bool:
         """Hold the filter also where nothing fails like that any more: then there is no order."""

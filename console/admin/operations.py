@@ -13,17 +13,25 @@ from console.models import LogEntry, Run
 from console.reach import radius_now
 from console.rights import NEEDED, may
 from console.views import progress_of
-from sagas.lists import NewestFilter, ReadOnlyAdmin
-from sagas.wording import age
+from sagas.admin.changelist import NewestFilter, ReadOnlyAdmin
+from sagas.admin.formatting import age
 
 __all__ = ["LogEntryAdmin", "RunAdmin"]
 
-RUN = {"draft": "info", "awaiting approval": "warning", "running": "info", "ended": "success", "declined": "primary"}
+RUN = {
+    "draft": "info",
+    "awaiting approval": "warning",
+    "running": "info",
+    "ended": "success",
+    "declined": "primary",
+}
 
 
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
-    """What operators have had done to orders; the page of one previews it, or shows how far it is."""
+    """What operators have had done to orders; the page of one previews it, or shows how far it
+    is.
+    """
 
     change_form_template = "console/run.html"
     list_display = ("action", "step", "stands", "requested_by", "decided_by", "reason", "made")
@@ -33,12 +41,18 @@ class RunAdmin(ReadOnlyAdmin):
     search_fields = ("reason__icontains", "requested_by__username")
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Preview a run that has not started, or show what has come of it."""
         run = self.get_object(request, object_id)
         gathered = self._gathered(request, run) if isinstance(run, Run) else {}
-        shown: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **gathered})
+        shown: HttpResponse = super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **gathered}
+        )
         return shown
 
     def _gathered(self, request: HttpRequest, run: Run) -> dict[str, Any]:
@@ -50,7 +64,9 @@ class RunAdmin(ReadOnlyAdmin):
             "may_confirm": run.state == Run.State.DRAFT and mine and may(request.user, run.action),
             "for_all": run.action in NEEDED,
             "asks_for": asks_for(run.step),
-            "may_decide": run.state == Run.State.AWAITING and not mine and request.user.has_perm("console.approve_run"),
+            "may_decide": run.state == Run.State.AWAITING
+            and not mine
+            and request.user.has_perm("console.approve_run"),
         }
 
     @display(description="state", label=RUN)

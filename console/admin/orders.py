@@ -1,4 +1,6 @@
-"""Orders and their payments: found as people search, coloured by what a state means, and acted on in bulk."""
+"""Orders and their payments: found as people search, coloured by what a state means, and acted
+on in bulk.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -23,9 +25,9 @@ from console.views import drafted
 from orders.models import Order
 from orders.status import Status
 from payments.models import Payment
-from sagas.lists import ReadOnlyAdmin
+from sagas.admin.changelist import ReadOnlyAdmin
+from sagas.admin.formatting import age
 from sagas.models import Inbox
-from sagas.wording import age
 
 __all__ = ["OrderAdmin", "PaymentAdmin"]
 
@@ -58,8 +60,24 @@ class OrderAdmin(ReadOnlyAdmin):
     """Orders; the page of one shows it in all its services."""
 
     change_form_template = "console/order.html"
-    list_display = ("id", "user", "state", "price", "failure_code", "attention", "placed", "open_since")
-    list_filter = (tabs.ShownFilter, StatusFilter, "needs_attention", OrderOlderThan, HoldFilter, FailureFilter)
+    list_display = (
+        "id",
+        "user",
+        "state",
+        "price",
+        "failure_code",
+        "attention",
+        "placed",
+        "open_since",
+    )
+    list_filter = (
+        tabs.ShownFilter,
+        StatusFilter,
+        "needs_attention",
+        OrderOlderThan,
+        HoldFilter,
+        FailureFilter,
+    )
     ordering = ("-id",)
     search_fields = ("id",)  # shows the box; the search itself is below
     search_help_text = "Order id, or the name of its user."
@@ -95,7 +113,9 @@ class OrderAdmin(ReadOnlyAdmin):
         """Make a draft that lets these orders go on."""
         return self._draft(request, queryset, Action.RELEASE)
 
-    def _draft(self, request: HttpRequest, queryset: QuerySet[Order], action: Action) -> HttpResponse | None:
+    def _draft(
+        self, request: HttpRequest, queryset: QuerySet[Order], action: Action
+    ) -> HttpResponse | None:
         orders = list(queryset.order_by("id").values_list("id", flat=True)[: MOST_ORDERS + 1])
         return drafted(request, action, orders)
 
@@ -108,19 +128,27 @@ class OrderAdmin(ReadOnlyAdmin):
             return queryset, False
         try:
             return queryset.filter(id=UUID(term)), False
-        except ValueError:  # whose id is looked up first, or the planner would walk through all orders for it
+        except (
+            ValueError
+        ):  # whose id is looked up first, or the planner would walk through all orders for it
             user = User.objects.filter(username=term).values_list("pk", flat=True).first()
             return queryset.filter(user=user) if user else queryset.none(), False
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """Show what needs attention first: where something does, the list opens on that."""
         found = tabs.tabs_of(request)
         if request.method == "GET" and not request.GET and found[0].number:
             return redirect(found[0].link)
-        shown: HttpResponse = super().changelist_view(request, {**(extra_context or {}), "tabs": found})
+        shown: HttpResponse = super().changelist_view(
+            request, {**(extra_context or {}), "tabs": found}
+        )
         return shown
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Order | None:
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Order | None:
         """Return an order with its user; a second time the same, for the page is made of both."""
         found: dict[str, Order | None] = request.__dict__.setdefault("_orders_read", {})
         if object_id not in found:
@@ -133,18 +161,28 @@ class OrderAdmin(ReadOnlyAdmin):
         return orders.select_related("user")
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show the order's dossier."""
         order = self.get_object(request, object_id)
         gathered = self._gathered(request, order) if isinstance(order, Order) else {}
-        shown: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **gathered})
+        shown: HttpResponse = super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **gathered}
+        )
         return shown
 
     def _gathered(self, request: HttpRequest, order: Order) -> dict[str, Any]:
         dossier = dossier_of(order)
-        holding = {posted.service for posted in dossier.received if posted.row.state == Inbox.State.HELD}
-        held = hold_of(order, sorted(holding | {dossier.plan.home}))  # all of them, or what they hold tells
+        holding = {
+            posted.service for posted in dossier.received if posted.row.state == Inbox.State.HELD
+        }
+        held = hold_of(
+            order, sorted(holding | {dossier.plan.home})
+        )  # all of them, or what they hold tells
         may_act = self.has_operate_permission(request)
         return {
             "dossier": dossier,
@@ -181,7 +219,9 @@ class OrderAdmin(ReadOnlyAdmin):
 
 
 def _offered(order: Order, *, on_hold: bool) -> list[tuple[str, str]]:
-    """Return what may be done to an order: nothing once it has ended, and no way back where there is none."""
+    """Return what may be done to an order: nothing once it has ended, and no way back where
+    there is none.
+    """
     if order.ended_at:
         return []
     idle = {Action.HOLD if on_hold else Action.RELEASE}

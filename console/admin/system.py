@@ -20,9 +20,9 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from console.tracebacks import orders_of, tasks_about
-from sagas.admin import preformatted
-from sagas.lists import BoundedPaginator, NewestFilter, ReadOnlyAdmin, among_newest
-from sagas.wording import age
+from sagas.admin.changelist import BoundedPaginator, NewestFilter, ReadOnlyAdmin, among_newest
+from sagas.admin.formatting import age
+from sagas.admin.messages import preformatted
 
 __all__ = ["GroupAdmin", "TaskResultAdmin", "UserAdmin"]
 
@@ -42,9 +42,13 @@ class TaskNameFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Offer the project's own tasks."""
-        return [(name, name) for name in sorted(current_app.tasks) if not name.startswith("celery.")]
+        return [
+            (name, name) for name in sorted(current_app.tasks) if not name.startswith("celery.")
+        ]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[TaskResult]) -> QuerySet[TaskResult]:
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[TaskResult]
+    ) -> QuerySet[TaskResult]:
         """Keep the failures of the task."""
         return among_newest(queryset.filter(task_name=self.value())) if self.value() else queryset
 
@@ -58,7 +62,17 @@ class TaskResultAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     search_fields = ("task_id",)  # shows the box; the search itself is below
     search_help_text = "Order id, or task id."
-    fields = ("task_name", "task_id", "status", "worker", "date_done", "orders", "result", "trace", "arguments")
+    fields = (
+        "task_name",
+        "task_id",
+        "status",
+        "worker",
+        "date_done",
+        "orders",
+        "result",
+        "trace",
+        "arguments",
+    )
     readonly_fields = ("orders", "trace", "arguments")
 
     def get_search_results(
@@ -74,7 +88,9 @@ class TaskResultAdmin(ReadOnlyAdmin):
             return queryset.filter(task_id=term), False
         return queryset.filter(Q(task_id=term) | Q(pk__in=about)), False
 
-    @display(description="state", label={"FAILURE": "danger", "RETRY": "warning", "REVOKED": "warning"})
+    @display(
+        description="state", label={"FAILURE": "danger", "RETRY": "warning", "REVOKED": "warning"}
+    )
     def state(self, task: TaskResult) -> str:
         """Show the state."""
         return str(task.status)
@@ -92,8 +108,13 @@ class TaskResultAdmin(ReadOnlyAdmin):
     @admin.display(description="orders")
     def orders(self, task: TaskResult) -> SafeString:
         """Link to the orders that the task failed for."""
-        links = ((reverse("admin:orders_order_change", args=[order]), order) for order in orders_of(task)[:LINKS])
-        return format_html_join(" ", '<a class="underline" href="{}">{}</a>', links) or SafeString("none named")
+        links = (
+            (reverse("admin:orders_order_change", args=[order]), order)
+            for order in orders_of(task)[:LINKS]
+        )
+        return format_html_join(" ", '<a class="underline" href="{}">{}</a>', links) or SafeString(
+            "none named"
+        )
 
     @admin.display(description="traceback")
     def trace(self, task: TaskResult) -> SafeString:

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from orders.models import Order
-from sagas.lists import BoundedPaginator
+from sagas.admin.changelist import BoundedPaginator
 
 __all__ = ["ShownFilter", "Tab", "tabs_of"]
 
@@ -17,7 +17,9 @@ SHOWN = "show"
 
 
 class Tab(NamedTuple):
-    """A tab: where it leads, whether it is what is shown, and how many orders it holds; None where nobody counts."""
+    """A tab: where it leads, whether it is what is shown, and how many orders it holds; None
+    where nobody counts.
+    """
 
     name: str
     title: str
@@ -48,7 +50,13 @@ def tabs_of(request: HttpRequest) -> list[Tab]:
     open_ = wanted.get(SHOWN) == "open" and not attention
     orders = Order.objects.all()
     return [
-        _tab("attention", "Need attention", f"{ATTENTION}=1", attention, orders.filter(needs_attention=True)),
+        _tab(
+            "attention",
+            "Need attention",
+            f"{ATTENTION}=1",
+            attention,
+            orders.filter(needs_attention=True),
+        ),
         _tab("open", "Open", f"{SHOWN}=open", open_, orders.filter(ended_at=None)),
         _tab("all", "All", f"{SHOWN}=all", not attention and not open_, None),
     ]

@@ -1,4 +1,4 @@
-"""Find the failed tasks of an order by index: `sagas.results` keeps with each which sagas it was about."""
+"""Find the failed tasks of an order by index: `sagas.celery.result_backend` keeps with each which sagas it was about."""
 
 from django.db import migrations
 

@@ -12,17 +12,20 @@ from console.dossier import Posted
 from console.failures import Failing
 from console.provider import page_of
 from orders.models import Order
+from sagas.admin.formatting import age, length
 from sagas.models import Inbox
-from sagas.wording import age, length
 
 __all__ = ["ago", "failure_key", "money", "of", "open_for", "pretty", "seconds", "took"]
 
 register = template.Library()
 register.filter("provider_page", page_of)
 
-# ISO 4217 currencies whose minor unit is not a hundredth: https://www.iso.org/iso-4217-currency-codes.html
+# ISO 4217 currencies whose minor unit is not a hundredth:
+# https://www.iso.org/iso-4217-currency-codes.html
 DIGITS = {
-    **dict.fromkeys(("bif", "clp", "djf", "gnf", "isk", "jpy", "kmf", "krw", "pyg", "rwf", "ugx", "uyi"), 0),
+    **dict.fromkeys(
+        ("bif", "clp", "djf", "gnf", "isk", "jpy", "kmf", "krw", "pyg", "rwf", "ugx", "uyi"), 0
+    ),
     **dict.fromkeys(("vnd", "vuv", "xaf", "xof", "xpf"), 0),
     **dict.fromkeys(("bhd", "iqd", "jod", "kwd", "lyd", "omr", "tnd"), 3),
 }

@@ -30,7 +30,7 @@
 #define TAKES 1
 #endif
 
-/* The rows of the outboxes, each with its target in the plan (sagas.plan.Plan), which a test compares with the plan. */
+/* The rows of the outboxes, each with its target in the plan (sagas.definition.plan.Plan), which a test compares with the plan. */
 #define CREATED      1     /* order.created      -> payments.authorize */
 #define ASKED        2     /* order.cancelling   -> payments.withhold; the customer's cancel */
 #define FULFILLED    4     /* order.fulfilled    -> inventory.ship */
@@ -119,7 +119,7 @@ proctype Orders() {
           :: else fi }
   :: atomic { HAVE(DECLINED) -> EAT(DECLINED); cancel_it() }                       /* [orders.steps.cancel] */
   :: atomic { HAVE(VOIDED) -> EAT(VOIDED); cancel_it() }                           /* [orders.steps.cancel] */
-  :: atomic { HAVE(SHIPPED) && (!closed || MODE==1) -> EAT(SHIPPED); closed=true } /* [sagas.timeline.record] */
+  :: atomic { HAVE(SHIPPED) && (!closed || MODE==1) -> EAT(SHIPPED); closed=true } /* [sagas.storage.timeline.record] */
   :: atomic { (rows & TURNBACK) && status==OPEN -> status=CANCELLINGS }            /* [orders.progress.follow] */
   :: atomic { !asked && !forgotO && MAYASK -> asked=true;                          /* [orders.services.cancel_order] */
        if :: status==OPEN -> status=CANCELLINGS;
@@ -183,23 +183,23 @@ proctype Payments() {
  end: do
   :: atomic { HAVE(CREATED) -> EAT(CREATED);                                       /* [payments.steps.Authorize.prepare] */
        if :: KNOWN(forgotP) && authorize==NONE -> authorize=STARTED; authorizing++; goto ask :: else fi }
-  :: atomic { authorize==STARTED && authorizing==0 -> authorizing++; goto ask }    /* [sagas.inbox.claim_due] */
-  :: atomic { authorize==STARTED && authorizing>0 && MAY(takes,TAKES) -> PAYFOR(takes); /* [sagas.inbox.claim] takes over */
+  :: atomic { authorize==STARTED && authorizing==0 -> authorizing++; goto ask }    /* [sagas.storage.inbox.claim_due] */
+  :: atomic { authorize==STARTED && authorizing>0 && MAY(takes,TAKES) -> PAYFOR(takes); /* [sagas.storage.inbox.claim] takes over */
        authorizing++; goto ask }
   :: atomic { HAVE(RESERVED) -> EAT(RESERVED);                                     /* [payments.steps.Capture.prepare] */
        if :: KNOWN(forgotP) && capture==NONE -> capture=STARTED; capturing++; goto take :: else fi }
-  :: atomic { capture==STARTED && capturing==0 -> capturing++; goto take }         /* [sagas.inbox.claim_due] */
-  :: atomic { capture==STARTED && capturing>0 && MAY(takes,TAKES) -> PAYFOR(takes); /* [sagas.inbox.claim] takes over */
+  :: atomic { capture==STARTED && capturing==0 -> capturing++; goto take }         /* [sagas.storage.inbox.claim_due] */
+  :: atomic { capture==STARTED && capturing>0 && MAY(takes,TAKES) -> PAYFOR(takes); /* [sagas.storage.inbox.claim] takes over */
        capturing++; goto take }
   :: atomic { HAVE(AUTHFAILED) -> EAT(AUTHFAILED); claim_undo() }                  /* [payments.steps.Void.prepare] */
   :: atomic { HAVE(UNAVAILABLE) -> EAT(UNAVAILABLE); claim_undo() }                /* [payments.steps.Void.prepare] */
   :: atomic { HAVE(RELEASED) -> EAT(RELEASED); claim_undo() }                      /* [payments.steps.Void.prepare] */
-  :: atomic { undo==STARTED && undoing==0 -> prepare_undo() }                      /* [sagas.inbox.claim_due] */
-  :: atomic { undo==STARTED && undoing>0 && MAY(takes,TAKES) -> PAYFOR(takes);     /* [sagas.inbox.claim] takes over */
+  :: atomic { undo==STARTED && undoing==0 -> prepare_undo() }                      /* [sagas.storage.inbox.claim_due] */
+  :: atomic { undo==STARTED && undoing>0 && MAY(takes,TAKES) -> PAYFOR(takes);     /* [sagas.storage.inbox.claim] takes over */
        prepare_undo() }
   :: atomic { HAVE(ASKED) -> EAT(ASKED);                                           /* [payments.steps.withhold] */
        if :: KNOWN(forgotP) && withhold==NONE -> withhold_it() :: else fi }
-  :: atomic { withhold==STARTED && DECIDED -> withhold_it() }                      /* [sagas.inbox.claim_due] */
+  :: atomic { withhold==STARTED && DECIDED -> withhold_it() }                      /* [sagas.storage.inbox.claim_due] */
   od;
  ask: if
   :: atomic { MAY(crashes,CRASHES) -> PAYFOR(crashes); authorizing--; goto end }   /* fault: dies before the call */
@@ -271,12 +271,12 @@ proctype Expiry() {
 /* ------------------------------------- the error callback: late, repeated, or for a step that in truth succeeded */
 proctype Callback() {
  end: do
-  :: atomic { (rows & CREATED) && KNOWN(forgotP) && authorize<=STARTED && MAY(errs,ERRS) -> /* [sagas.failures.count] */
+  :: atomic { (rows & CREATED) && KNOWN(forgotP) && authorize<=STARTED && MAY(errs,ERRS) -> /* [sagas.execution.retries.record_failures] */
        PAYFOR(errs); authorize=REFUSED; put(AUTHFAILED) }
-  :: atomic { (rows & AUTHORIZED) && KNOWN(forgotI) && reserve==NONE && MAY(errs,ERRS) ->   /* [sagas.failures.count] */
+  :: atomic { (rows & AUTHORIZED) && KNOWN(forgotI) && reserve==NONE && MAY(errs,ERRS) ->   /* [sagas.execution.retries.record_failures] */
        PAYFOR(errs); reserve=REFUSED; put(RESFAILED) }
 #ifdef CB_PIVOT
-  :: atomic { (rows & RESERVED) && KNOWN(forgotP) && capture<=STARTED && MAY(errs,ERRS) ->  /* [sagas.failures.count] */
+  :: atomic { (rows & RESERVED) && KNOWN(forgotP) && capture<=STARTED && MAY(errs,ERRS) ->  /* [sagas.execution.retries.record_failures] */
        PAYFOR(errs); capture=REFUSED; put(LAPSED) }
 #endif
   od }
@@ -304,10 +304,10 @@ proctype Monitor() { end: do :: atomic { SOUGHT -> assert(false) } od }
 /* Each service forgets an ended saga at a moment of its own; messages to it may still be under way. */
 proctype Retention() {
  end: do
-  :: atomic { closed && !forgotO -> forgotO=true; fulfil=NONE; cancelstep=NONE }   /* [sagas.retention.purge] orders */
-  :: atomic { closed && !forgotP -> forgotP=true;                                  /* [sagas.retention.purge] payments */
+  :: atomic { closed && !forgotO -> forgotO=true; fulfil=NONE; cancelstep=NONE }   /* [sagas.operations.retention.purge] orders */
+  :: atomic { closed && !forgotP -> forgotP=true;                                  /* [sagas.operations.retention.purge] payments */
        authorize=NONE; capture=NONE; undo=NONE; withhold=NONE }
-  :: atomic { closed && !forgotI -> forgotI=true;                                  /* [sagas.retention.purge] inventory */
+  :: atomic { closed && !forgotI -> forgotI=true;                                  /* [sagas.operations.retention.purge] inventory */
        reserve=NONE; release=NONE; ship=NONE }
   od }
 
@@ -324,22 +324,22 @@ inline relay1(b) { bus = bus | b; if :: pub = pub | b :: MAY(dups,DUPS) -> dups+
 
 proctype Relays() {
  end: do
-  :: atomic { (rows & ~pub & CREATED) -> relay1(CREATED) }                         /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & ASKED) -> relay1(ASKED) }                             /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & FULFILLED) -> relay1(FULFILLED) }                     /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & AUTHORIZED) -> relay1(AUTHORIZED) }                   /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & DECLINED) -> relay1(DECLINED) }                       /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & AUTHFAILED) -> relay1(AUTHFAILED) }                   /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & VOIDED) -> relay1(VOIDED) }                           /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & RESERVED) -> relay1(RESERVED) }                       /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & UNAVAILABLE) -> relay1(UNAVAILABLE) }                 /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & RESFAILED) -> relay1(RESFAILED) }                     /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & RELEASED) -> relay1(RELEASED) }                       /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & SHIPPED) -> relay1(SHIPPED) }                         /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & PROCESSED) -> relay1(PROCESSED) }                     /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & LAPSED) -> relay1(LAPSED) }                           /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & WITHHELD) -> relay1(WITHHELD) }                       /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & EXPIRING) -> relay1(EXPIRING) }                       /* [sagas.relay.publish] */
+  :: atomic { (rows & ~pub & CREATED) -> relay1(CREATED) }                         /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & ASKED) -> relay1(ASKED) }                             /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & FULFILLED) -> relay1(FULFILLED) }                     /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & AUTHORIZED) -> relay1(AUTHORIZED) }                   /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & DECLINED) -> relay1(DECLINED) }                       /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & AUTHFAILED) -> relay1(AUTHFAILED) }                   /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & VOIDED) -> relay1(VOIDED) }                           /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & RESERVED) -> relay1(RESERVED) }                       /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & UNAVAILABLE) -> relay1(UNAVAILABLE) }                 /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & RESFAILED) -> relay1(RESFAILED) }                     /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & RELEASED) -> relay1(RELEASED) }                       /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & SHIPPED) -> relay1(SHIPPED) }                         /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & PROCESSED) -> relay1(PROCESSED) }                     /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & LAPSED) -> relay1(LAPSED) }                           /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & WITHHELD) -> relay1(WITHHELD) }                       /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & EXPIRING) -> relay1(EXPIRING) }                       /* [sagas.delivery.relay.publish] */
   :: atomic { !over -> over=true }                                                 /* fault: the faults end */
   :: atomic { bus!=0 && MAY(losses,LOSSES) -> losses++; bus=0 }                    /* fault: FLUSHALL */
   :: atomic { (bus&ASKED) && MAY(losses,LOSSES) -> losses++; bus=bus&~ASKED }      /* fault: one message lost */
@@ -355,7 +355,7 @@ proctype Relays() {
 
 proctype Rescue() {
  end: do
-  :: atomic { timeout && NEEDED -> pub = pub & ~rows }                             /* [sagas.rescue.redrive] */
+  :: atomic { timeout && NEEDED -> pub = pub & ~rows }                             /* [sagas.operations.redrive.make_rows_due] */
   od }
 
 init { atomic {                                                                    /* [orders.services.place_order] */

@@ -1,10 +1,11 @@
-"""Check the models of an order's two sagas with SPIN: that they hold, and that no protection in them can be spared.
+"""Check the models of an order's two sagas with SPIN: that they hold, and that no protection in
+them can be spared.
 
     python docs/model/run.py               what `make model` runs
     python docs/model/run.py --thorough    with more faults at once; minutes, and some gigabytes
 
-Exits 0 only if everything that must hold does, and everything that must fail without a protection fails. What is in
-the model, and what is not, stands in README.md.
+Exits 0 only if everything that must hold does, and everything that must fail without a protection
+fails. What is in the model, and what is not, stands in README.md.
 """
 
 import argparse
@@ -42,7 +43,9 @@ CYCLE = "START OF CYCLE"
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One search of a model. `held_by` is the function that holds what `without` takes away; if none, it must hold."""
+    """One search of a model. `held_by` is the function that holds what `without` takes away; if
+    none, it must hold.
+    """
 
     says: str
     model: str = CHARGE_FIRST
@@ -76,7 +79,15 @@ def _without(
     model: str = CHARGE_FIRST,
     options: tuple[str, ...] = (),
 ) -> Check:
-    return Check(says=says, model=model, mode=mode, options=options, without=without, held_by=held_by, fails=True)
+    return Check(
+        says=says,
+        model=model,
+        mode=mode,
+        options=options,
+        without=without,
+        held_by=held_by,
+        fails=True,
+    )
 
 
 def _reaches(says: str, probe: int, model: str = CHARGE_FIRST) -> Check:
@@ -85,12 +96,18 @@ def _reaches(says: str, probe: int, model: str = CHARGE_FIRST) -> Check:
 
 HOLDING = (
     *(
-        Check(says=f"Safe in every state, {workers} payment workers", options=(f"WORKERS={workers}",))
+        Check(
+            says=f"Safe in every state, {workers} payment workers", options=(f"WORKERS={workers}",)
+        )
         for workers in (2, 3, 4)
     ),
     Check(says="Safe where only the status bars the pivot", without=("NO_PIVOT_TOMBSTONE",)),
     Check(says="Safe where only the tombstone bars the pivot", without=("NO_STATUS_CHECK",)),
-    Check(says="Every order ends: a fault of each kind, two crashes", mode=LIVENESS, options=("CRASHES=2",)),
+    Check(
+        says="Every order ends: a fault of each kind, two crashes",
+        mode=LIVENESS,
+        options=("CRASHES=2",),
+    ),
     *(
         Check(
             says=f"Authorize first: safe in every state, {workers} workers",
@@ -108,7 +125,9 @@ HOLDING = (
 )
 THOROUGH = (
     Check(says="Every order ends: two losses", mode=LIVENESS, options=("LOSSES=2",)),
-    Check(says="Every order ends: a rescue that comes too early", mode=LIVENESS, options=("EARLY=1",)),
+    Check(
+        says="Every order ends: a rescue that comes too early", mode=LIVENESS, options=("EARLY=1",)
+    ),
 )
 REACHABLE = (
     _reaches("An order is fulfilled, shipped and over", 1),
@@ -121,58 +140,102 @@ REACHABLE = (
     _reaches("Authorize first: it runs out before the capture", 4, AUTHORIZE_FIRST),
 )
 PROTECTIONS = (
-    _without("the inbox: a repeated message is no-op", "NO_INBOX", held_by="sagas.inbox.claim"),
-    _without("an undo bars its action", "NO_TOMBSTONE", held_by="sagas.inbox.bar"),
+    _without(
+        "the inbox: a repeated message is no-op", "NO_INBOX", held_by="sagas.storage.inbox.claim"
+    ),
+    _without("an undo bars its action", "NO_TOMBSTONE", held_by="sagas.storage.inbox.bar"),
     _without(
         "a cancel bars the pivot, and fulfil looks at the status",
         "NO_PIVOT_TOMBSTONE",
         "NO_STATUS_CHECK",
-        held_by="sagas.lifecycle.bar_pivot",
+        held_by="sagas.lifecycle.cancel_before_pivot",
     ),
-    _without("the fence: an unused key is voided", "NO_FENCE", held_by="payments.steps.Refund.call"),
-    _without("a refund asks the gateway, not its own table", "NO_ASK", held_by="payments.steps.Refund.call"),
-    _without("only open rows take an answer", "NO_CAS", held_by="sagas.inbox.lock_open"),
-    _without("what is given up is undone itself first", "NO_OWN_UNDO", held_by="sagas.plan.Plan.after_giving_up"),
-    _without("the callback leaves final rows alone", "CB_BLIND", held_by="sagas.inbox.count_failure"),
-    _without("no step after the pivot is given up", "CB_POSTPIVOT", held_by="sagas.plan.Plan.refusable"),
-    _without("no undo is given up", "CB_UNDO", held_by="sagas.failures.given_up"),
-    _without("the watermark: what was purged is not run", "NO_WATERMARK", held_by="sagas.inbox.park"),
-    _without("the rescue", "NO_RESCUE", held_by="sagas.rescue.run_once", mode=LIVENESS),
-    _without("open rows are sent again", "NO_DUE", held_by="sagas.inbox.claim_due", mode=LIVENESS),
+    _without(
+        "the fence: an unused key is voided", "NO_FENCE", held_by="payments.steps.Refund.call"
+    ),
+    _without(
+        "a refund asks the gateway, not its own table",
+        "NO_ASK",
+        held_by="payments.steps.Refund.call",
+    ),
+    _without("only open rows take an answer", "NO_CAS", held_by="sagas.storage.inbox.lock_open"),
+    _without(
+        "what is given up is undone itself first",
+        "NO_OWN_UNDO",
+        held_by="sagas.definition.plan.Plan.after_giving_up",
+    ),
+    _without(
+        "the callback leaves final rows alone",
+        "CB_BLIND",
+        held_by="sagas.storage.inbox.count_failure",
+    ),
+    _without(
+        "no step after the pivot is given up",
+        "CB_POSTPIVOT",
+        held_by="sagas.definition.plan.Plan.refusable",
+    ),
+    _without("no undo is given up", "CB_UNDO", held_by="sagas.execution.retries.is_exhausted"),
+    _without(
+        "the watermark: what was purged is not run",
+        "NO_WATERMARK",
+        held_by="sagas.storage.inbox.park",
+    ),
+    _without("the rescue", "NO_RESCUE", held_by="sagas.operations.redrive.run_once", mode=LIVENESS),
+    _without(
+        "open rows are sent again", "NO_DUE", held_by="sagas.storage.inbox.claim_due", mode=LIVENESS
+    ),
     _without(
         "a lost answer is looked up, not charged for again",
         "NO_FIND",
         held_by="payments.steps.Charge.call",
         mode=LIVENESS,
     ),
-    _without("open sagas are not purged", "PURGE_TIP", held_by="sagas.retention.broadcast", mode=LIVENESS),
-    _without("ended is not a status", "RESCUE_UNTIL_STATUS", held_by="sagas.timeline.record", mode=LIVENESS),
-    _without("all rows are sent again, not an old one", "RESCUE_OLD_ROWS", held_by="sagas.outbox.rearm", mode=LIVENESS),
     _without(
-        "in all services, not in orders alone", "RESCUE_ORDERS_ONLY", held_by="sagas.rescue.redrive", mode=LIVENESS
+        "open sagas are not purged",
+        "PURGE_TIP",
+        held_by="sagas.operations.retention.broadcast",
+        mode=LIVENESS,
+    ),
+    _without(
+        "ended is not a status",
+        "RESCUE_UNTIL_STATUS",
+        held_by="sagas.storage.timeline.record",
+        mode=LIVENESS,
+    ),
+    _without(
+        "all rows are sent again, not an old one",
+        "RESCUE_OLD_ROWS",
+        held_by="sagas.storage.outbox.republish",
+        mode=LIVENESS,
+    ),
+    _without(
+        "in all services, not in orders alone",
+        "RESCUE_ORDERS_ONLY",
+        held_by="sagas.operations.redrive.make_rows_due",
+        mode=LIVENESS,
     ),
     _without(
         "authorize first: a cancel asks the service of the pivot",
         "NO_REQUEST",
-        held_by="sagas.lifecycle.ask_to_bar_pivot",
+        held_by="sagas.lifecycle.request_cancel",
         model=AUTHORIZE_FIRST,
     ),
     _without(
         "authorize first: a cancel in time bars the capture",
         "NO_BAR",
-        held_by="sagas.inbox.bar",
+        held_by="sagas.storage.inbox.bar",
         model=AUTHORIZE_FIRST,
     ),
     _without(
         "authorize first: a capture that has begun is waited for",
         "NO_PATIENCE",
-        held_by="sagas.steps.bar",
+        held_by="sagas.definition.handlers.bar",
         model=AUTHORIZE_FIRST,
     ),
     _without(
         "authorize first: a capture is not given up",
         "CB_PIVOT",
-        held_by="sagas.failures.given_up",
+        held_by="sagas.execution.retries.is_exhausted",
         model=AUTHORIZE_FIRST,
     ),
     _without(
@@ -192,7 +255,7 @@ PROTECTIONS = (
     _without(
         "authorize first: the rescue",
         "NO_RESCUE",
-        held_by="sagas.rescue.run_once",
+        held_by="sagas.operations.redrive.run_once",
         mode=LIVENESS,
         model=AUTHORIZE_FIRST,
         options=("TAKES=0", "DUPS=0"),
@@ -203,7 +266,9 @@ PROTECTIONS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all checks, print what they found, and return the exit code."""
     parser = argparse.ArgumentParser(description="Check the model of an order's saga.")
-    parser.add_argument("--thorough", action="store_true", help="more faults at once: minutes, and some gigabytes")
+    parser.add_argument(
+        "--thorough", action="store_true", help="more faults at once: minutes, and some gigabytes"
+    )
     options = parser.parse_args(arguments)
     try:
         _require_tools()
@@ -217,7 +282,10 @@ def _run(holding: Sequence[Check]) -> int:
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
         # The longest searches first; they are shown in the order of the table.
-        running = {check: pool.submit(_search, check) for check in reversed([*PROTECTIONS, *REACHABLE, *holding])}
+        running = {
+            check: pool.submit(_search, check)
+            for check in reversed([*PROTECTIONS, *REACHABLE, *holding])
+        }
         as_said = [
             _show_table("What must hold", holding, running),
             _show_table("What must be possible, or the rest means nothing", REACHABLE, running),
@@ -228,7 +296,9 @@ def _run(holding: Sequence[Check]) -> int:
     return 0 if all(as_said) else 1
 
 
-def _show_table(title: str, checks: Sequence[Check], running: dict[Check, "Future[Outcome]"]) -> bool:
+def _show_table(
+    title: str, checks: Sequence[Check], running: dict[Check, "Future[Outcome]"]
+) -> bool:
     _print(f"\n{title}")
     found = [(check, running[check].result()) for check in checks]
     for check, outcome in found:
@@ -239,12 +309,18 @@ def _show_table(title: str, checks: Sequence[Check], running: dict[Check, "Futur
 
 
 def _show_protections(running: dict[Check, "Future[Outcome]"]) -> bool:
-    _print("\nWhat goes wrong without each protection: the shortest way there, or one that never ends")
+    _print(
+        "\nWhat goes wrong without each protection: the shortest way there, or one that never ends"
+    )
     found = [(check, running[check].result()) for check in PROTECTIONS]
     for check, outcome in found:
         _print(f"\n  {check.says}  [{check.held_by}]  -D{' -D'.join(check.without)}")
         _print(f"  {_verdict(check, outcome)}, {outcome.states:,} states, {outcome.seconds:.1f} s")
-        _print(textwrap.fill(" → ".join(outcome.story), 112, initial_indent="    ", subsequent_indent="    "))
+        _print(
+            textwrap.fill(
+                " → ".join(outcome.story), 112, initial_indent="    ", subsequent_indent="    "
+            )
+        )
     return all(_as_expected(check, outcome) for check, outcome in found)
 
 
@@ -268,7 +344,9 @@ def _search(check: Check) -> Outcome:
         defines = [f"-D{name}" for name in (f"MODE={check.mode}", *check.options, *check.without)]
         _tool(folder, "spin", *defines, "-a", check.model)
         _tool(folder, "gcc", *_compiler_options(check), "-o", "pan", "pan.c")
-        said = _tool(folder, "./pan", f"-m{DEPTH}", "-w22", *(["-a"] if check.mode == LIVENESS else []))
+        said = _tool(
+            folder, "./pan", f"-m{DEPTH}", "-w22", *(["-a"] if check.mode == LIVENESS else [])
+        )
         errors, states = re.search(r"errors: (\d+)", said), re.search(r"(\d+) states, stored", said)
         if not errors or not states:
             raise ModelError(f"The search of {check.says!r} did not finish:\n{said}")
@@ -291,7 +369,9 @@ def _compiler_options(check: Check) -> list[str]:
 
 
 def _story(model: str, trail: str) -> Iterator[str]:
-    """Yield the names of the transitions of a trail: each line of the model that begins one names it."""
+    """Yield the names of the transitions of a trail: each line of the model that begins one
+    names it.
+    """
     names = _names(model)
     begins: dict[str, str] = {}
     for line in trail.splitlines():
@@ -303,7 +383,9 @@ def _story(model: str, trail: str) -> Iterator[str]:
 
 
 def _names(model: str) -> dict[str, str]:
-    """Return the name of each transition by the number of its line: the app, and the function in it."""
+    """Return the name of each transition by the number of its line: the app, and the function in
+    it.
+    """
     lines = enumerate((FOLDER / model).read_text().splitlines(), start=1)
     return {str(number): _short(found) for number, line in lines if (found := NAMED.search(line))}
 
@@ -317,13 +399,21 @@ def _short(found: re.Match[str]) -> str:
 
 
 def _require_tools() -> None:
-    missing = [f"{tool} is not installed. {how}" for tool, how in TOOLS.items() if shutil.which(tool) is None]
+    missing = [
+        f"{tool} is not installed. {how}"
+        for tool, how in TOOLS.items()
+        if shutil.which(tool) is None
+    ]
     if missing:
-        raise ModelError("\n".join([*missing, "The model alone needs it; the service and its tests do not."]))
+        raise ModelError(
+            "\n".join([*missing, "The model alone needs it; the service and its tests do not."])
+        )
 
 
 def _tool(folder: str, *command: str) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
     if done.returncode and command[0] != "./pan":
         raise ModelError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout + done.stderr

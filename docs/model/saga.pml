@@ -42,7 +42,7 @@
 #define EARLY 0            /* rescues of a saga that is not stalled */
 #endif
 
-/* The rows of the outboxes, each with its target in the plan (sagas.plan.Plan), which a test compares with the plan. */
+/* The rows of the outboxes, each with its target in the plan (sagas.definition.plan.Plan), which a test compares with the plan. */
 #define CREATED      1     /* order.created     -> payments.charge */
 #define CANCELLING   2     /* order.cancelling  -> inventory.release; also order.unfulfillable: the pivot is refused */
 #define FULFILLED    4     /* order.fulfilled   -> inventory.ship */
@@ -142,7 +142,7 @@ proctype Orders() {
           :: else fi }
   :: atomic { HAVE(DECLINED) -> EAT(DECLINED); cancel_it() }                       /* [orders.steps.cancel] */
   :: atomic { HAVE(REFUNDED) -> EAT(REFUNDED); cancel_it() }                       /* [orders.steps.cancel] */
-  :: atomic { HAVE(SHIPPED) && (!closed || MODE==1) -> EAT(SHIPPED); closed=true } /* [sagas.timeline.record] */
+  :: atomic { HAVE(SHIPPED) && (!closed || MODE==1) -> EAT(SHIPPED); closed=true } /* [sagas.storage.timeline.record] */
   :: atomic { (rows & TURNBACK) && status==OPEN -> status=CANCELLINGS }            /* [orders.progress.follow] */
   :: atomic { !asked && !forgotO && MAYASK -> asked=true;                          /* [orders.services.cancel_order] */
 #ifdef NO_PIVOT_TOMBSTONE
@@ -191,12 +191,12 @@ proctype Payments() {
   :: atomic { HAVE(CREATED) -> EAT(CREATED);                                       /* [payments.steps.Charge.prepare] */
        if :: KNOWN(forgotP) && charge==NONE -> charge=STARTED; charging++; goto call :: else fi }
 #ifndef NO_DUE
-  :: atomic { charge==STARTED && charging==0 -> charging++; goto call }            /* [sagas.inbox.claim_due] */
-  :: atomic { refund==STARTED && refunding==0 -> prepare_refund() }                /* [sagas.inbox.claim_due] */
+  :: atomic { charge==STARTED && charging==0 -> charging++; goto call }            /* [sagas.storage.inbox.claim_due] */
+  :: atomic { refund==STARTED && refunding==0 -> prepare_refund() }                /* [sagas.storage.inbox.claim_due] */
 #endif
-  :: atomic { charge==STARTED && charging>0 && MAY(takes,TAKES) -> PAYFOR(takes);  /* [sagas.inbox.claim] takes over */
+  :: atomic { charge==STARTED && charging>0 && MAY(takes,TAKES) -> PAYFOR(takes);  /* [sagas.storage.inbox.claim] takes over */
        charging++; goto call }
-  :: atomic { refund==STARTED && refunding>0 && MAY(takes,TAKES) -> PAYFOR(takes); /* [sagas.inbox.claim] takes over */
+  :: atomic { refund==STARTED && refunding>0 && MAY(takes,TAKES) -> PAYFOR(takes); /* [sagas.storage.inbox.claim] takes over */
        prepare_refund() }
   :: atomic { HAVE(CHARGEFAILED) -> EAT(CHARGEFAILED); claim_refund() }            /* [payments.steps.Refund.prepare] */
   :: atomic { HAVE(UNAVAILABLE) -> EAT(UNAVAILABLE); claim_refund() }              /* [payments.steps.Refund.prepare] */
@@ -260,12 +260,12 @@ proctype Payments() {
 proctype Callback() {
  end: do
 #ifdef CB_BLIND
-  :: atomic { (rows & CREATED) && MAY(errs,ERRS) -> PAYFOR(errs);                  /* [sagas.failures.count] charge */
+  :: atomic { (rows & CREATED) && MAY(errs,ERRS) -> PAYFOR(errs);                  /* [sagas.execution.retries.record_failures] charge */
        if :: charge==NONE -> charge=REFUSED :: else fi; put(CHARGEFAILED) }
-  :: atomic { (rows & PROCESSED) && MAY(errs,ERRS) -> PAYFOR(errs);                /* [sagas.failures.count] reserve */
+  :: atomic { (rows & PROCESSED) && MAY(errs,ERRS) -> PAYFOR(errs);                /* [sagas.execution.retries.record_failures] reserve */
        if :: reserve==NONE -> reserve=REFUSED :: else fi; put(RESFAILED) }
 #else
-  :: atomic { (rows & CREATED) && KNOWN(forgotP) && charge<=STARTED && MAY(errs,ERRS) -> /* [sagas.failures.count] charge */
+  :: atomic { (rows & CREATED) && KNOWN(forgotP) && charge<=STARTED && MAY(errs,ERRS) -> /* [sagas.execution.retries.record_failures] charge */
        PAYFOR(errs); charge=REFUSED;
 #ifdef NO_OWN_UNDO
        put(DECLINED)
@@ -273,17 +273,17 @@ proctype Callback() {
        put(CHARGEFAILED)
 #endif
      }
-  :: atomic { (rows & PROCESSED) && KNOWN(forgotI) && reserve==NONE && MAY(errs,ERRS) -> /* [sagas.failures.count] reserve */
+  :: atomic { (rows & PROCESSED) && KNOWN(forgotI) && reserve==NONE && MAY(errs,ERRS) -> /* [sagas.execution.retries.record_failures] reserve */
        PAYFOR(errs); reserve=REFUSED; put(RESFAILED) }
 #endif
-  :: atomic { (rows & RESERVED) && KNOWN(forgotO) && fulfil==NONE && MAY(errs,ERRS) ->   /* [sagas.failures.count] fulfil */
+  :: atomic { (rows & RESERVED) && KNOWN(forgotO) && fulfil==NONE && MAY(errs,ERRS) ->   /* [sagas.execution.retries.record_failures] fulfil */
        PAYFOR(errs); refuse_pivot() }
 #ifdef CB_POSTPIVOT
-  :: atomic { (rows & FULFILLED) && KNOWN(forgotI) && ship==NONE && MAY(errs,ERRS) ->    /* [sagas.failures.count] ship */
+  :: atomic { (rows & FULFILLED) && KNOWN(forgotI) && ship==NONE && MAY(errs,ERRS) ->    /* [sagas.execution.retries.record_failures] ship */
        PAYFOR(errs); ship=REFUSED; put(RESFAILED) }
 #endif
 #ifdef CB_UNDO
-  :: atomic { (rows & (UNAVAILABLE|RELEASED|CHARGEFAILED)) && refund==NONE && MAY(errs,ERRS) -> /* [sagas.failures.count] refund */
+  :: atomic { (rows & (UNAVAILABLE|RELEASED|CHARGEFAILED)) && refund==NONE && MAY(errs,ERRS) -> /* [sagas.execution.retries.record_failures] refund */
        PAYFOR(errs); refund=REFUSED; put(DECLINED) }
 #endif
   od }
@@ -312,9 +312,9 @@ proctype Monitor() { end: do :: atomic { SOUGHT -> assert(false) } od }
 /* Each service forgets an ended saga at a moment of its own; messages to it may still be under way. */
 proctype Retention() {
  end: do
-  :: atomic { closed && !forgotO -> forgotO=true; fulfil=NONE; cancelstep=NONE }   /* [sagas.retention.purge] orders */
-  :: atomic { closed && !forgotP -> forgotP=true; charge=NONE; refund=NONE }       /* [sagas.retention.purge] payments */
-  :: atomic { closed && !forgotI -> forgotI=true;                                  /* [sagas.retention.purge] inventory */
+  :: atomic { closed && !forgotO -> forgotO=true; fulfil=NONE; cancelstep=NONE }   /* [sagas.operations.retention.purge] orders */
+  :: atomic { closed && !forgotP -> forgotP=true; charge=NONE; refund=NONE }       /* [sagas.operations.retention.purge] payments */
+  :: atomic { closed && !forgotI -> forgotI=true;                                  /* [sagas.operations.retention.purge] inventory */
        reserve=NONE; release=NONE; ship=NONE }
   od }
 
@@ -334,25 +334,25 @@ inline relay1(b) { bus = bus | b; if :: pub = pub | b :: MAY(dups,DUPS) -> dups+
 
 proctype Relays() {
  end: do
-  :: atomic { (rows & ~pub & CREATED) -> relay1(CREATED) }                         /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & CANCELLING) -> relay1(CANCELLING) }                   /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & FULFILLED) -> relay1(FULFILLED) }                     /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & PROCESSED) -> relay1(PROCESSED) }                     /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & DECLINED) -> relay1(DECLINED) }                       /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & CHARGEFAILED) -> relay1(CHARGEFAILED) }               /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & REFUNDED) -> relay1(REFUNDED) }                       /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & RESERVED) -> relay1(RESERVED) }                       /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & UNAVAILABLE) -> relay1(UNAVAILABLE) }                 /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & RESFAILED) -> relay1(RESFAILED) }                     /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & RELEASED) -> relay1(RELEASED) }                       /* [sagas.relay.publish] */
-  :: atomic { (rows & ~pub & SHIPPED) -> relay1(SHIPPED) }                         /* [sagas.relay.publish] */
+  :: atomic { (rows & ~pub & CREATED) -> relay1(CREATED) }                         /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & CANCELLING) -> relay1(CANCELLING) }                   /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & FULFILLED) -> relay1(FULFILLED) }                     /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & PROCESSED) -> relay1(PROCESSED) }                     /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & DECLINED) -> relay1(DECLINED) }                       /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & CHARGEFAILED) -> relay1(CHARGEFAILED) }               /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & REFUNDED) -> relay1(REFUNDED) }                       /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & RESERVED) -> relay1(RESERVED) }                       /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & UNAVAILABLE) -> relay1(UNAVAILABLE) }                 /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & RESFAILED) -> relay1(RESFAILED) }                     /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & RELEASED) -> relay1(RELEASED) }                       /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & SHIPPED) -> relay1(SHIPPED) }                         /* [sagas.delivery.relay.publish] */
   :: atomic { !over -> over=true }                                                 /* fault: the faults end */
   :: atomic { bus!=0 && MAY(losses,LOSSES) -> losses++; bus=0 }                    /* fault: FLUSHALL */
   :: atomic { (bus&CREATED) && MAY(losses,LOSSES) -> losses++; bus=bus&~CREATED }  /* fault: one message lost */
   :: atomic { (bus&(PROCESSED|RELEASED)) && MAY(losses,LOSSES) -> losses++;        /* fault: one message lost */
        bus=bus&~(PROCESSED|RELEASED) }
 #ifdef PURGE_TIP
-  :: atomic { (rows&pub&(PROCESSED|RESERVED|RELEASED|REFUNDED)) && !closed ->      /* [sagas.retention.purge] */
+  :: atomic { (rows&pub&(PROCESSED|RESERVED|RELEASED|REFUNDED)) && !closed ->      /* [sagas.operations.retention.purge] */
        rows = rows & ~(pub&(PROCESSED|RESERVED|RELEASED|REFUNDED)) }
 #endif
   od }
@@ -374,8 +374,8 @@ proctype Relays() {
 
 proctype Rescue() {
  end: do
-  :: atomic { timeout && NEEDED -> pub = pub & ~REARMED }                          /* [sagas.rescue.redrive] */
-  :: atomic { MAY(early,EARLY) && NEEDED && (pub & REARMED) -> early++;            /* [sagas.rescue.redrive] too early */
+  :: atomic { timeout && NEEDED -> pub = pub & ~REARMED }                          /* [sagas.operations.redrive.make_rows_due] */
+  :: atomic { MAY(early,EARLY) && NEEDED && (pub & REARMED) -> early++;            /* [sagas.operations.redrive.make_rows_due] too early */
        pub = pub & ~REARMED }
   od }
 

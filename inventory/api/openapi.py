@@ -12,7 +12,9 @@ __all__ = ["adjustments_view", "stock_item_view", "stock_view"]
 
 DELIVERY = {"quantity": 10, "reason": "first delivery"}
 STOCK = OpenApiExample(
-    "In stock", {"sku": "MUG", "on_hand": 8, "reserved": 2, "available": 8, "shipped": 0}, response_only=True
+    "In stock",
+    {"sku": "MUG", "on_hand": 8, "reserved": 2, "available": 8, "shipped": 0},
+    response_only=True,
 )
 MADE = OpenApiExample(
     "A delivery",

@@ -1,4 +1,6 @@
-"""What staff may send, as structs: nothing unknown, nothing of another type, nothing out of bounds."""
+"""What staff may send, as structs: nothing unknown, nothing of another type, nothing out of
+bounds.
+"""
 
 from typing import Annotated
 
@@ -19,7 +21,9 @@ class NewAdjustment(Struct, frozen=True, forbid_unknown_fields=True):
     """Pieces to add, or to take out where `quantity` is negative, and why."""
 
     quantity: Annotated[int, Meta(ge=-MAX_ADJUSTMENT, le=MAX_ADJUSTMENT, extra_json_schema=NOT_0)]
-    reason: Annotated[str, Meta(min_length=1, max_length=200, description="Why, for those who look for it later.")]
+    reason: Annotated[
+        str, Meta(min_length=1, max_length=200, description="Why, for those who look for it later.")
+    ]
 
 
 def adjustment_of(request: Request) -> NewAdjustment:

@@ -8,7 +8,9 @@ __all__ = ["AdjustmentSerializer", "StockItemSerializer"]
 
 
 class StockItemSerializer(serializers.ModelSerializer[StockItem]):
-    """The pieces of one SKU. `on_hand` leaves out what is reserved, so `available` is the same number."""
+    """The pieces of one SKU. `on_hand` leaves out what is reserved, so `available` is the same
+    number.
+    """
 
     available = serializers.IntegerField(read_only=True)
 

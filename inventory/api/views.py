@@ -56,7 +56,9 @@ class AdjustmentsView(generics.ListAPIView[StockAdjustment]):
         """Add pieces, or take some out. A SKU without stock gets its stock here."""
         new = adjustment_of(request)
         try:
-            made = adjust_stock(sku=sku, quantity=new.quantity, reason=new.reason, by=request.user.get_username())
+            made = adjust_stock(
+                sku=sku, quantity=new.quantity, reason=new.reason, by=request.user.get_username()
+            )
         except StockTooLow as error:
             raise Problem(STOCK_TOO_LOW, str(error)) from error
         return Response(AdjustmentSerializer(made).data, 201)

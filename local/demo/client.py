@@ -35,7 +35,9 @@ class Client:
         price = {"unit_amount": product.unit_amount, "currency": "eur"}
         self._post("products/", {"sku": sku, "name": product.name, **price})
         if product.stock:
-            self._post(f"stock/{sku}/adjustments/", {"quantity": product.stock, "reason": "delivery"})
+            self._post(
+                f"stock/{sku}/adjustments/", {"quantity": product.stock, "reason": "delivery"}
+            )
 
     def place(self, wish: Wish, *, skus: dict[str, str]) -> Json:
         """Place an order and return it. Whatever happens on the way, its key makes it one order."""
@@ -66,13 +68,17 @@ class Client:
             yield from page["results"]
             url, params = page["next"], {}
 
-    def _post(self, url: str, body: Json | None = None, *, headers: dict[str, str] | None = None) -> Json:
+    def _post(
+        self, url: str, body: Json | None = None, *, headers: dict[str, str] | None = None
+    ) -> Json:
         return _json(self._request("POST", url, json=body, headers=headers))
 
     def _request(self, method: str, url: str, **options: Any) -> httpx.Response:
         """Send a request, again where the answer may be another one the next time."""
         if "params" in options and not options["params"]:
-            del options["params"]  # they would take those away that stand in the address of a next page
+            del options[
+                "params"
+            ]  # they would take those away that stand in the address of a next page
         trouble = ""
         for _ in moments(RETRY_SECONDS, pause=0.2):
             try:
@@ -83,10 +89,14 @@ class Client:
             if answer.status_code < 500:
                 return answer
             trouble = answer.text
-        raise DemoFailed(f"{method} {url} has not been answered for {RETRY_SECONDS:.0f} s: {trouble}")
+        raise DemoFailed(
+            f"{method} {url} has not been answered for {RETRY_SECONDS:.0f} s: {trouble}"
+        )
 
 
 def _json(answer: httpx.Response) -> Json:
     if answer.is_success:
         return dict(answer.json())
-    raise DemoFailed(f"{answer.request.method} {answer.request.url} was answered {answer.status_code}: {answer.text}")
+    raise DemoFailed(
+        f"{answer.request.method} {answer.request.url} was answered {answer.status_code}: {answer.text}"
+    )

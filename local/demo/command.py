@@ -47,7 +47,9 @@ def _console() -> Console:
 
 @contextlib.contextmanager
 def _stack(console: Console) -> Iterator[Stack]:
-    """Give the system that is up in the run directory, or start one for as long as the demo goes on."""
+    """Give the system that is up in the run directory, or start one for as long as the demo goes
+    on.
+    """
     run_dir = RunDir()
     if run_dir.in_use:
         stack = Stack.attach(run_dir)
@@ -56,7 +58,9 @@ def _stack(console: Console) -> Iterator[Stack]:
         return
     choose_gateway(run_dir)
     console.print("Starting PostgreSQL, Valkey, three workers, the API and beat")
-    with running_stack(run_dir, say=lambda news: console.print(escape(news), style="yellow")) as stack:
+    with running_stack(
+        run_dir, say=lambda news: console.print(escape(news), style="yellow")
+    ) as stack:
         yield stack
 
 
@@ -77,7 +81,9 @@ def _play(console: Console, stack: Stack) -> Story:
 
 
 def _audit(stack: Stack, *, width: int) -> subprocess.CompletedProcess[str]:
-    """Check the invariants, again while the last messages settle: they hold once things are quiet."""
+    """Check the invariants, again while the last messages settle: they hold once things are
+    quiet.
+    """
     for _ in moments(QUIET_SECONDS, pause=1):
         done = stack.manage("audit", COLUMNS=str(width), LOG_LEVEL="WARNING")
         if done.returncode == 0:
@@ -97,5 +103,7 @@ def _farewell(stack: Stack) -> str:
 
 def _verdict(*, good: bool, seconds: float) -> str:
     if good:
-        return f"[bold green]Every order ended as it must, and every invariant holds. {seconds:.0f} s."
+        return (
+            f"[bold green]Every order ended as it must, and every invariant holds. {seconds:.0f} s."
+        )
     return f"[bold red]Something is not as it must be: see above. {seconds:.0f} s."

@@ -23,7 +23,12 @@ ORDERS = sum(kind.orders for kind in KINDS)
 @contextmanager
 def progress_of(console: Console) -> Iterator[Watcher]:
     """Draw a bar for the orders placed and one for those that have ended."""
-    columns = (TextColumn("{task.description:<8}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<8}"),
+        BarColumn(40),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as bars:
         placed = bars.add_task("Placed", total=ORDERS)
         ended = bars.add_task("Ended", total=ORDERS)
@@ -39,7 +44,11 @@ def show_outcomes(console: Console, story: Story) -> None:
     table = _table("What became of them", "Orders", "", "Fulfilled", "Cancelled", "Why", "")
     for kind in KINDS:
         found = story.outcomes(kind)
-        verdict = "[green]as it must be" if found == kind.expected else f"[red]expected {_spelt(kind.expected)}"
+        verdict = (
+            "[green]as it must be"
+            if found == kind.expected
+            else f"[red]expected {_spelt(kind.expected)}"
+        )
         why = ", ".join(sorted({code for _, code in found if code}))
         fulfilled, cancelled = (_count(found, status) for status in ("fulfilled", "cancelled"))
         table.add_row(str(kind.orders), kind.title, fulfilled, cancelled, why, verdict)
@@ -83,11 +92,19 @@ def _add_timeline(table: Table, title: str, order: Json, events: list[Json]) -> 
 
 
 def _in_short(detail: Json) -> str:
-    """Return what a person wants to know of an event: the reason of a refusal, else money and pieces."""
+    """Return what a person wants to know of an event: the reason of a refusal, else money and
+    pieces.
+    """
     if "detail" in detail:
         return str(detail["detail"])
-    money = [f"{detail['amount'] / 100:.2f} {detail['currency'].upper()}"] if "currency" in detail else []
-    pieces = [f"{detail['pieces']} piece{'s' * (detail['pieces'] != 1)}"] if "pieces" in detail else []
+    money = (
+        [f"{detail['amount'] / 100:.2f} {detail['currency'].upper()}"]
+        if "currency" in detail
+        else []
+    )
+    pieces = (
+        [f"{detail['pieces']} piece{'s' * (detail['pieces'] != 1)}"] if "pieces" in detail else []
+    )
     return ", ".join(money + pieces)
 
 
@@ -96,4 +113,6 @@ def _count(found: Counter[Outcome], status: str) -> str:
 
 
 def _spelt(expected: Counter[Outcome]) -> str:
-    return ", ".join(f"{count} {' '.join(filter(None, ended))}" for ended, count in expected.items())
+    return ", ".join(
+        f"{count} {' '.join(filter(None, ended))}" for ended, count in expected.items()
+    )

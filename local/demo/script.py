@@ -5,7 +5,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["CANCELLED_BY_CUSTOMER", "KINDS", "PRODUCTS", "Kind", "Outcome", "Product", "Wish", "shuffled", "wishes"]
+__all__ = [
+    "CANCELLED_BY_CUSTOMER",
+    "KINDS",
+    "PRODUCTS",
+    "Kind",
+    "Outcome",
+    "Product",
+    "Wish",
+    "shuffled",
+    "wishes",
+]
 
 # How an order ended: its status, and the code of its failure, empty where it was fulfilled.
 Outcome = tuple[str, str]
@@ -28,7 +38,9 @@ class Product:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Orders of one kind: what they are for, how they are paid, and how many must end in which way."""
+    """Orders of one kind: what they are for, how they are paid, and how many must end in which
+    way.
+    """
 
     title: str
     skus: tuple[str, ...]
@@ -48,7 +60,9 @@ PRODUCTS = (
     Product(sku="LAMP", name="Lamp, the last seven", unit_amount=8900, stock=7),
 )
 
-CANCELLED_BY_CUSTOMER = Kind(title="cancelled by its customer", skus=("SHIRT",), expected=Counter({CANCELLED: 1}))
+CANCELLED_BY_CUSTOMER = Kind(
+    title="cancelled by its customer", skus=("SHIRT",), expected=Counter({CANCELLED: 1})
+)
 
 KINDS = (
     Kind(title="paid by card", skus=("MUG", "SHIRT"), expected=Counter({FULFILLED: 141})),
@@ -59,7 +73,11 @@ KINDS = (
         expected=Counter({DECLINED: 20}),
     ),
     Kind(title="product sold out", skus=("POSTER",), expected=Counter({OUT_OF_STOCK: 13})),
-    Kind(title="24 buyers, 7 pieces", skus=("LAMP",), expected=Counter({FULFILLED: 7, OUT_OF_STOCK: 17})),
+    Kind(
+        title="24 buyers, 7 pieces",
+        skus=("LAMP",),
+        expected=Counter({FULFILLED: 7, OUT_OF_STOCK: 17}),
+    ),
     Kind(
         title="charged, then timed out",
         skus=("MUG",),

@@ -1,4 +1,6 @@
-"""How the demo goes: open the shop, let everybody in, kill a worker, wait until every order has ended."""
+"""How the demo goes: open the shop, let everybody in, kill a worker, wait until every order has
+ended.
+"""
 
 import os
 import secrets
@@ -11,7 +13,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from local.demo.client import Client, DemoFailed, Json
-from local.demo.script import CANCELLED_BY_CUSTOMER, KINDS, PRODUCTS, Kind, Outcome, Wish, shuffled, wishes
+from local.demo.script import (
+    CANCELLED_BY_CUSTOMER,
+    KINDS,
+    PRODUCTS,
+    Kind,
+    Outcome,
+    Wish,
+    shuffled,
+    wishes,
+)
 from local.processes import moments
 from local.stack import ADMIN, Stack
 
@@ -53,9 +64,13 @@ class Story:
     orders: dict[str, Json] = field(default_factory=dict)
 
     def open_shop(self) -> None:
-        """Let staff put the products into the catalogue, under SKUs of this demo, and the customer in."""
+        """Let staff put the products into the catalogue, under SKUs of this demo, and the
+        customer in.
+        """
         password = self.stack.run_dir.secret(CUSTOMER)
-        done = self.stack.manage("shell", "-c", CREATE_CUSTOMER, CUSTOMER=CUSTOMER, CUSTOMER_PASSWORD=password)
+        done = self.stack.manage(
+            "shell", "-c", CREATE_CUSTOMER, CUSTOMER=CUSTOMER, CUSTOMER_PASSWORD=password
+        )
         if done.returncode:
             raise DemoFailed(f"The customer could not be created: {done.stderr}")
         self.customer = Client(self.stack.api, username=CUSTOMER, password=password)
@@ -66,7 +81,9 @@ class Story:
             self.staff.add_product(product, sku=self.skus[product.sku])
 
     def place_orders(self) -> None:
-        """Place all orders from several clients at once; in the middle, kill a worker and cancel an order."""
+        """Place all orders from several clients at once; in the middle, kill a worker and cancel
+        an order.
+        """
         crowd = shuffled(tuple(kind for kind in KINDS if kind is not CANCELLED_BY_CUSTOMER))
         with ThreadPoolExecutor(CLIENTS) as clients:
             for number, _ in enumerate(clients.map(self._place, crowd), start=1):
@@ -77,7 +94,9 @@ class Story:
                     self._look()
 
     def wait_for_the_end(self) -> None:
-        """Wait until every order is fulfilled or cancelled and nothing is held for one, or until the time is up."""
+        """Wait until every order is fulfilled or cancelled and nothing is held for one, or until
+        the time is up.
+        """
         started = time.monotonic()
         for _ in moments(END_SECONDS, pause=0.3):
             self._look()
@@ -90,8 +109,14 @@ class Story:
     @property
     def open_orders(self) -> list[Json]:
         """The orders that have not ended, or that nobody finds any more."""
-        missing = ({"id": found, "status": "missing", "failure": None} for found in self.kinds.keys() - self.orders)
-        return [*missing, *(order for order in self.orders.values() if order["status"] not in TERMINAL)]
+        missing = (
+            {"id": found, "status": "missing", "failure": None}
+            for found in self.kinds.keys() - self.orders
+        )
+        return [
+            *missing,
+            *(order for order in self.orders.values() if order["status"] not in TERMINAL),
+        ]
 
     def of(self, kind: Kind) -> list[Json]:
         """Return the orders of a kind."""
@@ -107,7 +132,9 @@ class Story:
         return all(self.outcomes(kind) == kind.expected for kind in KINDS)
 
     def slowest(self) -> Json | None:
-        """Return the fulfilled order that took longest, if any is: one that the killed worker held up."""
+        """Return the fulfilled order that took longest, if any is: one that the killed worker
+        held up.
+        """
         fulfilled = (order for order in self.orders.values() if order["status"] == "fulfilled")
         return max(fulfilled, key=duration, default=None)
 
@@ -124,12 +151,20 @@ class Story:
     def _kill_a_worker(self) -> None:
         pid = self.stack.pid(VICTIM)
         if pid is None:
-            raise DemoFailed(f"{VICTIM} is down, so it cannot be killed. Its log: {self.stack.run_dir.log(VICTIM)}")
+            raise DemoFailed(
+                f"{VICTIM} is down, so it cannot be killed. Its log: {self.stack.run_dir.log(VICTIM)}"
+            )
         os.kill(pid, signal.SIGKILL)
-        self.watcher.says(f"Killed {VICTIM}, process {pid}, with SIGKILL, {len(self.kinds)} orders into the demo.")
+        self.watcher.says(
+            f"Killed {VICTIM}, process {pid}, with SIGKILL, {len(self.kinds)} orders into the demo."
+        )
 
     def _look(self) -> None:
-        ours = (order for order in self.customer.orders_since(self.began_at.isoformat()) if order["id"] in self.kinds)
+        ours = (
+            order
+            for order in self.customer.orders_since(self.began_at.isoformat())
+            if order["id"] in self.kinds
+        )
         self.orders = {order["id"]: order for order in ours}
         self.watcher.ended(len(self.kinds) - len(self.open_orders))
 

@@ -13,15 +13,16 @@ from sagas.ids import lowest_id
 
 __all__ = ["OrderFilters"]
 
-# Seconds by which the clock of the host that made an order's id may differ from the database's: an hour that was set
-# wrongly, and some.
+# Seconds by which the clock of the host that made an order's id may differ from the database's: an
+# hour that was set wrongly, and some.
 SKEW = 4_000
 
 
 class OrderFilters(StrictFilterSet):
     """The filters of the list of orders. `after` and `before` leave out the moment itself.
 
-    Pages are read in the order of the id, which tells the time: so a time bounds what is read as well.
+    Pages are read in the order of the id, which tells the time: so a time bounds what is read as
+    well.
     """
 
     status = django_filters.ChoiceFilter(choices=Status.choices, method="with_status")

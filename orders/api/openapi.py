@@ -1,7 +1,13 @@
 """How the operations on orders and products are described in the OpenAPI schema."""
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
 
 from api.event_stream import MEDIA_TYPE as EVENT_STREAM
 from api.kinds import FORBIDDEN, PRECONDITION_FAILED
@@ -11,7 +17,14 @@ from orders.api.requests import NewProduct, ProductChanges
 from orders.api.serializers import OrderSerializer, ProductSerializer, TimelineEventSerializer
 from orders.services import NewOrder
 
-__all__ = ["cancel_view", "order_view", "orders_view", "product_view", "products_view", "timeline_view"]
+__all__ = [
+    "cancel_view",
+    "order_view",
+    "orders_view",
+    "product_view",
+    "products_view",
+    "timeline_view",
+]
 
 KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -24,7 +37,10 @@ KEY = OpenApiParameter(
     examples=[OpenApiExample("A UUID", "5f0c1c4e-6d2b-4f0e-9a55-3f1f3c6f1a10")],
 )
 REPLAYED = answer_header(
-    "Idempotency-Replayed", 201, required=False, description="`true` where the key was answered before: no new order."
+    "Idempotency-Replayed",
+    201,
+    required=False,
+    description="`true` where the key was answered before: no new order.",
 )
 PREFER = OpenApiParameter(
     "Prefer",
@@ -49,12 +65,22 @@ LAST_EVENT_ID = OpenApiParameter(
 APPLIED = "`wait=N`, where the wait was granted."
 ETAG = "Changes with every byte of the order."
 FILTERS = [
-    OpenApiParameter("status", {"$ref": "#/components/schemas/OrderStatus"}, description="In this status only."),
-    OpenApiParameter("needs_attention", OpenApiTypes.BOOL, description="Whether a person has to look at it."),
-    OpenApiParameter("created_after", OpenApiTypes.DATETIME, description="Without the moment itself."),
-    OpenApiParameter("created_before", OpenApiTypes.DATETIME, description="Without the moment itself."),
+    OpenApiParameter(
+        "status", {"$ref": "#/components/schemas/OrderStatus"}, description="In this status only."
+    ),
+    OpenApiParameter(
+        "needs_attention", OpenApiTypes.BOOL, description="Whether a person has to look at it."
+    ),
+    OpenApiParameter(
+        "created_after", OpenApiTypes.DATETIME, description="Without the moment itself."
+    ),
+    OpenApiParameter(
+        "created_before", OpenApiTypes.DATETIME, description="Without the moment itself."
+    ),
 ]
-ID = OpenApiParameter("id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The id of the order.")
+ID = OpenApiParameter(
+    "id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The id of the order."
+)
 
 PRODUCT = {"sku": "MUG", "name": "A mug", "unit_amount": 1250, "currency": "eur", "active": True}
 PLACED = {
@@ -124,7 +150,10 @@ orders_view = extend_schema_view(
         responses={201: OrderSerializer},
         filters=False,
         examples=[
-            _sent("Two mugs", {"lines": [{"sku": "MUG", "quantity": 2}], "payment_method": "pm_card_visa"}),
+            _sent(
+                "Two mugs",
+                {"lines": [{"sku": "MUG", "quantity": 2}], "payment_method": "pm_card_visa"},
+            ),
             _answered("Placed", PLACED, "201"),
         ],
         extensions=problems(FORBIDDEN, KEY_IN_FLIGHT, KEY_REUSED),
@@ -143,7 +172,10 @@ order_view = extend_schema_view(
             answer_header("ETag", 200, 304, description=ETAG),
             answer_header("Preference-Applied", 200, 304, required=False, description=APPLIED),
         ],
-        responses={200: OrderSerializer, 304: OpenApiResponse(description="It is what `If-None-Match` names.")},
+        responses={
+            200: OrderSerializer,
+            304: OpenApiResponse(description="It is what `If-None-Match` names."),
+        },
         extensions=problems(PRECONDITION_FAILED),
         examples=[_answered("Fulfilled", FULFILLED), _answered("Cancelled", CANCELLED)],
     )
@@ -160,12 +192,16 @@ timeline_view = extend_schema_view(
         responses={
             (200, "application/json"): TimelineEventSerializer(many=True),
             (200, EVENT_STREAM): OpenApiTypes.STR,
-            204: OpenApiResponse(description="The order has ended, and `Last-Event-ID` is its last event."),
+            204: OpenApiResponse(
+                description="The order has ended, and `Last-Event-ID` is its last event."
+            ),
         },
         extensions=problems(TOO_MANY_WAITING),
         examples=[
             _answered("Paid", EVENT),
-            OpenApiExample("The first event", STREAMED, media_type=EVENT_STREAM, response_only=True),
+            OpenApiExample(
+                "The first event", STREAMED, media_type=EVENT_STREAM, response_only=True
+            ),
         ],
     )
 )
@@ -181,7 +217,10 @@ cancel_view = extend_schema_view(
         ],
         request=None,
         responses={200: OrderSerializer, 202: OrderSerializer},
-        examples=[_answered("Cancelled already", CANCELLED, "200"), _answered("Being cancelled", CANCELLING, "202")],
+        examples=[
+            _answered("Cancelled already", CANCELLED, "200"),
+            _answered("Being cancelled", CANCELLING, "202"),
+        ],
         extensions=problems(FORBIDDEN, ORDER_FULFILLED),
     )
 )

@@ -1,4 +1,6 @@
-"""What clients may send, as structs: nothing unknown, nothing of another type, nothing out of bounds."""
+"""What clients may send, as structs: nothing unknown, nothing of another type, nothing out of
+bounds.
+"""
 
 import re
 from collections.abc import Iterator
@@ -16,10 +18,12 @@ from orders.services import NewOrder
 __all__ = ["NewProduct", "ProductChanges", "idempotency_key", "new_order"]
 
 HEADER = "Idempotency-Key"
-# A header that was sent twice arrives as one key with a comma in it: the same two are the same key again.
+# A header that was sent twice arrives as one key with a comma in it: the same two are the same key
+# again.
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 
-# ISO/IEC 7812: a card's number has at most 19 digits, none in use fewer than 13. People write them in groups.
+# ISO/IEC 7812: a card's number has at most 19 digits, none in use fewer than 13. People write them
+# in groups.
 CARD_LENGTHS = range(13, 20)
 GROUPS = re.compile(r"[0-9]+(?:[ ._-]+[0-9]+)*")
 
@@ -51,14 +55,17 @@ def idempotency_key(request: Request) -> str:
     """Return the key under which a request is sent. Raises `InvalidInput` without a usable one."""
     key = request.headers.get(HEADER)
     if key is None:
-        raise InvalidInput(FieldError(HEADER, "required", "Send one of your own making with each new order."))
+        raise InvalidInput(
+            FieldError(HEADER, "required", "Send one of your own making with each new order.")
+        )
     if not VISIBLE_ASCII.fullmatch(key):
         raise InvalidInput(FieldError(HEADER, "invalid", "1 to 255 visible ASCII characters."))
     return key
 
 
 def new_order(request: Request) -> NewOrder:
-    """Return the order that a request asks for. Raises `InvalidInput`, also for what looks like a card's number.
+    """Return the order that a request asks for. Raises `InvalidInput`, also for what looks like a
+    card's number.
 
     It is refused before anything is written, and not repeated in the answer.
     """
@@ -70,7 +77,9 @@ def new_order(request: Request) -> NewOrder:
 
 
 def _numbers(text: str) -> Iterator[str]:
-    """Yield the digits of all neighbouring groups: an expiry date beside a card's number must not hide it."""
+    """Yield the digits of all neighbouring groups: an expiry date beside a card's number must
+    not hide it.
+    """
     for found in GROUPS.finditer(text):
         groups = re.findall("[0-9]+", found.group())
         for start, end in combinations(range(len(groups) + 1), 2):
@@ -78,7 +87,9 @@ def _numbers(text: str) -> Iterator[str]:
 
 
 def _is_card_number(digits: str) -> bool:
-    """Tell whether digits pass the check of ISO/IEC 7812 (Luhn): every second one from the right counts double."""
+    """Tell whether digits pass the check of ISO/IEC 7812 (Luhn): every second one from the right
+    counts double.
+    """
     if len(digits) not in CARD_LENGTHS:
         return False
     doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])

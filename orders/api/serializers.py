@@ -21,7 +21,10 @@ STATUSES = (
         "it was called off, or cannot be fulfilled: what was done for it is being undone. Where it is authorized "
         "first, a cancel can come too late: then it is fulfilled",
     ),
-    (Status.CANCELLED.value, "nothing of it is left: the money is back and the stock is free; `failure` says why"),
+    (
+        Status.CANCELLED.value,
+        "nothing of it is left: the money is back and the stock is free; `failure` says why",
+    ),
 )
 
 
@@ -46,7 +49,9 @@ class FailureSerializer(serializers.Serializer[Order]):
 
 
 class NextActionSerializer(serializers.Serializer[dict[str, Any]]):
-    """What the customer must do for the payment to go on: open `url`, as for 3-D Secure, before it expires."""
+    """What the customer must do for the payment to go on: open `url`, as for 3-D Secure, before
+    it expires.
+    """
 
     type = serializers.ChoiceField(choices=["redirect"])
     url = serializers.URLField()
@@ -95,9 +100,15 @@ class ProductSerializer(serializers.ModelSerializer[Product]):
 class TimelineEventSerializer(serializers.ModelSerializer[TimelineEvent]):
     """Something that happened to an order, in the service that says so."""
 
-    step = serializers.CharField(read_only=True, help_text="The step of the saga; empty for what was no step.")
-    attempt = serializers.IntegerField(read_only=True, help_text="Which try of the step it was, from 1.")
-    detail = serializers.DictField(read_only=True, help_text="What else there is to say; its members differ by `type`.")
+    step = serializers.CharField(
+        read_only=True, help_text="The step of the saga; empty for what was no step."
+    )
+    attempt = serializers.IntegerField(
+        read_only=True, help_text="Which try of the step it was, from 1."
+    )
+    detail = serializers.DictField(
+        read_only=True, help_text="What else there is to say; its members differ by `type`."
+    )
 
     class Meta:
         model = TimelineEvent

@@ -1,7 +1,9 @@
-"""The timeline of an order as it happens: each event as soon as it is recorded, until the order has ended.
+"""The timeline of an order as it happens: each event as soon as it is recorded, until the order has
+ended.
 
-Events go out in the order in which they were recorded, not by their `at`: a service's clock may be behind, and what it
-tells may come late, but whoever resumes after an event has everything that was recorded before it.
+Events go out in the order in which they were recorded, not by their `at`: a service's clock may be
+behind, and what it tells may come late, but whoever resumes after an event has everything that was
+recorded before it.
 """
 
 import logging
@@ -27,8 +29,9 @@ logger = logging.getLogger(__name__)
 
 LAST_EVENT_ID = "Last-Event-ID"
 
-# Seconds between comments, within the minute that proxies allow; and the longest that one stream goes on: the client
-# comes again and resumes, so that servers can be taken out of service and tokens run out.
+# Seconds between comments, within the minute that proxies allow; and the longest that one stream
+# goes on: the client comes again and resumes, so that servers can be taken out of service and
+# tokens run out.
 KEEP_ALIVE_SECONDS = 15.0
 LONGEST_STREAM = 600.0
 
@@ -37,7 +40,9 @@ RETRY = 2_000
 
 
 def event_resumed_after(request: Request, order: UUID) -> TimelineEvent | None:
-    """Return the last event that a client has seen, if it names one. Raises `InvalidInput` for one of another order."""
+    """Return the last event that a client has seen, if it names one. Raises `InvalidInput` for
+    one of another order.
+    """
     given = request.headers.get(LAST_EVENT_ID)
     if not given:
         return None
@@ -49,12 +54,16 @@ def event_resumed_after(request: Request, order: UUID) -> TimelineEvent | None:
 
 
 def follow(order: UUID, *, after: TimelineEvent | None, place: Place[Pulse]) -> Iterator[bytes]:
-    """Yield what is recorded of an order after an event, and comments meanwhile. A database that is away ends it."""
+    """Yield what is recorded of an order after an event, and comments meanwhile. A database that
+    is away ends it.
+    """
     end = time.monotonic() + LONGEST_STREAM
     yield retry_after(RETRY)
     try:
         while True:
-            pulse = pulse_of(order)  # before the events: what is recorded in between shows as a change of it
+            pulse = pulse_of(
+                order
+            )  # before the events: what is recorded in between shows as a change of it
             events = list(selectors.recorded_of(order, after=after))
             give_back_connections()  # a client that reads slowly holds up its thread, and nothing else
             for event in events:

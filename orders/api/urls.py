@@ -3,7 +3,14 @@
 from django.urls import path
 
 import api.converters  # noqa: F401  (registers <sku:…>)
-from orders.api.views import CancelView, OrdersView, OrderView, ProductsView, ProductView, TimelineView
+from orders.api.views import (
+    CancelView,
+    OrdersView,
+    OrderView,
+    ProductsView,
+    ProductView,
+    TimelineView,
+)
 
 urlpatterns = [
     path("orders/", OrdersView.as_view(), name="order-list"),

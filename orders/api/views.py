@@ -59,14 +59,17 @@ class OrdersView(generics.ListAPIView[Order]):
         return selectors.orders_of(self.request.user)
 
     def post(self, request: Request) -> HttpResponse:
-        """Place an order. It is safe once this is answered; how it goes on, `GET orders/{id}/` says.
+        """Place an order. It is safe once this is answered; how it goes on, `GET orders/{id}/`
+        says.
 
-        With `Prefer: wait` the answer is the order as it is then, also for a key that was used before: without it,
-        such a key gets the bytes that it got at first.
+        With `Prefer: wait` the answer is the order as it is then, also for a key that was used
+        before: without it, such a key gets the bytes that it got at first.
         """
         key, new = idempotency_key(request), new_order(request)
         try:
-            placed = services.place_order(user_id=user_of(request).id, key=key, new=new, render=_render)
+            placed = services.place_order(
+                user_id=user_of(request).id, key=key, new=new, render=_render
+            )
         except KeyInFlight as error:
             raise Problem(KEY_IN_FLIGHT, headers={"Retry-After": "1"}) from error
         except KeyReused as error:
@@ -85,7 +88,9 @@ class OrderView(generics.RetrieveAPIView[Order]):
         return selectors.orders_of(self.request.user)
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Get one order; with `Prefer: wait`, once it is decided. `If-None-Match` is compared after the wait."""
+        """Get one order; with `Prefer: wait`, once it is decided. `If-None-Match` is compared
+        after the wait.
+        """
         order = self.get_object()
         seconds = _wait_as_preferred(request, order.id)
         if seconds:
@@ -111,10 +116,12 @@ class TimelineView(generics.ListAPIView[TimelineEvent]):
         return selectors.timeline_of(order.id)
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
-        """Get what happened to an order, oldest first; or, as `text/event-stream`, whatever happens until it has ended.
+        """Get what happened to an order, oldest first; or, as `text/event-stream`, whatever happens
+        until it has ended.
 
-        The stream has the same items, in the order in which they were recorded. It ends with the order, or after ten
-        minutes: come again with `Last-Event-ID`. 204 says that nothing is left to come.
+        The stream has the same items, in the order in which they were recorded. It ends with the
+        order, or after ten minutes: come again with `Last-Event-ID`. 204 says that nothing is left
+        to come.
         """
         if isinstance(request.accepted_renderer, EventStreamRenderer):
             return self._stream(request)
@@ -144,10 +151,12 @@ class CancelView(generics.GenericAPIView[Order]):
     queryset = Order.objects.none()  # for the schema
 
     def post(self, request: Request, pk: UUID) -> Response:
-        """Cancel an order while it is not fulfilled: 202, then it is undone; 200 if it is cancelled already.
+        """Cancel an order while it is not fulfilled: 202, then it is undone; 200 if it is cancelled
+        already.
 
-        Where payments are authorized first, 202 says that the cancel is under way. It comes too late for a payment that
-        is being captured: then the order goes from `cancelling` to `fulfilled`.
+        Where payments are authorized first, 202 says that the cancel is under way. It comes too
+        late for a payment that is being captured: then the order goes from `cancelling` to
+        `fulfilled`.
         """
         order = generics.get_object_or_404(selectors.orders_of(request.user), pk=pk)
         try:
@@ -200,14 +209,19 @@ def _render(order: Order) -> str:
 
 
 def _waited_for(request: Request, placed: services.Placed) -> tuple[str, int | None]:
-    """Return what to answer once the client has waited as it prefers, and for how many seconds it might have.
+    """Return what to answer once the client has waited as it prefers, and for how many seconds it
+    might have.
 
     The order is placed. A database that is away by now must not make the client think otherwise.
     """
     order = UUID(placed.order_id)
     try:
         seconds = _wait_as_preferred(request, order)
-        body = placed.body if seconds is None else _render(selectors.orders_of(request.user).get(id=order))
+        body = (
+            placed.body
+            if seconds is None
+            else _render(selectors.orders_of(request.user).get(id=order))
+        )
     except Error as error:
         logger.warning("Order %s is placed, but could not be waited for: %r", order, error)
         return placed.body, None
@@ -215,7 +229,9 @@ def _waited_for(request: Request, placed: services.Placed) -> tuple[str, int | N
 
 
 def _wait_as_preferred(request: Request, order: UUID) -> int | None:
-    """Wait as the client prefers; return for how many seconds at most, or None where it cannot or does not want to."""
+    """Wait as the client prefers; return for how many seconds at most, or None where it cannot
+    or does not want to.
+    """
     seconds = preferred_wait(request)
     if seconds is not None:
         try:
@@ -230,7 +246,9 @@ def _applied(seconds: int | None) -> dict[str, str]:
 
 
 def _created(placed: services.Placed, body: str, waited: int | None) -> HttpResponse:
-    """Answer with the very bytes that are kept with the key, unless the client preferred to wait."""
+    """Answer with the very bytes that are kept with the key, unless the client preferred to
+    wait.
+    """
     location = {"Location": reverse("order-detail", args=[placed.order_id])}
     headers = location | {"Cache-Control": CACHED_PRIVATELY} | _applied(waited)
     if placed.replayed:

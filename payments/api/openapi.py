@@ -1,7 +1,13 @@
 """How the operations on payments are described in the OpenAPI schema."""
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view, inline_serializer
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    extend_schema,
+    extend_schema_view,
+    inline_serializer,
+)
 from rest_framework import serializers
 
 from api.kinds import FORBIDDEN
@@ -31,9 +37,13 @@ payments_view = extend_schema_view(
         summary="List payments",
         description="All payments, the newest first. Staff only.",
         parameters=[
-            OpenApiParameter("order_id", OpenApiTypes.UUID, description="The payment of this order only."),
             OpenApiParameter(
-                "status", {"$ref": "#/components/schemas/PaymentStatus"}, description="In this status only."
+                "order_id", OpenApiTypes.UUID, description="The payment of this order only."
+            ),
+            OpenApiParameter(
+                "status",
+                {"$ref": "#/components/schemas/PaymentStatus"},
+                description="In this status only.",
             ),
         ],
         examples=[CAPTURED],
@@ -47,7 +57,9 @@ payment_view = extend_schema_view(
         summary="Read a payment",
         description="One payment. Staff only.",
         parameters=[
-            OpenApiParameter("id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The id of the payment.")
+            OpenApiParameter(
+                "id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The id of the payment."
+            )
         ],
         examples=[CAPTURED],
         extensions=problems(FORBIDDEN),

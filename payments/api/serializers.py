@@ -19,11 +19,22 @@ STATUSES = (
 
 
 class PaymentSerializer(serializers.ModelSerializer[Payment]):
-    """A payment. Amounts are in minor units of `currency`; `charge_id` is null until something was captured."""
+    """A payment. Amounts are in minor units of `currency`; `charge_id` is null until something
+    was captured.
+    """
 
     status = serializers.ChoiceField(choices=STATUSES, read_only=True)
 
     class Meta:
         model = Payment
-        fields = ("id", "order_id", "status", "amount", "refunded_amount", "currency", "charge_id", "created_at")
+        fields = (
+            "id",
+            "order_id",
+            "status",
+            "amount",
+            "refunded_amount",
+            "currency",
+            "charge_id",
+            "created_at",
+        )
         read_only_fields = fields

@@ -9,8 +9,8 @@ from payments.api import openapi
 from payments.api.kinds import NO_EVENT
 from payments.models import WebhookEvent
 from payments.webhooks import Forged, read, receive
-from sagas.failpoints import Point, reach
-from sagas.nudge import nudge
+from sagas.delivery.wakeup import request_flush
+from sagas.testing.failpoints import Point, reach
 
 __all__ = ["StripeWebhookView"]
 
@@ -23,12 +23,14 @@ class StripeWebhookView(APIView):
     permission_classes = ()
 
     def post(self, request: Request) -> Response:
-        """Take an event that Stripe has signed within the last five minutes. Told again, it changes nothing."""
+        """Take an event that Stripe has signed within the last five minutes. Told again, it
+        changes nothing.
+        """
         try:
             event = read(request._request.body, request.headers.get("Stripe-Signature", ""))
         except Forged as error:
             raise Problem(NO_EVENT, str(error)) from error
         if receive(event) is WebhookEvent.Effect.WOKE:
-            nudge("payments")
+            request_flush("payments")
         reach(Point.NOT_ACKNOWLEDGED, event.type)
         return Response({"received": True})

@@ -1,8 +1,9 @@
 """What every payment gateway must do, and the answers it may give.
 
-Every request has an idempotency key: asked again under the same key, a gateway does nothing again. Every method takes
-a batch and answers each request, in the same order; what goes wrong with one of them is its answer, `Unanswered`, and
-never an exception. Two workers may ask for the same key at once. Amounts are in minor units of the currency.
+Every request has an idempotency key: asked again under the same key, a gateway does nothing again.
+Every method takes a batch and answers each request, in the same order; what goes wrong with one of
+them is its answer, `Unanswered`, and never an exception. Two workers may ask for the same key at
+once. Amounts are in minor units of the currency.
 """
 
 from abc import ABC, abstractmethod
@@ -38,10 +39,12 @@ __all__ = [
 
 
 class ChargeRequest(msgspec.Struct, frozen=True):
-    """A charge. To find it and to void it takes the same: a key that was never used must be bound to its charge.
+    """A charge. To find it and to void it takes the same: a key that was never used must be bound
+    to its charge.
 
-    `opened_at` is when the key was made: a gateway forgets keys after a while. `gateway`: the one it was made for, as
-    PAYMENT_GATEWAY names it; empty where that was not written down, and it is the configured one.
+    `opened_at` is when the key was made: a gateway forgets keys after a while. `gateway`: the one
+    it was made for, as PAYMENT_GATEWAY names it; empty where that was not written down, and it is
+    the configured one.
     """
 
     key: str
@@ -65,7 +68,9 @@ class RefundRequest(msgspec.Struct, frozen=True):
 
 
 class Authorized(msgspec.Struct, frozen=True):
-    """The money is held for us on the customer's card, and not taken. The gateway lets go of it at `expires_at`."""
+    """The money is held for us on the customer's card, and not taken. The gateway lets go of it
+    at `expires_at`.
+    """
 
     expires_at: datetime
 
@@ -80,7 +85,8 @@ class Captured(msgspec.Struct, frozen=True):
 class Declined(msgspec.Struct, frozen=True):
     """A definite no: nothing was moved, and under this key nothing will be.
 
-    `code` is the gateway's own, for staff alone; the customer may be told `detail`, and `shown` in place of the code.
+    `code` is the gateway's own, for staff alone; the customer may be told `detail`, and `shown` in
+    place of the code.
     """
 
     code: str
@@ -97,7 +103,9 @@ class Absent(msgspec.Struct, frozen=True):
 
 
 class ActionRequired(msgspec.Struct, frozen=True):
-    """Nothing was taken yet: the customer must confirm the charge at `url` first, as with 3-D Secure."""
+    """Nothing was taken yet: the customer must confirm the charge at `url` first, as with 3-D
+    Secure.
+    """
 
     url: str
 
@@ -125,7 +133,9 @@ class Unanswered(msgspec.Struct, frozen=True):
     retry_after: float = 0.0
 
 
-ChargeAnswer: TypeAlias = Authorized | Captured | Declined | Voided | ActionRequired | Pending | Unanswered
+ChargeAnswer: TypeAlias = (
+    Authorized | Captured | Declined | Voided | ActionRequired | Pending | Unanswered
+)
 FindAnswer: TypeAlias = ChargeAnswer | Absent
 RefundAnswer: TypeAlias = Refunded | Declined | Pending | Unanswered
 
@@ -133,8 +143,9 @@ RefundAnswer: TypeAlias = Refunded | Declined | Pending | Unanswered
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the gateway's statement of account: a capture or a refund that has moved money.
 
-    `id` is the gateway's of the capture or the refund itself, `charge_id` of the charge. `order_id` and `key` are what
-    we wrote on it: of money that was moved by hand, or for another business, there is none.
+    `id` is the gateway's of the capture or the refund itself, `charge_id` of the charge. `order_id`
+    and `key` are what we wrote on it: of money that was moved by hand, or for another business,
+    there is none.
     """
 
     kind: str
@@ -152,13 +163,17 @@ class StatementUnavailable(Exception):
 
 
 class TransactionOpen(RuntimeError):
-    """The gateway was called with a transaction open: locks would be held for as long as it takes to answer."""
+    """The gateway was called with a transaction open: locks would be held for as long as it
+    takes to answer.
+    """
 
 
 def refuse_open_transactions() -> None:
     """Raise `TransactionOpen` if this thread has one, on any database."""
     if any(connection.in_atomic_block for connection in connections.all(initialized_only=True)):
-        raise TransactionOpen("A payment gateway is never called with a transaction open: commit first.")
+        raise TransactionOpen(
+            "A payment gateway is never called with a transaction open: commit first."
+        )
 
 
 class PaymentGateway(ABC):
@@ -174,7 +189,9 @@ class PaymentGateway(ABC):
 
     @abstractmethod
     def capture(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Take what is authorized under each key, once. A key for which that cannot be done is barred for ever."""
+        """Take what is authorized under each key, once. A key for which that cannot be done is
+        barred for ever.
+        """
 
     @abstractmethod
     def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:
@@ -182,14 +199,17 @@ class PaymentGateway(ABC):
 
     @abstractmethod
     def void(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Bar each key for ever, also one that was never used; say what became of a key that is used up already.
+        """Bar each key for ever, also one that was never used; say what became of a key that is
+        used up already.
 
         What was only authorized is let go.
         """
 
     @abstractmethod
     def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
-        """Give money back, each under the refund's own key; decline more than what is left of the charge."""
+        """Give money back, each under the refund's own key; decline more than what is left of
+        the charge.
+        """
 
     @abstractmethod
     def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:

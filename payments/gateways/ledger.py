@@ -1,7 +1,9 @@
-"""The simulated gateway's own two tables: what became of each key, and the ledger of all money it moved.
+"""The simulated gateway's own two tables: what became of each key, and the ledger of all money it
+moved.
 
-They belong to the gateway as an outside system's would: only it writes them, in transactions of its own, and it knows
-nothing of payments, so it does not stop us from charging an order twice under two keys. Only the audit looks in.
+They belong to the gateway as an outside system's would: only it writes them, in transactions of its
+own, and it knows nothing of payments, so it does not stop us from charging an order twice under two
+keys. Only the audit looks in.
 """
 
 from django.db import models
@@ -32,7 +34,9 @@ class SimulatedIntent(models.Model):
     payment_method = models.CharField(max_length=100)
     charge_id = models.CharField(max_length=255, unique=True)
     decline_code = models.CharField(max_length=100, blank=True, default="", db_default="")
-    authorized_until = models.DateTimeField(null=True, help_text="What is not captured by then is let go.")
+    authorized_until = models.DateTimeField(
+        null=True, help_text="What is not captured by then is let go."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -59,7 +63,9 @@ class SimulatedCharge(models.Model):
     kind = models.CharField(max_length=7, choices=Kind.choices)
     key = models.CharField(max_length=255, unique=True)
     order_id = models.UUIDField(db_index=True)
-    charge_id = models.CharField(max_length=255, db_index=True, help_text="The charge itself, or the one given back.")
+    charge_id = models.CharField(
+        max_length=255, db_index=True, help_text="The charge itself, or the one given back."
+    )
     amount = models.BigIntegerField(help_text="Minor units.")
     currency = models.CharField(max_length=3)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -67,8 +73,12 @@ class SimulatedCharge(models.Model):
     class Meta:
         app_label = "payments"
         constraints = (
-            models.CheckConstraint(condition=Q(amount__gt=0), name="payments_simulatedcharge_amount"),
-            models.CheckConstraint(condition=Q(kind__in=("capture", "refund")), name="payments_simulatedcharge_kind"),
+            models.CheckConstraint(
+                condition=Q(amount__gt=0), name="payments_simulatedcharge_amount"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=("capture", "refund")), name="payments_simulatedcharge_kind"
+            ),
         )
 
     def __str__(self) -> str:

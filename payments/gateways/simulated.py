@@ -1,7 +1,9 @@
-"""A payment gateway that is not one: it keeps its own books, and misbehaves on request as real ones do.
+"""A payment gateway that is not one: it keeps its own books, and misbehaves on request as real ones
+do.
 
-The payment method says how (`simulated_methods`). Whoever inserts the row of a key first decides what becomes of that
-key, as in a real gateway; so a charge and a void at the same moment cannot both succeed.
+The payment method says how (`simulated_methods`). Whoever inserts the row of a key first decides
+what becomes of that key, as in a real gateway; so a charge and a void at the same moment cannot
+both succeed.
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -32,8 +34,8 @@ from payments.gateways.base import (
 )
 from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
 from payments.gateways.simulated_methods import DETAILS, METHODS, UNKNOWN_METHOD, Script
-from sagas import sql
 from sagas.ids import uuid7
+from sagas.storage import sql
 
 __all__ = ["SimulatedGateway"]
 
@@ -111,9 +113,13 @@ class SimulatedGateway(PaymentGateway):
         return _taken(requests, State.AUTHORIZED)
 
     def capture(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Capture what is held still; whatever else there is under a key, nothing can come of it any more."""
+        """Capture what is held still; whatever else there is under a key, nothing can come of it
+        any more.
+        """
         with _own_transaction():
-            decided = _fates(sql.fetch("payments", CAPTURE, {"keys": [request.key for request in requests]}))
+            decided = _fates(
+                sql.fetch("payments", CAPTURE, {"keys": [request.key for request in requests]})
+            )
             others = [request for request in requests if request.key not in decided]
             intents = decided | _voided(others)
         return _answers(requests, _scripts(requests), intents, first=decided)
@@ -125,7 +131,9 @@ class SimulatedGateway(PaymentGateway):
         return [_found(intents.get(request.key)) for request in requests]
 
     def void(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Bar each key; one that is captured or declined already stays so, and its answer says so."""
+        """Bar each key; one that is captured or declined already stays so, and its answer says
+        so.
+        """
         with _own_transaction():
             intents = _voided(requests)
         return [_answer(intents[request.key]) for request in requests]
@@ -134,10 +142,16 @@ class SimulatedGateway(PaymentGateway):
         """Give back each amount once per key, never more than what was captured."""
         charges = [request.charge_id for request in requests]
         with _own_transaction():
-            # The lock on the charges makes refunds of one charge wait for each other: their sum is what is checked.
+            # The lock on the charges makes refunds of one charge wait for each other: their sum is
+            # what is checked.
             locked = SimulatedIntent.objects.filter(charge_id__in=charges, state=State.CAPTURED)
-            left = {intent.charge_id: intent.amount for intent in locked.order_by("key").select_for_update()}
-            refunds = SimulatedCharge.objects.filter(charge_id__in=charges, kind=SimulatedCharge.Kind.REFUND)
+            left = {
+                intent.charge_id: intent.amount
+                for intent in locked.order_by("key").select_for_update()
+            }
+            refunds = SimulatedCharge.objects.filter(
+                charge_id__in=charges, kind=SimulatedCharge.Kind.REFUND
+            )
             books = RefundBooks(left, list(refunds))
             answers = [books.refund(request) for request in requests]
             SimulatedCharge.objects.bulk_create(books.new)
@@ -170,7 +184,9 @@ class RefundBooks:
             self.left[refund.charge_id] -= refund.amount
 
     def refund(self, request: RefundRequest) -> RefundAnswer:
-        """Answer one request: what was done under its key before, or a new refund if enough is left."""
+        """Answer one request: what was done under its key before, or a new refund if enough is
+        left.
+        """
         if request.key not in self.by_key:
             if self.left.get(request.charge_id, 0) < request.amount:
                 return Declined("charge_already_refunded", "Less than that is left of the charge.")
@@ -196,7 +212,10 @@ def _own_transaction() -> Iterator[None]:
 def _taken(requests: Sequence[ChargeRequest], state: SimulatedIntent.State) -> list[ChargeAnswer]:
     """Charge or authorize: what can be taken comes to `state`."""
     scripts = _scripts(requests)
-    taking = [replace(script, state=state) if script.state == State.CAPTURED else script for script in scripts]
+    taking = [
+        replace(script, state=state) if script.state == State.CAPTURED else script
+        for script in scripts
+    ]
     with _own_transaction():
         decided = _decide(CHARGE, requests, taking, taken=state)
         intents = decided | _intents(requests, but=decided)
@@ -223,7 +242,7 @@ def _decide(
         }
         for request, script in zip(requests, scripts, strict=True)
     ]
-    return _fates(sql.fetch("payments", statement, {"rows": sql.records(rows), **params}))
+    return _fates(sql.fetch("payments", statement, {"rows": sql.json_rows(rows), **params}))
 
 
 def _fates(rows: Iterable[tuple[Any, ...]]) -> dict[str, Intent]:
@@ -237,7 +256,8 @@ def _scripts(requests: Sequence[ChargeRequest]) -> list[Script]:
 def _intents(requests: Sequence[ChargeRequest], *, but: Container[str] = ()) -> dict[str, Intent]:
     """Return what became of keys, as far as they were ever used.
 
-    In a statement of its own: one that had to wait for another's commit would not see what that wrote.
+    In a statement of its own: one that had to wait for another's commit would not see what that
+    wrote.
     """
     keys = [request.key for request in requests if request.key not in but]
     rows = SimulatedIntent.objects.filter(key__in=keys).values_list("key", *Intent._fields)
@@ -245,9 +265,15 @@ def _intents(requests: Sequence[ChargeRequest], *, but: Container[str] = ()) -> 
 
 
 def _answers(
-    requests: Sequence[ChargeRequest], scripts: Sequence[Script], intents: dict[str, Intent], *, first: Container[str]
+    requests: Sequence[ChargeRequest],
+    scripts: Sequence[Script],
+    intents: dict[str, Intent],
+    *,
+    first: Container[str],
 ) -> list[ChargeAnswer]:
-    """Return the answers to requests, some of which get lost. `first`: the keys whose fate was decided by this one."""
+    """Return the answers to requests, some of which get lost. `first`: the keys whose fate was
+    decided by this one.
+    """
     return [
         _answer_or_silence(intents[request.key], script, first=request.key in first)
         for request, script in zip(requests, scripts, strict=True)
@@ -273,7 +299,9 @@ def _answer(intent: Intent) -> ChargeAnswer:
         case State.CAPTURED:
             return Captured(intent.charge_id, intent.amount)
         case State.DECLINED:
-            return Declined(intent.decline_code, DETAILS.get(intent.decline_code, "The payment was declined."))
+            return Declined(
+                intent.decline_code, DETAILS.get(intent.decline_code, "The payment was declined.")
+            )
         case State.VOID:
             return Voided()
     raise ValueError(f"{intent} has no answer.")

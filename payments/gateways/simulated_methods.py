@@ -1,4 +1,6 @@
-"""How each payment method of the simulated gateway behaves: well, or badly in one of the ways that real ones do."""
+"""How each payment method of the simulated gateway behaves: well, or badly in one of the ways
+that real ones do.
+"""
 
 import msgspec
 
@@ -25,7 +27,9 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 METHODS = {
     "pm_card_visa": Script(),
     "pm_card_chargeDeclined": Script(state=State.DECLINED, decline_code="generic_decline"),
-    "pm_card_chargeDeclinedInsufficientFunds": Script(state=State.DECLINED, decline_code="insufficient_funds"),
+    "pm_card_chargeDeclinedInsufficientFunds": Script(
+        state=State.DECLINED, decline_code="insufficient_funds"
+    ),
     "pm_sim_timeout_charged": Script(times_out=True),
     "pm_sim_timeout_lost": Script(state=State.LOST),
     "pm_sim_500_charged": Script(always_500=True),

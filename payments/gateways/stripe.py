@@ -1,10 +1,12 @@
-"""Charging through Stripe. A charge is an intent: created under the charge's key, which moves nothing, then confirmed.
+"""Charging through Stripe. A charge is an intent: created under the charge's key, which moves
+nothing, then confirmed.
 
 An authorization is confirmed with manual capture, and captured later.
 
-So the fence is to create under the same key and cancel: whoever comes later, however late, gets the cancelled intent.
-What became of a key is asked under the key itself; only where it has nothing to say, or Stripe has forgotten it, is the
-intent looked for by the key in its metadata. Two intents for one charge are never made.
+So the fence is to create under the same key and cancel: whoever comes later, however late, gets the
+cancelled intent. What became of a key is asked under the key itself; only where it has nothing to
+say, or Stripe has forgotten it, is the intent looked for by the key in its metadata. Two intents
+for one charge are never made.
 """
 
 import logging
@@ -59,7 +61,9 @@ A = TypeVar("A")
 
 
 class StripeGateway(PaymentGateway):
-    """Charges through Stripe. One of it serves one step: it begins no request after `budget` seconds."""
+    """Charges through Stripe. One of it serves one step: it begins no request after `budget`
+    seconds.
+    """
 
     def __init__(self, budget: float = BUDGET) -> None:
         self.until = time.monotonic() + budget
@@ -77,7 +81,9 @@ class StripeGateway(PaymentGateway):
         return self._ask(_capture, requests)
 
     def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:
-        """Look up what became of each key. At worst it leaves an intent behind that nobody has confirmed."""
+        """Look up what became of each key. At worst it leaves an intent behind that nobody has
+        confirmed.
+        """
         return self._ask(_find, requests)
 
     def void(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
@@ -89,7 +95,9 @@ class StripeGateway(PaymentGateway):
         return self._ask(_refund, requests)
 
     def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:
-        """Yield the charges and refunds of a window that have moved money. It may take long, and has no limit."""
+        """Yield the charges and refunds of a window that have moved money. It may take long, and
+        has no limit.
+        """
         refuse_open_transactions()
         account = Account(math.inf)
         try:
@@ -115,7 +123,10 @@ class StripeGateway(PaymentGateway):
                 threads.submit(_answered, one, account, request) for request in requests
             ]
             wait(asked, timeout=max(0.0, self.until - time.monotonic()) + CONNECT + READ)
-            return [future.result() if future.done() else Unanswered("Stripe took too long.") for future in asked]
+            return [
+                future.result() if future.done() else Unanswered("Stripe took too long.")
+                for future in asked
+            ]
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -144,7 +155,9 @@ def _charge(account: Account, request: ChargeRequest, *, capture_later: bool) ->
         return Voided()
     if intent.status != "requires_confirmation":
         return _answer_to_charge(account, intent)
-    return _unless_declined(account, intent, lambda: confirm(account, intent, request.key, capture_later=capture_later))
+    return _unless_declined(
+        account, intent, lambda: confirm(account, intent, request.key, capture_later=capture_later)
+    )
 
 
 def _capture(account: Account, request: ChargeRequest) -> ChargeAnswer:
@@ -158,8 +171,12 @@ def _capture(account: Account, request: ChargeRequest) -> ChargeAnswer:
     return _unless_declined(account, intent, lambda: capture(account, intent, request.key))
 
 
-def _unless_declined(account: Account, intent: PaymentIntent, act: Callable[[], PaymentIntent]) -> ChargeAnswer:
-    """Act on an intent, and say what came of it; one that is declined is barred for every other try."""
+def _unless_declined(
+    account: Account, intent: PaymentIntent, act: Callable[[], PaymentIntent]
+) -> ChargeAnswer:
+    """Act on an intent, and say what came of it; one that is declined is barred for every other
+    try.
+    """
     try:
         return _answer_to_charge(account, act())
     except stripe.CardError as error:
@@ -171,12 +188,16 @@ def _find(account: Account, request: ChargeRequest) -> FindAnswer:
     intent = intent_of(account, request)
     if intent is None:
         return Voided()
-    return Absent() if intent.status == "requires_confirmation" else _answer_to_charge(account, intent)
+    return (
+        Absent() if intent.status == "requires_confirmation" else _answer_to_charge(account, intent)
+    )
 
 
 def _void(account: Account, request: ChargeRequest) -> ChargeAnswer:
     intent = intent_of(account, request)
-    return Voided() if intent is None else _barred(account, intent.id, _decline_of(intent) or Voided())
+    return (
+        Voided() if intent is None else _barred(account, intent.id, _decline_of(intent) or Voided())
+    )
 
 
 def _refund(account: Account, request: RefundRequest) -> RefundAnswer:
@@ -190,7 +211,9 @@ def _refund(account: Account, request: RefundRequest) -> RefundAnswer:
 
 
 def _barred(account: Account, intent: str, otherwise: Declined | Voided) -> ChargeAnswer:
-    """Cancel an intent, so that nobody can pay it any more, and answer so; or what became of it before."""
+    """Cancel an intent, so that nobody can pay it any more, and answer so; or what became of it
+    before.
+    """
     barred = account.cancel(intent)
     return otherwise if barred.status == "canceled" else _answer_to_charge(account, barred)
 
@@ -201,7 +224,9 @@ def _answer_to_charge(account: Account, intent: PaymentIntent) -> ChargeAnswer:
             return Captured(_id_of(intent.latest_charge), intent.amount_received)
         case "requires_capture":
             return Authorized(_capture_before(account, intent))
-        case "requires_payment_method":  # declined, and waiting for another card: there will be none
+        case (
+            "requires_payment_method"
+        ):  # declined, and waiting for another card: there will be none
             return _barred(account, intent.id, _decline_of(intent) or Voided())
         case "canceled":
             return _decline_of(intent) or Voided()
@@ -209,9 +234,15 @@ def _answer_to_charge(account: Account, intent: PaymentIntent) -> ChargeAnswer:
 
 
 def _capture_before(account: Account, intent: PaymentIntent) -> datetime:
-    """Return until when it can be captured, as the card's network says; where it does not, the least of all of them."""
+    """Return until when it can be captured, as the card's network says; where it does not, the
+    least of all of them.
+    """
     told = account.capture_before(_id_of(intent.latest_charge))
-    return datetime.fromtimestamp(told, UTC) if told else datetime.fromtimestamp(intent.created, UTC) + HELD_AT_LEAST
+    return (
+        datetime.fromtimestamp(told, UTC)
+        if told
+        else datetime.fromtimestamp(intent.created, UTC) + HELD_AT_LEAST
+    )
 
 
 def _undecided(intent: PaymentIntent) -> ChargeAnswer:
@@ -228,7 +259,10 @@ def _answer_to_refund(refund: Refund) -> RefundAnswer:
         return Pending(f"The refund {refund.id} is on its way.")
     if refund.status in FAILED_REFUNDS:
         reason = getattr(refund, "failure_reason", None) or refund.status
-        return Declined("refund_failed", f"The refund {refund.id} failed: {reason}. Give the money back by hand.")
+        return Declined(
+            "refund_failed",
+            f"The refund {refund.id} failed: {reason}. Give the money back by hand.",
+        )
     return Refunded(refund.id, refund.amount)
 
 

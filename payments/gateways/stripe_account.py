@@ -1,7 +1,8 @@
-"""Our account at Stripe: the few requests we make, through Stripe's own client, each within its limits of time.
+"""Our account at Stripe: the few requests we make, through Stripe's own client, each within its
+limits of time.
 
-The client does not retry by itself, for the saga does; it speaks one version of the API, whichever the account is set
-to; and it follows no redirect: our key goes to no other host.
+The client does not retry by itself, for the saga does; it speaks one version of the API, whichever
+the account is set to; and it follows no redirect: our key goes to no other host.
 """
 
 import logging
@@ -23,20 +24,26 @@ __all__ = ["API_VERSION", "AT_ONCE", "BUDGET", "CONNECT", "READ", "Account", "No
 
 API_VERSION = "2026-10-28.endive"
 
-# Seconds. One request may take CONNECT and READ; a step begins none after BUDGET. Their sum lies below the lease of its
-# messages (30 s) and the soft limit of its task (40 s), however slow Stripe is; `payments.checks` holds them to that.
+# Seconds. One request may take CONNECT and READ; a step begins none after BUDGET. Their sum lies
+# below the lease of its messages (30 s) and the soft limit of its task (40 s), however slow Stripe
+# is; `payments.checks` holds them to that.
 CONNECT = 2.0
 READ = 8.0
 BUDGET = 15.0
 
-# Requests at once, and so the connections that are kept: two seconds for a batch of a hundred charges at Stripe's usual
-# pace, and within its limit of a hundred requests a second with a few workers.
+# Requests at once, and so the connections that are kept: two seconds for a batch of a hundred
+# charges at Stripe's usual pace, and within its limit of a hundred requests a second with a few
+# workers.
 AT_ONCE = 25
 
 PAGE = 100
 
 # The intent, or what is authorized by it, has moved on.
-TOO_LATE = {"payment_intent_unexpected_state", "charge_already_captured", "charge_expired_for_capture"}
+TOO_LATE = {
+    "payment_intent_unexpected_state",
+    "charge_already_captured",
+    "charge_expired_for_capture",
+}
 
 # Pages of intents to look through for one whose key has nothing to say: 2,000 intents made since.
 MOST_PAGES = 20
@@ -54,9 +61,11 @@ class Account:
         self.client = _client(settings.STRIPE_API_KEY, settings.STRIPE_API_BASE)
 
     def create(self, charge: ChargeRequest, key: str) -> PaymentIntent:
-        """Create an intent that nobody has confirmed, so that nothing is charged; under its key, only one.
+        """Create an intent that nobody has confirmed, so that nothing is charged; under its key,
+        only one.
 
-        What is sent here must stay as it is: a key used by the last release must fit what this one sends.
+        What is sent here must stay as it is: a key used by the last release must fit what this one
+        sends.
         """
         return self._v1.payment_intents.create(
             {
@@ -69,15 +78,21 @@ class Account:
         )
 
     def confirm(self, intent: str, key: str | None, *, capture_later: bool) -> PaymentIntent:
-        """Charge an intent. Stripe confirms one once, whatever the key; a declined one needs a new card first."""
+        """Charge an intent. Stripe confirms one once, whatever the key; a declined one needs a
+        new card first.
+        """
         how: PaymentIntentConfirmParams = {"return_url": settings.PAYMENT_RETURN_URL}
         if capture_later:
             how["capture_method"] = "manual"
         return self._v1.payment_intents.confirm(intent, how, _under(key))
 
     def capture(self, intent: str, key: str | None) -> PaymentIntent:
-        """Take all that is authorized, or return the intent as it is where that is not possible any more."""
-        return self._unless_too_late(intent, lambda: self._v1.payment_intents.capture(intent, {}, _under(key)))
+        """Take all that is authorized, or return the intent as it is where that is not possible
+        any more.
+        """
+        return self._unless_too_late(
+            intent, lambda: self._v1.payment_intents.capture(intent, {}, _under(key))
+        )
 
     def cancel(self, intent: str) -> PaymentIntent:
         """Bar an intent for ever, or return it as it is where that is not possible any more.
@@ -91,20 +106,28 @@ class Account:
         return self._v1.payment_intents.retrieve(intent)
 
     def capture_before(self, charge: str) -> int | None:
-        """Return until when an authorization can be captured, in seconds since 1970, where Stripe says it."""
+        """Return until when an authorization can be captured, in seconds since 1970, where
+        Stripe says it.
+        """
         details = self._v1.charges.retrieve(charge).payment_method_details
         return getattr(details.card, "capture_before", None) if details else None
 
     def created_since(self, since: datetime) -> Iterator[PaymentIntent]:
-        """Yield the intents made since then, the newest first. Lists are true at once, where a search lags behind."""
-        page = self._v1.payment_intents.list({"created": {"gte": int(since.timestamp())}, "limit": PAGE})
+        """Yield the intents made since then, the newest first. Lists are true at once, where a
+        search lags behind.
+        """
+        page = self._v1.payment_intents.list(
+            {"created": {"gte": int(since.timestamp())}, "limit": PAGE}
+        )
         for _ in range(MOST_PAGES):
             yield from page.data
             if not page.has_more:
                 return
             self._be_on_time()
             page = page.next_page()
-        raise NoAnswer(f"More than {MOST_PAGES * PAGE} intents were made since {since}: none was found among them.")
+        raise NoAnswer(
+            f"More than {MOST_PAGES * PAGE} intents were made since {since}: none was found among them."
+        )
 
     def search(self, key: str) -> PaymentIntent | None:
         """Return the intent made under a key, as far as Stripe's search has heard of it."""
@@ -175,7 +198,9 @@ def session() -> requests.Session:
 def _client(api_key: str, api_base: str) -> StripeClient:
     stripe.enable_telemetry = False
     log = logging.getLogger("stripe")
-    log.setLevel(max(logging.INFO, log.getEffectiveLevel()))  # below that it logs whole answers, client secrets and all
+    log.setLevel(
+        max(logging.INFO, log.getEffectiveLevel())
+    )  # below that it logs whole answers, client secrets and all
     return StripeClient(
         api_key,
         stripe_version=API_VERSION,

@@ -1,6 +1,8 @@
-"""What each of Stripe's answers means to us. Two tables: of errors, and of what a customer may be told of a decline.
+"""What each of Stripe's answers means to us. Two tables: of errors, and of what a customer may be
+told of a decline.
 
-https://docs.stripe.com/api/errors, https://docs.stripe.com/error-low-level, https://docs.stripe.com/declines/codes
+https://docs.stripe.com/api/errors, https://docs.stripe.com/error-low-level,
+https://docs.stripe.com/declines/codes
 """
 
 from collections.abc import Callable
@@ -46,14 +48,20 @@ def _was_never_sent(error: stripe.StripeError) -> bool:
 # From top to bottom; the first row that fits decides. Every row but NO is answered `Unanswered`.
 MEANINGS = (
     Meaning(stripe.CardError, Sense.NO, "The card was declined."),
-    Meaning(stripe.RateLimitError, Sense.NOTHING_DONE, "Stripe wants fewer requests, or the object is locked (429)."),
+    Meaning(
+        stripe.RateLimitError,
+        Sense.NOTHING_DONE,
+        "Stripe wants fewer requests, or the object is locked (429).",
+    ),
     Meaning(
         stripe.APIConnectionError,
         Sense.NOTHING_DONE,
         "Stripe could not be reached; nothing was sent.",
         _was_never_sent,
     ),
-    Meaning(stripe.APIConnectionError, Sense.UNKNOWN, "Stripe did not answer in time, or broke off."),
+    Meaning(
+        stripe.APIConnectionError, Sense.UNKNOWN, "Stripe did not answer in time, or broke off."
+    ),
     Meaning(
         stripe.APIError,
         Sense.UNKNOWN,
@@ -61,7 +69,11 @@ MEANINGS = (
         lambda error: error.http_status == 409,
     ),
     Meaning(stripe.APIError, Sense.UNKNOWN, "Stripe failed."),  # 5xx, a redirect, no JSON
-    Meaning(stripe.IdempotencyError, Sense.WRONG, "The key was used with other parameters: a bug of ours."),
+    Meaning(
+        stripe.IdempotencyError,
+        Sense.WRONG,
+        "The key was used with other parameters: a bug of ours.",
+    ),
     Meaning(stripe.AuthenticationError, Sense.WRONG, "Stripe does not take STRIPE_API_KEY (401)."),
     Meaning(stripe.PermissionError, Sense.WRONG, "STRIPE_API_KEY may not do this (403)."),
     Meaning(
@@ -70,14 +82,16 @@ MEANINGS = (
         "Stripe cannot charge this order.",
         lambda error: error.param in OF_THE_ORDER or error.code == "charge_already_refunded",
     ),
-    Meaning(stripe.InvalidRequestError, Sense.WRONG, "Stripe does not take the request: a bug of ours."),
+    Meaning(
+        stripe.InvalidRequestError, Sense.WRONG, "Stripe does not take the request: a bug of ours."
+    ),
     Meaning(stripe.StripeError, Sense.UNKNOWN, "Stripe answered what we do not know."),
 )
 
 GENERIC = "generic_decline"
 
-# What the customer may be told. Of every other reason, stolen_card, fraudulent and the like, only that it was declined:
-# whoever holds a stolen card must not learn that it is known to be.
+# What the customer may be told. Of every other reason, stolen_card, fraudulent and the like, only
+# that it was declined: whoever holds a stolen card must not learn that it is known to be.
 TOLD = {
     GENERIC: "The card was declined.",
     "authentication_required": "The card needs its owner's confirmation, which was not given.",
@@ -107,18 +121,30 @@ SAME_AS = {
     "amount_too_large": "invalid_amount",
     "reenter_transaction": "processing_error",
 }
-INVALID = {"payment_method": "invalid_payment_method", "amount": "invalid_amount", "currency": "invalid_currency"}
+INVALID = {
+    "payment_method": "invalid_payment_method",
+    "amount": "invalid_amount",
+    "currency": "invalid_currency",
+}
 
 
 def meaning_of(error: stripe.StripeError) -> Declined | Unanswered:
     """Return what an error means, as an answer."""
     meaning = next(row for row in MEANINGS if isinstance(error, row.error) and row.when(error))
     if meaning.sense is Sense.NO:
-        invalid = INVALID.get(error.param or "") if isinstance(error, stripe.InvalidRequestError) else None
+        invalid = (
+            INVALID.get(error.param or "")
+            if isinstance(error, stripe.InvalidRequestError)
+            else None
+        )
         return _declined(invalid or _reason(error.error))
     request = f" Its request {error.request_id}." if error.request_id else ""
     detail = f" {error.code}: {error.user_message}" if meaning.sense is Sense.WRONG else ""
-    status = f" ({error.http_status})" if meaning.error is stripe.APIError and error.http_status != 409 else ""
+    status = (
+        f" ({error.http_status})"
+        if meaning.error is stripe.APIError and error.http_status != 409
+        else ""
+    )
     return Unanswered(f"{meaning.says}{status}{detail}{request}", retry_after=_retry_after(error))
 
 
@@ -134,15 +160,23 @@ def _declined(code: str) -> Declined:
 
 
 def is_replayed_failure(error: stripe.StripeError) -> bool:
-    """Tell whether a key has nothing more to say: it repeats a failure of Stripe's, or stands for another request."""
+    """Tell whether a key has nothing more to say: it repeats a failure of Stripe's, or stands
+    for another request.
+    """
     replayed = error.headers is not None and error.headers.get("Idempotent-Replayed") == "true"
-    return isinstance(error, stripe.IdempotencyError) or (replayed and (error.http_status or 0) >= 500)
+    return isinstance(error, stripe.IdempotencyError) or (
+        replayed and (error.http_status or 0) >= 500
+    )
 
 
 def _reason(error: Any) -> str:
     """Return the issuer's own reason where Stripe passes it on, else Stripe's."""
     code = getattr(error, "code", None)
-    return str(getattr(error, "decline_code", None) or (code if code != "card_declined" else None) or GENERIC)
+    return str(
+        getattr(error, "decline_code", None)
+        or (code if code != "card_declined" else None)
+        or GENERIC
+    )
 
 
 def _retry_after(error: stripe.StripeError) -> float:

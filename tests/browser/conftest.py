@@ -1,4 +1,6 @@
-"""Debian's Chromium before the real system. Where there is none these tests fail: they were asked for by name."""
+"""Debian's Chromium before the real system. Where there is none these tests fail: they were
+asked for by name.
+"""
 
 import os
 import shutil
@@ -23,7 +25,9 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture(scope="session")
 def chromium(django_db_setup):
-    """The browser, for the whole session. Its loop runs in the tests' thread, in which they ask the database, too."""
+    """The browser, for the whole session. Its loop runs in the tests' thread, in which they ask
+    the database, too.
+    """
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.fail("There is no Chromium here. Install it: apt-get install chromium")
@@ -38,27 +42,40 @@ def chromium(django_db_setup):
 
 @pytest.fixture
 def site():
-    """The address of the API and the console, as a process of its own, under the settings of production."""
-    with processes.api(environ={**QUICK, "DJANGO_SETTINGS_MODULE": "config.settings"}) as (address, _):
+    """The address of the API and the console, as a process of its own, under the settings of
+    production.
+    """
+    with processes.api(environ={**QUICK, "DJANGO_SETTINGS_MODULE": "config.settings"}) as (
+        address,
+        _,
+    ):
         yield address
 
 
 @pytest.fixture
 def log_in(chromium, site, django_user_model, settings):
-    """Open the console as a new member of a group, on a screen of some size; what the browser complains of fails."""
+    """Open the console as a new member of a group, on a screen of some size; what the browser
+    complains of fails.
+    """
     settings.PASSWORD_HASHERS = global_settings.PASSWORD_HASHERS  # as the console reads them
     complaints: list[str] = []
     contexts: list[BrowserContext] = []
 
     def logged_in(group, *, scheme="light", width=1300):
-        person = django_user_model.objects.create_user(f"{group}-{len(contexts)}", password=PASSWORD, is_staff=True)
+        person = django_user_model.objects.create_user(
+            f"{group}-{len(contexts)}", password=PASSWORD, is_staff=True
+        )
         person.groups.add(Group.objects.get(name=group))
-        context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+        context = chromium.new_context(
+            color_scheme=scheme, viewport={"width": width, "height": 800}
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on(
+            "console", lambda said: complaints.append(said.text) if said.type == "error" else None
+        )
         page.goto(f"{site}/admin/login/")
         page.get_by_label("Username").fill(person.username)
         page.get_by_label("Password").fill(PASSWORD)
@@ -82,13 +99,17 @@ def provider(settings):
 
 @pytest.fixture
 def photograph():
-    """Keep a picture of a page, in light and in dark as the theme makes it, where SCREENSHOTS names a folder."""
+    """Keep a picture of a page, in light and in dark as the theme makes it, where SCREENSHOTS
+    names a folder.
+    """
 
     def taken(page, name):
         if folder := os.environ.get("SCREENSHOTS"):
             page.wait_for_load_state("networkidle")  # the fonts are there
             for dark, suffix in ((True, "-dark"), (False, "")):
-                page.evaluate("dark => document.documentElement.classList.toggle('dark', dark)", dark)
+                page.evaluate(
+                    "dark => document.documentElement.classList.toggle('dark', dark)", dark
+                )
                 page.screenshot(path=Path(folder) / f"{name}{suffix}.png")
 
     return taken

@@ -1,4 +1,6 @@
-"""A new operator in a real browser: finds what is stuck, understands it, mends it, and sees it end."""
+"""A new operator in a real browser: finds what is stuck, understands it, mends it, and sees it
+end.
+"""
 
 import json
 import re
@@ -20,14 +22,20 @@ pytestmark = [
 ]
 
 IMPATIENT = {**QUICK, "SAGA_STEP_ATTEMPTS": "1"}
-AT_STRIPE = {"PAYMENT_GATEWAY": "stripe", "STRIPE_API_KEY": API_KEY, "STRIPE_WEBHOOK_SECRET": SECRET}
+AT_STRIPE = {
+    "PAYMENT_GATEWAY": "stripe",
+    "STRIPE_API_KEY": API_KEY,
+    "STRIPE_WEBHOOK_SECRET": SECRET,
+}
 LONG = 60_000  # milliseconds that a page may take to show what workers do
 
 
 def stuck(client, number):
     """Place orders that cannot be shipped, and wait until a person is told."""
     placed = [order(client, f"stuck-{one}") for one in range(number)]
-    until(lambda: Order.objects.filter(needs_attention=True).count() == number, "all need attention")
+    until(
+        lambda: Order.objects.filter(needs_attention=True).count() == number, "all need attention"
+    )
     return placed
 
 
@@ -43,9 +51,15 @@ def retry_all(page, reason):
 
 
 def failed_again(*orders):
-    """Tell whether each of these orders was tried, and failed, after the last that was done to it."""
-    tried = dict(Inbox.objects.filter(saga__in=orders, state="waiting").values_list("saga", "updated_at"))
-    done = dict(LogEntry.objects.filter(order_id__in=orders).order_by("at").values_list("order_id", "at"))
+    """Tell whether each of these orders was tried, and failed, after the last that was done to
+    it.
+    """
+    tried = dict(
+        Inbox.objects.filter(saga__in=orders, state="waiting").values_list("saga", "updated_at")
+    )
+    done = dict(
+        LogEntry.objects.filter(order_id__in=orders).order_by("at").values_list("order_id", "at")
+    )
     return len(tried) == len(done) and all(at > done[order] for order, at in tried.items())
 
 
@@ -58,7 +72,9 @@ def test_an_operator_finds_the_order_that_needs_attention_retries_it_and_sees_it
         [placed] = stuck(api_client, 1)
         page = log_in("operator")
         expect(page.get_by_role("link", name=re.compile("Need attention"))).to_be_visible()
-        expect(page.get_by_role("row", name=re.compile(r"^payments 1 \d+ .* ago$"))).to_be_visible(timeout=LONG)
+        expect(page.get_by_role("row", name=re.compile(r"^payments 1 \d+ .* ago$"))).to_be_visible(
+            timeout=LONG
+        )
         photograph(page, "start")
         page.get_by_role("link", name=re.compile("shopping_cart")).click()
         page.locator("#tab-attention").click()
@@ -129,7 +145,9 @@ def test_ten_orders_that_a_failing_gateway_holds_up_are_found_understood_retried
         until(lambda: failed_again(*placed), "they have failed again")
         page.goto(f"{site}/admin/failures/")
         page.get_by_role("link", name="What was done about it before").first.click()
-        expect(page.get_by_role("row", name=re.compile("Is it up again.* 10 – 10 –$"))).to_be_visible()
+        expect(
+            page.get_by_role("row", name=re.compile("Is it up again.* 10 – 10 –$"))
+        ).to_be_visible()
         photograph(page, "failure")
         assert provider.http.delete("/sandbox/faults").is_success
         retry_all(page, "The provider says it is mended.")
@@ -154,7 +172,9 @@ def test_the_preview_of_a_cancel_says_what_is_refunded_and_nothing_happens_befor
         page.get_by_role("button", name="Cancel and undo: 3 orders").click()
         expect(page.get_by_text("Called off").first).to_be_visible(timeout=LONG)
         expect(page.get_by_role("heading", name=re.compile("^Ended"))).to_be_visible(timeout=LONG)
-    assert set(Order.objects.filter(id__in=placed).values_list("status", flat=True)) == {"cancelling"}
+    assert set(Order.objects.filter(id__in=placed).values_list("status", flat=True)) == {
+        "cancelling"
+    }
 
 
 def test_a_viewer_sees_the_order_and_is_offered_nothing_to_do_to_it(log_in, site, api_client):
@@ -165,7 +185,9 @@ def test_a_viewer_sees_the_order_and_is_offered_nothing_to_do_to_it(log_in, site
     expect(page.get_by_role("button", name="Cancel and undo")).to_have_count(0)
     token = page.locator("input[name=csrfmiddlewaretoken]").first.input_value()
     form = {"action": "cancel", "csrfmiddlewaretoken": token}
-    answer = page.request.post(f"{site}/admin/orders/order/{placed}/act/", form=form, headers={"Referer": site})
+    answer = page.request.post(
+        f"{site}/admin/orders/order/{placed}/act/", form=form, headers={"Referer": site}
+    )
     assert answer.status == 403
     assert not Run.objects.exists()
 
@@ -179,7 +201,9 @@ def test_the_start_page_renews_itself_and_fits_a_phone(log_in, api_client, photo
     photograph(page, "phone")
 
 
-@pytest.mark.parametrize("address", ["failures/", "orders/order/?show=all", "payments/inbox/", "orders/outbox/"])
+@pytest.mark.parametrize(
+    "address", ["failures/", "orders/order/?show=all", "payments/inbox/", "orders/outbox/"]
+)
 def test_a_page_fits_a_phone(log_in, site, api_client, address):
     order(api_client, "seen-small")
     page = log_in("viewer", width=390)

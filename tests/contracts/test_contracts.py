@@ -1,4 +1,6 @@
-"""What one service sends, the next understands: the steps are bound by name and by the context, and by nothing else."""
+"""What one service sends, the next understands: the steps are bound by name and by the context,
+and by nothing else.
+"""
 
 import inspect
 from datetime import UTC, datetime
@@ -13,12 +15,12 @@ from orders.actions import ASKED_BY, ASKS, DONE_BY
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER, SAGAS
 from orders.status import TOLD_BY
-from sagas import steps
-from sagas.events import Event, Notice, Refusal
-from sagas.failures import Try
+from sagas.definition import handlers
+from sagas.definition.events import Event, Notice, Refusal
+from sagas.definition.messages import Message
+from sagas.definition.plan import Plan
+from sagas.execution.retries import StepAttempt
 from sagas.ids import uuid7
-from sagas.messages import Message
-from sagas.plan import Plan
 
 PLAN = PLACE_ORDER.plan
 PLANS = [saga.plan for saga in SAGAS.values()]
@@ -34,12 +36,16 @@ ORDERED = OrderCreated(
 
 
 def events_of(module: ModuleType) -> dict[str, type[Event]]:
-    found = inspect.getmembers(module, lambda member: inspect.isclass(member) and issubclass(member, Event))
+    found = inspect.getmembers(
+        module, lambda member: inspect.isclass(member) and issubclass(member, Event)
+    )
     return {event.type: event for _, event in found if event not in {Event, Notice, Refusal}}
 
 
 PUBLISHED = {
-    name: event for service in SERVICES for name, event in events_of(import_module(f"{service}.events")).items()
+    name: event
+    for service in SERVICES
+    for name, event in events_of(import_module(f"{service}.events")).items()
 }
 
 
@@ -48,11 +54,17 @@ def on_the_wire(context: dict[str, Any]) -> Any:
 
 
 def message(context: dict[str, Any]) -> Message:
-    return Message(id=uuid7(), saga=uuid7(), started_at=datetime(2026, 1, 1, tzinfo=UTC), seq=3, context=context)
+    return Message(
+        id=uuid7(),
+        saga=uuid7(),
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        seq=3,
+        context=context,
+    )
 
 
 def registered(step: str) -> Any:
-    return steps.definition(step)
+    return handlers.definition(step)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -75,19 +87,22 @@ def test_a_newer_order_with_fields_nobody_knows_yet_is_read_all_the_same(step):
 
 
 @pytest.mark.parametrize(
-    ("plan", "step"), [(plan, name) for plan in PLANS for name in plan.names() if plan.refusable(name)]
+    ("plan", "step"),
+    [(plan, name) for plan in PLANS for name in plan.names() if plan.refusable(name)],
 )
 def test_the_reason_of_every_refusal_reaches_the_end_of_the_saga(plan, step):
     refusal = registered(step).refusal(code="some_code", detail="Some detail.")
-    row = Try(plan, step, message(ORDERED.facts()), 1).refused(refusal, target=plan.after_refusal(step))
+    row = StepAttempt(plan, step, message(ORDERED.facts()), 1).refused(
+        refusal, target=plan.after_refusal(step)
+    )
     cancelled = msgspec.convert(on_the_wire(row.context), registered(plan.abort).accepts)
     assert (cancelled.failure.code, cancelled.failure.detail) == ("some_code", "Some detail.")
 
 
 def test_the_first_reason_is_kept_on_the_way_back():
-    first = Try(PLAN, PLAN.first, message(ORDERED.facts()), 1)
+    first = StepAttempt(PLAN, PLAN.first, message(ORDERED.facts()), 1)
     refused = first.refused(OrderCancelling(), target=PLAN.abort)
-    second = Try(PLAN, PLAN.first, message(refused.context), 1)
+    second = StepAttempt(PLAN, PLAN.first, message(refused.context), 1)
     again = second.refused(OrderCancelling(code="other"), target=PLAN.abort)
     assert again.context["failure"]["code"] == "cancelled_by_customer"
 
@@ -117,7 +132,8 @@ def test_every_refusal_needs_no_more_than_a_code_and_a_detail():
             event(code="internal_error", detail="It could not be done.")
 
 
-# Plans of orders that are on their way. They change only together with a promise to finish what began under them.
+# Plans of orders that are on their way. They change only together with a promise to finish what
+# began under them.
 CHARGED = """
 {"saga": "place_order", "abort": "orders.cancel", "steps": [
   {"name": "payments.charge", "undo": "payments.refund"},
@@ -135,8 +151,10 @@ AUTHORIZED = """
 """
 
 
-@pytest.mark.parametrize(("in_flight", "saga"), [(CHARGED, PLACE_ORDER), (AUTHORIZED, AUTHORIZE_FIRST)])
+@pytest.mark.parametrize(
+    ("in_flight", "saga"), [(CHARGED, PLACE_ORDER), (AUTHORIZED, AUTHORIZE_FIRST)]
+)
 def test_orders_on_their_way_end_under_the_plan_they_began_with(in_flight, saga):
     plan = msgspec.json.decode(in_flight, type=Plan)
-    assert [name for name in plan.names() if steps.definition(name) is None] == []
+    assert [name for name in plan.names() if handlers.definition(name) is None] == []
     assert plan == saga.plan

@@ -1,4 +1,6 @@
-"""Arming faults in processes that run, hearing of those that were hit, and letting the frozen go on."""
+"""Arming faults in processes that run, hearing of those that were hit, and letting the frozen go
+on.
+"""
 
 import json
 import os
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from sagas.failpoints import ARMED, HITS, THAWED, Action, Fault
+from sagas.testing.failpoints import ARMED, HITS, THAWED, Action, Fault
 
 __all__ = ["Armoury", "Hit"]
 
@@ -31,12 +33,16 @@ class Armoury:
 
     @contextmanager
     def armed(self, faults: Iterable[Fault], *, since: UUID) -> Iterator[None]:
-        """Arm faults for the sagas begun since an id was made; disarm in the end what was not hit."""
+        """Arm faults for the sagas begun since an id was made; disarm in the end what was not
+        hit.
+        """
         for fault in faults:
             self._forget(fault)
             unseen = self.directory / f"{fault.name}.new"
             unseen.write_text(str(since))
-            unseen.rename(self.directory / ARMED / fault.name)  # whole at once, for it may be read at any moment
+            unseen.rename(
+                self.directory / ARMED / fault.name
+            )  # whole at once, for it may be read at any moment
         try:
             yield
         finally:
@@ -44,18 +50,30 @@ class Armoury:
                 (self.directory / ARMED / fault.name).unlink(missing_ok=True)
 
     def hits(self, fault: Fault) -> list[Hit]:
-        """Return every record that a fault has left: none before it was hit, and never more than one."""
-        records = [json.loads(path.read_text()) for path in (self.directory / HITS).glob(f"{fault.name}@*")]
-        return [Hit(record["pid"], [UUID(saga) for saga in record["sagas"] or ()]) for record in records]
+        """Return every record that a fault has left: none before it was hit, and never more than
+        one.
+        """
+        records = [
+            json.loads(path.read_text()) for path in (self.directory / HITS).glob(f"{fault.name}@*")
+        ]
+        return [
+            Hit(record["pid"], [UUID(saga) for saga in record["sagas"] or ()]) for record in records
+        ]
 
     def over(self, fault: Fault) -> bool:
-        """Tell whether a fault has been hit and, where it froze a process, that process has gone on."""
+        """Tell whether a fault has been hit and, where it froze a process, that process has gone
+        on.
+        """
         return (
-            (self.directory / THAWED / fault.name).exists() if fault.action is Action.FREEZE else bool(self.hits(fault))
+            (self.directory / THAWED / fault.name).exists()
+            if fault.action is Action.FREEZE
+            else bool(self.hits(fault))
         )
 
     def thaw(self, fault: Fault) -> None:
-        """Let a process that was frozen go on, if it has been. One that did not live to has lost to its time limit."""
+        """Let a process that was frozen go on, if it has been. One that did not live to has lost
+        to its time limit.
+        """
         for hit in self.hits(fault):
             try:
                 os.kill(hit.pid, signal.SIGCONT)

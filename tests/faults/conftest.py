@@ -32,7 +32,9 @@ def machine(django_db_setup, django_db_blocker, tmp_path_factory):
 
 @pytest.fixture
 def _django_db_helper(machine):
-    """In place of pytest-django's, which wraps a test in a transaction, or empties the tables behind it."""
+    """In place of pytest-django's, which wraps a test in a transaction, or empties the tables
+    behind it.
+    """
 
 
 @pytest.fixture(scope="package")

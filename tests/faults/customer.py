@@ -1,4 +1,6 @@
-"""A customer over HTTP: asks again under the same key until there is an answer, as the API has them do."""
+"""A customer over HTTP: asks again under the same key until there is an answer, as the API has
+them do.
+"""
 
 from contextlib import suppress
 from uuid import UUID, uuid4
@@ -41,7 +43,11 @@ class Customer:
 
         def placed() -> UUID | None:
             answer = self.ask(key, sku=sku, quantity=quantity, method=method)
-            return UUID(answer.json()["id"]) if answer is not None and answer.status_code == 201 else None
+            return (
+                UUID(answer.json()["id"])
+                if answer is not None and answer.status_code == 201
+                else None
+            )
 
         return self.machine.until(placed, "the order is answered") or UUID(int=0)
 

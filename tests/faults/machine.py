@@ -1,4 +1,6 @@
-"""The whole system in real processes, two workers for each service, that comes back whatever is done to it."""
+"""The whole system in real processes, two workers for each service, that comes back whatever is
+done to it.
+"""
 
 import os
 import signal
@@ -17,8 +19,8 @@ __all__ = ["SERVICES", "Machine", "machine_in"]
 
 SERVICES = ("orders", "payments", "inventory")
 
-# Short, so that what waits for a lease, a stall or a redelivery is soon over. The time limit stays above the longest
-# freeze: a process that is thawed must have missed its lease, and still be alive.
+# Short, so that what waits for a lease, a stall or a redelivery is soon over. The time limit stays
+# above the longest freeze: a process that is thawed must have missed its lease, and still be alive.
 TIMES = {
     "OUTBOX_FLUSH_SECONDS": "0.3",
     "SAGA_STALL_SECONDS": "1.5",
@@ -34,7 +36,9 @@ T = TypeVar("T")
 
 
 class Machine:
-    """Processes by name, and how each is started: whoever waits here also starts again what has died."""
+    """Processes by name, and how each is started: whoever waits here also starts again what has
+    died.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +46,11 @@ class Machine:
         self.url = f"http://127.0.0.1:{free_port()}"
         self.authorizing_url = f"http://127.0.0.1:{free_port()}"
         self.commands = {
-            **{f"{service}-{number}": _worker(service, number) for service in SERVICES for number in (1, 2)},
+            **{
+                f"{service}-{number}": _worker(service, number)
+                for service in SERVICES
+                for number in (1, 2)
+            },
             "beat": ("celery", "-A", "config", "beat", "-s", str(folder / "schedule")),
             "api": _api(self.url),
             AUTHORIZING: _api(self.authorizing_url),
@@ -65,12 +73,18 @@ class Machine:
 
     def words(self) -> str:
         """Return the last of what every process has printed."""
-        return "\n".join(f"--- {name}\n{one.output()[-2500:]}" for name, one in self.processes.items())
+        return "\n".join(
+            f"--- {name}\n{one.output()[-2500:]}" for name, one in self.processes.items()
+        )
 
     @contextmanager
     def without(self, service: str) -> Iterator[None]:
         """Hold the workers of a service for a while: what is sent to it waits in the broker."""
-        held = [process.popen.pid for name, process in self.processes.items() if name.startswith(service)]
+        held = [
+            process.popen.pid
+            for name, process in self.processes.items()
+            if name.startswith(service)
+        ]
         _signal(held, signal.SIGSTOP)
         try:
             yield
@@ -81,7 +95,9 @@ class Machine:
         """Tell whether every worker takes messages and the API answers."""
         workers = [one for name, one in self.processes.items() if name.startswith(SERVICES)]
         apis = (self.url, self.authorizing_url)
-        return all(" ready." in worker.output() for worker in workers) and all(_answers(url) for url in apis)
+        return all(" ready." in worker.output() for worker in workers) and all(
+            _answers(url) for url in apis
+        )
 
 
 @contextmanager
@@ -112,7 +128,18 @@ def _worker(service: str, number: int) -> tuple[str, ...]:
 
 def _api(url: str) -> tuple[str, ...]:
     bind = url.removeprefix("http://")
-    return ("gunicorn", "config.wsgi", "--bind", bind, "--worker-class", "gthread", "--workers", "3", "--threads", "4")
+    return (
+        "gunicorn",
+        "config.wsgi",
+        "--bind",
+        bind,
+        "--worker-class",
+        "gthread",
+        "--workers",
+        "3",
+        "--threads",
+        "4",
+    )
 
 
 def _signal(groups: list[int], number: signal.Signals) -> None:

@@ -1,4 +1,6 @@
-"""A client's request, broken off at every point of it: asked again, it is answered, and was done once."""
+"""A client's request, broken off at every point of it: asked again, it is answered, and was done
+once.
+"""
 
 from uuid import UUID, uuid4
 
@@ -7,8 +9,8 @@ from django.core.management import call_command
 
 from inventory.models import Reservation
 from orders.models import IdempotencyKey, Inbox, Order
-from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
+from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.ledger import LINES, Line
 
 pytestmark = [
@@ -18,7 +20,9 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-each_point = pytest.mark.parametrize("point", [Point.UNCOMMITTED, Point.NOT_NUDGED, Point.NOT_ANSWERED])
+each_point = pytest.mark.parametrize(
+    "point", [Point.UNCOMMITTED, Point.NOT_NUDGED, Point.NOT_ANSWERED]
+)
 each_action = pytest.mark.parametrize("action", list(Action))
 
 
@@ -34,7 +38,9 @@ def test_an_order_placed_in_spite_of_it_is_one_order(machine, customer, point, a
     if action is Action.FREEZE and not placed.exists():
         assert customer.ask(key).status_code == 409
     elif action is Action.FREEZE:
-        machine.until(lambda: ended(placed.get().order_id), "the order has ended, and nobody was told")
+        machine.until(
+            lambda: ended(placed.get().order_id), "the order has ended, and nobody was told"
+        )
     go_on(machine, fault)
     order = UUID(machine.until(lambda: answered(customer, key), "the client has an answer"))
     machine.until(lambda: ended(order), "the order has ended")
@@ -48,7 +54,9 @@ def test_an_order_called_off_in_spite_of_it_is_undone_once(machine, customer, po
     fault = Fault(point, "order.cancelling", action)
     with machine.without("orders"):
         order = customer.place()
-        machine.until(Reservation.objects.filter(order_id=order, state="held").exists, "the stock is held")
+        machine.until(
+            Reservation.objects.filter(order_id=order, state="held").exists, "the stock is held"
+        )
         with machine.armoury.armed([fault], since=order):
             customer.call_off(order)
             machine.until(lambda: machine.armoury.hits(fault), "the fault is hit")

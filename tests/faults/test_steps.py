@@ -1,7 +1,8 @@
-"""Every place in a saga's way, every step and every undo: a process is killed, raises or freezes there, once.
+"""Every place in a saga's way, every step and every undo: a process is killed, raises or freezes
+there, once.
 
-Each fault is proved to have been hit. The order ends as it would have without it, and the audit finds nothing. Where
-payments go to Stripe's sandbox, it misbehaves meanwhile.
+Each fault is proved to have been hit. The order ends as it would have without it, and the audit
+finds nothing. Where payments go to Stripe's sandbox, it misbehaves meanwhile.
 """
 
 from contextlib import ExitStack
@@ -11,10 +12,10 @@ from django.core.management import call_command
 
 from chaos.provider import misbehaving
 from orders.models import Order
-from sagas import sql
-from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
-from sagas.services import owner_of
+from sagas.storage import sql
+from sagas.storage.registry import service_of_step
+from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.ledger import LINES, Line
 from tests.faults.walks import AUTHORIZED, CALLED_OFF, DECLINED, FULFILLED, SOLD_OUT, WITHHELD
 from tests.plugin import running
@@ -26,17 +27,21 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-# Those of requests are broken in test_requests.py, that of a webhook in tests/system/test_stripe.py.
+# Those of requests are broken in test_requests.py, that of a webhook in
+# tests/system/test_stripe.py.
 OF_REQUESTS = (Point.UNCOMMITTED, Point.NOT_NUDGED, Point.NOT_ANSWERED, Point.NOT_ACKNOWLEDGED)
 POINTS = [point for point in Point if point not in OF_REQUESTS]
 
 
-# Walks that run at once have no place in common. One that began later never meets the faults of an earlier one.
+# Walks that run at once have no place in common. One that began later never meets the faults of an
+# earlier one.
 TOGETHER = ((CALLED_OFF, FULFILLED), (SOLD_OUT, DECLINED), (WITHHELD, AUTHORIZED))
 
 
 def groups(point, action):
-    """Return the walks that run at once, for each run. Two workers of a service frozen at once would leave nobody."""
+    """Return the walks that run at once, for each run. Two workers of a service frozen at once
+    would leave nobody.
+    """
     if point is Point.ROUND_SENT:
         return ((FULFILLED,),)
     if (point, action) == (Point.TAKEN, Action.FREEZE):
@@ -46,7 +51,9 @@ def groups(point, action):
 
 def combinations():
     return [
-        pytest.param(point, action, walks, id=f"{point}-{action}-{'-'.join(walk.name for walk in walks)}")
+        pytest.param(
+            point, action, walks, id=f"{point}-{action}-{'-'.join(walk.name for walk in walks)}"
+        )
         for point in POINTS
         for action in Action
         for walks in groups(point, action)
@@ -54,7 +61,9 @@ def combinations():
 
 
 @pytest.mark.parametrize(("point", "action", "walks"), combinations())
-def test_an_order_ends_as_it_should_whatever_happens_on_its_way(machine, customer, point, action, walks):
+def test_an_order_ends_as_it_should_whatever_happens_on_its_way(
+    machine, customer, point, action, walks
+):
     sandbox = running().env.get("STRIPE_API_BASE")
     with misbehaving(sandbox, seed=POINTS.index(point)), ExitStack() as armed:
         orders = {walk: begin(walk, armed, machine, customer, point, action) for walk in walks}
@@ -62,14 +71,18 @@ def test_an_order_ends_as_it_should_whatever_happens_on_its_way(machine, custome
     call_command("audit", "--expect-ended")
     for walk, order in orders.items():
         status = Order.objects.get(id=order).status
-        LINES.extend(line(machine, fault, walk, order, status) for fault in walk.faults(point, action))
+        LINES.extend(
+            line(machine, fault, walk, order, status) for fault in walk.faults(point, action)
+        )
         assert status == walk.ends
 
 
 def begin(walk, armed, machine, customer, point, action):
     """Set an order going, with faults in its way; return its id."""
     faults, since = [*walk.faults(point, action), *walk.helpers(point)], uuid7()
-    return walk.begin(customer, lambda: armed.enter_context(machine.armoury.armed(faults, since=since)))
+    return walk.begin(
+        customer, lambda: armed.enter_context(machine.armoury.armed(faults, since=since))
+    )
 
 
 def line(machine, fault, walk, order, status):
@@ -80,7 +93,9 @@ def line(machine, fault, walk, order, status):
 
 
 def survived(machine, point, action, orders):
-    """Thaw whoever has been frozen long enough; tell whether all faults are over, and all orders have ended."""
+    """Thaw whoever has been frozen long enough; tell whether all faults are over, and all orders
+    have ended.
+    """
     over = True
     for walk, order in orders.items():
         ended = Order.objects.filter(id=order, ended_at__isnull=False).exists()
@@ -92,9 +107,11 @@ def survived(machine, point, action, orders):
 
 
 def overtaken(fault: Fault, order):
-    """Tell whether another worker has done the step whose message a frozen one took: soon, or no worker is left."""
+    """Tell whether another worker has done the step whose message a frozen one took: soon, or no
+    worker is left.
+    """
     if fault.point is not Point.TAKEN:
         return False
-    service = owner_of(fault.step)
+    service = service_of_step(fault.step)
     found = f"SELECT 1 FROM {service.inbox} WHERE saga = %(saga)s AND step = %(step)s AND state IN ('done', 'refused')"
     return bool(sql.fetch(service.alias, found, {"saga": order, "step": fault.step}))

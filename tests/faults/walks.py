@@ -1,4 +1,6 @@
-"""The ways an order can go, each with the steps it takes: where faults are put, and how it must end all the same."""
+"""The ways an order can go, each with the steps it takes: where faults are put, and how it must
+end all the same.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,18 +8,25 @@ from uuid import UUID
 
 from inventory.models import Reservation
 from payments.models import Inbox, Payment
-from sagas.failpoints import Action, Fault, Point
+from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.customer import Customer
 
 __all__ = ["AUTHORIZED", "CALLED_OFF", "DECLINED", "FULFILLED", "SOLD_OUT", "WITHHELD", "Walk"]
 
-EXTERNAL = ("payments.charge", "payments.refund", "payments.authorize", "payments.capture", "payments.void")
+EXTERNAL = (
+    "payments.charge",
+    "payments.refund",
+    "payments.authorize",
+    "payments.capture",
+    "payments.void",
+)
 RELAY = (Point.LEASED, Point.SENT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Walk:
-    """A walk: those of its steps at which faults are armed, its last event, and how its order must end.
+    """A walk: those of its steps at which faults are armed, its last event, and how its order must
+    end.
 
     `begin` readies an order, calls what it is given to arm the faults, and sets the order going.
     """
@@ -29,7 +38,9 @@ class Walk:
     begin: Callable[[Customer, Callable[[], None]], UUID]
 
     def places(self, point: Point) -> tuple[str, ...]:
-        """Return where on this walk a point is reached: at steps, at rows of the outbox, in rounds of beat."""
+        """Return where on this walk a point is reached: at steps, at rows of the outbox, in
+        rounds of beat.
+        """
         if point is Point.ROUND_SENT:
             return ("sagas.flush", "sagas.rescue")
         if point is Point.LEASED and self is SOLD_OUT:
@@ -47,8 +58,14 @@ class Walk:
         return [Fault(point, place, action) for place in self.places(point)]
 
     def helpers(self, point: Point) -> list[Fault]:
-        """Return what must go wrong before a point is reached: steps send their rows themselves, where they can."""
-        return [Fault(Point.COMMITTED, step, Action.RAISE) for step in self.steps] if point is Point.LEASED else []
+        """Return what must go wrong before a point is reached: steps send their rows themselves,
+        where they can.
+        """
+        return (
+            [Fault(Point.COMMITTED, step, Action.RAISE) for step in self.steps]
+            if point is Point.LEASED
+            else []
+        )
 
 
 def _fulfilled(customer: Customer, arm: Callable[[], None]) -> UUID:
@@ -83,7 +100,9 @@ def _authorized(customer: Customer, arm: Callable[[], None]) -> UUID:
 
 
 def _withheld(customer: Customer, arm: Callable[[], None]) -> UUID:
-    """Call an order off when it is authorized; its stock is not held before the capture is barred."""
+    """Call an order off when it is authorized; its stock is not held before the capture is
+    barred.
+    """
     customer = _authorizing(customer)
     with customer.machine.without("inventory"):
         order = customer.place()
@@ -116,7 +135,13 @@ CALLED_OFF = Walk(
 )
 AUTHORIZED = Walk(
     name="authorized",
-    steps=("payments.authorize", "inventory.reserve", "payments.capture", "orders.fulfil", "inventory.ship"),
+    steps=(
+        "payments.authorize",
+        "inventory.reserve",
+        "payments.capture",
+        "orders.fulfil",
+        "inventory.ship",
+    ),
     last_event="stock.shipped",
     ends="fulfilled",
     begin=_authorized,

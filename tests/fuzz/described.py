@@ -1,7 +1,8 @@
 """The API as docs/openapi.yaml describes it, and the checks that every answer must pass.
 
-Schemathesis makes up the requests: in tests of `THOROUGH` those that try every keyword of the schema once, and in all
-tests `FUZZ_EXAMPLES` others for each operation and role. The default suits every change; `make fuzz` takes more.
+Schemathesis makes up the requests: in tests of `THOROUGH` those that try every keyword of the
+schema once, and in all tests `FUZZ_EXAMPLES` others for each operation and role. The default suits
+every change; `make fuzz` takes more.
 """
 
 import os
@@ -26,7 +27,12 @@ DOCUMENT = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
 
 # A NUL is no part of any text here; the schema does not say so in every place.
-GENERATION = {"deterministic": True, "database": "none", "allow-x00": False, "max-examples": EXAMPLES}
+GENERATION = {
+    "deterministic": True,
+    "database": "none",
+    "allow-x00": False,
+    "max-examples": EXAMPLES,
+}
 
 SETTINGS = hypothesis_settings(
     max_examples=EXAMPLES,
@@ -37,8 +43,8 @@ SETTINGS = hypothesis_settings(
     phases=(Phase.explicit, Phase.generate),
 )
 
-# What no schema can say: which products there are, which cursors were given out, which keys were used, what Stripe has
-# signed, and that 3.0, which JSON Schema takes for an integer, is none here.
+# What no schema can say: which products there are, which cursors were given out, which keys were
+# used, what Stripe has signed, and that 3.0, which JSON Schema takes for an integer, is none here.
 UNSAID_CODES = {"unknown_product", "duplicate", "mixed_currencies", "amount_too_large"}
 UNSAID_FIELDS = {"cursor"}
 UNSAID_DETAILS = {"Expected int, got float."}
@@ -54,8 +60,12 @@ def described(*, thoroughly: bool) -> Any:
     return schema
 
 
-def meet_what_is_there(context: schemathesis.HookContext, case: schemathesis.Case) -> schemathesis.Case:
-    """Turn most of what is made up, and fits the schema, to what the databases hold: else nearly all would be 404."""
+def meet_what_is_there(
+    context: schemathesis.HookContext, case: schemathesis.Case
+) -> schemathesis.Case:
+    """Turn most of what is made up, and fits the schema, to what the databases hold: else nearly
+    all would be 404.
+    """
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return case
     known = world.PAYMENT if "/payments/" in case.path else None
@@ -75,7 +85,9 @@ THOROUGH, SAMPLED = described(thoroughly=True), described(thoroughly=False)
 
 
 def assert_as_described(case: schemathesis.Case, headers: dict[str, str]) -> None:
-    """Send a request, and check that the answer is one that the schema names for it, and no error of ours."""
+    """Send a request, and check that the answer is one that the schema names for it, and no
+    error of ours.
+    """
     assert_valid(case, case.call(headers=headers), headers)
 
 
@@ -89,19 +101,29 @@ def assert_valid(case: schemathesis.Case, response: Response, headers: dict[str,
     )
 
 
-def takes_what_fits(context: CheckContext, response: Response, case: schemathesis.Case) -> bool | None:
+def takes_what_fits(
+    context: CheckContext, response: Response, case: schemathesis.Case
+) -> bool | None:
     """Check that what fits the schema is taken, unless for a reason that no schema can give."""
     return None if _unsaid(response) else positive_data_acceptance(context, response, case)
 
 
-def refuses_what_does_not(context: CheckContext, response: Response, case: schemathesis.Case) -> bool | None:
-    """Check that what does not fit the schema is refused, unless what does not fit was lost on its way.
+def refuses_what_does_not(
+    context: CheckContext, response: Response, case: schemathesis.Case
+) -> bool | None:
+    """Check that what does not fit the schema is refused, unless what does not fit was lost on its
+    way.
 
-    A parameter that the schema does not know, with no value (None, an empty list), does not appear in the address.
+    A parameter that the schema does not know, with no value (None, an empty list), does not appear
+    in the address.
     """
     unknown = set(case.query) - {parameter.name for parameter in case.operation.query}
     sent = parse_qs(urlsplit(response.request.url or "").query, keep_blank_values=True)
-    return None if unknown and not unknown & set(sent) else negative_data_rejection(context, response, case)
+    return (
+        None
+        if unknown and not unknown & set(sent)
+        else negative_data_rejection(context, response, case)
+    )
 
 
 def _unsaid(response: Response) -> bool:
@@ -111,6 +133,8 @@ def _unsaid(response: Response) -> bool:
         return True
     errors = response.json().get("errors", []) if response.status_code == 400 else []
     return bool(errors) and all(
-        error["code"] in UNSAID_CODES or error["field"] in UNSAID_FIELDS or error["detail"] in UNSAID_DETAILS
+        error["code"] in UNSAID_CODES
+        or error["field"] in UNSAID_FIELDS
+        or error["detail"] in UNSAID_DETAILS
         for error in errors
     )

@@ -1,7 +1,8 @@
-"""Steps of a made-up sequence: requests, in whose places stands which of the earlier answers to take a value from.
+"""Steps of a made-up sequence: requests, in whose places stands which of the earlier answers to
+take a value from.
 
-What is drawn are requests and numbers, never what was answered: ids, cursors and times are others in each run, and
-Hypothesis must be able to run a sequence again as it was.
+What is drawn are requests and numbers, never what was answered: ids, cursors and times are others
+in each run, and Hypothesis must be able to run a sequence again as it was.
 """
 
 import re
@@ -19,7 +20,8 @@ from tests.fuzz.described import SAMPLED
 
 __all__ = ["STEPS", "Seen", "Step"]
 
-# One request in ten does not fit the schema: what is refused must change nothing for those that follow.
+# One request in ten does not fit the schema: what is refused must change nothing for those that
+# follow.
 MODES = [GenerationMode.POSITIVE] * 9 + [GenerationMode.NEGATIVE]
 
 # How many values of its kind a place goes back, at most; 0 keeps the value that was made up.
@@ -30,7 +32,9 @@ Kind = tuple[str, str]
 
 
 class Step(NamedTuple):
-    """A request, for each of its places how many values to go back, and how many times it is sent."""
+    """A request, for each of its places how many values to go back, and how many times it is
+    sent.
+    """
 
     case: schemathesis.Case
     back: list[int]
@@ -38,13 +42,17 @@ class Step(NamedTuple):
 
 
 class Seen:
-    """What was sent and answered so far and later requests may name: ids, SKUs, cursors, ETags, keys."""
+    """What was sent and answered so far and later requests may name: ids, SKUs, cursors, ETags,
+    keys.
+    """
 
     def __init__(self) -> None:
         self._values: defaultdict[Kind, list[str]] = defaultdict(list)
 
     def fill(self, step: Step) -> schemathesis.Case:
-        """Return the request of a step, with what was seen in its places. One that must not fit stays as it is."""
+        """Return the request of a step, with what was seen in its places. One that must not fit
+        stays as it is.
+        """
         case = step.case
         if case.meta is None or not case.meta.generation.mode.is_positive:
             return case
@@ -75,18 +83,24 @@ class Seen:
 
 
 def _places(operation: Any) -> Iterator[tuple[str, str, Kind]]:
-    """Yield where a request has room for what was seen: the part of it, the name, and what belongs there."""
+    """Yield where a request has room for what was seen: the part of it, the name, and what
+    belongs there.
+    """
     owner, noun = _noun(operation.path.partition("{")[0]), _noun(operation.path)
     for container, parameters, of in (
         ("path_parameters", operation.path_parameters, owner),
         ("query", operation.query, noun),
         ("headers", operation.headers, noun),
     ):
-        yield from ((container, parameter.name, _kind(of, parameter.name)) for parameter in parameters)
+        yield from (
+            (container, parameter.name, _kind(of, parameter.name)) for parameter in parameters
+        )
 
 
 def _kind(noun: str, name: str) -> Kind:
-    """Return the kind of a value: an id or a cursor is one of its noun; other names say by themselves what they are."""
+    """Return the kind of a value: an id or a cursor is one of its noun; other names say by
+    themselves what they are.
+    """
     if name == "order_id":
         return "orders", "id"
     return noun if name in {"id", "cursor"} else "", name
@@ -99,7 +113,9 @@ def _noun(path: str) -> str:
 
 def _step(operation: Any) -> strategies.SearchStrategy[Step]:
     places = len([*_places(operation)])
-    case = strategies.sampled_from(MODES).flatmap(lambda mode: operation.as_strategy(generation_mode=mode))
+    case = strategies.sampled_from(MODES).flatmap(
+        lambda mode: operation.as_strategy(generation_mode=mode)
+    )
     back = strategies.lists(strategies.integers(0, FARTHEST), min_size=places, max_size=places)
     return strategies.builds(Step, case, back, strategies.integers(1, 2))
 

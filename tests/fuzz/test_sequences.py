@@ -1,4 +1,6 @@
-"""Made-up sequences of requests, each with what those before it were answered: every answer is as the schema says."""
+"""Made-up sequences of requests, each with what those before it were answered: every answer is
+as the schema says.
+"""
 
 from contextlib import ExitStack, contextmanager
 
@@ -16,7 +18,9 @@ SHORTEST, LONGEST = 3, 10
 
 @contextmanager
 def undone(alias):
-    """Take back what is done in a database: the same sequence must meet the same answers, however often it is run."""
+    """Take back what is done in a database: the same sequence must meet the same answers,
+    however often it is run.
+    """
     with transaction.atomic(using=alias):
         yield
         transaction.set_rollback(True, using=alias)

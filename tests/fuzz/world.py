@@ -24,13 +24,21 @@ SKU = "MUG"
 
 
 def furnish() -> None:
-    """Put a product, its stock, the customer's orders with an event each, and a payment into the databases."""
+    """Put a product, its stock, the customer's orders with an event each, and a payment into the
+    databases.
+    """
     shop.stocked(SKU)
     adjust_stock(sku=SKU, quantity=1_000, reason="delivery", by="tests")
     for status, order_id in ORDERS.items():
         order: Order = shop.order(status, of="customer", id=order_id)
         TimelineEvent.objects.create(
-            id=uuid7(), saga=order.id, seq=0, type="order.created", service="orders", at=Now(), detail={"amount": 2500}
+            id=uuid7(),
+            saga=order.id,
+            seq=0,
+            type="order.created",
+            service="orders",
+            at=Now(),
+            detail={"amount": 2500},
         )
     Payment.objects.create(
         id=PAYMENT,

@@ -1,4 +1,6 @@
-"""Threads that start at once, each with database connections of its own; and one that loses a race for a lock."""
+"""Threads that start at once, each with database connections of its own; and one that loses a
+race for a lock.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,11 +14,15 @@ __all__ = ["at_once", "blocked_behind", "rows", "started"]
 
 T = TypeVar("T")
 
-BEHIND_US = "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+BEHIND_US = (
+    "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+)
 
 
 def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Run all calls at the same moment, a thread each, and return their results in order; raise what one raised."""
+    """Run all calls at the same moment, a thread each, and return their results in order; raise
+    what one raised.
+    """
     start = Barrier(len(calls), timeout=30)
 
     def run(call: Callable[[], T]) -> T:
@@ -24,7 +30,10 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
         return call()
 
     with ThreadPoolExecutor(len(calls)) as pool:
-        return [future.result(timeout=60) for future in [pool.submit(_and_close, run, call) for call in calls]]
+        return [
+            future.result(timeout=60)
+            for future in [pool.submit(_and_close, run, call) for call in calls]
+        ]
 
 
 def blocked_behind(alias: str, call: Callable[[], T]) -> Future[T]:

@@ -1,12 +1,14 @@
-"""The outbox and inbox pages of every service: found by order, filtered by state, and safe to act on."""
+"""The outbox and inbox pages of every service: found by order, filtered by state, and safe to
+act on.
+"""
 
 import pytest
 from django.apps import apps
 from django.urls import reverse
 
-from sagas import lists
+from sagas.admin import changelist
+from sagas.admin.changelist import BoundedPaginator
 from sagas.ids import uuid7
-from sagas.lists import BoundedPaginator
 
 SERVICES = ("orders", "payments", "inventory")
 
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 def nudged(monkeypatch):
     """The services whose relay was nudged; no thread flushes by itself."""
     services: list[str] = []
-    monkeypatch.setattr("sagas.admin.nudge", services.append)
+    monkeypatch.setattr("sagas.admin.messages.request_flush", services.append)
     return services
 
 
@@ -35,7 +37,14 @@ def viewer(client, django_user_model):
 
 def sent(service, **fields):
     """Write a row to a service's outbox: published, unless told otherwise."""
-    row = {"id": uuid7(), "saga": uuid7(), "seq": 1, "type": "thing.done", "step": f"{service}.do", "target": "x.y"}
+    row = {
+        "id": uuid7(),
+        "saga": uuid7(),
+        "seq": 1,
+        "type": "thing.done",
+        "step": f"{service}.do",
+        "target": "x.y",
+    }
     times = {"saga_started_at": "2026-01-01T00:00:00Z", "published_at": "2026-01-01T00:00:01Z"}
     empty: dict[str, dict[str, str]] = {"data": {}, "context": {}, "plan": {}}
     return apps.get_model(service, "Outbox").objects.create(**{**row, **times, **empty, **fields})
@@ -43,8 +52,18 @@ def sent(service, **fields):
 
 def received(service, **fields):
     """Write a row to a service's inbox: waiting for its next try, unless told otherwise."""
-    row = {"saga": uuid7(), "step": f"{service}.do", "state": "waiting", "attempts": 2, "error": "no luck"}
-    far = {"saga_started_at": "2026-01-01T00:00:00Z", "due_at": "2099-01-01T00:00:00Z", "send_at": "2099-01-01T00:00Z"}
+    row = {
+        "saga": uuid7(),
+        "step": f"{service}.do",
+        "state": "waiting",
+        "attempts": 2,
+        "error": "no luck",
+    }
+    far = {
+        "saga_started_at": "2026-01-01T00:00:00Z",
+        "due_at": "2099-01-01T00:00:00Z",
+        "send_at": "2099-01-01T00:00Z",
+    }
     return apps.get_model(service, "Inbox").objects.create(**{**row, **far, **fields})
 
 
@@ -99,7 +118,10 @@ def test_steps_are_filtered_by_whether_they_are_dead_and_by_name(operator, servi
     assert shown(operator, service, "inbox", state__exact="parked") == {parked.pk}
     assert shown(operator, service, "inbox", state__exact="failing") == {failing.pk}
     assert shown(operator, service, "inbox", state__exact="held") == {held.pk}
-    assert shown(operator, service, "inbox", state__exact="waiting", step=f"{service}.do") == {waiting.pk, parked.pk}
+    assert shown(operator, service, "inbox", state__exact="waiting", step=f"{service}.do") == {
+        waiting.pk,
+        parked.pk,
+    }
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -112,14 +134,19 @@ def test_rows_are_found_by_words_of_their_error(operator, service):
 
 
 def test_what_is_open_is_found_however_old_and_what_is_over_among_the_newest(operator, monkeypatch):
-    monkeypatch.setattr(lists, "NEWEST", 2)
+    monkeypatch.setattr(changelist, "NEWEST", 2)
     old = received("orders", error="long ago")
     held = received("orders", error="long ago", state="held", send_at=None)
     received("orders", error="long ago", state="refused", send_at=None)
     new = received("orders", error="long ago", state="refused", send_at=None)
     newest = received("orders")
     assert shown(operator, "orders", "inbox", q="long ago") == {old.pk, held.pk, new.pk}
-    assert shown(operator, "orders", "inbox", step="orders.do") == {old.pk, held.pk, new.pk, newest.pk}
+    assert shown(operator, "orders", "inbox", step="orders.do") == {
+        old.pk,
+        held.pk,
+        new.pk,
+        newest.pk,
+    }
     assert shown(operator, "orders", "inbox", state__exact="refused") == {new.pk}
 
 
@@ -139,7 +166,9 @@ def test_a_step_says_how_it_stands(operator, said, fields):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_publish_again_makes_rows_due_and_nudges_the_relay_of_their_service(operator, service, nudged):
+def test_publish_again_makes_rows_due_and_nudges_the_relay_of_their_service(
+    operator, service, nudged
+):
     again, left = sent(service), sent(service)
     act(operator, service, "outbox", "publish_again", again)
     again.refresh_from_db()
@@ -149,7 +178,9 @@ def test_publish_again_makes_rows_due_and_nudges_the_relay_of_their_service(oper
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_try_now_brings_waiting_steps_forward_and_leaves_final_and_parked_ones(operator, service, nudged):
+def test_try_now_brings_waiting_steps_forward_and_leaves_final_and_parked_ones(
+    operator, service, nudged
+):
     waiting = received(service)
     final = received(service, state="refused", send_at=None)
     parked = received(service, send_at=None)
@@ -165,8 +196,18 @@ def test_try_now_brings_waiting_steps_forward_and_leaves_final_and_parked_ones(o
 def test_nobody_adds_edits_or_deletes_a_row(operator, service):
     row = sent(service)
     assert operator.get(reverse(f"admin:{service}_outbox_add")).status_code == 403
-    assert operator.post(reverse(f"admin:{service}_outbox_change", args=[row.pk]), {"type": "x"}).status_code == 403
-    assert operator.post(reverse(f"admin:{service}_outbox_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
+    assert (
+        operator.post(
+            reverse(f"admin:{service}_outbox_change", args=[row.pk]), {"type": "x"}
+        ).status_code
+        == 403
+    )
+    assert (
+        operator.post(
+            reverse(f"admin:{service}_outbox_delete", args=[row.pk]), {"post": "yes"}
+        ).status_code
+        == 403
+    )
 
 
 def test_a_viewer_without_rights_sees_and_does_nothing(viewer, nudged):

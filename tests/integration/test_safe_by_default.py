@@ -15,7 +15,11 @@ from tests.integration.orders import shop
 from tests.processes import ROOT, environment
 
 SECRET = "Sg7-xK2_" * 8
-PRODUCTION = {"DJANGO_SETTINGS_MODULE": "config.settings", "DEBUG": "off", "ALLOWED_HOSTS": "api.example.com"}
+PRODUCTION = {
+    "DJANGO_SETTINGS_MODULE": "config.settings",
+    "DEBUG": "off",
+    "ALLOWED_HOSTS": "api.example.com",
+}
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -25,13 +29,21 @@ def manage(*arguments, **variables):
     environ = {**environment(), **PRODUCTION, "SECRET_KEY": SECRET, **variables}
     environ["RUN_DIR"] = "/nowhere"
     return subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 def test_djangos_check_of_a_deployment_finds_nothing():
     checked = manage("check", "--deploy", "--fail-level", "WARNING")
-    assert (checked.returncode, checked.stdout) == (0, "System check identified no issues (0 silenced).\n")
+    assert (checked.returncode, checked.stdout) == (
+        0,
+        "System check identified no issues (0 silenced).\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,7 +68,15 @@ def test_it_refuses_to_start_and_says_what_is_missing(variables, says):
 
 def test_what_only_this_machine_reaches_needs_neither_a_long_key_nor_https():
     asked = "from django.conf import settings; print(settings.HTTPS, settings.DEBUG)"
-    started = manage("shell", "--verbosity", "0", "-c", asked, ALLOWED_HOSTS="localhost,127.0.0.1", SECRET_KEY="short")
+    started = manage(
+        "shell",
+        "--verbosity",
+        "0",
+        "-c",
+        asked,
+        ALLOWED_HOSTS="localhost,127.0.0.1",
+        SECRET_KEY="short",
+    )
     assert started.stdout == "False False\n"
 
 
@@ -72,7 +92,10 @@ def https(settings):
 def test_plain_http_is_sent_on_to_https_except_for_health(https):
     for path in (shop.ORDERS, "/admin/", "/api/v1/docs/"):
         answer = Client().get(path)
-        assert (answer.status_code, answer.headers["Location"]) == (301, f"https://testserver{path}")
+        assert (answer.status_code, answer.headers["Location"]) == (
+            301,
+            f"https://testserver{path}",
+        )
     assert Client().get("/healthz").status_code == 200
     assert Client().get("/healthz/x").status_code == 301
 
@@ -86,7 +109,10 @@ def test_a_proxys_word_for_https_is_taken_only_if_we_were_told_to(https, setting
 
 def test_https_answers_tell_browsers_to_stay_and_trust_nobody(https):
     answer = Client().get("/admin/login/", secure=True)
-    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
+    assert (
+        answer.headers["Strict-Transport-Security"]
+        == "max-age=31536000; includeSubDomains; preload"
+    )
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert answer.headers["Referrer-Policy"] == "same-origin"
@@ -96,7 +122,9 @@ def test_https_answers_tell_browsers_to_stay_and_trust_nobody(https):
 
 
 class Inline(HTMLParser):
-    """What a page holds that its policy forbids: scripts, styles and handlers inside it, and files from elsewhere."""
+    """What a page holds that its policy forbids: scripts, styles and handlers inside it, and
+    files from elsewhere.
+    """
 
     def __init__(self):
         super().__init__()
@@ -104,13 +132,19 @@ class Inline(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         told = dict(attrs)
-        if tag == "style" or (tag == "script" and "src" not in told and told.get("type") != "application/json"):
+        if tag == "style" or (
+            tag == "script" and "src" not in told and told.get("type") != "application/json"
+        ):
             self.forbidden.append(tag)
-        self.forbidden += [f"{tag} {name}" for name in told if name == "style" or name.startswith("on")]
+        self.forbidden += [
+            f"{tag} {name}" for name in told if name == "style" or name.startswith("on")
+        ]
         self.forbidden += [
             f"{tag} {name}={told[name]}"
             for name in ("src", "href", "action")
-            if told.get(name) and re.match(r"(?:[a-z]+:)?//|javascript:|data:text", told[name]) and tag != "a"
+            if told.get(name)
+            and re.match(r"(?:[a-z]+:)?//|javascript:|data:text", told[name])
+            and tag != "a"
         ]
 
 

@@ -1,4 +1,6 @@
-"""Which gateway the demo and `make run` pay through: the sandbox, unless the user or earlier payments say otherwise."""
+"""Which gateway the demo and `make run` pay through: the sandbox, unless the user or earlier
+payments say otherwise.
+"""
 
 import os
 from pathlib import Path
@@ -21,7 +23,9 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
 
 
 def pay(run_dir: RunDir) -> str:
-    """Choose a gateway, and leave word of it as a stack does; return the servers that would be started."""
+    """Choose a gateway, and leave word of it as a stack does; return the servers that would be
+    started.
+    """
     choose_gateway(run_dir)
     servers = local_servers(run_dir)
     run_dir.write_env(servers.env)
@@ -32,7 +36,9 @@ def test_by_itself_it_is_stripes_client_at_the_sandbox(run_dir: RunDir) -> None:
     assert pay(run_dir) == "sandbox"
 
 
-def test_an_account_in_the_environment_is_not_used_unless_the_gateway_is_named(run_dir: RunDir) -> None:
+def test_an_account_in_the_environment_is_not_used_unless_the_gateway_is_named(
+    run_dir: RunDir,
+) -> None:
     os.environ["STRIPE_API_KEY"] = "sk_of_an_account"
     assert pay(run_dir) == "sandbox"
     assert "STRIPE_API_KEY" not in os.environ
@@ -41,7 +47,9 @@ def test_an_account_in_the_environment_is_not_used_unless_the_gateway_is_named(r
 
 
 @pytest.mark.parametrize(("named", "paid"), [("simulated", "simulated"), ("stripe", "sandbox")])
-def test_what_the_user_names_is_kept_for_the_next_time(run_dir: RunDir, named: str, paid: str) -> None:
+def test_what_the_user_names_is_kept_for_the_next_time(
+    run_dir: RunDir, named: str, paid: str
+) -> None:
     os.environ["PAYMENT_GATEWAY"] = named
     assert pay(run_dir) == paid
     del os.environ["PAYMENT_GATEWAY"]

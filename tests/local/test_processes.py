@@ -44,7 +44,9 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def runs(process: psutil.Process) -> bool:
-    """Tell whether it runs; one that only waits for its parent to look at it has ended, as has one that is gone."""
+    """Tell whether it runs; one that only waits for its parent to look at it has ended, as has
+    one that is gone.
+    """
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -77,7 +79,8 @@ def test_a_frozen_program_can_be_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("also_the_guard", [False, True])
 def test_a_killed_supervisor_leaves_nothing(tmp_path: Path, *, also_the_guard: bool) -> None:
-    # Without its guard, only the kernel is left to end what the supervisor started; it does not reach the pool.
+    # Without its guard, only the kernel is left to end what the supervisor started; it does not
+    # reach the pool.
     script = "echo ready; exec sleep 1000" if also_the_guard else POOL
     arguments = [sys.executable, "-c", SUPERVISOR, script, str(tmp_path / "log")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as supervisor:

@@ -1,4 +1,6 @@
-"""The embedded servers keep their data, keep the services apart, and come back from whatever ended them."""
+"""The embedded servers keep their data, keep the services apart, and come back from whatever
+ended them.
+"""
 
 import os
 import socket
@@ -59,7 +61,9 @@ def test_a_frozen_server_answers_nothing_until_it_is_thawed(servers: Servers) ->
     assert servers.valkey.answers()
 
 
-def test_the_lock_of_a_killed_server_bars_no_start_though_its_pid_is_in_use_again(servers: Servers) -> None:
+def test_the_lock_of_a_killed_server_bars_no_start_though_its_pid_is_in_use_again(
+    servers: Servers,
+) -> None:
     servers.postgres.kill()
     lock = servers.run_dir.path / "postgres" / "data" / "postmaster.pid"
     lines = lock.read_text().splitlines()
@@ -75,12 +79,23 @@ def test_no_service_can_enter_the_database_of_another(servers: Servers) -> None:
                 psycopg.connect(servers.postgres.url(service), dbname=other)
 
 
-def test_the_servers_listen_on_the_loopback_interface_and_ask_for_a_password(servers: Servers) -> None:
+def test_the_servers_listen_on_the_loopback_interface_and_ask_for_a_password(
+    servers: Servers,
+) -> None:
     assert rows(servers.postgres.superuser_url, "SHOW listen_addresses") == [("127.0.0.1",)]
     with pytest.raises(psycopg.OperationalError, match="no password supplied"):
-        psycopg.connect(host="127.0.0.1", port=servers.postgres.port, user="orders", dbname="orders", passfile="none")
+        psycopg.connect(
+            host="127.0.0.1",
+            port=servers.postgres.port,
+            user="orders",
+            dbname="orders",
+            passfile="none",
+        )
     once = Retry(NoBackoff(), 0)
-    with redis.Redis(port=servers.valkey.port, retry=once) as client, pytest.raises(redis.AuthenticationError):
+    with (
+        redis.Redis(port=servers.valkey.port, retry=once) as client,
+        pytest.raises(redis.AuthenticationError),
+    ):
         client.ping()
 
 
@@ -110,13 +125,17 @@ def test_a_port_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_servers_that_the_user_has_are_not_started(tmp_path: Path) -> None:
-    theirs = dict.fromkeys(DATABASE_VARIABLES, "postgres://db.example/x") | {"REDIS_URL": "redis://cache.example"}
+    theirs = dict.fromkeys(DATABASE_VARIABLES, "postgres://db.example/x") | {
+        "REDIS_URL": "redis://cache.example"
+    }
     servers = local_servers(RunDir(tmp_path), theirs)
     assert servers.needed == []
     assert servers.env["PAYMENTS_DATABASE_URL"] == "postgres://db.example/x"
 
 
-def test_the_sandbox_is_started_for_who_pays_through_stripe_and_has_no_account(tmp_path: Path) -> None:
+def test_the_sandbox_is_started_for_who_pays_through_stripe_and_has_no_account(
+    tmp_path: Path,
+) -> None:
     def sandbox(**given: str) -> bool:
         servers = local_servers(RunDir(tmp_path), given)
         started = "sandbox" in [server.name for server in servers.needed]
@@ -130,14 +149,18 @@ def test_the_sandbox_is_started_for_who_pays_through_stripe_and_has_no_account(t
     assert not sandbox()
 
 
-def test_the_sandbox_takes_the_key_that_the_project_is_given_and_shows_it_to_nobody(tmp_path: Path) -> None:
+def test_the_sandbox_takes_the_key_that_the_project_is_given_and_shows_it_to_nobody(
+    tmp_path: Path,
+) -> None:
     run_dir = RunDir(tmp_path / "run")
     run_dir.create()
     sandbox = PaymentSandbox(run_dir, free_port())
     sandbox.start()
     try:
         key = sandbox.env["STRIPE_API_KEY"]
-        events = httpx.get(f"{sandbox.env['STRIPE_API_BASE']}/v1/events", auth=(key, ""), trust_env=False)
+        events = httpx.get(
+            f"{sandbox.env['STRIPE_API_BASE']}/v1/events", auth=(key, ""), trust_env=False
+        )
         assert (events.status_code, events.headers["X-Sandbox"]) == (200, "true")
         assert key not in " ".join(psutil.Process(sandbox.pid).cmdline())
     finally:

@@ -1,4 +1,6 @@
-"""`python -m local run`: the whole system comes up, mends itself, stops in order; killed, it leaves nothing behind."""
+"""`python -m local run`: the whole system comes up, mends itself, stops in order; killed, it
+leaves nothing behind.
+"""
 
 import os
 import signal
@@ -28,8 +30,18 @@ class Running:
 
     def __init__(self, run_dir: RunDir) -> None:
         servers = (Postgres, Valkey, PaymentSandbox)
-        ports = {name: str(free_port()) for name in (*(server.port_variable for server in servers), "API_PORT")}
-        given = {*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "DJANGO_SETTINGS_MODULE"}
+        ports = {
+            name: str(free_port())
+            for name in (*(server.port_variable for server in servers), "API_PORT")
+        }
+        given = {
+            *DATABASE_VARIABLES,
+            "REDIS_URL",
+            "CELERY_BROKER_URL",
+            "SECRET_KEY",
+            "DEBUG",
+            "DJANGO_SETTINGS_MODULE",
+        }
         given |= {name for name in os.environ if name.startswith(("PAYMENT_GATEWAY", "STRIPE_"))}
         env = {name: value for name, value in os.environ.items() if name not in given}
         self.run_dir = run_dir
@@ -87,11 +99,15 @@ def ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(running: Callable[[], Running]) -> None:
+def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(
+    running: Callable[[], Running],
+) -> None:
     first = running()
     assert httpx.get(f"{first.api}/readyz", trust_env=False).status_code == 200
 
-    victims = {name: first.pid(name) for name in ("worker-payments", "postgres", "valkey", "sandbox")}
+    victims = {
+        name: first.pid(name) for name in ("worker-payments", "postgres", "valkey", "sandbox")
+    }
     for pid in victims.values():
         os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: all(first.pid(name) not in {0, old} for name, old in victims.items()))
@@ -121,6 +137,8 @@ def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(running: Callab
     assert "shut down" in second.run_dir.log("postgres").read_text()
 
 
-def test_the_run_directory_is_taken_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_run_directory_is_taken_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RUN_DIR", str(tmp_path))
     assert RunDir().path == tmp_path

@@ -1,4 +1,6 @@
-"""The supervisor starts again what dies, more and more slowly, and stops in the reverse order of the start."""
+"""The supervisor starts again what dies, more and more slowly, and stops in the reverse order of
+the start.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,9 @@ from local.processes import Process
 from local.supervisor import LONGEST_PAUSE_SECONDS, SETTLED_SECONDS, Child, Supervisor
 from tests.local.waiting import eventually
 
-WRITES_ITS_LAST_WORD = "trap 'echo $0 >> {end}; exit' TERM; echo $0 >> {start}; while :; do sleep 0.02; done"
+WRITES_ITS_LAST_WORD = (
+    "trap 'echo $0 >> {end}; exit' TERM; echo $0 >> {start}; while :; do sleep 0.02; done"
+)
 
 
 @pytest.fixture
@@ -51,12 +55,28 @@ def test_the_pause_doubles_up_to_a_limit_and_starts_anew_for_a_settled_child(
     child: Callable[[str, int], Child],
 ) -> None:
     worker = child("worker", 1)
-    assert [worker.died(now=1.0) for _ in range(7)] == [0.5, 1, 2, 4, 8, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
+    assert [worker.died(now=1.0) for _ in range(7)] == [
+        0.5,
+        1,
+        2,
+        4,
+        8,
+        LONGEST_PAUSE_SECONDS,
+        LONGEST_PAUSE_SECONDS,
+    ]
     assert worker.died(now=SETTLED_SECONDS + 1) == 0.5
 
 
-def test_programs_stop_in_the_reverse_order_of_their_start(child: Callable[[str, int], Child], tmp_path: Path) -> None:
-    children = [child("beat", 3), child("worker-2", 1), child("worker-1", 1), child("api", 2), child("postgres", 0)]
+def test_programs_stop_in_the_reverse_order_of_their_start(
+    child: Callable[[str, int], Child], tmp_path: Path
+) -> None:
+    children = [
+        child("beat", 3),
+        child("worker-2", 1),
+        child("worker-1", 1),
+        child("api", 2),
+        child("postgres", 0),
+    ]
     supervisor = Supervisor(children)
     supervisor.start()
     assert eventually(lambda: len(words(tmp_path / "started")) == 5)

@@ -33,8 +33,12 @@ def _create(user: int, key: str, new: NewOrder, priced: Priced) -> Order:
         plan=msgspec.to_builtins(PLACE_ORDER.plan),
         rescue_at=Now() + timedelta(days=1),
     )
-    OrderLine.objects.bulk_create(OrderLine(order=order, **msgspec.structs.asdict(line)) for line in priced.lines)
-    IdempotencyKey.objects.create(user_id=user, key=key, fingerprint=new.fingerprint(), order=order, body="{}")
+    OrderLine.objects.bulk_create(
+        OrderLine(order=order, **msgspec.structs.asdict(line)) for line in priced.lines
+    )
+    IdempotencyKey.objects.create(
+        user_id=user, key=key, fingerprint=new.fingerprint(), order=order, body="{}"
+    )
     steps = chain(*[step.si(str(order.id)) for step in (charge, reserve, fulfil)])
     transaction.on_commit(steps.delay)
     return order

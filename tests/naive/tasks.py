@@ -1,4 +1,6 @@
-"""The steps as plain tasks: each looks at the order, does its part, and is tried again when it raises."""
+"""The steps as plain tasks: each looks at the order, does its part, and is tried again when it
+raises.
+"""
 
 from typing import Any
 
@@ -93,6 +95,8 @@ def _take(sku: str, quantity: int) -> None:
 
 def _refund(order: Order) -> None:
     payment = Payment.objects.get(order_id=order.id)
-    request = RefundRequest(payment.refund_key, order.id, str(payment.charge_id), order.amount, order.currency)
+    request = RefundRequest(
+        payment.refund_key, order.id, str(payment.charge_id), order.amount, order.currency
+    )
     SimulatedGateway().refund([request])
     Payment.objects.filter(id=payment.id).update(status="refunded", refunded_amount=order.amount)

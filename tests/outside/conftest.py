@@ -40,7 +40,9 @@ def brisk(settings):
 
 @pytest.fixture
 def postgres():
-    """PostgreSQL, up again when the test is done with it; a kill takes nothing from it that was committed."""
+    """PostgreSQL, up again when the test is done with it; a kill takes nothing from it that was
+    committed.
+    """
     server = running().postgres
     for role in SERVICES:
         as_superuser("ALTER ROLE {} SET synchronous_commit = on", role)

@@ -1,4 +1,6 @@
-"""The API as its own process, and customers who order over HTTP, note the answers, and ask again."""
+"""The API as its own process, and customers who order over HTTP, note the answers, and ask
+again.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -24,7 +26,9 @@ def api(**environ: str) -> Iterator[str]:
 
 
 class Customer:
-    """A customer, who notes every answer: `placed` has the order of each key, `refusals` every other status."""
+    """A customer, who notes every answer: `placed` has the order of each key, `refusals` every
+    other status.
+    """
 
     def __init__(self, address: str, token: str) -> None:
         self.address = address
@@ -34,14 +38,18 @@ class Customer:
 
     def get(self, path: str) -> httpx.Response:
         """Read something."""
-        return httpx.get(f"{self.address}/api/v1/{path}", headers=self.headers, timeout=30, trust_env=False)
+        return httpx.get(
+            f"{self.address}/api/v1/{path}", headers=self.headers, timeout=30, trust_env=False
+        )
 
     def order(self, key: str, **wanted: Any) -> int | None:
         """Ask for an order once; return the status, or None where the connection broke."""
         headers = {**self.headers, "Idempotency-Key": key}
         url = f"{self.address}/api/v1/orders/"
         try:
-            answer = httpx.post(url, json=wish(**wanted), headers=headers, timeout=30, trust_env=False)
+            answer = httpx.post(
+                url, json=wish(**wanted), headers=headers, timeout=30, trust_env=False
+            )
         except httpx.TransportError:
             return None
         if answer.status_code == HTTPStatus.CREATED:

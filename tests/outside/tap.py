@@ -1,4 +1,6 @@
-"""A tap on the broker: what is sent while it is open, as it lies in the queues, to be sent again."""
+"""A tap on the broker: what is sent while it is open, as it lies in the queues, to be sent
+again.
+"""
 
 import codecs
 import json

@@ -1,4 +1,5 @@
-"""A backlog drains in bounded memory, in batches all the way, and the orders that come meanwhile drain with it.
+"""A backlog drains in bounded memory, in batches all the way, and the orders that come meanwhile
+drain with it.
 
 Of 1,500 orders; BACKLOG=100000 tries more. What it took is printed.
 """
@@ -12,8 +13,8 @@ import pytest
 
 from inventory.services import adjust_stock
 from orders.models import Order
-from sagas import sql
 from sagas.ids import uuid7
+from sagas.storage import sql
 from tests.outside.world import System, valkey
 from tests.processes import beat, until, worker
 from tests.system.shop import SERVICES, ended, order, outcome
@@ -30,7 +31,8 @@ pytestmark = [
     pytest.mark.timeout(2 * LIMIT),
 ]
 
-# Messages in all queues, taken ones included: a few for each batch, however slow the slowest service is.
+# Messages in all queues, taken ones included: a few for each batch, however slow the slowest
+# service is.
 MOST_MESSAGES = 100 + 4 * SIZE // BATCH
 # Bytes of one process, its shared memory included.
 MOST_MEMORY = 256 * 2**20
@@ -79,7 +81,11 @@ class Peaks:
 
 def multiply(order_id, copies):
     """Make as many copies of an order, all due at once."""
-    ids = {"template": order_id, "ids": [uuid7() for _ in range(copies)], "events": [uuid7() for _ in range(copies)]}
+    ids = {
+        "template": order_id,
+        "ids": [uuid7() for _ in range(copies)],
+        "events": [uuid7() for _ in range(copies)],
+    }
     for table, changes in COPY.items():
         copy = f"""
             INSERT INTO {table} SELECT (jsonb_populate_record(t, {changes})).*
@@ -99,12 +105,17 @@ def test_a_backlog_drains_in_bounded_memory_and_new_orders_with_it(api_client, c
     multiply(order(api_client, "first"), SIZE - 1)
     started, overtaken = time.monotonic(), []
     with ExitStack() as stack:
-        processes = {name: stack.enter_context(worker(name, environ=environ, concurrency=2)) for name in SERVICES}
+        processes = {
+            name: stack.enter_context(worker(name, environ=environ, concurrency=2))
+            for name in SERVICES
+        }
         processes["beat"] = stack.enter_context(beat(environ=environ))
         system, peaks = System([processes[name] for name in SERVICES]), Peaks(processes)
 
         def wait(condition, what):
-            until(lambda: peaks.look() or condition(), what, limit=LIMIT, process=processes["orders"])
+            until(
+                lambda: peaks.look() or condition(), what, limit=LIMIT, process=processes["orders"]
+            )
 
         wait(lambda: still_open() < 0.95 * SIZE, "the backlog drains")
         for number in range(5):
@@ -119,7 +130,9 @@ def test_a_backlog_drains_in_bounded_memory_and_new_orders_with_it(api_client, c
         system.come_to_rest()
     with capsys.disabled():
         shares = ", ".join(f"{share:.1%}" for share in overtaken)
-        sizes = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in sorted(peaks.memory.items()))
+        sizes = ", ".join(
+            f"{name} {size / 2**20:.0f} MiB" for name, size in sorted(peaks.memory.items())
+        )
         print(  # noqa: T201
             f"\n{SIZE:,} orders in {seconds:.0f} s; at most {peaks.messages} messages in the broker; {sizes}; "
             f"of the backlog a new order met, still open as it ended: {shares}"

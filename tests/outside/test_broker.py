@@ -1,4 +1,6 @@
-"""The broker loses everything, goes away, hangs or is full: orders are taken all the while, and end once it is well."""
+"""The broker loses everything, goes away, hangs or is full: orders are taken all the while, and
+end once it is well.
+"""
 
 import shutil
 
@@ -44,13 +46,17 @@ def test_a_broker_that_is_flushed_again_and_again_has_lost_no_order(api_client, 
     with valkey() as client:
         for moment in range(5):
             placed += place(api_client, 4, f"flushed-{moment}")
-            until(lambda: Outbox.objects.filter(published_at__isnull=False).exists(), "some are sent")
+            until(
+                lambda: Outbox.objects.filter(published_at__isnull=False).exists(), "some are sent"
+            )
             client.flushall()
     system.come_to_rest()
     assert {outcome(one) for one in placed} == {FULFILLED}
 
 
-def test_a_broker_that_is_down_for_longer_than_every_lease_delays_orders_and_no_more(api_client, system, broker):
+def test_a_broker_that_is_down_for_longer_than_every_lease_delays_orders_and_no_more(
+    api_client, system, broker
+):
     placed = place(api_client, 5, "before")
     until(some_are_under_way, "some orders are under way")
     broker.kill()
@@ -61,7 +67,9 @@ def test_a_broker_that_is_down_for_longer_than_every_lease_delays_orders_and_no_
     assert {outcome(one) for one in placed} == {FULFILLED}
 
 
-def test_a_broker_that_hangs_under_running_workers_delays_orders_and_no_more(api_client, system, broker):
+def test_a_broker_that_hangs_under_running_workers_delays_orders_and_no_more(
+    api_client, system, broker
+):
     placed = place(api_client, 5, "before")
     until(some_are_under_way, "some orders are under way")
     broker.freeze()
@@ -81,7 +89,8 @@ def test_a_broker_without_memory_delays_orders_and_no_more(api_client, system, b
         try:
             placed += place(api_client, 5, "full")
             until(
-                lambda: Outbox.objects.filter(last_error__contains="maxmemory").exists(), "the broker refuses a message"
+                lambda: Outbox.objects.filter(last_error__contains="maxmemory").exists(),
+                "the broker refuses a message",
             )
         finally:
             client.config_set("maxmemory", 0)

@@ -1,4 +1,6 @@
-"""The clock of a service's host is an hour off: leases and due times are the database's, so nothing waits an hour."""
+"""The clock of a service's host is an hour off: leases and due times are the database's, so
+nothing waits an hour.
+"""
 
 import os
 import re
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from payments.models import Inbox
-from sagas.services import service_called
+from sagas.storage.registry import get_service
 from tests.outside.world import BRISK, System, in_database, valkey
 from tests.processes import ROOT, beat, until, worker
 from tests.system.shop import SERVICES, order, outcome
@@ -52,6 +54,6 @@ def test_a_service_whose_clock_is_an_hour_off_holds_nothing_up(api_client, syste
         client.flushall()  # what is lost is found by the service's own flush
     system.come_to_rest()
     assert {outcome(one) for one in placed} == {("fulfilled", "")}
-    for service in map(service_called, SERVICES):
+    for service in map(get_service, SERVICES):
         for table in (service.outbox, service.inbox):
             assert in_database(service.alias, OUT_OF_TIME.format(table=table)) == [(0,)]

@@ -1,4 +1,6 @@
-"""Messages that come twice, late and in the wrong order, through the broker itself: one effect each."""
+"""Messages that come twice, late and in the wrong order, through the broker itself: one effect
+each.
+"""
 
 import random
 from typing import Any
@@ -25,7 +27,9 @@ EFFECTS: dict[Any, tuple[str, ...]] = {
     Reservation: ("order_id", "item_id", "quantity", "state"),
     StockItem: ("sku", "on_hand", "reserved", "shipped"),
     Order: ("id", "status", "failure_code", "ended_at"),
-    **dict.fromkeys((OrdersInbox, PaymentsInbox, InventoryInbox), ("saga", "step", "state", "attempts")),
+    **dict.fromkeys(
+        (OrdersInbox, PaymentsInbox, InventoryInbox), ("saga", "step", "state", "attempts")
+    ),
     **dict.fromkeys((OrdersOutbox, PaymentsOutbox, InventoryOutbox), ("id", "type")),
 }
 
@@ -35,7 +39,11 @@ def effects():
 
 
 def steps(messages, *names):
-    return [sent for sent in messages if sent.task == "sagas.run_step" and (not names or sent.args[0] in names)]
+    return [
+        sent
+        for sent in messages
+        if sent.task == "sagas.run_step" and (not names or sent.args[0] in names)
+    ]
 
 
 def orders_of_each_kind(client):

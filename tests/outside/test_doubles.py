@@ -1,4 +1,6 @@
-"""Two beats, and two workers on every queue with their relays: nothing relies on being the only one."""
+"""Two beats, and two workers on every queue with their relays: nothing relies on being the only
+one.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""Garbage on the broker's own lists, beneath what Celery sends: logged and dropped, and in nobody's way."""
+"""Garbage on the broker's own lists, beneath what Celery sends: logged and dropped, and in
+nobody's way.
+"""
 
 import json
 import pickle
@@ -13,11 +15,15 @@ from tests.system.shop import order
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
 RUN_STEP = {"task": "sagas.run_step", "id": "x", "lang": "py"}
-OLD_PROTOCOL = json.dumps({"task": "sagas.run_step", "id": "old-protocol", "args": ["x"], "kwargs": {}}).encode()
+OLD_PROTOCOL = json.dumps(
+    {"task": "sagas.run_step", "id": "old-protocol", "args": ["x"], "kwargs": {}}
+).encode()
 
 
 def envelope(tag, **changes):
-    """Return a message as kombu lays it into a list, but for some changes; None leaves a part out."""
+    """Return a message as kombu lays it into a list, but for some changes; None leaves a part
+    out.
+    """
     whole = {
         "body": encoded(json.dumps([[tag], {}, {}]).encode()),
         "content-type": "application/json",
@@ -30,7 +36,9 @@ def envelope(tag, **changes):
         },
     }
     changed = {**whole, **{name.replace("_", "-"): value for name, value in changes.items()}}
-    return json.dumps({name: value for name, value in changed.items() if value is not None}).encode()
+    return json.dumps(
+        {name: value for name, value in changed.items() if value is not None}
+    ).encode()
 
 
 def properties(tag, **changes):
@@ -54,11 +62,15 @@ GARBAGE: dict[str, bytes] = {
     "tag-of-a-list": envelope("x", properties=properties("x", delivery_tag=["tag-of-a-list"])),
     "route-to-nowhere": envelope(
         "route-to-nowhere",
-        properties=properties("route-to-nowhere", delivery_info={"exchange": "nowhere", "routing_key": "nobody"}),
+        properties=properties(
+            "route-to-nowhere", delivery_info={"exchange": "nowhere", "routing_key": "nobody"}
+        ),
     ),
     "no-base64": envelope("no-base64", body="no-base64!"),
     "body-of-a-number": envelope("body-of-a-number", body=7),
-    "unknown-encoding": envelope("unknown-encoding", properties=properties("unknown-encoding", body_encoding="rot13")),
+    "unknown-encoding": envelope(
+        "unknown-encoding", properties=properties("unknown-encoding", body_encoding="rot13")
+    ),
     "unknown-charset": envelope("unknown-charset", content_encoding="klingon"),
     "unknown-type": envelope("unknown-type", content_type="application/unknown-type"),
     "no-type": envelope("no-type", content_type=None),
@@ -69,17 +81,21 @@ GARBAGE: dict[str, bytes] = {
         content_encoding="binary",
     ),
     "compressed-never": envelope(
-        "compressed-never", headers={**RUN_STEP, "id": "compressed-never", "compression": "application/x-gzip"}
+        "compressed-never",
+        headers={**RUN_STEP, "id": "compressed-never", "compression": "application/x-gzip"},
     ),
     "no-headers": envelope("no-headers", headers=None),
     "headers-of-a-list": envelope("headers-of-a-list", headers=["headers-of-a-list"]),
     "no-id": envelope("no-id", headers={"task": "sagas.run_step", "lang": "py"}),
     "no-task": envelope("no-task", headers={"id": "no-task", "lang": "py"}),
-    "task-of-a-list": envelope("task-of-a-list", headers={"task": ["sagas.run_step"], "id": "task-of-a-list"}),
+    "task-of-a-list": envelope(
+        "task-of-a-list", headers={"task": ["sagas.run_step"], "id": "task-of-a-list"}
+    ),
     "no-body": envelope("no-body", body=None),
     "body-of-a-list": envelope("body-of-a-list", body=encoded(b'["body-of-a-list"]')),
     "times-of-no-time": envelope(
-        "times-of-no-time", headers={**RUN_STEP, "id": "times-of-no-time", "eta": "times-of-no-time"}
+        "times-of-no-time",
+        headers={**RUN_STEP, "id": "times-of-no-time", "eta": "times-of-no-time"},
     ),
     "old-protocol": envelope("old-protocol", headers={}, body=encoded(OLD_PROTOCOL)),
     "ancient-without-arguments": envelope(
@@ -97,7 +113,11 @@ def test_garbage_in_a_queue_is_logged_and_dropped_and_the_rest_goes_on(api_clien
             order(api_client, f"meanwhile-{number}")
             client.lpush("payments", raw, raw)
         until(lambda: not client.llen("payments"), "all of it is taken", process=process)
-        until(lambda: GARBAGE.keys().isdisjoint(_unacknowledged(client)), "none of it will come back", process=process)
+        until(
+            lambda: GARBAGE.keys().isdisjoint(_unacknowledged(client)),
+            "none of it will come back",
+            process=process,
+        )
     system.come_to_rest()
     output = system.output()[said:]
     assert {kind for kind in GARBAGE if kind not in output} == set()
@@ -107,7 +127,11 @@ def test_garbage_in_a_queue_is_logged_and_dropped_and_the_rest_goes_on(api_clien
 
 def test_garbage_among_the_unacknowledged_is_logged_and_dropped(api_client, system):
     (process,), life = system.workers, system.workers[0].popen
-    foul = {"no-json-at-all": "{{{", "no-triple": '{"rotten": 1}', "no-message": '["x", "", "payments"]'}
+    foul = {
+        "no-json-at-all": "{{{",
+        "no-triple": '{"rotten": 1}',
+        "no-message": '["x", "", "payments"]',
+    }
     with valkey() as client:
         client.hset("unacked", mapping=foul)
         client.zadd("unacked_index", dict.fromkeys([*foul, "absent"], 1))

@@ -1,4 +1,6 @@
-"""Messages that no release of ours would send, and those of an older and a newer one: seen, and in nobody's way."""
+"""Messages that no release of ours would send, and those of an older and a newer one: seen, and
+in nobody's way.
+"""
 
 from typing import Any
 
@@ -7,7 +9,7 @@ from celery import current_app
 from django_celery_results.models import TaskResult
 
 from payments.models import Inbox
-from sagas import relay
+from sagas.delivery import relay
 from tests.outside.tap import lose, send, tapped
 from tests.processes import until
 from tests.system.shop import order, outcome
@@ -20,7 +22,11 @@ BROKEN_ARGUMENTS: dict[str, list[Any]] = {
     "none": [],
     "too few": ["payments.charge"],
     "of wrong types": ["payments.charge", 7, {"neither": "list nor plan"}],
-    "a message without an id": ["payments.charge", {"saga": "x", "steps": [], "abort": "orders.cancel"}, [{}]],
+    "a message without an id": [
+        "payments.charge",
+        {"saga": "x", "steps": [], "abort": "orders.cancel"},
+        [{}],
+    ],
     "a step without a service": ["", {"saga": "x", "steps": [], "abort": "orders.cancel"}, []],
     "five megabytes": ["payments.charge", "x" * 5_000_000, []],
 }
@@ -28,10 +34,17 @@ BROKEN_ARGUMENTS: dict[str, list[Any]] = {
 
 def test_messages_whose_arguments_are_broken_are_seen_and_the_rest_goes_on(api_client, system):
     before = order(api_client, "before")
-    sent = [current_app.send_task("sagas.run_step", args, queue="payments").id for args in BROKEN_ARGUMENTS.values()]
+    sent = [
+        current_app.send_task("sagas.run_step", args, queue="payments").id
+        for args in BROKEN_ARGUMENTS.values()
+    ]
     after = order(api_client, "after")
     failed = TaskResult.objects.filter(task_id__in=sent, status="FAILURE")
-    until(lambda: failed.count() == len(sent), "all of them are seen as failures", process=system.workers[0])
+    until(
+        lambda: failed.count() == len(sent),
+        "all of them are seen as failures",
+        process=system.workers[0],
+    )
     system.come_to_rest()
     assert [outcome(before), outcome(after)] == [FULFILLED, FULFILLED]
 
@@ -66,7 +79,9 @@ def test_a_step_that_nobody_knows_is_parked_and_seen_and_its_order_goes_on(api_c
         system.come_to_rest()
     _, plan, batch, *_ = _charges(messages)[0].args
     newer_release = relay.signature("run_step", "payments.gift_wrap", plan, batch, queue="payments")
-    newer_release.link_error(relay.signature("fail_step", "payments.gift_wrap", plan, batch, queue="payments"))
+    newer_release.link_error(
+        relay.signature("fail_step", "payments.gift_wrap", plan, batch, queue="payments")
+    )
     newer_release.apply_async()
     parked = Inbox.objects.filter(step="payments.gift_wrap", state="waiting")
     until(parked.exists, "the message is parked", process=system.workers[0])
@@ -79,7 +94,9 @@ def test_a_step_that_nobody_knows_is_parked_and_seen_and_its_order_goes_on(api_c
 def older(args):
     """Leave out what has a default, and what no step reads."""
     step, plan, (message,), *_ = args
-    lines = [{"sku": line["sku"], "quantity": line["quantity"]} for line in message["context"]["lines"]]
+    lines = [
+        {"sku": line["sku"], "quantity": line["quantity"]} for line in message["context"]["lines"]
+    ]
     needed = {name: message[name] for name in ("id", "saga", "started_at", "seq")}
     return [step, plan, [{**needed, "context": {**message["context"], "lines": lines}}]]
 
@@ -90,7 +107,11 @@ def newer(args):
     context = {**message["context"], "gift": {"wrapped": True}}
     context["lines"] = [{**line, "colour": "blue"} for line in context["lines"]]
     steps = [{**one, "deadline": 60} for one in plan["steps"]]
-    return [step, {**plan, "steps": steps, "priority": 3}, [{**message, "context": context, "tenant": "ada"}]]
+    return [
+        step,
+        {**plan, "steps": steps, "priority": 3},
+        [{**message, "context": context, "tenant": "ada"}],
+    ]
 
 
 @pytest.mark.parametrize("shape", [older, newer])
@@ -104,14 +125,21 @@ def test_events_of_another_release_are_understood(api_client, system, shape):
     assert outcome(placed) == FULFILLED
 
 
-def test_an_order_whose_message_was_broken_on_its_way_goes_on_with_the_senders_own_copy(api_client, system):
+def test_an_order_whose_message_was_broken_on_its_way_goes_on_with_the_senders_own_copy(
+    api_client, system
+):
     with tapped() as messages, system.asleep():
         broken, whole = order(api_client, "broken"), order(api_client, "whole")
-        until(lambda: sum(len(sent.args[2]) for sent in _charges(messages)) == 2, "their charges are sent")
+        until(
+            lambda: sum(len(sent.args[2]) for sent in _charges(messages)) == 2,
+            "their charges are sent",
+        )
         for charge in lose("payments.charge", messages):
             step, plan, batch, *_ = charge.args
             send(charge.with_args([step, plan, [_without_amount(one, of=broken) for one in batch]]))
-    unread = Inbox.objects.filter(saga=broken, step="payments.charge", error__contains="cannot read")
+    unread = Inbox.objects.filter(
+        saga=broken, step="payments.charge", error__contains="cannot read"
+    )
     until(unread.exists, "it is seen", process=system.workers[0])
     system.come_to_rest()
     assert [outcome(broken), outcome(whole)] == [FULFILLED, FULFILLED]
@@ -123,4 +151,8 @@ def _without_amount(message, *, of):
 
 
 def _charges(messages):
-    return [sent for sent in messages if sent.task == "sagas.run_step" and sent.args[0] == "payments.charge"]
+    return [
+        sent
+        for sent in messages
+        if sent.task == "sagas.run_step" and sent.args[0] == "payments.charge"
+    ]

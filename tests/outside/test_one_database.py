@@ -1,4 +1,6 @@
-"""One of the three databases is down: the other services keep serving, sagas wait, and go on when it is back."""
+"""One of the three databases is down: the other services keep serving, sagas wait, and go on
+when it is back.
+"""
 
 from contextlib import contextmanager
 
@@ -60,7 +62,10 @@ def test_without_orders_none_is_taken_and_the_other_services_go_on(ada, system):
     until(lambda: Inbox.objects.filter(step="payments.charge").exists(), "its charge is tried")
     with down("default"):
         assert ada.order("too-early") == 503
-        until(lambda: Payment.objects.filter(status="captured").exists(), "the order is paid all the same")
+        until(
+            lambda: Payment.objects.filter(status="captured").exists(),
+            "the order is paid all the same",
+        )
         until(Reservation.objects.exists, "its stock is reserved")
     assert Order.objects.count() == 1
     ada.insist("too-early")

@@ -1,4 +1,6 @@
-"""PostgreSQL goes away, comes back, ends sessions or refuses to write: no answer lies, and nothing is half done."""
+"""PostgreSQL goes away, comes back, ends sessions or refuses to write: no answer lies, and
+nothing is half done.
+"""
 
 from collections import Counter
 
@@ -18,14 +20,18 @@ IN_TRANSACTION = "backend_type = 'client backend' AND xact_start IS NOT NULL"
 
 @pytest.fixture(autouse=True)
 def durable(postgres):
-    """What was committed before a kill is there after it. New sessions alone know of it, so the old ones end."""
+    """What was committed before a kill is there after it. New sessions alone know of it, so the
+    old ones end.
+    """
     end_sessions()
     connections.close_all()
 
 
 def assert_the_record_is_true(customer):
     """Every order that was answered exists, once for its key, and no other does."""
-    assert {str(order) for order in Order.objects.values_list("id", flat=True)} == set(customer.placed.values())
+    assert {str(order) for order in Order.objects.values_list("id", flat=True)} == set(
+        customer.placed.values()
+    )
     assert len(set(customer.placed.values())) == len(customer.placed)
     assert {outcome(order) for order in customer.placed.values()} == {FULFILLED}
     assert {net(order) for order in customer.placed.values()} == {1_000}
@@ -48,7 +54,10 @@ def test_sessions_ended_in_the_midst_of_their_transactions_cost_time_and_nothing
     ended: Counter[str] = Counter()
     with ada.shopping():
         ada.orders_more(5)
-        until(lambda: _end_some(ended) and ended.total() >= 15 and len(ended) == 3, "15 sessions are ended")
+        until(
+            lambda: _end_some(ended) and ended.total() >= 15 and len(ended) == 3,
+            "15 sessions are ended",
+        )
         ada.orders_more(5)
     system.come_to_rest()
     assert set(ada.refusals) <= {409, 503}
@@ -88,10 +97,15 @@ TAKE = "SELECT 1 FROM inventory_stockitem WHERE sku = %s FOR UPDATE"
 
 def test_a_step_that_loses_a_deadlock_runs_again_as_a_whole(ada, system):
     with superuser_in("inventory") as rival:
-        rival.execute("SET deadlock_timeout = '1min'")  # the other side finds out first, and gives way
+        rival.execute(
+            "SET deadlock_timeout = '1min'"
+        )  # the other side finds out first, and gives way
         rival.execute(TAKE, ["RARE"])
         ada.insist("both", sku="MUG", and_sku="RARE")
-        until(lambda: in_database("inventory", WAITING), "the step has the mug and waits for the rare one")
+        until(
+            lambda: in_database("inventory", WAITING),
+            "the step has the mug and waits for the rare one",
+        )
         rival.execute(TAKE, ["MUG"])
         rival.commit()
     system.says("deadlock detected")
@@ -100,7 +114,10 @@ def test_a_step_that_loses_a_deadlock_runs_again_as_a_whole(ada, system):
 
 
 def test_a_step_that_cannot_be_serialized_runs_again_as_a_whole(ada, system):
-    as_superuser("ALTER DATABASE {} SET default_transaction_isolation = 'repeatable read'", name_of("inventory"))
+    as_superuser(
+        "ALTER DATABASE {} SET default_transaction_isolation = 'repeatable read'",
+        name_of("inventory"),
+    )
     try:
         end_sessions()
         connections.close_all()

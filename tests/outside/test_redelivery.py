@@ -1,4 +1,6 @@
-"""A worker is gone with what it took: the broker alone gives it to another, once it has waited long enough."""
+"""A worker is gone with what it took: the broker alone gives it to another, once it has waited
+long enough.
+"""
 
 import os
 import signal
@@ -9,8 +11,8 @@ import pytest
 
 from orders.models import Order, Outbox
 from payments.models import Inbox
-from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
+from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.arming import Armoury
 from tests.outside.world import BRISK, System, valkey
 from tests.processes import beat, until, worker
@@ -18,12 +20,18 @@ from tests.system.shop import SERVICES, ended, order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
-# Nothing but the broker finds in time what was lost: no order counts as stalled, and no lease runs out. The broker
-# waits a fifth longer than a task may run.
-BROKER_ALONE = {**BRISK, "SAGA_STALL_SECONDS": "3600", "SAGA_LEASE_SECONDS": "3600", "TASK_TIME_LIMIT": "20"}
+# Nothing but the broker finds in time what was lost: no order counts as stalled, and no lease runs
+# out. The broker waits a fifth longer than a task may run.
+BROKER_ALONE = {
+    **BRISK,
+    "SAGA_STALL_SECONDS": "3600",
+    "SAGA_LEASE_SECONDS": "3600",
+    "TASK_TIME_LIMIT": "20",
+}
 
-# One order is stopped at each: before its step has begun, twice, and when all is done but for the acknowledgement. The
-# last order ends before the kill, so that no other message is just between the broker and the worker's books.
+# One order is stopped at each: before its step has begun, twice, and when all is done but for the
+# acknowledgement. The last order ends before the kill, so that no other message is just between the
+# broker and the worker's books.
 FAULTS = [
     Fault(Point.NOT_BEGUN, "payments.charge", Action.FREEZE),
     Fault(Point.NOT_BEGUN, "inventory.reserve", Action.FREEZE),
@@ -41,12 +49,16 @@ def kill_main_process(process):
 
 
 @pytest.mark.parametrize("kill", [kill_machine, kill_main_process])
-def test_messages_a_killed_worker_had_taken_come_again_by_the_broker_alone(api_client, settings, tmp_path, kill):
+def test_messages_a_killed_worker_had_taken_come_again_by_the_broker_alone(
+    api_client, settings, tmp_path, kill
+):
     settings.SAGA_STALL_SECONDS = 3600
     armoury = Armoury(tmp_path)
     environ = {**BROKER_ALONE, "FAILPOINTS": str(tmp_path)}
     with ExitStack() as stack:
-        process = stack.enter_context(worker(*SERVICES, environ=environ, concurrency=len(FAULTS) + 1))
+        process = stack.enter_context(
+            worker(*SERVICES, environ=environ, concurrency=len(FAULTS) + 1)
+        )
         stack.enter_context(beat(environ=BROKER_ALONE))
         placed = []
         for fault in FAULTS:
@@ -58,11 +70,19 @@ def test_messages_a_killed_worker_had_taken_come_again_by_the_broker_alone(api_c
         with valkey() as client:
             assert client.hlen("unacked") >= len(FAULTS)
         with worker(*SERVICES, environ=BROKER_ALONE, concurrency=2) as successor:
-            until(lambda: all(outcome(one) == ("fulfilled", "") for one in placed), "all end", process=successor)
+            until(
+                lambda: all(outcome(one) == ("fulfilled", "") for one in placed),
+                "all end",
+                process=successor,
+            )
             for fault in FAULTS if kill is kill_main_process else ():
-                armoury.thaw(fault)  # a child that was left behind goes on, and finds that it is too late
+                armoury.thaw(
+                    fault
+                )  # a child that was left behind goes on, and finds that it is too late
                 until(partial(armoury.over, fault), f"{fault.name} is over", process=successor)
             System([successor]).come_to_rest()
     assert set(Order.objects.values_list("redrives", flat=True)) == {0}
     assert max(Outbox.objects.values_list("attempts", flat=True)) == 1
-    assert set(Inbox.objects.filter(step="payments.charge").values_list("attempts", flat=True)) == {1}
+    assert set(Inbox.objects.filter(step="payments.charge").values_list("attempts", flat=True)) == {
+        1
+    }

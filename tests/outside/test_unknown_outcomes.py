@@ -1,4 +1,6 @@
-"""Charges whose outcome nobody knows in time: captured once and fulfilled, or net zero; never anything in between."""
+"""Charges whose outcome nobody knows in time: captured once and fulfilled, or net zero; never
+anything in between.
+"""
 
 import os
 import signal
@@ -17,7 +19,11 @@ pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pyte
 CALLED_OFF = ("cancelled", "cancelled_by_customer")
 
 # The lease outlasts the wait: nobody else takes the charge over meanwhile.
-PATIENT = {**BRISK, "SAGA_LEASE_SECONDS": "60", "DJANGO_SETTINGS_MODULE": "tests.outside.waiting.settings"}
+PATIENT = {
+    **BRISK,
+    "SAGA_LEASE_SECONDS": "60",
+    "DJANGO_SETTINGS_MODULE": "tests.outside.waiting.settings",
+}
 
 WAITING = """
 SELECT substr(application_name, 9)::int FROM pg_stat_activity
@@ -34,7 +40,9 @@ def patient(django_db_setup):
 
 @contextmanager
 def gateway_waits():
-    """Let charges wait at the gateway while the context lasts, or until what it yields is committed."""
+    """Let charges wait at the gateway while the context lasts, or until what it yields is
+    committed.
+    """
     with superuser_in("payments") as session:
         session.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         yield session
@@ -52,7 +60,9 @@ def call_off(client, placed):
 
 
 @pytest.mark.parametrize(("amount", "moved"), [(BEFORE, []), (AFTER, ["capture", "refund"])])
-def test_a_slow_charge_that_a_cancel_overtakes_leaves_no_money_with_us(api_client, patient, amount, moved):
+def test_a_slow_charge_that_a_cancel_overtakes_leaves_no_money_with_us(
+    api_client, patient, amount, moved
+):
     said = len(patient.output())
     with gateway_waits():
         placed = order(api_client, "slow", quantity=amount // 1_000)
@@ -65,7 +75,9 @@ def test_a_slow_charge_that_a_cancel_overtakes_leaves_no_money_with_us(api_clien
     assert "IllegalTransition" not in patient.output()[said:]
 
 
-def test_a_worker_that_freezes_between_its_claim_and_its_call_charges_nothing_when_it_wakes(api_client, patient):
+def test_a_worker_that_freezes_between_its_claim_and_its_call_charges_nothing_when_it_wakes(
+    api_client, patient
+):
     with gateway_waits() as gateway:
         placed = order(api_client, "frozen", quantity=BEFORE // 1_000)
         process = waiting()
@@ -83,11 +95,18 @@ def test_a_worker_that_freezes_between_its_claim_and_its_call_charges_nothing_wh
     assert Inbox.objects.get(step="payments.charge").state == "refused"
 
 
-@pytest.mark.parametrize("method", ["pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"])
-def test_an_answer_that_is_lost_is_asked_for_or_undone_and_never_assumed(api_client, patient, method):
+@pytest.mark.parametrize(
+    "method", ["pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"]
+)
+def test_an_answer_that_is_lost_is_asked_for_or_undone_and_never_assumed(
+    api_client, patient, method
+):
     kept = [order(api_client, f"kept-{number}", method=method) for number in range(2)]
     regretted = [order(api_client, f"regretted-{number}", method=method) for number in range(3)]
-    until(lambda: Inbox.objects.filter(step="payments.charge", attempts__gt=0).count() == 5, "all are charged")
+    until(
+        lambda: Inbox.objects.filter(step="payments.charge", attempts__gt=0).count() == 5,
+        "all are charged",
+    )
     for placed in regretted:
         assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code in {202, 409}
     patient.come_to_rest()

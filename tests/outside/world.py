@@ -1,4 +1,6 @@
-"""What the tests of outside faults share: the broker and PostgreSQL at a distance, and a system that comes to rest."""
+"""What the tests of outside faults share: the broker and PostgreSQL at a distance, and a system
+that comes to rest.
+"""
 
 import json
 import os
@@ -16,7 +18,7 @@ from django.db import connections
 from psycopg import sql
 
 from orders.models import Order
-from sagas.services import service_called
+from sagas.storage.registry import get_service
 from tests.plugin import running
 from tests.processes import LIMIT, Process, beat, until, worker
 from tests.system.shop import SERVICES, assert_sound
@@ -76,7 +78,11 @@ class System:
 
     def says(self, text: str, *, since: int = 0) -> None:
         """Wait until the workers have printed a text, after as many characters as `since`."""
-        until(lambda: text in self.output()[since:], f"a worker says {text!r}", process=self.workers[0])
+        until(
+            lambda: text in self.output()[since:],
+            f"a worker says {text!r}",
+            process=self.workers[0],
+        )
 
     @contextmanager
     def asleep(self) -> Iterator[None]:
@@ -90,7 +96,9 @@ class System:
             self._signal(signal.SIGCONT)
 
     def _until(self, condition: Callable[[], bool], what: str, *, limit: float = LIMIT) -> None:
-        """Wait, as a service manager would stand by: a worker gives up by itself on some faults of the broker."""
+        """Wait, as a service manager would stand by: a worker gives up by itself on some faults
+        of the broker.
+        """
         until(condition, what, limit=limit, process=self.workers[0], tending=self.workers)
 
     def _signal(self, number: int) -> None:
@@ -98,7 +106,9 @@ class System:
             os.kill(process.popen.pid, number)
 
     def come_to_rest(self) -> None:
-        """Wait until every order has ended and nothing is under way any more; then every invariant must hold."""
+        """Wait until every order has ended and nothing is under way any more; then every
+        invariant must hold.
+        """
         connections.close_all()  # a fault may have broken them
         self._until(_all_ended, "all orders have ended", limit=MOST_SECONDS)
         self._until(_nothing_open, "every row is sent and settled")
@@ -121,9 +131,11 @@ def valkey() -> redis.Redis:
 
 
 def in_broker() -> int:
-    """Return how many messages wait in the broker, or with a worker: taken just now, or to be tried again later.
+    """Return how many messages wait in the broker, or with a worker: taken just now, or to be tried
+    again later.
 
-    One that was taken longer ago is done, but the broker has not heard of it: it comes again after a minute.
+    One that was taken longer ago is done, but the broker has not heard of it: it comes again after
+    a minute.
     """
     since = time.time() - JUST_NOW
     with valkey() as client:
@@ -135,20 +147,25 @@ def in_broker() -> int:
 
 
 def _due(unacked: bytes | None) -> float:
-    """Return when a worker will run a message that it has taken: a retry waits in its memory. Seconds since 1970."""
+    """Return when a worker will run a message that it has taken: a retry waits in its memory.
+    Seconds since 1970.
+    """
     eta = json.loads(unacked)[0].get("headers", {}).get("eta") if unacked else None
     return datetime.fromisoformat(eta).timestamp() if eta else 0
 
 
 def as_superuser(statement: str, *names: str) -> list[tuple[Any, ...]]:
-    """Run a statement as PostgreSQL's superuser, with these identifiers in its places; return its rows."""
+    """Run a statement as PostgreSQL's superuser, with these identifiers in its places; return
+    its rows.
+    """
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
         done = session.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
         return done.fetchall() if done.description else []
 
 
 def end_sessions(which: str = "true") -> list[str]:
-    """End the sessions in the test's databases, of which a condition holds; return the database of each.
+    """End the sessions in the test's databases, of which a condition holds; return the database of
+    each.
 
     Those of the caller are among them: close them, where they are needed again.
     """
@@ -157,7 +174,9 @@ def end_sessions(which: str = "true") -> list[str]:
 
 @contextmanager
 def superuser_in(alias: str) -> Iterator[psycopg.Connection]:
-    """A transaction of the superuser in the database of an alias, rolled back unless the test commits it."""
+    """A transaction of the superuser in the database of an alias, rolled back unless the test
+    commits it.
+    """
     with psycopg.connect(running().postgres.superuser_url, dbname=name_of(alias)) as session:
         try:
             yield session
@@ -186,6 +205,8 @@ def _nothing_open() -> bool:
 
 
 def _open_rows(name: str) -> int:
-    service = service_called(name)
-    ((count,),) = in_database(service.alias, OPEN_ROWS.format(outbox=service.outbox, inbox=service.inbox))
+    service = get_service(name)
+    ((count,),) = in_database(
+        service.alias, OPEN_ROWS.format(outbox=service.outbox, inbox=service.inbox)
+    )
     return int(count)

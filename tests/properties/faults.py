@@ -1,6 +1,8 @@
-"""What may befall a process at its seams: it dies there, or freezes while the world goes on, and then goes on itself.
+"""What may befall a process at its seams: it dies there, or freezes while the world goes on, and
+then goes on itself.
 
-A seam is a place between two transactions. There the real function is wrapped, and runs; nothing is replaced.
+A seam is a place between two transactions. There the real function is wrapped, and runs; nothing is
+replaced.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,13 +37,21 @@ class Faults:
         self.armed: dict[Seam, Callable[[], None]] = {}
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        """Wrap the seams of the real code, and have no thread of its own nudge the relay: a test flushes."""
-        from sagas import outbox, relay  # noqa: PLC0415  the very functions that stand there now
+        """Wrap the seams of the real code, and have no thread of its own nudge the relay: a test
+        flushes.
+        """
+        from sagas.delivery import relay  # noqa: PLC0415  the very functions that stand there now
+        from sagas.storage import outbox  # noqa: PLC0415  the very functions that stand there now
 
-        patch.setattr("sagas.lifecycle.nudge", lambda _: None)
+        patch.setattr("sagas.lifecycle.request_flush", lambda _: None)
         patch.setattr("payments.asking.get_gateway", lambda _: Gateway(self))
-        patch.setattr("sagas.relay.publish", self._before(Seam.BEFORE_SENDING, relay.publish))
-        patch.setattr("sagas.outbox.mark_published", self._before(Seam.BEFORE_MARKING, outbox.mark_published))
+        patch.setattr(
+            "sagas.delivery.relay.publish", self._before(Seam.BEFORE_SENDING, relay.publish)
+        )
+        patch.setattr(
+            "sagas.storage.outbox.mark_published",
+            self._before(Seam.BEFORE_MARKING, outbox.mark_published),
+        )
 
     def reach(self, seam: Seam) -> None:
         """Let happen what is to happen here."""

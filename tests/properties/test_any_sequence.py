@@ -1,7 +1,7 @@
 """Whatever happens, in whatever order: every order ends, and no invariant is broken.
 
-Hypothesis makes up the sequences, and shortens one that fails. They are the same ones each time; with
-PROPERTY_EXAMPLES=500 it looks at so many new ones.
+Hypothesis makes up the sequences, and shortens one that fails. They are the same ones each time;
+with PROPERTY_EXAMPLES=500 it looks at so many new ones.
 """
 
 import logging
@@ -10,7 +10,13 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from orders.saga import SAGAS
 from tests.properties.faults import Seam
@@ -48,7 +54,9 @@ seams = st.sampled_from(Seam)
 
 
 class Orders(RuleBasedStateMachine):
-    """Orders, and everything that may happen to them and to the messages and processes that carry them on."""
+    """Orders, and everything that may happen to them and to the messages and processes that
+    carry them on.
+    """
 
     patch: pytest.MonkeyPatch
 
@@ -134,7 +142,9 @@ class Orders(RuleBasedStateMachine):
         cancelled=st.none() | which,
         deliveries=st.lists(which, max_size=6),
     )
-    def freeze(self, number: int, seam: Seam, given_up: bool, cancelled: int | None, deliveries: list[int]) -> None:
+    def freeze(
+        self, number: int, seam: Seam, given_up: bool, cancelled: int | None, deliveries: list[int]
+    ) -> None:
         message = self.world.take_step(number)
         if message is None:
             return
@@ -154,7 +164,9 @@ class Orders(RuleBasedStateMachine):
         cancelled=st.booleans(),
     )
     def freeze_past_the_undo(self, number: int, step: str, seam: Seam, cancelled: bool) -> None:
-        """A charge sleeps between its two transactions until it is given up or called off, undone, and all is over."""
+        """A charge sleeps between its two transactions until it is given up or called off,
+        undone, and all is over.
+        """
         message = self.world.take_step(number, step)
         if message is None:
             return
@@ -193,5 +205,7 @@ class Orders(RuleBasedStateMachine):
 
 
 def test_every_order_ends_and_no_invariant_is_broken_whatever_happens(caplog):
-    caplog.set_level(logging.CRITICAL)  # what is logged of a thousand faults tells nothing of the one that matters
+    caplog.set_level(
+        logging.CRITICAL
+    )  # what is logged of a thousand faults tells nothing of the one that matters
     run_state_machine_as_test(Orders, settings=PROFILE)

@@ -1,5 +1,5 @@
-"""The real services, databases and broker, with a test's hand on every message: what is sent lies there until it is
-delivered, in whatever order, or lost. No process runs but the test's own.
+"""The real services, databases and broker, with a test's hand on every message: what is sent lies
+there until it is delivered, in whatever order, or lost. No process runs but the test's own.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,16 +19,20 @@ from orders.catalogue import LineWanted
 from orders.models import Order
 from orders.saga import AUTHORIZE_FIRST
 from orders.services import NewOrder, OrderFulfilledError, cancel_order, place_order
-from sagas import relay, rescue, sql, tasks
-from sagas.failures import StepFailed
-from sagas.services import home_called
+from sagas.celery import tasks
+from sagas.delivery import relay
+from sagas.execution.retries import StepFailed
+from sagas.operations import redrive
+from sagas.storage import sql
+from sagas.storage.registry import get_home
 from tests.properties.faults import Crash, Faults, Seam
 from tests.properties.postbag import Delivery, Postbag
 from tests.properties.shop import open_shop
 
 __all__ = ["World"]
 
-# More rounds than the longest way of a saga has hops, there and back, with every try that can be lost on it.
+# More rounds than the longest way of a saga has hops, there and back, with every try that can be
+# lost on it.
 ROUNDS = 40
 # As many tries as make a step be given up.
 TRIES = 5
@@ -46,7 +50,8 @@ SELECT (SELECT count(*) FROM {outbox} WHERE published_at IS NULL)
 
 
 TASKS: dict[str, Any] = {
-    task.name: task for task in (tasks.run_step, tasks.fail_step, tasks.flush, tasks.record, tasks.redrive)
+    task.name: task
+    for task in (tasks.run_step, tasks.fail_step, tasks.flush, tasks.record, tasks.make_rows_due)
 }
 
 
@@ -75,7 +80,10 @@ class World:
         key = f"key-{len(self.orders)}"
         with override_settings(ORDER_SAGA=saga):
             placed = place_order(
-                user_id=self.ada.pk, key=key, new=NewOrder(lines, method), render=lambda order: str(order.id)
+                user_id=self.ada.pk,
+                key=key,
+                new=NewOrder(lines, method),
+                render=lambda order: str(order.id),
             )
         self.orders.append(UUID(placed.order_id))
 
@@ -106,7 +114,9 @@ class World:
     def take_step(self, number: int, step: str = "") -> Delivery | None:
         """Take the message of a step that is under way, of any or of this one, if there is one."""
         under_way = [
-            message for message in self.bus if message.task == "sagas.run_step" and step in ("", message.args[0])
+            message
+            for message in self.bus
+            if message.task == "sagas.run_step" and step in ("", message.args[0])
         ]
         if not under_way:
             return None
@@ -147,7 +157,7 @@ class World:
 
     def rescue(self) -> None:
         """Have the orders that count as stalled driven again."""
-        self._as_a_process(lambda: rescue.run_once(home_called("orders")))
+        self._as_a_process(lambda: redrive.run_once(get_home("orders")))
 
     def sent_before(self, number: int) -> Delivery | None:
         """Return the message of a step that was sent at some time."""
@@ -156,14 +166,18 @@ class World:
     def report_failure(self, message: Delivery, *, told: bool) -> None:
         """Have the error callback of a step run, true or not.
 
-        `told`: by a step that says it raised, alone, at every try up to the last; else by a worker that was lost.
+        `told`: by a step that says it raised, alone, at every try up to the last; else by a worker
+        that was lost.
         """
         step, plan, messages = message.args[:3]
         if not told:
             self.run(Delivery("sagas.fail_step", (step, plan, messages)))
             return
         for attempt in range(1, TRIES + 1):
-            failures = [{"message": one, "attempt": attempt, "error": "boom", "alone": True} for one in messages]
+            failures = [
+                {"message": one, "attempt": attempt, "error": "boom", "alone": True}
+                for one in messages
+            ]
             self.run(Delivery("sagas.fail_step", (step, plan, messages, failures)))
 
     @contextmanager
@@ -174,12 +188,16 @@ class World:
 
     @contextmanager
     def frozen(self, seam: Seam, meanwhile: Callable[[], None]) -> Iterator[None]:
-        """Have the first process that gets there freeze at a seam, and something else happen meanwhile."""
+        """Have the first process that gets there freeze at a seam, and something else happen
+        meanwhile.
+        """
         with self._armed(seam, meanwhile):
             yield
 
     def settle(self) -> None:
-        """Let the faults be over: deliver all, drive again what has stalled, until nothing is left to do."""
+        """Let the faults be over: deliver all, drive again what has stalled, until nothing is
+        left to do.
+        """
         for _ in range(ROUNDS):
             self.pass_time()
             self.flush()
@@ -191,7 +209,10 @@ class World:
 
     def audit(self, *, expect_ended: bool) -> list[str]:
         """Return what the audit finds, and what the customer was told that is not so."""
-        return [*_violations(audit(expect_ended=expect_ended)), *(self._broken_promises() if expect_ended else ())]
+        return [
+            *_violations(audit(expect_ended=expect_ended)),
+            *(self._broken_promises() if expect_ended else ()),
+        ]
 
     def _cancel(self, order: UUID) -> None:
         try:
@@ -205,7 +226,11 @@ class World:
         try:
             TASKS[message.task](*message.args)
         except StepFailed as failed:
-            self.bus.append(Delivery("sagas.fail_step", (*message.args[:3], msgspec.to_builtins(failed.failures))))
+            self.bus.append(
+                Delivery(
+                    "sagas.fail_step", (*message.args[:3], msgspec.to_builtins(failed.failures))
+                )
+            )
 
     def _as_a_process(self, work: Callable[[], object]) -> None:
         """Run something that may die at a seam, and take over what it has put into the broker."""
@@ -217,7 +242,9 @@ class World:
             self._collect()
 
     def _collect(self) -> None:
-        """Take what lies in the broker; in an order that does not depend on ids, so that a failure can be repeated."""
+        """Take what lies in the broker; in an order that does not depend on ids, so that a
+        failure can be repeated.
+        """
         fresh = sorted(self.postbag.take(), key=self._place_of)
         self.bus += [message for message in fresh if message.task != "sagas.flush"]
         self.steps_sent += [message for message in fresh if message.task == "sagas.run_step"]
@@ -239,7 +266,9 @@ class World:
         if Order.objects.filter(ended_at=None).exists():
             return False
         return not any(
-            sql.fetch(service.alias, QUIET.format(outbox=service.outbox, inbox=service.inbox), {})[0][0]
+            sql.fetch(service.alias, QUIET.format(outbox=service.outbox, inbox=service.inbox), {})[
+                0
+            ][0]
             for service in services()
         )
 
@@ -252,15 +281,23 @@ class World:
 
     def _broken_promises(self) -> Iterator[str]:
         ends = dict(Order.objects.values_list("id", "status"))
-        asked = set(Order.objects.filter(plan__saga=AUTHORIZE_FIRST.name).values_list("id", flat=True))
-        yield from (f"order {order} was answered, and is not there" for order in self.orders if order not in ends)
+        asked = set(
+            Order.objects.filter(plan__saga=AUTHORIZE_FIRST.name).values_list("id", flat=True)
+        )
+        yield from (
+            f"order {order} was answered, and is not there"
+            for order in self.orders
+            if order not in ends
+        )
         yield from (
             f"{order} could be called off, and is {ends[order]}"
             for order in self.called_off - asked
             if ends[order] != "cancelled"
         )
         yield from (
-            f"{order} was fulfilled, and is {ends[order]}" for order in self.too_late if ends[order] != "fulfilled"
+            f"{order} was fulfilled, and is {ends[order]}"
+            for order in self.too_late
+            if ends[order] != "fulfilled"
         )
 
 
@@ -270,5 +307,7 @@ def _die() -> None:
 
 def _violations(report: Report) -> list[str]:
     return [
-        f"{verdict.invariant.id}: {one.subject} {one.detail}" for verdict in report.verdicts for one in verdict.shown
+        f"{verdict.invariant.id}: {one.subject} {one.detail}"
+        for verdict in report.verdicts
+        for one in verdict.shown
     ]

@@ -27,7 +27,9 @@ class Telling(NamedTuple):
 
 
 class Endpoint(ThreadingHTTPServer):
-    """Listens until it is shut down. `answers` are the statuses still to be given; after them it is 200."""
+    """Listens until it is shut down. `answers` are the statuses still to be given; after them it
+    is 200.
+    """
 
     daemon_threads = True
 

@@ -1,4 +1,6 @@
-"""Compare a response with the types of Stripe's client, which are generated from Stripe's OpenAPI description."""
+"""Compare a response with the types of Stripe's client, which are generated from Stripe's
+OpenAPI description.
+"""
 
 import inspect
 import types
@@ -33,7 +35,8 @@ def _problems(value: Any, wanted: Any, at: str) -> Iterator[str]:
 
 
 def _none_fits(value: Any, options: tuple[Any, ...], at: str) -> Iterator[str]:
-    # `Literal[…] | str` leaves room for values of the future; the sandbox has no business with those.
+    # `Literal[…] | str` leaves room for values of the future; the sandbox has no business with
+    # those.
     if any(get_origin(option) is Literal for option in options):
         options = tuple(option for option in options if option is not str)
     tries = [problems(value, option, at) for option in options]
@@ -72,7 +75,11 @@ def _fields(cls: type) -> dict[str, Any]:
     for one in reversed(cls.__mro__):
         if _is_object(one) and one is not stripe.StripeObject:
             found |= inspect.get_annotations(one)
-    hidden = {name for name, wanted in found.items() if get_origin(wanted) is ClassVar or name.startswith("_")}
+    hidden = {
+        name
+        for name, wanted in found.items()
+        if get_origin(wanted) is ClassVar or name.startswith("_")
+    }
     return {name: found[name] for name in found.keys() - hidden}
 
 
@@ -93,7 +100,9 @@ class _Lazily(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if name in vars(typing):
             raise KeyError(name)
-        return getattr(stripe, name.removesuffix("Resource"))  # a suffix against names that are taken
+        return getattr(
+            stripe, name.removesuffix("Resource")
+        )  # a suffix against names that are taken
 
 
 def _is_object(cls: Any) -> bool:
@@ -101,6 +110,8 @@ def _is_object(cls: Any) -> bool:
 
 
 def _resolved(wanted: Any) -> Any:
-    """Return the type that an annotation only names, because its module imports it for type checkers alone."""
+    """Return the type that an annotation only names, because its module imports it for type
+    checkers alone.
+    """
     name = wanted.__forward_arg__ if isinstance(wanted, ForwardRef) else wanted
     return eval(name, vars(typing), _Lazily()) if isinstance(name, str) else wanted

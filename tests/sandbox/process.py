@@ -1,4 +1,6 @@
-"""The sandbox as a real process for a test: started, killed, started again; and Stripe's own client to speak to it."""
+"""The sandbox as a real process for a test: started, killed, started again; and Stripe's own
+client to speak to it.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -34,7 +36,14 @@ class Sandbox:
             "sandbox",
             [
                 *(sys.executable, "-m", "sandbox", "--port", str(self.port)),
-                *("--ledger", str(folder / "ledger.sqlite3"), "--api-key", API_KEY, "--webhook-secret", SECRET),
+                *(
+                    "--ledger",
+                    str(folder / "ledger.sqlite3"),
+                    "--api-key",
+                    API_KEY,
+                    "--webhook-secret",
+                    SECRET,
+                ),
                 *options,
             ],
             log=self.log,
@@ -64,7 +73,9 @@ class Sandbox:
             http_client=stripe.RequestsClient(timeout=timeout),
         )
 
-    def create(self, payment_method: str | None = "pm_card_visa", *, key: str | None = None, **params: Any) -> Any:
+    def create(
+        self, payment_method: str | None = "pm_card_visa", *, key: str | None = None, **params: Any
+    ) -> Any:
         """Create a payment intent of 12.50 euros for order `o-1`."""
         given: Any = {"amount": 1250, "currency": "eur", "metadata": {"order_id": "o-1"}}
         if payment_method:
@@ -73,7 +84,9 @@ class Sandbox:
             given["automatic_payment_methods"] = NEVER_REDIRECT
         return self.client.v1.payment_intents.create(given | params, options(key))
 
-    def charge(self, payment_method: str = "pm_card_visa", *, key: str | None = None, **params: Any) -> Any:
+    def charge(
+        self, payment_method: str = "pm_card_visa", *, key: str | None = None, **params: Any
+    ) -> Any:
         """Create a payment intent and confirm it in the same call."""
         return self.create(payment_method, key=key, confirm=True, **params)
 

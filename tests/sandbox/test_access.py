@@ -23,7 +23,9 @@ def test_every_response_says_that_it_is_a_sandbox(sandbox: Sandbox) -> None:
     assert sandbox.create().livemode is False
 
 
-@pytest.mark.parametrize("key", ["sk_test_of_somebody_else", "sk_live_1234", "rubbish", API_KEY + " "])
+@pytest.mark.parametrize(
+    "key", ["sk_test_of_somebody_else", "sk_live_1234", "rubbish", API_KEY + " "]
+)
 def test_a_wrong_key_is_a_401_in_stripes_shape(sandbox: Sandbox, key: str) -> None:
     client = stripe.StripeClient(key, base_addresses={"api": sandbox.url}, max_network_retries=0)
     if key.strip() == API_KEY:
@@ -45,12 +47,18 @@ def test_basic_authentication_is_as_good_and_none_is_not(sandbox: Sandbox) -> No
 def test_the_version_is_echoed_and_must_be_one(sandbox: Sandbox) -> None:
     asked = sandbox.http.get(INTENTS, headers=BEARER | {"Stripe-Version": "2024-06-20"})
     assert (asked.status_code, asked.headers["Stripe-Version"]) == (200, "2024-06-20")
-    assert sandbox.http.get(INTENTS, headers=BEARER | {"Stripe-Version": "yesterday"}).status_code == 400
+    assert (
+        sandbox.http.get(INTENTS, headers=BEARER | {"Stripe-Version": "yesterday"}).status_code
+        == 400
+    )
 
 
 HOSTILE: list[dict[str, Any]] = [
     {"content": b'{"amount": 1250}', "headers": {"Content-Type": "application/json"}},
-    {"content": b"amount=\xff\xfe", "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+    {
+        "content": b"amount=\xff\xfe",
+        "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+    },
     {"data": {"amount": "%00", "currency": "eur"}},
     {"data": {"amount[": "1"}},
     {"data": {"amount[a]": "1", "amount": "2"}},
@@ -68,7 +76,9 @@ HOSTILE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("body", HOSTILE)
-def test_hostile_input_is_refused_and_never_an_error_of_ours(sandbox: Sandbox, body: dict[str, Any]) -> None:
+def test_hostile_input_is_refused_and_never_an_error_of_ours(
+    sandbox: Sandbox, body: dict[str, Any]
+) -> None:
     headers = BEARER | body.get("headers", {})
     answer = sandbox.http.post(INTENTS, **(body | {"headers": headers}))
     assert answer.status_code == 400
@@ -101,13 +111,18 @@ def test_what_is_not_there_is_a_404(sandbox: Sandbox) -> None:
 def test_a_body_too_large_or_without_a_length_is_refused(sandbox: Sandbox) -> None:
     assert sandbox.http.post(INTENTS, content=b"x" * 1_000_001, headers=BEARER).status_code == 413
     with socket.create_connection((HOST, sandbox.port), 10) as connection:
-        connection.sendall(b"POST /v1/payment_intents HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(
+            b"POST /v1/payment_intents HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
 def test_a_connection_is_kept_for_the_next_request(sandbox: Sandbox) -> None:
-    with httpx.Client(base_url=sandbox.url, trust_env=False, limits=httpx.Limits(max_connections=1)) as client:
+    with httpx.Client(
+        base_url=sandbox.url, trust_env=False, limits=httpx.Limits(max_connections=1)
+    ) as client:
         sockets = {
-            client.get("/sandbox/health").extensions["network_stream"].get_extra_info("client_addr") for _ in range(3)
+            client.get("/sandbox/health").extensions["network_stream"].get_extra_info("client_addr")
+            for _ in range(3)
         }
     assert len(sockets) == 1

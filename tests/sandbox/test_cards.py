@@ -23,7 +23,9 @@ DECLINES = {
 
 
 @pytest.mark.parametrize("method", DECLINES)
-def test_a_decline_is_a_402_that_takes_nothing_and_lets_another_card_be_tried(sandbox: Sandbox, method: str) -> None:
+def test_a_decline_is_a_402_that_takes_nothing_and_lets_another_card_be_tried(
+    sandbox: Sandbox, method: str
+) -> None:
     with pytest.raises(stripe.CardError) as declined:
         sandbox.charge(method)
     error: Any = declined.value.error
@@ -37,18 +39,29 @@ def test_a_decline_is_a_402_that_takes_nothing_and_lets_another_card_be_tried(sa
     assert (charge.status, charge.paid, charge.failure_code) == ("failed", False, error.code)
     assert intent.latest_charge == charge.id
     assert intent.id not in {entry["payment_intent"] for entry in sandbox.ledger()}
-    retried = sandbox.client.v1.payment_intents.confirm(intent.id, {"payment_method": "pm_card_visa"})
+    retried = sandbox.client.v1.payment_intents.confirm(
+        intent.id, {"payment_method": "pm_card_visa"}
+    )
     assert retried.status == "succeeded"
 
 
-@pytest.mark.parametrize(("consent", "status"), [("yes", "succeeded"), ("no", "requires_payment_method")])
-def test_the_customer_answers_the_bank_on_its_page(sandbox: Sandbox, consent: str, status: str) -> None:
-    intent = sandbox.charge("pm_card_authenticationRequired", return_url="https://shop.example/back")
+@pytest.mark.parametrize(
+    ("consent", "status"), [("yes", "succeeded"), ("no", "requires_payment_method")]
+)
+def test_the_customer_answers_the_bank_on_its_page(
+    sandbox: Sandbox, consent: str, status: str
+) -> None:
+    intent = sandbox.charge(
+        "pm_card_authenticationRequired", return_url="https://shop.example/back"
+    )
     assert intent.next_action.type == "redirect_to_url"
     page = intent.next_action.redirect_to_url.url
     assert "This is a sandbox" in sandbox.http.get(page).text
     answered = sandbox.http.post(page, data={"consent": consent})
-    assert (answered.status_code, answered.headers["Location"]) == (303, "https://shop.example/back")
+    assert (answered.status_code, answered.headers["Location"]) == (
+        303,
+        "https://shop.example/back",
+    )
     assert sandbox.client.v1.payment_intents.retrieve(intent.id).status == status
     assert sandbox.http.post(page, data={"consent": consent}).status_code == 400
     captured = intent.id in {entry["payment_intent"] for entry in sandbox.ledger()}
@@ -58,24 +71,39 @@ def test_the_customer_answers_the_bank_on_its_page(sandbox: Sandbox, consent: st
 def test_consent_is_no_cover(sandbox: Sandbox) -> None:
     intent = sandbox.charge("pm_card_authenticationRequiredChargeDeclinedInsufficientFunds")
     assert intent.next_action.type == "use_stripe_sdk"
-    sandbox.http.post(f"/sandbox/authenticate/{intent.id}", data={"consent": "yes"}).raise_for_status()
+    sandbox.http.post(
+        f"/sandbox/authenticate/{intent.id}", data={"consent": "yes"}
+    ).raise_for_status()
     now = sandbox.client.v1.payment_intents.retrieve(intent.id)
     assert now.last_payment_error
-    assert (now.status, now.last_payment_error.decline_code) == ("requires_payment_method", "insufficient_funds")
+    assert (now.status, now.last_payment_error.decline_code) == (
+        "requires_payment_method",
+        "insufficient_funds",
+    )
 
 
 @pytest.mark.parametrize("absent", [{"off_session": True}, {"error_on_requires_action": True}])
-def test_a_card_that_asks_is_declined_where_nobody_can_answer(sandbox: Sandbox, absent: dict[str, Any]) -> None:
+def test_a_card_that_asks_is_declined_where_nobody_can_answer(
+    sandbox: Sandbox, absent: dict[str, Any]
+) -> None:
     with pytest.raises(stripe.CardError) as declined:
         sandbox.charge("pm_card_authenticationRequired", **absent)
     assert declined.value.code == "authentication_required"
 
 
-@pytest.mark.parametrize(("outcome", "status"), [("succeeded", "succeeded"), ("failed", "requires_payment_method")])
-def test_a_processing_payment_ends_when_the_bank_says_so(sandbox: Sandbox, outcome: str, status: str) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("succeeded", "succeeded"), ("failed", "requires_payment_method")]
+)
+def test_a_processing_payment_ends_when_the_bank_says_so(
+    sandbox: Sandbox, outcome: str, status: str
+) -> None:
     intent = sandbox.charge("pm_sim_processing")
     assert intent.status == "processing"
     sandbox.control(f"settle/{intent.id}", outcome=outcome)
     assert sandbox.client.v1.payment_intents.retrieve(intent.id).status == status
-    sandbox.control(f"settle/{intent.id}", outcome="failed" if outcome == "succeeded" else "succeeded")
-    assert sandbox.client.v1.payment_intents.retrieve(intent.id).status == status  # the bank's last word was its first
+    sandbox.control(
+        f"settle/{intent.id}", outcome="failed" if outcome == "succeeded" else "succeeded"
+    )
+    assert (
+        sandbox.client.v1.payment_intents.retrieve(intent.id).status == status
+    )  # the bank's last word was its first

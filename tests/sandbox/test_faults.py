@@ -1,4 +1,6 @@
-"""Faults on demand: what was done and what was not stands in the ledger, whatever the client has seen."""
+"""Faults on demand: what was done and what was not stands in the ledger, whatever the client has
+seen.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +15,18 @@ from tests.sandbox.process import Sandbox, headers
 
 def captured(sandbox: Sandbox, order: str) -> int:
     """Return how often an order was charged."""
-    return len([entry for entry in sandbox.ledger() if (entry["kind"], entry["order_id"]) == ("capture", order)])
+    return len(
+        [
+            entry
+            for entry in sandbox.ledger()
+            if (entry["kind"], entry["order_id"]) == ("capture", order)
+        ]
+    )
 
 
-def charge(sandbox: Sandbox, order: str, method: str = "pm_card_visa", *, confirm: bool = True) -> Any:
+def charge(
+    sandbox: Sandbox, order: str, method: str = "pm_card_visa", *, confirm: bool = True
+) -> Any:
     """Charge an order under its own key."""
     return sandbox.create(method, key=order, metadata={"order_id": order}, confirm=confirm)
 
@@ -50,7 +60,9 @@ FAULTS: dict[str, tuple[type[stripe.StripeError], int | None, int]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_loses_the_answer_or_the_work_once_and_then_all_is_well(sandbox: Sandbox, fault: str) -> None:
+def test_a_fault_loses_the_answer_or_the_work_once_and_then_all_is_well(
+    sandbox: Sandbox, fault: str
+) -> None:
     error, status, done = FAULTS[fault]
     order = f"o-{fault}"
     sandbox.fault("payment_intents.create", fault)
@@ -111,7 +123,12 @@ def struck(call: Callable[[], Any]) -> bool:
 
 def test_a_client_that_retries_by_itself_charges_once(sandbox: Sandbox) -> None:
     sandbox.fault("payment_intents.create", "reset_done")
-    params: Any = {"amount": 1250, "currency": "eur", "payment_method": "pm_card_visa", "confirm": True}
+    params: Any = {
+        "amount": 1250,
+        "currency": "eur",
+        "payment_method": "pm_card_visa",
+        "confirm": True,
+    }
     params |= {"metadata": {"order_id": "o-retried"}, "payment_method_types": ["card"]}
     retrying = sandbox.stripe_client(retries=2)
     assert retrying.v1.payment_intents.create(params).status == "succeeded"
@@ -119,13 +136,17 @@ def test_a_client_that_retries_by_itself_charges_once(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("confirmed", ["in the same call", "in a second call"])
-def test_the_simulated_methods_misbehave_as_they_are_named(sandbox: Sandbox, confirmed: str) -> None:
+def test_the_simulated_methods_misbehave_as_they_are_named(
+    sandbox: Sandbox, confirmed: str
+) -> None:
     def pay(method: str) -> Any:
         order = f"{method} {confirmed}"
         if confirmed == "in the same call":
             return charge(sandbox, order, method)
         intent = charge(sandbox, order, method, confirm=False)
-        return sandbox.client.v1.payment_intents.confirm(intent.id, options={"idempotency_key": f"{order} confirm"})
+        return sandbox.client.v1.payment_intents.confirm(
+            intent.id, options={"idempotency_key": f"{order} confirm"}
+        )
 
     for method, error, done in (
         ("pm_sim_timeout_charged", stripe.APIConnectionError, 1),
@@ -152,7 +173,13 @@ def test_a_rule_with_a_known_id_replaces_the_other(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        *({}, [], "x", {"operation": "*", "fault": "earthquake"}, {"operation": "*", "fault": "slow", "colour": "red"}),
+        *(
+            {},
+            [],
+            "x",
+            {"operation": "*", "fault": "earthquake"},
+            {"operation": "*", "fault": "slow", "colour": "red"},
+        ),
         {"operation": "*", "fault": "slow", "seconds": 1e300},
         {"operation": "*", "fault": "slow", "probability": 2},
     ],

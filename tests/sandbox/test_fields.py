@@ -1,4 +1,6 @@
-"""Every response, field by field, against the client's types: nothing required is missing, nothing is made up."""
+"""Every response, field by field, against the client's types: nothing required is missing,
+nothing is made up.
+"""
 
 import json
 from typing import Any
@@ -16,7 +18,9 @@ def raw(answer: Any) -> Any:
     return json.loads(answer.last_response.body)
 
 
-def test_it_has_the_shapes_of_the_version_that_the_pinned_client_is_made_for(sandbox: Sandbox) -> None:
+def test_it_has_the_shapes_of_the_version_that_the_pinned_client_is_made_for(
+    sandbox: Sandbox,
+) -> None:
     assert stripe.api_version == API_VERSION
     assert sandbox.create().last_response.headers["Stripe-Version"] == API_VERSION
 
@@ -36,7 +40,12 @@ def test_a_payment_intent_fits_in_every_state(sandbox: Sandbox) -> None:
         sandbox.charge("pm_card_chargeDeclined")
     bodies = [*map(raw, intents), declined.value.json_body["error"]["payment_intent"]]  # type: ignore[index]
     assert {body["status"] for body in bodies} == {
-        *("requires_payment_method", "requires_confirmation", "requires_action", "requires_capture"),
+        *(
+            "requires_payment_method",
+            "requires_confirmation",
+            "requires_action",
+            "requires_capture",
+        ),
         *("processing", "succeeded", "canceled"),
     }
     for body in bodies:
@@ -57,7 +66,11 @@ def test_a_charge_fits_whether_it_succeeds_waits_or_fails(sandbox: Sandbox) -> N
     with pytest.raises(stripe.CardError) as declined:
         sandbox.charge("pm_card_chargeDeclined")
     failed = declined.value.json_body["error"]["charge"]  # type: ignore[index]
-    for charge in (sandbox.charge().latest_charge, sandbox.charge("pm_sim_processing").latest_charge, failed):
+    for charge in (
+        sandbox.charge().latest_charge,
+        sandbox.charge("pm_sim_processing").latest_charge,
+        failed,
+    ):
         assert problems(raw(sandbox.client.v1.charges.retrieve(charge)), stripe.Charge) == []
 
 
@@ -82,7 +95,11 @@ def test_lists_and_searches_fit(sandbox: Sandbox) -> None:
     sandbox.charge()
     listed = raw(sandbox.client.v1.payment_intents.list({"limit": 1}))
     assert problems(listed, stripe.ListObject[stripe.PaymentIntent]) == []
-    found = raw(sandbox.client.v1.payment_intents.search({"query": "metadata['order_id']:'o-1'", "limit": 1}))
+    found = raw(
+        sandbox.client.v1.payment_intents.search(
+            {"query": "metadata['order_id']:'o-1'", "limit": 1}
+        )
+    )
     assert problems(found, stripe.SearchResultObject[stripe.PaymentIntent]) == []
     assert len(found["data"]) == 1
 
@@ -106,7 +123,9 @@ def test_an_error_fits(sandbox: Sandbox) -> None:
         ({"livemode": None}, "livemode is None"),
     ],
 )
-def test_the_comparison_finds_what_does_not_fit(sandbox: Sandbox, change: dict[str, Any], problem: str) -> None:
+def test_the_comparison_finds_what_does_not_fit(
+    sandbox: Sandbox, change: dict[str, Any], problem: str
+) -> None:
     intent = raw(sandbox.create())
     assert problem in " ".join(problems(intent | change, stripe.PaymentIntent))
     del intent["currency"]

@@ -1,4 +1,6 @@
-"""An idempotency key is answered as Stripe documents it: the first answer, whatever it was, for 24 hours."""
+"""An idempotency key is answered as Stripe documents it: the first answer, whatever it was, for
+24 hours.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +19,11 @@ def test_the_same_request_gets_the_same_answer_and_charges_once(sandbox: Sandbox
     again = sandbox.charge(key="once", metadata={"order_id": "o-once"})
     assert REPLAYED not in headers(first)
     assert headers(again)[REPLAYED] == "true"
-    assert headers(again)["Original-Request"] == headers(first)["Request-Id"] != headers(again)["Request-Id"]
+    assert (
+        headers(again)["Original-Request"]
+        == headers(first)["Request-Id"]
+        != headers(again)["Request-Id"]
+    )
     assert again.last_response.body == first.last_response.body
     assert len([entry for entry in sandbox.ledger() if entry["order_id"] == "o-once"]) == 1
 
@@ -32,11 +38,15 @@ def test_a_decline_is_an_answer_and_kept(sandbox: Sandbox) -> None:
     assert headers(errors[1])[REPLAYED] == "true"
 
 
-def test_a_refusal_that_executed_is_kept_also_when_it_would_not_be_one_any_more(sandbox: Sandbox) -> None:
+def test_a_refusal_that_executed_is_kept_also_when_it_would_not_be_one_any_more(
+    sandbox: Sandbox,
+) -> None:
     intent = sandbox.charge("pm_sim_processing")
     for _ in range(2):
         with pytest.raises(stripe.InvalidRequestError) as refused:
-            sandbox.client.v1.refunds.create({"payment_intent": intent.id}, {"idempotency_key": "too early"})
+            sandbox.client.v1.refunds.create(
+                {"payment_intent": intent.id}, {"idempotency_key": "too early"}
+            )
         sandbox.control(f"settle/{intent.id}", outcome="succeeded")
     assert headers(refused.value)[REPLAYED] == "true"
 
@@ -47,19 +57,27 @@ def test_a_request_that_did_not_execute_leaves_its_key_free(sandbox: Sandbox) ->
     assert REPLAYED not in headers(sandbox.create(key="mistyped"))
 
 
-@pytest.mark.parametrize("change", [{"amount": 1251}, {"metadata": {"order_id": "o-2"}}, {"confirm": True}])
+@pytest.mark.parametrize(
+    "change", [{"amount": 1251}, {"metadata": {"order_id": "o-2"}}, {"confirm": True}]
+)
 def test_another_request_under_the_key_is_refused(sandbox: Sandbox, change: dict[str, Any]) -> None:
     key = f"bound {change}"
     sandbox.create(key=key)
     with pytest.raises(stripe.IdempotencyError) as refused:
         sandbox.create(key=key, **change)
-    assert (refused.value.http_status, refused.value.error and refused.value.error.type) == (400, "idempotency_error")
+    assert (refused.value.http_status, refused.value.error and refused.value.error.type) == (
+        400,
+        "idempotency_error",
+    )
 
 
 def test_a_key_belongs_to_one_endpoint_and_one_object(sandbox: Sandbox) -> None:
     one, other = sandbox.create(), sandbox.create()
     sandbox.client.v1.payment_intents.cancel(one.id, options={"idempotency_key": "of one"})
-    for elsewhere in (sandbox.client.v1.payment_intents.confirm, sandbox.client.v1.payment_intents.cancel):
+    for elsewhere in (
+        sandbox.client.v1.payment_intents.confirm,
+        sandbox.client.v1.payment_intents.cancel,
+    ):
         with pytest.raises(stripe.IdempotencyError):
             elsewhere(other.id, options={"idempotency_key": "of one"})
 

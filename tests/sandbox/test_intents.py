@@ -22,7 +22,12 @@ STATES: dict[str, Make] = {
 ALLOWED = {
     "confirm": {"requires_payment_method", "requires_confirmation", "requires_action"},
     "capture": {"requires_capture"},
-    "cancel": {"requires_payment_method", "requires_confirmation", "requires_action", "requires_capture"},
+    "cancel": {
+        "requires_payment_method",
+        "requires_confirmation",
+        "requires_action",
+        "requires_capture",
+    },
 }
 
 
@@ -36,15 +41,22 @@ def do(sandbox: Sandbox, verb: str, intent: str) -> Any:
 
 @pytest.mark.parametrize("verb", ALLOWED)
 @pytest.mark.parametrize("state", STATES)
-def test_a_transition_is_made_or_refused_as_documented(sandbox: Sandbox, state: str, verb: str) -> None:
+def test_a_transition_is_made_or_refused_as_documented(
+    sandbox: Sandbox, state: str, verb: str
+) -> None:
     intent = STATES[state](sandbox)
     assert intent.status == state
     if state in ALLOWED[verb]:
-        assert do(sandbox, verb, intent.id).status == ("canceled" if verb == "cancel" else "succeeded")
+        assert do(sandbox, verb, intent.id).status == (
+            "canceled" if verb == "cancel" else "succeeded"
+        )
         return
     with pytest.raises(stripe.InvalidRequestError) as refused:
         do(sandbox, verb, intent.id)
-    assert (refused.value.http_status, refused.value.code) == (400, "payment_intent_unexpected_state")
+    assert (refused.value.http_status, refused.value.code) == (
+        400,
+        "payment_intent_unexpected_state",
+    )
     assert refused.value.error
     assert refused.value.error.payment_intent
     assert refused.value.error.payment_intent.status == state
@@ -53,15 +65,23 @@ def test_a_transition_is_made_or_refused_as_documented(sandbox: Sandbox, state: 
 
 def test_what_is_charged_is_captured_once_and_stands_in_the_ledger(sandbox: Sandbox) -> None:
     intent = sandbox.charge(metadata={"order_id": "o-charged"})
-    assert (intent.status, intent.amount_received, intent.amount_capturable) == ("succeeded", 1250, 0)
+    assert (intent.status, intent.amount_received, intent.amount_capturable) == (
+        "succeeded",
+        1250,
+        0,
+    )
     assert intent.payment_method.startswith("pm_")
     charge = sandbox.client.v1.charges.retrieve(intent.latest_charge)
     assert (charge.status, charge.captured, charge.amount_captured) == ("succeeded", True, 1250)
     assert charge.payment_intent == intent.id
     entry = next(entry for entry in sandbox.ledger() if entry["payment_intent"] == intent.id)
-    assert (entry["kind"], entry["amount"], entry["currency"], entry["order_id"], entry["charge"]) == (
-        *("capture", 1250, "eur", "o-charged", charge.id),
-    )
+    assert (
+        entry["kind"],
+        entry["amount"],
+        entry["currency"],
+        entry["order_id"],
+        entry["charge"],
+    ) == (*("capture", 1250, "eur", "o-charged", charge.id),)
 
 
 def test_a_canceled_intent_is_a_fence_that_no_confirmation_passes(sandbox: Sandbox) -> None:
@@ -70,9 +90,16 @@ def test_a_canceled_intent_is_a_fence_that_no_confirmation_passes(sandbox: Sandb
     with pytest.raises(stripe.InvalidRequestError):
         sandbox.client.v1.payment_intents.confirm(intent.id)
     again = sandbox.create(key="the order's key")
-    assert (again.id, again.status) == (intent.id, "requires_confirmation")  # the first answer, however old
+    assert (again.id, again.status) == (
+        intent.id,
+        "requires_confirmation",
+    )  # the first answer, however old
     now = sandbox.client.v1.payment_intents.retrieve(intent.id)
-    assert (now.status, now.cancellation_reason, now.latest_charge) == ("canceled", "abandoned", None)
+    assert (now.status, now.cancellation_reason, now.latest_charge) == (
+        "canceled",
+        "abandoned",
+        None,
+    )
 
 
 def test_a_part_is_captured_and_the_rest_let_go(sandbox: Sandbox) -> None:
@@ -82,8 +109,14 @@ def test_a_part_is_captured_and_the_rest_let_go(sandbox: Sandbox) -> None:
         sandbox.client.v1.payment_intents.capture(intent.id, {"amount_to_capture": 1251})
     assert refused.value.code == "amount_too_large"
     captured = sandbox.client.v1.payment_intents.capture(intent.id, {"amount_to_capture": 1000})
-    assert (captured.status, captured.amount_capturable, captured.amount_received) == ("succeeded", 0, 1000)
-    assert [entry["amount"] for entry in sandbox.ledger() if entry["payment_intent"] == intent.id] == [1000]
+    assert (captured.status, captured.amount_capturable, captured.amount_received) == (
+        "succeeded",
+        0,
+        1000,
+    )
+    assert [
+        entry["amount"] for entry in sandbox.ledger() if entry["payment_intent"] == intent.id
+    ] == [1000]
 
 
 def test_to_cancel_an_authorization_moves_no_money(sandbox: Sandbox) -> None:
@@ -96,11 +129,18 @@ def test_to_cancel_an_authorization_moves_no_money(sandbox: Sandbox) -> None:
 
 
 def test_a_confirmation_that_may_redirect_needs_a_return_url(sandbox: Sandbox) -> None:
-    params: Any = {"amount": 1250, "currency": "eur", "payment_method": "pm_card_visa", "confirm": True}
+    params: Any = {
+        "amount": 1250,
+        "currency": "eur",
+        "payment_method": "pm_card_visa",
+        "confirm": True,
+    }
     with pytest.raises(stripe.InvalidRequestError) as refused:
         sandbox.client.v1.payment_intents.create(params)
     assert refused.value.param == "return_url"
-    created = sandbox.client.v1.payment_intents.create(params | {"return_url": "https://shop.example/back"})
+    created = sandbox.client.v1.payment_intents.create(
+        params | {"return_url": "https://shop.example/back"}
+    )
     assert created.status == "succeeded"
 
 
@@ -119,7 +159,11 @@ def test_a_confirmation_that_may_redirect_needs_a_return_url(sandbox: Sandbox) -
         ({"metadata": "order"}, None, "metadata"),
         ({"off_session": True}, None, "off_session"),
         ({"payment_method": "pm_of_nobody"}, "resource_missing", "payment_method"),
-        ({"payment_method_types": ["ideal"], "automatic_payment_methods": ""}, None, "automatic_payment_methods"),
+        (
+            {"payment_method_types": ["ideal"], "automatic_payment_methods": ""},
+            None,
+            "automatic_payment_methods",
+        ),
         ({"expand": ["customer.name"]}, None, "expand"),
     ],
 )
@@ -129,13 +173,22 @@ def test_a_wrong_parameter_is_named_and_creates_nothing(
     before = sandbox.client.v1.payment_intents.list({"limit": 1}).data
     with pytest.raises(stripe.InvalidRequestError) as refused:
         sandbox.create(**params)
-    assert (refused.value.http_status, refused.value.code, refused.value.param) == (400, code, param)
+    assert (refused.value.http_status, refused.value.code, refused.value.param) == (
+        400,
+        code,
+        param,
+    )
     assert sandbox.client.v1.payment_intents.list({"limit": 1}).data == before
 
 
 def test_what_does_not_exist_is_a_404(sandbox: Sandbox) -> None:
     v1 = sandbox.client.v1
-    for retrieve in (v1.payment_intents.retrieve, v1.charges.retrieve, v1.refunds.retrieve, v1.events.retrieve):
+    for retrieve in (
+        v1.payment_intents.retrieve,
+        v1.charges.retrieve,
+        v1.refunds.retrieve,
+        v1.events.retrieve,
+    ):
         with pytest.raises(stripe.InvalidRequestError) as refused:
             retrieve("xx_nowhere")
         assert (refused.value.http_status, refused.value.code) == (404, "resource_missing")
@@ -162,7 +215,9 @@ def test_a_list_can_be_limited_to_a_window_of_time(sandbox: Sandbox) -> None:
     intents = sandbox.client.v1.payment_intents
     window: Any = {"created": {"gt": old.created, "lte": new.created}}
     assert [one.id for one in intents.list(window).data] == [new.id]
-    assert new.id not in {one.id for one in intents.list({"created": {"lt": new.created}, "limit": 100}).data}
+    assert new.id not in {
+        one.id for one in intents.list({"created": {"lt": new.created}, "limit": 100}).data
+    }
 
 
 def test_a_search_finds_by_metadata_and_a_lagging_one_not_yet(sandbox: Sandbox) -> None:
@@ -172,10 +227,13 @@ def test_a_search_finds_by_metadata_and_a_lagging_one_not_yet(sandbox: Sandbox) 
     search = sandbox.client.v1.payment_intents.search
     query = r"""metadata['order_id']:'it\'s "one"'"""
     assert len(search({"query": query}).data) == 2
-    assert [one.id for one in search({"query": f"{query} AND status:'succeeded'"}).data] == [wanted.id]
-    assert [one.id for one in search({"query": f"amount>1249 and {query}", "limit": 1}).auto_paging_iter()][
-        1
-    ] == wanted.id
+    assert [one.id for one in search({"query": f"{query} AND status:'succeeded'"}).data] == [
+        wanted.id
+    ]
+    assert [
+        one.id
+        for one in search({"query": f"amount>1249 and {query}", "limit": 1}).auto_paging_iter()
+    ][1] == wanted.id
     assert search({"query": "metadata['order_id']:'nobody'"}).data == []
     sandbox.fault("payment_intents.search", "stale", seconds=60)
     assert search({"query": query}).data == []

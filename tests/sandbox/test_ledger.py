@@ -28,7 +28,9 @@ def test_fifty_charges_at_once_all_stand_in_it(sandbox: Sandbox) -> None:
 
     with ThreadPoolExecutor(50) as pool:
         ids = list(pool.map(charge, range(50)))
-    assert {entry["payment_intent"] for entry in sandbox.ledger() if entry["order_id"] == "o-crowd"} == set(ids)
+    assert {
+        entry["payment_intent"] for entry in sandbox.ledger() if entry["order_id"] == "o-crowd"
+    } == set(ids)
     assert len(set(ids)) == 50
 
 
@@ -47,7 +49,10 @@ def test_a_killed_sandbox_forgets_nothing_that_it_has_answered() -> None:
         before = set(answered)
         assert len(before) >= 40
         sandbox.start()
-        again = {sandbox.charge(key=f"key {number}", metadata={"order_id": f"o-{number}"}).id for number in range(120)}
+        again = {
+            sandbox.charge(key=f"key {number}", metadata={"order_id": f"o-{number}"}).id
+            for number in range(120)
+        }
         captured = [entry["payment_intent"] for entry in sandbox.ledger()]
         assert before <= again == set(captured)
         assert len(captured) == 120

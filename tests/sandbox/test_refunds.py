@@ -32,11 +32,17 @@ def test_a_refund_names_what_it_gives_back(sandbox: Sandbox) -> None:
     assert (charge.refunded, charge.amount_refunded) == (True, 1250)
     listed = sandbox.client.v1.refunds.list({"payment_intent": intent.id}).data
     assert [one.id for one in listed] == [rest.id, part.id]
-    moved = [(entry["kind"], entry["amount"]) for entry in sandbox.ledger() if entry["payment_intent"] == intent.id]
+    moved = [
+        (entry["kind"], entry["amount"])
+        for entry in sandbox.ledger()
+        if entry["payment_intent"] == intent.id
+    ]
     assert moved == [("capture", 1250), ("refund", 250), ("refund", 1000)]
 
 
-def test_more_than_is_left_is_refused_by_its_amount_and_then_by_its_charge(sandbox: Sandbox) -> None:
+def test_more_than_is_left_is_refused_by_its_amount_and_then_by_its_charge(
+    sandbox: Sandbox,
+) -> None:
     intent = sandbox.charge()
     with pytest.raises(stripe.InvalidRequestError) as refused:
         refund(sandbox, payment_intent=intent.id, amount=1251)
@@ -90,7 +96,10 @@ def test_a_refund_fails_later_and_can_be_made_again() -> None:
         first = refund(sandbox, payment_intent=intent.id)
         assert first.status == "succeeded"
         sandbox.control("clock", advance=61)
-        until(lambda: sandbox.client.v1.refunds.retrieve(first.id).status == "failed", "the refund has failed")
+        until(
+            lambda: sandbox.client.v1.refunds.retrieve(first.id).status == "failed",
+            "the refund has failed",
+        )
         assert refund(sandbox, payment_intent=intent.id).amount == 1250
         kept = [(entry["kind"], entry["status"]) for entry in sandbox.ledger()]
         assert kept == [("capture", "succeeded"), ("refund", "failed"), ("refund", "succeeded")]

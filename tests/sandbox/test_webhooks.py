@@ -1,4 +1,6 @@
-"""Events are told to the endpoint at least once, signed, and spoilt in whichever way is asked for."""
+"""Events are told to the endpoint at least once, signed, and spoilt in whichever way is asked
+for.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +42,9 @@ def settled(sandbox: Sandbox) -> None:
     until(lambda: all(one["state"] != "due" for one in deliveries(sandbox)), "everything is told")
 
 
-def test_stripes_client_takes_the_signature_and_reads_the_event(sandbox: Sandbox, endpoint: Endpoint) -> None:
+def test_stripes_client_takes_the_signature_and_reads_the_event(
+    sandbox: Sandbox, endpoint: Endpoint
+) -> None:
     intent = sandbox.charge(key="told")
     event = endpoint.of_type("payment_intent.succeeded")[0].event()
     assert (event.data.object.id, event.data.object.metadata["order_id"]) == (intent.id, "o-1")
@@ -67,7 +71,14 @@ def walk(sandbox: Sandbox) -> None:
 def test_every_documented_event_is_told(sandbox: Sandbox, endpoint: Endpoint) -> None:
     walk(sandbox)
     for type_ in (
-        *("created", "payment_failed", "processing", "amount_capturable_updated", "canceled", "requires_action"),
+        *(
+            "created",
+            "payment_failed",
+            "processing",
+            "amount_capturable_updated",
+            "canceled",
+            "requires_action",
+        ),
         "succeeded",
     ):
         endpoint.of_type(f"payment_intent.{type_}")
@@ -75,7 +86,9 @@ def test_every_documented_event_is_told(sandbox: Sandbox, endpoint: Endpoint) ->
         endpoint.of_type(type_)
 
 
-def test_what_the_endpoint_does_not_take_is_told_again(sandbox: Sandbox, endpoint: Endpoint) -> None:
+def test_what_the_endpoint_does_not_take_is_told_again(
+    sandbox: Sandbox, endpoint: Endpoint
+) -> None:
     endpoint.answers[:] = [500]
     sandbox.create()
     first, second = endpoint.of_type("payment_intent.created", at_least=2)
@@ -92,7 +105,9 @@ def test_a_rule_drops_or_doubles_events_of_a_type(sandbox: Sandbox, endpoint: En
     first, second = endpoint.of_type("payment_intent.canceled", at_least=2)
     assert first.event().id == second.event().id
     settled(sandbox)
-    assert not any(b'"type":"payment_intent.created"' in telling.payload for telling in endpoint.told)
+    assert not any(
+        b'"type":"payment_intent.created"' in telling.payload for telling in endpoint.told
+    )
     lost = next(one for one in deliveries(sandbox) if one["state"] == "dropped")
     sandbox.control("deliveries", event=lost["event"])
     assert endpoint.of_type("payment_intent.created")[0].event().data.object.id == dropped.id

@@ -3,13 +3,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from api.authentication import issue_token
-from sagas import sql
+from sagas.storage import sql
 from tests.outside.customer import Customer
 
 
 @pytest.fixture
 def place(shop):
-    """Place an order over HTTP, under a key that is the request's id as well; return the order's id."""
+    """Place an order over HTTP, under a key that is the request's id as well; return the order's
+    id.
+    """
 
     def placed(address, key, **wanted):
         customer = Customer(address, issue_token(shop))
@@ -25,7 +27,9 @@ def shipping_fails() -> Iterator[Callable[[], object]]:
     """Have every try to ship fail, until the test calls what this gives, or is over."""
 
     def mend() -> object:
-        return sql.run("inventory", "ALTER TABLE inventory_reservation DROP CONSTRAINT IF EXISTS broken", {})
+        return sql.run(
+            "inventory", "ALTER TABLE inventory_reservation DROP CONSTRAINT IF EXISTS broken", {}
+        )
 
     never = "ALTER TABLE inventory_reservation ADD CONSTRAINT broken CHECK (state <> 'shipped') NOT VALID"
     sql.run("inventory", never, {})

@@ -1,4 +1,6 @@
-"""The whole system under a test's hand: a shop, real workers and beat, orders over HTTP, and what became of them."""
+"""The whole system under a test's hand: a shop, real workers and beat, orders over HTTP, and
+what became of them.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -35,7 +37,9 @@ QUICK = {"OUTBOX_FLUSH_SECONDS": "0.2", "SAGA_STALL_SECONDS": "3"}
 
 @pytest.fixture(autouse=True)
 def shop() -> User:
-    """Offer mugs, of which there are plenty, and three rare ones, with nothing in the broker; return a customer."""
+    """Offer mugs, of which there are plenty, and three rare ones, with nothing in the broker;
+    return a customer.
+    """
     empty()
     Product.objects.create(sku="MUG", name="Mug", unit_amount=1_000, currency="eur")
     Product.objects.create(sku="RARE", name="A rare mug", unit_amount=9_000, currency="eur")
@@ -48,12 +52,16 @@ def shop() -> User:
 def system(environ: Mapping[str, str] = QUICK) -> Iterator[dict[str, Process]]:
     """Run a worker for each service, and beat."""
     with ExitStack() as stack:
-        workers = {service: stack.enter_context(worker(service, environ=environ)) for service in SERVICES}
+        workers = {
+            service: stack.enter_context(worker(service, environ=environ)) for service in SERVICES
+        }
         stack.enter_context(beat(environ=environ))
         yield workers
 
 
-def wish(*, sku: str = "MUG", quantity: int = 1, method: str = "pm_card_visa", and_sku: str = "") -> dict[str, Any]:
+def wish(
+    *, sku: str = "MUG", quantity: int = 1, method: str = "pm_card_visa", and_sku: str = ""
+) -> dict[str, Any]:
     """Return what a customer sends to order some pieces of a SKU, or of two."""
     lines = [{"sku": wanted, "quantity": quantity} for wanted in (sku, and_sku) if wanted]
     return {"lines": lines, "payment_method": method}
@@ -62,7 +70,10 @@ def wish(*, sku: str = "MUG", quantity: int = 1, method: str = "pm_card_visa", a
 def order(client: Client, key: str, **wanted: Any) -> str:
     """Place an order, as `wish` says, and return its id."""
     response = client.post(
-        "/api/v1/orders/", wish(**wanted), content_type="application/json", headers={"Idempotency-Key": key}
+        "/api/v1/orders/",
+        wish(**wanted),
+        content_type="application/json",
+        headers={"Idempotency-Key": key},
     )
     assert response.status_code == 201, response.content
     placed: str = response.json()["id"]

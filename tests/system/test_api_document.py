@@ -34,7 +34,9 @@ VARYING = [
 
 
 class Command(NamedTuple):
-    """A block of commands, and the answer that follows it, if one does: JSON, a whole HTTP answer, or text."""
+    """A block of commands, and the answer that follows it, if one does: JSON, a whole HTTP
+    answer, or text.
+    """
 
     text: str
     answer: str
@@ -59,15 +61,24 @@ class Shell:
         """Run a block and return what it printed. A command that fails stops it."""
         script = f"set -aeuo pipefail\n{text}\nenv -0 > '{self.after}'"
         done = subprocess.run(
-            ["bash", "-c", script], env=self.variables, capture_output=True, text=True, timeout=60, check=False
+            ["bash", "-c", script],
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-        self.variables = dict(one.partition("=")[::2] for one in self.after.read_text().split("\0") if one)
+        self.variables = dict(
+            one.partition("=")[::2] for one in self.after.read_text().split("\0") if one
+        )
         return done.stdout
 
 
 def differences(told: Any, seen: Any, path: str = "") -> Iterator[str]:
-    """Yield where an answer differs from the one that the document shows, apart from what varies."""
+    """Yield where an answer differs from the one that the document shows, apart from what
+    varies.
+    """
     if isinstance(told, dict) and isinstance(seen, dict) and set(told) == set(seen):
         for name, value in told.items():
             yield from differences(value, seen[name], f"{path}.{name}")
@@ -86,19 +97,25 @@ def alike(told: Any, seen: Any, path: str) -> bool:
 
 
 def parsed(answer: str) -> Any:
-    """Return an answer as data: JSON, of HTTP the status and the headers as well; or text, without what varies."""
+    """Return an answer as data: JSON, of HTTP the status and the headers as well; or text,
+    without what varies.
+    """
     if not answer.startswith(("HTTP/", "{", "[")):
         return re.sub("|".join(pattern.pattern for pattern in VARYING), "*", answer.strip())
     if not answer.startswith("HTTP/"):
         return json.loads(answer)
     head, _, body = answer.replace("\r\n", "\n").partition("\n\n")
     status, *headers = head.splitlines()
-    named = {name.lower(): value for name, _, value in (header.partition(": ") for header in headers)}
+    named = {
+        name.lower(): value for name, _, value in (header.partition(": ") for header in headers)
+    }
     return {"status": status.split()[1], "headers": named, "body": json.loads(body)}
 
 
 def disagreement(command: Command, printed: str) -> str:
-    """Return how what was printed differs from what the document shows; of headers, those that it shows count."""
+    """Return how what was printed differs from what the document shows; of headers, those that
+    it shows count.
+    """
     if not command.answer:
         return ""
     told, seen = parsed(command.answer), parsed(printed)
@@ -137,7 +154,13 @@ def follow(shell, command):
 def test_the_comparison_finds_what_is_wrong():
     shown = {"id": "0192f0c1-7c1e-7d3a-8b1c-2f4e6a8c0d12", "status": "paid", "lines": [1]}
     assert not [*differences(shown, shown | {"id": "0192f0c1-9a3b-7f21-9d0e-4c6b8a0e2f56"})]
-    others: list[dict[str, Any]] = [{"id": "5"}, {"status": "pending"}, {"lines": []}, {"lines": [2]}, {"more": 1}]
+    others: list[dict[str, Any]] = [
+        {"id": "5"},
+        {"status": "pending"},
+        {"lines": []},
+        {"lines": [2]},
+        {"more": 1},
+    ]
     for other in others:
         assert [*differences(shown, shown | other)]
     assert parsed("id: 0192f0c1-7c1e-7d3a-8b1c-2f4e6a8c0d12\n") == "id: *"

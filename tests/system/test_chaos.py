@@ -1,4 +1,6 @@
-"""A small soak: the whole system under load while everything is killed. The larger ones are `make chaos`."""
+"""A small soak: the whole system under load while everything is killed. The larger ones are
+`make chaos`.
+"""
 
 import json
 import os
@@ -49,12 +51,18 @@ def test_a_system_that_is_killed_under_load_keeps_every_promise():
 
 
 def test_a_plain_chain_sent_on_commit_loses_orders_under_the_same_faults(capsys):
-    """What a soak that finds nothing is worth: the same customers and faults, and no outbox and inbox."""
+    """What a soak that finds nothing is worth: the same customers and faults, and no outbox and
+    inbox.
+    """
     done = soak(settings="tests.naive.settings", **SMALL, patience=20)
     assert done.returncode == 1, done.stderr
     outcome = json.loads(done.stdout)
     with capsys.disabled():
-        print(f"\nWithout outbox and inbox, {outcome['open']} of {outcome['orders']} orders never ended.")  # noqa: T201
+        print(  # noqa: T201
+            f"\nWithout outbox and inbox, {outcome['open']} of {outcome['orders']} orders never ended."
+        )
     assert outcome["open"] > 0
-    assert sum("has not ended" in violation for violation in outcome["violations"]) == outcome["open"]
+    assert (
+        sum("has not ended" in violation for violation in outcome["violations"]) == outcome["open"]
+    )
     forget(done)

@@ -24,10 +24,15 @@ def operator(django_user_model):
     return client
 
 
-def test_orders_that_are_stuck_end_once_they_are_tried_again_in_bulk(operator, api_client, shipping_fails):
+def test_orders_that_are_stuck_end_once_they_are_tried_again_in_bulk(
+    operator, api_client, shipping_fails
+):
     with system({**QUICK, "SAGA_STEP_ATTEMPTS": "1"}):
         placed = [order(api_client, f"stuck-{number}") for number in range(5)]
-        until(lambda: Order.objects.filter(needs_attention=True).count() == 5, "all five need attention")
+        until(
+            lambda: Order.objects.filter(needs_attention=True).count() == 5,
+            "all five need attention",
+        )
         shipping_fails()
         selected = {"action": "try_again", "_selected_action": placed}
         page = operator.post("/admin/orders/order/", selected, follow=True)

@@ -1,4 +1,6 @@
-"""The error callback on real workers: what raises is counted, what kills is found out, and the others go on."""
+"""The error callback on real workers: what raises is counted, what kills is found out, and the
+others go on.
+"""
 
 import pytest
 from django_celery_results.models import TaskResult
@@ -34,8 +36,16 @@ def test_a_step_that_raises_is_tried_again_then_given_up_and_the_saga_undone():
 def test_the_error_callback_runs_as_a_task_of_its_own_and_knows_what_was_raised():
     (bad,) = begin(names=["raise in trips.book"])
     with worker("trips", environ={**QUICK, "SAGA_STEP_ATTEMPTS": "9"}) as process:
-        until(lambda: state(bad, "trips.book") == "waiting", "the failed try is counted", process=process)
-        until(lambda: "Task sagas.fail_step" in process.output(), "the callback is received", process=process)
+        until(
+            lambda: state(bad, "trips.book") == "waiting",
+            "the failed try is counted",
+            process=process,
+        )
+        until(
+            lambda: "Task sagas.fail_step" in process.output(),
+            "the callback is received",
+            process=process,
+        )
     assert "told to raise" in row(bad, "trips.book").error
     failure = TaskResult.objects.get(task_name="sagas.run_step", status="FAILURE")
     assert "told to raise" in failure.result

@@ -32,8 +32,14 @@ def client(tmp_path, monkeypatch):
     """The generated package: its models, its client, and its calls by their operation ids."""
     _generate(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    calls = {name: import_module(f"{PACKAGE}.api.{tag}.{name}") for tag, names in CALLS.items() for name in names}
-    yield SimpleNamespace(models=import_module(f"{PACKAGE}.models"), at=import_module(PACKAGE), **calls)
+    calls = {
+        name: import_module(f"{PACKAGE}.api.{tag}.{name}")
+        for tag, names in CALLS.items()
+        for name in names
+    }
+    yield SimpleNamespace(
+        models=import_module(f"{PACKAGE}.models"), at=import_module(PACKAGE), **calls
+    )
     for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
         del sys.modules[name]
 
@@ -41,9 +47,25 @@ def client(tmp_path, monkeypatch):
 def _generate(folder: Path) -> None:
     config = folder / "config.yaml"
     config.write_text("post_hooks: []\n")  # no formatter: nobody reads it
-    command = ("generate", "--path", str(ROOT / "docs" / "openapi.yaml"), "--config", str(config), "--fail-on-warning")
+    command = (
+        "generate",
+        "--path",
+        str(ROOT / "docs" / "openapi.yaml"),
+        "--config",
+        str(config),
+        "--fail-on-warning",
+    )
     done = subprocess.run(
-        [sys.executable, "-m", "openapi_python_client", *command, "--meta", "none", "--output-path", folder / PACKAGE],
+        [
+            sys.executable,
+            "-m",
+            "openapi_python_client",
+            *command,
+            "--meta",
+            "none",
+            "--output-path",
+            folder / PACKAGE,
+        ],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -78,12 +100,20 @@ def test_a_generated_client_places_follows_and_cancels_orders(client):
         assert client.adjust_stock.sync("TEA-1", client=staff, body=delivery).quantity == 20
 
         eve = stack.enter_context(signed_in(client, url, "eve", "battery staple"))
-        wanted = models.NewOrder(lines=[models.LineWanted(sku="TEA-1", quantity=3)], payment_method="pm_card_visa")
+        wanted = models.NewOrder(
+            lines=[models.LineWanted(sku="TEA-1", quantity=3)], payment_method="pm_card_visa"
+        )
         placed = client.place_order.sync(client=eve, body=wanted, idempotency_key=str(uuid4()))
-        assert (placed.amount, placed.status, placed.failure) == (1350, models.OrderStatus.PENDING, None)
+        assert (placed.amount, placed.status, placed.failure) == (
+            1350,
+            models.OrderStatus.PENDING,
+            None,
+        )
 
         def fulfilled():
-            return client.get_order.sync(placed.id, client=eve).status is models.OrderStatus.FULFILLED
+            return (
+                client.get_order.sync(placed.id, client=eve).status is models.OrderStatus.FULFILLED
+            )
 
         until(fulfilled, "the order is fulfilled", process=workers["orders"])
         events = client.list_order_events.sync(placed.id, client=eve).results
@@ -98,13 +128,18 @@ def test_a_generated_client_places_follows_and_cancels_orders(client):
         declined = client.place_order.sync(client=eve, body=poor, idempotency_key=str(uuid4()))
 
         def cancelled():
-            return client.get_order.sync(declined.id, client=eve).status is models.OrderStatus.CANCELLED
+            return (
+                client.get_order.sync(declined.id, client=eve).status
+                is models.OrderStatus.CANCELLED
+            )
 
         until(cancelled, "the order is cancelled", process=workers["payments"])
         assert client.get_order.sync(declined.id, client=eve).failure.code == "payment_declined"
         assert client.cancel_order.sync_detailed(declined.id, client=eve).status_code == 200
 
-        strange = models.NewOrder(lines=[models.LineWanted(sku="NONE", quantity=1)], payment_method="pm_card_visa")
+        strange = models.NewOrder(
+            lines=[models.LineWanted(sku="NONE", quantity=1)], payment_method="pm_card_visa"
+        )
         problem = client.place_order.sync(client=eve, body=strange, idempotency_key=str(uuid4()))
         assert isinstance(problem, models.Problem)
         assert (problem.type_, problem.errors[0].field) == ("/errors/invalid-input", "lines[0].sku")

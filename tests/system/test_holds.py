@@ -1,4 +1,6 @@
-"""Holds on real workers, whatever becomes of them and of the broker: nothing runs, nothing is lost, everything ends."""
+"""Holds on real workers, whatever becomes of them and of the broker: nothing runs, nothing is
+lost, everything ends.
+"""
 
 from contextlib import contextmanager
 from uuid import UUID
@@ -11,13 +13,23 @@ from console.models import Action, Run
 from console.reach import radius_now
 from orders.models import Order
 from payments.models import Inbox, Payment, SimulatedCharge
-from sagas.failpoints import Action as Fate
-from sagas.failpoints import Fault, Point
 from sagas.ids import uuid7
+from sagas.testing.failpoints import Action as Fate
+from sagas.testing.failpoints import Fault, Point
 from tests.broker import empty
 from tests.faults.arming import Armoury
 from tests.processes import beat, until, worker
-from tests.system.shop import QUICK, assert_sound, ended, net, order, outcome, shop, system, timeline
+from tests.system.shop import (
+    QUICK,
+    assert_sound,
+    ended,
+    net,
+    order,
+    outcome,
+    shop,
+    system,
+    timeline,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
@@ -37,7 +49,9 @@ def anna(django_user_model):
 
 def done(run, by):
     """Have a run done by whoever works, and wait until it has ended."""
-    runs.confirm(run.id, by=by, reason="The gateway refuses cards.", seen=radius_now(run).fingerprint)
+    runs.confirm(
+        run.id, by=by, reason="The gateway refuses cards.", seen=radius_now(run).fingerprint
+    )
     until(lambda: Run.objects.filter(id=run.id, state="ended").exists(), "the run has ended")
     return list(run.items.values_list("state", flat=True))
 
@@ -57,13 +71,17 @@ def states(step, *orders):
 
 @contextmanager
 def armed(folder, fault):
-    """Arm a fault for what begins from now on; yield the environment of the processes that may suffer it."""
+    """Arm a fault for what begins from now on; yield the environment of the processes that may
+    suffer it.
+    """
     armoury = Armoury(folder)
     with armoury.armed([fault], since=uuid7()):
         yield armoury, {**SHORT, "FAILPOINTS": str(folder)}
 
 
-def test_nothing_is_charged_while_charges_are_on_hold_and_every_order_ends_once_they_are_released(api_client, anna):
+def test_nothing_is_charged_while_charges_are_on_hold_and_every_order_ends_once_they_are_released(
+    api_client, anna
+):
     with system():
         assert for_all(Action.HOLD_STEP, CHARGE, anna) == ["done"]
         placed = [order(api_client, f"held-{number}") for number in range(30)]
@@ -80,7 +98,9 @@ def test_nothing_is_charged_while_charges_are_on_hold_and_every_order_ends_once_
     assert_sound()
 
 
-def test_a_step_that_is_held_while_its_workers_are_down_does_not_run_when_they_come_up(api_client, anna):
+def test_a_step_that_is_held_while_its_workers_are_down_does_not_run_when_they_come_up(
+    api_client, anna
+):
     with worker("orders", environ=QUICK), worker("inventory", environ=QUICK), beat(environ=QUICK):
         placed = order(api_client, "before-the-hold")  # its message lies in the queue of payments
         assert for_all(Action.HOLD_STEP, CHARGE, anna) == ["done"]
@@ -101,7 +121,10 @@ def test_a_charge_that_is_under_way_as_its_order_is_held_is_recorded_and_the_nex
     fault = Fault(Point.NOT_RECORDED, CHARGE, Fate.FREEZE)
     with armed(tmp_path, fault) as (armoury, environ), system(environ):
         placed = order(api_client, "in-flight")
-        until(lambda: armoury.hits(fault), "the gateway has charged, and its answer is not written down")
+        until(
+            lambda: armoury.hits(fault),
+            "the gateway has charged, and its answer is not written down",
+        )
         assert to_orders(Action.HOLD, anna, placed) == ["done"]
         assert "payments.charge is at work" in Run.objects.get().items.get().outcome
         armoury.thaw(fault)
@@ -113,13 +136,22 @@ def test_a_charge_that_is_under_way_as_its_order_is_held_is_recorded_and_the_nex
     assert_sound()
 
 
-def test_a_charge_whose_worker_dies_under_the_hold_is_asked_for_after_it_and_made_once(api_client, anna, tmp_path):
+def test_a_charge_whose_worker_dies_under_the_hold_is_asked_for_after_it_and_made_once(
+    api_client, anna, tmp_path
+):
     fault = Fault(Point.NOT_RECORDED, CHARGE, Fate.KILL)
     with armed(tmp_path, fault) as (armoury, environ), system(environ) as workers:
         placed = order(api_client, "killed")
-        until(lambda: armoury.hits(fault), "its worker has died after the gateway charged", tending=workers.values())
+        until(
+            lambda: armoury.hits(fault),
+            "its worker has died after the gateway charged",
+            tending=workers.values(),
+        )
         assert for_all(Action.HOLD_STEP, CHARGE, anna) == ["done"]
-        until(lambda: states(CHARGE, placed) & {"held", "done"}, "what was left is held, or was done before the hold")
+        until(
+            lambda: states(CHARGE, placed) & {"held", "done"},
+            "what was left is held, or was done before the hold",
+        )
         assert for_all(Action.RELEASE_STEP, CHARGE, anna) == ["done"]
         until(lambda: ended(placed), "it has ended")
     assert (outcome(placed), SimulatedCharge.objects.count()) == (("fulfilled", ""), 1)

@@ -1,4 +1,6 @@
-"""A worker that loses children while its own connection to the database is dead goes on to take messages."""
+"""A worker that loses children while its own connection to the database is dead goes on to take
+messages.
+"""
 
 import psycopg
 import pytest
@@ -14,7 +16,9 @@ from tests.trips.world import begin, state
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.system]
 
 QUICK = {"SAGA_STEP_ATTEMPTS": "2", "OUTBOX_FLUSH_SECONDS": "0.2"}
-END_ALL_BUT_OURS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
+END_ALL_BUT_OURS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
+)
 
 
 def restart_every_other_session():
@@ -24,13 +28,23 @@ def restart_every_other_session():
 
 
 def test_a_worker_whose_connection_died_survives_the_loss_of_its_children():
-    """Its one place of the prefetch count would stay taken: it could not acknowledge what it could not store."""
+    """Its one place of the prefetch count would stay taken: it could not acknowledge what it
+    could not store.
+    """
     empty()
     (killer,) = begin(names=["kill in trips.book"])
     with worker("trips", environ=QUICK) as process, beat(environ=QUICK):
-        until(TaskResult.objects.filter(status="RETRY").exists, "the first loss is kept", process=process)
+        until(
+            TaskResult.objects.filter(status="RETRY").exists,
+            "the first loss is kept",
+            process=process,
+        )
         restart_every_other_session()  # the retry follows in a second, and kills the next child
-        until(lambda: state(killer, "trips.book") == "refused", "the step is given up", process=process)
+        until(
+            lambda: state(killer, "trips.book") == "refused",
+            "the step is given up",
+            process=process,
+        )
         (good,) = begin(names=["Ada"])
         until(lambda: Trip.objects.get(id=good).ended_at, "another trip has ended", process=process)
         assert "Pool callback raised" not in process.output()

@@ -1,4 +1,6 @@
-"""Orders through the whole system: real worker processes for each service, beat, PostgreSQL and Valkey."""
+"""Orders through the whole system: real worker processes for each service, beat, PostgreSQL and
+Valkey.
+"""
 
 import pytest
 
@@ -7,7 +9,18 @@ from orders.models import IdempotencyKey, Order, Outbox
 from payments.models import Payment
 from tests.broker import empty
 from tests.processes import until, worker
-from tests.system.shop import QUICK, SERVICES, assert_sound, ended, net, order, outcome, shop, system, timeline
+from tests.system.shop import (
+    QUICK,
+    SERVICES,
+    assert_sound,
+    ended,
+    net,
+    order,
+    outcome,
+    shop,
+    system,
+    timeline,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
@@ -56,7 +69,9 @@ def test_more_buyers_than_pieces_sells_exactly_the_stock(api_client):
     with system() as workers:
         buyers = [order(api_client, f"buyer-{number}", sku="RARE") for number in range(10)]
         until(lambda: ended(*buyers), "all orders have ended", process=workers["inventory"])
-    assert sorted(outcome(buyer) for buyer in buyers) == ([("cancelled", "out_of_stock")] * 7 + [("fulfilled", "")] * 3)
+    assert sorted(outcome(buyer) for buyer in buyers) == (
+        [("cancelled", "out_of_stock")] * 7 + [("fulfilled", "")] * 3
+    )
     item = StockItem.objects.get(sku="RARE")
     assert (item.on_hand, item.reserved, item.shipped) == (0, 0, 3)
     assert_sound()
@@ -97,10 +112,15 @@ def test_a_worker_killed_in_the_middle_costs_time_and_nothing_else(api_client, v
 def test_the_broker_losing_everything_costs_time_and_nothing_else(api_client, settings):
     settings.SAGA_STALL_SECONDS = 1
     placed = [order(api_client, f"lost-{number}") for number in range(20)]
-    until(lambda: not Outbox.objects.filter(published_at=None).exists(), "all orders are in the broker")
+    until(
+        lambda: not Outbox.objects.filter(published_at=None).exists(),
+        "all orders are in the broker",
+    )
     empty()
     with system() as workers:
-        until(lambda: ended(*placed), "all orders have ended", process=workers["payments"], limit=110)
+        until(
+            lambda: ended(*placed), "all orders have ended", process=workers["payments"], limit=110
+        )
     assert {outcome(one) for one in placed} == {("fulfilled", "")}
     assert_sound()
 

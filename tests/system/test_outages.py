@@ -1,4 +1,6 @@
-"""While the broker is away, orders are taken all the same; when it is back, they go on by themselves."""
+"""While the broker is away, orders are taken all the same; when it is back, they go on by
+themselves.
+"""
 
 import pytest
 

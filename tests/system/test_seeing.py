@@ -1,4 +1,6 @@
-"""What the whole system shows of itself: log lines that name order and request, and what workers observe."""
+"""What the whole system shows of itself: log lines that name order and request, and what workers
+observe.
+"""
 
 import json
 
@@ -20,13 +22,21 @@ LOGGED = ("--logger-class", "config.logs.GunicornLogger", "--access-logfile", "-
 
 def lines(process, *words):
     """Return the lines of a process that hold one of the words, each parsed."""
-    return [json.loads(line) for line in process.output().splitlines() if any(word in line for word in words)]
+    return [
+        json.loads(line)
+        for line in process.output().splitlines()
+        if any(word in line for word in words)
+    ]
 
 
 def test_every_line_about_an_order_names_it_and_the_request_that_began_it(place):
     with api(*LOGGED, environ=QUICK) as (address, served), system() as workers:
-        # The first charge is lost on its way: the step waits in the inbox, and is sent again from there.
-        first, second = place(address, "req-1", method="pm_sim_timeout_lost"), place(address, "req-2", sku="RARE")
+        # The first charge is lost on its way: the step waits in the inbox, and is sent again from
+        # there.
+        first, second = (
+            place(address, "req-1", method="pm_sim_timeout_lost"),
+            place(address, "req-2", sku="RARE"),
+        )
         until(lambda: ended(first, second), "both orders have ended", process=workers["payments"])
         request_of = {first: "req-1", second: "req-2"}
         for process in workers.values():
@@ -37,7 +47,11 @@ def test_every_line_about_an_order_names_it_and_the_request_that_began_it(place)
                 assert orders, line
                 assert {request_of[order] for order in orders} == set(requests), line
         [access] = lines(served, "req-1")
-        assert (access["method"], access["path"], access["status"]) == ("POST", "/api/v1/orders/", 201)
+        assert (access["method"], access["path"], access["status"]) == (
+            "POST",
+            "/api/v1/orders/",
+            201,
+        )
         assert access["request_id"] == "req-1"
 
 
@@ -53,7 +67,11 @@ def test_a_worker_serves_what_it_and_its_children_observe(place):
     def scraped():
         text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
         families = text_string_to_metric_families(text)
-        return {(one.name, *sorted(one.labels.values())): one.value for family in families for one in family.samples}
+        return {
+            (one.name, *sorted(one.labels.values())): one.value
+            for family in families
+            for one in family.samples
+        }
 
     with (
         api(environ=QUICK) as (address, _),
@@ -64,7 +82,10 @@ def test_a_worker_serves_what_it_and_its_children_observe(place):
         placed.append(place(address, "poor", method="pm_card_chargeDeclined"))
         placed.append(place(address, "lost", method="pm_sim_timeout_lost"))
         until(lambda: ended(*placed), "all orders have ended", process=process)
-        until(lambda: ("saga_rescue_last_run_timestamp_seconds", "orders") in scraped(), "the rescue has run")
+        until(
+            lambda: ("saga_rescue_last_run_timestamp_seconds", "orders") in scraped(),
+            "the rescue has run",
+        )
         samples = scraped()
     assert samples["saga_step_outcomes_total", "done", "payments.charge"] == 6
     assert samples["saga_step_outcomes_total", "payments.charge", "refused"] == 1

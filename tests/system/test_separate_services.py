@@ -1,4 +1,6 @@
-"""Workers that are given the database of their own service alone: nothing of a saga needs another's."""
+"""Workers that are given the database of their own service alone: nothing of a saga needs
+another's.
+"""
 
 from contextlib import ExitStack
 from functools import partial
@@ -18,7 +20,9 @@ __all__ = ["shop"]
 
 
 def alone(service):
-    """Return the environment of a process that serves one service: of the others it has no address."""
+    """Return the environment of a process that serves one service: of the others it has no
+    address.
+    """
     others = {variable: "" for alias, variable in VARIABLES.items() if alias != ALIASES[service]}
     return {**QUICK, **others, "SERVICES": service}
 
@@ -27,7 +31,10 @@ def alone(service):
 def workers():
     with ExitStack() as stack:
         stack.enter_context(beat(environ=alone("orders")))
-        yield {service: stack.enter_context(worker(service, environ=alone(service))) for service in SERVICES}
+        yield {
+            service: stack.enter_context(worker(service, environ=alone(service)))
+            for service in SERVICES
+        }
 
 
 def says(process, text):
@@ -42,16 +49,25 @@ def test_orders_end_as_they_should(api_client, workers):
         order(api_client, "unheard", method="pm_sim_timeout_lost"),
     ]
     until(lambda: ended(*placed), "all orders have ended", process=workers["payments"])
-    assert [outcome(one)[0] for one in placed] == ["fulfilled", "cancelled", "cancelled", "fulfilled"]
+    assert [outcome(one)[0] for one in placed] == [
+        "fulfilled",
+        "cancelled",
+        "cancelled",
+        "fulfilled",
+    ]
     assert [net(one) for one in placed] == [1_000, 0, 0, 1_000]
     assert_sound()
 
 
 def test_what_reaches_for_another_service_is_refused_and_the_rest_goes_on(api_client, workers):
-    """The failures of tasks lie in the database of orders: those of other workers are logged, and counted at home."""
+    """The failures of tasks lie in the database of orders: those of other workers are logged,
+    and counted at home.
+    """
     process = workers["payments"]
     current_app.send_task("sagas.flush", ["orders"], queue="payments")
-    until(partial(says, process, "DATABASE_URL is not set"), "the flush is refused", process=process)
+    until(
+        partial(says, process, "DATABASE_URL is not set"), "the flush is refused", process=process
+    )
     for _ in range(3):  # more than the worker has places to lose
         failed = current_app.send_task("sagas.run_step", ["payments.charge"], queue="payments").id
         logged = f"task {failed} has become FAILURE could not be stored"

@@ -1,4 +1,6 @@
-"""Workers with a key run what one of us has signed, and nothing else: not run, not passed on, not called back."""
+"""Workers with a key run what one of us has signed, and nothing else: not run, not passed on,
+not called back.
+"""
 
 import json
 from base64 import b64decode, b64encode
@@ -36,7 +38,9 @@ class Raw:
 
     def text(self):
         body = json.dumps([self.args, self.kwargs, self.embedded]).encode()
-        return json.dumps({**self.envelope, "headers": self.headers, "body": b64encode(body).decode()})
+        return json.dumps(
+            {**self.envelope, "headers": self.headers, "body": b64encode(body).decode()}
+        )
 
 
 def unsigned(message):
@@ -92,7 +96,10 @@ def broken_arguments(message):
 
 
 def keywords(message):
-    message.args, message.kwargs = [], dict(zip(("step", "plan", "messages", "told"), message.args, strict=True))
+    message.args, message.kwargs = (
+        [],
+        dict(zip(("step", "plan", "messages", "told"), message.args, strict=True)),
+    )
 
 
 TAMPERED = [
@@ -125,17 +132,26 @@ def queues():
         yield client
 
 
-def test_a_message_that_was_altered_in_any_way_is_discarded_and_nothing_of_it_is_sent_on(api_client, key, queues):
+def test_a_message_that_was_altered_in_any_way_is_discarded_and_nothing_of_it_is_sent_on(
+    api_client, key, queues
+):
     placed = order(api_client, "one")
     raw = until(lambda: queues.rpop("payments"), "its charge is in the broker")
-    until(lambda: not Outbox.objects.filter(published_at=None).exists(), "all is sent that tells of it")
+    until(
+        lambda: not Outbox.objects.filter(published_at=None).exists(),
+        "all is sent that tells of it",
+    )
     queues.delete(*SERVICES)
     for tamper in TAMPERED:
         message = Raw(raw)
         tamper(message)
         queues.lpush("payments", message.text())
     with worker("payments", environ=SIGNED) as process:
-        until(lambda: process.output().count("not signed by us") == len(TAMPERED), "all are discarded", process=process)
+        until(
+            lambda: process.output().count("not signed by us") == len(TAMPERED),
+            "all are discarded",
+            process=process,
+        )
         assert not Inbox.objects.exists()
         assert not Payment.objects.exists()
         assert [queues.llen(service) for service in SERVICES] == [0, 0, 0]
@@ -146,10 +162,17 @@ def test_a_message_that_was_altered_in_any_way_is_discarded_and_nothing_of_it_is
 
 def test_a_body_that_is_no_json_and_the_old_protocol_are_discarded(key, queues):
     body = {"task": "sagas.flush", "id": "old", "args": ["payments"], "kwargs": {}}
-    with worker("payments", environ=SIGNED) as process, current_app.connection_for_write() as connection:
+    with (
+        worker("payments", environ=SIGNED) as process,
+        current_app.connection_for_write() as connection,
+    ):
         producer = connection.Producer(serializer="json")
         producer.publish(body, routing_key="payments")
-        until(lambda: "id None, is not signed" in process.output(), "the old one is discarded", process=process)
+        until(
+            lambda: "id None, is not signed" in process.output(),
+            "the old one is discarded",
+            process=process,
+        )
         headers = {"task": "sagas.flush", "id": "broken", "lang": "py", "saga_signature": "A" * 43}
         producer.publish(
             b"{{{",
@@ -162,7 +185,11 @@ def test_a_body_that_is_no_json_and_the_old_protocol_are_discarded(key, queues):
 
 
 def test_signed_orders_end_as_they_should(api_client, key):
-    ways = {"good": "pm_card_visa", "poor": "pm_card_chargeDeclined", "unheard": "pm_sim_timeout_charged"}
+    ways = {
+        "good": "pm_card_visa",
+        "poor": "pm_card_chargeDeclined",
+        "unheard": "pm_sim_timeout_charged",
+    }
     with worker(*SERVICES, environ=SIGNED, concurrency=2) as process, beat(environ=SIGNED):
         placed = {name: order(api_client, name, method=method) for name, method in ways.items()}
         placed["sold out"] = order(api_client, "greedy", sku="RARE", quantity=4)
@@ -181,7 +208,11 @@ def test_error_callbacks_retries_and_lost_workers_are_signed_too(key):
     quick = {**SIGNED, "SAGA_STEP_ATTEMPTS": "2", "OUTBOX_BATCH_SIZE": "4"}
     _, bad, killer = begin(names=["Ada", "raise in trips.book", "kill in trips.book"])
     with worker("trips", environ=quick) as process, beat(environ=quick):
-        until(lambda: not Trip.objects.filter(ended_at=None).exists(), "all trips have ended", process=process)
+        until(
+            lambda: not Trip.objects.filter(ended_at=None).exists(),
+            "all trips have ended",
+            process=process,
+        )
         assert "not signed by us" not in process.output()
     assert effects(bad) == ["trips.unbook", "trips.drop"]
     assert effects(killer)[-1] == "trips.drop"
@@ -205,13 +236,26 @@ def test_a_worker_listens_to_queues_only_and_knows_no_task_that_is_not_used(tmp_
         until(lambda: " ready." in process.output(), "the worker is ready", process=process)
         exchanges = {key.removeprefix("_kombu.binding.") for key in queues.keys("_kombu.binding.*")}
         assert exchanges == {"trips"}  # no gossip, no mingle, no remote control
-        unused = ("celery.chord_unlock", "celery.chain", "celery.map", "celery.starmap", "celery.chunks")
+        unused = (
+            "celery.chord_unlock",
+            "celery.chain",
+            "celery.map",
+            "celery.starmap",
+            "celery.chunks",
+        )
         for name in unused:
             current_app.send_task(name, queue="trips")
-        until(lambda: all(f"unregistered task of type '{name}'" in process.output() for name in unused), "all unknown")
+        until(
+            lambda: all(
+                f"unregistered task of type '{name}'" in process.output() for name in unused
+            ),
+            "all unknown",
+        )
     finally:
         process.kill()
 
 
 def test_of_celerys_own_tasks_only_the_one_that_beat_sends_is_known():
-    assert {name for name in current_app.tasks if name.startswith("celery.")} == {"celery.backend_cleanup"}
+    assert {name for name in current_app.tasks if name.startswith("celery.")} == {
+        "celery.backend_cleanup"
+    }

@@ -1,4 +1,6 @@
-"""Orders paid through Stripe's client, with real workers and an API that Stripe can reach, against the sandbox."""
+"""Orders paid through Stripe's client, with real workers and an API that Stripe can reach,
+against the sandbox.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,8 +19,8 @@ from local.ports import free_port
 from orders.models import Order, TimelineEvent
 from orders.saga import SAGAS
 from payments.models import Payment, WebhookEvent
-from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
+from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.arming import Armoury
 from tests.integration.payments.sandbox import at_stripe, confirm, money
 from tests.processes import Process, beat, until, worker
@@ -35,7 +37,9 @@ WEBHOOKS = "/api/v1/payments/webhooks/stripe/"
 
 
 class Street:
-    """A shop whose customers pay through Stripe: the sandbox, the API and the environment of every process."""
+    """A shop whose customers pay through Stripe: the sandbox, the API and the environment of
+    every process.
+    """
 
     def __init__(self, sandbox: Sandbox, api: str, **environ: str) -> None:
         self.sandbox = sandbox
@@ -53,8 +57,17 @@ class Street:
 
     def serve(self, folder: Path, **environ: str) -> Process:
         """Start the API and wait until it answers."""
-        options = ("--bind", self.api.removeprefix("http://"), "--worker-class", "gthread", "--threads", "4")
-        process = Process("gunicorn", "config.wsgi", *options, log=folder / "api", environ=self.environ | environ)
+        options = (
+            "--bind",
+            self.api.removeprefix("http://"),
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "4",
+        )
+        process = Process(
+            "gunicorn", "config.wsgi", *options, log=folder / "api", environ=self.environ | environ
+        )
         until(self.answers, "the API answers", process=process)
         return process
 
@@ -103,12 +116,21 @@ def test_orders_end_as_they_must_however_stripe_answers(
         for fault in ("500_done", "reset_lost", "reset_done", "429"):
             street.sandbox.fault(f"payment_intents.{operation}", fault, times=4, probability=0.5)
     with open_for_business(street, tmp_path) as working:
-        placed = [order(api_client, f"{method}-{n}", method=method) for method in ends for n in range(3)]
+        placed = [
+            order(api_client, f"{method}-{n}", method=method) for method in ends for n in range(3)
+        ]
         rare = [order(api_client, f"rare-{n}", sku="RARE", quantity=2) for n in range(3)]
-        until(lambda: not Order.objects.filter(ended_at=None).exists(), "all have ended", limit=120, process=working)
+        until(
+            lambda: not Order.objects.filter(ended_at=None).exists(),
+            "all have ended",
+            limit=120,
+            process=working,
+        )
     expected = [end for end in ends.values() for _ in range(3)]
     assert [outcome(each)[0] for each in placed] == expected
-    assert [net(street, each) for each in placed] == [1_000 if end == "fulfilled" else 0 for end in expected]
+    assert [net(street, each) for each in placed] == [
+        1_000 if end == "fulfilled" else 0 for end in expected
+    ]
     assert sorted(net(street, each) for each in rare) == [0, 0, 18_000]
     assert WebhookEvent.objects.exists()
     assert "stolen" not in str(list(TimelineEvent.objects.values_list("detail", flat=True)))
@@ -122,9 +144,13 @@ def test_an_order_waits_for_its_customer_until_the_deadline(
     settings.ORDER_SAGA = saga
     method = "pm_card_threeDSecure2Required"
     with open_for_business(street, tmp_path) as working:
-        confirmed, refused, expired, called_off = [order(api_client, f"key-{n}", method=method) for n in range(4)]
+        confirmed, refused, expired, called_off = [
+            order(api_client, f"key-{n}", method=method) for n in range(4)
+        ]
         asked = {
-            each: until(partial(next_action, api_client, each), "the customer is asked", process=working)
+            each: until(
+                partial(next_action, api_client, each), "the customer is asked", process=working
+            )
             for each in (confirmed, refused, expired, called_off)
         }
         for each in asked:
@@ -132,7 +158,12 @@ def test_an_order_waits_for_its_customer_until_the_deadline(
         confirm(street.sandbox, asked[confirmed]["url"])
         confirm(street.sandbox, asked[refused]["url"], consent=False)
         assert api_client.post(f"/api/v1/orders/{called_off}/cancel/").status_code == 202
-        until(lambda: not Order.objects.filter(ended_at=None).exists(), "all have ended", limit=120, process=working)
+        until(
+            lambda: not Order.objects.filter(ended_at=None).exists(),
+            "all have ended",
+            limit=120,
+            process=working,
+        )
     assert [outcome(each) for each in asked] == [
         ("fulfilled", ""),
         ("cancelled", "payment_declined"),
@@ -153,7 +184,9 @@ def test_a_webhook_that_never_comes_costs_a_wait_and_no_more(
     street.sandbox.fault("webhooks.*", "drop", times=None)
     with open_for_business(street, tmp_path) as working:
         placed = order(api_client, "key", method="pm_card_threeDSecure2Required")
-        asked = until(lambda: next_action(api_client, placed), "the customer is asked", process=working)
+        asked = until(
+            lambda: next_action(api_client, placed), "the customer is asked", process=working
+        )
         confirm(street.sandbox, asked["url"])
         until(lambda: outcome(placed)[0] == "fulfilled", "it is fulfilled", process=working)
     assert not WebhookEvent.objects.exists()
@@ -169,14 +202,20 @@ def test_a_webhook_whose_answer_is_lost_has_its_effect_once(
     api = street.serve(tmp_path, FAILPOINTS=str(tmp_path))
     try:
         with worker("payments", "orders", environ=street.environ) as working:
-            asked = until(lambda: next_action(api_client, placed), "the customer is asked", process=working)
+            asked = until(
+                lambda: next_action(api_client, placed), "the customer is asked", process=working
+            )
         with armoury.armed([fault], since=uuid7()):
             confirm(street.sandbox, asked["url"])
             until(lambda: armoury.hits(fault), "the fault is hit", process=api)
         told = WebhookEvent.objects.get(type=fault.step).id
         until(lambda: delivery(street, told)["attempts"], "the sandbox has no answer", process=api)
         armoury.thaw(fault)
-        until(lambda: delivery(street, told)["state"] == "delivered", "it has told the event again", process=api)
+        until(
+            lambda: delivery(street, told)["state"] == "delivered",
+            "it has told the event again",
+            process=api,
+        )
     finally:
         api.kill()
     assert delivery(street, told)["attempts"] > 1

@@ -1,4 +1,6 @@
-"""One trace for each order, from the POST through every step: real processes, the real exporter, over HTTP."""
+"""One trace for each order, from the POST through every step: real processes, the real exporter,
+over HTTP.
+"""
 
 import threading
 from collections import defaultdict
@@ -9,8 +11,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from orders.models import Order
-from sagas import tracing
 from sagas.checks import check_tracing
+from sagas.observability import tracing
 from tests.processes import api, until, worker
 from tests.system.shop import QUICK, ended, outcome, shop, system
 
@@ -54,8 +56,15 @@ def collector(monkeypatch):
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            sent = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-            received.spans += [span for of in sent.resource_spans for scope in of.scope_spans for span in scope.spans]
+            sent = ExportTraceServiceRequest.FromString(
+                self.rfile.read(int(self.headers["Content-Length"]))
+            )
+            received.spans += [
+                span
+                for of in sent.resource_spans
+                for scope in of.scope_spans
+                for span in scope.spans
+            ]
             self.send_response(200)
             self.send_header("Content-Type", "application/x-protobuf")
             self.end_headers()
@@ -80,7 +89,11 @@ def test_one_trace_from_the_post_through_every_step(place, collector):
     with api(environ=collector.environ) as (address, _), system(collector.environ) as workers:
         order = place(address, "traced")
         until(lambda: ended(order), "the order has ended", process=workers["orders"])
-        names = {f"process {step}" for step in STEPS} | {f"send {step}" for step in STEPS} | {"call payments.charge"}
+        names = (
+            {f"process {step}" for step in STEPS}
+            | {f"send {step}" for step in STEPS}
+            | {"call payments.charge"}
+        )
         until(lambda: names <= set(collector.of(order)), "all spans have arrived")
     [trace] = collector.traces(order)
     spans = {name: of_name[0] for name, of_name in collector.of(order).items()}
@@ -100,11 +113,18 @@ def test_the_trace_outlives_a_worker_that_is_killed(place, collector):
     with api(environ=collector.environ) as (address, _):
         with worker("payments", environ=collector.environ) as doomed:
             order = place(address, "killed")
-            until(lambda: Order.objects.exists() and "process payments.charge" in collector.of(order), "it is charged")
+            until(
+                lambda: Order.objects.exists() and "process payments.charge" in collector.of(order),
+                "it is charged",
+            )
             doomed.kill()
         with system(collector.environ) as workers:
-            until(lambda: ended(order), "the order has ended", process=workers["payments"], limit=110)
-            until(lambda: "process inventory.ship" in collector.of(order), "the last span has arrived")
+            until(
+                lambda: ended(order), "the order has ended", process=workers["payments"], limit=110
+            )
+            until(
+                lambda: "process inventory.ship" in collector.of(order), "the last span has arrived"
+            )
     assert outcome(order) == ("fulfilled", "")
     assert len(collector.traces(order)) == 1
 
@@ -115,7 +135,9 @@ def test_the_trace_outlives_a_retry_and_shows_each_try(place, collector):
         until(lambda: ended(order), "the order has ended", process=workers["payments"])
         until(lambda: "process inventory.ship" in collector.of(order), "the last span has arrived")
     assert len(collector.traces(order)) == 1
-    tries = sorted(collector.of(order)["process payments.charge"], key=lambda span: span.start_time_unix_nano)
+    tries = sorted(
+        collector.of(order)["process payments.charge"], key=lambda span: span.start_time_unix_nano
+    )
     assert [attribute(span, "saga.outcome") for span in tries] == ["unknown", "done"]
     assert tries[1].parent_span_id == tries[0].span_id
 
@@ -131,7 +153,11 @@ def test_an_order_that_is_undone_is_traced_all_the_way_back(place, collector):
 
 
 def test_a_collector_that_is_away_holds_up_no_order(place):
-    environ = {**QUICK, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    environ = {
+        **QUICK,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
     with api(environ=environ) as (address, _), system(environ) as workers:
         order = place(address, "unseen")
         until(lambda: ended(order), "the order has ended", process=workers["orders"])

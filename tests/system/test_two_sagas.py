@@ -1,4 +1,6 @@
-"""The saga is switched while orders flow: each ends under the one it was placed with, and every invariant holds."""
+"""The saga is switched while orders flow: each ends under the one it was placed with, and every
+invariant holds.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +24,23 @@ pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pyte
 __all__ = ["shop"]
 
 AT_ONCE = 3
-METHODS = ("pm_card_visa", "pm_card_visa", "pm_sim_timeout_charged", "pm_card_chargeDeclined", "pm_sim_500_charged")
+METHODS = (
+    "pm_card_visa",
+    "pm_card_visa",
+    "pm_sim_timeout_charged",
+    "pm_card_chargeDeclined",
+    "pm_sim_500_charged",
+)
 
 # The steps that only one of the two has.
 OF_SAGA = {
     "place_order": {"payments.charge", "payments.refund"},
-    "authorize_first": {"payments.authorize", "payments.void", "payments.capture", "payments.withhold"},
+    "authorize_first": {
+        "payments.authorize",
+        "payments.void",
+        "payments.capture",
+        "payments.withhold",
+    },
 }
 
 
@@ -42,16 +55,22 @@ class Crowd:
         self.cancelled: list[str] = []
 
     def order_until_closed(self) -> None:
-        """Place orders until the shop closes; what is not answered is asked for again, under its key."""
+        """Place orders until the shop closes; what is not answered is asked for again, under its
+        key.
+        """
         while not self.closed.is_set():
             number = next(self.numbers)
             placed = self._until_answered(number)
             if placed and number % 4 == 0:
                 answer = self._post(f"/api/v1/orders/{placed}/cancel/", {}, None)
-                self.cancelled += [placed] if answer is not None and answer.status_code == 202 else []
+                self.cancelled += (
+                    [placed] if answer is not None and answer.status_code == 202 else []
+                )
 
     def _until_answered(self, number: int) -> str:
-        wanted = wish(sku="RARE" if number % 7 == 0 else "MUG", method=METHODS[number % len(METHODS)])
+        wanted = wish(
+            sku="RARE" if number % 7 == 0 else "MUG", method=METHODS[number % len(METHODS)]
+        )
         while True:
             answer = self._post("/api/v1/orders/", {"Idempotency-Key": f"key-{number}"}, wanted)
             if answer is not None and answer.status_code == 201:
@@ -64,7 +83,9 @@ class Crowd:
     def _post(self, path: str, headers: dict[str, str], body: Any) -> httpx.Response | None:
         try:
             url = f"{self.address}{path}"
-            return httpx.post(url, json=body, headers=self.headers | headers, timeout=20, trust_env=False)
+            return httpx.post(
+                url, json=body, headers=self.headers | headers, timeout=20, trust_env=False
+            )
         except httpx.TransportError:
             return None
 
@@ -93,19 +114,26 @@ def test_orders_that_flow_while_the_saga_is_switched_end_under_their_own(shop):
         for number, saga in enumerate(("charge_first", "authorize_first", "charge_first"), start=1):
             enough = Order.objects.count() + 25
             with ExitStack() as apis:
-                crowd.address, process = apis.enter_context(api(environ={**QUICK, "ORDER_SAGA": saga}))
+                crowd.address, process = apis.enter_context(
+                    api(environ={**QUICK, "ORDER_SAGA": saga})
+                )
                 if number == 1:
                     serving.enter_context(ordering(crowd))
                 until(partial(there_are, enough), "orders flow", process=process)
         crowd.closed.set()
         serving.close()
         placed = [str(order) for order in Order.objects.values_list("id", flat=True)]
-        until(lambda: ended(*placed), "all orders have ended", process=workers["payments"], limit=200)
+        until(
+            lambda: ended(*placed), "all orders have ended", process=workers["payments"], limit=200
+        )
     assert_sound()
     sagas = dict(Order.objects.values_list("id", "plan__saga"))
     assert set(sagas.values()) == set(OF_SAGA)
     for order, step in TimelineEvent.objects.values_list("saga", "step"):
         assert all(step not in steps for saga, steps in OF_SAGA.items() if saga != sagas[order])
-    assert {status for status, _ in Order.objects.values_list("status", "id")} == {"fulfilled", "cancelled"}
+    assert {status for status, _ in Order.objects.values_list("status", "id")} == {
+        "fulfilled",
+        "cancelled",
+    }
     assert not Payment.objects.filter(status__in=("pending", "authorized")).exists()
     assert Order.objects.filter(id__in=crowd.cancelled).exists()

@@ -1,4 +1,6 @@
-"""Clients that wait tie up nobody else: a real gunicorn, found with its own configuration, and real connections."""
+"""Clients that wait tie up nobody else: a real gunicorn, found with its own configuration, and
+real connections.
+"""
 
 import re
 import select
@@ -33,7 +35,9 @@ pytestmark = [
 ]
 
 NAME = "waiting-room-test"
-SESSIONS = "SELECT datname, count(*) FROM pg_stat_activity WHERE application_name = %s GROUP BY datname"
+SESSIONS = (
+    "SELECT datname, count(*) FROM pg_stat_activity WHERE application_name = %s GROUP BY datname"
+)
 END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
 END = b"0\r\n\r\n"
 
@@ -51,7 +55,12 @@ class Api:
         """Send a request and return its answer, or as much of it as there is when it goes on."""
         headers = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         with httpx.stream(
-            method, f"http://{self.address}{path}", json=json, headers=headers, timeout=LIMIT, trust_env=False
+            method,
+            f"http://{self.address}{path}",
+            json=json,
+            headers=headers,
+            timeout=LIMIT,
+            trust_env=False,
         ) as answer:
             if "event-stream" not in answer.headers.get("Content-Type", ""):
                 answer.read()
@@ -64,9 +73,20 @@ class Api:
     def open(self, path: str, **headers: str) -> socket.socket:
         """Send a request, and return the connection on which its answer will come."""
         host, port = self.address.split(":")
-        opened = self.stack.enter_context(socket.create_connection((host, int(port)), timeout=LIMIT))
-        sent = self.headers | {"Host": self.address} | {k.replace("_", "-"): v for k, v in headers.items()}
-        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
+        opened = self.stack.enter_context(
+            socket.create_connection((host, int(port)), timeout=LIMIT)
+        )
+        sent = (
+            self.headers
+            | {"Host": self.address}
+            | {k.replace("_", "-"): v for k, v in headers.items()}
+        )
+        lines = [
+            f"GET {path} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in sent.items()),
+            "",
+            "",
+        ]
         opened.sendall("\r\n".join(lines).encode())
         return opened
 
@@ -99,9 +119,13 @@ def api(*options: str, **environ: str) -> Iterator[Api]:
     token = issue_token(User.objects.get_or_create(username="ada")[0])
     command = ("gunicorn", "config.wsgi", "--bind", address, "--workers", "1", *options)
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        process = Process(*command, log=Path(folder) / "log", environ={"PGAPPNAME": NAME, **environ})
+        process = Process(
+            *command, log=Path(folder) / "log", environ={"PGAPPNAME": NAME, **environ}
+        )
         try:
-            until(lambda: "Booting worker" in process.output(), "the API has started", process=process)
+            until(
+                lambda: "Booting worker" in process.output(), "the API has started", process=process
+            )
             until(lambda: answers(address), "the API answers", process=process)
             yield Api(process, address, token, stack)
         finally:
@@ -129,7 +153,10 @@ def test_two_hundred_who_wait_hold_up_no_order_and_hold_no_connection():
         Order.objects.filter(id=order.id).update(status=Status.FULFILLED, ended_at=Now())
         answers_of_all = [read_answer(client) for client in waiting]
         assert all(b'"status":"fulfilled"' in answer for answer in answers_of_all)
-        assert all(re.search(rb"(?i)\r\npreference-applied: wait=30\r\n", answer) for answer in answers_of_all)
+        assert all(
+            re.search(rb"(?i)\r\npreference-applied: wait=30\r\n", answer)
+            for answer in answers_of_all
+        )
         assert all(read_until(stream, END).endswith(END) for stream in following)
 
 
@@ -140,7 +167,11 @@ def test_a_client_that_goes_away_makes_room(stay):
         client = stay(served, order)
         assert served.stream_status(order).status_code == 503
         client.close()
-        until(lambda: served.stream_status(order).status_code == 200, "there is room", process=served.process)
+        until(
+            lambda: served.stream_status(order).status_code == 200,
+            "there is room",
+            process=served.process,
+        )
 
 
 def test_a_stop_sends_home_who_waits():
@@ -174,7 +205,11 @@ def test_a_database_that_refuses_is_a_503_and_found_again():
         with no_connections():
             away = served.place()
             assert (away.status_code, away.headers["Retry-After"]) == (503, "2")
-        until(lambda: served.place().status_code == 201, "orders are taken again", process=served.process)
+        until(
+            lambda: served.place().status_code == 201,
+            "orders are taken again",
+            process=served.process,
+        )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-from sagas.plan import Saga, Step
+from sagas.definition.plan import Saga, Step
 
 TRIP = Saga(
     "trip",

@@ -1,6 +1,7 @@
 """Steps that leave an `Effect`, and otherwise do what they are told for one trip and step.
 
-In the process of the test by `behaviour`; in a worker's by the name of the traveller: "raise in trips.book".
+In the process of the test by `behaviour`; in a worker's by the name of the traveller: "raise in
+trips.book".
 """
 
 import os
@@ -11,8 +12,17 @@ from uuid import UUID
 
 import msgspec
 
-from sagas.events import Event, Notice, Refusal
-from sagas.steps import Batch, Delivery, External, Outcome, Unknown, Waiting, action, undo
+from sagas.definition.events import Event, Notice, Refusal
+from sagas.definition.handlers import (
+    Batch,
+    Delivery,
+    ExternalStep,
+    Outcome,
+    Unknown,
+    Waiting,
+    action,
+    undo,
+)
 
 from .models import Effect
 
@@ -83,7 +93,9 @@ class CalledOff(Refusal, frozen=True, kw_only=True):
     detail: str = "The traveller stays at home."
 
 
-def _each(step: str, batch: Batch[Any], ordinary: Callable[[Delivery[Any]], Outcome]) -> list[Outcome]:
+def _each(
+    step: str, batch: Batch[Any], ordinary: Callable[[Delivery[Any]], Outcome]
+) -> list[Outcome]:
     calls.append((step, tuple(delivery.saga for delivery in batch)))
     outcomes = []
     for delivery in batch:
@@ -109,11 +121,11 @@ def book(batch: Batch[Traveller]) -> list[Outcome]:
 
 @undo("trips.unbook", accepts=Traveller)
 def unbook(batch: Batch[Traveller]) -> list[Outcome]:
-    return _each("trips.unbook", batch, lambda delivery: Unbooked(applied=delivery.applied))
+    return _each("trips.unbook", batch, lambda delivery: Unbooked(applied=delivery.action_done))
 
 
 @action("trips.pay", accepts=Traveller, refusal=NotPaid)
-class Pay(External[Traveller, UUID, Outcome]):
+class Pay(ExternalStep[Traveller, UUID, Outcome]):
     """Asks a bank that answers what the test says for `trips.pay/call`."""
 
     def prepare(self, batch: Batch[Traveller]) -> Sequence[UUID]:
@@ -121,19 +133,26 @@ class Pay(External[Traveller, UUID, Outcome]):
 
     def call(self, requests: Sequence[UUID]) -> Sequence[Outcome]:
         calls.append(("trips.pay/call", tuple(requests)))
-        return [behaviour.get(("trips.pay/call", saga), lambda _: None)(saga) or Paid() for saga in requests]
+        return [
+            behaviour.get(("trips.pay/call", saga), lambda _: None)(saga) or Paid()
+            for saga in requests
+        ]
 
     def record(self, batch: Batch[Traveller], answers: Sequence[Outcome]) -> Sequence[Outcome]:
         asked = dict(zip((delivery.saga for delivery in batch), answers, strict=True))
         return [
-            asked[delivery.saga] if isinstance(asked[delivery.saga], Refusal | Unknown | Waiting) else outcome
-            for delivery, outcome in zip(batch, _each("trips.pay", batch, lambda _: Paid()), strict=True)
+            asked[delivery.saga]
+            if isinstance(asked[delivery.saga], Refusal | Unknown | Waiting)
+            else outcome
+            for delivery, outcome in zip(
+                batch, _each("trips.pay", batch, lambda _: Paid()), strict=True
+            )
         ]
 
 
 @undo("trips.refund", accepts=Traveller)
 def refund(batch: Batch[Traveller]) -> list[Outcome]:
-    return _each("trips.refund", batch, lambda delivery: Refunded(applied=delivery.applied))
+    return _each("trips.refund", batch, lambda delivery: Refunded(applied=delivery.action_done))
 
 
 @action("trips.confirm", accepts=Traveller, refusal=NotConfirmed)

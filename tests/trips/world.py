@@ -1,4 +1,6 @@
-"""Trips under a test's hand: begun, delivered, repeated and reordered at will, with what they left behind."""
+"""Trips under a test's hand: begun, delivered, repeated and reordered at will, with what they
+left behind.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,20 +9,20 @@ from uuid import UUID
 import msgspec
 from django.db import connection, transaction
 
-from sagas import execution, failures
-from sagas.failures import Failure, StepFailed
+from sagas.definition.messages import Message
+from sagas.definition.plan import Plan
+from sagas.execution import retries, runner
+from sagas.execution.retries import Failure, StepFailed
 from sagas.ids import uuid7
-from sagas.lifecycle import Barred, CallOff, bar_pivot, start
-from sagas.messages import Message
-from sagas.plan import Plan
-from sagas.services import home_called, service_called
+from sagas.lifecycle import CancelRequest, CancelResult, cancel_before_pivot, start
+from sagas.storage.registry import get_home, get_service
 
 from .models import Effect, Inbox, Outbox, Trip
 from .saga import TRIP
 from .steps import Began, CalledOff, behaviour, calls
 
-TRIPS = service_called("trips")
-HOME = home_called("trips")
+TRIPS = get_service("trips")
+HOME = get_home("trips")
 PLAN: Plan = TRIP.plan
 
 # The longest a test waits for what another thread or process does. Seconds.
@@ -40,7 +42,12 @@ def begin(count: int = 1, *, names: Sequence[str] = ()) -> list[UUID]:
     with transaction.atomic():
         for trip, name in zip(ids, names, strict=True):
             Trip.objects.create(id=trip, plan=msgspec.to_builtins(PLAN))
-            start(TRIP, saga=trip, started_at=Trip.objects.get(id=trip).created_at, event=Began(name=name))
+            start(
+                TRIP,
+                saga=trip,
+                started_at=Trip.objects.get(id=trip).created_at,
+                event=Began(name=name),
+            )
     return ids
 
 
@@ -63,31 +70,44 @@ def messages_to(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[M
 def deliver(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[Failure]:
     """Deliver to a step what was sent to it, in one batch; return the failures it reports."""
     try:
-        execution.run(step, PLAN, messages_to(step, trips, attempt=attempt))
+        runner.run(step, PLAN, messages_to(step, trips, attempt=attempt))
     except StepFailed as failed:
         return failed.failures
     return []
 
 
-def fail(step: str, trips: Sequence[UUID], *, attempt: int = 1, alone: bool = True, error: str = "boom") -> None:
+def fail(
+    step: str, trips: Sequence[UUID], *, attempt: int = 1, alone: bool = True, error: str = "boom"
+) -> None:
     """Count a failed try, as the error callback does."""
-    told = [Failure(message=message, attempt=attempt, error=error, alone=alone) for message in messages_to(step, trips)]
-    failures.count(PLAN, step, told)
+    told = [
+        Failure(message=message, attempt=attempt, error=error, alone=alone)
+        for message in messages_to(step, trips)
+    ]
+    retries.record_failures(PLAN, step, told)
 
 
-def call_off(trip: UUID) -> Barred:
+def call_off(trip: UUID) -> CancelResult:
     """Call a trip off, as its traveller does."""
     row = Trip.objects.get(id=trip)
     with transaction.atomic():
-        return bar_pivot(
-            CallOff(saga=trip, plan=row.plan, started_at=row.created_at, context={"name": "Ada"}, event=CalledOff())
+        return cancel_before_pivot(
+            CancelRequest(
+                saga=trip,
+                plan=row.plan,
+                started_at=row.created_at,
+                context={"name": "Ada"},
+                event=CalledOff(),
+            )
         )
 
 
 def walk(trips: Sequence[UUID]) -> None:
     """Deliver everything that is sent, until nothing new is."""
     seen: set[UUID] = set()
-    while fresh := set(Outbox.objects.exclude(target=None).exclude(id__in=seen).values_list("id", flat=True)):
+    while fresh := set(
+        Outbox.objects.exclude(target=None).exclude(id__in=seen).values_list("id", flat=True)
+    ):
         targets = set(Outbox.objects.filter(id__in=fresh).values_list("target", flat=True))
         for step in sorted(str(target) for target in targets):
             deliver(step, trips)
@@ -101,7 +121,9 @@ def effects(trip: UUID) -> list[str]:
 
 def events(trip: UUID) -> list[str]:
     """Return the types of the events a trip has written."""
-    return list(Outbox.objects.filter(saga=trip).order_by("seq", "id").values_list("type", flat=True))
+    return list(
+        Outbox.objects.filter(saga=trip).order_by("seq", "id").values_list("type", flat=True)
+    )
 
 
 def row(trip: UUID, step: str) -> Any:

@@ -1,4 +1,6 @@
-"""Which databases a process must be given, by the services it serves, and how it keeps its connections to them."""
+"""Which databases a process must be given, by the services it serves, and how it keeps its
+connections to them.
+"""
 
 import environ
 import pytest
@@ -16,7 +18,12 @@ def given(monkeypatch):
     """Return what sets these variables, and of the rest none."""
 
     def give(*names, **values):
-        for name in ("SERVICES", "DATABASE_POOL_SIZE", "DATABASE_PREPARED_STATEMENTS", *VARIABLES.values()):
+        for name in (
+            "SERVICES",
+            "DATABASE_POOL_SIZE",
+            "DATABASE_PREPARED_STATEMENTS",
+            *VARIABLES.values(),
+        ):
             monkeypatch.delenv(name, raising=False)
         for name, value in {**{name: URLS[name] for name in names}, **values}.items():
             monkeypatch.setenv(name, value)
@@ -37,7 +44,10 @@ def test_a_process_needs_the_databases_of_the_services_it_serves(given, services
 
 
 def test_a_service_nobody_knows_is_refused(given):
-    with pytest.raises(ImproperlyConfigured, match=r"SERVICES names payment\. There are orders, payments, inventory"):
+    with pytest.raises(
+        ImproperlyConfigured,
+        match=r"SERVICES names payment\. There are orders, payments, inventory",
+    ):
         databases(given(*URLS, SERVICES="payment"))
 
 
@@ -52,15 +62,21 @@ def test_the_database_of_another_service_is_named_to_whoever_asks_for_it(given):
 def test_two_services_never_share_a_database(given):
     shared = URLS["DATABASE_URL"]
     with pytest.raises(ImproperlyConfigured, match="name the same database"):
-        databases(given("INVENTORY_DATABASE_URL", DATABASE_URL=shared, PAYMENTS_DATABASE_URL=shared))
+        databases(
+            given("INVENTORY_DATABASE_URL", DATABASE_URL=shared, PAYMENTS_DATABASE_URL=shared)
+        )
 
 
-def test_what_the_address_says_of_a_session_outdoes_the_planner_settings_and_not_the_time_limits(given):
+def test_what_the_address_says_of_a_session_outdoes_the_planner_settings_and_not_the_time_limits(
+    given,
+):
     url = URLS["DATABASE_URL"] + "?options=-c%20random_page_cost%3D2%20-c%20lock_timeout%3D1h"
     options = databases(given(*URLS, DATABASE_URL=url))["default"]["OPTIONS"]["options"]
     in_force = dict(one.split("=") for one in options.removeprefix("-c ").split(" -c "))
     assert (in_force["random_page_cost"], in_force["lock_timeout"]) == ("2", "5s")
-    assert databases(given(*URLS))["default"]["OPTIONS"]["options"].startswith("-c random_page_cost=1.1 ")
+    assert databases(given(*URLS))["default"]["OPTIONS"]["options"].startswith(
+        "-c random_page_cost=1.1 "
+    )
 
 
 def test_a_process_keeps_its_connections_and_has_no_pool(given):

@@ -1,4 +1,6 @@
-"""The model and the code say the same: names, and where each event goes. What the model proves, `make model` shows."""
+"""The model and the code say the same: names, and where each event goes. What the model proves,
+`make model` shows.
+"""
 
 import re
 import runpy
@@ -73,18 +75,28 @@ def test_every_transition_names_its_function_or_is_a_fault(model):
 
 @each_model
 def test_every_event_goes_in_the_model_where_the_plan_sends_it(model):
-    drawn = re.findall(r"^#define ([A-Z]+) +\d+ +/\* ([a-z.]+) +-> ([a-z.]+)", MODELS[model], re.MULTILINE)
+    drawn = re.findall(
+        r"^#define ([A-Z]+) +\d+ +/\* ([a-z.]+) +-> ([a-z.]+)", MODELS[model], re.MULTILINE
+    )
 
-    assert {name: (event, None if target == "nothing" else target) for name, event, target in drawn} == ROUTES[model]
+    assert {
+        name: (event, None if target == "nothing" else target) for name, event, target in drawn
+    } == ROUTES[model]
 
 
 def test_a_giving_up_of_the_pivot_goes_where_a_cancel_goes():
-    assert CHARGE.after_giving_up("orders.fulfil") == CHARGE.after_refusal("orders.fulfil") == CHARGE.after_cancel()
+    assert (
+        CHARGE.after_giving_up("orders.fulfil")
+        == CHARGE.after_refusal("orders.fulfil")
+        == CHARGE.after_cancel()
+    )
 
 
 @each_model
 def test_the_runner_takes_away_every_protection_of_the_model(model):
-    switches = set(re.findall(r"(?:ifdef|ifndef|defined\()\s*((?:NO|CB|RESCUE|PURGE)_\w+)", MODELS[model]))
+    switches = set(
+        re.findall(r"(?:ifdef|ifndef|defined\()\s*((?:NO|CB|RESCUE|PURGE)_\w+)", MODELS[model])
+    )
 
     taken = (check for check in RUNNER["PROTECTIONS"] if check.model == model)
 

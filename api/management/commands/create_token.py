@@ -20,14 +20,19 @@ class Command(BaseCommand):
         """Take the user's name, and for how long."""
         parser.add_argument("username")
         parser.add_argument(
-            "--days", type=int, default=LIFETIME.days, help="how long it is valid (default: %(default)s)"
+            "--days",
+            type=int,
+            default=LIFETIME.days,
+            help="how long it is valid (default: %(default)s)",
         )
 
     def handle(self, *args: Any, username: str, days: int, **options: Any) -> None:
         """Print the token, and nothing else."""
         user = get_user_model().objects.filter(username=username, is_active=True).first()
         if user is None:
-            raise CommandError(f"There is no active user {username!r}. `manage.py createsuperuser` makes one.")
+            raise CommandError(
+                f"There is no active user {username!r}. `manage.py createsuperuser` makes one."
+            )
         if days < 1:
             raise CommandError("--days must be 1 or more.")
         self.stdout.write(issue_token(user, lifetime=timedelta(days=days)))

@@ -23,9 +23,13 @@ class Command(BaseCommand):
         """Add the user to the group, with Django's staff status: the admin asks for it."""
         user = User.objects.filter(username=username).first()
         if user is None:
-            raise CommandError(f"There is no user {username!r}. Make one in the admin, or with `createsuperuser`.")
+            raise CommandError(
+                f"There is no user {username!r}. Make one in the admin, or with `createsuperuser`."
+            )
         if user.is_superuser:
-            raise CommandError(f"{username!r} is a superuser, whom the admin lets do everything. Take another user.")
+            raise CommandError(
+                f"{username!r} is a superuser, whom the admin lets do everything. Take another user."
+            )
         user.is_staff = True
         user.save(update_fields=["is_staff"])
         user.groups.add(Group.objects.get(name=AUDITORS))

@@ -22,7 +22,9 @@ UNAVAILABLE = 2
 
 
 class Command(BaseCommand):
-    """Check, print, and exit 0 where every invariant holds, 1 where one does not, 2 where not all can be read."""
+    """Check, print, and exit 0 where every invariant holds, 1 where one does not, 2 where not
+    all can be read.
+    """
 
     help = "Checks the invariants across the three databases. Reads only, and may run while orders are being placed."
     requires_system_checks = ()  # what is wrong with the code is no reason not to look at the data
@@ -31,20 +33,30 @@ class Command(BaseCommand):
         """Declare the options."""
         parser.add_argument("--json", action="store_true", help="print JSON rather than a table")
         parser.add_argument(
-            "--expect-ended", action="store_true", help="count an order that has not ended as a violation (I1, I13)"
+            "--expect-ended",
+            action="store_true",
+            help="count an order that has not ended as a violation (I1, I13)",
         )
         parser.add_argument(
-            "--no-gateway", action="store_true", help="go by what payments knows, where the gateway is not simulated"
+            "--no-gateway",
+            action="store_true",
+            help="go by what payments knows, where the gateway is not simulated",
         )
         parser.add_argument(
-            "--limit", type=int, default=20, metavar="N", help="print at most N violations of each invariant (20)"
+            "--limit",
+            type=int,
+            default=20,
+            metavar="N",
+            help="print at most N violations of each invariant (20)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the audit. Raises SystemExit with 1 if an invariant does not hold."""
         try:
             report = audit(
-                expect_ended=options["expect_ended"], limit=options["limit"], ask_gateway=not options["no_gateway"]
+                expect_ended=options["expect_ended"],
+                limit=options["limit"],
+                ask_gateway=not options["no_gateway"],
             )
         except (DatabaseUnavailable, StatementUnavailable) as error:
             raise CommandError(str(error), returncode=UNAVAILABLE) from error
@@ -59,4 +71,6 @@ class Command(BaseCommand):
         terminal = self.stdout.isatty()
         width = None if terminal else WIDTH
         output = cast("IO[str]", self.stdout)  # Django's wrapper can do all that rich asks of it
-        print_report(report, Console(file=output, force_terminal=terminal, width=width, highlight=False))
+        print_report(
+            report, Console(file=output, force_terminal=terminal, width=width, highlight=False)
+        )

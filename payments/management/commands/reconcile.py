@@ -17,18 +17,24 @@ UNAVAILABLE = 2
 
 
 class Command(BaseCommand):
-    """Compare, print, and exit 0 where nothing is open, 1 where something is, 2 where there is no statement."""
+    """Compare, print, and exit 0 where nothing is open, 1 where something is, 2 where there is
+    no statement.
+    """
 
     help = "Compares the payment gateway's statement with our payments, in both directions, and keeps what differs."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
-        parser.add_argument("--since", type=_moment, help="ISO 8601, UTC if it says nothing; from the last time on")
+        parser.add_argument(
+            "--since", type=_moment, help="ISO 8601, UTC if it says nothing; from the last time on"
+        )
         parser.add_argument("--until", type=_moment, help="the same; ten minutes ago")
         parser.add_argument("--json", action="store_true", help="print JSON rather than lines")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the comparison. Raises SystemExit with 1 if something differs that nobody has closed."""
+        """Run the comparison. Raises SystemExit with 1 if something differs that nobody has
+        closed.
+        """
         since, until = next_window()
         since, until = options["since"] or since, options["until"] or until
         if since >= until:
@@ -36,8 +42,12 @@ class Command(BaseCommand):
         try:
             result = reconcile(since, until)
         except StatementUnavailable as error:
-            raise CommandError(f"The gateway gave no statement: {error}", returncode=UNAVAILABLE) from error
-        self.stdout.write(msgspec.json.encode(result).decode() if options["json"] else _in_words(result))
+            raise CommandError(
+                f"The gateway gave no statement: {error}", returncode=UNAVAILABLE
+            ) from error
+        self.stdout.write(
+            msgspec.json.encode(result).decode() if options["json"] else _in_words(result)
+        )
         if result.open:
             raise SystemExit(DIFFERENT)
 
@@ -49,7 +59,12 @@ def _in_words(result: Result) -> str:
         for one in result.open
     ]
     window = f"{result.since:%Y-%m-%d %H:%M} to {result.until:%Y-%m-%d %H:%M} UTC"
-    return "\n".join([*lines, f"{result.movements} captures and refunds, {window}: {len(lines)} differences are open."])
+    return "\n".join(
+        [
+            *lines,
+            f"{result.movements} captures and refunds, {window}: {len(lines)} differences are open.",
+        ]
+    )
 
 
 def _moment(given: str) -> datetime:

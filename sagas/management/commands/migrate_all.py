@@ -18,4 +18,6 @@ class Command(BaseCommand):
         """Migrate each alias; stop at the first that fails."""
         for alias in connections:
             self.stdout.write(self.style.MIGRATE_HEADING(f"Database {alias!r}"))
-            call_command("migrate", database=alias, interactive=False, verbosity=options["verbosity"])
+            call_command(
+                "migrate", database=alias, interactive=False, verbosity=options["verbosity"]
+            )

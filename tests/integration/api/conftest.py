@@ -20,4 +20,6 @@ def http():
 @pytest.fixture
 def ada_http(ada):
     """Ada's client."""
-    return Client(headers={"Authorization": f"Bearer {issue_token(ada)}"}, raise_request_exception=False)
+    return Client(
+        headers={"Authorization": f"Bearer {issue_token(ada)}"}, raise_request_exception=False
+    )

@@ -1,4 +1,6 @@
-"""The alert rules and the page on observability name metrics that there are, and the page names all of them."""
+"""The alert rules and the page on observability name metrics that there are, and the page names
+all of them.
+"""
 
 import re
 from pathlib import Path
@@ -13,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from api import metrics
 from payments.models import Hold, Inbox
 from sagas.ids import uuid7
-from sagas.meters import FOLDER, Meters
+from sagas.observability.prometheus import FOLDER, Meters
 from tests.integration.api.test_metrics import captured, placed
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -33,7 +35,9 @@ def served(http, ada, monkeypatch):
     for _ in range(3):
         captured(placed(ada), 1_000)
     now = timezone.now()
-    Inbox.objects.create(saga=uuid7(), saga_started_at=now, step="payments.charge", state="waiting", send_at=now)
+    Inbox.objects.create(
+        saga=uuid7(), saga_started_at=now, step="payments.charge", state="waiting", send_at=now
+    )
     Hold.objects.create(step="payments.charge", by="anna", why="Cards are refused.")
     Hold.objects.create(saga=uuid7(), by="olga", why="The address is odd.")
     with connections["default"].cursor() as cursor:

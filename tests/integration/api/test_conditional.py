@@ -1,4 +1,6 @@
-"""Conditional requests: who has the very bytes gets 304, and any change of a byte is another ETag."""
+"""Conditional requests: who has the very bytes gets 304, and any change of a byte is another
+ETag.
+"""
 
 import pytest
 
@@ -18,7 +20,9 @@ def order(ada):
 
 
 def get(client, order, **headers):
-    return client.get(shop.path(order), headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return client.get(
+        shop.path(order), headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
 
 
 def test_an_order_has_a_strong_tag_and_no_shared_cache_may_keep_it(ada, order):

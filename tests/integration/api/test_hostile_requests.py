@@ -1,4 +1,5 @@
-"""Whatever a stranger sends to a real server is answered with what is wrong with it: no 500, and nothing is written.
+"""Whatever a stranger sends to a real server is answered with what is wrong with it: no 500, and
+nothing is written.
 
 The requests are written byte by byte, as no client library would send them.
 """
@@ -42,7 +43,9 @@ class Server:
                 line.shutdown(socket.SHUT_WR)
             return _answer(line)
 
-    def ask(self, method=b"GET", path=ORDERS, *, body=b"", headers=(), length=True, key=b"k", **options):
+    def ask(
+        self, method=b"GET", path=ORDERS, *, body=b"", headers=(), length=True, key=b"k", **options
+    ):
         """Send a request of Ada's with headers of the test's choice."""
         lines = [
             method + b" " + (path.encode() if isinstance(path, str) else path) + b" HTTP/1.1",
@@ -68,7 +71,12 @@ def _answer(line):
 
 @pytest.fixture(scope="module")
 def process(django_db_setup):
-    production = {"DEBUG": "off", "HTTPS": "off", "SECRET_KEY": "abcde" * 10, "ALLOWED_HOSTS": "127.0.0.1"}
+    production = {
+        "DEBUG": "off",
+        "HTTPS": "off",
+        "SECRET_KEY": "abcde" * 10,
+        "ALLOWED_HOSTS": "127.0.0.1",
+    }
     with api(**production) as address:
         yield Server(address)
 
@@ -86,11 +94,17 @@ def refused(answer, *statuses):
     status, headers, body = answer
     if status not in statuses or headers["content-type"] != "application/problem+json":
         return False
-    return json.loads(body)["status"] == status and not Order.objects.exists() and not IdempotencyKey.objects.exists()
+    return (
+        json.loads(body)["status"] == status
+        and not Order.objects.exists()
+        and not IdempotencyKey.objects.exists()
+    )
 
 
 def not_refused(asked):
-    """Return what was answered otherwise than it should be, by name. `asked`: name, answer and statuses."""
+    """Return what was answered otherwise than it should be, by name. `asked`: name, answer and
+    statuses.
+    """
     return {name: answer for name, answer, statuses in asked if not refused(answer, *statuses)}
 
 
@@ -162,12 +176,25 @@ HEADERS: dict[str, tuple[dict[str, Any], int]] = {
     "text": ({"headers": [b"Content-Type: text/plain"]}, 415),
     "nonsense media type": ({"headers": [b"Content-Type: ;;;/\xff"]}, 415),
     "another charset": ({"headers": [b"Content-Type: application/json; charset=latin-1"]}, 415),
-    "charset that is no text": ({"headers": [b"Content-Type: application/json; charset=rot13"]}, 415),
+    "charset that is no text": (
+        {"headers": [b"Content-Type: application/json; charset=rot13"]},
+        415,
+    ),
     "unknown charset": ({"headers": [b"Content-Type: application/json; charset=\xff"]}, 415),
-    "charset twice": ({"headers": [b"Content-Type: application/json; charset=utf-8; charset=utf-16"]}, 415),
+    "charset twice": (
+        {"headers": [b"Content-Type: application/json; charset=utf-8; charset=utf-16"]},
+        415,
+    ),
     "another answer wanted": ({"headers": [b"Accept: text/html"]}, 406),
     "nonsense wanted": ({"headers": [b"Accept: \xff;;;,/"]}, 406),
-    "chunked": ({"headers": [b"Transfer-Encoding: chunked"], "length": False, "body": b"3\r\n{}\n\r\n0\r\n\r\n"}, 411),
+    "chunked": (
+        {
+            "headers": [b"Transfer-Encoding: chunked"],
+            "length": False,
+            "body": b"3\r\n{}\n\r\n0\r\n\r\n",
+        },
+        411,
+    ),
 }
 
 
@@ -179,13 +206,19 @@ def test_headers_that_are_not_understood_are_refused(server):
     assert not_refused(asked) == {}
 
 
-@pytest.mark.parametrize("content_type", [b"application/json; charset=utf-8", b'application/json; charset="UTF-8"'])
+@pytest.mark.parametrize(
+    "content_type", [b"application/json; charset=utf-8", b'application/json; charset="UTF-8"']
+)
 def test_json_in_utf_8_is_taken(server, content_type):
     assert server.ask(b"POST", body=BODY, headers=[b"Content-Type: " + content_type])[0] == 201
 
 
 def test_another_method_in_a_header_changes_nothing(server):
-    for header in (b"X-HTTP-Method-Override: DELETE", b"X-HTTP-Method: PATCH", b"X-Method-Override: PUT"):
+    for header in (
+        b"X-HTTP-Method-Override: DELETE",
+        b"X-HTTP-Method: PATCH",
+        b"X-Method-Override: PUT",
+    ):
         assert server.ask(headers=[header])[0] == 200
 
 
@@ -195,12 +228,17 @@ def test_a_body_too_large_is_413(server):
 
 def test_a_body_shorter_than_it_claims_is_400(server):
     assert refused(
-        server.ask(b"POST", body=BODY[:-1], headers=[b"Content-Length: 500"], length=False, hang_up=True), 400
+        server.ask(
+            b"POST", body=BODY[:-1], headers=[b"Content-Length: 500"], length=False, hang_up=True
+        ),
+        400,
     )
 
 
 def test_a_body_longer_than_it_claims_is_400(server):
-    assert refused(server.ask(b"POST", body=BODY, headers=[b"Content-Length: 10"], length=False), 400)
+    assert refused(
+        server.ask(b"POST", body=BODY, headers=[b"Content-Length: 10"], length=False), 400
+    )
 
 
 def test_a_length_that_is_none_is_refused_by_the_server_or_by_us(server):
@@ -216,7 +254,9 @@ def test_two_lengths_and_a_length_with_chunks_are_refused(server):
         [b"Content-Length: 3", b"Content-Length: 4"],
         [b"Content-Length: 3", b"Transfer-Encoding: chunked"],
     ):
-        status, *_ = server.ask(b"POST", body=b"3\r\n{}\n\r\n0\r\n\r\n", headers=headers, length=False)
+        status, *_ = server.ask(
+            b"POST", body=b"3\r\n{}\n\r\n0\r\n\r\n", headers=headers, length=False
+        )
         assert 400 <= status < 500
     assert not Order.objects.exists()
 
@@ -314,7 +354,8 @@ def test_the_answer_to_a_key_comes_again_byte_for_byte(server):
     assert first[2] == again[2]
     changing = {"date", "idempotency-replayed", "x-request-id"}
     kept = [
-        {name: value for name, value in headers.items() if name not in changing} for _, headers, _ in (first, again)
+        {name: value for name, value in headers.items() if name not in changing}
+        for _, headers, _ in (first, again)
     ]
     assert kept[0] == kept[1]
     assert {"location", "content-type", "content-length"} <= set(kept[0])
@@ -333,18 +374,29 @@ LOGINS = [
 
 
 def test_a_name_that_is_none_is_400(server):
-    asked = ((login, server.ask(b"POST", "/api/v1/auth/token/", body=login), (400,)) for login in LOGINS)
+    asked = (
+        (login, server.ask(b"POST", "/api/v1/auth/token/", body=login), (400,)) for login in LOGINS
+    )
     assert not_refused(asked) == {}
 
 
 def test_a_login_with_anything_in_its_headers_and_query_is_no_error_of_ours(server):
     strange = [b"User-Agent: \xff\xfe" + b"x" * 300, b"Accept: */*," + b"x" * 2_000]
     login = b'{"username":"ada","password":"wrong"}'
-    assert refused(server.ask(b"POST", "/api/v1/auth/token/?%C3%A4=%27--", body=login, headers=strange), 401)
+    assert refused(
+        server.ask(b"POST", "/api/v1/auth/token/?%C3%A4=%27--", body=login, headers=strange), 401
+    )
 
 
 def test_outside_of_the_api_nothing_is_an_error_of_ours_either(server):
-    for path in ("/admin/login/?next=%00", "/admin/?%ff", "/healthz?%00", "/static/%00", "/static/..%2f..%2fx", "/%00"):
+    for path in (
+        "/admin/login/?next=%00",
+        "/admin/?%ff",
+        "/healthz?%00",
+        "/static/%00",
+        "/static/..%2f..%2fx",
+        "/%00",
+    ):
         assert 400 <= server.ask(path=path)[0] < 500, path
 
 

@@ -1,4 +1,6 @@
-"""The kinds of problems: each has a type that resolves and is documented, and nothing else is raised."""
+"""The kinds of problems: each has a type that resolves and is documented, and nothing else is
+raised.
+"""
 
 import re
 from pathlib import Path
@@ -22,11 +24,15 @@ def _everything_is_imported():
 
 
 def sources():
-    return [path for package in PACKAGES for path in (Path(settings.BASE_DIR) / package).rglob("*.py")]
+    return [
+        path for package in PACKAGES for path in (Path(settings.BASE_DIR) / package).rglob("*.py")
+    ]
 
 
 def test_every_kind_that_the_code_names_is_registered():
-    made = {slug for path in sources() for slug in re.findall(r'\bslug="([^"]*)"', path.read_text())}
+    made = {
+        slug for path in sources() for slug in re.findall(r'\bslug="([^"]*)"', path.read_text())
+    }
     assert made == {kind.slug for kind in kinds()}
 
 
@@ -79,7 +85,9 @@ def rest_exceptions():
 
 @pytest.mark.parametrize("error", rest_exceptions(), ids=lambda error: error.__name__)
 def test_whatever_rest_framework_raises_is_of_a_kind(error):
-    made = error({"name": ["No."]}) if error is exceptions.ValidationError else error(*needed(error))
+    made = (
+        error({"name": ["No."]}) if error is exceptions.ValidationError else error(*needed(error))
+    )
     answer = exception_handler(made, {})
     assert answer is not None
     assert kind_called(answer.data["type"].removeprefix("/errors/")) is not None
@@ -87,4 +95,6 @@ def test_whatever_rest_framework_raises_is_of_a_kind(error):
 
 
 def needed(error):
-    return ("GET",) if error in {exceptions.MethodNotAllowed, exceptions.UnsupportedMediaType} else ()
+    return (
+        ("GET",) if error in {exceptions.MethodNotAllowed, exceptions.UnsupportedMediaType} else ()
+    )

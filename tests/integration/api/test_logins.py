@@ -1,4 +1,6 @@
-"""Failed logins close the door for a while: for one name from one address, in the API and the admin alike."""
+"""Failed logins close the door for a while: for one name from one address, in the API and the
+admin alike.
+"""
 
 from datetime import timedelta
 
@@ -28,7 +30,9 @@ def three_tries(settings, ada):
 
 def token(username, password, *, address=HERE, agent="x"):
     body = {"username": username, "password": password}
-    client = Client(REMOTE_ADDR=address, headers={"User-Agent": agent}, raise_request_exception=False)
+    client = Client(
+        REMOTE_ADDR=address, headers={"User-Agent": agent}, raise_request_exception=False
+    )
     return client.post(TOKEN, body, content_type="application/json")
 
 
@@ -60,7 +64,11 @@ def test_other_users_get_in_from_there():
 
 
 def test_another_browser_is_no_way_around():
-    assert [token("ada", "wrong", agent=str(number)).status_code for number in range(3)] == [401, 401, 429]
+    assert [token("ada", "wrong", agent=str(number)).status_code for number in range(3)] == [
+        401,
+        401,
+        429,
+    ]
 
 
 def test_a_name_that_nobody_has_is_answered_word_for_word_the_same():
@@ -68,8 +76,12 @@ def test_a_name_that_nobody_has_is_answered_word_for_word_the_same():
     unknown = [token("nobody", "wrong") for _ in range(4)]
     inactive = User.objects.create_user("gone", password=RIGHT, is_active=False)
     gone = [token(inactive.username, RIGHT) for _ in range(4)]
-    assert [(one.status_code, one.content) for one in known] == [(one.status_code, one.content) for one in unknown]
-    assert [(one.status_code, one.content) for one in known] == [(one.status_code, one.content) for one in gone]
+    assert [(one.status_code, one.content) for one in known] == [
+        (one.status_code, one.content) for one in unknown
+    ]
+    assert [(one.status_code, one.content) for one in known] == [
+        (one.status_code, one.content) for one in gone
+    ]
 
 
 @pytest.mark.parametrize("username", ["ada", "nobody"])
@@ -94,7 +106,9 @@ def test_who_gets_in_begins_anew():
 
 def test_the_door_opens_again_after_the_cool_off(settings):
     lock()
-    AccessAttempt.objects.update(attempt_time=F("attempt_time") - settings.AXES_COOLOFF_TIME - timedelta(seconds=1))
+    AccessAttempt.objects.update(
+        attempt_time=F("attempt_time") - settings.AXES_COOLOFF_TIME - timedelta(seconds=1)
+    )
     assert token("ada", RIGHT).status_code == 200
 
 
@@ -108,7 +122,10 @@ def test_who_keeps_trying_is_not_kept_out_longer_and_not_written_down():
 def test_the_admin_closes_as_well_and_says_when_to_come_back():
     assert [admin("ada", "wrong").status_code for _ in range(3)] == [200, 200, 429]
     answer = admin("ada", RIGHT)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (429, "text/plain; charset=utf-8")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (
+        429,
+        "text/plain; charset=utf-8",
+    )
     assert 0 < int(answer.headers["Retry-After"]) <= 900
     assert admin("ada", RIGHT, address=ELSEWHERE).status_code == 302
 
@@ -121,7 +138,8 @@ def test_failures_in_the_admin_and_in_the_api_add_up():
 def test_neither_passwords_nor_csrf_tokens_are_written_down():
     client = Client(REMOTE_ADDR=HERE)
     client.post(
-        f"{ADMIN}?password=hunter2", {"username": "ada", "password": "hunter2", "csrfmiddlewaretoken": "secret"}
+        f"{ADMIN}?password=hunter2",
+        {"username": "ada", "password": "hunter2", "csrfmiddlewaretoken": "secret"},
     )
     token("ada", "hunter2")
     written = str(list(AccessAttempt.objects.values()))
@@ -132,7 +150,9 @@ def test_neither_passwords_nor_csrf_tokens_are_written_down():
 
 def test_failures_of_long_ago_are_purged(settings):
     lock(times=1)
-    AccessAttempt.objects.update(attempt_time=F("attempt_time") - settings.AXES_COOLOFF_TIME - timedelta(seconds=1))
+    AccessAttempt.objects.update(
+        attempt_time=F("attempt_time") - settings.AXES_COOLOFF_TIME - timedelta(seconds=1)
+    )
     lock("bob", times=1)
     purge_logins()
     assert [attempt.username for attempt in AccessAttempt.objects.all()] == ["bob"]

@@ -1,4 +1,6 @@
-"""`/metrics`: what it says is so, it says so by index, and nothing that is down or hangs keeps the rest from it."""
+"""`/metrics`: what it says is so, it says so by index, and nothing that is down or hangs keeps
+the rest from it.
+"""
 
 import json
 import socket
@@ -20,19 +22,29 @@ from orders.models import Hold as OrdersHold
 from orders.models import Order
 from payments.models import Hold as PaymentsHold
 from payments.models import Inbox, Payment
-from sagas import gauges, holds
 from sagas.ids import uuid7
-from sagas.services import home_called
+from sagas.operations import holds, table_stats
+from sagas.storage.registry import get_home
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 STATES = ("started", "waiting", "parked", "held", "done", "refused")
-SECTIONS = {"orders messages", "payments messages", "inventory messages", "orders sagas", "orders", "money", "broker"}
+SECTIONS = {
+    "orders messages",
+    "payments messages",
+    "inventory messages",
+    "orders sagas",
+    "orders",
+    "money",
+    "broker",
+}
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    """No answer from the test before, and all the time a busy machine may need; what is down says so at once."""
+    """No answer from the test before, and all the time a busy machine may need; what is down
+    says so at once.
+    """
     monkeypatch.setattr(metrics, "KEPT", -1.0)
     monkeypatch.setattr(metrics, "LIMIT", 30)
     monkeypatch.setattr(health, "LIMIT", 30)
@@ -46,14 +58,22 @@ def scrape(http):
         answer = http.get("/metrics")
         assert answer.status_code == 200
         families = text_string_to_metric_families(answer.content.decode())
-        return {(one.name, *sorted(one.labels.values())): one.value for family in families for one in family.samples}
+        return {
+            (one.name, *sorted(one.labels.values())): one.value
+            for family in families
+            for one in family.samples
+        }
 
     return ask
 
 
 def down(samples):
     """Return the sections that did not answer."""
-    return {key[1] for key, value in samples.items() if key[0] == "saga_metrics_section_up" and not value}
+    return {
+        key[1]
+        for key, value in samples.items()
+        if key[0] == "saga_metrics_section_up" and not value
+    }
 
 
 def placed(ada, **fields):
@@ -78,7 +98,14 @@ def captured(order, amount, currency="eur", *, ago=0):
 def written(service_outbox, **fields):
     """Insert a row of an outbox."""
     return service_outbox.objects.create(
-        saga=uuid7(), saga_started_at=timezone.now(), seq=1, type="t", data={}, context={}, plan={}, **fields
+        saga=uuid7(),
+        saga_started_at=timezone.now(),
+        seq=1,
+        type="t",
+        data={},
+        context={},
+        plan={},
+        **fields,
     )
 
 
@@ -138,16 +165,29 @@ def test_open_steps_are_counted_by_state(scrape):
     now = timezone.now()
     open_ = (("waiting", now), ("waiting", None), ("started", now), ("held", None))
     for state, send_at in (*open_, ("done", None), ("refused", None)):
-        Inbox.objects.create(saga=uuid7(), saga_started_at=now, step="payments.charge", state=state, send_at=send_at)
+        Inbox.objects.create(
+            saga=uuid7(), saga_started_at=now, step="payments.charge", state=state, send_at=send_at
+        )
     samples = scrape()
     rows = {
-        state: samples.get(("saga_inbox_open_rows", *sorted(("payments", "payments.charge", state))))
+        state: samples.get(
+            ("saga_inbox_open_rows", *sorted(("payments", "payments.charge", state)))
+        )
         for state in STATES
     }
-    assert rows == {"started": 1, "waiting": 1, "parked": 1, "held": 1, "done": None, "refused": None}
+    assert rows == {
+        "started": 1,
+        "waiting": 1,
+        "parked": 1,
+        "held": 1,
+        "done": None,
+        "refused": None,
+    }
 
 
-def test_what_is_on_hold_is_told_with_its_age_and_its_orders_count_as_neither_stalled_nor_old(scrape, ada):
+def test_what_is_on_hold_is_told_with_its_age_and_its_orders_count_as_neither_stalled_nor_old(
+    scrape, ada
+):
     hour = timezone.now() - timedelta(hours=1)
     order, waiting = placed(ada), placed(ada, on_hold="payments.charge")
     Order.objects.update(created_at=hour)
@@ -160,7 +200,10 @@ def test_what_is_on_hold_is_told_with_its_age_and_its_orders_count_as_neither_st
     assert samples["saga_holds", "payments"] == 1
     assert 3_600 <= samples["saga_hold_oldest_seconds", "payments"] < 3_700
     assert samples["saga_on_hold", "orders"] == 2
-    assert (samples["saga_stalled", "orders"], samples["saga_open_oldest_seconds", "orders"]) == (0, 0)
+    assert (samples["saga_stalled", "orders"], samples["saga_open_oldest_seconds", "orders"]) == (
+        0,
+        0,
+    )
     PaymentsHold.objects.all().delete()
     OrdersHold.objects.filter(step="payments.charge").delete()
     Order.objects.filter(id=waiting.id).update(created_at=hour)
@@ -198,7 +241,10 @@ def test_a_database_that_is_down_takes_only_its_own_sections_along(scrape, ada):
 def test_a_database_that_hangs_holds_nobody_up(scrape, http, monkeypatch):
     monkeypatch.setattr(metrics, "LIMIT", 2)
     monkeypatch.setattr(health, "LIMIT", 2)
-    with socket.create_server(("127.0.0.1", 0)) as silent, unreachable("inventory", silent.getsockname()[1]):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        unreachable("inventory", silent.getsockname()[1]),
+    ):
         assert "inventory messages" in down(scrape())
         answer = http.get("/readyz")
         assert answer.status_code == 503
@@ -249,16 +295,16 @@ def test_only_reading_is_allowed_and_head_is_reading(http):
         assert (answer.status_code, answer.content) == (200, b"")
 
 
-ON_HOLD = holds.is_on_hold(home_called("orders"))
+ON_HOLD = holds.is_on_hold(get_home("orders"))
 STATEMENTS = [
-    ("default", gauges.SAGAS.format(tracked="orders_order", on_hold=ON_HOLD)),
+    ("default", table_stats.SAGAS.format(tracked="orders_order", on_hold=ON_HOLD)),
     ("default", orders_metrics.OPEN),
     ("default", orders_metrics.ATTENTION),
     ("default", audit_metrics.OPEN.format(on_hold=ON_HOLD)),
     ("payments", audit_metrics.CAPTURED),
-    ("payments", gauges.OUTBOX.format(outbox="payments_outbox")),
-    ("payments", gauges.INBOX.format(inbox="payments_inbox")),
-    ("payments", gauges.HELD.format(inbox="payments_inbox")),
+    ("payments", table_stats.OUTBOX.format(outbox="payments_outbox")),
+    ("payments", table_stats.INBOX.format(inbox="payments_inbox")),
+    ("payments", table_stats.HELD.format(inbox="payments_inbox")),
 ]
 
 FILL = {
@@ -287,7 +333,9 @@ FILL = {
 
 
 def nodes(plan):
-    """Return the types of all nodes of a plan, but for what looks into the table of holds, which is small."""
+    """Return the types of all nodes of a plan, but for what looks into the table of holds, which
+    is small.
+    """
     below = [kind for child in plan.get("Plans", ()) for kind in nodes(child)]
     return below if plan.get("Relation Name", "").endswith("_hold") else [plan["Node Type"], *below]
 
@@ -297,7 +345,11 @@ def test_every_statement_goes_by_an_index(ada):
         with connections[alias].cursor() as cursor:
             for statement in statements.split(";"):
                 cursor.execute(statement, {"user": ada.id} if "%(user)s" in statement else {})
-    params: dict[str, Any] = {"most": gauges.MOST, "orders": audit_metrics.ORDERS, "on_hold": []}
+    params: dict[str, Any] = {
+        "most": table_stats.MOST,
+        "orders": audit_metrics.ORDERS,
+        "on_hold": [],
+    }
     for alias, statement in STATEMENTS:
         wanted = params | ({"orders": [uuid7() for _ in range(500)]} if alias == "payments" else {})
         with connections[alias].cursor() as cursor:

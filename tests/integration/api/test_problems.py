@@ -23,7 +23,9 @@ def said(answer):
 
 
 @pytest.mark.parametrize("debug", [True, False])
-@pytest.mark.parametrize("path", ["/api/", "/api/v1/", "/api/v1/nothing/", "/api/v2/orders/", "/api/v1/orders/1/"])
+@pytest.mark.parametrize(
+    "path", ["/api/", "/api/v1/", "/api/v1/nothing/", "/api/v2/orders/", "/api/v1/orders/1/"]
+)
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_a_path_that_leads_nowhere_is_a_problem(ada_http, settings, debug, path, method):
     settings.DEBUG = debug
@@ -133,7 +135,10 @@ class Outer(serializers.Serializer):
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ({"inner": [{"amount": 1}, {"amount": "x"}]}, {("name", "required"), ("inner[1].amount", "invalid")}),
+        (
+            {"inner": [{"amount": 1}, {"amount": "x"}]},
+            {("name", "required"), ("inner[1].amount", "invalid")},
+        ),
         ({"name": "a", "inner": []}, {("", "whole")}),
         ({"name": "a", "inner": {}}, {("inner", "not_a_list")}),
     ],

@@ -1,4 +1,6 @@
-"""The id of a request: the client's own where it is sane, in the answer, in the outbox and on log lines."""
+"""The id of a request: the client's own where it is sane, in the answer, in the outbox and on
+log lines.
+"""
 
 import io
 import json
@@ -11,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from config.logs import logging_config
 from inventory.services import adjust_stock
 from orders.models import Outbox, Product
-from sagas.observe import ids
+from sagas.observability.instrumentation import ids
 from tests.system.shop import wish
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -34,12 +36,16 @@ def mugs():
     adjust_stock(sku="MUG", quantity=10, reason="delivery", by="tests")
 
 
-@pytest.mark.parametrize("given", ["7", "0189-af", "Root=1-5759e988-bd862e3fe1be46a994272793", "x" * 128])
+@pytest.mark.parametrize(
+    "given", ["7", "0189-af", "Root=1-5759e988-bd862e3fe1be46a994272793", "x" * 128]
+)
 def test_a_sane_id_is_kept(http, given):
     assert http.get("/healthz", headers={"X-Request-ID": given})["X-Request-ID"] == given
 
 
-@pytest.mark.parametrize("given", ["", " ", "two words", "x" * 129, "a\nb", 'a"b', "é", "{}", "%s", "\x00"])
+@pytest.mark.parametrize(
+    "given", ["", " ", "two words", "x" * 129, "a\nb", 'a"b', "é", "{}", "%s", "\x00"]
+)
 def test_any_other_is_replaced(http, given):
     answered = http.get("/healthz", headers={"X-Request-ID": given})["X-Request-ID"]
     assert answered != given
@@ -56,7 +62,10 @@ def test_an_error_has_its_id_as_well(http, path):
 
 
 def test_the_order_and_its_cancel_each_keep_the_id_of_their_request(ada_http, mugs):
-    wanted = {"content_type": "application/json", "headers": {"Idempotency-Key": "k", "X-Request-ID": "placing"}}
+    wanted = {
+        "content_type": "application/json",
+        "headers": {"Idempotency-Key": "k", "X-Request-ID": "placing"},
+    }
     placed = ada_http.post("/api/v1/orders/", wish(), **wanted).json()["id"]
     ada_http.post(f"/api/v1/orders/{placed}/cancel/", headers={"X-Request-ID": "cancelling"})
     headers = dict(Outbox.objects.filter(saga=placed).values_list("type", "headers"))
@@ -73,16 +82,25 @@ def test_a_line_names_the_request_and_no_secret(http, logged):
     )
     lines = logged()
     assert [line for line in lines if line.get("request_id") == "mine"]
-    assert not [line for line in lines for secret in ("hunter2", "abcdef", "in-the-query") if secret in str(line)]
+    assert not [
+        line
+        for line in lines
+        for secret in ("hunter2", "abcdef", "in-the-query")
+        if secret in str(line)
+    ]
 
 
 def test_an_error_is_one_line_with_its_traceback(logged):
     try:
         int("of this")
     except ValueError:
-        logging.getLogger("sagas.execution").exception("%s went wrong", "it")
+        logging.getLogger("sagas.execution.runner").exception("%s went wrong", "it")
     [line] = logged()
-    assert (line["event"], line["level"], line["logger"]) == ("it went wrong", "error", "sagas.execution")
+    assert (line["event"], line["level"], line["logger"]) == (
+        "it went wrong",
+        "error",
+        "sagas.execution.runner",
+    )
     assert "ValueError: invalid literal" in line["exception"]
 
 

@@ -1,4 +1,6 @@
-"""Who may do what: every call of the API for everyone there is, as one table; and what auditors see in the admin."""
+"""Who may do what: every call of the API for everyone there is, as one table; and what auditors
+see in the admin.
+"""
 
 import json
 from io import StringIO
@@ -45,8 +47,18 @@ TABLE = [
     ("POST", "stock/MUG/adjustments/", {"quantity": 1, "reason": "x"}, (401, 403, 403, 403, 201)),
     ("GET", "payments/", None, (401, 403, 403, 200, 200)),
     ("GET", "payments/{payment}/", None, (401, 403, 403, 200, 200)),
-    ("POST", "payments/webhooks/stripe/", {"id": "evt_1"}, (400, 400, 400, 400, 400)),  # open to all: not signed
-    ("POST", "auth/token/", {"username": "x", "password": "y"}, (401, 401, 401, 401, 401)),  # open to all: a wrong name
+    (
+        "POST",
+        "payments/webhooks/stripe/",
+        {"id": "evt_1"},
+        (400, 400, 400, 400, 400),
+    ),  # open to all: not signed
+    (
+        "POST",
+        "auth/token/",
+        {"username": "x", "password": "y"},
+        (401, 401, 401, 401, 401),
+    ),  # open to all: a wrong name
     ("DELETE", "auth/token/", None, (401, 204, 204, 204, 204)),
     ("DELETE", "auth/tokens/", None, (401, 204, 204, 204, 204)),
     ("GET", "schema/", None, (200, 200, 200, 200, 200)),
@@ -99,7 +111,9 @@ def written():
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "who", "status"), CELLS, ids=[f"{who}-{cell[0]}-{cell[1]}" for *cell, who, _ in CELLS]
+    ("method", "path", "body", "who", "status"),
+    CELLS,
+    ids=[f"{who}-{cell[0]}-{cell[1]}" for *cell, who, _ in CELLS],
 )
 def test_who_may_do_what(places, method, path, body, who, status):
     client = as_(who)
@@ -135,7 +149,9 @@ def _is_api(name):
 
 
 def test_an_auditor_sees_the_orders_of_all_and_who_is_none_their_own(places):
-    assert [one["id"] for one in as_("auditor").get(shop.ORDERS).json()["results"]] == [str(places["order"])]
+    assert [one["id"] for one in as_("auditor").get(shop.ORDERS).json()["results"]] == [
+        str(places["order"])
+    ]
     assert as_("bob").get(shop.ORDERS).json()["results"] == []
 
 
@@ -164,7 +180,9 @@ def auditor_in_admin(client):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_an_auditor_sees_every_page_of_the_admin_and_changes_nothing_there(auditor_in_admin, places, page):
+def test_an_auditor_sees_every_page_of_the_admin_and_changes_nothing_there(
+    auditor_in_admin, places, page
+):
     assert auditor_in_admin.get(reverse(f"admin:{page}_changelist")).status_code == 200
     assert auditor_in_admin.get(reverse(f"admin:{page}_add")).status_code == 403
 
@@ -173,7 +191,10 @@ def test_an_auditor_opens_a_product_and_cannot_change_it(auditor_in_admin, place
     product = Product.objects.get()
     page = reverse("admin:orders_product_change", args=[product.pk])
     assert auditor_in_admin.get(page).status_code == 200
-    assert auditor_in_admin.post(page, {"name": "x", "unit_amount": 1, "currency": "eur"}).status_code == 403
+    assert (
+        auditor_in_admin.post(page, {"name": "x", "unit_amount": 1, "currency": "eur"}).status_code
+        == 403
+    )
 
 
 def test_an_auditor_has_no_actions(auditor_in_admin, places):

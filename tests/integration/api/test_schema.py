@@ -95,7 +95,9 @@ def test_whatever_goes_wrong_is_a_problem_of_a_known_status(schema):
             elif status in {"204", "304"}:
                 assert not media_types
             else:
-                assert {"application/json"} <= media_types <= {"application/json", "text/event-stream"}
+                assert (
+                    {"application/json"} <= media_types <= {"application/json", "text/event-stream"}
+                )
 
 
 def test_problems_are_told_where_they_may_come_and_nowhere_else(schema):
@@ -141,7 +143,9 @@ def test_every_example_is_as_its_schema_says(schema):
 
 def test_every_tag_and_every_enum_is_explained(schema):
     described = {tag["name"]: tag["description"] for tag in schema["tags"]}
-    assert {tag for operation in operations(schema).values() for tag in operation["tags"]} == set(described)
+    assert {tag for operation in operations(schema).values() for tag in operation["tags"]} == set(
+        described
+    )
     for name, choices in {"OrderStatus": Status, "PaymentStatus": Payment.Status}.items():
         statuses = schema["components"]["schemas"][name]
         assert statuses["enum"] == choices.values
@@ -151,7 +155,12 @@ def test_every_tag_and_every_enum_is_explained(schema):
 
 def test_headers_are_described(schema):
     placed = operations(schema)["place_order"]["responses"]
-    assert set(placed["201"]["headers"]) == {"Location", "Idempotency-Replayed", "ETag", "Preference-Applied"}
+    assert set(placed["201"]["headers"]) == {
+        "Location",
+        "Idempotency-Replayed",
+        "ETag",
+        "Preference-Applied",
+    }
     assert set(of(schema, placed["409"])["headers"]) == {"Retry-After"}
     assert set(of(schema, placed["401"])["headers"]) == {"WWW-Authenticate"}
 
@@ -164,15 +173,30 @@ def test_the_document_is_what_make_schema_writes():
 def test_the_body_of_an_order_is_described_with_its_bounds(schema):
     order, line = (schema["components"]["schemas"][name] for name in ("NewOrder", "LineWanted"))
     assert order["additionalProperties"] is False
-    assert (order["properties"]["lines"]["minItems"], order["properties"]["lines"]["maxItems"]) == (1, 100)
+    assert (order["properties"]["lines"]["minItems"], order["properties"]["lines"]["maxItems"]) == (
+        1,
+        100,
+    )
     assert line["properties"]["quantity"] == {"type": "integer", "minimum": 1, "maximum": 10_000}
 
 
 def test_placing_an_order_takes_its_headers_and_no_filter(schema):
-    parameters = {parameter["name"] for parameter in schema["paths"]["/api/v1/orders/"]["post"]["parameters"]}
+    parameters = {
+        parameter["name"] for parameter in schema["paths"]["/api/v1/orders/"]["post"]["parameters"]
+    }
     assert parameters == {"Idempotency-Key", "Prefer"}
-    filters = {parameter["name"] for parameter in schema["paths"]["/api/v1/orders/"]["get"]["parameters"]}
-    assert filters == {"status", "needs_attention", "created_after", "created_before", "ordering", "limit", "cursor"}
+    filters = {
+        parameter["name"] for parameter in schema["paths"]["/api/v1/orders/"]["get"]["parameters"]
+    }
+    assert filters == {
+        "status",
+        "needs_attention",
+        "created_after",
+        "created_before",
+        "ordering",
+        "limit",
+        "cursor",
+    }
 
 
 def test_calls_need_a_bearer_token(schema):
@@ -207,7 +231,12 @@ class Elements(HTMLParser):
 def test_pages_have_nothing_inline_and_nothing_from_elsewhere(http, db, path):
     elements = Elements(http.get(path).content.decode()).found
     assert not [tag for tag, _, text in elements if tag == "style" or (tag == "script" and text)]
-    assert not [name for _, attrs, _ in elements for name in attrs if name == "style" or name.startswith("on")]
+    assert not [
+        name
+        for _, attrs, _ in elements
+        for name in attrs
+        if name == "style" or name.startswith("on")
+    ]
     for _, attrs, _ in elements:
         for name in {"src", "href"} & set(attrs):
             assert attrs[name].startswith("/")
@@ -223,8 +252,14 @@ def test_the_project_passes_its_own_checks():
 def test_the_timeline_is_described_as_a_list_and_as_a_stream(schema):
     get = schema["paths"]["/api/v1/orders/{id}/timeline/"]["get"]
     assert set(get["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
-    page = get["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-    assert set(schema["components"]["schemas"][page]["properties"]) == {"results", "next", "previous"}
+    page = get["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[
+        2
+    ]
+    assert set(schema["components"]["schemas"][page]["properties"]) == {
+        "results",
+        "next",
+        "previous",
+    }
     assert {"204", "503"} < set(get["responses"])
     assert "Last-Event-ID" in {parameter["name"] for parameter in get["parameters"]}
 

@@ -1,4 +1,6 @@
-"""Requests are counted by the minute, at limits as they are set; and a cache that is away delays nobody for long."""
+"""Requests are counted by the minute, at limits as they are set; and a cache that is away delays
+nobody for long.
+"""
 
 import socket
 import time
@@ -37,7 +39,9 @@ def limits(settings):
 
 def at(seconds, monkeypatch):
     """Have the throttle's clock stand still."""
-    monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: seconds, monotonic=time.monotonic))
+    monkeypatch.setattr(
+        throttling, "time", SimpleNamespace(time=lambda: seconds, monotonic=time.monotonic)
+    )
 
 
 def statuses(call, times):
@@ -77,9 +81,15 @@ def test_reading_writing_and_ordering_are_counted_apart(ada, limits):
 def test_users_are_counted_apart_and_an_address_with_all_of_them(ada, limits):
     limits(factor=2, read=2)
     clients = [shop.client_of(name) for name in ("ada", "bob", "cleo")]
-    read = [client.get(shop.ORDERS, REMOTE_ADDR="192.0.2.1").status_code for client in clients for _ in range(2)]
+    read = [
+        client.get(shop.ORDERS, REMOTE_ADDR="192.0.2.1").status_code
+        for client in clients
+        for _ in range(2)
+    ]
     assert read == [200, 200, 200, 200, 429, 429]
-    assert clients[2].get(shop.ORDERS, REMOTE_ADDR="192.0.2.2").status_code == 429  # cleo has used hers up
+    assert (
+        clients[2].get(shop.ORDERS, REMOTE_ADDR="192.0.2.2").status_code == 429
+    )  # cleo has used hers up
     assert shop.client_of("dora").get(shop.ORDERS, REMOTE_ADDR="192.0.2.2").status_code == 200
 
 
@@ -87,7 +97,10 @@ def test_neighbours_of_ipv6_are_one_address(ada, limits):
     limits(factor=1, read=2)
     clients = [shop.client_of(name) for name in ("ada", "bob", "cleo")]
     hosts = ("2001:db8::1", "2001:db8::ffff:2", "2001:db8::3")
-    read = [client.get(shop.ORDERS, REMOTE_ADDR=host).status_code for client, host in zip(clients, hosts, strict=True)]
+    read = [
+        client.get(shop.ORDERS, REMOTE_ADDR=host).status_code
+        for client, host in zip(clients, hosts, strict=True)
+    ]
     assert read == [200, 200, 429]
 
 
@@ -96,7 +109,11 @@ def test_neighbours_of_ipv6_are_one_address(ada, limits):
     [
         (0, ("198.51.100.1", "198.51.100.2"), True),  # nobody is believed
         (1, ("198.51.100.1", "198.51.100.2"), False),
-        (1, ("192.0.2.66, 198.51.100.1", "192.0.2.67, 198.51.100.1"), True),  # what the client made up goes before
+        (
+            1,
+            ("192.0.2.66, 198.51.100.1", "192.0.2.67, 198.51.100.1"),
+            True,
+        ),  # what the client made up goes before
         (2, ("198.51.100.1, 10.0.0.1", "198.51.100.2, 10.0.0.1"), False),
         (1, ("nonsense", "unknown"), True),
     ],
@@ -135,7 +152,9 @@ def test_nothing_is_counted_where_there_is_no_limit(ada, limits):
 
 
 @pytest.mark.parametrize("how", ["down", "hung", "frozen"])
-def test_without_the_cache_requests_go_on_and_only_the_first_waits(ada, limits, settings, how, broker, caplog):
+def test_without_the_cache_requests_go_on_and_only_the_first_waits(
+    ada, limits, settings, how, broker, caplog
+):
     limits(read=1, write=1, orders=1)
     client = shop.client_of("ada")
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -144,9 +163,14 @@ def test_without_the_cache_requests_go_on_and_only_the_first_waits(ada, limits, 
             broker.freeze()
         else:
             port = silent.getsockname()[1] if how == "hung" else 1
-            settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": f"redis://127.0.0.1:{port}/0"}}
+            settings.CACHES = {
+                "default": {**settings.CACHES["default"], "LOCATION": f"redis://127.0.0.1:{port}/0"}
+            }
         assert statuses(lambda: client.get(shop.ORDERS), 20) == [200] * 20
-    assert len([record for record in caplog.records if "The cache does not answer" in record.message]) == 1
+    assert (
+        len([record for record in caplog.records if "The cache does not answer" in record.message])
+        == 1
+    )
     waits = settings.CACHES["default"]["OPTIONS"]
     assert waits["socket_connect_timeout"] + waits["socket_timeout"] <= 1
 

@@ -24,7 +24,11 @@ def ask(http, **body):
 
 
 def status_with(authorization):
-    return Client(raise_request_exception=False).get(ORDERS, headers={"Authorization": authorization}).status_code
+    return (
+        Client(raise_request_exception=False)
+        .get(ORDERS, headers={"Authorization": authorization})
+        .status_code
+    )
 
 
 def test_a_name_and_a_password_get_a_token_that_opens_the_api(ada, http):
@@ -35,7 +39,9 @@ def test_a_name_and_a_password_get_a_token_that_opens_the_api(ada, http):
     assert status_with(f"bearer {answer.json()['token']}") == 200
 
 
-@pytest.mark.parametrize("given", [{"username": "ada", "password": "wrong"}, {"username": "bob", "password": "x"}])
+@pytest.mark.parametrize(
+    "given", [{"username": "ada", "password": "wrong"}, {"username": "bob", "password": "x"}]
+)
 def test_a_wrong_name_or_password_gets_none_and_both_look_alike(ada, http, given):
     answer = ask(http, **given)
     assert answer.status_code == 401
@@ -110,7 +116,9 @@ def test_the_database_holds_no_token_that_could_be_used(ada):
     assert status_with(f"Bearer {row['digest']}") == 401
 
 
-def test_a_request_costs_one_query_for_its_token_and_writes_nothing(ada, ada_http, django_assert_num_queries):
+def test_a_request_costs_one_query_for_its_token_and_writes_nothing(
+    ada, ada_http, django_assert_num_queries
+):
     AuthToken.objects.create(user=ada, expiry=timedelta(seconds=-1))
     with django_assert_num_queries(2):  # the token, an empty list
         ada_http.get(ORDERS)
@@ -145,7 +153,12 @@ def test_the_token_in_use_can_be_revoked_and_the_others_still_open_the_api(ada):
 def test_all_tokens_of_a_user_can_be_revoked_and_those_of_others_stay(ada):
     used, other = issue_token(ada), issue_token(ada)
     bobs = issue_token(User.objects.create_user("bob"))
-    assert Client().delete("/api/v1/auth/tokens/", headers={"Authorization": f"Bearer {used}"}).status_code == 204
+    assert (
+        Client()
+        .delete("/api/v1/auth/tokens/", headers={"Authorization": f"Bearer {used}"})
+        .status_code
+        == 204
+    )
     assert [status_with(f"Bearer {token}") for token in (used, other, bobs)] == [401, 401, 200]
 
 

@@ -30,7 +30,9 @@ class Orders(NamedTuple):
 
 @pytest.fixture(scope="module")
 def orders(django_db_setup, django_db_blocker) -> Iterator[Orders]:
-    """A shop after a day's work, for all tests of a module: they look at it, and roll back what they change."""
+    """A shop after a day's work, for all tests of a module: they look at it, and roll back what
+    they change.
+    """
     with django_db_blocker.unblock():
         yield a_days_work()
         for alias in connections:

@@ -19,11 +19,12 @@ from orders.catalogue import LineWanted
 from orders.models import Order, Product
 from orders.saga import PLACE_ORDER
 from orders.services import NewOrder, cancel_order, place_order
-from sagas import execution, failures, sql, timeline
-from sagas.failures import Failure
-from sagas.messages import Entry, Message
-from sagas.plan import Plan
-from sagas.services import Service, home_called, owner_of
+from sagas.definition.messages import Message, TimelineEntry
+from sagas.definition.plan import Plan
+from sagas.execution import retries, runner
+from sagas.execution.retries import Failure
+from sagas.storage import sql, timeline
+from sagas.storage.registry import Service, get_home, service_of_step
 
 PLAN = PLACE_ORDER.plan
 
@@ -46,21 +47,30 @@ numbers = count()
 
 
 def open_shop() -> None:
-    """Offer mugs and plates, of which there are a hundred each, and a vase, of which there is none."""
+    """Offer mugs and plates, of which there are a hundred each, and a vase, of which there is
+    none.
+    """
     for sku, amount in (("MUG", 1250), ("PLATE", 900), ("VASE", 8000)):
-        Product.objects.get_or_create(sku=sku, defaults={"name": sku, "unit_amount": amount, "currency": "eur"})
+        Product.objects.get_or_create(
+            sku=sku, defaults={"name": sku, "unit_amount": amount, "currency": "eur"}
+        )
     for sku in ("MUG", "PLATE"):
         adjust_stock(sku=sku, quantity=100, reason="received", by="staff")
     adjust_stock(sku="MUG", quantity=-3, reason="broken", by="staff")
 
 
 def place(*skus: str, method: str = "pm_card_visa", first: str = "") -> UUID:
-    """Place an order for two pieces of each SKU, to be charged or authorized `first`; by default, as is set."""
+    """Place an order for two pieces of each SKU, to be charged or authorized `first`; by
+    default, as is set.
+    """
     ada, _ = User.objects.get_or_create(username="ada")
     lines = tuple(LineWanted(sku, 2) for sku in skus or ("MUG",))
     with override_settings(ORDER_SAGA=f"{first}_first" if first else settings.ORDER_SAGA):
         placed = place_order(
-            user_id=ada.pk, key=f"key-{next(numbers)}", new=NewOrder(lines, method), render=lambda order: str(order.id)
+            user_id=ada.pk,
+            key=f"key-{next(numbers)}",
+            new=NewOrder(lines, method),
+            render=lambda order: str(order.id),
         )
     return UUID(placed.order_id)
 
@@ -72,20 +82,24 @@ def cancel(order: UUID) -> None:
 
 def deliver(step: str, *orders: UUID, plan: Plan = PLAN) -> None:
     """Deliver to a step what was sent to it for these orders, from whichever service."""
-    _make_due(owner_of(step))
+    _make_due(service_of_step(step))
     if messages := messages_to(step, orders):
-        execution.run(step, plan, messages)
+        runner.run(step, plan, messages)
 
 
 def give_up(step: str, order: UUID, plan: Plan = PLAN) -> None:
     """Count a last failed try of a step."""
     (message,) = messages_to(step, [order])
     for attempt in range(1, 6):
-        failures.count(plan, step, [Failure(message=message, attempt=attempt, error="boom", alone=True)])
+        retries.record_failures(
+            plan, step, [Failure(message=message, attempt=attempt, error="boom", alone=True)]
+        )
 
 
 def walk(*orders: UUID, plan: Plan = PLAN) -> None:
-    """Deliver whatever is sent for these orders until nothing is left to do, and tell the timeline."""
+    """Deliver whatever is sent for these orders until nothing is left to do, and tell the
+    timeline.
+    """
     for _ in range(ROUNDS):
         for step in plan.names():
             deliver(step, *_waiting(step, orders), plan=plan)
@@ -95,7 +109,7 @@ def walk(*orders: UUID, plan: Plan = PLAN) -> None:
 def tell() -> None:
     """Record every event in the timeline, and mark it as sent."""
     entries = [entry for service in services() for entry in _entries(service)]
-    timeline.record(home_called("orders"), entries)
+    timeline.record(get_home("orders"), entries)
     for service in services():
         sql.run(service.alias, PUBLISHED.format(outbox=service.outbox), {})
 
@@ -105,10 +119,20 @@ def messages_to(step: str, orders: Iterable[UUID]) -> list[Message]:
     rows = [
         row
         for service in services()
-        for row in sql.fetch(service.alias, SENT.format(outbox=service.outbox), {"step": step, "orders": list(orders)})
+        for row in sql.fetch(
+            service.alias,
+            SENT.format(outbox=service.outbox),
+            {"step": step, "orders": list(orders)},
+        )
     ]
     return [
-        Message(id=event, saga=saga, started_at=started_at, seq=seq, context=msgspec.json.decode(context))
+        Message(
+            id=event,
+            saga=saga,
+            started_at=started_at,
+            seq=seq,
+            context=msgspec.json.decode(context),
+        )
         for event, saga, started_at, seq, context in rows
     ]
 
@@ -125,8 +149,10 @@ def planted(alias: str, *statements: str, **params: Any) -> Iterator[None]:
 
 
 def _waiting(step: str, orders: Iterable[UUID]) -> list[UUID]:
-    inbox, alias = owner_of(step).inbox, owner_of(step).alias
-    rows = dict(sql.fetch(alias, f"SELECT saga, state FROM {inbox} WHERE step = %(step)s", {"step": step}))
+    inbox, alias = service_of_step(step).inbox, service_of_step(step).alias
+    rows = dict(
+        sql.fetch(alias, f"SELECT saga, state FROM {inbox} WHERE step = %(step)s", {"step": step})
+    )
     return [order for order in orders if rows.get(order) not in FINAL]
 
 
@@ -134,10 +160,10 @@ def _make_due(service: Service) -> None:
     sql.run(service.alias, DUE.format(inbox=service.inbox), {})
 
 
-def _entries(service: Service) -> Iterator[Entry]:
+def _entries(service: Service) -> Iterator[TimelineEntry]:
     with connections[service.alias].cursor() as cursor:
         cursor.execute(WRITTEN.format(outbox=service.outbox), {"service": service.name})
         names = [column.name for column in cursor.description]
         for row in cursor.fetchall():
             entry = dict(zip(names, row, strict=True))
-            yield Entry(**{**entry, "detail": msgspec.json.decode(entry["detail"])})
+            yield TimelineEntry(**{**entry, "detail": msgspec.json.decode(entry["detail"])})

@@ -1,4 +1,6 @@
-"""What is as it should be gives no finding, however it came to be so; and what the command says of what it finds."""
+"""What is as it should be gives no finding, however it came to be so; and what the command says
+of what it finds.
+"""
 
 import io
 import json
@@ -18,7 +20,11 @@ pytestmark = pytest.mark.django_db(databases=["default", "payments", "inventory"
 
 def found(**options):
     report = audit(**options)
-    return [(verdict.invariant.id, *violation) for verdict in report.verdicts for violation in verdict.shown]
+    return [
+        (verdict.invariant.id, *violation)
+        for verdict in report.verdicts
+        for violation in verdict.shown
+    ]
 
 
 def test_every_way_an_order_can_end_is_clean(orders) -> None:
@@ -39,14 +45,18 @@ def test_an_open_order_counts_only_where_all_are_expected_to_have_ended(orders) 
 def test_messages_that_were_purged_are_not_missed(orders) -> None:
     for service in services():
         with connections[service.alias].cursor() as cursor:
-            cursor.execute(f"INSERT INTO {service.watermark} VALUES (1, now() + interval '1 h', '{{}}')")
+            cursor.execute(
+                f"INSERT INTO {service.watermark} VALUES (1, now() + interval '1 h', '{{}}')"
+            )
             cursor.execute(f"DELETE FROM {service.outbox}")
     report = audit()
     assert report.violations == 0
     assert report.orders["forgotten"] == len(orders)
 
 
-def test_where_the_ledger_is_elsewhere_the_report_says_that_it_goes_by_payments(orders, settings) -> None:
+def test_where_the_ledger_is_elsewhere_the_report_says_that_it_goes_by_payments(
+    orders, settings
+) -> None:
     settings.PAYMENT_GATEWAY = "stripe"
     report = audit(ask_gateway=False)
     assert report.violations == 0
@@ -63,7 +73,10 @@ def test_the_command_prints_a_table_and_returns(orders) -> None:
 
 def test_the_command_exits_with_1_and_names_the_rows(orders) -> None:
     output = io.StringIO()
-    with pytest.raises(SystemExit) as exit_, shop.planted("inventory", "UPDATE inventory_stockitem SET on_hand = 7"):
+    with (
+        pytest.raises(SystemExit) as exit_,
+        shop.planted("inventory", "UPDATE inventory_stockitem SET on_hand = 7"),
+    ):
         call_command("audit", stdout=output)
     assert exit_.value.code == 1
     assert "I6 MUG: on hand 7" in output.getvalue()
@@ -71,7 +84,10 @@ def test_the_command_exits_with_1_and_names_the_rows(orders) -> None:
 
 def test_more_rows_than_the_limit_are_counted_and_not_printed(orders) -> None:
     output = io.StringIO()
-    with pytest.raises(SystemExit), shop.planted("inventory", "UPDATE inventory_stockitem SET on_hand = 7"):
+    with (
+        pytest.raises(SystemExit),
+        shop.planted("inventory", "UPDATE inventory_stockitem SET on_hand = 7"),
+    ):
         call_command("audit", limit=1, stdout=output)
     assert "I6 PLATE" not in output.getvalue()
     assert "I6 … and 1 more" in output.getvalue()
@@ -79,7 +95,10 @@ def test_more_rows_than_the_limit_are_counted_and_not_printed(orders) -> None:
 
 def test_json_says_what_the_table_says(orders) -> None:
     output = io.StringIO()
-    with pytest.raises(SystemExit), shop.planted("inventory", "UPDATE inventory_stockitem SET on_hand = 7"):
+    with (
+        pytest.raises(SystemExit),
+        shop.planted("inventory", "UPDATE inventory_stockitem SET on_hand = 7"),
+    ):
         call_command("audit", json=True, stdout=output)
     report = json.loads(output.getvalue())
     (broken,) = [verdict for verdict in report["invariants"] if verdict["violations"]]

@@ -1,4 +1,6 @@
-"""Whatever breaks an invariant is found, and is found as that. Each violation is planted in a shop that is clean."""
+"""Whatever breaks an invariant is found, and is found as that. Each violation is planted in a
+shop that is clean.
+"""
 
 import pytest
 from django.db import connections
@@ -15,12 +17,18 @@ STRANGER = "01890000-0000-7000-8000-000000000000"
 
 def expect(invariant: str, text: str, subject: object = None) -> None:
     """Expect a violation of an invariant, of this subject, that says this."""
-    (verdict,) = [verdict for verdict in audit(limit=100).verdicts if verdict.invariant.id == invariant]
-    assert [f for f in verdict.shown if text in f.detail and subject in (None, f.subject)], verdict.shown
+    (verdict,) = [
+        verdict for verdict in audit(limit=100).verdicts if verdict.invariant.id == invariant
+    ]
+    assert [f for f in verdict.shown if text in f.detail and subject in (None, f.subject)], (
+        verdict.shown
+    )
 
 
 def drop(table: str, kind: str) -> str:
-    """Return a statement that drops a table's unique constraints ('u'), its checks ('c') or its foreign keys ('f')."""
+    """Return a statement that drops a table's unique constraints ('u'), its checks ('c') or its
+    foreign keys ('f').
+    """
     return f"""DO $$ DECLARE name text; BEGIN
         FOR name IN SELECT conname FROM pg_constraint WHERE conrelid = '{table}'::regclass AND contype = '{kind}' LOOP
             EXECUTE format('ALTER TABLE {table} DROP CONSTRAINT %I', name);
@@ -29,8 +37,13 @@ def drop(table: str, kind: str) -> str:
 
 def twice(table: str, where: str, **changed: str) -> str:
     """Return a statement that inserts rows of a table once more, with some columns changed."""
-    with connections["default" if table.startswith("orders") else table.partition("_")[0]].cursor() as cursor:
-        columns = [column.name for column in connections["default"].introspection.get_table_description(cursor, table)]
+    with connections[
+        "default" if table.startswith("orders") else table.partition("_")[0]
+    ].cursor() as cursor:
+        columns = [
+            column.name
+            for column in connections["default"].introspection.get_table_description(cursor, table)
+        ]
     kept = [column for column in columns if column != "id" or "id" in changed]
     values = [changed.get(column, column) for column in kept]
     return f"INSERT INTO {table} ({', '.join(kept)}) SELECT {', '.join(values)} FROM {table} WHERE {where}"
@@ -55,7 +68,9 @@ class TestI2:
             expect("I2", "used 2 times, for 2 orders")
 
     def test_a_key_that_names_no_order(self, orders) -> None:
-        astray = f"UPDATE orders_idempotencykey SET order_id = '{STRANGER}' WHERE order_id = %(order)s"
+        astray = (
+            f"UPDATE orders_idempotencykey SET order_id = '{STRANGER}' WHERE order_id = %(order)s"
+        )
         with planted("default", drop("orders_idempotencykey", "f"), astray, order=orders.open):
             expect("I2", "names an order of nobody")
 
@@ -90,9 +105,13 @@ class TestI3:
         """Only under the plan that takes it behind the stock; it even went back."""
         gone = "DELETE FROM inventory_reservation WHERE order_id = %(order)s"
         with planted("inventory", gone, order=orders.authorized):
-            expect("I3", "moved 2500 eur, but no stock was ever held for it", str(orders.authorized))
+            expect(
+                "I3", "moved 2500 eur, but no stock was ever held for it", str(orders.authorized)
+            )
         with planted("inventory", gone, order=orders.called_off_late):
-            (verdict,) = [verdict for verdict in audit(limit=100).verdicts if verdict.invariant.id == "I3"]
+            (verdict,) = [
+                verdict for verdict in audit(limit=100).verdicts if verdict.invariant.id == "I3"
+            ]
             assert verdict.shown == []
 
     def test_money_captured_for_a_cancelled_order(self, orders) -> None:
@@ -113,7 +132,12 @@ class TestI4:
             expect("I4", "7 too much kept", "eur")
 
     def test_money_that_belongs_to_no_order(self, orders) -> None:
-        strange = twice("payments_simulatedcharge", f"order_id = '{orders.open}'", key="'b'", order_id=f"'{STRANGER}'")
+        strange = twice(
+            "payments_simulatedcharge",
+            f"order_id = '{orders.open}'",
+            key="'b'",
+            order_id=f"'{STRANGER}'",
+        )
         with planted("payments", strange):
             expect("I4", "2500 too much kept", "eur")
 
@@ -130,7 +154,12 @@ class TestI5:
             expect("I5", "the ledger has a capture of 2500 eur", str(orders.asked_twice))
 
     def test_a_movement_of_no_order(self, orders) -> None:
-        strange = twice("payments_simulatedcharge", f"order_id = '{orders.open}'", key="'b'", order_id=f"'{STRANGER}'")
+        strange = twice(
+            "payments_simulatedcharge",
+            f"order_id = '{orders.open}'",
+            key="'b'",
+            order_id=f"'{STRANGER}'",
+        )
         with planted("payments", strange):
             expect("I5", "the gateway's ledger has it", STRANGER)
 
@@ -145,7 +174,9 @@ class TestI5:
 
 class TestI6:
     def test_pieces_that_came_from_nowhere(self, orders) -> None:
-        with planted("inventory", "UPDATE inventory_stockitem SET on_hand = on_hand + 1 WHERE sku = 'MUG'"):
+        with planted(
+            "inventory", "UPDATE inventory_stockitem SET on_hand = on_hand + 1 WHERE sku = 'MUG'"
+        ):
             expect("I6", "received 97", "MUG")
 
     def test_fewer_than_none(self, orders) -> None:
@@ -172,7 +203,8 @@ class TestI7:
 
     def test_a_reservation_of_no_order(self, orders) -> None:
         strange = (
-            f"UPDATE inventory_reservation SET order_id = '{STRANGER}' WHERE order_id = '{orders.called_off_late}'"
+            f"UPDATE inventory_reservation SET order_id = '{STRANGER}' "
+            f"WHERE order_id = '{orders.called_off_late}'"
         )
         with planted("inventory", strange):
             expect("I7", "inventory_reservation has it", STRANGER)
@@ -211,14 +243,20 @@ class TestI8:
     def test_an_event_without_its_change_even_while_the_order_is_open(self, orders) -> None:
         gone = "DELETE FROM payments_inbox WHERE saga = %(order)s"
         with planted("payments", gone, order=orders.open):
-            expect("I8", "payment.processed says that payments.charge is done; it is not known", str(orders.open))
+            expect(
+                "I8",
+                "payment.processed says that payments.charge is done; it is not known",
+                str(orders.open),
+            )
 
     def test_an_event_that_says_yes_where_the_step_said_no(self, orders) -> None:
         said = "UPDATE payments_outbox SET type = 'payment.processed' WHERE saga = %(order)s"
         with planted("payments", said, order=orders.declined):
             expect("I8", "says that payments.charge is done; it is refused", str(orders.declined))
 
-    @pytest.mark.parametrize("table", ["payments_inbox", "payments_outbox", "inventory_inbox", "inventory_outbox"])
+    @pytest.mark.parametrize(
+        "table", ["payments_inbox", "payments_outbox", "inventory_inbox", "inventory_outbox"]
+    )
     def test_a_message_of_no_order(self, orders, table) -> None:
         strange = f"UPDATE {table} SET saga = '{STRANGER}' WHERE saga = %(order)s"
         with planted(table.partition("_")[0], strange, order=orders.fulfilled):
@@ -228,14 +266,20 @@ class TestI8:
 class TestI9:
     @pytest.mark.parametrize("service", ["payments", "inventory"])
     def test_a_step_without_its_event(self, orders, service) -> None:
-        with planted(service, f"DELETE FROM {service}_outbox WHERE saga = %(order)s", order=orders.fulfilled):
+        with planted(
+            service, f"DELETE FROM {service}_outbox WHERE saga = %(order)s", order=orders.fulfilled
+        ):
             expect("I9", "is done, but there is no event of it", str(orders.fulfilled))
 
     def test_a_refusal_without_its_event(self, orders) -> None:
-        with planted("payments", "DELETE FROM payments_outbox WHERE saga = %(order)s", order=orders.declined):
+        with planted(
+            "payments", "DELETE FROM payments_outbox WHERE saga = %(order)s", order=orders.declined
+        ):
             expect("I9", "payments.charge is refused, but there is no event", str(orders.declined))
 
-    @pytest.mark.parametrize(("kind", "type_"), [("fulfilled", "order.fulfilled"), ("declined", "order.cancelled")])
+    @pytest.mark.parametrize(
+        ("kind", "type_"), [("fulfilled", "order.fulfilled"), ("declined", "order.cancelled")]
+    )
     def test_an_end_without_its_event(self, orders, kind, type_) -> None:
         gone = f"DELETE FROM orders_outbox WHERE type = '{type_}' AND saga = %(order)s"
         with planted("default", gone, order=getattr(orders, kind)):
@@ -254,7 +298,9 @@ class TestI10:
             expect("I10", "payments.charge has 2 rows", str(orders.open))
 
     def test_an_event_that_was_written_twice(self, orders) -> None:
-        again = twice("orders_outbox", f"saga = '{orders.fulfilled}' AND seq = 0", id="gen_random_uuid()")
+        again = twice(
+            "orders_outbox", f"saga = '{orders.fulfilled}' AND seq = 0", id="gen_random_uuid()"
+        )
         with planted("default", again):
             expect("I10", "order.created has 2 events", str(orders.fulfilled))
 
@@ -265,7 +311,9 @@ class TestI10:
 
     def test_a_refund_that_was_paid_twice(self, orders) -> None:
         again = twice(
-            "payments_simulatedcharge", f"kind = 'refund' AND order_id = '{orders.called_off_late}'", key="'another'"
+            "payments_simulatedcharge",
+            f"kind = 'refund' AND order_id = '{orders.called_off_late}'",
+            key="'another'",
         )
         with planted("payments", again):
             expect("I10", "has 2 refunds", str(orders.called_off_late))
@@ -273,7 +321,9 @@ class TestI10:
 
 class TestI11:
     def test_an_action_that_can_still_happen_after_its_undo(self, orders) -> None:
-        open_again = "DELETE FROM payments_inbox WHERE step = 'payments.charge' AND saga = %(order)s"
+        open_again = (
+            "DELETE FROM payments_inbox WHERE step = 'payments.charge' AND saga = %(order)s"
+        )
         with planted("payments", open_again, order=orders.called_off):
             expect("I11", "payments.charge can still happen (not barred)", str(orders.called_off))
 
@@ -291,7 +341,8 @@ class TestI11:
         """The refund comes before the release: order.cancelling → refund → release → cancel."""
         order = orders.called_off_late
         start = (
-            "UPDATE orders_outbox SET target = 'payments.refund' WHERE type = 'order.cancelling' AND saga = %(order)s"
+            "UPDATE orders_outbox SET target = 'payments.refund' "
+            "WHERE type = 'order.cancelling' AND saga = %(order)s"
         )
         refund = (
             "UPDATE payments_outbox SET target = 'inventory.release', seq = 2"
@@ -339,7 +390,11 @@ class TestI12:
 
 class TestI13:
     def test_an_order_that_has_not_ended_in_time(self, orders) -> None:
-        (verdict,) = [verdict for verdict in audit(expect_ended=True).verdicts if verdict.invariant.id == "I13"]
+        (verdict,) = [
+            verdict
+            for verdict in audit(expect_ended=True).verdicts
+            if verdict.invariant.id == "I13"
+        ]
         assert [violation.subject for violation in verdict.shown] == [str(orders.open)]
 
 
@@ -369,13 +424,21 @@ class TestI14:
     def test_something_done_for_a_cancelled_order_that_was_not_undone(self, orders) -> None:
         left = "UPDATE inventory_inbox SET state = 'waiting' WHERE step = 'inventory.release' AND saga = %(order)s"
         with planted("inventory", left, order=orders.called_off_late):
-            expect("I14", "inventory.reserve is done, but inventory.release is not", str(orders.called_off_late))
+            expect(
+                "I14",
+                "inventory.reserve is done, but inventory.release is not",
+                str(orders.called_off_late),
+            )
 
 
 class TestI15:
-    @pytest.mark.parametrize(("kind", "status"), [("fulfilled", "cancelled"), ("out_of_stock", "fulfilled")])
+    @pytest.mark.parametrize(
+        ("kind", "status"), [("fulfilled", "cancelled"), ("out_of_stock", "fulfilled")]
+    )
     def test_a_terminal_state_that_became_the_other(self, orders, kind, status) -> None:
-        turned = f"UPDATE orders_order SET status = '{status}', failure_code = 'x' WHERE id = %(order)s"
+        turned = (
+            f"UPDATE orders_order SET status = '{status}', failure_code = 'x' WHERE id = %(order)s"
+        )
         with planted("default", ANY_STATUS, turned, order=getattr(orders, kind)):
             expect("I15", f"is {status}, but was", str(getattr(orders, kind)))
 

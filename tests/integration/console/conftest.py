@@ -7,7 +7,7 @@ from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from sagas.sql import run
+from sagas.storage.sql import run
 from tests.integration.audit.conftest import a_days_work
 from tests.integration.audit.shop import planted
 from tests.integration.console.operators import member
@@ -29,15 +29,21 @@ def client_of(name, *codenames, **wanted):
 def count_queries():
     """Give a function that returns how many queries there were, in all databases together."""
     with ExitStack() as stack:
-        captured = [stack.enter_context(CaptureQueriesContext(connections[alias])) for alias in connections]
+        captured = [
+            stack.enter_context(CaptureQueriesContext(connections[alias])) for alias in connections
+        ]
         yield lambda: sum(map(len, captured))
 
 
 @pytest.fixture
 def broken():
-    """Take a table away from a service, so that whatever asks it gets an error, until the test is done."""
+    """Take a table away from a service, so that whatever asks it gets an error, until the test
+    is done.
+    """
     with ExitStack() as stack:
-        yield lambda alias, table: stack.enter_context(planted(alias, f"ALTER TABLE {table} RENAME TO gone"))
+        yield lambda alias, table: stack.enter_context(
+            planted(alias, f"ALTER TABLE {table} RENAME TO gone")
+        )
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def renamed():
 @pytest.fixture
 def quiet(monkeypatch):
     """Have no thread flush by itself after an action."""
-    monkeypatch.setattr("console.effects.nudge", lambda service: None)
+    monkeypatch.setattr("console.effects.request_flush", lambda service: None)
 
 
 @pytest.fixture
@@ -67,13 +73,17 @@ def olga(db):
 @pytest.fixture
 def viewer(db):
     """The client of someone who may look at everything and do nothing."""
-    names = Permission.objects.filter(codename__startswith="view_", content_type__app_label__in=VIEWS)
+    names = Permission.objects.filter(
+        codename__startswith="view_", content_type__app_label__in=VIEWS
+    )
     return client_of("vera", *names.values_list("codename", flat=True))
 
 
 @pytest.fixture(scope="module")
 def orders(django_db_setup, django_db_blocker):
-    """A shop after a day's work, for all tests of a module: they look at it, and roll back what they change."""
+    """A shop after a day's work, for all tests of a module: they look at it, and roll back what
+    they change.
+    """
     with django_db_blocker.unblock():
         yield a_days_work()
         for alias in connections:
@@ -82,10 +92,12 @@ def orders(django_db_setup, django_db_blocker):
 
 @pytest.fixture
 def nudged(monkeypatch):
-    """The services whose relay was nudged; no thread flushes by itself, and no message leaves for a worker."""
+    """The services whose relay was nudged; no thread flushes by itself, and no message leaves
+    for a worker.
+    """
     services: list[str] = []
-    for module in ("console.effects", "console.holds", "sagas.by_hand"):
-        monkeypatch.setattr(f"{module}.nudge", services.append)
+    for module in ("console.effects", "console.holds", "sagas.operations.manual"):
+        monkeypatch.setattr(f"{module}.request_flush", services.append)
     monkeypatch.setattr("console.views.work_soon", lambda: None)
     return services
 

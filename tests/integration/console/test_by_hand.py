@@ -1,4 +1,6 @@
-"""Marking a step as done by hand: with evidence, by a second person where much money is said to be back, and once."""
+"""Marking a step as done by hand: with evidence, by a second person where much money is said to
+be back, and once.
+"""
 
 import pytest
 
@@ -9,20 +11,25 @@ from console.reach import radius_now
 from inventory.models import Reservation
 from orders.models import Order
 from payments.models import Inbox, Payment, SimulatedCharge
-from sagas import holds
-from sagas.services import service_called
+from sagas.operations import holds
+from sagas.storage.registry import get_service
 from tests.integration.audit import shop as walked
 from tests.integration.console.operators import member, outcomes, paid, stuck, work
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("nudged")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.usefixtures("nudged"),
+]
 
 REFUND = "payments.refund"
 
 
 def to_be_refunded():
-    """Return an order that is being cancelled: its refund is on hold, and was made on the gateway's own page."""
+    """Return an order that is being cancelled: its refund is on hold, and was made on the
+    gateway's own page.
+    """
     order = paid()
-    holds.hold(service_called("payments"), step=REFUND, by="anna", why="The gateway refuses refunds.")
+    holds.hold(get_service("payments"), step=REFUND, by="anna", why="The gateway refuses refunds.")
     walked.cancel(order.id)
     for step in ("inventory.release", REFUND):
         walked.deliver(step, order.id)
@@ -51,14 +58,23 @@ def test_from_the_orders_page_to_its_end_with_the_evidence_shown(operator):
     shown = operator.post(f"{page}by-hand/", {"step": REFUND}, follow=True)
     assert shown.context["radius"].refunds == {"eur": 2500}
     assert "Gateway&#x27;s id of the refund" in shown.content.decode()
-    given = {"reason": "I saw it.", "reference": "re_1", "seen": shown.context["radius"].fingerprint}
+    given = {
+        "reason": "I saw it.",
+        "reference": "re_1",
+        "seen": shown.context["radius"].fingerprint,
+    }
     operator.post(f"/admin/console/run/{shown.context['run'].id}/confirm/", given)
     work()
     walked.walk(order.id)
     assert Order.objects.get().status == "cancelled"
     assert audit(expect_ended=True).violations == 0
-    assert "was done by hand, says olga: I saw it. (re_1)" in operator.get(f"{page}change/").content.decode()
-    assert LogEntry.objects.filter(what="acted").values_list("who", "step", "why", "outcome").get() == (
+    assert (
+        "was done by hand, says olga: I saw it. (re_1)"
+        in operator.get(f"{page}change/").content.decode()
+    )
+    assert LogEntry.objects.filter(what="acted").values_list(
+        "who", "step", "why", "outcome"
+    ).get() == (
         "olga",
         REFUND,
         "I saw it.",
@@ -87,7 +103,9 @@ def test_a_large_refund_by_hand_takes_a_second_person(olga, anna, settings):
 
 def test_marked_by_two_people_it_is_done_once_and_the_second_is_told(olga):
     order, oscar = to_be_refunded(), member("oscar", "operator")
-    first, second = (marked(order, REFUND, by=by, reference=ref) for by, ref in ((olga, "re_1"), (oscar, "re_2")))
+    first, second = (
+        marked(order, REFUND, by=by, reference=ref) for by, ref in ((olga, "re_1"), (oscar, "re_2"))
+    )
     work()
     assert [state for run in (first, second) for state, _ in outcomes(run)] == ["done", "nothing"]
     assert "is done meanwhile" in outcomes(second)[0][1]
@@ -116,7 +134,9 @@ def test_pieces_that_were_sent_by_hand_are_shown_and_counted(olga):
     order = paid()
     for step in ("inventory.reserve", "orders.fulfil"):
         walked.deliver(step, order.id)
-    holds.hold(service_called("inventory"), step="inventory.ship", by="anna", why="The belt is broken.")
+    holds.hold(
+        get_service("inventory"), step="inventory.ship", by="anna", why="The belt is broken."
+    )
     walked.deliver("inventory.ship", order.id)
     run = runs.begin(Action.BY_HAND, [order.id], by=olga, step="inventory.ship")
     assert radius_now(run).pieces == 2
@@ -137,4 +157,7 @@ def test_a_charge_is_not_offered_and_not_taken(operator):
 @pytest.mark.parametrize("group", ["viewer", "approver"])
 def test_who_is_no_operator_marks_nothing(client, group):
     client.force_login(member("vera", group))
-    assert client.post(f"/admin/orders/order/{stuck().id}/by-hand/", {"step": REFUND}).status_code == 403
+    assert (
+        client.post(f"/admin/orders/order/{stuck().id}/by-hand/", {"step": REFUND}).status_code
+        == 403
+    )

@@ -12,7 +12,10 @@ from payments.models import Inbox, Payment
 from tests.integration.console.operators import confirmed, paid, stuck, work
 from tests.integration.race import at_once
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("nudged")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.usefixtures("nudged"),
+]
 
 
 class TestConfirming:

@@ -16,7 +16,10 @@ from tests.integration.console.operators import FAR, confirmed, member, outcomes
 from tests.integration.orders import shop
 from tests.integration.race import at_once
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("nudged")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.usefixtures("nudged"),
+]
 
 
 class TestEffects:
@@ -24,7 +27,10 @@ class TestEffects:
         order, idle = stuck(), shop.order()
         run = confirmed(Action.RETRY, order, idle, by=olga)
         work()
-        assert outcomes(run) == [("done", "1 step tried again now."), ("nothing", "No step waits for its next try.")]
+        assert outcomes(run) == [
+            ("done", "1 step tried again now."),
+            ("nothing", "No step waits for its next try."),
+        ]
         assert Inbox.objects.filter(send_at__lt=FAR).exists()
         assert "payments" in nudged
 
@@ -56,9 +62,14 @@ class TestEffects:
             walked.deliver(step, order.id)
         run = confirmed(Action.CANCEL, order, by=olga)
         work()
-        assert outcomes(run) == [("nothing", "It is fulfilled: from there a saga only goes forward.")]
+        assert outcomes(run) == [
+            ("nothing", "It is fulfilled: from there a saga only goes forward.")
+        ]
         walked.walk(order.id)
-        assert (Payment.objects.get().status, Reservation.objects.get().state) == ("captured", "shipped")
+        assert (Payment.objects.get().status, Reservation.objects.get().state) == (
+            "captured",
+            "shipped",
+        )
 
     def test_where_another_service_has_the_pivot_it_is_asked(self, olga, settings):
         walked.open_shop()
@@ -66,7 +77,9 @@ class TestEffects:
         order = Order.objects.get(id=walked.place())
         run = confirmed(Action.CANCEL, order, by=olga)
         work()
-        assert outcomes(run) == [("done", "Asked to be called off: the service of its pivot decides whether in time.")]
+        assert outcomes(run) == [
+            ("done", "Asked to be called off: the service of its pivot decides whether in time.")
+        ]
         walked.deliver("payments.withhold", order.id, plan=AUTHORIZE_FIRST.plan)
         walked.walk(order.id, plan=AUTHORIZE_FIRST.plan)
         order.refresh_from_db()
@@ -74,9 +87,15 @@ class TestEffects:
 
     def test_two_people_who_cancel_the_same_order_have_one_effect(self, olga):
         order, oscar = paid(), member("oscar", "operator")
-        first, second = confirmed(Action.CANCEL, order, by=olga), confirmed(Action.CANCEL, order, by=oscar)
+        first, second = (
+            confirmed(Action.CANCEL, order, by=olga),
+            confirmed(Action.CANCEL, order, by=oscar),
+        )
         at_once([work] * 4)
-        assert sorted(state for run in (first, second) for state, _ in outcomes(run)) == ["done", "nothing"]
+        assert sorted(state for run in (first, second) for state, _ in outcomes(run)) == [
+            "done",
+            "nothing",
+        ]
         assert Outbox.objects.filter(type="order.cancelling").count() == 1
 
     def test_a_row_whose_worker_died_is_acted_on_by_another_after_its_lease(self, olga):

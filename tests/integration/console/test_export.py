@@ -1,4 +1,6 @@
-"""An order's dossier as JSON: all there is to know of it, for staff alone, and nothing that is secret."""
+"""An order's dossier as JSON: all there is to know of it, for staff alone, and nothing that is
+secret.
+"""
 
 import json
 
@@ -26,20 +28,34 @@ def test_it_holds_what_every_service_knows_of_the_order(viewer, orders):
     found = exported(viewer, orders.out_of_stock)
     assert found["order"]["id"] == str(orders.out_of_stock)
     assert found["order"]["lines"][0] == {"sku": "MUG", "quantity": 2, "unit_amount": 1250}
-    assert [step["name"] for step in found["plan"]["steps"]][:2] == ["payments.charge", "inventory.reserve"]
+    assert [step["name"] for step in found["plan"]["steps"]][:2] == [
+        "payments.charge",
+        "inventory.reserve",
+    ]
     assert [event["type"] for event in found["timeline"]][-1] == "order.cancelled"
     assert {message["service"] for message in found["sent"]} == {"orders", "payments", "inventory"}
-    assert {"inventory.reserve", "payments.refund"} <= {message["step"] for message in found["received"]}
+    assert {"inventory.reserve", "payments.refund"} <= {
+        message["step"] for message in found["received"]
+    }
     assert found["payment"]["status"] == "refunded"
     assert (found["unreachable"], found["failed_tasks"], found["actions"]) == ([], [], [])
 
 
 def test_what_is_the_customers_alone_and_the_providers_keys_are_left_out(viewer):
     url = "https://hooks.stripe.com/redirect?client_secret=seti_secret"
-    order = shop.order(action={"type": "redirect", "url": url, "expires_at": "2026-01-01T00:00:00Z"})
+    order = shop.order(
+        action={"type": "redirect", "url": url, "expires_at": "2026-01-01T00:00:00Z"}
+    )
     asked = {"url": url, "expires_at": "2026-01-01T00:00:00Z"}
     now, told = order.created_at, {"saga": order.id, "seq": 1, "type": "payment.action_required"}
-    Outbox.objects.create(**told, saga_started_at=now, step="payments.charge", data={"a": [asked]}, context={}, plan={})
+    Outbox.objects.create(
+        **told,
+        saga_started_at=now,
+        step="payments.charge",
+        data={"a": [asked]},
+        context={},
+        plan={},
+    )
     TimelineEvent.objects.create(**told, id=uuid7(), service="payments", at=now, detail=asked)
     Payment.objects.create(
         order_id=order.id,
@@ -84,5 +100,7 @@ def test_it_is_for_staff_who_may_view_orders(orders):
 
 
 def test_the_page_of_an_order_leads_to_it(viewer, orders):
-    page = viewer.get(reverse("admin:orders_order_change", args=[orders.fulfilled])).content.decode()
+    page = viewer.get(
+        reverse("admin:orders_order_change", args=[orders.fulfilled])
+    ).content.decode()
     assert f"/admin/orders/order/{orders.fulfilled}/export/" in page

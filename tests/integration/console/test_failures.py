@@ -18,7 +18,9 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 def failing(error, *, step="payments.charge", table=Inbox, **fields):
     order = shop.order()
     row = {"state": "waiting", "attempts": 2, "send_at": "2099-01-01T00:00:00Z", **fields}
-    table.objects.create(saga=order.id, saga_started_at=order.created_at, step=step, error=error, **row)
+    table.objects.create(
+        saga=order.id, saga_started_at=order.created_at, step=step, error=error, **row
+    )
     return order
 
 
@@ -28,11 +30,17 @@ def test_errors_that_differ_in_ids_times_and_numbers_only_are_one():
         f"failed after {n}.5 s at 2026-11-24 10:57:2{n}.97+00"
         for n in (3, 4)
     )
-    assert normalised(first) == normalised(second) == "Charge {id} of order {id} failed after {n} s at {time}"
+    assert (
+        normalised(first)
+        == normalised(second)
+        == "Charge {id} of order {id} failed after {n} s at {time}"
+    )
 
 
 def test_errors_that_say_something_else_are_two():
-    assert normalised("The gateway answered 500.") != normalised("The gateway did not answer in time.")
+    assert normalised("The gateway answered 500.") != normalised(
+        "The gateway did not answer in time."
+    )
 
 
 def test_steps_that_fail_alike_are_a_group_the_largest_first():
@@ -60,7 +68,9 @@ def test_a_group_leads_to_its_orders(viewer):
     group = next(group for group in page.context["failures"].groups if len(group.sagas) == 2)
     link = f"{LIST}?failure={group.key}"
     assert f'href="{link}"' in page.content.decode()
-    assert {order.pk for order in viewer.get(link).context["cl"].queryset} == {order.id for order in wanted}
+    assert {order.pk for order in viewer.get(link).context["cl"].queryset} == {
+        order.id for order in wanted
+    }
 
 
 def test_a_group_that_is_gone_has_no_orders(viewer):

@@ -1,4 +1,6 @@
-"""What was done about a failure before, and whether it helped: told from the log, also when the runs are gone."""
+"""What was done about a failure before, and whether it helped: told from the log, also when the
+runs are gone.
+"""
 
 import pytest
 from django.db.models.functions import Now
@@ -11,7 +13,10 @@ from payments.models import Inbox
 from tests.integration.console.conftest import client_of, count_queries
 from tests.integration.console.operators import confirmed, stuck, work
 
-pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.django_db(transaction=True, databases="__all__")]
+pytestmark = [
+    pytest.mark.usefixtures("quiet"),
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+]
 
 
 def retried(*orders, by, reason="The gateway is back."):
@@ -45,7 +50,12 @@ def test_of_the_orders_of_a_run_it_is_told_how_many_ended_and_how_many_failed_ag
     end(helped)
     fail_again(failed)
     [past] = history_of(failure)
-    assert (past.run, past.who, past.action, past.why) == (run.id, "olga", "Try again now", "The gateway is back.")
+    assert (past.run, past.who, past.action, past.why) == (
+        run.id,
+        "olga",
+        "Try again now",
+        "The gateway is back.",
+    )
     assert counted([past]) == [(3, 1, 1, 1)]
 
 

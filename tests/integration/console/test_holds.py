@@ -1,4 +1,6 @@
-"""Orders and steps on hold: by whoever may, as it was shown, once, told truthfully, and seen by everybody."""
+"""Orders and steps on hold: by whoever may, as it was shown, once, told truthfully, and seen by
+everybody.
+"""
 
 import pytest
 
@@ -14,8 +16,8 @@ from orders.models import Order
 from orders.status import Status
 from payments.models import Hold as PaymentsHold
 from payments.models import Inbox
-from sagas import rescue
-from sagas.services import home_called
+from sagas.operations import redrive
+from sagas.storage.registry import get_home
 from tests.broker import empty, take
 from tests.integration.audit import shop as walked
 from tests.integration.console.operators import (
@@ -30,7 +32,10 @@ from tests.integration.console.operators import (
 from tests.integration.orders import shop
 from tests.integration.race import at_once
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("nudged")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.usefixtures("nudged"),
+]
 
 HOLDS = (OrdersHold, PaymentsHold, InventoryHold)
 PAGE, STEP = "/admin/holds/", "/admin/holds/step/"
@@ -84,14 +89,24 @@ class TestOrders:
         order.refresh_from_db()
         assert order.status == "fulfilled"
 
-    def test_who_holds_and_why_is_kept_in_the_service_and_shown_with_the_order(self, operator, olga):
+    def test_who_holds_and_why_is_kept_in_the_service_and_shown_with_the_order(
+        self, operator, olga
+    ):
         order = paid()
         confirmed(Action.HOLD, order, by=olga, reason="The address is odd.")
         work()
         page = operator.get(f"/admin/orders/order/{order.id}/change/")
         assert "by olga: The address is odd." in page.content.decode()
-        assert [value for value, _ in page.context["actions"]] == ["retry", "publish", "cancel", "release"]
-        assert PaymentsHold.objects.values_list("by", "why").get() == ("olga", "The address is odd.")
+        assert [value for value, _ in page.context["actions"]] == [
+            "retry",
+            "publish",
+            "cancel",
+            "release",
+        ]
+        assert PaymentsHold.objects.values_list("by", "why").get() == (
+            "olga",
+            "The address is odd.",
+        )
 
     def test_held_and_released_twice_it_says_so(self, olga):
         order, said = paid(), []
@@ -100,11 +115,19 @@ class TestOrders:
             runs.confirm(run.id, by=olga, reason="again", seen="")
             work()
             said += [outcome for _, outcome in outcomes(run)]
-        assert said == ["On hold before its next step.", "It was on hold already.", "Released.", "It was not on hold."]
+        assert said == [
+            "On hold before its next step.",
+            "It was on hold already.",
+            "Released.",
+            "It was not on hold.",
+        ]
 
     def test_two_people_who_hold_the_same_order_at_once_have_one_effect(self, olga):
         order, oscar = paid(), member("oscar", "operator")
-        first, second = confirmed(Action.HOLD, order, by=olga), confirmed(Action.HOLD, order, by=oscar)
+        first, second = (
+            confirmed(Action.HOLD, order, by=olga),
+            confirmed(Action.HOLD, order, by=oscar),
+        )
         at_once([work] * 4)
         assert sorted(state for run in (first, second) for state, _ in outcomes(run)) in (
             ["done", "nothing"],
@@ -116,7 +139,10 @@ class TestOrders:
         order = shop.order(Status.CANCELLED)
         run = confirmed(Action.HOLD, order, by=olga)
         work()
-        assert (outcomes(run), held(order)) == ([("nothing", "It has ended: nothing is left to hold.")], 0)
+        assert (outcomes(run), held(order)) == (
+            [("nothing", "It has ended: nothing is left to hold.")],
+            0,
+        )
 
     def test_what_is_at_work_is_told_and_ends_first(self, olga):
         order = stuck()
@@ -127,7 +153,9 @@ class TestOrders:
             ("done", "On hold before its next step. payments.charge is at work and ends first."),
         ]
 
-    def test_a_service_that_is_down_is_named_and_the_rescue_still_cares_for_the_order(self, olga, renamed):
+    def test_a_service_that_is_down_is_named_and_the_rescue_still_cares_for_the_order(
+        self, olga, renamed
+    ):
         order = paid()
         run = confirmed(Action.HOLD, order, by=olga)
         renamed("payments", "payments_hold")
@@ -141,7 +169,9 @@ class TestOrders:
     def test_a_worker_that_dies_half_way_leaves_a_hold_that_another_completes(self, olga):
         order = paid()
         run = confirmed(Action.HOLD, order, by=olga)
-        InventoryHold.objects.create(saga=order.id, by="olga", why=run.reason)  # all that the dead one came to
+        InventoryHold.objects.create(
+            saga=order.id, by="olga", why=run.reason
+        )  # all that the dead one came to
         work()
         assert (outcomes(run), held(order)) == ([("done", "On hold before its next step.")], 3)
 
@@ -155,7 +185,9 @@ class TestOrders:
         cancelled = confirmed(Action.CANCEL, order, by=olga)
         work()
         assert outcomes(retried) == [("nothing", "inventory.reserve is on hold: release it first.")]
-        assert outcomes(cancelled) == [("done", "Called off; it is on hold, and is undone once it is released.")]
+        assert outcomes(cancelled) == [
+            ("done", "Called off; it is on hold, and is undone once it is released.")
+        ]
         walked.walk(order.id)
         order.refresh_from_db()
         assert order.status == "cancelling"
@@ -216,7 +248,9 @@ class TestSteps:
         assert "The gateway refuses cards." in page
         assert "takes the right to" in page
 
-    def test_the_rescue_is_told_at_the_home_of_the_sagas_and_drives_none_that_waits_there(self, anna):
+    def test_the_rescue_is_told_at_the_home_of_the_sagas_and_drives_none_that_waits_there(
+        self, anna
+    ):
         walked.open_shop()
         for_all(Action.HOLD_STEP, "payments.charge", by=anna)
         work()
@@ -225,10 +259,10 @@ class TestSteps:
         walked.tell()
         Order.objects.update(rescue_at="2020-01-01T00:00:00Z")
         assert OrdersHold.objects.get().step == Order.objects.get().on_hold == "payments.charge"
-        assert rescue.run_once(home_called("orders")) == 0
+        assert redrive.run_once(get_home("orders")) == 0
         for_all(Action.RELEASE_STEP, "payments.charge", by=anna)
         work()
-        assert rescue.run_once(home_called("orders")) == 1
+        assert redrive.run_once(get_home("orders")) == 1
 
     def test_released_it_says_how_many_wait_and_has_them_sent_on(self, anna):
         walked.open_shop()
@@ -237,11 +271,17 @@ class TestSteps:
         walked.deliver("payments.charge", walked.place("MUG"))
         run = for_all(Action.RELEASE_STEP, "payments.charge", by=anna)
         work()
-        assert outcomes(run) == [("done", "payments.charge is released; what waits there is sent on: 1.")]
-        assert [sent.args for sent in take("payments") if sent.task == "sagas.release_held"] == [["payments"]]
+        assert outcomes(run) == [
+            ("done", "payments.charge is released; what waits there is sent on: 1.")
+        ]
+        assert [sent.args for sent in take("payments") if sent.task == "sagas.release_held"] == [
+            ["payments"]
+        ]
         assert not any(table.objects.exists() for table in HOLDS)
 
-    def test_an_order_that_is_released_where_its_step_is_held_for_all_still_waits_and_it_is_said(self, olga, anna):
+    def test_an_order_that_is_released_where_its_step_is_held_for_all_still_waits_and_it_is_said(
+        self, olga, anna
+    ):
         order = paid()
         for_all(Action.HOLD_STEP, "inventory.reserve", by=anna)
         confirmed(Action.HOLD, order, by=olga)
@@ -249,7 +289,9 @@ class TestSteps:
         walked.deliver("inventory.reserve", order.id)
         run = confirmed(Action.RELEASE, order, by=olga)
         work()
-        assert outcomes(run) == [("done", "Released. It waits at inventory.reserve, which is on hold for all.")]
+        assert outcomes(run) == [
+            ("done", "Released. It waits at inventory.reserve, which is on hold for all.")
+        ]
         assert InventoryInbox.objects.get(step="inventory.reserve").state == "held"
 
     def test_clicked_twice_it_is_held_once_and_logged_once(self, anna):
@@ -266,7 +308,9 @@ class TestSteps:
         assert sorted(at_once([click] * 4)) == ["Moved", "Moved", "Moved", "running"]
         at_once([work] * 4)
         assert PaymentsHold.objects.count() == 1
-        assert LogEntry.objects.filter(what="acted").values_list("who", "action", "step", "why").get() == (
+        assert LogEntry.objects.filter(what="acted").values_list(
+            "who", "action", "step", "why"
+        ).get() == (
             "anna",
             "hold_step",
             "payments.charge",
@@ -295,10 +339,15 @@ class TestRights:
         assert "Show what that would do" not in client.get(PAGE).content.decode()
 
     def test_an_approver_holds_no_single_order(self, approver):
-        assert approver.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "hold"}).status_code == 403
+        assert (
+            approver.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "hold"}).status_code
+            == 403
+        )
 
     def test_a_step_is_not_held_by_way_of_an_order(self, operator):
-        page = operator.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "hold_step"}, follow=True)
+        page = operator.post(
+            f"/admin/orders/order/{stuck().id}/act/", {"action": "hold_step"}, follow=True
+        )
         assert "There is no such action." in page.content.decode()
 
     def test_who_may_no_longer_hold_a_step_cannot_confirm_a_draft_of_before(self, approver, anna):
@@ -312,8 +361,13 @@ class TestRights:
     def test_nothing_is_held_by_a_get_or_without_its_token(self, approver, anna):
         from django.test import Client  # noqa: PLC0415
 
-        assert approver.get(STEP, {"action": "hold_step", "step": "payments.charge"}).status_code == 405
+        assert (
+            approver.get(STEP, {"action": "hold_step", "step": "payments.charge"}).status_code
+            == 405
+        )
         strict = Client(enforce_csrf_checks=True)
         strict.force_login(anna)
-        assert strict.post(STEP, {"action": "hold_step", "step": "payments.charge"}).status_code == 403
+        assert (
+            strict.post(STEP, {"action": "hold_step", "step": "payments.charge"}).status_code == 403
+        )
         assert not Run.objects.exists()

@@ -1,4 +1,6 @@
-"""What operators did is kept in a log that only grows, and the page of a run shows it as it comes."""
+"""What operators did is kept in a log that only grows, and the page of a run shows it as it
+comes.
+"""
 
 import pytest
 from django.db import connection, transaction
@@ -10,7 +12,10 @@ from console.models import Action, LogEntry
 from tests.integration.console.conftest import client_of
 from tests.integration.console.operators import confirmed, stuck, work
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("nudged")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.usefixtures("nudged"),
+]
 
 
 class TestLog:
@@ -18,7 +23,9 @@ class TestLog:
         order = stuck()
         confirmed(Action.RETRY, order, by=olga)
         work()
-        rows = LogEntry.objects.order_by("id").values_list("who", "what", "action", "order_id", "why", "outcome")
+        rows = LogEntry.objects.order_by("id").values_list(
+            "who", "what", "action", "order_id", "why", "outcome"
+        )
         assert list(rows)[1:] == [
             ("olga", "acted", "retry", order.id, "The gateway is back.", "1 step tried again now."),
             ("olga", "ended", "retry", None, "The gateway is back.", "1 done."),
@@ -26,17 +33,28 @@ class TestLog:
         page = operator.get(f"/admin/orders/order/{order.id}/change/").content.decode()
         assert "1 step tried again now." in page
 
-    @pytest.mark.parametrize("change", ["UPDATE console_logentry SET why = 'x'", "DELETE FROM console_logentry"])
+    @pytest.mark.parametrize(
+        "change", ["UPDATE console_logentry SET why = 'x'", "DELETE FROM console_logentry"]
+    )
     def test_the_database_refuses_to_change_it(self, olga, change):
         confirmed(Action.RETRY, stuck(), by=olga)
-        with pytest.raises(IntegrityError, match="only grows"), transaction.atomic(), connection.cursor() as cursor:
+        with (
+            pytest.raises(IntegrityError, match="only grows"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
             cursor.execute(change)
 
     def test_nobody_edits_it_in_the_admin(self, admin_client, olga):
         confirmed(Action.RETRY, stuck(), by=olga)
         entry = LogEntry.objects.get()
         for page in ("change", "delete"):
-            assert admin_client.post(f"/admin/console/logentry/{entry.pk}/{page}/", {"post": "yes"}).status_code == 403
+            assert (
+                admin_client.post(
+                    f"/admin/console/logentry/{entry.pk}/{page}/", {"post": "yes"}
+                ).status_code
+                == 403
+            )
         assert admin_client.get("/admin/console/logentry/add/").status_code == 403
 
     def test_who_has_requested_a_run_cannot_be_deleted_from_under_it(self, olga):

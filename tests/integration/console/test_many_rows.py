@@ -1,6 +1,8 @@
-"""Many finished orders: every page of the console reads few rows of each table, by index, in at most twenty queries.
+"""Many finished orders: every page of the console reads few rows of each table, by index, in at
+most twenty queries.
 
-A hundred thousand of them; MANY=1000000 makes it a million, with the limits that the console really has.
+A hundred thousand of them; MANY=1000000 makes it a million, with the limits that the console really
+has.
 """
 
 import json
@@ -22,8 +24,9 @@ from inventory.models import StockItem
 from local.rundir import RunDir
 from local.stack import Stack
 from payments.models import Inbox
-from sagas import lists, sql
-from sagas.lists import BoundedPaginator
+from sagas.admin import changelist
+from sagas.admin.changelist import BoundedPaginator
+from sagas.storage import sql
 from tests.integration.console.operators import stuck
 from tests.integration.orders import shop
 from tests.processes import url
@@ -31,7 +34,8 @@ from tests.processes import url
 MANY = int(os.environ.get("MANY", "100000"))
 A_MILLION = MANY >= 1_000_000
 
-# Rows that one statement may read, by what it did and not by what was estimated, where the console looks at so few.
+# Rows that one statement may read, by what it did and not by what was estimated, where the console
+# looks at so few.
 NEWEST, PAGED = 2_000, 1_000
 MOST_READ = 120_000 if A_MILLION else 12_000
 
@@ -41,7 +45,11 @@ pytestmark = [
     pytest.mark.django_db(databases="__all__"),
 ]
 
-VARIABLES = {"default": "DATABASE_URL", "payments": "PAYMENTS_DATABASE_URL", "inventory": "INVENTORY_DATABASE_URL"}
+VARIABLES = {
+    "default": "DATABASE_URL",
+    "payments": "PAYMENTS_DATABASE_URL",
+    "inventory": "INVENTORY_DATABASE_URL",
+}
 
 LOG = """
 INSERT INTO console_logentry (id, at, who, what, action, run, order_id, why, outcome, failure, about)
@@ -62,7 +70,10 @@ SELECT 'evt_' || n, 'charge.succeeded', 'ch_' || n, gen_random_uuid(), 'noted', 
 
 FILTERS = {
     "orders/order": [
-        *({"status__exact": status} for status in ("pending", "paid", "fulfilled", "cancelling", "cancelled")),
+        *(
+            {"status__exact": status}
+            for status in ("pending", "paid", "fulfilled", "cancelling", "cancelled")
+        ),
         *({"show": shown} for shown in ("open", "all")),
         *({"needs_attention__exact": flag} for flag in ("0", "1")),
         {"status__exact": "fulfilled", "show": "open"},
@@ -73,9 +84,25 @@ FILTERS = {
         {"p": "5"},
         {"failure": "0" * 16},
     ],
-    "console/logentry": [{}, {"what__exact": "declined"}, {"action__exact": "cancel"}, {"q": "olga"}, {"q": "nobody"}],
-    "django_celery_results/taskresult": [{}, {"status__exact": "RETRY"}, {"task": "sagas.flush"}, {"q": "nothing"}],
-    "payments/payment": [{}, {"status__exact": "pending"}, {"q": "ch_none"}, {"follow_at__isempty": "0"}],
+    "console/logentry": [
+        {},
+        {"what__exact": "declined"},
+        {"action__exact": "cancel"},
+        {"q": "olga"},
+        {"q": "nobody"},
+    ],
+    "django_celery_results/taskresult": [
+        {},
+        {"status__exact": "RETRY"},
+        {"task": "sagas.flush"},
+        {"q": "nothing"},
+    ],
+    "payments/payment": [
+        {},
+        {"status__exact": "pending"},
+        {"q": "ch_none"},
+        {"follow_at__isempty": "0"},
+    ],
     "payments/webhookevent": [{}, {"q": "ch_none"}, {"p": "5"}],
     "payments/simulatedcharge": [{}, {"kind__exact": "refund"}, {"q": "ch_none"}],
     "inventory/reservation": [{}, {"state__exact": "held"}, {"q": "BENCH-001"}, {"q": "NONE"}],
@@ -87,7 +114,14 @@ FILTERS = {
             *({"step": f"{service}.{step}"} for step in ("charge", "reserve", "cancel")),
             {"older": "1h"},
             {"older": "1d", "state": "published"},
-            *({"q": term} for term in ("order.created", "nothing like it", "01890000-0000-7000-8000-000000000000")),
+            *(
+                {"q": term}
+                for term in (
+                    "order.created",
+                    "nothing like it",
+                    "01890000-0000-7000-8000-000000000000",
+                )
+            ),
             {"o": "5"},
             {"p": "5"},
         ]
@@ -96,10 +130,16 @@ FILTERS = {
     **{
         f"{service}/inbox": [
             {},
-            *({"state__exact": state} for state in ("parked", "failing", "started", "waiting", "done", "refused")),
+            *(
+                {"state__exact": state}
+                for state in ("parked", "failing", "started", "waiting", "done", "refused")
+            ),
             *({"step": f"{service}.{step}"} for step in ("charge", "reserve", "cancel")),
             {"older": "1h"},
-            *({"q": term} for term in ("no luck", "nothing like it", "01890000-0000-7000-8000-000000000000")),
+            *(
+                {"q": term}
+                for term in ("no luck", "nothing like it", "01890000-0000-7000-8000-000000000000")
+            ),
             {"o": "3"},
             {"p": "5"},
         ]
@@ -115,7 +155,9 @@ def _many(django_db_setup, django_db_blocker):
         shop.user("admin", is_staff=True)
         StockItem.objects.bulk_create(StockItem(sku=sku, on_hand=1) for sku in SKUS)
         stack = Stack(
-            run_dir=RunDir(Path()), api="", env={variable: url(alias) for alias, variable in VARIABLES.items()}
+            run_dir=RunDir(Path()),
+            api="",
+            env={variable: url(alias) for alias, variable in VARIABLES.items()},
         )
         write_history(stack, MANY, say=lambda _: None)
         for alias, statement in (("default", LOG), ("default", TASKS), ("payments", EVENTS)):
@@ -134,7 +176,7 @@ def _many(django_db_setup, django_db_blocker):
 def _few_at_once(monkeypatch):
     """Have the console look at as few rows, in proportion, as it does among a million."""
     if not A_MILLION:
-        monkeypatch.setattr(lists, "NEWEST", NEWEST)
+        monkeypatch.setattr(changelist, "NEWEST", NEWEST)
         monkeypatch.setattr(BoundedPaginator, "MOST", PAGED)
 
 
@@ -142,7 +184,10 @@ def _few_at_once(monkeypatch):
 def captured():
     """Give what was asked of each database meanwhile: (alias, statement)."""
     with ExitStack() as stack:
-        found = {alias: stack.enter_context(CaptureQueriesContext(connections[alias])) for alias in connections}
+        found = {
+            alias: stack.enter_context(CaptureQueriesContext(connections[alias]))
+            for alias in connections
+        }
         asked: list[tuple[str, str]] = []
         yield asked
         asked += [(alias, query["sql"]) for alias, queries in found.items() for query in queries]
@@ -155,7 +200,9 @@ def nodes(plan):
 
 
 def read(alias, statement):
-    """Run a statement; return how many rows it read from tables and indexes, and which tables it read through."""
+    """Run a statement; return how many rows it read from tables and indexes, and which tables it
+    read through.
+    """
     with connections[alias].cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
         (found,) = cursor.fetchone()
@@ -163,22 +210,44 @@ def read(alias, statement):
     scans = [node for node in nodes(explained["Plan"]) if "Scan" in node["Node Type"]]
     passed_by = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
     rows = sum(
-        node["Actual Loops"] * (node["Actual Rows"] + sum(node.get(key, 0) for key in passed_by)) for node in scans
+        node["Actual Loops"] * (node["Actual Rows"] + sum(node.get(key, 0) for key in passed_by))
+        for node in scans
     )
     through = {node.get("Relation Name", "") for node in scans if node["Node Type"] == "Seq Scan"}
     return rows, through & LARGE, explained
 
 
 LARGE = {
-    *(f"{service}_{table}" for service in ("orders", "payments", "inventory") for table in ("outbox", "inbox")),
-    *("orders_order", "orders_orderline", "orders_timelineevent", "payments_payment", "payments_simulatedcharge"),
-    *("inventory_reservation", "console_logentry", "django_celery_results_taskresult", "payments_webhookevent"),
+    *(
+        f"{service}_{table}"
+        for service in ("orders", "payments", "inventory")
+        for table in ("outbox", "inbox")
+    ),
+    *(
+        "orders_order",
+        "orders_orderline",
+        "orders_timelineevent",
+        "payments_payment",
+        "payments_simulatedcharge",
+    ),
+    *(
+        "inventory_reservation",
+        "console_logentry",
+        "django_celery_results_taskresult",
+        "payments_webhookevent",
+    ),
 }
 
 
 def assert_cheap(asked, *, most=MOST_READ):
-    """Assert of all statements that they are few, and read few rows, none of them by reading a large table through."""
-    selects = [(alias, statement) for alias, statement in asked if statement.lstrip().startswith(("SELECT", "WITH"))]
+    """Assert of all statements that they are few, and read few rows, none of them by reading a
+    large table through.
+    """
+    selects = [
+        (alias, statement)
+        for alias, statement in asked
+        if statement.lstrip().startswith(("SELECT", "WITH"))
+    ]
     assert 0 < len(asked) <= 20, [statement[:120] for _, statement in asked]
     for alias, statement in selects:
         rows, through, explained = read(alias, statement)
@@ -187,7 +256,12 @@ def assert_cheap(asked, *, most=MOST_READ):
 
 
 @pytest.mark.parametrize(
-    "address", [f"/admin/{page}/?{urlencode(query)}" for page, queries in FILTERS.items() for query in queries]
+    "address",
+    [
+        f"/admin/{page}/?{urlencode(query)}"
+        for page, queries in FILTERS.items()
+        for query in queries
+    ],
 )
 def test_a_list_reads_few_rows_whatever_is_searched_for(viewer, address):
     with captured() as asked:
@@ -218,7 +292,9 @@ def test_failures_and_the_history_of_one_read_little(viewer):
         assert_cheap(asked)
 
 
-@pytest.mark.parametrize("name", ["orders", "charts", "money", "messages of orders", "messages of payments"])
+@pytest.mark.parametrize(
+    "name", ["orders", "charts", "money", "messages of orders", "messages of payments"]
+)
 def test_a_section_of_the_start_page_reads_little(name):
     with captured() as asked:
         start.questions()[name]()

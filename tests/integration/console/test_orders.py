@@ -15,7 +15,9 @@ pytestmark = pytest.mark.django_db(databases=["default", "payments", "inventory"
 
 
 def change(order):
-    return reverse("admin:orders_order_change", args=[order.id if isinstance(order, Order) else order])
+    return reverse(
+        "admin:orders_order_change", args=[order.id if isinstance(order, Order) else order]
+    )
 
 
 def listed(client, **query):
@@ -67,7 +69,9 @@ def test_each_tab_shows_its_orders(viewer):
     assert shown == [{stuck.id}, {stuck.id}, {stuck.id, ended.id}]
 
 
-@pytest.mark.parametrize("query", [{"o": "4"}, {"o": "-3.2"}, {"o": "x"}, {"status__exact": "x"}, {"show": "x"}])
+@pytest.mark.parametrize(
+    "query", [{"o": "4"}, {"o": "-3.2"}, {"o": "x"}, {"status__exact": "x"}, {"show": "x"}]
+)
 def test_what_no_index_sorts_or_nobody_knows_is_left_out(viewer, query):
     orders = [shop.order(amount=amount).id for amount in (2, 1, 3)]
     assert listed(viewer, **query) == orders[::-1]
@@ -78,7 +82,9 @@ def test_the_list_counts_no_further_than_people_page(viewer, django_assert_max_n
         shop.order()
     with django_assert_max_num_queries(10) as captured:
         assert viewer.get(LIST).status_code == 200
-    counts = [query["sql"] for query in captured.captured_queries if "COUNT(" in query["sql"].upper()]
+    counts = [
+        query["sql"] for query in captured.captured_queries if "COUNT(" in query["sql"].upper()
+    ]
     assert all("LIMIT" in count for count in counts)
 
 
@@ -98,7 +104,9 @@ def test_an_order_is_shown_with_few_queries_however_many_messages_it_has(viewer,
     assert total() <= 20
 
 
-def test_an_order_whose_services_do_not_answer_is_shown_with_a_gap_that_is_named(viewer, orders, broken):
+def test_an_order_whose_services_do_not_answer_is_shown_with_a_gap_that_is_named(
+    viewer, orders, broken
+):
     broken("payments", "payments_payment")
     page = viewer.get(change(orders.fulfilled)).content.decode()
     assert "The database of payments does not answer" in page

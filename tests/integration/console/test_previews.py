@@ -1,4 +1,6 @@
-"""What a run would do is shown before it does anything, about exactly the orders that were selected."""
+"""What a run would do is shown before it does anything, about exactly the orders that were
+selected.
+"""
 
 import pytest
 
@@ -15,7 +17,10 @@ from tests.integration.console.conftest import count_queries
 from tests.integration.console.operators import paid, select, stuck
 from tests.integration.orders import shop
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("nudged")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.usefixtures("nudged"),
+]
 
 
 def test_of_every_action_it_is_known_how_to_ask_what_it_would_do():
@@ -37,7 +42,12 @@ class TestPreview:
         walked.deliver("inventory.reserve", first.id)
         Payment.objects.filter(order_id=second.id).update(status="pending", charge_id=None)
         radius = radius_now(runs.begin(Action.CANCEL, [first.id, second.id], by=olga))
-        assert (radius.affected, radius.pieces, radius.unknown, radius.refunds) == (2, 2, 1, {"eur": 2500})
+        assert (radius.affected, radius.pieces, radius.unknown, radius.refunds) == (
+            2,
+            2,
+            1,
+            {"eur": 2500},
+        )
 
     def test_what_is_fulfilled_or_past_its_pivot_is_not_counted(self, olga):
         order = paid()

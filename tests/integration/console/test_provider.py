@@ -17,10 +17,14 @@ def stripe(settings):
 
 
 def payment(charge=CHARGE, gateway="stripe", **fields):
-    return Payment(charge_id=charge, gateway=gateway, status="captured", amount=1, currency="eur", **fields)
+    return Payment(
+        charge_id=charge, gateway=gateway, status="captured", amount=1, currency="eur", **fields
+    )
 
 
-@pytest.mark.parametrize(("key", "mode"), [("sk_test_1", "/test"), ("rk_test_1", "/test"), ("sk_live_1", ""), ("", "")])
+@pytest.mark.parametrize(
+    ("key", "mode"), [("sk_test_1", "/test"), ("rk_test_1", "/test"), ("sk_live_1", ""), ("", "")]
+)
 def test_a_payment_made_with_stripe_leads_to_its_page_in_the_mode_of_the_key(settings, key, mode):
     settings.STRIPE_API_KEY = key
     assert page_of(payment()) == f"https://dashboard.stripe.com{mode}/payments/{CHARGE}"
@@ -40,7 +44,10 @@ def test_a_payment_made_with_another_server_than_stripe_has_no_page(settings):
 
 
 def test_what_stands_in_a_charge_does_not_lead_elsewhere():
-    assert page_of(payment("py_/../..?x=1#")) == "https://dashboard.stripe.com/test/payments/py_%2F..%2F..%3Fx%3D1%23"
+    assert (
+        page_of(payment("py_/../..?x=1#"))
+        == "https://dashboard.stripe.com/test/payments/py_%2F..%2F..%3Fx%3D1%23"
+    )
 
 
 def test_the_page_of_an_order_leads_to_stripe(viewer):

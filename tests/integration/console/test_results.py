@@ -1,4 +1,6 @@
-"""Tasks that failed: with their traceback, and a way to their orders; and what the console hides."""
+"""Tasks that failed: with their traceback, and a way to their orders; and what the console
+hides.
+"""
 
 from datetime import UTC, datetime
 
@@ -14,9 +16,9 @@ from django_celery_results.models import TaskResult
 from msgspec import to_builtins
 
 from console.tracebacks import orders_of, tasks_about
-from sagas.failures import Failure, StepFailed
+from sagas.definition.messages import Message
+from sagas.execution.retries import Failure, StepFailed
 from sagas.ids import uuid7
-from sagas.messages import Message
 from tests.integration.orders import shop
 
 LIST = "/admin/django_celery_results/taskresult/"
@@ -35,18 +37,32 @@ def fail(error, traceback="", **request):
 
 @pytest.fixture
 def failed():
-    """A task that failed for one order of two, as Celery keeps it; it is chained to another, and has no callback."""
-    message, other = (Message(id=uuid7(), saga=uuid7(), started_at=NOW, seq=1, context={}) for _ in range(2))
-    error = StepFailed("payments.charge", [Failure(message=message, attempt=1, error="Boom", alone=True)])
+    """A task that failed for one order of two, as Celery keeps it; it is chained to another, and
+    has no callback.
+    """
+    message, other = (
+        Message(id=uuid7(), saga=uuid7(), started_at=NOW, seq=1, context={}) for _ in range(2)
+    )
+    error = StepFailed(
+        "payments.charge", [Failure(message=message, attempt=1, error="Boom", alone=True)]
+    )
     given = [to_builtins(message), to_builtins(other)]
     behind = [{"task": "sagas.flush", "options": {"task_id": "behind"}}]
-    fail(error, "Traceback: <boom>", args=["payments.charge", {}, given, []], task="sagas.run_step", chain=behind)
+    fail(
+        error,
+        "Traceback: <boom>",
+        args=["payments.charge", {}, given, []],
+        task="sagas.run_step",
+        chain=behind,
+    )
     return message.saga, TaskResult.objects.get()
 
 
 def test_a_failed_task_shows_its_traceback_and_leads_to_its_order(viewer, failed):
     order, task = failed
-    page = viewer.get(reverse("admin:django_celery_results_taskresult_change", args=[task.pk])).content.decode()
+    page = viewer.get(
+        reverse("admin:django_celery_results_taskresult_change", args=[task.pk])
+    ).content.decode()
     assert reverse("admin:orders_order_change", args=[order]) in page
     assert "Traceback: &lt;boom&gt;" in page
 
@@ -56,13 +72,23 @@ def test_what_was_chained_behind_a_task_that_failed_has_not_failed(failed):
 
 
 def test_a_task_that_was_lost_with_its_worker_is_about_all_that_it_was_given():
-    messages = [to_builtins(Message(id=uuid7(), saga=uuid7(), started_at=NOW, seq=1, context={})) for _ in range(2)]
-    fail(ValueError("its child was killed"), args=["payments.charge", {}, messages, []], task="sagas.run_step")
-    assert [str(order) for order in orders_of(TaskResult.objects.get())] == [one["saga"] for one in messages]
+    messages = [
+        to_builtins(Message(id=uuid7(), saga=uuid7(), started_at=NOW, seq=1, context={}))
+        for _ in range(2)
+    ]
+    fail(
+        ValueError("its child was killed"),
+        args=["payments.charge", {}, messages, []],
+        task="sagas.run_step",
+    )
+    assert [str(order) for order in orders_of(TaskResult.objects.get())] == [
+        one["saga"] for one in messages
+    ]
 
 
 @pytest.mark.parametrize(
-    "arguments", [["orders"], [], ["x", {}, "no messages"], ["x", {}, [1, None]], ["x", {}, [{}, {"saga": 5}]]]
+    "arguments",
+    [["orders"], [], ["x", {}, "no messages"], ["x", {}, [1, None]], ["x", {}, [{}, {"saga": 5}]]],
 )
 def test_a_task_about_no_order_names_none(viewer, arguments):
     fail(ValueError("no luck"), args=arguments, task="sagas.run_step")
@@ -79,15 +105,21 @@ def test_a_timeline_that_could_not_be_recorded_is_about_the_sagas_of_its_entries
 
 
 def test_a_task_that_nobody_knows_has_failed_about_no_order():
-    request = Bunch(name="sagas.of_another_release", chord=None, errbacks=None)  # all that Celery tells of one
-    current_app.backend.mark_as_failure("unknown", NotRegistered("sagas.of_another_release"), request=request)
+    request = Bunch(
+        name="sagas.of_another_release", chord=None, errbacks=None
+    )  # all that Celery tells of one
+    current_app.backend.mark_as_failure(
+        "unknown", NotRegistered("sagas.of_another_release"), request=request
+    )
     assert orders_of(TaskResult.objects.get()) == []
 
 
 def test_failed_tasks_are_found_by_order(viewer, failed):
     order, task = failed
     TaskResult.objects.create(task_id="another", status="FAILURE")
-    assert [row.pk for row in viewer.get(LIST, {"q": str(order)}).context["cl"].queryset] == [task.pk]
+    assert [row.pk for row in viewer.get(LIST, {"q": str(order)}).context["cl"].queryset] == [
+        task.pk
+    ]
     assert tasks_about(uuid7(), most=1) == []
 
 
@@ -95,7 +127,9 @@ def test_an_order_shows_the_traceback_of_its_last_failed_task(viewer):
     order = shop.order(needs_attention=True)
     for number in (1, 2):
         message = Message(id=uuid7(), saga=order.id, started_at=NOW, seq=1, context={})
-        error = StepFailed("payments.charge", [Failure(message=message, attempt=number, error="Boom", alone=True)])
+        error = StepFailed(
+            "payments.charge", [Failure(message=message, attempt=number, error="Boom", alone=True)]
+        )
         fail(error, f"Traceback {number}: <boom>", args=[])
     page = viewer.get(reverse("admin:orders_order_change", args=[order.id])).content.decode()
     assert page.index("Traceback 2: &lt;boom&gt;") < page.index("Traceback 1: &lt;boom&gt;")
@@ -104,16 +138,23 @@ def test_an_order_shows_the_traceback_of_its_last_failed_task(viewer):
 def test_failed_tasks_are_listed_and_found_by_id(viewer, failed):
     _, task = failed
     TaskResult.objects.create(task_id="another", status="FAILURE")
-    assert [row.pk for row in viewer.get(LIST, {"q": task.task_id}).context["cl"].queryset] == [task.pk]
+    assert [row.pk for row in viewer.get(LIST, {"q": task.task_id}).context["cl"].queryset] == [
+        task.pk
+    ]
 
 
 def test_a_result_is_evidence_that_nobody_changes(admin_client, failed):
     _, task = failed
     assert (
-        admin_client.post(reverse("admin:django_celery_results_taskresult_delete", args=[task.pk])).status_code == 403
+        admin_client.post(
+            reverse("admin:django_celery_results_taskresult_delete", args=[task.pk])
+        ).status_code
+        == 403
     )
 
 
-@pytest.mark.parametrize(("app", "model"), [("knox", "AuthToken"), ("django_celery_results", "GroupResult")])
+@pytest.mark.parametrize(
+    ("app", "model"), [("knox", "AuthToken"), ("django_celery_results", "GroupResult")]
+)
 def test_what_is_nobodys_business_has_no_page(app, model):
     assert not admin.site.is_registered(apps.get_model(app, model))

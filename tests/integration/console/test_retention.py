@@ -11,7 +11,10 @@ from console.models import Action, LogEntry, Run, RunItem
 from tests.integration.console.operators import confirmed, stuck, work
 from tests.integration.race import started
 
-pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.django_db(transaction=True, databases="__all__")]
+pytestmark = [
+    pytest.mark.usefixtures("quiet"),
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+]
 
 
 def aged(run, days):
@@ -75,7 +78,12 @@ def test_a_draft_that_is_gone_is_not_confirmed(client, olga):
     aged(run, 8)
     retention.purge()
     client.force_login(olga)
-    assert client.post(f"/admin/console/run/{run.id}/confirm/", {"reason": "late", "seen": ""}).status_code == 404
+    assert (
+        client.post(
+            f"/admin/console/run/{run.id}/confirm/", {"reason": "late", "seen": ""}
+        ).status_code
+        == 404
+    )
 
 
 def test_the_log_is_forgotten_after_two_years_in_small_batches(monkeypatch):

@@ -9,7 +9,10 @@ from orders.status import Status
 from tests.integration.console.operators import confirmed, member, paid, select, stuck
 from tests.integration.orders import shop
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("nudged")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.usefixtures("nudged"),
+]
 
 
 class TestRights:
@@ -37,7 +40,10 @@ class TestRights:
 
     def test_an_approver_who_is_no_operator_acts_on_nothing(self, client, anna):
         client.force_login(anna)
-        assert client.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "cancel"}).status_code == 403
+        assert (
+            client.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "cancel"}).status_code
+            == 403
+        )
 
     def test_an_operator_does_not_approve(self, operator, olga, settings):
         settings.CONSOLE_REFUND_LIMIT = 0
@@ -54,10 +60,15 @@ class TestRights:
 
         strict = Client(enforce_csrf_checks=True)
         strict.force_login(olga)
-        assert strict.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "cancel"}).status_code == 403
+        assert (
+            strict.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "cancel"}).status_code
+            == 403
+        )
 
     def test_an_action_that_is_none_is_refused(self, operator):
-        page = operator.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "delete"}, follow=True)
+        page = operator.post(
+            f"/admin/orders/order/{stuck().id}/act/", {"action": "delete"}, follow=True
+        )
         assert "There is no such action." in page.content.decode()
 
     def test_what_an_administrator_took_from_a_group_stays_taken(self):

@@ -1,4 +1,6 @@
-"""The start page: how things stand, for those who may see it; what is down leaves a gap with a name."""
+"""The start page: how things stand, for those who may see it; what is down leaves a gap with a
+name.
+"""
 
 import pytest
 from django.urls import reverse
@@ -24,7 +26,13 @@ def test_orders_are_counted_by_status_and_those_that_need_attention_stand_out(vi
     shop.order(Status.PAID), shop.order(Status.PAID, needs_attention=True)
     shop.order(Status.FULFILLED, ended_at="2026-01-01T00:00:00Z")
     found = viewer.get(LIVE)
-    assert found.context["orders"].open == {"pending": 0, "paid": 2, "reserved": 0, "fulfilled": 0, "cancelling": 0}
+    assert found.context["orders"].open == {
+        "pending": 0,
+        "paid": 2,
+        "reserved": 0,
+        "fulfilled": 0,
+        "cancelling": 0,
+    }
     assert found.context["orders"].attention == 1
     assert found.context["down"] == []
     assert "keep failing where they may not be given up" in found.content.decode()
@@ -33,14 +41,22 @@ def test_orders_are_counted_by_status_and_those_that_need_attention_stand_out(vi
 def test_the_menu_says_how_many_orders_need_attention(viewer):
     link = f"{reverse('admin:orders_order_changelist')}?needs_attention__exact=1"
     shop.order(needs_attention=True)
-    menu = {item["title"]: item for group in viewer.get(START).context["sidebar_navigation"] for item in group["items"]}
+    menu = {
+        item["title"]: item
+        for group in viewer.get(START).context["sidebar_navigation"]
+        for item in group["items"]
+    }
     assert (menu["Needs attention"]["link"], menu["Needs attention"]["badge"]) == (link, "1")
 
 
 def test_the_menu_is_there_without_the_number_where_it_cannot_be_asked(viewer, renamed):
     shop.order(needs_attention=True)
     renamed("default", "orders_order")
-    menu = {item["title"]: item for group in viewer.get(START).context["sidebar_navigation"] for item in group["items"]}
+    menu = {
+        item["title"]: item
+        for group in viewer.get(START).context["sidebar_navigation"]
+        for item in group["items"]
+    }
     assert "badge" not in menu["Needs attention"]
 
 

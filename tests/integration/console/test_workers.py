@@ -1,4 +1,6 @@
-"""Workers that are alive, heard of by Redis' clock: by real workers, one of which dies, and without Redis at all."""
+"""Workers that are alive, heard of by Redis' clock: by real workers, one of which dies, and
+without Redis at all.
+"""
 
 import pytest
 import redis
@@ -7,7 +9,7 @@ from redis.exceptions import RedisError
 
 from console import workers
 from console.workers import crews
-from sagas import presence
+from sagas.operations import heartbeats
 from tests.processes import until, worker
 from tests.system.shop import QUICK
 
@@ -21,20 +23,22 @@ def _nobody_yet(monkeypatch):
     """Begin with no worker, and keep no answer."""
     monkeypatch.setattr(workers, "KEPT", 0.0)
     monkeypatch.setattr(workers, "_kept", workers._Kept())
-    monkeypatch.setattr(presence, "SILENT", 3.0)
+    monkeypatch.setattr(heartbeats, "DEAD_AFTER", 3.0)
     told({})
 
 
 def told(entries):
     client = redis.Redis.from_url(settings.REDIS_URL)
-    client.delete(presence.KEY)
+    client.delete(heartbeats.KEY)
     if entries:
-        client.hset(presence.KEY, mapping=entries)
+        client.hset(heartbeats.KEY, mapping=entries)
 
 
 def entry(seconds_ago, *queues, processes=2):
     now, _ = redis.Redis.from_url(settings.REDIS_URL).time()
-    return f'{{"queues": {list(queues)}, "processes": {processes}, "at": {now - seconds_ago}}}'.replace("'", '"')
+    return f'{{"queues": {list(queues)}, "processes": {processes}, "at": {now - seconds_ago}}}'.replace(
+        "'", '"'
+    )
 
 
 def alive():
@@ -42,7 +46,13 @@ def alive():
 
 
 def test_workers_are_counted_for_each_of_their_queues():
-    told({"a": entry(0, "orders", "payments"), "b": entry(1, "orders", processes=4), "c": entry(99, "payments")})
+    told(
+        {
+            "a": entry(0, "orders", "payments"),
+            "b": entry(1, "orders", processes=4),
+            "c": entry(99, "payments"),
+        }
+    )
     first, second, third = crews(["orders", "payments", "inventory"])
     assert (first.alive, first.processes) == (["a", "b"], 6)
     assert (second.alive, second.processes) == (["a"], 2)
@@ -60,18 +70,22 @@ def test_a_queue_whose_workers_are_gone_says_when_the_last_was_heard(viewer):
 
 def test_a_worker_is_forgotten_after_a_day():
     told({"old": entry(25 * 3600, "orders"), "new": entry(23 * 3600, "orders")})
-    assert [one.name for one in presence.heard()] == ["new"]
-    assert redis.Redis.from_url(settings.REDIS_URL).hkeys(presence.KEY) == [b"new"]
+    assert [one.name for one in heartbeats.recent_heartbeats()] == ["new"]
+    assert redis.Redis.from_url(settings.REDIS_URL).hkeys(heartbeats.KEY) == [b"new"]
 
 
-@pytest.mark.parametrize("garbage", ["", "[]", '{"queues": 1}', b"\xff\x00", '{"queues": [], "processes": "x"}'])
+@pytest.mark.parametrize(
+    "garbage", ["", "[]", '{"queues": 1}', b"\xff\x00", '{"queues": [], "processes": "x"}']
+)
 def test_what_nobody_can_read_is_left_out(viewer, garbage):
     told({"broken": garbage, b"\xff": entry(0, "orders"), "good": entry(0, "orders")})
     assert viewer.get(LIVE).status_code == 200
     assert alive() == {"orders": 2, "payments": 0}
 
 
-def test_a_worker_is_heard_as_soon_as_it_is_ready_and_again_when_redis_was_away(broker, monkeypatch):
+def test_a_worker_is_heard_as_soon_as_it_is_ready_and_again_when_redis_was_away(
+    broker, monkeypatch
+):
     with worker("orders", "payments", environ=QUICK):
         assert alive() == {"orders": 1, "payments": 1}
         broker.kill()

@@ -1,15 +1,28 @@
-"""What a saga costs, counted rather than timed: statements of each step, and messages of a whole saga.
+"""What a saga costs, counted rather than timed: statements of each step, and messages of a whole
+saga.
 
 A batch of a hundred costs what one order does. Whoever changes a number here says why.
 """
 
 import pytest
 
-from sagas import holds, lifecycle, relay, sql
+from sagas import lifecycle
+from sagas.delivery import relay
 from sagas.ids import uuid7
-from sagas.services import service_called
+from sagas.operations import holds
+from sagas.storage import sql
+from sagas.storage.registry import get_service
 from tests.broker import empty, take
-from tests.integration.counts.walk import open_shop, place, places, run, send, statements, to_step, walk
+from tests.integration.counts.walk import (
+    open_shop,
+    place,
+    places,
+    run,
+    send,
+    statements,
+    to_step,
+    walk,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -23,7 +36,8 @@ STATEMENTS = {
 STATEMENTS_BACK = {"payments.refund": 20, "orders.cancel": 15}
 STATEMENTS_TO_PLACE = 4
 
-# Claimed as held, kept, and told of; a step of two transactions sends what is kept along with its claim.
+# Claimed as held, kept, and told of; a step of two transactions sends what is kept along with its
+# claim.
 STATEMENTS_HELD = {"payments.charge": 4, "inventory.reserve": 5}
 
 MESSAGES = {"sagas.run_step": 4, "sagas.record": 2}
@@ -31,7 +45,7 @@ MESSAGES = {"sagas.run_step": 4, "sagas.record": 2}
 
 @pytest.fixture(autouse=True)
 def shop(monkeypatch):
-    monkeypatch.setattr(lifecycle, "nudge", lambda service: None)
+    monkeypatch.setattr(lifecycle, "request_flush", lambda service: None)
     empty()
     return open_shop()
 
@@ -54,8 +68,10 @@ def test_an_undo_costs_as_many_statements_whatever_the_batch(step, orders):
 @pytest.mark.parametrize("step", STATEMENTS)
 def test_to_look_for_holds_costs_no_statement_even_where_there_are_some(step, orders):
     for service in ("orders", "payments", "inventory"):
-        holds.hold(service_called(service), step="payments.refund", by="anna", why="Refunds are refused.")
-        holds.hold(service_called(service), saga=uuid7(), by="olga", why="The address is odd.")
+        holds.hold(
+            get_service(service), step="payments.refund", by="anna", why="Refunds are refused."
+        )
+        holds.hold(get_service(service), saga=uuid7(), by="olga", why="The address is odd.")
     places(orders)
     assert count(step) == STATEMENTS[step]
 
@@ -66,7 +82,9 @@ def test_to_hold_costs_as_many_statements_whatever_the_batch(step, orders):
     places(orders)
     send()
     message = to_step(step)
-    holds.hold(service_called(step.partition(".")[0]), step=step, by="anna", why="The gateway refuses cards.")
+    holds.hold(
+        get_service(step.partition(".")[0]), step=step, by="anna", why="The gateway refuses cards."
+    )
     with statements() as done:
         run(message)
     assert len(done) == STATEMENTS_HELD[step]
@@ -108,7 +126,9 @@ def test_what_a_step_runs_again_and_again_is_planned_once():
     places(3)
     send()
     message = to_step("payments.charge")
-    prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%payments_inbox%%'"
+    prepared = (
+        "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%payments_inbox%%'"
+    )
     for _ in range(3):
         run(message)
     assert sql.fetch("payments", prepared, {}) > [(0,)]

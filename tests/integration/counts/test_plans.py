@@ -1,6 +1,8 @@
-"""The hot statements at a million rows: each finds its rows by an index, never by reading a table through.
+"""The hot statements at a million rows: each finds its rows by an index, never by reading a table
+through.
 
-Nor by reading through the index of what is open, which is empty as the planner sees it, and not so in a backlog.
+Nor by reading through the index of what is open, which is empty as the planner sees it, and not so
+in a backlog.
 """
 
 import json
@@ -13,10 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from inventory import stock
 from inventory.models import Reservation, StockItem
 from orders import progress
-from sagas import inbox, outbox, rescue, retention, sql, timeline
+from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.ids import uuid7
-from sagas.messages import Entry, Envelope, Message
-from sagas.services import home_called, service_called
+from sagas.operations import redrive, retention
+from sagas.storage import inbox, outbox, sql, timeline
+from sagas.storage.registry import get_home, get_service
 from tests.integration.orders.shop import order
 from tests.trips.saga import TRIP
 
@@ -27,8 +30,8 @@ pytestmark = [
 ]
 
 MILLION, AT_ONCE = 1_000_000, 100_000
-ORDERS = service_called("orders")
-HOME = home_called("orders")
+ORDERS = get_service("orders")
+HOME = get_home("orders")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 OLD_OUTBOX = """
@@ -74,8 +77,11 @@ def statements(django_db_setup, django_db_blocker):
 
 def hot(saga):
     message = Message(id=uuid7(), saga=saga, started_at=datetime.now(UTC), seq=1, context={})
-    envelope = Envelope(
-        **{name: getattr(message, name) for name in ("saga", "started_at", "seq", "context", "headers")},
+    envelope = OutboxRow(
+        **{
+            name: getattr(message, name)
+            for name in ("saga", "started_at", "seq", "context", "headers")
+        },
         type="order.created",
         step="",
         step_attempt=1,
@@ -83,7 +89,7 @@ def hot(saga):
         plan=TRIP.plan,
         target="trips.book",
     )
-    entry = Entry(
+    entry = TimelineEntry(
         id=uuid7(),
         saga=saga,
         seq=1,
@@ -100,16 +106,16 @@ def hot(saga):
         "claim the newest": lambda: outbox.claim(ORDERS, limit=100, newest=True),
         "mark": lambda: outbox.mark_published(ORDERS, [envelope] * 100),
         "release": lambda: outbox.release(ORDERS, [envelope] * 100, error=""),
-        "rearm": lambda: outbox.rearm(ORDERS, sagas=[saga]),
+        "republish": lambda: outbox.republish(ORDERS, sagas=[saga]),
         "claim a step": lambda: inbox.claim(ORDERS, fulfil, TRIP.plan, [message] * 1, final=True),
         "claim what is due in the inbox": lambda: inbox.claim_due(ORDERS, limit=100),
         "bar a step": lambda: inbox.bar(ORDERS, fulfil, [message], reason=""),
-        "ask what is done": lambda: inbox.done(ORDERS, fulfil, [saga]),
+        "ask what is done": lambda: inbox.sagas_done(ORDERS, fulfil, [saga]),
         "lock what is open": lambda: inbox.lock_open(ORDERS, fulfil, [saga]),
         "settle": lambda: inbox.settle(ORDERS, fulfil, [(saga, "done", "", 0.0, None)]),
         "record": lambda: timeline.record(HOME, [entry]),
         "raise the status": lambda: progress.follow([entry]),
-        "rescue": lambda: rescue.run_once(HOME),
+        "rescue": lambda: redrive.run_once(HOME),
         "purge": lambda: retention.purge(ORDERS, before=LONG_AGO, kept=[]),
     }
 
@@ -119,8 +125,13 @@ def explained(work, alias="default"):
     connection = connections[alias]
     with CaptureQueriesContext(connection) as ran:
         work()
-    statements = [one["sql"] for one in ran.captured_queries if one["sql"] not in ("BEGIN", "COMMIT")]
-    return [sql.fetch(alias, f"EXPLAIN (FORMAT JSON) {one}".replace("%", "%%"), {})[0][0] for one in statements]
+    statements = [
+        one["sql"] for one in ran.captured_queries if one["sql"] not in ("BEGIN", "COMMIT")
+    ]
+    return [
+        sql.fetch(alias, f"EXPLAIN (FORMAT JSON) {one}".replace("%", "%%"), {})[0][0]
+        for one in statements
+    ]
 
 
 def nodes(plan):
@@ -135,7 +146,12 @@ def nodes(plan):
 
 def through(plans):
     """Return the tables that plans read through."""
-    return {node["Relation Name"] for plan in plans for node in nodes(plan) if node["Node Type"] == "Seq Scan"}
+    return {
+        node["Relation Name"]
+        for plan in plans
+        for node in nodes(plan)
+        if node["Node Type"] == "Seq Scan"
+    }
 
 
 def used(plans):

@@ -1,4 +1,6 @@
-"""A saga's messages, carried by hand from the broker to the tasks, and counted with the statements they cost."""
+"""A saga's messages, carried by hand from the broker to the tasks, and counted with the
+statements they cost.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,17 +15,30 @@ from inventory.services import adjust_stock
 from orders.catalogue import LineWanted
 from orders.models import Product
 from orders.services import NewOrder, place_order
-from sagas import relay, tasks
-from sagas.services import service_called, service_names
+from sagas.celery import tasks
+from sagas.delivery import relay
+from sagas.storage.registry import get_service, service_names
 from tests.broker import Sent, take
 
-__all__ = ["Statements", "open_shop", "place", "places", "run", "send", "statements", "to_step", "walk"]
+__all__ = [
+    "Statements",
+    "open_shop",
+    "place",
+    "places",
+    "run",
+    "send",
+    "statements",
+    "to_step",
+    "walk",
+]
 
 TASKS = {task.name: task for task in (tasks.run_step, tasks.flush, tasks.record)}
 
 
 class Statements(list[str]):
-    """The statements that were run, BEGIN and COMMIT included: each is a round trip to a database."""
+    """The statements that were run, BEGIN and COMMIT included: each is a round trip to a
+    database.
+    """
 
 
 @contextmanager
@@ -31,13 +46,17 @@ def statements() -> Iterator[Statements]:
     """Gather what is run on all three databases."""
     run = Statements()
     with ExitStack() as stack:
-        captured = [stack.enter_context(CaptureQueriesContext(connections[alias])) for alias in connections]
+        captured = [
+            stack.enter_context(CaptureQueriesContext(connections[alias])) for alias in connections
+        ]
         yield run
     run += [query["sql"] for one in captured for query in one.captured_queries]
 
 
 def open_shop() -> int:
-    """Offer mugs, of which there are plenty, and rare ones, of which there are none; return a customer."""
+    """Offer mugs, of which there are plenty, and rare ones, of which there are none; return a
+    customer.
+    """
     for sku in ("MUG", "RARE"):
         Product.objects.create(sku=sku, name=sku.title(), unit_amount=1_000, currency="eur")
     adjust_stock(sku="MUG", quantity=1_000, reason="delivery", by="tests")
@@ -59,23 +78,31 @@ def places(count: int, sku: str = "MUG") -> None:
 
 def send() -> None:
     """Send what is due at orders, as the nudge does."""
-    relay.flush(service_called("orders"))
+    relay.flush(get_service("orders"))
 
 
 def walk() -> Counter[str]:
-    """Carry messages, and those behind them in their chains, until there are none; return how many of which task."""
+    """Carry messages, and those behind them in their chains, until there are none; return how
+    many of which task.
+    """
     return Counter(message.task for message in _walk())
 
 
 def to_step(step: str) -> Sent:
     """Carry messages until one to a step comes, and return it."""
-    return next(message for message in _walk() if message.task == "sagas.run_step" and message.args[0] == step)
+    return next(
+        message
+        for message in _walk()
+        if message.task == "sagas.run_step" and message.args[0] == step
+    )
 
 
 def run(message: Sent) -> list[Sent]:
     """Run a message's task; return what follows it in its chain."""
     task = TASKS[message.task]
-    behind = [Sent("sagas.flush", [service], [], [], [], []) for service in reversed(message.flushed)]
+    behind = [
+        Sent("sagas.flush", [service], [], [], [], []) for service in reversed(message.flushed)
+    ]
     task.push_request(chain=behind)  # type: ignore[call-arg]
     try:
         task.run(*message.args)

@@ -21,9 +21,17 @@ def test_the_first_adjustment_creates_the_item() -> None:
 
 
 def test_two_first_adjustments_at_once_both_count() -> None:
-    at_once([partial(adjust_stock, sku="NEW", quantity=3, reason="delivery", by="ann") for _ in range(10)])
+    at_once(
+        [
+            partial(adjust_stock, sku="NEW", quantity=3, reason="delivery", by="ann")
+            for _ in range(10)
+        ]
+    )
     assert counters("NEW") == (30, 0, 0)
-    assert StockAdjustment.objects.filter(item__sku="NEW").aggregate(total=Sum("quantity"))["total"] == 30
+    assert (
+        StockAdjustment.objects.filter(item__sku="NEW").aggregate(total=Sum("quantity"))["total"]
+        == 30
+    )
 
 
 def test_what_is_reserved_cannot_be_taken_out() -> None:

@@ -1,4 +1,6 @@
-"""The admin shows everything and lets nobody edit it; an adjustment is the one thing to be made there."""
+"""The admin shows everything and lets nobody edit it; an adjustment is the one thing to be made
+there.
+"""
 
 import pytest
 from django.contrib.auth.models import User
@@ -39,7 +41,10 @@ def test_a_reservation_is_found_by_its_order(boss: Client) -> None:
 def test_counters_are_not_edited(boss: Client) -> None:
     received(MUG=5)
     item = StockItem.objects.get(sku="MUG")
-    assert boss.post(f"/admin/inventory/stockitem/{item.pk}/change/", {"on_hand": 99}).status_code == 403
+    assert (
+        boss.post(f"/admin/inventory/stockitem/{item.pk}/change/", {"on_hand": 99}).status_code
+        == 403
+    )
     assert boss.get("/admin/inventory/stockitem/add/").status_code == 403
     assert counters("MUG") == (5, 0, 0)
 
@@ -55,7 +60,8 @@ def test_an_adjustment_is_made(boss: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"sku": "no/sku"}, {"sku": ""}, {"quantity": 0}, {"quantity": 1_000_001}, {"reason": ""}]
+    "wrong",
+    [{"sku": "no/sku"}, {"sku": ""}, {"quantity": 0}, {"quantity": 1_000_001}, {"reason": ""}],
 )
 def test_a_wrong_adjustment_is_asked_for_again(boss: Client, wrong: dict[str, object]) -> None:
     answer = boss.post(ADD, {"sku": "NEW", "quantity": 4, "reason": "delivery"} | wrong)

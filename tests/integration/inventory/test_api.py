@@ -45,11 +45,21 @@ def test_stock_comes_in_pages_by_sku(staff: APIClient) -> None:
     received(**{f"SKU-{number}": 1 for number in (2, 0, 1)})
     first = staff.get("/api/v1/stock/", {"limit": 2}).json()
     second = staff.get(first["next"]).json()
-    assert [item["sku"] for item in first["results"] + second["results"]] == ["SKU-0", "SKU-1", "SKU-2"]
+    assert [item["sku"] for item in first["results"] + second["results"]] == [
+        "SKU-0",
+        "SKU-1",
+        "SKU-2",
+    ]
 
 
 def test_an_unknown_sku_is_not_found(staff: APIClient) -> None:
-    for path in ("stock/NONE/", "stock/NONE/adjustments/", "stock/%00/", "stock/ä/", f"stock/{'x' * 65}/"):
+    for path in (
+        "stock/NONE/",
+        "stock/NONE/adjustments/",
+        "stock/%00/",
+        "stock/ä/",
+        f"stock/{'x' * 65}/",
+    ):
         answer = staff.get(f"/api/v1/{path}")
         assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
 
@@ -96,7 +106,9 @@ def test_an_adjustment_below_what_is_reserved_conflicts(staff: APIClient) -> Non
         ([], ""),
     ],
 )
-def test_an_adjustment_that_makes_no_sense_is_refused(staff: APIClient, body: Any, field: str) -> None:
+def test_an_adjustment_that_makes_no_sense_is_refused(
+    staff: APIClient, body: Any, field: str
+) -> None:
     answer = adjust(staff, "MUG", body)
     assert answer.status_code == 400
     assert [error["field"] for error in answer.json()["errors"]] == [field]

@@ -25,7 +25,9 @@ def test_no_counter_goes_below_zero(counter: str) -> None:
         ({"quantity": 1, "item_id": "NEVER-SEEN"}, "foreign key"),
     ],
 )
-def test_a_reservation_is_of_something_that_exists_in_a_known_state(fields: dict[str, object], constraint: str) -> None:
+def test_a_reservation_is_of_something_that_exists_in_a_known_state(
+    fields: dict[str, object], constraint: str
+) -> None:
     received(MUG=1)
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic(using="inventory"):
         Reservation.objects.create(**{"order_id": uuid7(), "item_id": "MUG"} | fields)

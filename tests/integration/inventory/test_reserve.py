@@ -43,21 +43,33 @@ def test_an_unknown_sku_is_out_of_stock() -> None:
 
 def test_a_batch_is_served_in_its_order_and_one_refusal_harms_no_other() -> None:
     received(MUG=3, CAP=1)
-    first, greedy, last = reserving(("MUG", 2)), reserving(("CAP", 1), ("MUG", 2)), reserving(("CAP", 1), ("MUG", 1))
+    first, greedy, last = (
+        reserving(("MUG", 2)),
+        reserving(("CAP", 1), ("MUG", 2)),
+        reserving(("CAP", 1), ("MUG", 1)),
+    )
     outcomes = run("inventory.reserve", first, greedy, last)
-    assert [type(outcome) for outcome in outcomes] == [StockReserved, StockUnavailable, StockReserved]
+    assert [type(outcome) for outcome in outcomes] == [
+        StockReserved,
+        StockUnavailable,
+        StockReserved,
+    ]
     assert (counters("MUG"), counters("CAP")) == ((0, 3, 0), (0, 1, 0))
 
 
 def test_a_sku_in_two_lines_counts_twice() -> None:
     received(MUG=3)
-    assert isinstance(run("inventory.reserve", reserving(("MUG", 2), ("MUG", 2)))[0], StockUnavailable)
+    assert isinstance(
+        run("inventory.reserve", reserving(("MUG", 2), ("MUG", 2)))[0], StockUnavailable
+    )
     assert run("inventory.reserve", reserving(("MUG", 2), ("MUG", 1))) == [StockReserved(pieces=3)]
 
 
 def test_fifty_buyers_at_once_get_exactly_the_last_seven_pieces() -> None:
     received(LAST=7)
-    outcomes = at_once([partial(run, "inventory.reserve", reserving(("LAST", 1))) for _ in range(50)])
+    outcomes = at_once(
+        [partial(run, "inventory.reserve", reserving(("LAST", 1))) for _ in range(50)]
+    )
     served = [outcome for (outcome,) in outcomes if isinstance(outcome, StockReserved)]
     assert len(served) == 7
     assert counters("LAST") == (0, 7, 0)
@@ -67,7 +79,9 @@ def test_fifty_buyers_at_once_get_exactly_the_last_seven_pieces() -> None:
 def test_batches_that_name_the_same_skus_in_opposite_order_do_not_deadlock() -> None:
     received(A=1000, B=1000, C=1000)
     there, back = (("A", 1), ("B", 1), ("C", 1)), (("C", 1), ("B", 1), ("A", 1))
-    batches = [[reserving(*(there if number % 2 else back)) for _ in range(10)] for number in range(20)]
+    batches = [
+        [reserving(*(there if number % 2 else back)) for _ in range(10)] for number in range(20)
+    ]
     outcomes = at_once([partial(run, "inventory.reserve", *batch) for batch in batches])
     assert sum(isinstance(outcome, StockReserved) for batch in outcomes for outcome in batch) == 200
     assert counters("A") == counters("B") == counters("C") == (800, 200, 0)
@@ -78,8 +92,12 @@ def test_whoever_waits_for_the_first_sku_holds_no_other() -> None:
     received(A=1)
     with transaction.atomic(using="inventory"):
         rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'A' FOR UPDATE")
-        waiting = blocked_behind("inventory", partial(run, "inventory.reserve", reserving(("B", 1), ("A", 1))))
-        assert rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'B' FOR UPDATE NOWAIT")
+        waiting = blocked_behind(
+            "inventory", partial(run, "inventory.reserve", reserving(("B", 1), ("A", 1)))
+        )
+        assert rows(
+            "inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'B' FOR UPDATE NOWAIT"
+        )
     assert waiting.result(timeout=10) == [StockReserved(pieces=2)]
 
 
@@ -87,4 +105,6 @@ def test_reserving_waits_for_nobody_who_only_refers_to_the_item() -> None:
     received(MUG=5)
     with transaction.atomic(using="inventory"):
         rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'MUG' FOR KEY SHARE")
-        assert at_once([partial(run, "inventory.reserve", reserving(("MUG", 1)))]) == [[StockReserved(pieces=1)]]
+        assert at_once([partial(run, "inventory.reserve", reserving(("MUG", 1)))]) == [
+            [StockReserved(pieces=1)]
+        ]

@@ -20,8 +20,8 @@ def held(**pieces: int):
     return wanted.saga
 
 
-def release(saga, *, applied: bool = True):
-    return order("inventory.release", saga=saga, applied=applied)
+def release(saga, *, action_done: bool = True):
+    return order("inventory.release", saga=saga, action_done=action_done)
 
 
 def ship(saga):
@@ -76,7 +76,11 @@ def test_batches_of_orders_for_the_same_items_settle_side_by_side() -> None:
     received(A=100, B=100)
     orders = [held(A=1, B=1) for _ in range(40)]
     ways = [("inventory.ship", ship), ("inventory.release", release)]
-    calls = [partial(run, step, *map(make, orders[n::8])) for n in range(8) for step, make in [ways[n % 2]]]
+    calls = [
+        partial(run, step, *map(make, orders[n::8]))
+        for n in range(8)
+        for step, make in [ways[n % 2]]
+    ]
     at_once(calls)
     assert counters("A") == counters("B") == (80, 0, 20)
 
@@ -85,14 +89,18 @@ def test_batches_of_orders_for_the_same_items_settle_side_by_side() -> None:
 def test_whoever_waits_for_the_first_sku_holds_no_other(step: str) -> None:
     received(B=1)  # before A, so that the order in the table is not the order of the SKUs
     received(A=1)
-    settled = order(step, saga=held(B=1, A=1), applied=True)
+    settled = order(step, saga=held(B=1, A=1), action_done=True)
     with transaction.atomic(using="inventory"):
         rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'A' FOR UPDATE")
         waiting = blocked_behind("inventory", partial(run, step, settled))
-        assert rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'B' FOR UPDATE NOWAIT")
+        assert rows(
+            "inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'B' FOR UPDATE NOWAIT"
+        )
         assert rows("inventory", "SELECT 1 FROM inventory_reservation FOR UPDATE NOWAIT")
     waiting.result(timeout=10)
-    assert set(states(settled.saga).values()) == {"shipped" if step == "inventory.ship" else "released"}
+    assert set(states(settled.saga).values()) == {
+        "shipped" if step == "inventory.ship" else "released"
+    }
 
 
 def test_stock_moves_between_the_counters_and_none_is_lost() -> None:

@@ -9,8 +9,8 @@ from django.db import transaction
 
 from inventory.models import Reservation, StockItem
 from inventory.services import adjust_stock
+from sagas.definition.handlers import Delivery, Outcome, definition
 from sagas.ids import uuid7
-from sagas.steps import Delivery, Outcome, definition
 
 
 def run(step: str, *deliveries: Delivery[Any]) -> list[Outcome]:
@@ -22,14 +22,21 @@ def run(step: str, *deliveries: Delivery[Any]) -> list[Outcome]:
         return list(registered.handler(sorted(deliveries, key=lambda delivery: delivery.saga)))
 
 
-def order(step: str, lines: dict[str, int] | Sequence[tuple[str, int]] = (), **about: Any) -> Delivery[Any]:
+def order(
+    step: str, lines: dict[str, int] | Sequence[tuple[str, int]] = (), **about: Any
+) -> Delivery[Any]:
     """Return a delivery of a step, its context validated as the engine validates it."""
     pairs = lines.items() if isinstance(lines, dict) else lines
-    context = {"lines": [{"sku": sku, "quantity": quantity} for sku, quantity in pairs], "amount": 1}
+    context = {
+        "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in pairs],
+        "amount": 1,
+    }
     registered = definition(step)
     assert registered is not None
     return Delivery(
-        saga=about.pop("saga", None) or uuid7(), context=msgspec.convert(context, registered.accepts), **about
+        saga=about.pop("saga", None) or uuid7(),
+        context=msgspec.convert(context, registered.accepts),
+        **about,
     )
 
 
@@ -47,4 +54,7 @@ def counters(sku: str) -> tuple[int, int, int]:
 
 def states(saga: UUID) -> dict[str, str]:
     """Return the state of an order's reservations, by SKU."""
-    return {held.item.sku: held.state for held in Reservation.objects.filter(order_id=saga).select_related("item")}
+    return {
+        held.item.sku: held.state
+        for held in Reservation.objects.filter(order_id=saga).select_related("item")
+    }

@@ -1,4 +1,6 @@
-"""Customers, a catalogue, and orders in it: over HTTP as clients do, or straight into the tables."""
+"""Customers, a catalogue, and orders in it: over HTTP as clients do, or straight into the
+tables.
+"""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -30,9 +32,13 @@ def client_of(username: str, *, is_staff: bool = False) -> Client:
     return Client(headers={"Authorization": f"Bearer {token}"}, raise_request_exception=False)
 
 
-def stocked(sku: str = "MUG", *, unit_amount: int = 1250, currency: str = "eur", active: bool = True) -> Product:
+def stocked(
+    sku: str = "MUG", *, unit_amount: int = 1250, currency: str = "eur", active: bool = True
+) -> Product:
     """Put a product into the catalogue."""
-    return Product.objects.create(sku=sku, name=sku.title(), unit_amount=unit_amount, currency=currency, active=active)
+    return Product.objects.create(
+        sku=sku, name=sku.title(), unit_amount=unit_amount, currency=currency, active=active
+    )
 
 
 def body_for(*lines: tuple[str, int], payment_method: str = "pm_card_visa") -> dict[str, Any]:
@@ -44,12 +50,16 @@ def body_for(*lines: tuple[str, int], payment_method: str = "pm_card_visa") -> d
 def place(client: Client, body: Any = None, *, key: str | None = None) -> Any:
     """Ask for an order, under a new key unless one is given."""
     headers = {"Idempotency-Key": key or str(uuid4())}
-    return client.post(ORDERS, body_for() if body is None else body, content_type=JSON, headers=headers)
+    return client.post(
+        ORDERS, body_for() if body is None else body, content_type=JSON, headers=headers
+    )
 
 
 def order(status: Status = Status.PENDING, *, of: str = "ada", **fields: Any) -> Order:
     """Write an order of 2 mugs at 1250 in some status, as though its saga had come that far."""
-    ended = {"ended_at": Now(), "failure_code": "out_of_stock"} if status is Status.CANCELLED else {}
+    ended = (
+        {"ended_at": Now(), "failure_code": "out_of_stock"} if status is Status.CANCELLED else {}
+    )
     usual = {
         "amount": 2500,
         "currency": "eur",
@@ -67,7 +77,9 @@ def order(status: Status = Status.PENDING, *, of: str = "ada", **fields: Any) ->
 
 def pivot(of: Order, state: str) -> Inbox:
     """Write the inbox row of an order's pivot."""
-    return Inbox.objects.create(saga=of.id, saga_started_at=of.created_at, step="orders.fulfil", state=state)
+    return Inbox.objects.create(
+        saga=of.id, saga_started_at=of.created_at, step="orders.fulfil", state=state
+    )
 
 
 def path(of: Order | UUID | str, rest: str = "") -> str:

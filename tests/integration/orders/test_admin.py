@@ -12,7 +12,9 @@ def operator(client, db):
     """A member of staff in the admin, who may see the messages and edit the catalogue."""
     sam = shop.user("sam", is_staff=True)
     names = ("view_outbox", "view_inbox", "view_product", "add_product", "change_product")
-    sam.user_permissions.set(Permission.objects.filter(codename__in=names, content_type__app_label="orders"))
+    sam.user_permissions.set(
+        Permission.objects.filter(codename__in=names, content_type__app_label="orders")
+    )
     client.force_login(sam)
     return client
 

@@ -1,4 +1,6 @@
-"""Orders that are authorized first: no money is taken for stock that is not there, and a cancel may come too late."""
+"""Orders that are authorized first: no money is taken for stock that is not there, and a cancel
+may come too late.
+"""
 
 from functools import partial
 
@@ -14,8 +16,8 @@ from payments.expiry import expire_once
 from payments.models import Inbox as PaymentsInbox
 from payments.models import Payment, SimulatedCharge, SimulatedIntent
 from payments.steps import Capture
-from sagas import holds
-from sagas.services import service_called
+from sagas.operations import holds
+from sagas.storage.registry import get_service
 from tests.integration.audit import shop
 from tests.integration.orders.shop import client_of, path
 from tests.integration.race import at_once
@@ -45,11 +47,15 @@ def status(order):
 
 
 def state(order, step):
-    return PaymentsInbox.objects.filter(saga=order, step=step).values_list("state", flat=True).first()
+    return (
+        PaymentsInbox.objects.filter(saga=order, step=step).values_list("state", flat=True).first()
+    )
 
 
 def told(order):
-    return list(TimelineEvent.objects.filter(saga=order).order_by("seq").values_list("type", flat=True))
+    return list(
+        TimelineEvent.objects.filter(saga=order).order_by("seq").values_list("type", flat=True)
+    )
 
 
 def assert_let_go(order):
@@ -104,7 +110,9 @@ def test_an_authorization_that_has_run_out_is_refused_at_the_capture_and_undone(
     assert_let_go(order)
 
 
-@pytest.mark.parametrize("method", ["pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"])
+@pytest.mark.parametrize(
+    "method", ["pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"]
+)
 def test_answers_that_are_lost_are_asked_for_and_the_order_is_charged_once(method):
     order = shop.place(method=method)
     walk(order)
@@ -185,7 +193,10 @@ def test_a_cancel_while_the_gateway_is_asked_to_capture_waits_for_its_answer(mon
     def cancelled_meanwhile(self, requests):
         cancel_order(Order.objects.get(id=order))
         deliver("payments.withhold", order)
-        assert (state(order, "payments.capture"), state(order, "payments.withhold")) == ("started", "waiting")
+        assert (state(order, "payments.capture"), state(order, "payments.withhold")) == (
+            "started",
+            "waiting",
+        )
         return real(self, requests)
 
     real = Capture.call
@@ -201,13 +212,15 @@ def test_a_cancel_while_the_gateway_is_asked_to_capture_waits_for_its_answer(mon
 
 def hold(**what):
     """Put something on hold in payments; return the function that releases it."""
-    payments = service_called("payments")
+    payments = get_service("payments")
     holds.hold(payments, **what, by="olga", why="The bank is down.")
     return partial(holds.release, payments, **what)
 
 
 def cancelled_with_its_capture_on_hold(order, **what):
-    """Have an order come to its capture, which is on hold, and its customer cancel it; return what releases it."""
+    """Have an order come to its capture, which is on hold, and its customer cancel it; return
+    what releases it.
+    """
     for step in UP_TO_CAPTURE:
         deliver(step, order)
     release = hold(**what)
@@ -223,7 +236,9 @@ def cancelled_with_its_capture_on_hold(order, **what):
 @pytest.mark.parametrize(("held", "withhold"), [("step", "waiting"), ("saga", "held")])
 def test_a_cancel_waits_for_a_capture_on_hold_which_may_have_been_asked_for_before(held, withhold):
     order = shop.place()
-    release = cancelled_with_its_capture_on_hold(order, **{held: order if held == "saga" else "payments.capture"})
+    release = cancelled_with_its_capture_on_hold(
+        order, **{held: order if held == "saga" else "payments.capture"}
+    )
     assert state(order, "payments.withhold") == withhold
     assert moved(order) == []
     release()
@@ -283,7 +298,9 @@ def test_a_cancel_and_the_capture_at_once_have_one_winner():
     walk(*orders)
     for order in orders:
         kept = "payment.kept" in told(order)
-        assert status(order) == (("fulfilled", "") if kept else ("cancelled", "cancelled_by_customer"))
+        assert status(order) == (
+            ("fulfilled", "") if kept else ("cancelled", "cancelled_by_customer")
+        )
         assert moved(order) == (["capture"] if kept else [])
     call_command("audit", "--expect-ended")
 

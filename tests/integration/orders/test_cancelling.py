@@ -1,4 +1,6 @@
-"""A customer's cancel, against every state an order can be in. Whoever writes the pivot's inbox row decides."""
+"""A customer's cancel, against every state an order can be in. Whoever writes the pivot's inbox
+row decides.
+"""
 
 from functools import partial
 
@@ -8,8 +10,8 @@ from django.db import transaction
 from orders.models import Inbox, Order, Outbox
 from orders.saga import PLACE_ORDER
 from orders.status import OPEN, Status
-from sagas import execution
-from sagas.messages import Message
+from sagas.definition.messages import Message
+from sagas.execution import runner
 from tests.integration.orders import shop
 from tests.integration.race import at_once
 
@@ -26,7 +28,10 @@ def test_an_open_order_is_called_off_and_everything_before_the_pivot_is_undone(a
 
     assert answer.status_code == 202
     assert answer.json()["status"] == "cancelling"
-    assert answer.json()["failure"] == {"code": "cancelled_by_customer", "detail": "Cancelled by the customer."}
+    assert answer.json()["failure"] == {
+        "code": "cancelled_by_customer",
+        "detail": "Cancelled by the customer.",
+    }
     assert Inbox.objects.get(saga=order.id).state == "refused"
     sent = Outbox.objects.get(saga=order.id)
     assert (sent.type, sent.target) == ("order.cancelling", "inventory.release")
@@ -121,7 +126,10 @@ def test_a_cancel_and_the_pivot_at_once_have_one_winner():
 
     answers = at_once(
         [
-            *(partial(cancel, client, order) for client, order in zip(clients, orders, strict=True)),
+            *(
+                partial(cancel, client, order)
+                for client, order in zip(clients, orders, strict=True)
+            ),
             *(partial(fulfil, orders[at : at + 4]) for at in (0, 4, 8)),
         ]
     )
@@ -132,21 +140,32 @@ def test_a_cancel_and_the_pivot_at_once_have_one_winner():
         if answer.status_code == 202:
             assert (order.status, types) == ("cancelling", {"order.cancelling"})
         else:
-            assert (answer.status_code, order.status, types) == (409, "fulfilled", {"order.fulfilled"})
+            assert (answer.status_code, order.status, types) == (
+                409,
+                "fulfilled",
+                {"order.fulfilled"},
+            )
 
 
 def test_no_row_is_locked_before_the_pivots(ada, django_assert_max_num_queries):
-    """The pivot's step locks its inbox row first and the order after: the other way round the two would deadlock."""
+    """The pivot's step locks its inbox row first and the order after: the other way round the
+    two would deadlock.
+    """
     order = shop.order()
     with transaction.atomic(), django_assert_max_num_queries(12) as captured:
         cancel(ada, order)
     statements = [query["sql"].strip() for query in captured.captured_queries]
     locking = [
-        sql for sql in statements if sql.startswith(("INSERT", "UPDATE")) or "FOR UPDATE" in sql or "FOR NO" in sql
+        sql
+        for sql in statements
+        if sql.startswith(("INSERT", "UPDATE")) or "FOR UPDATE" in sql or "FOR NO" in sql
     ]
     assert locking[0].startswith("INSERT INTO orders_inbox")
 
 
 def fulfil(orders):
-    messages = [Message(id=order.id, saga=order.id, started_at=order.created_at, seq=3, context={}) for order in orders]
-    execution.run("orders.fulfil", PLACE_ORDER.plan, messages)
+    messages = [
+        Message(id=order.id, saga=order.id, started_at=order.created_at, seq=3, context={})
+        for order in orders
+    ]
+    runner.run("orders.fulfil", PLACE_ORDER.plan, messages)

@@ -38,7 +38,14 @@ def test_a_card_number_is_refused_and_neither_repeated_nor_logged(ada, mug, capl
 
 
 @pytest.mark.parametrize(
-    "method", ["pm_card_visa", "pm_1MqLiJLkdIwHu7ixUEgbFdYF", "4242424242424243", "424242424242", "tok-0123-4567-89"]
+    "method",
+    [
+        "pm_card_visa",
+        "pm_1MqLiJLkdIwHu7ixUEgbFdYF",
+        "4242424242424243",
+        "424242424242",
+        "tok-0123-4567-89",
+    ],
 )
 def test_a_gateways_name_is_taken(ada, mug, method):
     assert shop.place(ada, shop.body_for(payment_method=method)).status_code == 201

@@ -1,4 +1,6 @@
-"""Whatever is sent, the answer is a problem that says what is wrong: never a 500, and never an order."""
+"""Whatever is sent, the answer is a problem that says what is wrong: never a 500, and never an
+order.
+"""
 
 import json
 
@@ -19,7 +21,22 @@ def body(quantity: str = "1", *, method: str = '"pm"', more: str = "") -> str:
 
 
 @pytest.mark.parametrize(
-    "quantity", ["true", '"3"', "3.0", "1e3", "0", "-1", "10001", "null", "[]", "{}", "9" * 30, "1e999", "9" * 5000]
+    "quantity",
+    [
+        "true",
+        '"3"',
+        "3.0",
+        "1e3",
+        "0",
+        "-1",
+        "10001",
+        "null",
+        "[]",
+        "{}",
+        "9" * 30,
+        "1e999",
+        "9" * 5000,
+    ],
 )
 def test_a_quantity_that_is_no_integer_in_bounds_is_refused(ada, mug, quantity):
     answer = shop.place(ada, body(quantity))
@@ -86,7 +103,9 @@ def test_a_body_that_is_too_large_is_refused(ada, mug):
     assert shop.place(ada, b" " * (MAX_BODY - len(body())) + body().encode()).status_code == 201
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""]
+)
 def test_another_media_type_is_refused(ada, mug, content_type):
     headers = {"Idempotency-Key": "k"}
     answer = ada.generic("POST", shop.ORDERS, body(), content_type=content_type, headers=headers)
@@ -96,21 +115,27 @@ def test_another_media_type_is_refused(ada, mug, content_type):
 
 def test_json_with_a_charset_is_json(ada, mug):
     headers = {"Idempotency-Key": "k"}
-    answer = ada.generic("POST", shop.ORDERS, body(), content_type="application/json; charset=utf-8", headers=headers)
+    answer = ada.generic(
+        "POST", shop.ORDERS, body(), content_type="application/json; charset=utf-8", headers=headers
+    )
     assert answer.status_code == 201
 
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["lines", "sku", "quantity", "x"]), inner)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["lines", "sku", "quantity", "x"]), inner)
     ),
     max_leaves=12,
 )
 
 
 @settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(lines=anything, payment_method=anything)
 def test_no_json_whatever_is_an_error_of_ours(ada, lines, payment_method):

@@ -31,7 +31,9 @@ def test_the_same_request_again_gets_the_same_bytes_and_no_second_order(ada, mug
 
 def test_the_same_order_spelled_otherwise_is_the_same_request(ada, mug):
     first = shop.place(ada, '{"payment_method":"pm","lines":[{"sku":"MUG","quantity":1}]}', key="k")
-    again = shop.place(ada, '{ "lines": [ {"quantity": 1, "sku": "\\u004dUG"} ], "payment_method": "pm" }', key="k")
+    again = shop.place(
+        ada, '{ "lines": [ {"quantity": 1, "sku": "\\u004dUG"} ], "payment_method": "pm" }', key="k"
+    )
     assert again.content == first.content
 
 
@@ -84,14 +86,26 @@ def test_a_request_whose_key_is_in_flight_is_told_so_at_once():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_request_that_looked_before_the_holder_of_its_key_committed_is_told_that_the_key_is_in_flight(monkeypatch):
+def test_a_request_that_looked_before_the_holder_of_its_key_committed_is_told_that_the_key_is_in_flight(
+    monkeypatch,
+):
     client, owner = shop.client_of("ada"), shop.user("ada")
     shop.stocked()
     other = shop.place(client, key="other").json()["id"]
 
     def look_too_early(*given):
         found = placing.look(*given)
-        at_once([partial(IdempotencyKey.objects.create, user=owner, key="k", fingerprint="f", order_id=other)])
+        at_once(
+            [
+                partial(
+                    IdempotencyKey.objects.create,
+                    user=owner,
+                    key="k",
+                    fingerprint="f",
+                    order_id=other,
+                )
+            ]
+        )
         return found
 
     monkeypatch.setattr(services, "look", look_too_early)

@@ -1,7 +1,9 @@
-"""Many orders: every list reads what it shows by an index, whoever asks, for what, and in which direction.
+"""Many orders: every list reads what it shows by an index, whoever asks, for what, and in which
+direction.
 
-A hundred thousand of them, for which a scan from end to end costs a tenth of what it does for a million, and an index
-almost the same: a plan that beats the scan here beats it all the more there. What is sorted grows, so little may be.
+A hundred thousand of them, for which a scan from end to end costs a tenth of what it does for a
+million, and an index almost the same: a plan that beats the scan here beats it all the more there.
+What is sorted grows, so little may be.
 """
 
 import json
@@ -24,11 +26,12 @@ pytestmark = [
 
 MANY = 100_000
 
-# Rows that PostgreSQL may sort, by its own estimate: of a million, as many as are on two hundred pages.
+# Rows that PostgreSQL may sort, by its own estimate: of a million, as many as are on two hundred
+# pages.
 FEW = MANY // 100
 
-# One in twenty is cancelled and one in a thousand open, as the newest are; one in two thousand needs attention. Ada has
-# a tenth of all.
+# One in twenty is cancelled and one in a thousand open, as the newest are; one in two thousand
+# needs attention. Ada has a tenth of all.
 ORDERS = """
 INSERT INTO orders_order (id, user_id, status, amount, currency, payment_method, plan, failure_code, failure_detail,
                           created_at, updated_at, ended_at, rescue_at, redrives, needs_attention)
@@ -94,7 +97,10 @@ def assert_by_index(alias, sql):
         (found,) = cursor.fetchone()
     (explained,) = json.loads(found) if isinstance(found, str) else found
     for node in nodes(explained["Plan"]):
-        assert node["Node Type"] != "Seq Scan" or node["Relation Name"] not in TABLES, (sql, explained)
+        assert node["Node Type"] != "Seq Scan" or node["Relation Name"] not in TABLES, (
+            sql,
+            explained,
+        )
         if node["Node Type"] == "Sort":
             assert max(below["Plan Rows"] for below in node["Plans"]) <= FEW, (sql, explained)
 
@@ -114,7 +120,9 @@ def assert_page_by_index(client, url, *, alias="default"):
     with CaptureQueriesContext(connections[alias]) as queries:
         answer = client.get(url)
     assert answer.status_code == 200, answer.content
-    of_the_list = [query["sql"] for query in queries if any(table in query["sql"] for table in TABLES)]
+    of_the_list = [
+        query["sql"] for query in queries if any(table in query["sql"] for table in TABLES)
+    ]
     assert of_the_list
     for sql in of_the_list:
         assert_by_index(alias, sql)
@@ -136,7 +144,9 @@ def test_every_list_of_orders_is_read_by_index(many, ada, staff):
     after = ("", f"created_after={quote((month - timedelta(days=7)).isoformat())}")
     before = ("", f"created_before={quote(month.isoformat())}")
     orderings = ("", "ordering=created_at")
-    for client, filters in product((ada, staff), product(statuses, attention, after, before, orderings)):
+    for client, filters in product(
+        (ada, staff), product(statuses, attention, after, before, orderings)
+    ):
         assert_walk_by_index(client, f"{shop.ORDERS}?limit=2&{'&'.join(filter(None, filters))}")
 
 
@@ -153,8 +163,12 @@ def test_every_list_of_payments_is_read_by_index(staff):
     for status, ordering in product(
         ("", "status=pending", "status=captured", "status=void"), ("", "ordering=created_at")
     ):
-        assert_walk_by_index(staff, f"/api/v1/payments/?limit=2&{status}&{ordering}", alias="payments")
-    assert_walk_by_index(staff, "/api/v1/payments/?order_id=01890000-0000-7000-8000-000000000000", alias="payments")
+        assert_walk_by_index(
+            staff, f"/api/v1/payments/?limit=2&{status}&{ordering}", alias="payments"
+        )
+    assert_walk_by_index(
+        staff, "/api/v1/payments/?order_id=01890000-0000-7000-8000-000000000000", alias="payments"
+    )
 
 
 def test_every_list_of_stock_is_read_by_index(staff):

@@ -50,7 +50,11 @@ def test_the_timeline_of_an_order_begins_with_the_order(ada, mug):
     placed = shop.place(ada, shop.body_for(("MUG", 2)))
     (created,) = ada.get(f"{placed.headers['Location']}timeline/").json()["results"]
     first = Outbox.objects.get(saga=placed.json()["id"])
-    assert (created["type"], created["service"], created["detail"]) == ("order.created", "orders", first.data)
+    assert (created["type"], created["service"], created["detail"]) == (
+        "order.created",
+        "orders",
+        first.data,
+    )
     assert (created["step"], parse_datetime(created["at"])) == ("", first.created_at)
 
 
@@ -83,7 +87,9 @@ def test_an_order_keeps_the_price_it_was_placed_at(ada, staff, mug):
 def test_what_cannot_be_ordered_is_named_line_by_line(ada, mug):
     shop.stocked("OLD", active=False)
     shop.stocked("TEE", currency="usd")
-    answer = shop.place(ada, shop.body_for(("MUG", 1), ("NONE", 1), ("OLD", 1), ("TEE", 1), ("MUG", 2)))
+    answer = shop.place(
+        ada, shop.body_for(("MUG", 1), ("NONE", 1), ("OLD", 1), ("TEE", 1), ("MUG", 2))
+    )
     assert answer.status_code == 400
     assert shop.fields(answer) == {
         "lines[1].sku": "unknown_product",
@@ -97,7 +103,9 @@ def test_what_cannot_be_ordered_is_named_line_by_line(ada, mug):
 def test_a_total_beyond_what_json_keeps_exactly_is_refused(ada):
     shop.stocked("YACHT", unit_amount=MAX_AMOUNT)
     assert shop.place(ada, shop.body_for(("YACHT", 1))).json()["amount"] == MAX_AMOUNT
-    assert shop.fields(shop.place(ada, shop.body_for(("YACHT", 2)))) == {"lines": "amount_too_large"}
+    assert shop.fields(shop.place(ada, shop.body_for(("YACHT", 2)))) == {
+        "lines": "amount_too_large"
+    }
 
 
 def test_a_request_that_was_refused_does_not_use_up_its_key(ada, mug):
@@ -107,7 +115,13 @@ def test_a_request_that_was_refused_does_not_use_up_its_key(ada, mug):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("status", "lost"), ("amount", 0), ("amount", MAX_AMOUNT + 1), ("currency", "EUR"), ("status", "cancelled")],
+    [
+        ("status", "lost"),
+        ("amount", 0),
+        ("amount", MAX_AMOUNT + 1),
+        ("currency", "EUR"),
+        ("status", "cancelled"),
+    ],
 )
 def test_the_database_refuses_an_order_that_cannot_be(db, column, value):
     made = shop.order()
@@ -115,7 +129,9 @@ def test_the_database_refuses_an_order_that_cannot_be(db, column, value):
         Order.objects.filter(id=made.id).update(**{column: value})
 
 
-@pytest.mark.parametrize(("column", "value"), [("quantity", 0), ("quantity", 10_001), ("unit_amount", 0)])
+@pytest.mark.parametrize(
+    ("column", "value"), [("quantity", 0), ("quantity", 10_001), ("unit_amount", 0)]
+)
 def test_the_database_refuses_a_line_that_cannot_be(db, column, value):
     with pytest.raises(IntegrityError), transaction.atomic():
         shop.order().lines.update(**{column: value})

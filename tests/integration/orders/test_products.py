@@ -19,7 +19,11 @@ def test_staff_add_a_product_and_everyone_reads_it(staff, ada):
     assert answer.json() == MUG | {"active": True}
     assert answer.headers["Location"] == f"{shop.PRODUCTS}MUG/"
     assert ada.get(answer.headers["Location"]).json() == answer.json()
-    assert ada.get(shop.PRODUCTS).json() == {"results": [answer.json()], "next": None, "previous": None}
+    assert ada.get(shop.PRODUCTS).json() == {
+        "results": [answer.json()],
+        "next": None,
+        "previous": None,
+    }
 
 
 def test_products_come_by_sku_page_by_page(staff, ada):
@@ -32,7 +36,10 @@ def test_products_come_by_sku_page_by_page(staff, ada):
 
 def test_customers_change_nothing(ada, mug):
     assert add(ada, sku="TEE").status_code == 403
-    assert ada.patch(f"{shop.PRODUCTS}MUG/", {"unit_amount": 1}, content_type=shop.JSON).status_code == 403
+    assert (
+        ada.patch(f"{shop.PRODUCTS}MUG/", {"unit_amount": 1}, content_type=shop.JSON).status_code
+        == 403
+    )
     assert Product.objects.get().unit_amount == 1250
 
 
@@ -101,7 +108,9 @@ def test_the_sku_of_a_product_does_not_change(staff, mug):
     assert shop.fields(answer) == {"sku": "unknown"}
 
 
-@pytest.mark.parametrize(("column", "value"), [("unit_amount", 0), ("currency", "EUR"), ("sku", "a b"), ("sku", "a\n")])
+@pytest.mark.parametrize(
+    ("column", "value"), [("unit_amount", 0), ("currency", "EUR"), ("sku", "a b"), ("sku", "a\n")]
+)
 def test_the_database_refuses_a_product_that_cannot_be(mug, column, value):
     with pytest.raises(IntegrityError), transaction.atomic():
         Product.objects.update(**{column: value})

@@ -72,7 +72,10 @@ def test_orders_are_found_by_whether_they_need_attention(ada):
 
 def test_orders_are_found_by_when_they_were_created(ada):
     two_days_ago = timezone.now() - timedelta(days=2)
-    old, new = shop.order(id=lowest_id(two_days_ago.timestamp()), created_at=two_days_ago), shop.order()
+    old, new = (
+        shop.order(id=lowest_id(two_days_ago.timestamp()), created_at=two_days_ago),
+        shop.order(),
+    )
     yesterday = quote((timezone.now() - timedelta(days=1)).isoformat())
     assert ids(ada.get(f"{shop.ORDERS}?created_after={yesterday}")) == [str(new.id)]
     assert ids(ada.get(f"{shop.ORDERS}?created_before={yesterday}")) == [str(old.id)]
@@ -118,13 +121,21 @@ def test_a_query_that_makes_no_sense_is_an_error_and_never_all_orders(ada, query
     shop.order()
     answer = ada.get(f"{shop.ORDERS}?{query}")
     assert answer.status_code == 400
-    assert list(shop.fields(answer)) == [query.removesuffix("=").rpartition("&")[2].partition("=")[0]]
+    assert list(shop.fields(answer)) == [
+        query.removesuffix("=").rpartition("&")[2].partition("=")[0]
+    ]
 
 
 @pytest.mark.django_db(databases=("default", "payments", "inventory"))
 def test_no_list_takes_a_query_that_it_does_not_know(staff, mug):
     order = shop.order()
-    lists = (shop.ORDERS, shop.PRODUCTS, shop.path(order, "timeline/"), "/api/v1/payments/", "/api/v1/stock/")
+    lists = (
+        shop.ORDERS,
+        shop.PRODUCTS,
+        shop.path(order, "timeline/"),
+        "/api/v1/payments/",
+        "/api/v1/stock/",
+    )
     for path in lists:
         assert staff.get(path).status_code == 200
         assert shop.fields(staff.get(f"{path}?page=2")) == {"page": "unknown"}
@@ -152,7 +163,12 @@ def test_the_timeline_comes_oldest_first_in_the_order_of_the_saga(ada):
             at=order.created_at,
             detail={"seq": seq},
         )
-    shop_event = {"service": "order", "at": ada.get(shop.path(order)).json()["created_at"], "step": "", "attempt": 1}
+    shop_event = {
+        "service": "order",
+        "at": ada.get(shop.path(order)).json()["created_at"],
+        "step": "",
+        "attempt": 1,
+    }
 
     answer = ada.get(shop.path(order, "timeline/"))
 
@@ -161,13 +177,23 @@ def test_the_timeline_comes_oldest_first_in_the_order_of_the_saga(ada):
         "payment.processed",
         "stock.reserved",
     ]
-    assert answer.json()["results"][0] == {"type": "order.created", "detail": {"seq": 0}} | shop_event
+    assert (
+        answer.json()["results"][0] == {"type": "order.created", "detail": {"seq": 0}} | shop_event
+    )
 
 
 def test_a_long_timeline_comes_in_pages_without_a_gap(ada):
     order = shop.order()
     TimelineEvent.objects.bulk_create(
-        TimelineEvent(id=uuid7(), saga=order.id, seq=n // 4, type=f"e.{n}", service="s", at=order.created_at, detail={})
+        TimelineEvent(
+            id=uuid7(),
+            saga=order.id,
+            seq=n // 4,
+            type=f"e.{n}",
+            service="s",
+            at=order.created_at,
+            detail={},
+        )
         for n in range(23)
     )
     page, found = ada.get(shop.path(order, "timeline/?limit=5")).json(), []

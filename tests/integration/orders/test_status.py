@@ -1,4 +1,6 @@
-"""The status: only legal changes, in code and in the database; raised by events, and never lowered."""
+"""The status: only legal changes, in code and in the database; raised by events, and never
+lowered.
+"""
 
 from itertools import pairwise, permutations
 
@@ -10,15 +12,15 @@ from django.db.models.functions import Now
 from orders.models import Order
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
 from orders.status import RISING, TERMINAL, TOLD_BY, TRANSITIONS, Status, may_become
+from sagas.definition.messages import TimelineEntry
 from sagas.ids import uuid7
-from sagas.messages import Entry
 from tests.integration.orders import shop
 
 PAIRS = list(permutations(Status, 2))
 
 
 def event(order, kind, seq=1, **detail):
-    return Entry(
+    return TimelineEntry(
         id=uuid7(),
         saga=order.id,
         seq=seq,
@@ -37,7 +39,10 @@ def test_the_database_allows_exactly_the_changes_of_the_table(db, before, after)
     if may_become(before, after):
         Order.objects.update(status=after)
     else:
-        with pytest.raises(IntegrityError, match=f"is {before} and cannot become {after}"), transaction.atomic():
+        with (
+            pytest.raises(IntegrityError, match=f"is {before} and cannot become {after}"),
+            transaction.atomic(),
+        ):
             Order.objects.update(status=after)
     order.refresh_from_db()
     assert order.status == (after if may_become(before, after) else before)
@@ -49,7 +54,10 @@ def test_only_where_the_pivot_lies_elsewhere_a_cancel_can_come_too_late(db, saga
     if allowed:
         Order.objects.update(status=Status.FULFILLED)
     else:
-        with pytest.raises(IntegrityError, match="is cancelling and cannot become fulfilled"), transaction.atomic():
+        with (
+            pytest.raises(IntegrityError, match="is cancelling and cannot become fulfilled"),
+            transaction.atomic(),
+        ):
             Order.objects.update(status=Status.FULFILLED)
     assert may_become(Status.CANCELLING, Status.FULFILLED, pivot_elsewhere=allowed) is allowed
     assert Order.objects.get().status == ("fulfilled" if allowed else "cancelling")
@@ -58,7 +66,13 @@ def test_only_where_the_pivot_lies_elsewhere_a_cancel_can_come_too_late(db, saga
 @pytest.mark.parametrize("late", [False, True])
 def test_a_customer_who_has_confirmed_is_asked_nothing_any_more(db, late):
     order = shop.order()
-    asked = event(order, "payment.action_required", 1, url="https://bank.example/", expires_at="2026-01-01T00:00:00Z")
+    asked = event(
+        order,
+        "payment.action_required",
+        1,
+        url="https://bank.example/",
+        expires_at="2026-01-01T00:00:00Z",
+    )
     done = event(order, "payment.authorized", 1)
     for told in (done, asked) if late else (asked, done):
         Order.apply_events([told])
@@ -118,10 +132,17 @@ def test_no_event_touches_a_terminal_status(db, status, kind):
 def test_a_refusal_shows_why_the_order_is_being_cancelled(db, kind):
     order = shop.order()
     Order.apply_events(
-        [event(order, kind, code="out_of_stock", detail="None left."), event(order, "stock.released", 2)]
+        [
+            event(order, kind, code="out_of_stock", detail="None left."),
+            event(order, "stock.released", 2),
+        ]
     )
     order.refresh_from_db()
-    assert (order.status, order.failure_code, order.failure_detail) == ("cancelling", "out_of_stock", "None left.")
+    assert (order.status, order.failure_code, order.failure_detail) == (
+        "cancelling",
+        "out_of_stock",
+        "None left.",
+    )
 
 
 def test_events_of_unknown_kinds_and_orders_are_no_concern(db):

@@ -10,8 +10,8 @@ from orders.events import OrderCancelled, OrderFulfilled, OrderUnfulfillable
 from orders.models import Order
 from orders.status import OPEN, Status
 from orders.steps import Failure, FulfilledAlready, OrderToCancel, OrderToFulfil, cancel, fulfil
+from sagas.definition.handlers import Delivery
 from sagas.ids import uuid7
-from sagas.steps import Delivery
 from tests.integration.orders import shop
 from tests.integration.race import at_once
 
@@ -37,7 +37,10 @@ def test_an_open_order_is_fulfilled_but_its_saga_goes_on(db, status):
 
 def test_an_unknown_order_is_refused_and_shares_no_fate_with_its_batch(db):
     order, lost = shop.order(), uuid7()
-    assert fulfil([to_fulfil(lost), to_fulfil(order.id)]) == [OrderUnfulfillable(), OrderFulfilled()]
+    assert fulfil([to_fulfil(lost), to_fulfil(order.id)]) == [
+        OrderUnfulfillable(),
+        OrderFulfilled(),
+    ]
 
 
 @pytest.mark.parametrize("status", [Status.CANCELLING, Status.CANCELLED])
@@ -50,7 +53,9 @@ def test_an_order_that_is_being_cancelled_is_not_fulfilled(db, status):
 @pytest.mark.parametrize("status", sorted(OPEN))
 def test_a_cancelled_order_has_ended_for_the_reason_that_the_saga_brought(db, status):
     order = shop.order(status, needs_attention=True)
-    assert cancel([to_cancel(order.id)]) == [OrderCancelled(code=DECLINED.code, detail=DECLINED.detail)]
+    assert cancel([to_cancel(order.id)]) == [
+        OrderCancelled(code=DECLINED.code, detail=DECLINED.detail)
+    ]
     order.refresh_from_db()
     assert (order.status, order.needs_attention) == ("cancelled", False)
     assert (order.failure_code, order.failure_detail) == (DECLINED.code, DECLINED.detail)
@@ -58,7 +63,9 @@ def test_a_cancelled_order_has_ended_for_the_reason_that_the_saga_brought(db, st
 
 
 def test_the_reason_that_the_customer_was_shown_stays(db):
-    order = shop.order(Status.CANCELLING, failure_code="cancelled_by_customer", failure_detail="Cancelled.")
+    order = shop.order(
+        Status.CANCELLING, failure_code="cancelled_by_customer", failure_detail="Cancelled."
+    )
     cancel([to_cancel(order.id)])
     order.refresh_from_db()
     assert (order.failure_code, order.failure_detail) == ("cancelled_by_customer", "Cancelled.")
@@ -68,11 +75,17 @@ def test_each_order_of_a_batch_gets_its_own_reason(db):
     orders = [shop.order() for _ in range(3)]
     reasons = [Failure(code=f"reason_{n}", detail=str(n)) for n in range(3)]
     cancel([to_cancel(order.id, reason) for order, reason in zip(orders, reasons, strict=True)])
-    assert [Order.objects.get(id=order.id).failure_code for order in orders] == ["reason_0", "reason_1", "reason_2"]
+    assert [Order.objects.get(id=order.id).failure_code for order in orders] == [
+        "reason_0",
+        "reason_1",
+        "reason_2",
+    ]
 
 
 def test_an_unknown_order_has_nothing_left_to_cancel(db):
-    assert cancel([to_cancel(uuid7())]) == [OrderCancelled(code=DECLINED.code, detail=DECLINED.detail)]
+    assert cancel([to_cancel(uuid7())]) == [
+        OrderCancelled(code=DECLINED.code, detail=DECLINED.detail)
+    ]
 
 
 def test_a_cancelled_order_stays_as_it_was(db):
@@ -96,7 +109,9 @@ def test_a_reason_of_any_length_is_kept(db):
 
 
 @pytest.mark.parametrize(("step", "delivery"), [(fulfil, to_fulfil), (cancel, to_cancel)])
-def test_orders_are_locked_by_id_before_anything_is_written(db, django_assert_num_queries, step, delivery):
+def test_orders_are_locked_by_id_before_anything_is_written(
+    db, django_assert_num_queries, step, delivery
+):
     orders = [shop.order().id for _ in range(3)]
     with django_assert_num_queries(2) as captured:
         step([delivery(order) for order in orders])

@@ -1,4 +1,6 @@
-"""The timeline as a stream: every event once, live, resumed without a gap, until the order has ended."""
+"""The timeline as a stream: every event once, live, resumed without a gap, until the order has
+ended.
+"""
 
 import json
 from datetime import timedelta
@@ -11,10 +13,10 @@ from api.waiting import stop_when
 from orders.api import stream
 from orders.models import TimelineEvent
 from orders.waiting import ROOM
-from sagas import timeline
+from sagas.definition.messages import TimelineEntry
 from sagas.ids import uuid7
-from sagas.messages import Entry
-from sagas.services import home_called
+from sagas.storage import timeline
+from sagas.storage.registry import get_home
 from tests.integration.orders import shop
 from tests.integration.race import started
 from tests.processes import until
@@ -40,18 +42,29 @@ def entry(order, kind, *, seq=0, ends=False, late=timedelta()):
     """Return an event of an order that happened just now, or some time ago."""
     service = kind.split(".")[0]
     at = timezone.now() - late
-    return Entry(
-        id=uuid7(), saga=order.id, seq=seq, type=kind, service=service, step="", attempt=1, at=at, detail={}, ends=ends
+    return TimelineEntry(
+        id=uuid7(),
+        saga=order.id,
+        seq=seq,
+        type=kind,
+        service=service,
+        step="",
+        attempt=1,
+        at=at,
+        detail={},
+        ends=ends,
     )
 
 
 def record(*entries):
-    return timeline.record(home_called("orders"), entries)
+    return timeline.record(get_home("orders"), entries)
 
 
 def follow(client, order, **headers):
     """Ask for the stream."""
-    headers = {"Accept": "text/event-stream"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    headers = {"Accept": "text/event-stream"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
     return client.get(shop.path(order, "timeline/"), headers=headers)
 
 
@@ -63,7 +76,11 @@ def parsed(chunk):
 def told(answer):
     """Read a stream to its end; return the types of its events."""
     assert answer.status_code == 200, answer.content
-    return [message["event"] for chunk in answer.streaming_content if "event" in (message := parsed(chunk))]
+    return [
+        message["event"]
+        for chunk in answer.streaming_content
+        if "event" in (message := parsed(chunk))
+    ]
 
 
 def test_events_are_sent_as_the_list_has_them_and_the_stream_ends_with_the_order(ada, order):
@@ -76,8 +93,14 @@ def test_events_are_sent_as_the_list_has_them_and_the_stream_ends_with_the_order
     assert first == {"retry": "2000"}
     listed = ada.get(shop.path(order, "timeline/")).json()["results"]
     assert [json.loads(message["data"]) for message in messages] == listed
-    assert [message["event"] for message in messages] == ["order.created", "payment.processed", "stock.shipped"]
-    assert [message["id"] for message in messages] == [str(event.id) for event in TimelineEvent.objects.all()]
+    assert [message["event"] for message in messages] == [
+        "order.created",
+        "payment.processed",
+        "stock.shipped",
+    ]
+    assert [message["id"] for message in messages] == [
+        str(event.id) for event in TimelineEvent.objects.all()
+    ]
 
 
 def test_an_event_is_sent_as_soon_as_it_is_recorded(ada, order):
@@ -94,11 +117,17 @@ def test_an_event_is_sent_as_soon_as_it_is_recorded(ada, order):
 
 
 def test_resuming_loses_nothing_that_was_recorded_late(ada, order):
-    seen, late = entry(order, "payment.processed", seq=3), entry(order, "order.created", late=timedelta(hours=1))
+    seen, late = (
+        entry(order, "payment.processed", seq=3),
+        entry(order, "order.created", late=timedelta(hours=1)),
+    )
     record(seen)
     record(late)
     record(entry(order, "order.cancelled", seq=4, ends=True))
-    assert told(follow(ada, order, Last_Event_ID=str(seen.id))) == ["order.created", "order.cancelled"]
+    assert told(follow(ada, order, Last_Event_ID=str(seen.id))) == [
+        "order.created",
+        "order.cancelled",
+    ]
     assert told(follow(ada, order, Last_Event_ID=str(late.id))) == ["order.cancelled"]
 
 
@@ -130,9 +159,9 @@ def test_an_event_of_another_order_cannot_be_resumed_after(ada, order):
 def test_what_goes_wrong_is_a_problem_in_json(ada, bob, client, order, settings):
     assert follow(bob, order).status_code == 404
     assert follow(client, order).status_code == 401
-    assert shop.fields(ada.get(shop.path(order, "timeline/?limit=1"), headers={"Accept": "text/event-stream"})) == {
-        "limit": "unknown"
-    }
+    assert shop.fields(
+        ada.get(shop.path(order, "timeline/?limit=1"), headers={"Accept": "text/event-stream"})
+    ) == {"limit": "unknown"}
     settings.WAITING_PLACES = 0
     full = follow(ada, order)
     assert (full.status_code, full["Retry-After"]) == (503, "5")

@@ -1,4 +1,6 @@
-"""Prefer: wait: the answer comes once the order is decided, or as it stands when time is up or nobody else can wait."""
+"""Prefer: wait: the answer comes once the order is decided, or as it stands when time is up or
+nobody else can wait.
+"""
 
 from contextlib import contextmanager
 

@@ -67,7 +67,9 @@ def test_payments_are_found_by_order_and_by_status(staff: APIClient, paid: Order
     run("payments.charge", declined)
 
     def found(**filters: str) -> list[str]:
-        return [seen["order_id"] for seen in staff.get("/api/v1/payments/", filters).json()["results"]]
+        return [
+            seen["order_id"] for seen in staff.get("/api/v1/payments/", filters).json()["results"]
+        ]
 
     assert found() == [str(declined.saga), str(paid.saga)]
     assert found(order_id=str(paid.saga)) == [str(paid.saga)]

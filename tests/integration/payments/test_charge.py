@@ -7,8 +7,18 @@ from payments.events import PaymentFailed, PaymentProcessed
 from payments.gateways.base import TransactionOpen, Voided
 from payments.models import Payment
 from payments.services import IllegalTransition
-from sagas.steps import Unknown
-from tests.integration.payments.till import Order, call, external, ledger, order, payment, prepare, record, run
+from sagas.definition.handlers import Unknown
+from tests.integration.payments.till import (
+    Order,
+    call,
+    external,
+    ledger,
+    order,
+    payment,
+    prepare,
+    record,
+    run,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["payments"])
 
@@ -89,11 +99,26 @@ def test_a_worker_that_died_before_it_recorded_has_charged_for_the_next_one() ->
 def test_a_batch_shares_no_fate() -> None:
     orders = [
         order(method)
-        for method in ("pm_card_visa", "pm_card_chargeDeclined", "pm_sim_timeout_lost", "pm_sim_500_charged")
+        for method in (
+            "pm_card_visa",
+            "pm_card_chargeDeclined",
+            "pm_sim_timeout_lost",
+            "pm_sim_500_charged",
+        )
     ]
     outcomes = run("payments.charge", *orders)
-    assert [type(outcome) for outcome in outcomes] == [PaymentProcessed, PaymentFailed, Unknown, Unknown]
-    assert [payment(each).status for each in orders] == ["captured", "declined", "pending", "pending"]
+    assert [type(outcome) for outcome in outcomes] == [
+        PaymentProcessed,
+        PaymentFailed,
+        Unknown,
+        Unknown,
+    ]
+    assert [payment(each).status for each in orders] == [
+        "captured",
+        "declined",
+        "pending",
+        "pending",
+    ]
 
 
 def test_the_gateway_is_not_called_with_a_transaction_open() -> None:

@@ -33,7 +33,12 @@ def test_an_order_has_one_payment() -> None:
     prepare("payments.charge", paid)
     with pytest.raises(IntegrityError, match="order_id"):
         Payment.objects.create(
-            order_id=paid.saga, amount=1, currency="eur", payment_method="pm", charge_key="1", refund_key="1"
+            order_id=paid.saga,
+            amount=1,
+            currency="eur",
+            payment_method="pm",
+            charge_key="1",
+            refund_key="1",
         )
 
 

@@ -1,4 +1,6 @@
-"""The gateway's statement and our payments are compared in both directions, and what differs is kept until closed."""
+"""The gateway's statement and our payments are compared in both directions, and what differs is
+kept until closed.
+"""
 
 import io
 import json
@@ -47,10 +49,13 @@ def compared() -> list[tuple[str, Any, int, int]]:
     now = datetime.now(UTC)
     mine = set(Payment.objects.values_list("order_id", flat=True)) | STRANGERS
     found = reconcile(now - DAY, now + DAY).open
-    return sorted((one.kind, one.order_id, one.ours, one.theirs) for one in found if one.order_id in mine)
+    return sorted(
+        (one.kind, one.order_id, one.ours, one.theirs) for one in found if one.order_id in mine
+    )
 
 
-# Orders of this test that payments does not know: the sandbox remembers those of other tests as well.
+# Orders of this test that payments does not know: the sandbox remembers those of other tests as
+# well.
 STRANGERS: set[UUID] = set()
 
 
@@ -97,7 +102,9 @@ def test_a_second_charge_of_one_order_is_found(gateway: str) -> None:
 def test_a_charge_that_the_gateway_does_not_have_is_found(gateway: str) -> None:
     never = order()
     prepare("payments.charge", never)
-    Payment.objects.filter(order_id=never.saga).update(status="captured", charge_id=f"ch_{uuid7().hex}")
+    Payment.objects.filter(order_id=never.saga).update(
+        status="captured", charge_id=f"ch_{uuid7().hex}"
+    )
     assert compared() == [("uncharged", never.saga, 1250, 0)]
 
 
@@ -109,7 +116,13 @@ def test_an_amount_that_differs_is_found(gateway: str) -> None:
 
 def test_a_refund_by_hand_is_found(gateway: str) -> None:
     paid = charged()
-    get_gateway().refund([RefundRequest(f"by hand {paid.saga}", paid.saga, str(payment(paid).charge_id), 1250, "eur")])
+    get_gateway().refund(
+        [
+            RefundRequest(
+                f"by hand {paid.saga}", paid.saga, str(payment(paid).charge_id), 1250, "eur"
+            )
+        ]
+    )
     assert compared() == [("refunded_outside", paid.saga, 0, 1250)]
 
 
@@ -177,7 +190,9 @@ def test_the_command_returns_where_nothing_is_open() -> None:
     assert "0 differences are open." in output.getvalue()
 
 
-@pytest.mark.parametrize("wrong", [("--since", "yesterday"), ("--since", "2026-02-01", "--until", "2026-01-01")])
+@pytest.mark.parametrize(
+    "wrong", [("--since", "yesterday"), ("--since", "2026-02-01", "--until", "2026-01-01")]
+)
 def test_the_command_refuses_a_window_that_is_none(wrong: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):
         call_command("reconcile", *wrong)
@@ -207,4 +222,6 @@ def test_a_drift_is_closed_by_whom_and_why_and_only_once(client: Client) -> None
     drift = Drift.objects.get()
     assert (drift.closed_by, drift.closed_why) == ("ann", "A gift.")
     assert drift.closed_at is not None
-    assert client.post(f"/admin/payments/drift/{drift.id}/delete/", {"post": "yes"}).status_code == 403
+    assert (
+        client.post(f"/admin/payments/drift/{drift.id}/delete/", {"post": "yes"}).status_code == 403
+    )

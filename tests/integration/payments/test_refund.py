@@ -6,8 +6,17 @@ from payments.events import PaymentFailed, PaymentRefunded
 from payments.gateways import get_gateway
 from payments.gateways.base import RefundRequest
 from payments.models import Payment
-from sagas.steps import Retry
-from tests.integration.payments.till import Order, call, external, ledger, order, payment, prepare, run
+from sagas.definition.handlers import Retry
+from tests.integration.payments.till import (
+    Order,
+    call,
+    external,
+    ledger,
+    order,
+    payment,
+    prepare,
+    run,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["payments"])
 
@@ -51,7 +60,9 @@ def test_a_worker_that_froze_before_its_call_cannot_charge_after_the_refund() ->
     assert not ledger(cancelled)
 
 
-@pytest.mark.parametrize("method", ["pm_card_visa", "pm_sim_timeout_charged", "pm_sim_timeout_lost"])
+@pytest.mark.parametrize(
+    "method", ["pm_card_visa", "pm_sim_timeout_charged", "pm_sim_timeout_lost"]
+)
 def test_an_order_refunded_before_it_was_ever_charged_cannot_be_charged(method: str) -> None:
     cancelled = order(method)
     assert run("payments.refund", cancelled) == [refunded(cancelled, 0)]

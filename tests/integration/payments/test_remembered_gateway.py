@@ -1,4 +1,6 @@
-"""A payment is dealt with through the gateway it was opened with, whatever PAYMENT_GATEWAY says by then."""
+"""A payment is dealt with through the gateway it was opened with, whatever PAYMENT_GATEWAY says
+by then.
+"""
 
 import pytest
 from pytest_django import Settings
@@ -7,7 +9,7 @@ from payments.events import PaymentProcessed, PaymentRefunded, PaymentVoided
 from payments.following import follow_once
 from payments.models import Drift, Payment
 from payments.reconciliation import reconcile
-from sagas.steps import Unknown
+from sagas.definition.handlers import Unknown
 from tests.integration.payments.sandbox import at_stripe, money
 from tests.integration.payments.till import Order, ledger, order, payment, run
 from tests.sandbox.process import Sandbox
@@ -29,13 +31,17 @@ def charged_before(settings: Settings, sandbox: Sandbox, method: str = "pm_card_
     return paid
 
 
-def test_a_payment_says_which_gateway_it_was_opened_with(sandbox: Sandbox, settings: Settings) -> None:
+def test_a_payment_says_which_gateway_it_was_opened_with(
+    sandbox: Sandbox, settings: Settings
+) -> None:
     before, after = charged_before(settings, sandbox), order()
     run("payments.charge", after)
     assert [payment(each).gateway for each in (before, after)] == ["simulated", "stripe"]
 
 
-def test_a_refund_goes_through_the_gateway_that_took_the_money(sandbox: Sandbox, settings: Settings) -> None:
+def test_a_refund_goes_through_the_gateway_that_took_the_money(
+    sandbox: Sandbox, settings: Settings
+) -> None:
     before, after = charged_before(settings, sandbox), order()
     run("payments.charge", after)
     outcomes = run("payments.refund", before, after)
@@ -45,14 +51,18 @@ def test_a_refund_goes_through_the_gateway_that_took_the_money(sandbox: Sandbox,
     assert not money(sandbox, before)
 
 
-def test_a_charge_whose_answer_was_lost_is_asked_for_where_it_was_made(sandbox: Sandbox, settings: Settings) -> None:
+def test_a_charge_whose_answer_was_lost_is_asked_for_where_it_was_made(
+    sandbox: Sandbox, settings: Settings
+) -> None:
     paid = charged_before(settings, sandbox, "pm_sim_500_charged")
     assert isinstance(run("payments.charge", paid)[0], PaymentProcessed)
     assert ledger(paid) == {"capture": 1250}
     assert not money(sandbox, paid)
 
 
-def test_an_authorization_is_captured_or_let_go_where_it_was_made(sandbox: Sandbox, settings: Settings) -> None:
+def test_an_authorization_is_captured_or_let_go_where_it_was_made(
+    sandbox: Sandbox, settings: Settings
+) -> None:
     settings.PAYMENT_GATEWAY = "simulated"
     captured, undone = order(), order()
     run("payments.authorize", captured, undone)
@@ -63,7 +73,9 @@ def test_an_authorization_is_captured_or_let_go_where_it_was_made(sandbox: Sandb
     assert not ledger(undone)
 
 
-def test_a_payment_that_is_over_is_followed_where_it_was_made(sandbox: Sandbox, settings: Settings) -> None:
+def test_a_payment_that_is_over_is_followed_where_it_was_made(
+    sandbox: Sandbox, settings: Settings
+) -> None:
     paid = charged_before(settings, sandbox)
     run("payments.refund", paid)
     Payment.objects.update(follow_at=payment(paid).created_at)
@@ -82,7 +94,9 @@ def test_of_a_gateway_that_this_release_does_not_have_nothing_is_guessed(simulat
     assert ledger(paid) == {"capture": 1250}
 
 
-def test_a_payment_of_before_this_was_written_down_is_the_configured_gateways(simulated: None) -> None:
+def test_a_payment_of_before_this_was_written_down_is_the_configured_gateways(
+    simulated: None,
+) -> None:
     paid = order()
     run("payments.charge", paid)
     Payment.objects.update(gateway="")
@@ -90,7 +104,9 @@ def test_a_payment_of_before_this_was_written_down_is_the_configured_gateways(si
     assert ledger(paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_reconciliation_misses_nothing_that_another_gateway_took(sandbox: Sandbox, settings: Settings) -> None:
+def test_reconciliation_misses_nothing_that_another_gateway_took(
+    sandbox: Sandbox, settings: Settings
+) -> None:
     paid = charged_before(settings, sandbox)
     at = payment(paid).created_at
     reconcile(at.replace(hour=0, minute=0), at.replace(year=at.year + 1))

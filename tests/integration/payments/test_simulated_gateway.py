@@ -1,11 +1,21 @@
-"""The simulated gateway keeps its promises: a key decides once, and a charge is given back at most once."""
+"""The simulated gateway keeps its promises: a key decides once, and a charge is given back at
+most once.
+"""
 
 from functools import partial
 
 import pytest
 
 from payments.gateways import get_gateway
-from payments.gateways.base import Absent, Captured, ChargeRequest, Declined, Refunded, RefundRequest, Voided
+from payments.gateways.base import (
+    Absent,
+    Captured,
+    ChargeRequest,
+    Declined,
+    Refunded,
+    RefundRequest,
+    Voided,
+)
 from payments.gateways.ledger import SimulatedCharge
 from sagas.ids import uuid7
 from tests.integration.payments.till import ledger
@@ -46,7 +56,11 @@ def test_one_key_charged_by_many_at_once_captures_once_and_all_hear_of_the_same_
 def test_batches_that_share_keys_do_not_deadlock() -> None:
     charges = [request() for _ in range(40)]
     gateway = get_gateway()
-    ways = [partial(ask, batch) for ask in (gateway.charge, gateway.void) for batch in (charges, charges[::-1])]
+    ways = [
+        partial(ask, batch)
+        for ask in (gateway.charge, gateway.void)
+        for batch in (charges, charges[::-1])
+    ]
     at_once(ways * 3)
     answers = {type(answer) for answer in gateway.find(charges)}
     assert answers <= {Captured, Voided}
@@ -78,7 +92,10 @@ def test_one_refund_key_used_by_many_at_once_gives_back_once() -> None:
 
 def test_many_refunds_of_one_charge_at_once_never_give_back_more_than_was_captured() -> None:
     charge, answer = captured()
-    refunds = [RefundRequest(f"refund-{n}", charge.order_id, answer.charge_id, 400, "eur") for n in range(8)]
+    refunds = [
+        RefundRequest(f"refund-{n}", charge.order_id, answer.charge_id, 400, "eur")
+        for n in range(8)
+    ]
     answers = at_once([partial(get_gateway().refund, [refund]) for refund in refunds])
     assert sum(isinstance(answer, Refunded) for (answer,) in answers) == 2
     assert ledger(charge.order_id) == {"capture": 900, "refund": 800}
@@ -86,7 +103,10 @@ def test_many_refunds_of_one_charge_at_once_never_give_back_more_than_was_captur
 
 def test_two_refunds_of_one_charge_in_one_batch_are_checked_together() -> None:
     charge, answer = captured()
-    refunds = [RefundRequest(f"refund-{n}", charge.order_id, answer.charge_id, 600, "eur") for n in range(2)]
+    refunds = [
+        RefundRequest(f"refund-{n}", charge.order_id, answer.charge_id, 600, "eur")
+        for n in range(2)
+    ]
     assert [type(answer) for answer in get_gateway().refund(refunds)] == [Refunded, Declined]
 
 
@@ -98,6 +118,8 @@ def test_what_was_never_captured_cannot_be_given_back() -> None:
 
 def test_the_ledger_does_not_stop_two_keys_from_charging_one_order() -> None:
     charge = request()
-    other = ChargeRequest("another key", *[getattr(charge, field) for field in charge.__struct_fields__[1:]])
+    other = ChargeRequest(
+        "another key", *[getattr(charge, field) for field in charge.__struct_fields__[1:]]
+    )
     get_gateway().charge([charge, other])
     assert ledger(charge.order_id) == {"capture": 1800}

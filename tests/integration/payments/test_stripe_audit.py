@@ -1,4 +1,6 @@
-"""With Stripe, the audit takes Stripe's own statement for the ledger, and finds what payments does not know."""
+"""With Stripe, the audit takes Stripe's own statement for the ledger, and finds what payments
+does not know.
+"""
 
 import io
 from collections.abc import Iterator
@@ -29,13 +31,22 @@ def sandbox_process() -> Iterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def _orders(sandbox: Sandbox) -> None:
     shop.open_shop()
-    placed = [shop.place(), shop.place("VASE"), shop.place(method="pm_card_chargeDeclined"), shop.place("MUG", "PLATE")]
+    placed = [
+        shop.place(),
+        shop.place("VASE"),
+        shop.place(method="pm_card_chargeDeclined"),
+        shop.place("MUG", "PLATE"),
+    ]
     shop.walk(*placed)
 
 
 def found() -> set[tuple[str, str]]:
     report = audit(expect_ended=True)
-    return {(verdict.invariant.id, violation.detail) for verdict in report.verdicts for violation in verdict.shown}
+    return {
+        (verdict.invariant.id, violation.detail)
+        for verdict in report.verdicts
+        for violation in verdict.shown
+    }
 
 
 def test_where_all_agree_it_finds_nothing_and_says_that_stripe_was_asked() -> None:
@@ -56,7 +67,9 @@ def test_a_charge_that_belongs_to_no_order_is_found() -> None:
 def test_a_second_charge_of_an_order_is_found() -> None:
     paid = Payment.objects.filter(status="captured").first()
     assert paid is not None
-    get_gateway().charge([ChargeRequest("twice", paid.order_id, paid.amount, "eur", "pm_card_visa")])
+    get_gateway().charge(
+        [ChargeRequest("twice", paid.order_id, paid.amount, "eur", "pm_card_visa")]
+    )
     assert {"I3", "I4", "I5", "I10"} == {invariant for invariant, _ in found()}
 
 
@@ -65,7 +78,9 @@ def test_a_payment_that_stripe_does_not_know_is_found() -> None:
     assert {invariant for invariant, _ in found()} >= {"I5"}
 
 
-def test_without_a_statement_it_exits_with_2_and_can_go_by_payments_alone(settings: Settings) -> None:
+def test_without_a_statement_it_exits_with_2_and_can_go_by_payments_alone(
+    settings: Settings,
+) -> None:
     settings.STRIPE_API_KEY = "sk_test_of_somebody_else"
     with pytest.raises(CommandError) as error:
         call_command("audit")
@@ -75,7 +90,9 @@ def test_without_a_statement_it_exits_with_2_and_can_go_by_payments_alone(settin
     assert "by what payments knows alone" in output.getvalue()
 
 
-def test_orders_that_were_paid_through_another_gateway_before_are_looked_up_there(settings: Settings) -> None:
+def test_orders_that_were_paid_through_another_gateway_before_are_looked_up_there(
+    settings: Settings,
+) -> None:
     settings.PAYMENT_GATEWAY = "simulated"
     before = shop.place()
     shop.walk(before)
@@ -83,7 +100,9 @@ def test_orders_that_were_paid_through_another_gateway_before_are_looked_up_ther
     settings.PAYMENT_GATEWAY = "stripe"
     after = shop.place()
     shop.walk(after)
-    assert set(Payment.objects.filter(order_id__in=(before, after)).values_list("gateway", flat=True)) == {
+    assert set(
+        Payment.objects.filter(order_id__in=(before, after)).values_list("gateway", flat=True)
+    ) == {
         "simulated",
         "stripe",
     }

@@ -1,4 +1,6 @@
-"""Authorizing, capturing and letting go through Stripe's own client, against the sandbox: once, whatever gets lost."""
+"""Authorizing, capturing and letting go through Stripe's own client, against the sandbox: once,
+whatever gets lost.
+"""
 
 from datetime import timedelta
 from functools import partial
@@ -9,7 +11,7 @@ from django.utils import timezone
 from payments.events import PaymentAuthorized, PaymentFailed, PaymentProcessed, PaymentVoided
 from payments.gateways import get_gateway
 from payments.gateways.base import Authorized, Captured, Voided
-from sagas.steps import Outcome, Unknown, Waiting
+from sagas.definition.handlers import Outcome, Unknown, Waiting
 from tests.integration.payments.sandbox import confirm, money
 from tests.integration.payments.till import Order, external, order, payment, prepare, run
 from tests.integration.race import at_once
@@ -21,7 +23,9 @@ FAULTS = ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"]
 
 
 def intent_of(sandbox: Sandbox, of: Order) -> str:
-    (intent,) = sandbox.client.v1.payment_intents.search({"query": f"metadata['order_id']:'{of.saga}'"}).data
+    (intent,) = sandbox.client.v1.payment_intents.search(
+        {"query": f"metadata['order_id']:'{of.saga}'"}
+    ).data
     return str(intent.id)
 
 
@@ -56,7 +60,9 @@ def test_what_is_authorized_is_held_and_not_taken_until_it_is_captured(sandbox: 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("operation", ["create", "confirm"])
-def test_an_authorization_whose_answer_is_lost_is_made_once(sandbox: Sandbox, operation: str, fault: str) -> None:
+def test_an_authorization_whose_answer_is_lost_is_made_once(
+    sandbox: Sandbox, operation: str, fault: str
+) -> None:
     paid = order()
     sandbox.fault(f"payment_intents.{operation}", fault)
     (first,) = run("payments.authorize", paid)
@@ -101,7 +107,9 @@ def test_an_undone_authorization_is_let_go_and_can_never_be_captured(sandbox: Sa
     assert not money(sandbox, paid)
 
 
-def test_a_worker_that_froze_before_it_authorized_holds_nothing_when_it_wakes(sandbox: Sandbox) -> None:
+def test_a_worker_that_froze_before_it_authorized_holds_nothing_when_it_wakes(
+    sandbox: Sandbox,
+) -> None:
     cancelled = order()
     frozen = prepare("payments.authorize", cancelled)
     run("payments.void", cancelled)
@@ -110,17 +118,24 @@ def test_a_worker_that_froze_before_it_authorized_holds_nothing_when_it_wakes(sa
 
 
 @pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_done", "429"])
-def test_an_authorization_is_let_go_although_the_answer_is_lost(sandbox: Sandbox, fault: str) -> None:
+def test_an_authorization_is_let_go_although_the_answer_is_lost(
+    sandbox: Sandbox, fault: str
+) -> None:
     cancelled = order()
     run("payments.authorize", cancelled)
     sandbox.fault("payment_intents.cancel", fault)
     (first,) = run("payments.void", cancelled)
     assert isinstance(first, Unknown)
     assert isinstance(in_the_end("payments.void", cancelled), PaymentVoided)
-    assert sandbox.client.v1.payment_intents.retrieve(intent_of(sandbox, cancelled)).status == "canceled"
+    assert (
+        sandbox.client.v1.payment_intents.retrieve(intent_of(sandbox, cancelled)).status
+        == "canceled"
+    )
 
 
-def test_what_somebody_captured_by_hand_is_not_captured_again_and_goes_back_if_undone(sandbox: Sandbox) -> None:
+def test_what_somebody_captured_by_hand_is_not_captured_again_and_goes_back_if_undone(
+    sandbox: Sandbox,
+) -> None:
     kept, undone = order(), order()
     run("payments.authorize", kept, undone)
     for each in (kept, undone):
@@ -137,7 +152,10 @@ def test_a_capture_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
         paid = order()
         run("payments.authorize", paid)
         (purchase,) = prepare("payments.capture", paid)
-        ways = [partial(get_gateway().capture, [purchase.charge]), partial(get_gateway().void, [purchase.charge])]
+        ways = [
+            partial(get_gateway().capture, [purchase.charge]),
+            partial(get_gateway().void, [purchase.charge]),
+        ]
         at_once(ways * 3)
         (verdict,) = get_gateway().find([purchase.charge])
         assert isinstance(verdict, Captured | Voided)
@@ -174,9 +192,13 @@ def test_a_key_that_stripe_has_forgotten_is_found_to_be_captured(sandbox: Sandbo
     assert money(sandbox, paid) == {"capture": 1250}
 
 
-def test_what_was_to_be_charged_and_is_only_authorized_is_not_taken_for_paid(sandbox: Sandbox) -> None:
+def test_what_was_to_be_charged_and_is_only_authorized_is_not_taken_for_paid(
+    sandbox: Sandbox,
+) -> None:
     paid = order()
     run("payments.authorize", paid)
     (outcome,) = run("payments.charge", paid)
     assert isinstance(outcome, Unknown)
-    assert isinstance(get_gateway().find([prepare("payments.capture", paid)[0].charge])[0], Authorized)
+    assert isinstance(
+        get_gateway().find([prepare("payments.capture", paid)[0].charge])[0], Authorized
+    )

@@ -1,4 +1,6 @@
-"""A charge through Stripe is made once and its outcome is known in the end, whatever becomes of the answers."""
+"""A charge through Stripe is made once and its outcome is known in the end, whatever becomes of
+the answers.
+"""
 
 import sqlite3
 from contextlib import closing
@@ -14,8 +16,8 @@ from payments.events import PaymentFailed, PaymentProcessed, PaymentRefunded
 from payments.gateways import get_gateway
 from payments.gateways.base import Absent, Captured, ChargeRequest, Declined, Unanswered, Voided
 from payments.models import Payment
+from sagas.definition.handlers import Unknown
 from sagas.ids import uuid7
-from sagas.steps import Unknown
 from tests.integration.payments.sandbox import money
 from tests.integration.payments.till import Order, external, order, payment, prepare, run
 from tests.integration.race import at_once
@@ -31,8 +33,13 @@ def request(method: str = "pm_card_visa", **about: Any) -> ChargeRequest:
 
 def forget_intents(sandbox: Sandbox) -> None:
     """Let every intent that was not charged never have been made, though its key was answered."""
-    with closing(sqlite3.connect(sandbox.log.parent / "ledger.sqlite3", timeout=10)) as books, books:
-        books.execute("DELETE FROM record WHERE kind = 'payment_intent' AND body->>'status' = 'requires_confirmation'")
+    with (
+        closing(sqlite3.connect(sandbox.log.parent / "ledger.sqlite3", timeout=10)) as books,
+        books,
+    ):
+        books.execute(
+            "DELETE FROM record WHERE kind = 'payment_intent' AND body->>'status' = 'requires_confirmation'"
+        )
 
 
 def in_the_end(paid: Order) -> Any:
@@ -52,7 +59,11 @@ def test_a_charge_is_captured_and_recorded_with_the_orders_id(sandbox: Sandbox) 
         payment_id=recorded.id, charge_id=str(recorded.charge_id), amount=4200, currency="eur"
     )
     (entry,) = [one for one in sandbox.ledger() if one["order_id"] == str(paid.saga)]
-    assert (entry["kind"], entry["charge"], entry["amount"]) == ("capture", recorded.charge_id, 4200)
+    assert (entry["kind"], entry["charge"], entry["amount"]) == (
+        "capture",
+        recorded.charge_id,
+        4200,
+    )
     assert entry["metadata"]["key"] == recorded.charge_key
 
 
@@ -74,9 +85,24 @@ def test_a_batch_of_a_hundred_is_charged_once_each(sandbox: Sandbox) -> None:
             "insufficient_funds",
             "The card has insufficient funds.",
         ),
-        ("pm_card_chargeDeclinedExpiredCard", "expired_card", "expired_card", "The card has expired."),
-        ("pm_card_chargeDeclinedStolenCard", "stolen_card", "generic_decline", "The card was declined."),
-        ("pm_card_chargeDeclinedLostCard", "lost_card", "generic_decline", "The card was declined."),
+        (
+            "pm_card_chargeDeclinedExpiredCard",
+            "expired_card",
+            "expired_card",
+            "The card has expired.",
+        ),
+        (
+            "pm_card_chargeDeclinedStolenCard",
+            "stolen_card",
+            "generic_decline",
+            "The card was declined.",
+        ),
+        (
+            "pm_card_chargeDeclinedLostCard",
+            "lost_card",
+            "generic_decline",
+            "The card was declined.",
+        ),
         (
             "pm_there_is_no_such_method",
             "invalid_payment_method",
@@ -106,12 +132,16 @@ def test_an_amount_that_cannot_be_charged_is_declined(sandbox: Sandbox) -> None:
 def test_a_declined_intent_is_barred_for_every_other_card(sandbox: Sandbox) -> None:
     refused = order("pm_card_chargeDeclined")
     run("payments.charge", refused)
-    (intent,) = sandbox.client.v1.payment_intents.search({"query": f"metadata['order_id']:'{refused.saga}'"}).data
+    (intent,) = sandbox.client.v1.payment_intents.search(
+        {"query": f"metadata['order_id']:'{refused.saga}'"}
+    ).data
     assert intent.status == "canceled"
 
 
 @pytest.mark.parametrize("operation", ["create", "confirm"])
-@pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"])
+@pytest.mark.parametrize(
+    "fault", ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"]
+)
 def test_an_answer_that_is_lost_is_asked_for_and_the_order_charged_once(
     sandbox: Sandbox, operation: str, fault: str
 ) -> None:
@@ -124,7 +154,9 @@ def test_an_answer_that_is_lost_is_asked_for_and_the_order_charged_once(
     assert money(sandbox, paid) == {"capture": 1250}
 
 
-@pytest.mark.parametrize("method", ["pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"])
+@pytest.mark.parametrize(
+    "method", ["pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"]
+)
 def test_the_methods_that_misbehave_are_charged_once(sandbox: Sandbox, method: str) -> None:
     paid = order(method)
     (first,) = run("payments.charge", paid)
@@ -133,7 +165,9 @@ def test_the_methods_that_misbehave_are_charged_once(sandbox: Sandbox, method: s
     assert money(sandbox, paid) == {"capture": 1250}
 
 
-def test_a_key_that_repeats_a_failure_under_which_nothing_was_made_has_a_successor(sandbox: Sandbox) -> None:
+def test_a_key_that_repeats_a_failure_under_which_nothing_was_made_has_a_successor(
+    sandbox: Sandbox,
+) -> None:
     paid, cancelled = order(), order()
     for each in (paid, cancelled):
         sandbox.fault("payment_intents.create", "500_done")
@@ -157,8 +191,14 @@ def test_retry_after_is_kept(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"STRIPE_API_KEY": "sk_test_of_somebody_else"}, "Stripe does not take STRIPE_API_KEY (401)."),
-        ({"STRIPE_API_BASE": "http://127.0.0.1:1"}, "Stripe could not be reached; nothing was sent."),
+        (
+            {"STRIPE_API_KEY": "sk_test_of_somebody_else"},
+            "Stripe does not take STRIPE_API_KEY (401).",
+        ),
+        (
+            {"STRIPE_API_BASE": "http://127.0.0.1:1"},
+            "Stripe could not be reached; nothing was sent.",
+        ),
     ],
 )
 def test_nothing_is_cancelled_because_of_our_own_set_up(
@@ -184,7 +224,9 @@ def test_a_key_used_with_other_parameters_is_a_bug_and_no_refusal(sandbox: Sandb
     assert "other parameters" in outcome.reason
 
 
-def test_a_worker_that_froze_before_it_created_the_intent_charges_nothing_when_it_wakes(sandbox: Sandbox) -> None:
+def test_a_worker_that_froze_before_it_created_the_intent_charges_nothing_when_it_wakes(
+    sandbox: Sandbox,
+) -> None:
     cancelled = order()
     frozen = prepare("payments.charge", cancelled)
     (outcome,) = run("payments.refund", cancelled)
@@ -197,7 +239,9 @@ def test_a_worker_that_froze_before_it_created_the_intent_charges_nothing_when_i
 
 @pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_done", "429"])
 @pytest.mark.parametrize("operation", ["create", "cancel"])
-def test_the_fence_holds_although_its_own_answer_is_lost(sandbox: Sandbox, operation: str, fault: str) -> None:
+def test_the_fence_holds_although_its_own_answer_is_lost(
+    sandbox: Sandbox, operation: str, fault: str
+) -> None:
     cancelled = order()
     frozen = prepare("payments.charge", cancelled)
     sandbox.fault(f"payment_intents.{operation}", fault)
@@ -215,7 +259,9 @@ def test_a_charge_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
         ways = [partial(get_gateway().charge, [charge]), partial(get_gateway().void, [charge])]
         at_once(ways * 3)
         (verdict,) = get_gateway().find([charge])
-        assert money(sandbox, charge.order_id) == ({"capture": 900} if isinstance(verdict, Captured) else {})
+        assert money(sandbox, charge.order_id) == (
+            {"capture": 900} if isinstance(verdict, Captured) else {}
+        )
         assert isinstance(verdict, Captured | Voided)
 
 
@@ -245,7 +291,10 @@ def test_a_forgotten_key_is_looked_up_and_never_used_again(sandbox: Sandbox) -> 
     get_gateway().charge([charged])
     before = len(sandbox.ledger())
     old = datetime.now(UTC) - timedelta(hours=25)
-    aged = [ChargeRequest(one.key, one.order_id, 900, "eur", "pm_card_visa", old) for one in (charged, never)]
+    aged = [
+        ChargeRequest(one.key, one.order_id, 900, "eur", "pm_card_visa", old)
+        for one in (charged, never)
+    ]
     for ask in (get_gateway().charge, get_gateway().find, get_gateway().void):
         first, second = ask(aged)
         assert isinstance(first, Captured)
@@ -260,7 +309,9 @@ def test_a_key_that_stripe_may_be_about_to_forget_is_not_used(sandbox: Sandbox) 
     assert not money(sandbox, charge.order_id)
 
 
-def test_no_redirect_is_followed_to_another_host(sandbox: Sandbox, settings: Settings, redirecting: str) -> None:
+def test_no_redirect_is_followed_to_another_host(
+    sandbox: Sandbox, settings: Settings, redirecting: str
+) -> None:
     settings.STRIPE_API_BASE = redirecting
     (outcome,) = run("payments.charge", order())
     assert isinstance(outcome, Unknown)

@@ -1,4 +1,6 @@
-"""A refund through Stripe is followed to its end: on its way, failed, made by hand, or lost in its answer."""
+"""A refund through Stripe is followed to its end: on its way, failed, made by hand, or lost in
+its answer.
+"""
 
 from threading import Thread
 from typing import Any
@@ -12,7 +14,7 @@ from payments.gateways.base import RefundRequest
 from payments.gateways.stripe import StripeGateway
 from payments.gateways.stripe_account import Account
 from payments.models import Payment
-from sagas.steps import Retry, Unknown, Waiting
+from sagas.definition.handlers import Retry, Unknown, Waiting
 from tests.integration.payments.sandbox import money
 from tests.integration.payments.till import Order, order, payment, run
 from tests.processes import until
@@ -40,14 +42,20 @@ def refund_of(paid: Order) -> str:
 def test_a_captured_payment_is_given_back_once(sandbox: Sandbox) -> None:
     paid = charged()
     for _ in range(2):
-        assert refund(paid) == PaymentRefunded(payment_id=payment(paid).id, amount=1250, currency="eur")
+        assert refund(paid) == PaymentRefunded(
+            payment_id=payment(paid).id, amount=1250, currency="eur"
+        )
     assert (payment(paid).status, payment(paid).refunded_amount) == ("refunded", 1250)
     assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-@pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"])
+@pytest.mark.parametrize(
+    "fault", ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"]
+)
 @pytest.mark.parametrize("operation", ["create", "list"])
-def test_a_refund_whose_answer_is_lost_is_made_once(sandbox: Sandbox, operation: str, fault: str) -> None:
+def test_a_refund_whose_answer_is_lost_is_made_once(
+    sandbox: Sandbox, operation: str, fault: str
+) -> None:
     paid = charged()
     sandbox.fault(f"refunds.{operation}", fault)
     assert isinstance(refund(paid), Unknown)
@@ -74,7 +82,9 @@ def test_a_refund_on_its_way_is_waited_for_and_nobody_is_called(sandbox: Sandbox
     assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_refund_that_failed_is_never_taken_for_done_and_ends_with_one_made_by_hand(sandbox: Sandbox) -> None:
+def test_a_refund_that_failed_is_never_taken_for_done_and_ends_with_one_made_by_hand(
+    sandbox: Sandbox,
+) -> None:
     paid = charged("pm_card_pendingRefund")
     refund(paid)
     sandbox.control(f"settle/{refund_of(paid)}", outcome="failed")
@@ -105,7 +115,9 @@ def test_a_part_refunded_by_hand_is_left_to_a_person(sandbox: Sandbox) -> None:
     assert isinstance(refund(paid), PaymentRefunded)
 
 
-def test_a_refund_that_fails_after_the_end_is_followed_until_the_money_is_back(sandbox: Sandbox) -> None:
+def test_a_refund_that_fails_after_the_end_is_followed_until_the_money_is_back(
+    sandbox: Sandbox,
+) -> None:
     paid = charged("pm_card_refundFail")
     assert isinstance(refund(paid), PaymentRefunded)
     sandbox.control(f"settle/{refund_of(paid)}", outcome="failed")
@@ -120,7 +132,9 @@ def test_a_refund_that_fails_after_the_end_is_followed_until_the_money_is_back(s
     assert (payment(paid).follow_at, payment(paid).follow_error) == (None, "")
 
 
-def test_what_a_webhook_brings_forward_while_it_is_asked_after_is_asked_after_again(sandbox: Sandbox) -> None:
+def test_what_a_webhook_brings_forward_while_it_is_asked_after_is_asked_after_again(
+    sandbox: Sandbox,
+) -> None:
     paid = charged()
     refund(paid)
     Payment.objects.update(follow_at="2020-01-01T00:00Z")
@@ -142,5 +156,7 @@ def follow_in_a_thread() -> None:
 
 def by_hand(paid: Order, amount: int = 1250) -> None:
     """Refund as a person does in Stripe's dashboard: with no word of the order."""
-    made = RefundRequest(f"by hand {amount} {paid.saga}", paid.saga, str(payment(paid).charge_id), amount, "eur")
+    made = RefundRequest(
+        f"by hand {amount} {paid.saga}", paid.saga, str(payment(paid).charge_id), amount, "eur"
+    )
     Account(StripeGateway().until).give_back(made)

@@ -20,9 +20,9 @@ from payments.following import follow_once
 from payments.gateways import get_gateway
 from payments.models import Inbox, Payment, WebhookEvent
 from payments.tasks import purge_webhook_events
-from sagas import execution
+from sagas.definition.messages import Message
+from sagas.execution import runner
 from sagas.ids import uuid7
-from sagas.messages import Message
 from tests.integration.payments.sandbox import money
 from tests.integration.payments.till import Order, order, payment, prepare, run
 from tests.integration.race import at_once
@@ -40,8 +40,14 @@ def _signed(settings: Settings) -> None:
     settings.STRIPE_WEBHOOK_SECRET = SECRET
 
 
-def event(kind: str = "payment_intent.succeeded", *, of: UUID | None = None, **about: Any) -> dict[str, Any]:
-    thing = {"id": f"pi_{uuid7().hex}", "object": "payment_intent", "metadata": {"order_id": str(of)} if of else {}}
+def event(
+    kind: str = "payment_intent.succeeded", *, of: UUID | None = None, **about: Any
+) -> dict[str, Any]:
+    thing = {
+        "id": f"pi_{uuid7().hex}",
+        "object": "payment_intent",
+        "metadata": {"order_id": str(of)} if of else {},
+    }
     return {
         "id": f"evt_{uuid7().hex}",
         "object": "event",
@@ -54,7 +60,9 @@ def event(kind: str = "payment_intent.succeeded", *, of: UUID | None = None, **a
 
 def tell(told: Any, *, secret: str = SECRET, shift: int = 0, header: str | None = None) -> Any:
     body = told if isinstance(told, str) else json.dumps(told)
-    signed = stripe.WebhookSignature.generate_signature_header(body, secret, int(time.time()) + shift)
+    signed = stripe.WebhookSignature.generate_signature_header(
+        body, secret, int(time.time()) + shift
+    )
     headers = {"Stripe-Signature": signed if header is None else header}
     return Client().post(PATH, body, content_type="application/json", headers=headers)
 
@@ -68,13 +76,16 @@ def waiting(paid: Order) -> Inbox:
         seq=0,
         context={"amount": 1250, "currency": "eur", "payment_method": paid.context.payment_method},
     )
-    execution.run("payments.charge", PLACE_ORDER.plan, [message])
+    runner.run("payments.charge", PLACE_ORDER.plan, [message])
     return Inbox.objects.get(saga=paid.saga, step="payments.charge")
 
 
 def is_due(row: Inbox) -> bool:
     with connections["payments"].cursor() as cursor:
-        cursor.execute("SELECT due_at <= now() AND send_at <= now() FROM payments_inbox WHERE id = %s", [row.id])
+        cursor.execute(
+            "SELECT due_at <= now() AND send_at <= now() FROM payments_inbox WHERE id = %s",
+            [row.id],
+        )
         return bool(cursor.fetchone()[0])
 
 
@@ -123,7 +134,9 @@ def test_an_event_and_its_effect_commit_together_or_not_at_all(sandbox: Sandbox)
     assert Inbox.objects.get(id=row.id).state == "waiting"
 
 
-def test_an_event_of_an_order_we_do_not_know_is_kept_for_people_to_see(admin_client: Client) -> None:
+def test_an_event_of_an_order_we_do_not_know_is_kept_for_people_to_see(
+    admin_client: Client,
+) -> None:
     stranger = uuid7()
     assert tell(event(of=stranger)).status_code == 200
     assert tell(event("charge.succeeded", thing={"id": "ch_unknown"})).status_code == 200
@@ -131,16 +144,24 @@ def test_an_event_of_an_order_we_do_not_know_is_kept_for_people_to_see(admin_cli
         ("unknown", stranger),
         ("unknown", None),
     ]
-    page = admin_client.get("/admin/payments/webhookevent/", {"effect__exact": "unknown"}).content.decode()
+    page = admin_client.get(
+        "/admin/payments/webhookevent/", {"effect__exact": "unknown"}
+    ).content.decode()
     assert str(stranger) in page
     assert "ch_unknown" in page
 
 
-def test_an_event_of_a_charge_is_that_of_its_order_also_where_it_does_not_say_so(sandbox: Sandbox) -> None:
+def test_an_event_of_a_charge_is_that_of_its_order_also_where_it_does_not_say_so(
+    sandbox: Sandbox,
+) -> None:
     paid = order()
     run("payments.charge", paid)
     charge = payment(paid).charge_id
-    for thing in ({"id": charge}, {"id": "re_1", "charge": charge}, {"id": "re_2", "charge": {"id": charge}}):
+    for thing in (
+        {"id": charge},
+        {"id": "re_1", "charge": charge},
+        {"id": "re_2", "charge": {"id": charge}},
+    ):
         assert tell(event("charge.updated", thing=thing)).status_code == 200
     assert set(WebhookEvent.objects.values_list("order_id", "effect")) == {(paid.saga, "noted")}
 
@@ -233,7 +254,12 @@ def test_a_database_that_cannot_take_it_now_has_stripe_try_again() -> None:
 
 
 def test_only_ids_are_kept_of_what_an_event_holds() -> None:
-    assert tell(event(thing={"client_secret": "pi_secret", "billing_details": {"name": "Ada"}})).status_code == 200
+    assert (
+        tell(
+            event(thing={"client_secret": "pi_secret", "billing_details": {"name": "Ada"}})
+        ).status_code
+        == 200
+    )
     with connections["payments"].cursor() as cursor:
         cursor.execute("SELECT to_jsonb(e)::text FROM payments_webhookevent e")
         (row,) = cursor.fetchone()
@@ -268,12 +294,16 @@ def test_an_event_that_was_not_true_changes_nothing(sandbox: Sandbox) -> None:
     assert not money(sandbox, cancelled)
 
 
-def test_events_are_forgotten_long_after_stripe_has_stopped_to_repeat_them(settings: Settings) -> None:
+def test_events_are_forgotten_long_after_stripe_has_stopped_to_repeat_them(
+    settings: Settings,
+) -> None:
     settings.SAGA_RETENTION_DAYS = 1
     for days in (0, 6, 8):
         told = event()
         tell(told)
-        WebhookEvent.objects.filter(id=told["id"]).update(received_at=datetime.now(UTC) - timedelta(days=days))
+        WebhookEvent.objects.filter(id=told["id"]).update(
+            received_at=datetime.now(UTC) - timedelta(days=days)
+        )
     assert purge_webhook_events() == 1
     assert WebhookEvent.objects.count() == 2
 

@@ -1,4 +1,6 @@
-"""Orders to charge, and the steps as the engine runs them: a transaction, the call, a transaction."""
+"""Orders to charge, and the steps as the engine runs them: a transaction, the call, a
+transaction.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,8 +13,8 @@ from django.db.models import Sum
 from payments.gateways.ledger import SimulatedCharge
 from payments.models import Payment
 from payments.steps import OrderToCharge
+from sagas.definition.handlers import Delivery, ExternalStep, Outcome, definition
 from sagas.ids import uuid7
-from sagas.steps import Delivery, External, Outcome, definition
 
 Order = Delivery[OrderToCharge]
 
@@ -20,15 +22,17 @@ Order = Delivery[OrderToCharge]
 def order(payment_method: str = "pm_card_visa", *, amount: int = 1250, **about: Any) -> Order:
     """Return a delivery for an order that is paid in this way."""
     return Delivery(
-        saga=about.pop("saga", None) or uuid7(), context=OrderToCharge(amount, "eur", payment_method), **about
+        saga=about.pop("saga", None) or uuid7(),
+        context=OrderToCharge(amount, "eur", payment_method),
+        **about,
     )
 
 
-def external(step: str) -> External[Any, Any, Any]:
+def external(step: str) -> ExternalStep[Any, Any, Any]:
     """Return the handler of a step."""
     registered = definition(step)
     assert registered is not None
-    assert isinstance(registered.handler, External)
+    assert isinstance(registered.handler, ExternalStep)
     return registered.handler
 
 

@@ -10,15 +10,19 @@ from tests.trips import world
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
-    """Each test starts with an empty queue and steps that do the ordinary thing; it flushes by hand, not by a nudge."""
-    monkeypatch.setattr(lifecycle, "nudge", lambda service: None)
+    """Each test starts with an empty queue and steps that do the ordinary thing; it flushes by
+    hand, not by a nudge.
+    """
+    monkeypatch.setattr(lifecycle, "request_flush", lambda service: None)
     world.forget()
     empty()
 
 
 @pytest.fixture
 def dead_broker():
-    """A context in which the broker is down: killed as it starts, and back, with what it had, when it ends."""
+    """A context in which the broker is down: killed as it starts, and back, with what it had,
+    when it ends.
+    """
 
     @contextmanager
     def dead():

@@ -1,9 +1,12 @@
-"""The chain behind a step: its flush runs where the step has left something to send, and only there."""
+"""The chain behind a step: its flush runs where the step has left something to send, and only
+there.
+"""
 
 import msgspec
 import pytest
 
-from sagas import relay, tasks
+from sagas.celery import tasks
+from sagas.delivery import relay
 from tests.processes import until, worker
 from tests.trips.models import Outbox, Trip
 from tests.trips.world import PLAN, TRIPS, begin, effects, messages_to
@@ -12,7 +15,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def left_behind(step, trips):
-    """Run a step's task as Celery does, with a flush and another link behind it; return what is left of these."""
+    """Run a step's task as Celery does, with a flush and another link behind it; return what is
+    left of these.
+    """
     chain = ["another", "flush"]
     tasks.run_step.push_request(chain=chain)  # type: ignore[call-arg]
     try:
@@ -44,7 +49,11 @@ def test_celery_sends_no_flush_for_a_chain_that_was_cut():
     (trip,) = begin()
     relay.flush(TRIPS)
     with worker("trips", environ={}) as process:
-        until(lambda: not Trip.objects.filter(ended_at=None).exists(), "the trip has ended", process=process)
+        until(
+            lambda: not Trip.objects.filter(ended_at=None).exists(),
+            "the trip has ended",
+            process=process,
+        )
         said = process.output()
     assert effects(trip) == ["trips.book", "trips.pay", "trips.confirm", "trips.travel"]
     assert "Task sagas.run_step" in said

@@ -1,14 +1,16 @@
-"""A step that speaks to an outside system: no transaction is open while it does, and late answers are discarded."""
+"""A step that speaks to an outside system: no transaction is open while it does, and late
+answers are discarded.
+"""
 
 from datetime import timedelta
 
 import pytest
 from django.db import connection
 
-from sagas import inbox
-from sagas.events import NEEDS_ATTENTION
-from sagas.messages import Envelope
-from sagas.steps import Unknown, Waiting
+from sagas.definition.events import NEEDS_ATTENTION
+from sagas.definition.handlers import Unknown, Waiting
+from sagas.definition.messages import OutboxRow
+from sagas.storage import inbox
 from tests.trips.models import Inbox, Outbox
 from tests.trips.steps import Asked, NotPaid, behaviour, calls
 from tests.trips.world import (
@@ -173,7 +175,7 @@ def test_an_outside_system_that_wants_a_pause_gets_it(trip):
 
 
 def envelope(told):
-    return Envelope(
+    return OutboxRow(
         saga=told.saga,
         started_at=told.saga_started_at,
         seq=told.seq,

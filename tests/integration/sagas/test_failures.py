@@ -1,13 +1,26 @@
-"""Counting a failed try: once however often it is reported, and giving up only what may be given up."""
+"""Counting a failed try: once however often it is reported, and giving up only what may be given
+up.
+"""
 
 import pytest
 from msgspec.structs import replace
 
-from sagas import execution, failures
-from sagas.events import NEEDS_ATTENTION
-from sagas.failures import StepFailed
+from sagas.definition.events import NEEDS_ATTENTION
+from sagas.execution import retries, runner
+from sagas.execution.retries import StepFailed
 from tests.trips.models import Outbox
-from tests.trips.world import PLAN, begin, deliver, effects, events, fail, messages_to, row, state, walk
+from tests.trips.world import (
+    PLAN,
+    begin,
+    deliver,
+    effects,
+    events,
+    fail,
+    messages_to,
+    row,
+    state,
+    walk,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,7 +80,10 @@ def test_undos_the_abort_and_steps_after_the_pivot_are_never_given_up(step, sett
     Outbox.objects.filter(saga=trip).update(target=step)
     fail_up_to_the_limit(step, [trip], settings)
     fail(step, [trip], attempt=settings.SAGA_STEP_ATTEMPTS + 1)
-    assert (state(trip, step), row(trip, step).attempts) == ("waiting", settings.SAGA_STEP_ATTEMPTS + 1)
+    assert (state(trip, step), row(trip, step).attempts) == (
+        "waiting",
+        settings.SAGA_STEP_ATTEMPTS + 1,
+    )
     assert events(trip).count(NEEDS_ATTENTION) == 1
 
 
@@ -87,15 +103,19 @@ def test_a_failed_batch_counts_for_each_of_its_messages():
 
 
 @pytest.mark.parametrize("step", ["trips.book", "trips.pay"])
-def test_a_message_that_cannot_be_read_is_not_held_against_its_saga_and_gives_way_to_a_whole_one(step, settings):
+def test_a_message_that_cannot_be_read_is_not_held_against_its_saga_and_gives_way_to_a_whole_one(
+    step, settings
+):
     (trip,) = begin()
     if step == "trips.pay":
         deliver("trips.book", [trip])
     for attempt in range(settings.SAGA_STEP_ATTEMPTS + 1):
-        broken = [replace(message, context={}) for message in messages_to(step, [trip], attempt=attempt)]
+        broken = [
+            replace(message, context={}) for message in messages_to(step, [trip], attempt=attempt)
+        ]
         with pytest.raises(StepFailed, match="cannot read") as failed:
-            execution.run(step, PLAN, broken)
-        failures.count(PLAN, step, failed.value.failures)
+            runner.run(step, PLAN, broken)
+        retries.record_failures(PLAN, step, failed.value.failures)
     assert (state(trip, step), row(trip, step).send_at) == ("waiting", None)
     deliver(step, [trip])
     assert (state(trip, step), effects(trip)[-1]) == ("done", step)

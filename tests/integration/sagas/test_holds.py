@@ -1,4 +1,6 @@
-"""Holds: what is on hold does not run, is not lost, is no fault, and runs once when it is released."""
+"""Holds: what is on hold does not run, is not lost, is no fault, and runs once when it is
+released.
+"""
 
 from datetime import timedelta
 
@@ -6,11 +8,12 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from sagas import holds, relay, rescue, retention, tasks
-from sagas.gauges import holds_of, inbox_rows, sagas_of
-from sagas.lifecycle import Barred
-from sagas.rescue import redrive
-from sagas.steps import Unknown
+from sagas.celery import tasks
+from sagas.definition.handlers import Unknown
+from sagas.delivery import relay
+from sagas.lifecycle import CancelResult
+from sagas.operations import holds, redrive, retention
+from sagas.operations.table_stats import holds_of, inbox_rows, sagas_of
 from tests.broker import empty, take
 from tests.integration.race import started
 from tests.trips.models import Effect, Hold, Outbox, Trip
@@ -181,7 +184,7 @@ class TestMessages:
         hold(step="trips.confirm")
         walk([trip])
         assert state(trip, "trips.confirm") == "held"
-        assert call_off(trip) is Barred.OURS
+        assert call_off(trip) is CancelResult.OURS
         released(step="trips.confirm")
         walk([trip])
         assert "trips.confirm" not in effects(trip)
@@ -191,7 +194,9 @@ class TestMessages:
 class TestInFlight:
     def test_a_step_that_runs_as_it_is_held_ends_and_the_next_waits(self):
         (trip,) = begin()
-        behaviour["trips.book", trip] = lambda _: started(lambda: hold(saga=trip)).result(timeout=20) and None
+        behaviour["trips.book", trip] = lambda _: (
+            started(lambda: hold(saga=trip)).result(timeout=20) and None
+        )
         walk([trip])
         assert (state(trip, "trips.book"), state(trip, "trips.pay")) == ("done", "held")
 
@@ -236,7 +241,9 @@ class TestInFlight:
 
 
 class TestSendingOn:
-    def test_a_round_is_bounded_takes_the_oldest_first_and_comes_again_behind_itself(self, monkeypatch):
+    def test_a_round_is_bounded_takes_the_oldest_first_and_comes_again_behind_itself(
+        self, monkeypatch
+    ):
         monkeypatch.setattr(holds, "ROUND", 2)
         trips = begin(3)
         hold(step="trips.book")
@@ -275,7 +282,7 @@ class TestSendingOn:
 class TestRescue:
     def stalled(self):
         Trip.objects.update(rescue_at=LONG_AGO)
-        return rescue.run_once(HOME)
+        return redrive.run_once(HOME)
 
     def test_a_saga_on_hold_has_not_stalled_until_it_is_released(self):
         (trip,) = begin()
@@ -317,7 +324,7 @@ class TestRescue:
         (trip,) = begin()
         hold(step="trips.book")
         deliver("trips.book", [trip])
-        redrive(TRIPS, [trip])
+        redrive.make_rows_due(TRIPS, [trip])
         delivered()
         assert (state(trip, "trips.book"), events(trip).count("saga.on_hold")) == ("held", 1)
 
@@ -332,10 +339,14 @@ class TestFigures:
         Trip.objects.update(rescue_at=LONG_AGO, created_at=LONG_AGO)
         found = sagas_of(HOME)
         assert (found.open, found.stalled, found.on_hold, found.oldest_seconds) == (2, 0, 2, 0.0)
-        assert [(rows.step, rows.state, rows.rows) for rows in inbox_rows(TRIPS)] == [("trips.book", "held", 2)]
+        assert [(rows.step, rows.state, rows.rows) for rows in inbox_rows(TRIPS)] == [
+            ("trips.book", "held", 2)
+        ]
         assert {(one.step, one.number) for one in holds_of(TRIPS)} == {("trips.book", 1), (None, 1)}
         assert Effect.objects.count() == 0
-        assert {waiting, other} == set(Outbox.objects.filter(type="saga.on_hold").values_list("saga", flat=True))
+        assert {waiting, other} == set(
+            Outbox.objects.filter(type="saga.on_hold").values_list("saga", flat=True)
+        )
 
 
 def test_holds_of_sagas_that_were_over_long_ago_are_forgotten_and_no_other():

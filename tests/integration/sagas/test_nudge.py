@@ -1,10 +1,13 @@
-"""The nudge: what is committed is soon in the broker, and a fault costs no more than until the next flush."""
+"""The nudge: what is committed is soon in the broker, and a fault costs no more than until the
+next flush.
+"""
 
 import pytest
 from django.db import connection, transaction
 
-from sagas import lifecycle, relay
-from sagas.nudge import ALONE, LINGER_MOST, linger, nudge
+from sagas import lifecycle
+from sagas.delivery import relay
+from sagas.delivery.wakeup import ALONE, LINGER_MOST, batching_delay, request_flush
 from tests.broker import empty, take
 from tests.processes import LIMIT, until
 from tests.trips.models import Outbox
@@ -16,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def nudging(monkeypatch, quiet):
     """Undo what the other tests of the engine start with: here the thread runs."""
-    monkeypatch.setattr(lifecycle, "nudge", nudge)
+    monkeypatch.setattr(lifecycle, "request_flush", request_flush)
 
 
 def published():
@@ -26,11 +29,13 @@ def published():
 def test_what_is_committed_is_sent_without_anyone_flushing():
     begin(3)
     until(published, "the nudge has flushed")
-    assert [sent.args[0] for sent in take("trips") if sent.task == "sagas.run_step"] == ["trips.book"]
+    assert [sent.args[0] for sent in take("trips") if sent.task == "sagas.run_step"] == [
+        "trips.book"
+    ]
 
 
 def test_while_the_workers_are_behind_what_is_begun_gathers_into_one_message(monkeypatch):
-    monkeypatch.setattr("sagas.nudge.HOLD_MOST", LIMIT)
+    monkeypatch.setattr("sagas.delivery.wakeup.HOLD_MOST", LIMIT)
     begin(3)
     until(published, "the nudge has flushed")
     for _ in range(3):
@@ -45,7 +50,7 @@ def test_while_the_workers_are_behind_what_is_begun_gathers_into_one_message(mon
 def test_nothing_is_sent_before_the_commit():
     with transaction.atomic():
         begin()
-        nudge("trips")
+        request_flush("trips")
         assert take("trips") == []
     until(published, "the nudge has flushed")
 
@@ -71,12 +76,12 @@ def test_a_broker_that_comes_back_is_found_again(dead_broker):
 
 
 def test_after_a_flush_it_lingers_the_longer_the_more_was_sent_and_the_longer_that_took_and_never_for_long():
-    assert linger(sent=0, took=0) == 0
-    assert linger(sent=3, took=0.001) == pytest.approx(0.03)
-    assert linger(sent=3, took=0.020) == pytest.approx(0.08)
-    assert linger(sent=3, took=60) == linger(sent=100, took=0) == LINGER_MOST
+    assert batching_delay(sent=0, took=0) == 0
+    assert batching_delay(sent=3, took=0.001) == pytest.approx(0.03)
+    assert batching_delay(sent=3, took=0.020) == pytest.approx(0.08)
+    assert batching_delay(sent=3, took=60) == batching_delay(sent=100, took=0) == LINGER_MOST
 
 
 @pytest.mark.parametrize("sent", [1, ALONE])
 def test_where_orders_come_one_at_a_time_a_slow_flush_does_not_keep_the_next_one_waiting(sent):
-    assert linger(sent=sent, took=60) == pytest.approx(0.01 * sent)
+    assert batching_delay(sent=sent, took=60) == pytest.approx(0.01 * sent)

@@ -1,11 +1,14 @@
-"""The relay: what is due is sent, in batches, once the broker takes it; and nothing is lost when it does not."""
+"""The relay: what is due is sent, in batches, once the broker takes it; and nothing is lost when
+it does not.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection, transaction
 
-from sagas import outbox, relay
+from sagas.delivery import relay
+from sagas.storage import outbox
 from tests.broker import empty, take
 from tests.trips.models import Outbox, TimelineEvent
 from tests.trips.world import TRIPS, begin, deliver, fail, make_due
@@ -14,7 +17,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def steps_sent(queue="trips"):
-    return [(sent.args[0], len(sent.args[2])) for sent in take(queue) if sent.task == "sagas.run_step"]
+    return [
+        (sent.args[0], len(sent.args[2])) for sent in take(queue) if sent.task == "sagas.run_step"
+    ]
 
 
 def test_what_is_due_goes_to_its_step_as_one_chain_with_an_error_callback_on_the_step():
@@ -36,7 +41,10 @@ def test_what_a_saga_begins_with_is_in_the_timeline_as_soon_as_it_is_written():
 def test_what_happened_at_home_is_in_the_timeline_as_soon_as_it_is_sent():
     (trip,) = begin()
     deliver("trips.book", [trip])
-    assert set(TimelineEvent.objects.filter(saga=trip).values_list("type", flat=True)) == {"trip.began", "trip.booked"}
+    assert set(TimelineEvent.objects.filter(saga=trip).values_list("type", flat=True)) == {
+        "trip.began",
+        "trip.booked",
+    }
 
 
 def test_a_timeline_that_cannot_be_written_holds_up_no_step():
@@ -129,7 +137,7 @@ def test_a_mark_that_comes_after_the_lease_was_taken_over_changes_nothing():
 def test_a_row_that_came_back_while_its_first_copy_was_in_hand_stays_due():
     begin()
     relay.flush(TRIPS)
-    assert outbox.rearm(TRIPS, ids=[Outbox.objects.get().id]) == 1
+    assert outbox.republish(TRIPS, ids=[Outbox.objects.get().id]) == 1
     assert relay.flush(TRIPS) == 1
 
 

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from sagas import relay, rescue
+from sagas.delivery import relay
+from sagas.operations import redrive
 from tests.broker import empty, take
 from tests.trips.models import Outbox, Trip
 from tests.trips.world import HOME, TRIPS, begin, deliver, walk
@@ -26,7 +27,7 @@ def redriven():
 def test_a_saga_that_has_not_moved_is_driven_again_in_every_service_of_its_plan():
     (trip,) = begin()
     stalled()
-    assert rescue.run_once(HOME) == 1
+    assert redrive.run_once(HOME) == 1
     assert redriven() == [["trips", [str(trip)]]]
 
 
@@ -34,7 +35,7 @@ def test_a_saga_that_moves_or_has_ended_is_left_alone():
     ended, _ = begin(2)
     Trip.objects.update(rescue_at=timezone.now() + timedelta(minutes=1))
     Trip.objects.filter(id=ended).update(ended_at=timezone.now(), rescue_at=LONG_AGO)
-    assert rescue.run_once(HOME) == 0
+    assert redrive.run_once(HOME) == 0
 
 
 def test_the_interval_doubles_and_a_person_is_told_at_the_limit(settings):
@@ -43,7 +44,7 @@ def test_the_interval_doubles_and_a_person_is_told_at_the_limit(settings):
     gaps, flags = [], []
     for _ in range(4):
         stalled()
-        rescue.run_once(HOME)
+        redrive.run_once(HOME)
         row = Trip.objects.get()
         gaps.append(round((row.rescue_at - timezone.now()).total_seconds(), -2))
         flags.append(row.needs_attention)
@@ -52,30 +53,30 @@ def test_the_interval_doubles_and_a_person_is_told_at_the_limit(settings):
 
 
 def test_a_round_is_bounded_and_takes_the_longest_stalled_first(monkeypatch):
-    monkeypatch.setattr(rescue, "ROUND", 2)
+    monkeypatch.setattr(redrive, "ROUND", 2)
     trips = begin(3)
     stalled()
     Trip.objects.filter(id=trips[2]).update(rescue_at="2019-01-01T00:00:00Z")
-    assert rescue.run_once(HOME) == 2
+    assert redrive.run_once(HOME) == 2
     assert str(trips[2]) in redriven()[0][1]
 
 
 def test_a_backlog_in_the_broker_is_not_mistaken_for_a_stall(monkeypatch):
-    monkeypatch.setattr(rescue, "BACKLOG", 0)
+    monkeypatch.setattr(redrive, "BACKLOG", 0)
     begin(2)
     relay.flush(TRIPS)
     stalled()
-    assert rescue.run_once(HOME) == 0
+    assert redrive.run_once(HOME) == 0
     empty()
-    assert rescue.run_once(HOME) == 2
+    assert redrive.run_once(HOME) == 2
 
 
 def test_a_queue_that_no_saga_of_this_home_uses_holds_up_no_rescue(monkeypatch):
-    monkeypatch.setattr(rescue, "BACKLOG", 0)
+    monkeypatch.setattr(redrive, "BACKLOG", 0)
     begin()
     relay.signature("flush", "payments", queue="payments").apply_async()
     stalled()
-    assert rescue.run_once(HOME) == 1
+    assert redrive.run_once(HOME) == 1
 
 
 def test_a_redrive_sends_every_row_of_the_saga_again_and_no_effect_comes_twice():
@@ -83,7 +84,7 @@ def test_a_redrive_sends_every_row_of_the_saga_again_and_no_effect_comes_twice()
     deliver("trips.book", [trip, other])
     relay.flush(TRIPS)
     empty()
-    assert rescue.redrive(TRIPS, [trip]) == 2
+    assert redrive.make_rows_due(TRIPS, [trip]) == 2
     sent = [(s.args[0], s.args[2][0]["saga"]) for s in take("trips") if s.task == "sagas.run_step"]
     assert sorted(sent) == [("trips.book", str(trip)), ("trips.pay", str(trip))]
     walk([trip, other])

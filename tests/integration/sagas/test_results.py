@@ -1,4 +1,6 @@
-"""Failures of tasks are kept in the database where that is possible, and hold nobody up where it is not."""
+"""Failures of tasks are kept in the database where that is possible, and hold nobody up where it
+is not.
+"""
 
 import psycopg
 import pytest
@@ -17,7 +19,9 @@ def store(task_id="lost"):
 
 
 def end_our_session():
-    """Do to our connection what a restart of PostgreSQL does: it is dead, and we have yet to find out."""
+    """Do to our connection what a restart of PostgreSQL does: it is dead, and we have yet to
+    find out.
+    """
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
         session.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
 

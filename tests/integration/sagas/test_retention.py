@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from sagas import inbox, retention
+from sagas.operations import retention
+from sagas.storage import inbox
 from tests.broker import take
 from tests.trips.models import Inbox, Outbox, Trip, Watermark
 from tests.trips.world import HOME, PLAN, TRIPS, begin, deliver, effects, messages_to, row, walk

@@ -5,10 +5,11 @@ import traceback
 import msgspec
 import pytest
 
-from sagas import execution, steps
-from sagas.events import NEEDS_ATTENTION
-from sagas.failures import StepFailed
-from sagas.steps import Retry, Unknown
+from sagas.definition import handlers
+from sagas.definition.events import NEEDS_ATTENTION
+from sagas.definition.handlers import Retry, Unknown
+from sagas.execution import runner
+from sagas.execution.retries import StepFailed
 from tests.trips.models import Outbox
 from tests.trips.steps import NotBooked, NotPaid, behaviour, calls
 from tests.trips.world import (
@@ -43,7 +44,13 @@ def test_a_saga_walks_to_its_end():
     walk(trips)
     for trip in trips:
         assert effects(trip) == ["trips.book", "trips.pay", "trips.confirm", "trips.travel"]
-        assert events(trip) == ["trip.began", "trip.booked", "trip.paid", "trip.confirmed", "trip.travelled"]
+        assert events(trip) == [
+            "trip.began",
+            "trip.booked",
+            "trip.paid",
+            "trip.confirmed",
+            "trip.travelled",
+        ]
 
 
 def test_a_batch_is_handled_in_one_call_ordered_by_saga():
@@ -62,7 +69,7 @@ def test_a_message_delivered_again_does_nothing_and_sends_nothing():
 
 def test_the_same_message_twice_in_one_batch_counts_once():
     trips = begin(2)
-    execution.run("trips.book", PLAN, messages_to("trips.book", trips) * 2)
+    runner.run("trips.book", PLAN, messages_to("trips.book", trips) * 2)
     assert [effects(trip) for trip in trips] == [["trips.book"], ["trips.book"]]
 
 
@@ -98,7 +105,7 @@ def test_what_fails_says_where_it_was_raised():
     trips = begin(2)
     behaviour["trips.book", trips[1]] = explode
     with pytest.raises(StepFailed) as failed:
-        execution.run("trips.book", PLAN, messages_to("trips.book", trips))
+        runner.run("trips.book", PLAN, messages_to("trips.book", trips))
     raised = "".join(traceback.format_exception(failed.value))
     assert f"in {explode.__name__}" in raised
     assert "a bug of this trip alone" in raised
@@ -115,14 +122,18 @@ def test_a_context_that_cannot_be_read_fails_alone():
 def test_a_step_that_nobody_knows_is_reported_and_not_dropped():
     (trip,) = begin()
     with pytest.raises(StepFailed, match="No process of this service knows"):
-        execution.run("trips.fly", PLAN, messages_to("trips.book", [trip]))
+        runner.run("trips.fly", PLAN, messages_to("trips.book", [trip]))
 
 
 def test_a_handler_that_answers_for_fewer_than_it_got_fails_and_commits_nothing(monkeypatch):
     (trip,) = begin()
-    known = steps.definition("trips.book")
+    known = handlers.definition("trips.book")
     assert known is not None
-    monkeypatch.setitem(steps._definitions, "trips.book", msgspec.structs.replace(known, handler=lambda batch: []))
+    monkeypatch.setitem(
+        handlers._definitions,
+        "trips.book",
+        msgspec.structs.replace(known, handler=lambda batch: []),
+    )
     assert len(deliver("trips.book", [trip])) == 1
     assert state(trip, "trips.book") is None
 

@@ -1,4 +1,6 @@
-"""The timeline: each event once, a sign of life for the rescue, and the one place that says a saga has ended."""
+"""The timeline: each event once, a sign of life for the rescue, and the one place that says a
+saga has ended.
+"""
 
 from datetime import timedelta
 
@@ -6,10 +8,10 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from sagas import timeline
-from sagas.events import NEEDS_ATTENTION
-from sagas.messages import Entry
-from sagas.outbox import claim
+from sagas.definition.events import NEEDS_ATTENTION
+from sagas.definition.messages import TimelineEntry
+from sagas.storage import timeline
+from sagas.storage.outbox import claim
 from tests.integration.race import blocked_behind
 from tests.trips.models import Outbox, TimelineEvent, Trip
 from tests.trips.world import HOME, TRIPS, begin, call_off, walk
@@ -17,7 +19,7 @@ from tests.trips.world import HOME, TRIPS, begin, call_off, walk
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def entries(trip) -> list[Entry]:
+def entries(trip) -> list[TimelineEntry]:
     """Return what a trip has to tell, with nothing of it told yet."""
     TimelineEvent.objects.all().delete()
     Trip.objects.update(ended_at=None, followed=0)
@@ -69,7 +71,9 @@ def test_an_undone_saga_ends_with_its_abort(trip):
 
 
 @pytest.mark.parametrize(("left", "written"), [(950, False), (850, True)])
-def test_a_sign_of_life_that_closely_follows_another_is_not_written_again(trip, settings, left, written):
+def test_a_sign_of_life_that_closely_follows_another_is_not_written_again(
+    trip, settings, left, written
+):
     settings.SAGA_STALL_SECONDS = 1000
     told = entries(trip)
     before = timezone.now() + timedelta(seconds=left)
@@ -78,10 +82,16 @@ def test_a_sign_of_life_that_closely_follows_another_is_not_written_again(trip, 
     assert (Trip.objects.get(id=trip).rescue_at > before) is written
 
 
-@pytest.mark.parametrize("changed", [{"redrives": 1}, {"needs_attention": True}, {"on_hold": "trips.pay"}])
-def test_a_sign_of_life_is_written_however_closely_it_follows_where_it_changes_anything(trip, settings, changed):
+@pytest.mark.parametrize(
+    "changed", [{"redrives": 1}, {"needs_attention": True}, {"on_hold": "trips.pay"}]
+)
+def test_a_sign_of_life_is_written_however_closely_it_follows_where_it_changes_anything(
+    trip, settings, changed
+):
     told = entries(trip)
-    Trip.objects.update(rescue_at=timezone.now() + timedelta(seconds=settings.SAGA_STALL_SECONDS), **changed)
+    Trip.objects.update(
+        rescue_at=timezone.now() + timedelta(seconds=settings.SAGA_STALL_SECONDS), **changed
+    )
     timeline.record(HOME, told)
     row = Trip.objects.get(id=trip)
     assert (row.redrives, row.needs_attention, row.on_hold) == (0, False, "")
@@ -129,7 +139,10 @@ def test_of_one_saga_one_transaction_records_after_the_other(trip):
         timeline.record(HOME, [second])
         behind = blocked_behind("default", lambda: timeline.record(HOME, [first]))
     assert behind.result(timeout=20) == 1
-    assert list(TimelineEvent.objects.order_by("recorded_at").values_list("id", flat=True)) == [second.id, first.id]
+    assert list(TimelineEvent.objects.order_by("recorded_at").values_list("id", flat=True)) == [
+        second.id,
+        first.id,
+    ]
 
 
 def test_the_order_of_recording_outlives_a_clock_that_is_set_back(trip):
@@ -138,4 +151,7 @@ def test_the_order_of_recording_outlives_a_clock_that_is_set_back(trip):
     timeline.record(HOME, [first])
     TimelineEvent.objects.update(recorded_at=timezone.now() + timedelta(hours=1))
     timeline.record(HOME, [second])
-    assert list(TimelineEvent.objects.order_by("recorded_at").values_list("id", flat=True)) == [first.id, second.id]
+    assert list(TimelineEvent.objects.order_by("recorded_at").values_list("id", flat=True)) == [
+        first.id,
+        second.id,
+    ]

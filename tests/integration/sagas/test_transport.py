@@ -8,7 +8,9 @@ from kombu import Queue
 from redis.exceptions import ConnectionError as BrokerAway
 
 
-def test_a_place_is_free_again_though_the_broker_was_away_as_its_message_was_to_be_acknowledged(broker):
+def test_a_place_is_free_again_though_the_broker_was_away_as_its_message_was_to_be_acknowledged(
+    broker,
+):
     with current_app.connection_for_write() as connection:
         queue = Queue("places", channel=connection.default_channel)
         queue.declare()

@@ -1,11 +1,13 @@
-"""Undoing: an undo bars its action for ever, undoes only what was done, and the pivot decides who is too late."""
+"""Undoing: an undo bars its action for ever, undoes only what was done, and the pivot decides
+who is too late.
+"""
 
 import threading
 
 import pytest
 from django.db import connection, transaction
 
-from sagas.lifecycle import Barred
+from sagas.lifecycle import CancelResult
 from tests.trips.models import Outbox
 from tests.trips.steps import NotConfirmed, behaviour
 from tests.trips.world import LIMIT, begin, call_off, deliver, effects, events, row, state, walk
@@ -49,15 +51,23 @@ def test_an_undo_delivered_twice_undoes_once():
 
 def test_a_refused_pivot_undoes_everything_in_reverse_order():
     (trip,) = begin()
-    behaviour["trips.confirm", trip] = lambda _: NotConfirmed(code="gone", detail="The trip is off.")
+    behaviour["trips.confirm", trip] = lambda _: NotConfirmed(
+        code="gone", detail="The trip is off."
+    )
     walk([trip])
-    assert effects(trip) == ["trips.book", "trips.pay", "trips.refund", "trips.unbook", "trips.drop"]
+    assert effects(trip) == [
+        "trips.book",
+        "trips.pay",
+        "trips.refund",
+        "trips.unbook",
+        "trips.drop",
+    ]
 
 
 def test_calling_off_before_the_pivot_undoes_everything_and_bars_the_pivot():
     (trip,) = begin()
     deliver("trips.book", [trip])
-    assert call_off(trip) is Barred.OURS
+    assert call_off(trip) is CancelResult.OURS
     walk([trip])
     assert "trips.confirm" not in effects(trip)
     assert effects(trip)[-1] == "trips.drop"
@@ -66,24 +76,28 @@ def test_calling_off_before_the_pivot_undoes_everything_and_bars_the_pivot():
 
 def test_calling_off_twice_sets_off_one_way_back():
     (trip,) = begin()
-    assert [call_off(trip), call_off(trip)] == [Barred.OURS, Barred.REFUSED]
+    assert [call_off(trip), call_off(trip)] == [CancelResult.OURS, CancelResult.REFUSED]
     assert events(trip).count("trip.called_off") == 1
 
 
 def test_calling_off_after_the_pivot_is_too_late():
     (trip,) = begin()
     walk([trip])
-    assert call_off(trip) is Barred.DONE
+    assert call_off(trip) is CancelResult.DONE
     assert "trip.called_off" not in events(trip)
 
 
 def test_two_ways_back_end_in_one_abort():
     (trip,) = begin()
-    behaviour["trips.confirm", trip] = lambda _: NotConfirmed(code="gone", detail="The trip is off.")
+    behaviour["trips.confirm", trip] = lambda _: NotConfirmed(
+        code="gone", detail="The trip is off."
+    )
     deliver("trips.book", [trip])
     call_off(trip)
     walk([trip])
-    assert [step for step in effects(trip) if step in {"trips.unbook", "trips.refund", "trips.drop"}] == [
+    assert [
+        step for step in effects(trip) if step in {"trips.unbook", "trips.refund", "trips.drop"}
+    ] == [
         "trips.refund",
         "trips.unbook",
         "trips.drop",
@@ -98,7 +112,9 @@ def test_an_abort_bars_the_pivot():
 
 
 def lost_to(trip, step, *, loser):
-    """Run `loser` in a second thread while a first holds the step's row uncommitted; return what the loser says."""
+    """Run `loser` in a second thread while a first holds the step's row uncommitted; return what
+    the loser says.
+    """
     said = []
 
     def lose():
@@ -122,7 +138,10 @@ def wait_until_blocked():
         cursor.execute("SELECT pg_backend_pid()")
         (ours,) = cursor.fetchone()
         for _ in range(LIMIT * 1000):
-            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))", [ours])
+            cursor.execute(
+                "SELECT 1 FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))",
+                [ours],
+            )
             if cursor.fetchone():
                 return
     raise TimeoutError("No session has come to wait for ours.")
@@ -132,7 +151,7 @@ def test_a_cancel_that_loses_to_the_pivot_learns_so_only_after_its_commit():
     (trip,) = begin()
     for step in ("trips.book", "trips.pay"):
         deliver(step, [trip])
-    assert lost_to(trip, "trips.confirm", loser=lambda: call_off(trip)) is Barred.DONE
+    assert lost_to(trip, "trips.confirm", loser=lambda: call_off(trip)) is CancelResult.DONE
 
 
 def test_an_undo_that_waits_for_its_action_undoes_it():

@@ -1,10 +1,12 @@
-"""The clock of a process that finds this on its path is off by CLOCK_SHIFT seconds, for whatever Python asks it."""
+"""The clock of a process that finds this on its path is off by CLOCK_SHIFT seconds, for whatever
+Python asks it.
+"""
 
 import datetime
 import os
 import time
 
-import sagas.messages  # noqa: F401  the types of messages stay the ordinary ones
+import sagas.definition.messages  # noqa: F401  the types of messages stay the ordinary ones
 
 SHIFT = float(os.environ["CLOCK_SHIFT"])
 OFFSET = datetime.timedelta(seconds=SHIFT)

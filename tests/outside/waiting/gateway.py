@@ -1,4 +1,6 @@
-"""The simulated gateway, but for orders of a certain amount each charge waits for as long as a test holds a lock."""
+"""The simulated gateway, but for orders of a certain amount each charge waits for as long as a
+test holds a lock.
+"""
 
 import os
 from collections.abc import Sequence
@@ -33,7 +35,12 @@ class WaitingGateway(SimulatedGateway):
 
 def _wait() -> None:
     """Wait for the lock without a limit; the session's name tells a test which process it is."""
-    with transaction.atomic(using="payments", durable=True), connections["payments"].cursor() as cursor:
+    with (
+        transaction.atomic(using="payments", durable=True),
+        connections["payments"].cursor() as cursor,
+    ):
         cursor.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
-        cursor.execute("SELECT set_config('application_name', %s, true)", [f"process {os.getpid()}"])
+        cursor.execute(
+            "SELECT set_config('application_name', %s, true)", [f"process {os.getpid()}"]
+        )
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LOCK])

@@ -1,4 +1,6 @@
-"""Prefer (RFC 7240): the first `wait` counts, bounded; what is malformed is as though it were not there."""
+"""Prefer (RFC 7240): the first `wait` counts, bounded; what is malformed is as though it were
+not there.
+"""
 
 import pytest
 from rest_framework.request import Request

@@ -19,7 +19,9 @@ def test_one_seed_means_the_same_faults_and_errands_each_time():
 
 @pytest.mark.parametrize("kills", [len(KILLS), 50, 500])
 def test_every_kind_of_process_is_killed_and_as_many_as_were_asked_for(kills):
-    struck = Counter(fault.kind for fault in schedule(orders=1_000, kills=kills, flushalls=3, seed=1))
+    struck = Counter(
+        fault.kind for fault in schedule(orders=1_000, kills=kills, flushalls=3, seed=1)
+    )
     assert struck.keys() == {*KILLS, FLUSHALL}
     assert (struck.total(), struck[FLUSHALL]) == (kills + 3, 3)
 

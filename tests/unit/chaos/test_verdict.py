@@ -40,7 +40,9 @@ def test_an_order_that_was_answered_201_and_does_not_exist(record):
 
 
 def test_an_order_that_has_not_ended(record):
-    assert found(record, row(status="paid", after=None)) == ["I1: order first is paid and has not ended"]
+    assert found(record, row(status="paid", after=None)) == [
+        "I1: order first is paid and has not ended"
+    ]
 
 
 def test_two_orders_under_one_key(record):
@@ -49,16 +51,22 @@ def test_two_orders_under_one_key(record):
 
 def test_one_key_that_was_answered_with_two_orders(record):
     record.confirmed("key", "second")
-    assert "I2: the key key was answered with 2 orders" in found(record, row(), row("second", key="other"))
+    assert "I2: the key key was answered with 2 orders" in found(
+        record, row(), row("second", key="other")
+    )
 
 
 @pytest.mark.parametrize("key", ["unheard-of", None])
 def test_an_order_that_no_customer_placed(record, key):
-    assert found(record, row(), row("second", key=key)) == [f"I2: 1 orders under the key {key}, which no customer used"]
+    assert found(record, row(), row("second", key=key)) == [
+        f"I2: 1 orders under the key {key}, which no customer used"
+    ]
 
 
 def test_an_order_that_ended_too_late(record):
-    assert found(record, row(after=END_SECONDS + 1)) == ["I13: the last order ended 121 s after the last fault"]
+    assert found(record, row(after=END_SECONDS + 1)) == [
+        "I13: the last order ended 121 s after the last fault"
+    ]
 
 
 def test_an_order_that_was_cancelled_though_nobody_asked(record):
@@ -88,7 +96,9 @@ def test_an_order_that_was_fulfilled_and_could_not_be(kind):
 
 
 def test_an_order_that_exists_though_its_answer_never_came():
-    record = Record([Wish(key="key", kind=PAID, skus=("MUG",), quantity=1, payment_method="pm_card_visa")])
+    record = Record(
+        [Wish(key="key", kind=PAID, skus=("MUG",), quantity=1, payment_method="pm_card_visa")]
+    )
     assert found(record, row()) == []
 
 

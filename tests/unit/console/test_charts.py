@@ -9,12 +9,20 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def found(*buckets):
-    """Return a throughput of 48 minutes, the last of which are these: fulfilled, cancelled, p50 and p95."""
+    """Return a throughput of 48 minutes, the last of which are these: fulfilled, cancelled, p50
+    and p95.
+    """
     empty = [(0, 0, None, None)] * (48 - len(buckets))
     return Throughput(
         width=timedelta(minutes=1),
         buckets=tuple(
-            Bucket(since=NOON + timedelta(minutes=number), fulfilled=done, cancelled=off, p50=p50, p95=p95)
+            Bucket(
+                since=NOON + timedelta(minutes=number),
+                fulfilled=done,
+                cancelled=off,
+                p50=p50,
+                p95=p95,
+            )
             for number, (done, off, p50, p95) in enumerate([*empty, *buckets])
         ),
     )
@@ -30,8 +38,16 @@ def test_bars_stand_on_each_other_in_proportion():
 
 
 def test_the_axis_reaches_just_above_the_highest_bar():
-    assert [tick.text for tick in endings_of(found((130, 0, 1.0, 1.0))).across] == ["0", "100", "200"]
-    assert [tick.text for tick in durations_of(found((1, 0, 0.2, 0.4))).across] == ["0 s", "0.25 s", "0.5 s"]
+    assert [tick.text for tick in endings_of(found((130, 0, 1.0, 1.0))).across] == [
+        "0",
+        "100",
+        "200",
+    ]
+    assert [tick.text for tick in durations_of(found((1, 0, 0.2, 0.4))).across] == [
+        "0 s",
+        "0.25 s",
+        "0.5 s",
+    ]
 
 
 def test_nothing_is_drawn_outside():
@@ -41,7 +57,9 @@ def test_nothing_is_drawn_outside():
 
 
 def test_a_line_is_broken_where_nothing_ended_and_a_lone_value_is_a_dot():
-    p95, p50 = durations_of(found((1, 0, 1.0, 2.0), (1, 0, 1.0, 2.0), (0, 0, None, None), (1, 0, 3.0, 4.0))).lines
+    p95, p50 = durations_of(
+        found((1, 0, 1.0, 2.0), (1, 0, 1.0, 2.0), (0, 0, None, None), (1, 0, 3.0, 4.0))
+    ).lines
     assert (len(p95.pieces), len(p95.lone)) == (1, 1)
     assert (len(p50.pieces), len(p50.lone)) == (1, 1)
 

@@ -12,7 +12,15 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def row(step, state="done", attempts=1):
-    return StepRow(step=step, state=state, attempts=attempts, error="", send_at=None, created_at=NOON, updated_at=NOON)
+    return StepRow(
+        step=step,
+        state=state,
+        attempts=attempts,
+        error="",
+        send_at=None,
+        created_at=NOON,
+        updated_at=NOON,
+    )
 
 
 def looks(*rows, ended=False):
@@ -23,7 +31,10 @@ def test_every_step_of_the_plan_has_its_place_and_none_lies_on_another():
     picture = picture_of(PLAN, [], ended=False)
     assert {box.name for box in picture.boxes} == set(PLAN.names())
     assert len({(box.x, box.y) for box in picture.boxes}) == len(picture.boxes)
-    assert all(box.x + box.width <= picture.width and box.y + box.height <= picture.height for box in picture.boxes)
+    assert all(
+        box.x + box.width <= picture.width and box.y + box.height <= picture.height
+        for box in picture.boxes
+    )
 
 
 def test_an_undo_stands_below_its_action():
@@ -69,7 +80,9 @@ def test_an_action_that_was_never_done_is_not_undone_by_its_undo():
 
 
 def test_only_the_ways_that_were_gone_are_drawn_as_gone():
-    picture = picture_of(PLAN, [row("payments.charge"), row("inventory.reserve", "refused")], ended=False)
+    picture = picture_of(
+        PLAN, [row("payments.charge"), row("inventory.reserve", "refused")], ended=False
+    )
     places = {(box.x + box.width, box.middle): box.name for box in picture.boxes}
     gone = {places[arrow.x1, arrow.y1] for arrow in picture.arrows if arrow.walked}
     assert gone == {"payments.charge"}

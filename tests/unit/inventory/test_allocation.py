@@ -30,12 +30,16 @@ def test_an_unknown_sku_has_no_stock() -> None:
 
 
 @given(stock, wishes)
-def test_never_more_is_held_than_there_is(on_hand: dict[str, int], wishes: list[dict[str, int]]) -> None:
+def test_never_more_is_held_than_there_is(
+    on_hand: dict[str, int], wishes: list[dict[str, int]]
+) -> None:
     assert allocate(on_hand, demands_of(wishes)).taken() <= Counter(on_hand)
 
 
 @given(stock, wishes)
-def test_an_order_gets_all_of_its_lines_or_none(on_hand: dict[str, int], wishes: list[dict[str, int]]) -> None:
+def test_an_order_gets_all_of_its_lines_or_none(
+    on_hand: dict[str, int], wishes: list[dict[str, int]]
+) -> None:
     demands = demands_of(wishes)
     allocation = allocate(on_hand, demands)
     for demand in demands:

@@ -17,6 +17,8 @@ def test_the_simulated_gateway_is_there() -> None:
 
 @override_settings(PAYMENT_GATEWAY="piggy-bank")
 def test_an_unknown_gateway_is_named_with_those_there_are() -> None:
-    with pytest.raises(ImproperlyConfigured, match="'piggy-bank'; this version has: simulated, stripe"):
+    with pytest.raises(
+        ImproperlyConfigured, match="'piggy-bank'; this version has: simulated, stripe"
+    ):
         get_gateway()
     assert [error.id for error in check_gateway()] == ["payments.E001"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sagas.arguments import messages_given
+from sagas.celery.task_args import messages_given
 
 MESSAGE = {"saga": "one"}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from sagas.checks import check_plan, check_sagas
-from sagas.plan import Plan, Step
+from sagas.definition.plan import Plan, Step
 
 BOOK = Step("trips.book", undo="trips.unbook")
 PAY = Step("trips.pay", undo="trips.refund")
@@ -24,19 +24,37 @@ def test_the_sagas_of_this_project_are_sound():
     [
         (plan(), "no steps"),
         (plan(BOOK, BOOK, CONFIRM), "occurs 2 times"),
-        (plan(BOOK, Step("trips.pay", undo="trips.unbook"), CONFIRM), "'trips.unbook' occurs 2 times"),
+        (
+            plan(BOOK, Step("trips.pay", undo="trips.unbook"), CONFIRM),
+            "'trips.unbook' occurs 2 times",
+        ),
         (plan(BOOK, CONFIRM, Step("trips.travel", pivot=True)), "two pivots"),
         (plan(BOOK, Step("trips.pay"), CONFIRM), "'trips.pay' has no undo"),
         (plan(BOOK, CONFIRM, PAY), "never runs"),
-        (plan(Step("trips.book", undo="orders.cancel"), CONFIRM), "not in the service of 'trips.book'"),
-        (plan(Step("trips.fly", undo="trips.unbook"), CONFIRM), "no step is registered as 'trips.fly'"),
+        (
+            plan(Step("trips.book", undo="orders.cancel"), CONFIRM),
+            "not in the service of 'trips.book'",
+        ),
+        (
+            plan(Step("trips.fly", undo="trips.unbook"), CONFIRM),
+            "no step is registered as 'trips.fly'",
+        ),
         (plan(Step("trips.travel", undo="trips.unbook"), CONFIRM), "has no refusal event"),
         (plan(BOOK, CONFIRM, Step("hotels.checkin")), "No installed app 'hotels'"),
         (plan(BOOK, CONFIRM, abort="payments.refund"), "TrackedSaga"),
         (plan(BOOK, Step("payments.capture", pivot=True)), "'payments.capture' has no bar"),
-        (plan(BOOK, Step("payments.capture", pivot=True, bar="trips.drop")), "'trips.drop' is not in the service of"),
-        (plan(BOOK, Step("trips.confirm", pivot=True, bar="trips.unbook")), "has a bar that never runs"),
-        (plan(BOOK, Step("trips.pay", undo="trips.refund", bar="trips.drop"), CONFIRM), "has a bar that never runs"),
+        (
+            plan(BOOK, Step("payments.capture", pivot=True, bar="trips.drop")),
+            "'trips.drop' is not in the service of",
+        ),
+        (
+            plan(BOOK, Step("trips.confirm", pivot=True, bar="trips.unbook")),
+            "has a bar that never runs",
+        ),
+        (
+            plan(BOOK, Step("trips.pay", undo="trips.refund", bar="trips.drop"), CONFIRM),
+            "has a bar that never runs",
+        ),
     ],
 )
 def test_a_wrong_plan_is_refused(wrong, says):

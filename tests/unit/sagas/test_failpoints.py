@@ -8,9 +8,18 @@ from contextlib import suppress
 
 import pytest
 
-from sagas import failpoints
-from sagas.failpoints import ARMED, HITS, THAWED, Action, Failpoints, Fault, InjectedFault, Point
 from sagas.ids import uuid7
+from sagas.testing import failpoints
+from sagas.testing.failpoints import (
+    ARMED,
+    HITS,
+    THAWED,
+    Action,
+    Failpoints,
+    Fault,
+    InjectedFault,
+    Point,
+)
 
 AT_CHARGE = (Point.NOT_BEGUN, "payments.charge")
 Row = namedtuple("Row", ["saga", "type", "target"])
@@ -82,8 +91,10 @@ def test_rows_of_an_outbox_reach_it_by_where_they_go_or_what_they_end_with(place
 
 
 def reaching(place):
-    code = "from sagas.failpoints import Point, reach; reach(Point.NOT_BEGUN, 'payments.charge')"
-    return subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "FAILPOINTS": str(place.directory)})
+    code = "from sagas.testing.failpoints import Point, reach; reach(Point.NOT_BEGUN, 'payments.charge')"
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "FAILPOINTS": str(place.directory)}
+    )
 
 
 def test_a_process_is_killed(place):

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from sagas.plan import Direction, Plan, Step
+from sagas.definition.plan import Direction, Plan, Step
 
 PLAN = Plan(
     saga="trip",
@@ -32,7 +32,13 @@ def test_forward_each_step_leads_to_the_next_and_the_last_to_none():
     walk = [PLAN.first]
     while following := PLAN.after(walk[-1]):
         walk.append(following)
-    assert walk == ["cars.rent", "checks.passport", "hotels.book", "trips.confirm", "hotels.checkin"]
+    assert walk == [
+        "cars.rent",
+        "checks.passport",
+        "hotels.book",
+        "trips.confirm",
+        "hotels.checkin",
+    ]
 
 
 def test_back_each_undo_leads_to_the_one_before_and_the_first_to_the_abort():

@@ -4,17 +4,21 @@ import pytest
 from celery import signals
 from structlog.contextvars import get_contextvars
 
-from sagas.tasks import run_step
+from sagas.celery.tasks import run_step
 
 MESSAGE = {"saga": "one", "headers": {"request_id": "r1"}}
 
 
 @pytest.fixture
 def bound():
-    """What is bound to the lines of a step that is given some messages; nothing any more once it has ended."""
+    """What is bound to the lines of a step that is given some messages; nothing any more once it
+    has ended.
+    """
 
     def begin(messages):
-        signals.task_prerun.send(sender=run_step, task_id="1", task=run_step, args=["payments.charge", {}, messages])
+        signals.task_prerun.send(
+            sender=run_step, task_id="1", task=run_step, args=["payments.charge", {}, messages]
+        )
         return get_contextvars()
 
     yield begin
@@ -23,7 +27,12 @@ def bound():
 
 
 def test_a_task_names_its_sagas_and_the_requests_that_began_them(bound):
-    assert bound([MESSAGE]) == {"task": "sagas.run_step", "task_id": "1", "sagas": ["one"], "request_ids": ["r1"]}
+    assert bound([MESSAGE]) == {
+        "task": "sagas.run_step",
+        "task_id": "1",
+        "sagas": ["one"],
+        "request_ids": ["r1"],
+    }
 
 
 @pytest.mark.parametrize("headers", [None, "r1", ["r1"], {}])

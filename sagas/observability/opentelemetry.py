@@ -1,0 +1,200 @@
+"""The spans themselves, by OpenTelemetry. Imported only where it is installed
+(`sagas.observability.tracing`).
+
+A batch is no span: each of its messages has one in the trace of its own saga, with the size of the
+batch as an attribute. Attributes are OpenTelemetry's for messaging, and ours; nothing of a saga's
+context is among them.
+https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from uuid import UUID
+
+from msgspec.structs import replace
+from opentelemetry import propagate, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.django import DjangoInstrumentor
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+
+from sagas.definition.messages import Message, OutboxRow
+from sagas.definition.plan import service_name
+
+__all__ = ["Spans"]
+
+NAME = "order-saga"
+
+# Asked every few seconds, and nobody's order.
+UNTRACED = "healthz,readyz,metrics"
+
+# Milliseconds that the end of a process may take to send what is left.
+LAST = 2_000
+
+_w3c = TraceContextTextMapPropagator()
+_running: ContextVar[Mapping[UUID, Span]] = ContextVar("running", default={})  # noqa: B039  never written to
+
+
+class Spans:
+    """What `sagas.observability.tracing` does where it is on."""
+
+    def __init__(self) -> None:
+        named = {} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: NAME}
+        self._provider = TracerProvider(resource=Resource.create(named))
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._tracer = self._provider.get_tracer("sagas")
+        os.environ.setdefault("OTEL_PYTHON_DJANGO_EXCLUDED_URLS", UNTRACED)
+        propagate.set_global_textmap(_w3c)  # no baggage: what a client sends along does not travel
+        DjangoInstrumentor().instrument(tracer_provider=self._provider)
+
+    def flush(self) -> None:
+        """Send what is left."""
+        self._provider.force_flush(LAST)
+
+    def new_headers(self, saga: UUID) -> dict[str, str]:
+        """Return the current span's context, and name the saga in the span."""
+        span = trace.get_current_span()
+        span.set_attribute("saga.id", str(saga))
+        return _context_of(span)
+
+    @contextmanager
+    def processing(self, step: str, messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+        """Span the run of a step."""
+        spans = {
+            message.saga: self._of_message(step, message, len(messages)) for message in messages
+        }
+        token = _running.set(spans)
+        try:
+            yield [
+                replace(one, headers={**one.headers, **_context_of(spans[one.saga])})
+                for one in messages
+            ]
+        except Exception as error:
+            for span in spans.values():
+                _fail(span, error)
+            raise
+        finally:
+            _running.reset(token)
+            for span in spans.values():
+                span.end()
+
+    @contextmanager
+    def calling(self, step: str, sagas: Sequence[UUID]) -> Iterator[None]:
+        """Span a call to an outside system; where it is for one saga, what is called may go on
+        below.
+        """
+        parents = _running.get()
+        spans = [
+            self._tracer.start_span(
+                f"call {step}",
+                trace.set_span_in_context(parents[saga]),
+                SpanKind.CLIENT,
+                {"saga.id": str(saga)},
+            )
+            for saga in sagas
+            if saga in parents
+        ]
+        try:
+            if len(spans) == 1:
+                with trace.use_span(spans[0]):
+                    yield
+            else:
+                yield
+        except Exception as error:
+            for span in spans:
+                _fail(span, error)
+            raise
+        finally:
+            for span in spans:
+                span.end()
+
+    @contextmanager
+    def publishing(self, service: str, envelopes: Sequence[OutboxRow]) -> Iterator[None]:
+        """Span the sending of rows that go on to another step."""
+        began, problem = time.time_ns(), None
+        try:
+            yield
+        except Exception as error:
+            problem = error
+            raise
+        finally:
+            for row in envelopes:
+                if row.target:
+                    self._of_row(service, row, row.target, began, len(envelopes), problem)
+
+    def record_outcomes(self, outcomes: Mapping[UUID, str]) -> None:
+        """Write outcomes to the spans of the step that runs."""
+        spans = _running.get()
+        for saga, outcome in outcomes.items():
+            if saga in spans:
+                spans[saga].set_attribute("saga.outcome", outcome)
+
+    def failed(self, saga: UUID, error: Exception) -> None:
+        """Write an error to the span of a saga in the step that runs."""
+        if span := _running.get().get(saga):
+            _fail(span, error)
+
+    def _of_message(self, step: str, message: Message, batch: int) -> Span:
+        attributes = {
+            **_messaging("process", step, message.id, message.saga, batch),
+            "saga.step": step,
+            "saga.seq": message.seq,
+            "saga.attempt": message.attempt + 1,
+        }
+        return self._tracer.start_span(
+            f"process {step}", _w3c.extract(message.headers), SpanKind.CONSUMER, attributes
+        )
+
+    def _of_row(
+        self,
+        service: str,
+        row: OutboxRow,
+        target: str,
+        began: int,
+        batch: int,
+        problem: Exception | None,
+    ) -> None:
+        attributes = {
+            **_messaging("send", target, row.id, row.saga, batch),
+            "saga.service": service,
+            "saga.event": row.type,
+        }
+        kind, parent = SpanKind.PRODUCER, _w3c.extract(row.headers)
+        span = self._tracer.start_span(f"send {target}", parent, kind, attributes, start_time=began)
+        if problem:
+            _fail(span, problem)
+        span.end()
+
+
+def _messaging(
+    operation: str, step: str, message: UUID, saga: UUID, batch: int
+) -> dict[str, AttributeValue]:
+    return {
+        "messaging.system": "celery",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": service_name(step),
+        "messaging.message.id": str(message),
+        "messaging.message.conversation_id": str(saga),
+        "messaging.batch.message_count": batch,
+        "saga.id": str(saga),
+    }
+
+
+def _context_of(span: Span) -> dict[str, str]:
+    carrier: dict[str, str] = {}
+    _w3c.inject(carrier, trace.set_span_in_context(span))
+    return carrier
+
+
+def _fail(span: Span, error: Exception) -> None:
+    """Mark a span as failed by the kind of error alone: its text may quote a row."""
+    span.set_attribute("error.type", type(error).__qualname__)
+    span.set_status(Status(StatusCode.ERROR))
