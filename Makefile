@@ -28,10 +28,10 @@ help: ## Say what each target does
 		printf '  make %-10s %s\n' "$$target" "$$does"; done
 
 demo: $(RUNTIME) ## Start the whole system, place 200 orders, kill a worker, check every invariant
-	@$(RUN) local demo
+	@$(RUN) tools.local demo
 
 run: $(RUNTIME) ## Start the whole system and keep it up until Ctrl-C
-	@$(RUN) local run
+	@$(RUN) tools.local run
 
 test: $(DEVELOPMENT) ## Run all tests but the faults and the browser, on servers of their own
 	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not faults and not outside and not browser" $(ARGS)
@@ -46,16 +46,16 @@ outside: $(DEVELOPMENT) ## Take broker and databases away in every way, and send
 	@$(RUN) pytest -m outside $(ARGS)
 
 chaos: $(RUNTIME) ## Kill every kind of process under load, then check every promise: ORDERS= KILLS= FLUSHALLS= SEED=
-	@$(RUN) chaos --orders $(ORDERS) --kills $(KILLS) --flushalls $(FLUSHALLS) --seed $(SEED) $(ARGS)
+	@$(RUN) tools.chaos --orders $(ORDERS) --kills $(KILLS) --flushalls $(FLUSHALLS) --seed $(SEED) $(ARGS)
 
 schema: $(RUNTIME) ## Write docs/openapi.yaml and docs/errors.md anew, from the code
-	@$(RUN) local exec -- $(VENV)/bin/python manage.py describe_api
+	@$(RUN) tools.local exec -- $(VENV)/bin/python manage.py describe_api
 
 fuzz: $(DEVELOPMENT) ## Make up many requests from the API's description, and check every answer: EXAMPLES=
 	@FUZZ_EXAMPLES=$(EXAMPLES) $(RUN) pytest -n $(WORKERS) --dist worksteal tests/fuzz --timeout 3600 $(ARGS)
 
 bench: $(RUNTIME) ## Measure throughput, latency and CPU beside bare SQL and a naive chain, on servers of its own
-	@$(RUN) benchmarks $(ARGS)
+	@$(RUN) tools.benchmarks $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, format, types, layers and known weaknesses
 	$(RUN) ruff check .
@@ -79,7 +79,7 @@ model: ## Check the protocol with the model checker SPIN, and what each protecti
 	@$(PYTHON) docs/model/run.py
 
 clean: ## Remove the data of the embedded servers and every cache
-	@$(PYTHON) -m local.clean
+	@$(PYTHON) -m tools.local.clean
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 

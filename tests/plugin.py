@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from local.servers import Servers, private_servers
+from tools.local.servers import Servers, private_servers
 
 __all__ = ["running"]
 

@@ -16,8 +16,8 @@ from typing import TypeVar
 import httpx
 from django.db import connections
 
-from local.ports import free_port
-from local.processes import GUARD
+from tools.local.ports import free_port
+from tools.local.processes import GUARD
 
 __all__ = ["LIMIT", "Process", "api", "beat", "environment", "until", "url", "worker"]
 

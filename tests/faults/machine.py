@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import httpx
 
-from local.ports import free_port
 from tests.faults.arming import Armoury
 from tests.processes import Process, until
+from tools.local.ports import free_port
 
 __all__ = ["SERVICES", "Machine", "machine_in"]
 

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 import pytest
 from django.core.management import call_command
 
-from chaos.provider import misbehaving
 from orders.models import Order
 from sagas.ids import uuid7
 from sagas.storage import sql
@@ -19,6 +18,7 @@ from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.ledger import LINES, Line
 from tests.faults.walks import AUTHORIZED, CALLED_OFF, DECLINED, FULFILLED, SOLD_OUT, WITHHELD
 from tests.plugin import running
+from tools.chaos.provider import misbehaving
 
 pytestmark = [
     pytest.mark.django_db(databases="__all__"),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from local.errors import LocalError
-from local.gateway import choose_gateway
-from local.rundir import RunDir
-from local.servers import local_servers
+from tools.local.errors import LocalError
+from tools.local.gateway import choose_gateway
+from tools.local.rundir import RunDir
+from tools.local.servers import local_servers
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.processes import Process
 from tests.local.waiting import eventually
+from tools.local.processes import Process
 
 PROJECT = Path(__file__).parents[2]
 

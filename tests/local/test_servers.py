@@ -15,14 +15,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from local.errors import LocalError, PortTaken, ServerFailed, StackRunning
-from local.ports import chosen_port, free_port
-from local.postgres import SERVICES, Postgres
-from local.rundir import RunDir
-from local.sandbox import PaymentSandbox
-from local.servers import DATABASE_VARIABLES, Servers, local_servers, private_servers
-from local.unprivileged import home_for_data
-from local.valkey import Valkey
+from tools.local.errors import LocalError, PortTaken, ServerFailed, StackRunning
+from tools.local.ports import chosen_port, free_port
+from tools.local.postgres import SERVICES, Postgres
+from tools.local.rundir import RunDir
+from tools.local.sandbox import PaymentSandbox
+from tools.local.servers import DATABASE_VARIABLES, Servers, local_servers, private_servers
+from tools.local.unprivileged import home_for_data
+from tools.local.valkey import Valkey
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""`python -m local run`: the whole system comes up, mends itself, stops in order; killed, it
+"""`python -m tools.local run`: the whole system comes up, mends itself, stops in order; killed, it
 leaves nothing behind.
 """
 
@@ -13,20 +13,20 @@ import httpx
 import psutil
 import pytest
 
-from local.ports import free_port
-from local.postgres import Postgres
-from local.programs import PROGRAMS
-from local.rundir import PROJECT, RunDir
-from local.sandbox import PaymentSandbox
-from local.servers import DATABASE_VARIABLES
-from local.valkey import Valkey
 from tests.local.waiting import eventually
+from tools.local.ports import free_port
+from tools.local.postgres import Postgres
+from tools.local.programs import PROGRAMS
+from tools.local.rundir import PROJECT, RunDir
+from tools.local.sandbox import PaymentSandbox
+from tools.local.servers import DATABASE_VARIABLES
+from tools.local.valkey import Valkey
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
 class Running:
-    """A `python -m local run` of one's own."""
+    """A `python -m tools.local run` of one's own."""
 
     def __init__(self, run_dir: RunDir) -> None:
         servers = (Postgres, Valkey, PaymentSandbox)
@@ -48,7 +48,7 @@ class Running:
         self.env = env | ports | {"RUN_DIR": str(run_dir.path)}
         self.api = f"http://127.0.0.1:{ports['API_PORT']}"
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "local", "run"],
+            [sys.executable, "-m", "tools.local", "run"],
             env=self.env,
             cwd=PROJECT,
             stdout=subprocess.PIPE,
@@ -120,7 +120,7 @@ def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(
 
     second = running()  # on the data and past the locks that the killed one has left
     refused = subprocess.run(
-        [sys.executable, "-m", "local", "run"],
+        [sys.executable, "-m", "tools.local", "run"],
         env=second.env,
         cwd=PROJECT,
         capture_output=True,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from local.errors import PortTaken
-from local.processes import Process
-from local.supervisor import LONGEST_PAUSE_SECONDS, SETTLED_SECONDS, Child, Supervisor
 from tests.local.waiting import eventually
+from tools.local.errors import PortTaken
+from tools.local.processes import Process
+from tools.local.supervisor import LONGEST_PAUSE_SECONDS, SETTLED_SECONDS, Child, Supervisor
 
 WRITES_ITS_LAST_WORD = (
     "trap 'echo $0 >> {end}; exit' TERM; echo $0 >> {start}; while :; do sleep 0.02; done"

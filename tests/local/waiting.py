@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from local.processes import moments
+from tools.local.processes import moments
 
 __all__ = ["eventually"]
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import stripe
 
-from local.ports import HOST
 from tests.processes import until
 from tests.sandbox.process import SECRET
+from tools.local.ports import HOST
 
 __all__ = ["Endpoint", "Telling", "listening"]
 

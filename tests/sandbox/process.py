@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import stripe
 
-from local.ports import HOST, free_port
-from local.processes import Process
-from local.rundir import PROJECT
 from tests.processes import until
+from tools.local.ports import HOST, free_port
+from tools.local.processes import Process
+from tools.local.rundir import PROJECT
 
 __all__ = ["API_KEY", "SECRET", "Sandbox", "headers", "running"]
 
@@ -35,7 +35,7 @@ class Sandbox:
         self.process = Process(
             "sandbox",
             [
-                *(sys.executable, "-m", "sandbox", "--port", str(self.port)),
+                *(sys.executable, "-m", "tools.stripe_sandbox", "--port", str(self.port)),
                 *(
                     "--ledger",
                     str(folder / "ledger.sqlite3"),

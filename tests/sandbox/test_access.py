@@ -7,8 +7,8 @@ import httpx
 import pytest
 import stripe
 
-from local.ports import HOST
 from tests.sandbox.process import API_KEY, Sandbox
+from tools.local.ports import HOST
 
 INTENTS = "/v1/payment_intents"
 BEARER = {"Authorization": f"Bearer {API_KEY}"}

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import stripe
 
-from sandbox.shapes import API_VERSION
 from tests.sandbox.fields import problems
 from tests.sandbox.process import Sandbox
+from tools.stripe_sandbox.shapes import API_VERSION
 
 
 def raw(answer: Any) -> Any:

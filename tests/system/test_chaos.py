@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local.rundir import PROJECT, RunDir
+from tools.local.rundir import PROJECT, RunDir
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -25,7 +25,7 @@ def soak(*, settings="config.settings", **size):
     """Run a soak to its end, on a system of its own."""
     options = [part for name, value in size.items() for part in (f"--{name}", str(value))]
     return subprocess.run(
-        [sys.executable, "-m", "chaos", "--json", *options],
+        [sys.executable, "-m", "tools.chaos", "--json", *options],
         cwd=PROJECT,
         env=os.environ | QUICK | {"DJANGO_SETTINGS_MODULE": settings},
         capture_output=True,

@@ -8,10 +8,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from local.ports import free_port
 from orders.models import Order
 from tests.processes import api, beat, until, worker
 from tests.system.shop import QUICK, SERVICES, ended, shop, system
+from tools.local.ports import free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 

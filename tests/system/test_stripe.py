@@ -15,7 +15,6 @@ from django.core.management import call_command
 from django.test import Client
 from pytest_django import Settings
 
-from local.ports import free_port
 from orders.models import Order, TimelineEvent
 from orders.saga import SAGAS
 from payments.models import Payment, WebhookEvent
@@ -26,6 +25,7 @@ from tests.integration.payments.sandbox import at_stripe, confirm, money
 from tests.processes import Process, beat, until, worker
 from tests.sandbox.process import API_KEY, SECRET, Sandbox, running
 from tests.system.shop import QUICK, SERVICES, order, outcome, shop
+from tools.local.ports import free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 

@@ -21,13 +21,13 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from api.authentication import issue_token
-from local.ports import free_port
 from orders.models import Order, Product
 from orders.status import Status
 from tests.integration.orders import shop
 from tests.integration.orders.room import until_looked_for
 from tests.plugin import running
 from tests.processes import LIMIT, Process, until
+from tools.local.ports import free_port
 
 pytestmark = [
     pytest.mark.system,

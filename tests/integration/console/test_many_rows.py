@@ -16,13 +16,9 @@ from django.core.management import call_command
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from benchmarks.history import write_history
-from benchmarks.shop import SKUS
 from console import start
 from console.failures import failures
 from inventory.models import StockItem
-from local.rundir import RunDir
-from local.stack import Stack
 from payments.models import Inbox
 from sagas.admin import changelist
 from sagas.admin.changelist import BoundedPaginator
@@ -30,6 +26,10 @@ from sagas.storage import sql
 from tests.integration.console.operators import stuck
 from tests.integration.orders import shop
 from tests.processes import url
+from tools.benchmarks.history import write_history
+from tools.benchmarks.shop import SKUS
+from tools.local.rundir import RunDir
+from tools.local.stack import Stack
 
 MANY = int(os.environ.get("MANY", "100000"))
 A_MILLION = MANY >= 1_000_000

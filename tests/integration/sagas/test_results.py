@@ -8,8 +8,8 @@ from celery import current_app
 from django.db import connection
 from django_celery_results.models import TaskResult
 
-from local.ports import free_port
 from tests.plugin import running
+from tools.local.ports import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from chaos.errands import KINDS, errands
-from chaos.faults import FLUSHALL, KILLS, schedule
-from chaos.victims import VICTIMS
+from tools.chaos.errands import KINDS, errands
+from tools.chaos.faults import FLUSHALL, KILLS, schedule
+from tools.chaos.victims import VICTIMS
 
 
 def test_one_seed_means_the_same_faults_and_errands_each_time():

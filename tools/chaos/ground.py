@@ -1,0 +1,62 @@
+"""A whole system of its own to be killed: in a new run directory, on free ports, and never on
+servers of the user's.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tools.local.ports import free_port
+from tools.local.postgres import Postgres
+from tools.local.programs import API_PORT_VARIABLE
+from tools.local.rundir import RunDir
+from tools.local.sandbox import PaymentSandbox
+from tools.local.servers import DATABASE_VARIABLES
+from tools.local.stack import Stack, running_stack
+from tools.local.valkey import Valkey
+
+__all__ = ["Journal", "new_run_dir", "own_ground"]
+
+GIVEN = (
+    *(*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "RUN_DIR"),
+    *("STRIPE_API_KEY", "STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET"),
+)
+PORTS = (
+    Postgres.port_variable,
+    Valkey.port_variable,
+    PaymentSandbox.port_variable,
+    API_PORT_VARIABLE,
+)
+
+
+class Journal:
+    """Where every fault and every restart is written down, beside the logs of the programs."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        """Write to `chaos.log` of a run directory."""
+        self.path = run_dir.log("chaos")
+
+    def __call__(self, news: str) -> None:
+        """Write down a line, and when."""
+        with self.path.open("a") as journal:
+            journal.write(f"{datetime.now(UTC):%H:%M:%S.%f} {news}\n")
+
+
+def new_run_dir() -> RunDir:
+    """Return a run directory that nobody has used."""
+    run_dir = RunDir(Path(tempfile.mkdtemp(prefix="chaos-")))
+    run_dir.create()
+    return run_dir
+
+
+@contextlib.contextmanager
+def own_ground(run_dir: RunDir) -> Iterator[Stack]:
+    """Run a system from nothing, whatever servers the environment names."""
+    for variable in GIVEN:
+        os.environ.pop(variable, None)
+    os.environ.update({variable: str(free_port()) for variable in PORTS})
+    with running_stack(run_dir, say=Journal(run_dir)) as stack:
+        yield stack

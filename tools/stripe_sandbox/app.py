@@ -1,0 +1,198 @@
+"""From a request to a reply: who may, which call, which fault, and what was answered under the
+same key before.
+"""
+
+import logging
+import time
+
+from tools.stripe_sandbox import access, faults, idempotency, routes
+from tools.stripe_sandbox.books import Books
+from tools.stripe_sandbox.call import Call
+from tools.stripe_sandbox.control import Control
+from tools.stripe_sandbox.errors import ApiError, Lost, server_error
+from tools.stripe_sandbox.expand import expand
+from tools.stripe_sandbox.faults import BEFORE, HANG_SECONDS, Fault, Rule
+from tools.stripe_sandbox.forms import Form, decode
+from tools.stripe_sandbox.idempotency import Answer, InFlight
+from tools.stripe_sandbox.records import new_id
+from tools.stripe_sandbox.shapes import API_VERSION
+from tools.stripe_sandbox.wire import Ending, Reply, Request, to_json
+
+__all__ = ["App"]
+
+log = logging.getLogger("sandbox")
+
+JSON = {"Content-Type": "application/json"}
+FORM = "application/x-www-form-urlencoded"
+ENDINGS = {
+    Fault.TIMEOUT_LOST: Ending.HANG,
+    Fault.TIMEOUT_DONE: Ending.HANG,
+    Fault.RESET_LOST: Ending.RESET,
+    Fault.RESET_DONE: Ending.RESET,
+}
+
+
+class App:
+    """The sandbox as a function of a request. Called by many threads at once."""
+
+    def __init__(self, books: Books, *, api_key: str, origin: str) -> None:
+        """Serve these books to who has the key; `origin` is the address that links into the
+        sandbox begin with.
+        """
+        self.books = books
+        self.api_key = api_key
+        self.origin = origin
+        self.control = Control(books, origin=origin)
+        self.in_flight = InFlight()
+
+    def handle(self, request: Request) -> Reply:
+        """Answer a request, whatever it is."""
+        id = new_id("req")
+        try:
+            reply = self._reply(request, id)
+        except ApiError as error:
+            reply = _refused(error)
+        except Exception:
+            log.exception(
+                "%s %s %s failed. That is an error of the sandbox, not one of its faults.",
+                id,
+                *_line(request),
+            )
+            reply = _refused(
+                server_error("The sandbox has failed, and not on demand. Its log says how.")
+            )
+        reply.headers = {"Request-Id": id, "Stripe-Version": API_VERSION, **reply.headers}
+        log.info("%s %s %s %s %s", id, *_line(request), reply.status, reply.ending.name.lower())
+        return reply
+
+    def _reply(self, request: Request, id: str) -> Reply:
+        if not request.path.startswith("/v1/"):
+            return self.control.handle(request)
+        access.authenticate(request, self.api_key)
+        version = access.version(request)
+        found = routes.find(request.method, request.path)
+        if found is None:
+            raise ApiError(
+                f"Unrecognized request URL ({request.method}: {request.path}).", status=404
+            )
+        route, ids = found
+        call = self._call(request, id)
+        with self.books.transaction():
+            rule = faults.strike(self.books, route.operation)
+        if rule and rule.fault in BEFORE:
+            return _struck(rule)
+        with self.in_flight.holding(call.key):
+            reply = self._execute(call, route, ids, rule)
+        reply.headers["Stripe-Version"] = version
+        return reply
+
+    def _call(self, request: Request, id: str) -> Call:
+        """Read the parameters: from the body of a POST, and from the query of a GET."""
+        post = request.method == "POST"
+        if post and request.body and not request.headers.get("content-type", "").startswith(FORM):
+            raise ApiError(f"Send the parameters as {FORM}.")
+        try:
+            encoded = request.body.decode() if post else request.query
+        except UnicodeDecodeError:
+            raise ApiError("The body is no UTF-8.") from None
+        return Call(
+            books=self.books,
+            form=Form(decode(encoded)),
+            request=id,
+            key=request.headers.get("idempotency-key") or None if post else None,
+            origin=self.origin,
+        )
+
+    def _execute(
+        self, call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None
+    ) -> Reply:
+        """Do the work, once for each key, and lose its answer where a fault wants that."""
+        if rule and rule.fault == Fault.SLOW:
+            time.sleep(max(rule.span, 0.0))
+        if rule and rule.fault == Fault.STALE:
+            call.unseen_after = self.books.now() - rule.span
+        answer = self._answer(call, route, ids, rule)
+        if answer is None:
+            return Reply(ending=Ending.HANG, seconds=HANG_SECONDS)
+        fault, seconds = (rule.fault, rule.span) if rule else (call.fault, HANG_SECONDS)
+        return Reply(
+            status=answer.status,
+            body=answer.body.encode(),
+            headers=_headers(call, answer),
+            ending=ENDINGS.get(fault, Ending.ANSWER) if fault else Ending.ANSWER,
+            seconds=seconds,
+        )
+
+    def _answer(
+        self, call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None
+    ) -> Answer | None:
+        """Return what was answered under the key before, or work, and write down both what was done
+        and the answer.
+
+        None is for a request that is lost on its way.
+        """
+        endpoint = f"{route.operation} {' '.join(ids)}".strip()
+        with self.books.transaction():
+            answer = idempotency.recall(call, endpoint)
+            if answer is None:
+                answer = _work(call, route, ids, rule)
+                if answer is not None and call.key is not None:
+                    idempotency.keep(call, endpoint, answer)
+            return answer
+
+
+def _work(
+    call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None
+) -> Answer | None:
+    try:
+        status, body = 200, expand(call, route.handler(call, *ids))
+    except Lost:
+        return None
+    except ApiError as error:
+        if not error.executed:
+            raise  # whatever was begun is rolled back, and no answer is kept
+        status, body = error.status, error.body()
+    if Fault.ERROR_DONE in {call.fault, rule.fault if rule else None}:
+        failure = server_error()
+        status, body = failure.status, failure.body()
+    return Answer(status=status, body=to_json(body).decode(), request=str(call.request))
+
+
+def _struck(rule: Rule) -> Reply:
+    """Return what becomes of a request that a fault strikes before anything is done."""
+    match rule.fault:
+        case Fault.RATE_LIMIT:
+            error = ApiError(
+                "Too many requests, as the sandbox was told.", status=429, code="rate_limit"
+            )
+            reply = _refused(error)
+            reply.headers["Retry-After"] = str(max(1, round(rule.span)))
+            return reply
+        case Fault.CONFLICT:
+            return _refused(idempotency.in_use())
+        case Fault.ERROR_LOST:
+            return _refused(server_error())
+    return Reply(ending=ENDINGS[rule.fault], seconds=rule.span)
+
+
+def _refused(error: ApiError) -> Reply:
+    return Reply(status=error.status, body=to_json(error.body()), headers=dict(JSON))
+
+
+def _headers(call: Call, answer: Answer) -> dict[str, str]:
+    headers = dict(JSON)
+    if call.key is not None:
+        # To send a kept answer's request again is no use, and Stripe's client asks this header
+        # before it does.
+        headers |= {
+            "Idempotency-Key": call.key,
+            "Original-Request": answer.request,
+            "Stripe-Should-Retry": "false",
+        }
+    if answer.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return headers
+
+
+def _line(request: Request) -> tuple[str, str]:
+    return request.method, request.path

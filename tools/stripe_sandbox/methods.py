@@ -1,0 +1,105 @@
+"""Test cards by the names that Stripe gives them, and the simulated ones that misbehave: how
+each of them behaves.
+"""
+
+import msgspec
+
+from tools.stripe_sandbox.call import Call
+from tools.stripe_sandbox.errors import no_such
+from tools.stripe_sandbox.faults import Fault
+from tools.stripe_sandbox.records import PaymentMethod, new_id
+
+__all__ = ["GENERIC", "METHODS", "Card", "Decline", "attach", "behaviour"]
+
+
+class Decline(msgspec.Struct, frozen=True):
+    """Why the issuer says no: Stripe's error code, its decline code where there is one, and the
+    words.
+    """
+
+    code: str
+    decline_code: str | None
+    message: str
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """How a card behaves. `refund` is what becomes of its refunds: at first, and in the end."""
+
+    brand: str = "visa"
+    last4: str = "4242"
+    funding: str = "credit"
+    decline: Decline | None = None
+    authenticate: bool = False
+    processing: bool = False
+    refund: tuple[str, str] = ("succeeded", "succeeded")
+    fault: Fault | None = None
+
+
+GENERIC = Decline("card_declined", "generic_decline", "Your card was declined.")
+NO_FUNDS = Decline("card_declined", "insufficient_funds", "Your card has insufficient funds.")
+LOST_CARD = Decline("card_declined", "lost_card", "Your card was declined.")
+STOLEN_CARD = Decline("card_declined", "stolen_card", "Your card was declined.")
+VELOCITY = Decline(
+    "card_declined", "card_velocity_exceeded", "Your card was declined: it is used too often."
+)
+EXPIRED = Decline("expired_card", None, "Your card has expired.")
+INCORRECT_CVC = Decline("incorrect_cvc", None, "Your card's security code is incorrect.")
+PROCESSING_ERROR = Decline(
+    "processing_error", None, "The card could not be processed. Try again in a little while."
+)
+
+# https://docs.stripe.com/testing; where Stripe has renamed one, under both names.
+METHODS = {
+    "pm_card_visa": Card(),
+    "pm_card_visa_debit": Card(last4="5556", funding="debit"),
+    "pm_card_mastercard": Card(brand="mastercard", last4="4444"),
+    "pm_card_amex": Card(brand="amex", last4="8431"),
+    "pm_card_chargeDeclined": Card(last4="0002", decline=GENERIC),
+    "pm_card_chargeDeclinedInsufficientFunds": Card(last4="9995", decline=NO_FUNDS),
+    "pm_card_chargeDeclinedLostCard": Card(last4="9987", decline=LOST_CARD),
+    "pm_card_chargeDeclinedStolenCard": Card(last4="9979", decline=STOLEN_CARD),
+    "pm_card_chargeDeclinedVelocityLimitExceeded": Card(last4="6975", decline=VELOCITY),
+    "pm_card_visa_chargeDeclined": Card(last4="0002", decline=GENERIC),
+    "pm_card_visa_chargeDeclinedInsufficientFunds": Card(last4="9995", decline=NO_FUNDS),
+    "pm_card_visa_chargeDeclinedLostCard": Card(last4="9987", decline=LOST_CARD),
+    "pm_card_visa_chargeDeclinedStolenCard": Card(last4="9979", decline=STOLEN_CARD),
+    "pm_card_visa_chargeDeclinedVelocityLimitExceeded": Card(last4="6975", decline=VELOCITY),
+    "pm_card_chargeDeclinedExpiredCard": Card(last4="0069", decline=EXPIRED),
+    "pm_card_chargeDeclinedIncorrectCvc": Card(last4="0127", decline=INCORRECT_CVC),
+    "pm_card_chargeDeclinedProcessingError": Card(last4="0119", decline=PROCESSING_ERROR),
+    "pm_card_authenticationRequired": Card(last4="3184", authenticate=True),
+    "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds": Card(
+        last4="1629", authenticate=True, decline=NO_FUNDS
+    ),
+    "pm_card_threeDSecureRequired": Card(last4="3063", authenticate=True),
+    "pm_card_threeDSecure2Required": Card(last4="3220", authenticate=True),
+    "pm_card_threeDSecureRequiredChargeDeclined": Card(
+        last4="1629", authenticate=True, decline=GENERIC
+    ),
+    "pm_card_pendingRefund": Card(last4="7726", refund=("pending", "succeeded")),
+    "pm_card_refundFail": Card(last4="5126", refund=("succeeded", "failed")),
+    # Not Stripe's: what cards do not show by themselves.
+    "pm_sim_processing": Card(processing=True),
+    "pm_sim_timeout_charged": Card(fault=Fault.TIMEOUT_DONE),
+    "pm_sim_timeout_lost": Card(fault=Fault.TIMEOUT_LOST),
+    "pm_sim_500_charged": Card(fault=Fault.ERROR_DONE),
+}
+
+
+def attach(call: Call, name: str) -> PaymentMethod:
+    """Return the payment method of that id; one of the test names makes a new one. Unknown: 400
+    `resource_missing`.
+    """
+    if name not in METHODS:
+        known = call.books.find(PaymentMethod, name)
+        if known is None:
+            raise no_such("PaymentMethod", name, param="payment_method", status=400)
+        return known
+    method = PaymentMethod(id=new_id("pm"), created=call.now, name=name)
+    call.books.add(method)
+    return method
+
+
+def behaviour(method: PaymentMethod) -> Card:
+    """Say how a payment method behaves."""
+    return METHODS[method.name]

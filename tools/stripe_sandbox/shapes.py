@@ -1,0 +1,269 @@
+"""How the books' objects look in the API: every field that Stripe's description requires, and
+the common nulls.
+"""
+
+from typing import Any
+
+from tools.stripe_sandbox.books import Books
+from tools.stripe_sandbox.methods import behaviour
+from tools.stripe_sandbox.records import Charge, Event, Intent, PaymentMethod, Record, Refund
+
+__all__ = ["API_VERSION", "shape"]
+
+# The version of Stripe's API whose shapes these are.
+API_VERSION = "2026-10-28.endive"
+
+NO_ADDRESS = {
+    "city": None,
+    "country": None,
+    "line1": None,
+    "line2": None,
+    "postal_code": None,
+    "state": None,
+}
+NOBODY = {"address": NO_ADDRESS, "email": None, "name": None, "phone": None, "tax_id": None}
+CHECKS = {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"}
+EXPIRY = {"exp_month": 12, "exp_year": 2034}
+COUNTRY = "US"
+
+# Seconds until what is authorized and not captured is let go. The sandbox says so, and leaves it to
+# who cancels.
+HELD = 7 * 24 * 3600
+
+
+def shape(books: Books, record: Record) -> dict[str, Any]:
+    """Return an object as the API shows it."""
+    common = {"id": record.id, "object": record.kind, "created": record.created, "livemode": False}
+    match record:
+        case Intent():
+            return common | _intent(record)
+        case Charge():
+            return common | _charge(books, record)
+        case Refund():
+            del common["livemode"]  # a refund has none
+            return common | _refund(record)
+        case PaymentMethod():
+            return common | _payment_method(record)
+        case Event():
+            return common | _event(books, record)
+    raise TypeError(f"{type(record).__name__} has no shape.")
+
+
+def _intent(intent: Intent) -> dict[str, Any]:
+    same = (
+        *(
+            "amount",
+            "amount_capturable",
+            "amount_received",
+            "automatic_payment_methods",
+            "canceled_at",
+        ),
+        *(
+            "cancellation_reason",
+            "capture_method",
+            "client_secret",
+            "confirmation_method",
+            "currency",
+            "description",
+        ),
+        *(
+            "last_payment_error",
+            "latest_charge",
+            "metadata",
+            "next_action",
+            "payment_method",
+            "payment_method_types",
+        ),
+        *(
+            "receipt_email",
+            "setup_future_usage",
+            "statement_descriptor",
+            "statement_descriptor_suffix",
+            "status",
+        ),
+        "transfer_group",
+    )
+    nulls = (
+        *(
+            "application",
+            "application_fee_amount",
+            "customer",
+            "customer_account",
+            "on_behalf_of",
+            "processing",
+        ),
+        *("review", "shipping", "source", "transfer_data", "payment_method_configuration_details"),
+    )
+    return {
+        **{name: getattr(intent, name) for name in same},
+        **dict.fromkeys(nulls),
+        "amount_details": {"tip": {}},
+        "payment_method_options": {
+            "card": {
+                "installments": None,
+                "mandate_options": None,
+                "network": None,
+                "request_three_d_secure": "automatic",
+            }
+        },
+    }
+
+
+def _charge(books: Books, charge: Charge) -> dict[str, Any]:
+    same = (
+        *(
+            "amount",
+            "amount_captured",
+            "amount_refunded",
+            "captured",
+            "currency",
+            "description",
+            "metadata",
+        ),
+        *(
+            "payment_intent",
+            "payment_method",
+            "receipt_email",
+            "statement_descriptor",
+            "statement_descriptor_suffix",
+        ),
+        *("status", "transfer_group"),
+    )
+    nulls = (
+        *("application", "application_fee", "application_fee_amount", "balance_transaction"),
+        *(
+            "customer",
+            "failure_balance_transaction",
+            "on_behalf_of",
+            "receipt_number",
+            "receipt_url",
+            "review",
+        ),
+        *("shipping", "source", "source_transfer", "transfer_data"),
+    )
+    decline = charge.decline or {}
+    return {
+        **{name: getattr(charge, name) for name in same},
+        **dict.fromkeys(nulls),
+        "billing_details": NOBODY,
+        "calculated_statement_descriptor": "SANDBOX",
+        "disputed": False,
+        "failure_code": decline.get("code"),
+        "failure_message": decline.get("message"),
+        "fraud_details": {},
+        "outcome": _outcome(charge),
+        "paid": charge.status == "succeeded",
+        "payment_method_details": _details(books.get(PaymentMethod, charge.payment_method), charge),
+        "refunded": charge.amount_refunded == (charge.amount_captured or charge.amount),
+    }
+
+
+def _outcome(charge: Charge) -> dict[str, Any]:
+    declined = charge.decline is not None
+    reason = (
+        (charge.decline.get("decline_code") or charge.decline["code"]) if charge.decline else None
+    )
+    return {
+        "advice_code": None,
+        "network_advice_code": None,
+        "network_decline_code": "01" if declined else None,
+        "network_status": "declined_by_network" if declined else "approved_by_network",
+        "reason": reason,
+        "risk_level": "normal",
+        "risk_score": 20,
+        "seller_message": "The bank returned a decline code." if declined else "Payment complete.",
+        "type": "issuer_declined" if declined else "authorized",
+    }
+
+
+def _details(method: PaymentMethod, charge: Charge) -> dict[str, Any]:
+    card = behaviour(method)
+    return {
+        "type": "card",
+        "card": {
+            **EXPIRY,
+            "amount_authorized": None if charge.decline else charge.amount,
+            "authorization_code": None,
+            "brand": card.brand,
+            **(
+                {}
+                if charge.captured or charge.decline
+                else {"capture_before": charge.created + HELD}
+            ),
+            "checks": CHECKS,
+            "country": COUNTRY,
+            "fingerprint": f"sandbox{card.last4}",
+            "funding": card.funding,
+            "installments": None,
+            "last4": card.last4,
+            "mandate": None,
+            "network": card.brand,
+            "network_transaction_id": None,
+            "three_d_secure": None,
+            "wallet": None,
+        },
+    }
+
+
+def _refund(refund: Refund) -> dict[str, Any]:
+    same = ("amount", "charge", "currency", "metadata", "payment_intent", "reason", "status")
+    nulls = (
+        "balance_transaction",
+        "receipt_number",
+        "source_transfer_reversal",
+        "transfer_reversal",
+    )
+    body = {**{name: getattr(refund, name) for name in same}, **dict.fromkeys(nulls)}
+    body["destination_details"] = {
+        "type": "card",
+        "card": {
+            "reference_status": "pending",
+            "reference_type": "acquirer_reference_number",
+            "type": "refund",
+        },
+    }
+    if refund.status == "pending":
+        body["pending_reason"] = "processing"
+    if refund.failure_reason:
+        body["failure_reason"] = refund.failure_reason
+    return body
+
+
+def _payment_method(method: PaymentMethod) -> dict[str, Any]:
+    card = behaviour(method)
+    return {
+        "allow_redisplay": "unspecified",
+        "billing_details": NOBODY,
+        "customer": None,
+        "customer_account": None,
+        "metadata": {},
+        "type": "card",
+        "card": {
+            **EXPIRY,
+            "brand": card.brand,
+            "checks": CHECKS | {"cvc_check": None},
+            "country": COUNTRY,
+            "display_brand": card.brand,
+            "fingerprint": f"sandbox{card.last4}",
+            "funding": card.funding,
+            "generated_from": None,
+            "last4": card.last4,
+            "networks": {"available": [card.brand], "preferred": None},
+            "regulated_status": "unregulated",
+            "three_d_secure_usage": {"supported": True},
+            "wallet": None,
+        },
+    }
+
+
+def _event(books: Books, event: Event) -> dict[str, Any]:
+    waiting = books.execute(
+        "SELECT count(*) FROM delivery WHERE event = ? AND state = 'due'", [event.id]
+    )
+    return {
+        "api_version": API_VERSION,
+        "data": {"object": event.data},
+        "pending_webhooks": min(waiting[0][0], 1),  # one endpoint, however often it is told
+        "request": event.request,
+        "type": event.type,
+    }
