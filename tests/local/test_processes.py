@@ -21,7 +21,7 @@ STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
 SUPERVISOR = """
 import sys, threading
 from pathlib import Path
-from local.processes import Process
+from tools.local.processes import Process
 process = Process("pool", ["/bin/sh", "-c", sys.argv[1]], log=Path(sys.argv[2]))
 process.start()
 print(process.pid, flush=True)
