@@ -123,8 +123,8 @@ def _place(user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]
     saga = chosen_saga()
     order = _order(user_id, new.payment_method, price(new.lines, found.prices), found.at)
     created, answer = _created(order), Answer(key, fingerprint, render(order))
-    with_rows_ = rows(order, saga.plan, created.lines, answer)
-    start(saga, saga=order.id, started_at=order.created_at, event=created, with_rows_=with_rows_)
+    with_rows = rows(order, saga.plan, created.lines, answer)
+    start(saga, saga=order.id, started_at=order.created_at, event=created, with_rows=with_rows)
     return Placed(str(order.id), answer.body, replayed=False)
 
 

@@ -72,13 +72,13 @@ def start(
     started_at: datetime,
     event: Event,
     headers: Mapping[str, str] | None = None,
-    with_rows_: CommonTableExpressions | None = None,
+    with_rows: CommonTableExpressions | None = None,
 ) -> None:
     """Begin a saga inside the caller's transaction: its first event goes to outbox and timeline of
     the saga's home.
 
     The fields of `event` become the context that travels with the saga. `started_at` is by the
-    database's clock. The tracked row is there already; or, where round trips matter, with_rows_
+    database's clock. The tracked row is there already; or, where round trips matter, with_rows
     inserts it in the statement that writes the event, with `rescue_at` SAGA_STALL_SECONDS ahead.
     None of its parameters may have the name of one in `sagas.storage.outbox`.
     """
@@ -98,8 +98,8 @@ def start(
         headers=instrumentation.new_headers(saga, headers),
     )
     home, service = get_home(plan.home), get_service(plan.home)
-    if with_rows_:
-        timeline.begin(home, with_rows_, outbox.insert_cte(service, plan, envelope))
+    if with_rows:
+        timeline.begin(home, with_rows, outbox.insert_cte(service, plan, envelope))
     else:
         outbox.write(service, plan, [envelope], leased=False)
         timeline.record(home, [envelope.entry(home.name)])
@@ -121,7 +121,7 @@ def cancel_before_pivot(request: CancelRequest) -> CancelResult:
         pivot,
         [request.message()],
         reason=request.event.detail,
-        begun=not is_external(pivot),
+        keep_open=is_external(pivot),
     ):
         return _decided_before(service, pivot, request.saga)
     _write_and_flush(service, plan, _calling_off(request, plan, target=plan.after_cancel()))

@@ -167,7 +167,7 @@ PROTECTIONS = (
     _without(
         "the callback leaves final rows alone",
         "CB_BLIND",
-        held_by="sagas.storage.inbox.count_failure",
+        held_by="sagas.storage.inbox.count_failures",
     ),
     _without(
         "no step after the pivot is given up",

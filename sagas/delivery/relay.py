@@ -143,7 +143,7 @@ def _tell(service: Service, home: str, entries: Sequence[TimelineEntry]) -> None
     ).apply_async()
 
 
-def _send_again(service: Service, due: Sequence[inbox.Due]) -> None:
+def _send_again(service: Service, due: Sequence[inbox.DueRow]) -> None:
     """Send open steps to the service itself; a broker that fails gives them back at once, and
     raises.
     """
@@ -207,13 +207,13 @@ def _news(service: Service, envelopes: Iterable[OutboxRow]) -> dict[str, list[Ti
     return news
 
 
-def _again(due: Iterable[inbox.Due]) -> Iterator[SendGroup]:
+def _again(due: Iterable[inbox.DueRow]) -> Iterator[SendGroup]:
     return _grouped(
         (
             row.step,
-            row.parcel.plan,
+            row.stored.plan,
             batch_size(row.attempts),
-            OutgoingMessage(replace(row.parcel.message, attempt=row.attempts)),
+            OutgoingMessage(replace(row.stored.message, attempt=row.attempts)),
         )
         for row in due
     )

@@ -9,23 +9,23 @@ is told.
 
 import random
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
 
 import msgspec
 from django.conf import settings
 from django.db import transaction
 
 from sagas.definition import handlers
-from sagas.definition.events import Event, NeedsAttention, Refusal
+from sagas.definition.attempt import StepAttempt
+from sagas.definition.events import NeedsAttention, Refusal
 from sagas.definition.messages import Message, OutboxRow
 from sagas.definition.plan import Plan
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox
+from sagas.storage.inbox import FailedAttempt, StepResult
 from sagas.storage.registry import service_of_step
 
 __all__ = [
     "Failure",
-    "StepAttempt",
     "StepFailed",
     "backoff",
     "event_after_failure",
@@ -54,40 +54,6 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     error: str
     alone: bool
     again: bool = True
-
-
-class StepAttempt(NamedTuple):
-    """One try of a step for a message, and what it writes to the outbox."""
-
-    plan: Plan
-    step: str
-    message: Message
-    attempt: int
-
-    def refused(self, event: Refusal, *, target: str) -> OutboxRow:
-        """Return the row of a refusal; the first one of a saga is its reason, all the way back."""
-        failure = {"code": event.code, "detail": event.detail}
-        return self.envelope(
-            event, target=target, context={"failure": failure, **self.message.context}
-        )
-
-    def envelope(
-        self, event: Event, *, target: str | None, context: dict[str, Any] | None = None
-    ) -> OutboxRow:
-        """Return the row of an event."""
-        return OutboxRow(
-            saga=self.message.saga,
-            started_at=self.message.started_at,
-            seq=self.message.seq + 1,
-            type=event.type,
-            step=self.step,
-            step_attempt=self.attempt,
-            data=event.facts(),
-            context=context or self.message.context,
-            plan=self.plan,
-            target=target,
-            headers=self.message.headers,
-        )
 
 
 class StepFailed(Exception):
@@ -130,8 +96,8 @@ def record_failures(plan: Plan, step: str, failures: Iterable[Failure]) -> list[
     service = service_of_step(step)
     by_saga = {failure.message.saga: failure for failure in failures}
     with transaction.atomic(using=service.alias):
-        counted = inbox.count_failure(
-            service, step, plan, {saga: _row(failure) for saga, failure in by_saga.items()}
+        counted = inbox.count_failures(
+            service, step, plan, [_failed_attempt(failure) for failure in by_saga.values()]
         )
         ours = [failure for saga, failure in sorted(by_saga.items()) if saga in counted]
         ended = [
@@ -139,11 +105,11 @@ def record_failures(plan: Plan, step: str, failures: Iterable[Failure]) -> list[
             for failure in ours
             if is_exhausted(plan, step, failure.attempt, alone=failure.alone)
         ]
-        inbox.settle(
-            service,
-            step,
-            [(failure.message.saga, "refused", failure.error, 0.0, None) for failure in ended],
-        )
+        results = [
+            StepResult(saga=failure.message.saga, state="refused", error=failure.error)
+            for failure in ended
+        ]
+        inbox.record_results(service, step, results)
         called_for = [
             event_after_failure(
                 StepAttempt(plan, step, failure.message, failure.attempt), alone=failure.alone
@@ -163,7 +129,7 @@ def event_after_failure(tried: StepAttempt, *, alone: bool) -> OutboxRow | None:
     if is_exhausted(tried.plan, tried.step, tried.attempt, alone=alone):
         return _giving_up(tried)
     if tried.attempt == settings.SAGA_STEP_ATTEMPTS:
-        return tried.envelope(NeedsAttention(step=tried.step), target=None)
+        return tried.outbox_row(NeedsAttention(step=tried.step), target=None)
     return None
 
 
@@ -174,9 +140,13 @@ def _giving_up(tried: StepAttempt) -> OutboxRow:
     known = handlers.definition(tried.step)
     refusal: type[Refusal] = known.refusal  # type: ignore[union-attr, assignment]  # is_exhausted() has seen it
     event = refusal(code="internal_error", detail=f"{tried.step} could not be completed.")
-    return tried.refused(event, target=tried.plan.after_giving_up(tried.step))
+    return tried.refusal_row(event, target=tried.plan.after_giving_up(tried.step))
 
 
-def _row(failure: Failure) -> tuple[Message, int, str, float | None]:
-    delay = backoff(failure.attempt) if failure.again else None
-    return failure.message, failure.attempt, failure.error[:ERROR_LENGTH], delay
+def _failed_attempt(failure: Failure) -> FailedAttempt:
+    return FailedAttempt(
+        message=failure.message,
+        attempt=failure.attempt,
+        error=failure.error[:ERROR_LENGTH],
+        retry_in=backoff(failure.attempt) if failure.again else None,
+    )

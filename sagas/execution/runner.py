@@ -21,6 +21,7 @@ from django.db import DatabaseError, connections, transaction
 from msgspec.structs import replace
 
 from sagas.definition import handlers
+from sagas.definition.attempt import StepAttempt
 from sagas.definition.events import OnHold
 from sagas.definition.handlers import (
     Delivery,
@@ -33,7 +34,7 @@ from sagas.definition.handlers import (
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.definition.plan import Direction, Plan, service_name
 from sagas.delivery import relay
-from sagas.execution.retries import Failure, StepAttempt, StepFailed
+from sagas.execution.retries import Failure, StepFailed
 from sagas.execution.settlement import Claimed, settle
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox
@@ -108,7 +109,7 @@ def bar_action(
     if action is None or service_name(action) != service.name:
         return set(), set()
     awaited = step == plan.bar and handlers.is_external(action)
-    inbox.bar(service, action, messages, reason=f"Barred by {step}.", begun=not awaited)
+    inbox.bar(service, action, messages, reason=f"Barred by {step}.", keep_open=awaited)
     sagas = [message.saga for message in messages]
     pivot_open = inbox.sagas_open(service, action, sagas) if awaited else set()
     return inbox.sagas_done(service, action, sagas), pivot_open
@@ -257,7 +258,8 @@ class _Run:
 
     def _claim(self, messages: Sequence[Message], *, final: bool) -> list[Claimed]:
         step = self.definition.name
-        attempts, held = inbox.claim(self.service, step, self.plan, messages, final=final)
+        claims = inbox.claim(self.service, step, self.plan, messages, final=final)
+        attempts, held = claims.attempts, claims.held
         ours = [message for message in messages if message.saga in attempts]
         instrumentation.skipped(
             self.service.alias,
@@ -287,7 +289,7 @@ class _Run:
         """
         step = self.definition.name
         told = [
-            StepAttempt(self.plan, step, message, _next_attempt(message)).envelope(
+            StepAttempt(self.plan, step, message, _next_attempt(message)).outbox_row(
                 OnHold(step=step), target=None
             )
             for message in messages

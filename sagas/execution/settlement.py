@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from sagas.definition.attempt import StepAttempt
 from sagas.definition.events import Event, Refusal
 from sagas.definition.handlers import (
     Delivery,
@@ -17,10 +18,10 @@ from sagas.definition.handlers import (
 )
 from sagas.definition.messages import Message, OutboxRow
 from sagas.definition.plan import Plan
-from sagas.execution.retries import StepAttempt, backoff, event_after_failure, is_exhausted
+from sagas.execution.retries import backoff, event_after_failure, is_exhausted
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox
-from sagas.storage.inbox import StoredMessage
+from sagas.storage.inbox import StepResult, StoredMessage
 from sagas.storage.registry import Service
 
 __all__ = ["Claimed", "settle"]
@@ -56,12 +57,14 @@ def settle(
         tried = StepAttempt(plan, step, message, delivery.attempt)
         state, error, delay = _state(tried, outcome)
         if state != "done" or isinstance(definition.handler, ExternalStep):
-            parcel = StoredMessage(plan=plan, message=message) if state == "waiting" else None
-            rows.append((message.saga, state, error, delay, parcel))
+            stored = StoredMessage(plan=plan, message=message) if state == "waiting" else None
+            rows.append(
+                StepResult(saga=message.saga, state=state, error=error, due_in=delay, stored=stored)
+            )
         envelope = _envelope(tried, delivery, outcome)
         if envelope is not None:
             envelopes.append(envelope)
-    inbox.settle(service, step, rows)
+    inbox.record_results(service, step, rows)
     waiting = [
         item.saga
         for item, outcome in zip(claimed, outcomes, strict=True)
@@ -97,16 +100,16 @@ def _envelope(tried: StepAttempt, delivery: Delivery[Any], outcome: Outcome) -> 
         case Refusal():
             if not plan.refusable(step):
                 raise TypeError(f"{step} may not refuse, but returned {outcome!r}.")
-            return tried.refused(outcome, target=plan.after_refusal(step))
+            return tried.refusal_row(outcome, target=plan.after_refusal(step))
         case Event():
             too_late = (
                 step == plan.bar and delivery.action_done
             )  # the walk forward goes on by itself
-            return tried.envelope(outcome, target=None if too_late else plan.after(step))
+            return tried.outbox_row(outcome, target=None if too_late else plan.after(step))
         case Retry():
             return event_after_failure(tried, alone=True)
         case Waiting():
-            return tried.envelope(outcome.notice, target=None) if outcome.notice else None
+            return tried.outbox_row(outcome.notice, target=None) if outcome.notice else None
         case Unknown():  # as in company: what may have happened outside is never given up
             return event_after_failure(tried, alone=False)
     raise TypeError(f"{step} returned {outcome!r}, which is no outcome.")

@@ -14,6 +14,7 @@ import msgspec
 from django.db import transaction
 
 from sagas.definition import handlers
+from sagas.definition.attempt import StepAttempt
 from sagas.definition.handlers import (
     Delivery,
     ManualCompletion,
@@ -23,10 +24,9 @@ from sagas.definition.handlers import (
 )
 from sagas.delivery.wakeup import request_flush
 from sagas.execution import runner
-from sagas.execution.retries import StepAttempt
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox
-from sagas.storage.inbox import Locked, StoredMessage
+from sagas.storage.inbox import LockedRow, StoredMessage
 from sagas.storage.registry import service_of_step
 
 __all__ = ["BY_HAND", "mark_done"]
@@ -39,7 +39,7 @@ BY_HAND = "by_hand"
 class Open(NamedTuple):
     """What the row of an open step keeps, and the attempt it is at."""
 
-    parcel: StoredMessage
+    stored: StoredMessage
     attempt: int
 
 
@@ -72,11 +72,11 @@ def _commit(
     """Do it in the caller's transaction. Locks as a run of the step does: its row, the action's,
     the domain's.
     """
-    step, service, (parcel, attempt) = definition.name, service_of_step(definition.name), row
-    message = parcel.message
+    step, service, (stored, attempt) = definition.name, service_of_step(definition.name), row
+    message = stored.message
     saga = message.saga
     inbox.mark_done(service, step, saga, confirmation)
-    action_done, _ = runner.bar_action(service, parcel.plan, step, [message])
+    action_done, _ = runner.bar_action(service, stored.plan, step, [message])
     try:
         context = runner.read(definition, message)
     except runner.Unreadable as error:
@@ -87,15 +87,15 @@ def _commit(
         Delivery(saga=saga, context=context, attempt=attempt, action_done=saga in action_done),
         confirmation,
     )
-    envelope = StepAttempt(parcel.plan, step, message, attempt).envelope(
-        event, target=parcel.plan.after(step)
+    envelope = StepAttempt(stored.plan, step, message, attempt).outbox_row(
+        event, target=stored.plan.after(step)
     )
     envelope.data = {**envelope.data, BY_HAND: True}
-    outbox.write(service, parcel.plan, [envelope], leased=False)
+    outbox.write(service, stored.plan, [envelope], leased=False)
     instrumentation.settled(service.alias, step, [message], [event], [envelope])
 
 
-def _open(step: str, row: Locked | None) -> Open:
+def _open(step: str, row: LockedRow | None) -> Open:
     """Return what the row of a step keeps, if it is open and nobody's."""
     if row is None:
         raise ManualCompletionRefused(f"This order has not come to {step}.")
@@ -105,8 +105,8 @@ def _open(step: str, row: Locked | None) -> Open:
         raise ManualCompletionRefused(
             f"A worker has {step} in hand at this moment. Wait until it says what came of it."
         )
-    if row.parcel is None:
+    if row.stored is None:
         raise ManualCompletionRefused(
             f"{step} keeps no message to carry the order on. Publish its messages again first."
         )
-    return Open(msgspec.json.decode(row.parcel, type=StoredMessage), max(1, row.attempts))
+    return Open(msgspec.json.decode(row.stored, type=StoredMessage), max(1, row.attempts))

@@ -4,7 +4,7 @@ Every statement that touches several rows locks them in the order of their saga,
 batches never deadlock; undo rows are locked before action rows (see `sagas.execution.runner`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,23 +19,25 @@ from sagas.storage.registry import Service
 
 __all__ = [
     "Claims",
-    "Due",
-    "Locked",
+    "DueRow",
+    "FailedAttempt",
+    "LockedRow",
+    "StepResult",
     "StoredMessage",
     "bar",
     "claim",
     "claim_due",
-    "count_failure",
+    "count_failures",
     "lock",
     "lock_open",
     "make_due_now",
     "mark_done",
     "park",
+    "record_results",
     "release_due",
     "reset_attempts",
     "sagas_done",
     "sagas_open",
-    "settle",
 ]
 
 
@@ -55,25 +57,53 @@ class Claims(NamedTuple):
     held: set[UUID]
 
 
-class Due(NamedTuple):
-    """An open row whose time to be sent again has come."""
+class DueRow(NamedTuple):
+    """An open row that is due to be sent again."""
 
     id: int
     step: str
     attempts: int
-    parcel: StoredMessage
+    stored: StoredMessage
 
 
-class Locked(NamedTuple):
-    """A row under lock. `leased`: a worker has claimed it, and its lease is not over. `parcel`
-    is JSON.
+class LockedRow(NamedTuple):
+    """A row that the caller has locked.
+
+    `leased`: a worker has claimed the row, and its lease has not run out. `stored` is JSON.
     """
 
     state: str
     attempts: int
     leased: bool
-    parcel: str | None
+    stored: str | None
     by_hand: dict[str, Any] | None
+
+
+class StepResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a claimed or locked row becomes.
+
+    `due_in`: seconds until a `waiting` row may be claimed and sent again. An empty `error` leaves
+    the one that the row has. A row that stays open needs its `stored` message.
+    """
+
+    saga: UUID
+    state: str
+    error: str = ""
+    due_in: float = 0.0
+    stored: StoredMessage | None = None
+
+
+class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that failed. `attempt` counts from 1.
+
+    `retry_in`: seconds until the relay sends the step again. With None the relay never does, but
+    any other delivery may claim the row at once.
+    """
+
+    message: Message
+    attempt: int
+    error: str
+    retry_in: float | None
 
 
 # What is older than the watermark and not kept was purged: running it would do its step a second
@@ -84,16 +114,16 @@ REMEMBERED = "NOT EXISTS (SELECT 1 FROM {watermark} w WHERE m.started_at < w.bef
 # again.
 CLAIM = """
 WITH m AS MATERIALIZED (
-  SELECT m.saga, m.started_at, m.parcel,
+  SELECT m.saga, m.started_at, m.stored,
          EXISTS (SELECT 1 FROM {hold} h WHERE h.step = %(step)s)
          OR EXISTS (SELECT 1 FROM {hold} h WHERE h.saga = m.saga) AS held
-    FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz, parcel jsonb)
+    FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz, stored jsonb)
 )
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at, message, created_at,
                           updated_at)
 SELECT m.saga, m.started_at, %(step)s, CASE WHEN m.held THEN 'held' ELSE %(state)s END,
        CASE WHEN m.held THEN 0 ELSE 1 END, '', clock_timestamp() + make_interval(secs => %(lease)s),
-       CASE WHEN %(open)s AND NOT m.held THEN clock_timestamp() + make_interval(secs => %(lease)s) END, m.parcel,
+       CASE WHEN %(open)s AND NOT m.held THEN clock_timestamp() + make_interval(secs => %(lease)s) END, m.stored,
        clock_timestamp(), clock_timestamp()
   FROM m
  WHERE {remembered}
@@ -151,17 +181,17 @@ SELECT state, attempts, state = 'started' AND due_at > clock_timestamp(), messag
 
 MARK_DONE = """
 UPDATE {inbox}
-   SET state = 'done', send_at = NULL, message = NULL, by_hand = %(word)s::jsonb, updated_at = clock_timestamp()
+   SET state = 'done', send_at = NULL, message = NULL, by_hand = %(confirmation)s::jsonb, updated_at = clock_timestamp()
  WHERE step = %(step)s AND saga = %(saga)s
 """
 
-SETTLE = """
+RECORD_RESULTS = """
 UPDATE {inbox} i
    SET state = v.state, error = CASE WHEN v.error = '' THEN i.error ELSE v.error END,
-       due_at = clock_timestamp() + make_interval(secs => v.delay),
-       send_at = CASE WHEN v.state = 'waiting' THEN clock_timestamp() + make_interval(secs => v.delay) END,
-       message = v.parcel, updated_at = clock_timestamp()
-  FROM jsonb_to_recordset(%(rows)s::jsonb) AS v(saga uuid, state text, error text, delay float8, parcel jsonb)
+       due_at = clock_timestamp() + make_interval(secs => v.due_in),
+       send_at = CASE WHEN v.state = 'waiting' THEN clock_timestamp() + make_interval(secs => v.due_in) END,
+       message = v.stored, updated_at = clock_timestamp()
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS v(saga uuid, state text, error text, due_in float8, stored jsonb)
  WHERE i.saga = v.saga AND i.step = %(step)s
 """
 
@@ -173,14 +203,14 @@ RESET_ATTEMPTS = (
 # alone; a row that the first transaction of an external step started has counted it as it was
 # claimed. Without a delay the row is never sent again by itself, but whoever brings a message for
 # it may claim it at once.
-COUNT_FAILURE = """
+COUNT_FAILURES = """
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at, message, created_at,
                           updated_at)
 SELECT m.saga, m.started_at, %(step)s, 'waiting', m.attempt, m.error,
-       clock_timestamp() + make_interval(secs => coalesce(m.delay, 0)),
-       clock_timestamp() + make_interval(secs => m.delay), m.parcel, clock_timestamp(), clock_timestamp()
+       clock_timestamp() + make_interval(secs => coalesce(m.retry_in, 0)),
+       clock_timestamp() + make_interval(secs => m.retry_in), m.stored, clock_timestamp(), clock_timestamp()
   FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS m(saga uuid, started_at timestamptz, attempt int, error text, delay float8, parcel jsonb)
+    AS m(saga uuid, started_at timestamptz, attempt int, error text, retry_in float8, stored jsonb)
  WHERE {remembered}
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO UPDATE
@@ -193,9 +223,9 @@ RETURNING saga
 
 PARK = """
 INSERT INTO {inbox} (saga, saga_started_at, step, state, attempts, error, due_at, message, created_at, updated_at)
-SELECT m.saga, m.started_at, %(step)s, 'waiting', 0, %(error)s, timestamptz '9999-01-01', m.parcel,
+SELECT m.saga, m.started_at, %(step)s, 'waiting', 0, %(error)s, timestamptz '9999-01-01', m.stored,
        clock_timestamp(), clock_timestamp()
-  FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz, parcel jsonb)
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz, stored jsonb)
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO NOTHING
 """
@@ -246,11 +276,11 @@ def claim(
     held = {saga for saga, (_, is_held) in found.items() if is_held}
     if held and final:  # whose rows were not sent along, as the others need none
         kept = [message for message in messages if message.saga in held]
-        settle(
-            service,
-            step,
-            [(one.saga, "held", "", 0.0, StoredMessage(plan=plan, message=one)) for one in kept],
-        )
+        results = [
+            StepResult(saga=one.saga, state="held", stored=StoredMessage(plan=plan, message=one))
+            for one in kept
+        ]
+        record_results(service, step, results)
     if len(found) < len(messages):
         _park_forgotten(
             service, step, plan, [message for message in messages if message.saga not in found]
@@ -259,16 +289,23 @@ def claim(
 
 
 def bar(
-    service: Service, step: str, messages: Sequence[Message], *, reason: str, begun: bool = True
+    service: Service,
+    step: str,
+    messages: Sequence[Message],
+    *,
+    reason: str,
+    keep_open: bool = False,
 ) -> set[UUID]:
     """Refuse an action for ever unless it is final; return the sagas for which we did.
 
-    Without `begun`, an open row is left alone as well: it is decided by what has begun there.
+    `keep_open`: leave an open row as it is, because an outside system may be doing the action.
     """
     params = {"step": step, "rows": _rows(messages), "error": reason}
     return {
         saga
-        for (saga,) in sql.fetch(service.alias, _on(service, BAR if begun else BAR_UNBEGUN), params)
+        for (saga,) in sql.fetch(
+            service.alias, _on(service, BAR_UNBEGUN if keep_open else BAR), params
+        )
     }
 
 
@@ -294,36 +331,32 @@ def lock_open(service: Service, step: str, sagas: Sequence[UUID]) -> dict[UUID, 
     return dict(sql.fetch(service.alias, _on(service, LOCK_OPEN), params))
 
 
-def lock(service: Service, step: str, saga: UUID) -> Locked | None:
+def lock(service: Service, step: str, saga: UUID) -> LockedRow | None:
     """Lock the row of a saga's step, whatever its state; None where there is none."""
     rows = sql.fetch(service.alias, _on(service, LOCK), {"step": step, "saga": saga})
-    for state, attempts, leased, parcel, by_hand in rows:
-        return Locked(
-            state, attempts, leased, parcel, msgspec.json.decode(by_hand) if by_hand else None
+    for state, attempts, leased, stored, by_hand in rows:
+        return LockedRow(
+            state, attempts, leased, stored, msgspec.json.decode(by_hand) if by_hand else None
         )
     return None
 
 
-def mark_done(service: Service, step: str, saga: UUID, word: msgspec.Struct) -> None:
-    """Write to a row that the caller has locked that its step is done, and by whose word."""
+def mark_done(service: Service, step: str, saga: UUID, confirmation: msgspec.Struct) -> None:
+    """Write to a row that the caller has locked that its step is done, and who confirmed it."""
     sql.run(
-        service.alias, _on(service, MARK_DONE), {"step": step, "saga": saga, "word": to_json(word)}
+        service.alias,
+        _on(service, MARK_DONE),
+        {"step": step, "saga": saga, "confirmation": to_json(confirmation)},
     )
 
 
-def settle(
-    service: Service, step: str, rows: Sequence[tuple[UUID, str, str, float, StoredMessage | None]]
-) -> None:
-    """Write (saga, state, error, seconds until due, parcel) to rows that the caller has claimed
-    or locked.
-    """
-    if not rows:
+def record_results(service: Service, step: str, results: Sequence[StepResult]) -> None:
+    """Write the results of a step to rows that the caller has claimed or locked."""
+    if not results:
         return
-    written = [
-        dict(zip(("saga", "state", "error", "delay", "parcel"), row, strict=True)) for row in rows
-    ]
-    params = {"step": step, "rows": sql.json_rows(written)}
-    sql.run(service.alias, _on(service, SETTLE), params)
+
+    params = {"step": step, "rows": to_json(results)}
+    sql.run(service.alias, _on(service, RECORD_RESULTS), params)
 
 
 def reset_attempts(service: Service, step: str, sagas: Sequence[UUID]) -> None:
@@ -335,22 +368,25 @@ def reset_attempts(service: Service, step: str, sagas: Sequence[UUID]) -> None:
     )
 
 
-def count_failure(
-    service: Service,
-    step: str,
-    plan: Plan,
-    failures: Mapping[UUID, tuple[Message, int, str, float | None]],
+def count_failures(
+    service: Service, step: str, plan: Plan, failures: Sequence[FailedAttempt]
 ) -> set[UUID]:
-    """Count one failed try of each (message, attempt, error, seconds until the next or None);
-    return what counted.
+    """Count failed attempts; return the sagas whose attempt was counted by this call.
+
+    An attempt that was counted before, or whose row has moved on, changes nothing.
     """
     rows = [
-        {**_row(message, plan), "attempt": attempt, "error": error, "delay": delay}
-        for message, attempt, error, delay in failures.values()
+        {
+            **_row(failure.message, plan),
+            "attempt": failure.attempt,
+            "error": failure.error,
+            "retry_in": failure.retry_in,
+        }
+        for failure in failures
     ]
     params = {"step": step, "rows": sql.json_rows(rows)}
-    statement = _on(service, COUNT_FAILURE)
-    return {saga for (saga,) in sql.fetch(service.alias, statement, params)}
+
+    return {saga for (saga,) in sql.fetch(service.alias, _on(service, COUNT_FAILURES), params)}
 
 
 def park(
@@ -363,17 +399,17 @@ def park(
     sql.run(service.alias, _on(service, PARK), params)
 
 
-def claim_due(service: Service, *, limit: int) -> list[Due]:
+def claim_due(service: Service, *, limit: int) -> list[DueRow]:
     """Lease up to `limit` open rows whose time has come; whoever holds the lease sends them."""
     params = {"limit": limit, "lease": settings.SAGA_LEASE_SECONDS}
     rows = sql.fetch(service.alias, _on(service, CLAIM_DUE), params)
     return [
-        Due(row, step, tries, msgspec.json.decode(parcel, type=StoredMessage))
-        for row, step, tries, parcel in rows
+        DueRow(row, step, tries, msgspec.json.decode(stored, type=StoredMessage))
+        for row, step, tries, stored in rows
     ]
 
 
-def release_due(service: Service, due: Sequence[Due]) -> None:
+def release_due(service: Service, due: Sequence[DueRow]) -> None:
     """Give leased rows back at once, so that they need not wait the lease out."""
     sql.run(
         service.alias, _on(service, RELEASE_DUE), {"ids": sql.array_literal(row.id for row in due)}
@@ -421,5 +457,5 @@ def _rows(messages: Sequence[Message], *, plan: Plan | None = None) -> str:
 
 
 def _row(message: Message, plan: Plan | None) -> dict[str, Any]:
-    parcel = None if plan is None else StoredMessage(plan=plan, message=message)
-    return {"saga": message.saga, "started_at": message.started_at, "parcel": parcel}
+    stored = None if plan is None else StoredMessage(plan=plan, message=message)
+    return {"saga": message.saga, "started_at": message.started_at, "stored": stored}

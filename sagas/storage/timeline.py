@@ -64,18 +64,18 @@ CLOSE = 0.1
 
 
 def begin(
-    home: Home, with_rows_: sql.CommonTableExpressions, written: sql.CommonTableExpressions
+    home: Home, with_rows: sql.CommonTableExpressions, written: sql.CommonTableExpressions
 ) -> None:
     """Tell of the event a saga begins with, in the caller's transaction, by the statement that
     writes its row.
 
-    with_rows_ writes the tracked row, with all that a sign of life would set in it; `written`, the
+    with_rows writes the tracked row, with all that a sign of life would set in it; `written`, the
     row of the outbox.
     """
     statement = BEGIN.format(
-        expressions=f"{with_rows_.sql}, {written.sql}", timeline=home.timeline._meta.db_table
+        expressions=f"{with_rows.sql}, {written.sql}", timeline=home.timeline._meta.db_table
     )
-    sql.run(home.alias, statement, {**with_rows_.params, **written.params, "home": home.name})
+    sql.run(home.alias, statement, {**with_rows.params, **written.params, "home": home.name})
 
 
 def record(home: Home, entries: Sequence[TimelineEntry]) -> int:

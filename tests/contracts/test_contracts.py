@@ -16,10 +16,10 @@ from orders.events import LineOrdered, OrderCancelling, OrderCreated
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER, SAGAS
 from orders.status import TOLD_BY
 from sagas.definition import handlers
+from sagas.definition.attempt import StepAttempt
 from sagas.definition.events import Event, Notice, Refusal
 from sagas.definition.messages import Message
 from sagas.definition.plan import Plan
-from sagas.execution.retries import StepAttempt
 from sagas.ids import uuid7
 
 PLAN = PLACE_ORDER.plan
@@ -92,7 +92,7 @@ def test_a_newer_order_with_fields_nobody_knows_yet_is_read_all_the_same(step):
 )
 def test_the_reason_of_every_refusal_reaches_the_end_of_the_saga(plan, step):
     refusal = registered(step).refusal(code="some_code", detail="Some detail.")
-    row = StepAttempt(plan, step, message(ORDERED.facts()), 1).refused(
+    row = StepAttempt(plan, step, message(ORDERED.facts()), 1).refusal_row(
         refusal, target=plan.after_refusal(step)
     )
     cancelled = msgspec.convert(on_the_wire(row.context), registered(plan.abort).accepts)
@@ -101,9 +101,9 @@ def test_the_reason_of_every_refusal_reaches_the_end_of_the_saga(plan, step):
 
 def test_the_first_reason_is_kept_on_the_way_back():
     first = StepAttempt(PLAN, PLAN.first, message(ORDERED.facts()), 1)
-    refused = first.refused(OrderCancelling(), target=PLAN.abort)
+    refused = first.refusal_row(OrderCancelling(), target=PLAN.abort)
     second = StepAttempt(PLAN, PLAN.first, message(refused.context), 1)
-    again = second.refused(OrderCancelling(code="other"), target=PLAN.abort)
+    again = second.refusal_row(OrderCancelling(code="other"), target=PLAN.abort)
     assert again.context["failure"]["code"] == "cancelled_by_customer"
 
 

@@ -112,7 +112,9 @@ def hot(saga):
         "bar a step": lambda: inbox.bar(ORDERS, fulfil, [message], reason=""),
         "ask what is done": lambda: inbox.sagas_done(ORDERS, fulfil, [saga]),
         "lock what is open": lambda: inbox.lock_open(ORDERS, fulfil, [saga]),
-        "settle": lambda: inbox.settle(ORDERS, fulfil, [(saga, "done", "", 0.0, None)]),
+        "settle": lambda: inbox.record_results(
+            ORDERS, fulfil, [inbox.StepResult(saga=saga, state="done")]
+        ),
         "record": lambda: timeline.record(HOME, [entry]),
         "raise the status": lambda: progress.follow([entry]),
         "rescue": lambda: redrive.run_once(HOME),

@@ -64,7 +64,7 @@ def test_the_services_own_relay_sends_a_started_row_again_and_the_claim_then_fin
     assert inbox.claim_due(TRIPS, limit=10) == []
     make_due()
     (due,) = inbox.claim_due(TRIPS, limit=10)
-    assert (due.step, due.attempts, due.parcel.message.saga) == ("trips.pay", 1, trip)
+    assert (due.step, due.attempts, due.stored.message.saga) == ("trips.pay", 1, trip)
     assert inbox.claim_due(TRIPS, limit=10) == []
     deliver("trips.pay", [trip], attempt=1)
     assert state(trip, "trips.pay") == "done"
