@@ -1,9 +1,9 @@
-/* The saga of one order that is authorized first, for the model checker SPIN 6.5. Read saga.pml before: the same services,
-   messages, faults and modes; here is what differs. README.md says what is in it and what is not.
+/* The saga of one order that is authorized first, for the model checker SPIN 6.5. Read saga.pml first: services, messages,
+   faults and modes are the same, and this comment says what differs. README.md says what the model covers and what not.
 
-   The pivot is the capture: an external step of payments. orders cannot bar it in a transaction of its own, so a customer's
-   cancel is a message to payments, which bars a capture that has not begun, waits for one that has, and says no to one that
-   is done: then the order goes from cancelling to fulfilled. The gateway may let an authorization go by itself at any time. */
+   The pivot is the capture, an external step of payments. orders cannot bar it in a transaction of its own, so a customer's
+   cancel is a message to payments. payments bars a capture that has not begun, and waits for one that has. If the capture is
+   done, the order goes from cancelling to fulfilled. The gateway may let an authorization expire at any time. */
 
 #ifndef MODE
 #define MODE 0
@@ -30,13 +30,13 @@
 #define TAKES 1
 #endif
 
-/* The rows of the outboxes, each with its target in the plan (sagas.definition.plan.Plan), which a test compares with the plan. */
+/* The rows of the outboxes. Each has its target in the plan (sagas.definition.plan.Plan); a test compares them. */
 #define CREATED      1     /* order.created      -> payments.authorize */
 #define ASKED        2     /* order.cancelling   -> payments.withhold; the customer's cancel */
 #define FULFILLED    4     /* order.fulfilled    -> inventory.ship */
 #define AUTHORIZED   8     /* payment.authorized -> inventory.reserve */
-#define DECLINED     16    /* payment.failed     -> orders.cancel; the gateway's own no to the authorization */
-#define AUTHFAILED   32    /* payment.failed     -> payments.void; given up without a verdict: its own undo first */
+#define DECLINED     16    /* payment.failed     -> orders.cancel; the gateway declined to authorize */
+#define AUTHFAILED   32    /* payment.failed     -> payments.void; given up with unknown result: its own undo first */
 #define VOIDED       64    /* payment.voided     -> orders.cancel */
 #define RESERVED     128   /* stock.reserved     -> payments.capture */
 #define UNAVAILABLE  256   /* stock.unavailable  -> payments.void; a refusal */
@@ -44,12 +44,12 @@
 #define RELEASED     1024  /* stock.released     -> payments.void */
 #define SHIPPED      2048  /* stock.shipped      -> nothing: the timeline ends the saga */
 #define PROCESSED    4096  /* payment.processed  -> orders.fulfil */
-#define LAPSED       8192  /* payment.failed     -> inventory.release; the gateway's own no to the capture */
+#define LAPSED       8192  /* payment.failed     -> inventory.release; the gateway declined to capture */
 #define WITHHELD     16384 /* payment.withheld   -> inventory.release; the cancel came in time */
-#define EXPIRING     32768 /* payment.expiring   -> inventory.release; before the gateway lets the authorization go */
+#define EXPIRING     32768 /* payment.expiring   -> inventory.release; before the authorization expires */
 #define TURNBACK (ASKED|DECLINED|AUTHFAILED|VOIDED|UNAVAILABLE|RESFAILED|RELEASED|LAPSED|WITHHELD|EXPIRING)
 
-/* An inbox row. Of a step in one transaction an open row (a try that was counted) is as good as none. */
+/* An inbox row. For a step in one transaction, an open row (a counted attempt) is equivalent to no row. */
 #define NONE 0
 #define STARTED 1          /* open: started or waiting */
 #define DONE 2
@@ -67,7 +67,7 @@
 #define GCAP 2
 #define GDECL 3
 #define GVOID 4
-#define UNKNOWN 5          /* an answer only: none came */
+#define UNKNOWN 5          /* an answer only: no answer came */
 
 int rows;                                                       /* all outbox rows that were ever committed */
 byte fulfil, cancelstep, status; bool closed, asked;            /* orders; closed: ended_at */
@@ -75,7 +75,7 @@ byte authorize, capture, undo, withhold;                        /* payments */
 byte authorizing, capturing, undoing;                           /* its workers between the two transactions of each */
 byte reserve, release, ship; byte held, shipped;                /* inventory */
 byte gw, captured, refunded;                                    /* the gateway, and its ledger */
-bool forgotO, forgotP, forgotI;                                 /* the watermark of each service lies above this saga */
+bool forgotO, forgotP, forgotI;                                 /* the watermark of each service is above this saga */
 
 #if MODE==0
 #define HAVE(b) (rows & (b))
@@ -87,8 +87,8 @@ bool forgotO, forgotP, forgotI;                                 /* the watermark
 #define MAYEXPIRE true
 #else
 int pub, bus;                                                   /* marked as published; copies in the broker */
-byte crashes, losses, dups, errs, unks, takes;                  /* what was spent of the budgets */
-bool over;                                                      /* the faults have ended, whether used up or not */
+byte crashes, losses, dups, errs, unks, takes;                  /* how much of each budget is used */
+bool over;                                                      /* no more faults, whether the budgets are used up or not */
 #define MAY(spent,budget) (!over && spent<budget)
 #define PAYFOR(spent) spent++
 #define MAYASK (!over)
@@ -162,7 +162,7 @@ inline claim_undo() {
         prepare_undo()
      :: else fi }
 
-/* Whoever has begun the capture decides, and whoever bars it before: a request that comes in between waits. */
+/* A capture that has begun decides, or a bar before it. A request that comes in between waits for the capture. */
 #ifdef NO_PATIENCE
 #define DECIDED true
 #else
@@ -206,13 +206,13 @@ proctype Payments() {
   :: atomic { true ->                                                              /* [payments.steps.Authorize.call] */
        if :: gw==GNONE -> if :: gw=GAUTH; assert(undo!=DONE && status!=CANC) :: gw=GDECL fi
           :: gw!=GNONE -> skip
-          :: gw==GNONE && MAY(unks,UNKS) -> skip fi;                               /* lost on its way there */
+          :: gw==GNONE && MAY(unks,UNKS) -> skip fi;                               /* the request is lost */
        if :: gw!=GNONE -> res=gw :: MAY(unks,UNKS) -> PAYFOR(unks); res=UNKNOWN fi }
   fi;
   if
   :: atomic { MAY(crashes,CRASHES) -> PAYFOR(crashes); authorizing--; res=0; goto end } /* fault: dies after the call */
   :: atomic { authorizing>0 -> authorizing--;                                      /* [payments.steps.Authorize.record] */
-       if :: authorize==STARTED ->                                                 /* else too late: lock_open */
+       if :: authorize==STARTED ->                                                 /* else too late: see lock_open */
              if :: res==GAUTH || res==GCAP -> authorize=DONE; put(AUTHORIZED)
                 :: res==GDECL || res==GVOID -> authorize=REFUSED; put(DECLINED)
                 :: res==UNKNOWN -> skip fi                                         /* open, and due again */
@@ -223,15 +223,15 @@ proctype Payments() {
   :: atomic { MAY(crashes,CRASHES) -> PAYFOR(crashes); capturing--; goto end }     /* fault: dies before the call */
   :: atomic { true ->                                                              /* [payments.steps.Capture.call] */
        if :: gw==GAUTH -> if :: gw=GCAP; captured++; assert(held==1 && undo==NONE) /* for stock that is there */
-                             :: gw=GVOID fi                                        /* refused, and barred for ever */
+                             :: gw=GVOID fi                                        /* declined, and barred for ever */
           :: gw!=GAUTH -> skip
-          :: gw==GAUTH && MAY(unks,UNKS) -> skip fi;                               /* lost on its way there */
+          :: gw==GAUTH && MAY(unks,UNKS) -> skip fi;                               /* the request is lost */
        if :: gw!=GAUTH -> res=gw :: MAY(unks,UNKS) -> PAYFOR(unks); res=UNKNOWN fi }
   fi;
   if
   :: atomic { MAY(crashes,CRASHES) -> PAYFOR(crashes); capturing--; res=0; goto end } /* fault: dies after the call */
   :: atomic { capturing>0 -> capturing--;                                          /* [payments.steps.Capture.record] */
-       if :: capture==STARTED ->                                                   /* else too late: lock_open */
+       if :: capture==STARTED ->                                                   /* else too late: see lock_open */
              if :: res==GCAP -> capture=DONE; put(PROCESSED)
                 :: res==GVOID || res==GDECL -> capture=REFUSED; put(LAPSED)
                 :: res==UNKNOWN -> skip fi                                         /* open, and due again */
@@ -260,15 +260,15 @@ proctype Payments() {
        if :: undo==STARTED -> undo=DONE; put(VOIDED) :: else fi; res=0; goto end }
   fi }
 
-/* ------------------------------------------------------------------------------------------ an authorization runs out */
+/* ------------------------------------------------------------------------------------------- an authorization expires */
 proctype Expiry() {
  end: do
-  :: atomic { gw==GAUTH && MAYEXPIRE -> gw=GVOID }                                 /* fault: the gateway lets it go */
+  :: atomic { gw==GAUTH && MAYEXPIRE -> gw=GVOID }                                 /* fault: the authorization expires */
   :: atomic { authorize==DONE && capture==NONE && !forgotP && MAYEXPIRE ->         /* [payments.expiry.expire_once] */
        capture=REFUSED; put(EXPIRING) }
   od }
 
-/* ------------------------------------- the error callback: late, repeated, or for a step that in truth succeeded */
+/* -------------------------------------------- the error callback: late, repeated, or for a step that succeeded */
 proctype Callback() {
  end: do
   :: atomic { (rows & CREATED) && KNOWN(forgotP) && authorize<=STARTED && MAY(errs,ERRS) -> /* [sagas.execution.retries.record_failures] */
@@ -282,26 +282,26 @@ proctype Callback() {
   od }
 
 #if MODE==0
-/* What must hold in every state, not only once things are quiet. No money is ever taken that must go back. */
+/* The invariants of every state, also while faults are active. No money is ever taken that must be returned. */
 #define BAD ( captured>1 || refunded>0 || held>1 || shipped>1 || (status==FULF && captured!=1) \
   || (status==CANC && (captured>0 || held>0 || shipped>0 || gw==GAUTH)) \
   || (undo==DONE && gw==GAUTH) || (release==DONE && held>0) || (shipped>0 && status!=FULF) \
   || (closed && status!=FULF && status!=CANC) || (closed && held>0) )
-/* Ends that must be reachable, one for each PROBE: else the model proves nothing. */
+/* Ends that must be reachable, one for each PROBE. If they are not, the model proves nothing. */
 #if PROBE==1                /* fulfilled, shipped and over */
 #define SOUGHT ( closed && status==FULF && shipped==1 && captured==1 )
 #elif PROBE==2              /* cancelled by the customer, released and the authorization cancelled */
 #define SOUGHT ( closed && status==CANC && (rows & WITHHELD) && release==DONE && gw==GVOID )
 #elif PROBE==3              /* the cancel came too late */
 #define SOUGHT ( closed && status==FULF && withhold==DONE && !(rows & WITHHELD) )
-#elif PROBE==4              /* the authorization ran out before it was captured */
+#elif PROBE==4              /* the authorization expired before it was captured */
 #define SOUGHT ( closed && status==CANC && (rows & LAPSED) )
 #else
 #define SOUGHT BAD
 #endif
 proctype Monitor() { end: do :: atomic { SOUGHT -> assert(false) } od }
 
-/* Each service forgets an ended saga at a moment of its own; messages to it may still be under way. */
+/* Each service purges an ended saga at a moment of its own; messages to it may still be under way. */
 proctype Retention() {
  end: do
   :: atomic { closed && !forgotO -> forgotO=true; fulfil=NONE; cancelstep=NONE }   /* [sagas.operations.retention.purge] orders */
@@ -319,7 +319,7 @@ init { atomic {                                                                 
 #endif
 } }
 #else
-/* Sent and marked, or sent and not marked. */
+/* Send the row, and mark it or not. */
 inline relay1(b) { bus = bus | b; if :: pub = pub | b :: MAY(dups,DUPS) -> dups++ fi }
 
 proctype Relays() {

@@ -1,11 +1,11 @@
-"""Check the models of an order's two sagas with SPIN: that they hold, and that no protection in
-them can be spared.
+"""Check the models of an order's two sagas with SPIN: that they hold, and that each protection in
+them is needed.
 
     python docs/model/run.py               what `make model` runs
     python docs/model/run.py --thorough    with more faults at once; minutes, and some gigabytes
 
-Exits 0 only if everything that must hold does, and everything that must fail without a protection
-fails. What is in the model, and what is not, stands in README.md.
+Exits 0 only if every check that must hold holds, and every check without a protection fails.
+README.md says what the model covers and what not.
 """
 
 import argparse
@@ -31,7 +31,7 @@ TOOLS = {
     "gcc": "Debian, Ubuntu: apt-get install gcc. macOS: xcode-select --install",
 }
 
-# Longest path that is followed, and seconds one search may take: far above what any of them needs.
+# Longest path to follow, and seconds for one search: far above what any search needs.
 DEPTH = 2_000_000
 LIMIT = 1_800
 
@@ -43,8 +43,8 @@ CYCLE = "START OF CYCLE"
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One search of a model. `held_by` is the function that holds what `without` takes away; if
-    none, it must hold.
+    """One search of a model. `held_by` is the function behind the protection that `without`
+    removes; without one, the model must hold.
     """
 
     says: str
@@ -58,7 +58,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a search found: an error and the steps that lead to it, or none in so many states."""
+    """The result of a search: an error with the steps that lead to it, or none in `states` states."""
 
     states: int
     failed: bool
@@ -68,7 +68,7 @@ class Outcome:
 
 
 class ModelError(Exception):
-    """The model could not be checked: what is wrong, and what to do about it."""
+    """The model could not be checked. The text says what is wrong and what to do."""
 
 
 def _without(
@@ -126,26 +126,30 @@ HOLDING = (
 THOROUGH = (
     Check(says="Every order ends: two losses", mode=LIVENESS, options=("LOSSES=2",)),
     Check(
-        says="Every order ends: a rescue that comes too early", mode=LIVENESS, options=("EARLY=1",)
+        says="Every order ends: a re-drive that comes too early",
+        mode=LIVENESS,
+        options=("EARLY=1",),
     ),
 )
 REACHABLE = (
-    _reaches("An order is fulfilled, shipped and over", 1),
+    _reaches("An order is fulfilled and shipped, and has ended", 1),
     _reaches("An order is cancelled, refunded and released", 2),
     _reaches("A charge is voided before it began", 3),
-    _reaches("A charge that nobody recorded is refunded", 4),
-    _reaches("Authorize first: fulfilled, shipped and over", 1, AUTHORIZE_FIRST),
-    _reaches("Authorize first: cancelled in time, and let go of", 2, AUTHORIZE_FIRST),
+    _reaches("A charge that was never recorded is refunded", 4),
+    _reaches("Authorize first: fulfilled, shipped, ended", 1, AUTHORIZE_FIRST),
+    _reaches("Authorize first: cancelled in time, and voided", 2, AUTHORIZE_FIRST),
     _reaches("Authorize first: the cancel comes too late", 3, AUTHORIZE_FIRST),
-    _reaches("Authorize first: it runs out before the capture", 4, AUTHORIZE_FIRST),
+    _reaches("Authorize first: it expires before the capture", 4, AUTHORIZE_FIRST),
 )
 PROTECTIONS = (
     _without(
-        "the inbox: a repeated message is no-op", "NO_INBOX", held_by="sagas.storage.inbox.claim"
+        "the inbox: a repeated message has no effect",
+        "NO_INBOX",
+        held_by="sagas.storage.inbox.claim",
     ),
     _without("an undo bars its action", "NO_TOMBSTONE", held_by="sagas.storage.inbox.bar"),
     _without(
-        "a cancel bars the pivot, and fulfil looks at the status",
+        "a cancel bars the pivot, and fulfil checks the status",
         "NO_PIVOT_TOMBSTONE",
         "NO_STATUS_CHECK",
         held_by="sagas.lifecycle.cancel_before_pivot",
@@ -158,9 +162,9 @@ PROTECTIONS = (
         "NO_ASK",
         held_by="payments.steps.Refund.call",
     ),
-    _without("only open rows take an answer", "NO_CAS", held_by="sagas.storage.inbox.lock_open"),
+    _without("only open rows accept an answer", "NO_CAS", held_by="sagas.storage.inbox.lock_open"),
     _without(
-        "what is given up is undone itself first",
+        "a step that is given up is itself undone first",
         "NO_OWN_UNDO",
         held_by="sagas.definition.plan.Plan.after_giving_up",
     ),
@@ -176,11 +180,13 @@ PROTECTIONS = (
     ),
     _without("no undo is given up", "CB_UNDO", held_by="sagas.execution.retries.is_exhausted"),
     _without(
-        "the watermark: what was purged is not run",
+        "the watermark: a purged saga is not run",
         "NO_WATERMARK",
         held_by="sagas.storage.inbox.park",
     ),
-    _without("the rescue", "NO_RESCUE", held_by="sagas.operations.redrive.run_once", mode=LIVENESS),
+    _without(
+        "the re-drive", "NO_RESCUE", held_by="sagas.operations.redrive.run_once", mode=LIVENESS
+    ),
     _without(
         "open rows are sent again", "NO_DUE", held_by="sagas.storage.inbox.claim_due", mode=LIVENESS
     ),
@@ -197,19 +203,19 @@ PROTECTIONS = (
         mode=LIVENESS,
     ),
     _without(
-        "ended is not a status",
+        "the end of a saga is not a status",
         "RESCUE_UNTIL_STATUS",
         held_by="sagas.storage.timeline.record",
         mode=LIVENESS,
     ),
     _without(
-        "all rows are sent again, not an old one",
+        "all rows are sent again, not only an old one",
         "RESCUE_OLD_ROWS",
         held_by="sagas.storage.outbox.republish",
         mode=LIVENESS,
     ),
     _without(
-        "in all services, not in orders alone",
+        "rows are sent again in all services, not only in orders",
         "RESCUE_ORDERS_ONLY",
         held_by="sagas.operations.redrive.make_rows_due",
         mode=LIVENESS,
@@ -227,7 +233,7 @@ PROTECTIONS = (
         model=AUTHORIZE_FIRST,
     ),
     _without(
-        "authorize first: a capture that has begun is waited for",
+        "authorize first: a cancel waits for a capture that has begun",
         "NO_PATIENCE",
         held_by="sagas.definition.handlers.bar",
         model=AUTHORIZE_FIRST,
@@ -239,13 +245,13 @@ PROTECTIONS = (
         model=AUTHORIZE_FIRST,
     ),
     _without(
-        "authorize first: the fence, an unused key is voided",
+        "authorize first: the fence: an unused key is voided",
         "NO_FENCE",
         held_by="payments.steps.Void.call",
         model=AUTHORIZE_FIRST,
     ),
     _without(
-        "authorize first: what was cancelled too late is fulfilled",
+        "authorize first: an order cancelled too late is fulfilled",
         "NO_LATE_FULFIL",
         held_by="orders.steps.fulfil",
         mode=LIVENESS,
@@ -253,7 +259,7 @@ PROTECTIONS = (
         options=("TAKES=0", "DUPS=0", "ERRS=0", "UNKS=0", "CRASHES=0"),
     ),
     _without(
-        "authorize first: the rescue",
+        "authorize first: the re-drive",
         "NO_RESCUE",
         held_by="sagas.operations.redrive.run_once",
         mode=LIVENESS,
@@ -281,18 +287,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(holding: Sequence[Check]) -> int:
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        # The longest searches first; they are shown in the order of the table.
+        # Start the longest searches first. The results are shown in the order of the tables.
         running = {
             check: pool.submit(_search, check)
             for check in reversed([*PROTECTIONS, *REACHABLE, *holding])
         }
         as_said = [
-            _show_table("What must hold", holding, running),
-            _show_table("What must be possible, or the rest means nothing", REACHABLE, running),
+            _show_table("Must hold", holding, running),
+            _show_table(
+                "Must be reachable (otherwise the model proves nothing)", REACHABLE, running
+            ),
             _show_protections(running),
         ]
     _print(f"\n{len(running)} searches in {time.monotonic() - started:.0f} s: ", end="")
-    _print("all as they must be." if all(as_said) else "NOT all as they must be, see above.")
+    _print("all as expected." if all(as_said) else "NOT all as expected, see above.")
     return 0 if all(as_said) else 1
 
 
@@ -310,7 +318,7 @@ def _show_table(
 
 def _show_protections(running: dict[Check, "Future[Outcome]"]) -> bool:
     _print(
-        "\nWhat goes wrong without each protection: the shortest way there, or one that never ends"
+        "\nWhat goes wrong without each protection: the shortest sequence, or one that never ends"
     )
     found = [(check, running[check].result()) for check in PROTECTIONS]
     for check, outcome in found:
@@ -337,7 +345,7 @@ def _verdict(check: Check, outcome: Outcome) -> str:
 
 
 def _search(check: Check) -> Outcome:
-    """Generate, compile and run the checker of one search, in a directory of its own."""
+    """Generate, compile and run the checker of one search, in a temporary directory."""
     started = time.monotonic()
     with TemporaryDirectory() as folder:
         shutil.copy(FOLDER / check.model, folder)
@@ -364,28 +372,26 @@ def _search(check: Check) -> Outcome:
 def _compiler_options(check: Check) -> list[str]:
     if check.mode == LIVENESS:
         return ["-O1" if check.fails else "-O2"]
-    # Breadth first where an error is sought: it finds the shortest way to it.
+    # Breadth first if an error is expected, because it finds the shortest sequence.
     return ["-O1", "-DSAFETY", "-DBFS"] if check.fails else ["-O2", "-DSAFETY"]
 
 
 def _story(model: str, trail: str) -> Iterator[str]:
-    """Yield the names of the transitions of a trail: each line of the model that begins one
-    names it.
+    """Yield the names of the transitions of a trail. Each line of the model that begins a
+    transition names it.
     """
     names = _names(model)
     begins: dict[str, str] = {}
     for line in trail.splitlines():
         if CYCLE in line:
-            yield "AND SO FOR EVER"
+            yield "AND SO ON FOR EVER"
         step = TRAIL_STEP.search(line)
         if step and step[2] in names and begins.setdefault(step[2], step[3]) == step[3]:
             yield names[step[2]]
 
 
 def _names(model: str) -> dict[str, str]:
-    """Return the name of each transition by the number of its line: the app, and the function in
-    it.
-    """
+    """Return the name of each transition, app and function, by its line number."""
     lines = enumerate((FOLDER / model).read_text().splitlines(), start=1)
     return {str(number): _short(found) for number, line in lines if (found := NAMED.search(line))}
 
@@ -406,7 +412,7 @@ def _require_tools() -> None:
     ]
     if missing:
         raise ModelError(
-            "\n".join([*missing, "The model alone needs it; the service and its tests do not."])
+            "\n".join([*missing, "Only `make model` needs it; the service and its tests do not."])
         )
 
 

@@ -1,18 +1,18 @@
-/* The saga of one order, for the model checker SPIN 6.5. What is in here and what is not: README.md.
+/* The saga of one order, for the model checker SPIN 6.5. README.md says what the model covers and what not.
 
-   Every transition names, in brackets, the function that does it; a test holds the names to the code. A transition that is
-   marked "fault" is what no function does, but what happens to them. Three services, each with its own inbox and outbox;
-   none reads another's tables. A step in one transaction is atomic here: its unique inbox row makes it so. A charge and a
-   refund are two transactions with calls of the gateway between them, and every worker may freeze or die at any point.
+   Every transition names in brackets the function that implements it; a test compares the names with the code. A transition
+   marked "fault" is no function, but an event from outside. There are three services, each with its own inbox and outbox;
+   none reads another's tables. A step in one transaction is atomic here, because its inbox row is unique. A charge and a
+   refund are two transactions with calls of the gateway between them. Every worker may freeze or die at any point.
 
-   MODE 0, safety. Nothing is counted: an outbox row, once committed, is delivered any number of times, at any time, in any
-     order, or never. That covers any number of relays, lost and repeated messages, crashes before and after the mark, and
-     a rescue at any moment. Leases run out at any moment, the gateway's answer is lost any number of times, the error
-     callback gives up any refusable step that was ever sent, whatever became of it; the customer cancels at any moment.
-   MODE 1, liveness. A broker that loses and repeats; faults are counted (the budgets below), then over. The rescue runs when
-     nothing else can, so that a saga which is driven again for ever without ending is found as a cycle.
+   MODE 0, safety. Faults are unlimited. A committed outbox row is delivered any number of times, at any time, in any order,
+     or never. That covers any number of relays, lost and repeated messages, crashes before and after the mark, and a
+     re-drive at any moment. Leases run out at any moment. The gateway's answer is lost any number of times. The error
+     callback gives up any refusable step that was ever sent, whatever its state. The customer cancels at any moment.
+   MODE 1, liveness. The broker loses and repeats messages. Faults are limited by the budgets below, and then end. The
+     re-drive runs when nothing else can, so that a saga which is re-driven for ever without ending is found as a cycle.
 
-   A protection is taken away by -DNO_..., or its opposite put in; run.py knows them all, and `make model` runs them. */
+   -DNO_... removes a protection, other switches put in its opposite. run.py lists them all, and `make model` runs them. */
 
 #ifndef MODE
 #define MODE 0
@@ -39,16 +39,16 @@
 #define TAKES 1
 #endif
 #ifndef EARLY
-#define EARLY 0            /* rescues of a saga that is not stalled */
+#define EARLY 0            /* re-drives of a saga that is not stalled */
 #endif
 
-/* The rows of the outboxes, each with its target in the plan (sagas.definition.plan.Plan), which a test compares with the plan. */
+/* The rows of the outboxes. Each has its target in the plan (sagas.definition.plan.Plan); a test compares them. */
 #define CREATED      1     /* order.created     -> payments.charge */
 #define CANCELLING   2     /* order.cancelling  -> inventory.release; also order.unfulfillable: the pivot is refused */
 #define FULFILLED    4     /* order.fulfilled   -> inventory.ship */
 #define PROCESSED    8     /* payment.processed -> inventory.reserve */
-#define DECLINED     16    /* payment.failed    -> orders.cancel; the gateway's own no: nothing to undo here */
-#define CHARGEFAILED 32    /* payment.failed    -> payments.refund; given up without a verdict: its own undo first */
+#define DECLINED     16    /* payment.failed    -> orders.cancel; the gateway declined: nothing to undo here */
+#define CHARGEFAILED 32    /* payment.failed    -> payments.refund; given up with unknown result: its own undo first */
 #define REFUNDED     64    /* payment.refunded  -> orders.cancel */
 #define RESERVED     128   /* stock.reserved    -> orders.fulfil */
 #define UNAVAILABLE  256   /* stock.unavailable -> payments.refund; a refusal */
@@ -58,13 +58,13 @@
 #define TURNBACK (CANCELLING|DECLINED|CHARGEFAILED|REFUNDED|UNAVAILABLE|RESFAILED|RELEASED)
 #define ORD (CREATED|CANCELLING|FULFILLED)
 
-/* An inbox row. Of a step in one transaction an open row (a try that was counted) is as good as none. */
+/* An inbox row. For a step in one transaction, an open row (a counted attempt) is equivalent to no row. */
 #define NONE 0
 #define STARTED 1          /* open: started or waiting */
 #define DONE 2
 #define REFUSED 3          /* refused, or barred: a tombstone */
 
-/* An order's status; CANCELLINGS is any that the timeline or a cancel has raised, below a terminal one. */
+/* An order's status. CANCELLINGS stands for any that the timeline or a cancel has set, except a terminal one. */
 #define OPEN 0
 #define CANCELLINGS 1
 #define FULF 2
@@ -75,14 +75,14 @@
 #define GCAP 1
 #define GDECL 2
 #define GVOID 3
-#define UNKNOWN 4          /* an answer only: none came */
+#define UNKNOWN 4          /* an answer only: no answer came */
 
 short rows;                                                     /* all outbox rows that were ever committed */
 byte fulfil, cancelstep, status; bool closed, asked;            /* orders; closed: ended_at */
 byte charge, refund; byte charging, refunding;                  /* payments; workers between the two transactions */
 byte reserve, release, ship; byte held, shipped;                /* inventory */
 byte gw, captured, refunded;                                    /* the gateway, and its ledger */
-bool forgotO, forgotP, forgotI;                                 /* the watermark of each service lies above this saga */
+bool forgotO, forgotP, forgotI;                                 /* the watermark of each service is above this saga */
 #ifdef NO_FIND
 bool mute;                                                      /* the gateway replays a 500 for this key */
 #endif
@@ -96,8 +96,8 @@ bool mute;                                                      /* the gateway r
 #define MAYASK true
 #else
 short pub, bus;                                                 /* marked as published; copies in the broker */
-byte crashes, losses, dups, errs, unks, takes, early;           /* what was spent of the budgets */
-bool over;                                                      /* the faults have ended, whether used up or not */
+byte crashes, losses, dups, errs, unks, takes, early;           /* how much of each budget is used */
+bool over;                                                      /* no more faults, whether the budgets are used up or not */
 #define MAY(spent,budget) (!over && spent<budget)
 #define PAYFOR(spent) spent++
 #define MAYASK (!over)
@@ -148,7 +148,7 @@ proctype Orders() {
 #ifdef NO_PIVOT_TOMBSTONE
        if :: status==OPEN -> status=CANCELLINGS; put(CANCELLING) :: else fi
 #else
-       refuse_pivot()      /* whatever status was read before: whoever writes the pivot's row first decides */
+       refuse_pivot()      /* whatever status was read before: the first transaction that writes the pivot's row decides */
 #endif
      }
   od }
@@ -207,7 +207,7 @@ proctype Payments() {
   :: atomic { true ->                                                              /* [payments.steps.Charge.call] */
        if :: gw==GNONE -> if :: gw=GCAP; captured++; assert(refund!=DONE && status!=CANC) :: gw=GDECL fi
           :: gw!=GNONE -> skip
-          :: gw==GNONE && MAY(unks,UNKS) -> skip fi;                               /* lost on its way there */
+          :: gw==GNONE && MAY(unks,UNKS) -> skip fi;                               /* the request is lost */
 #ifdef NO_FIND
        if :: gw!=GNONE && !mute -> res=gw
           :: mute -> res=UNKNOWN
@@ -222,7 +222,7 @@ proctype Payments() {
 #ifdef NO_CAS
        if :: res!=UNKNOWN && res!=GVOID && charge!=DONE ->
 #else
-       if :: charge==STARTED ->                                                    /* else too late: lock_open */
+       if :: charge==STARTED ->                                                    /* else too late: see lock_open */
 #endif
              if :: res==GCAP  -> charge=DONE; put(PROCESSED)
                 :: res==GDECL -> charge=REFUSED; put(DECLINED)
@@ -256,7 +256,7 @@ proctype Payments() {
        if :: refund==STARTED -> refund=DONE; put(REFUNDED) :: else fi; res=0; goto end }
   fi }
 
-/* ------------------------------------- the error callback: late, repeated, or for a step that in truth succeeded */
+/* -------------------------------------------- the error callback: late, repeated, or for a step that succeeded */
 proctype Callback() {
  end: do
 #ifdef CB_BLIND
@@ -289,13 +289,13 @@ proctype Callback() {
   od }
 
 #if MODE==0
-/* What must hold in every state, not only once things are quiet. */
+/* The invariants of every state, also while faults are active. */
 #define BAD ( captured>1 || refunded>captured || held>1 || shipped>1 \
   || (status==FULF && (refunded>0 || captured!=1)) \
   || (status==CANC && (captured!=refunded || held>0 || shipped>0)) \
   || (refund==DONE && captured!=refunded) || (release==DONE && held>0) || (shipped>0 && status!=FULF) \
   || (closed && status!=FULF && status!=CANC) || (closed && held>0) )
-/* Ends that must be reachable, one for each PROBE: else the model proves nothing. */
+/* Ends that must be reachable, one for each PROBE. If they are not, the model proves nothing. */
 #if PROBE==1                /* fulfilled, shipped and over */
 #define SOUGHT ( closed && status==FULF && shipped==1 && captured==1 )
 #elif PROBE==2              /* cancelled, refunded and released */
@@ -309,7 +309,7 @@ proctype Callback() {
 #endif
 proctype Monitor() { end: do :: atomic { SOUGHT -> assert(false) } od }
 
-/* Each service forgets an ended saga at a moment of its own; messages to it may still be under way. */
+/* Each service purges an ended saga at a moment of its own; messages to it may still be under way. */
 proctype Retention() {
  end: do
   :: atomic { closed && !forgotO -> forgotO=true; fulfil=NONE; cancelstep=NONE }   /* [sagas.operations.retention.purge] orders */
@@ -329,7 +329,7 @@ init { atomic {                                                                 
 #endif
 } }
 #else
-/* Sent and marked, or sent and not marked. */
+/* Send the row, and mark it or not. */
 inline relay1(b) { bus = bus | b; if :: pub = pub | b :: MAY(dups,DUPS) -> dups++ fi }
 
 proctype Relays() {
