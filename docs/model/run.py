@@ -5,7 +5,7 @@ them is needed.
     python docs/model/run.py --thorough    with more faults at once; minutes, and some gigabytes
 
 Exits 0 only if every check that must hold holds, and every check without a protection fails.
-README.md says what the model covers and what not.
+README.md lists the limits of the model.
 """
 
 import argparse
@@ -68,7 +68,7 @@ class Outcome:
 
 
 class ModelError(Exception):
-    """The model could not be checked. The text says what is wrong and what to do."""
+    """The model could not be checked. The text names the cause and the remedy."""
 
 
 def _without(
@@ -270,7 +270,7 @@ PROTECTIONS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run all checks, print what they found, and return the exit code."""
+    """Run all checks, print their results, and return the exit code."""
     parser = argparse.ArgumentParser(description="Check the model of an order's saga.")
     parser.add_argument(
         "--thorough", action="store_true", help="more faults at once: minutes, and some gigabytes"
