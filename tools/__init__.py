@@ -1,1 +1,1 @@
-"""Programs that run, break, measure and stand in for parts of the service from outside."""
+"""Programs that run, break and measure the service from outside, or check its sources."""
