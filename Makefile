@@ -21,7 +21,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos faults outside browser bench fuzz schema lint format lock model clean distclean
+.PHONY: help demo run test chaos faults outside browser bench fuzz schema imports lint format lock model clean distclean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
@@ -47,6 +47,9 @@ outside: $(DEVELOPMENT) ## Take broker and databases away in every way, and send
 
 chaos: $(RUNTIME) ## Kill every kind of process under load, then check every promise: ORDERS= KILLS= FLUSHALLS= SEED=
 	@$(RUN) tools.chaos --orders $(ORDERS) --kills $(KILLS) --flushalls $(FLUSHALLS) --seed $(SEED) $(ARGS)
+
+imports: $(DEVELOPMENT) ## Draw docs/images/imports.svg anew, from the imports of the engine
+	@$(RUN) tools.import_map
 
 schema: $(RUNTIME) ## Write docs/openapi.yaml and docs/errors.md anew, from the code
 	@$(RUN) tools.local exec -- $(VENV)/bin/python manage.py describe_api
