@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.core.exceptions import ImproperlyConfigured
 
 from payments.gateways import get_gateway
-from payments.gateways.stripe_account import BUDGET, CONNECT, READ
+from payments.gateways.stripe.account import BUDGET, CONNECT, READ
 
 __all__ = ["check_gateway"]
 

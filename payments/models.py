@@ -5,7 +5,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 import sagas.models
-from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
+from payments.gateways.simulated.ledger import SimulatedCharge, SimulatedIntent
 from sagas.ids import uuid7
 
 __all__ = [

@@ -5,8 +5,7 @@ its order.
 from collections.abc import Mapping
 from uuid import UUID
 
-from payments.actions import Deadline
-from payments.asking import Reversed
+from payments.customer_action import Deadline
 from payments.events import (
     PaymentActionRequired,
     PaymentAuthorized,
@@ -15,6 +14,7 @@ from payments.events import (
     PaymentRefunded,
     PaymentVoided,
 )
+from payments.gateway_requests import RefundResult
 from payments.gateways.base import (
     ActionRequired,
     Authorized,
@@ -152,7 +152,7 @@ def _awaiting(payment: Payment, url: str, deadline: Deadline) -> Waiting:
     )
 
 
-def settlement_of(order: UUID, answer: Reversed) -> Settlement | None:
+def settlement_of(order: UUID, answer: RefundResult) -> Settlement | None:
     """Return what is to be written of a reversal, if it says anything."""
     match answer.charge, answer.refund:
         case Captured(charge_id), Refunded(amount=amount):
@@ -165,7 +165,7 @@ def settlement_of(order: UUID, answer: Reversed) -> Settlement | None:
             return settlement_of_charge(order, charge)
 
 
-def refund_outcome(payment: Payment, answer: Reversed) -> Outcome:
+def refund_outcome(payment: Payment, answer: RefundResult) -> Outcome:
     """Return what a reversal means for its order."""
     match answer.charge, answer.refund:
         case (Unanswered(reason, retry_after), _) | (_, Unanswered(reason, retry_after)):
@@ -182,7 +182,7 @@ def refund_outcome(payment: Payment, answer: Reversed) -> Outcome:
     return PaymentRefunded(payment_id=payment.id, amount=amount, currency=payment.currency)
 
 
-def void_outcome(payment: Payment, answer: Reversed) -> Outcome:
+def void_outcome(payment: Payment, answer: RefundResult) -> Outcome:
     """Return what the reversal of an authorization means: the same, by another name."""
     outcome = refund_outcome(payment, answer)
     if isinstance(outcome, PaymentRefunded):

@@ -19,7 +19,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from msgspec import Struct
 
-from payments.asking import charge_of
+from payments.gateway_requests import charge_request
 from payments.gateways import get_gateway
 from payments.gateways.base import Captured, FindAnswer, Movement, Pending, Unanswered
 from payments.models import Drift, Payment, Reconciliation
@@ -168,7 +168,7 @@ def _ours(since: datetime, until: datetime, charged: set[str]) -> Iterator[Diffe
         payment for payment in known.order_by("id").iterator() if payment.charge_id not in charged
     )
     for payments in _pages(missing, ASKED):
-        answers = get_gateway().find([charge_of(payment) for payment in payments])
+        answers = get_gateway().find([charge_request(payment) for payment in payments])
         for payment, answer in zip(payments, answers, strict=True):
             if not _may_be_charged(answer):
                 yield Difference(

@@ -10,17 +10,17 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from payments.actions import Deadline, await_action, overdue
-from payments.asking import (
-    GatewayRouter,
-    Purchase,
-    Reversal,
-    Reversed,
-    charge_of,
-    refund_of,
-    reversal_of,
-)
+from payments.customer_action import Deadline, await_action, overdue
 from payments.events import PaymentFailed, PaymentKept, PaymentRefunded, PaymentWithheld
+from payments.gateway_requests import (
+    ChargeAttempt,
+    GatewayRouter,
+    RefundPlan,
+    RefundResult,
+    charge_request,
+    refund_plan,
+    refund_request,
+)
 from payments.gateways.base import Absent, Authorized, Captured, ChargeAnswer, ChargeRequest
 from payments.models import Payment
 from payments.outcomes import (
@@ -79,25 +79,25 @@ class OrderToCharge(Struct, frozen=True):
 
 
 @action("payments.charge", accepts=OrderToCharge, refusal=PaymentFailed)
-class Charge(ExternalStep[OrderToCharge, Purchase, ChargeAnswer]):
+class Charge(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
     """Take the order's amount, once."""
 
-    def prepare(self, batch: Batch[OrderToCharge]) -> list[Purchase]:
+    def prepare(self, batch: Batch[OrderToCharge]) -> list[ChargeAttempt]:
         """Commit the payments, pending, with the keys they will be charged under."""
         wanted = {delivery.saga: _new_payment(delivery) for delivery in batch}
         opened = open_payments(list(wanted.values()))
         known = payments_of(wanted.keys() - opened)
         late = overdue(known.values())
         return [
-            Purchase(
-                charge_of(known.get(order, new)),
+            ChargeAttempt(
+                charge_request(known.get(order, new)),
                 asked_before=order not in opened,
                 overdue=order in late,
             )
             for order, new in wanted.items()
         ]
 
-    def call(self, requests: Sequence[Purchase]) -> list[ChargeAnswer]:
+    def call(self, requests: Sequence[ChargeAttempt]) -> list[ChargeAnswer]:
         """Charge; but where an answer was lost, look it up first: a replayed 500 proves nothing."""
         router = GatewayRouter()
         answers = _known(router, requests, still_to_do=(Absent,))
@@ -144,21 +144,21 @@ class Authorize(Charge):
 
 
 @action("payments.capture", accepts=OrderToCharge, refusal=PaymentFailed)
-class Capture(ExternalStep[OrderToCharge, Purchase, ChargeAnswer]):
+class Capture(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
     """Take what is authorized, once. What the gateway has let go of by then is a definite no."""
 
-    def prepare(self, batch: Batch[OrderToCharge]) -> list[Purchase]:
+    def prepare(self, batch: Batch[OrderToCharge]) -> list[ChargeAttempt]:
         """Read the payments. An order that has none, as after a restored backup, gets one of
         which nothing can come.
         """
         open_payments([_new_payment(delivery) for delivery in batch])
         payments = payments_of([delivery.saga for delivery in batch])
         return [
-            Purchase(charge_of(payments[each.saga]), asked_before=each.attempt > 1)
+            ChargeAttempt(charge_request(payments[each.saga]), asked_before=each.attempt > 1)
             for each in batch
         ]
 
-    def call(self, requests: Sequence[Purchase]) -> list[ChargeAnswer]:
+    def call(self, requests: Sequence[ChargeAttempt]) -> list[ChargeAnswer]:
         """Capture; but where an answer was lost, look it up first."""
         router = GatewayRouter()
         answers = _known(router, requests, still_to_do=(Absent, Authorized))
@@ -205,22 +205,22 @@ def refunded_by_hand(
     accepts=OrderToCharge,
     manual=ManualCompletion(record=refunded_by_hand, reference="gateway's id of the refund"),
 )
-class Refund(ExternalStep[OrderToCharge, Reversal, Reversed]):
+class Refund(ExternalStep[OrderToCharge, RefundPlan, RefundResult]):
     """Bar the charge for ever unless it is known to be done, then give back what it captured.
 
     A worker may still be about to charge, so the gateway is asked to void the key even where we
     never used it.
     """
 
-    def prepare(self, batch: Batch[OrderToCharge]) -> list[Reversal]:
+    def prepare(self, batch: Batch[OrderToCharge]) -> list[RefundPlan]:
         """Commit a payment for each order, so that there is a row for whatever the gateway turns
         out to know.
         """
         open_payments([_new_payment(delivery) for delivery in batch])
         payments = payments_of([delivery.saga for delivery in batch])
-        return [reversal_of(payments[delivery.saga]) for delivery in batch]
+        return [refund_plan(payments[delivery.saga]) for delivery in batch]
 
-    def call(self, requests: Sequence[Reversal]) -> list[Reversed]:
+    def call(self, requests: Sequence[RefundPlan]) -> list[RefundResult]:
         """Fence, ask, refund."""
         router = GatewayRouter()
         charges: dict[str, ChargeAnswer] = {
@@ -233,17 +233,17 @@ class Refund(ExternalStep[OrderToCharge, Reversal, Reversed]):
         refunds = router.ask(
             lambda gateway: gateway.refund,
             [
-                refund_of(reversal, captured)
+                refund_request(reversal, captured)
                 for reversal in requests
                 if isinstance(captured := charges[reversal.charge.key], Captured)
             ],
         )
         return [
-            Reversed(charges[reversal.charge.key], refunds.get(reversal.refund_key))
+            RefundResult(charges[reversal.charge.key], refunds.get(reversal.refund_key))
             for reversal in requests
         ]
 
-    def record(self, batch: Batch[OrderToCharge], answers: Sequence[Reversed]) -> list[Outcome]:
+    def record(self, batch: Batch[OrderToCharge], answers: Sequence[RefundResult]) -> list[Outcome]:
         """Commit what the gateway said."""
         answered = _by_order(batch, answers)
         payments = lock_payments(list(answered))
@@ -257,7 +257,7 @@ class Refund(ExternalStep[OrderToCharge, Reversal, Reversed]):
         )
         return [self._outcome(payments[order], answer) for order, answer in answered.items()]
 
-    def _outcome(self, payment: Payment, answer: Reversed) -> Outcome:
+    def _outcome(self, payment: Payment, answer: RefundResult) -> Outcome:
         return refund_outcome(payment, answer)
 
 
@@ -267,7 +267,7 @@ class Void(Refund):
     back.
     """
 
-    def _outcome(self, payment: Payment, answer: Reversed) -> Outcome:
+    def _outcome(self, payment: Payment, answer: RefundResult) -> Outcome:
         return void_outcome(payment, answer)
 
 
@@ -292,7 +292,10 @@ def _new_payment(delivery: Delivery[OrderToCharge]) -> NewPayment:
 
 
 def _known(
-    router: GatewayRouter, requests: Sequence[Purchase], *, still_to_do: tuple[type[Struct], ...]
+    router: GatewayRouter,
+    requests: Sequence[ChargeAttempt],
+    *,
+    still_to_do: tuple[type[Struct], ...],
 ) -> dict[str, ChargeAnswer]:
     """Look up what was asked before; return the answers but those that leave it still to be
     done.
@@ -305,6 +308,6 @@ def _known(
 
 
 def _unknown(
-    requests: Sequence[Purchase], known: Mapping[str, ChargeAnswer]
+    requests: Sequence[ChargeAttempt], known: Mapping[str, ChargeAnswer]
 ) -> list[ChargeRequest]:
     return [purchase.charge for purchase in requests if purchase.charge.key not in known]

@@ -6,10 +6,10 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from payments.expiry import expire_once
-from payments.following import follow_once
+from payments.authorization_expiry import cancel_expiring_once
 from payments.models import WebhookEvent
 from payments.reconciliation import next_window, reconcile
+from payments.refund_followup import follow_up_once
 
 __all__ = ["expire_authorizations", "follow", "purge_webhook_events", "reconcile_payments"]
 
@@ -17,13 +17,13 @@ __all__ = ["expire_authorizations", "follow", "purge_webhook_events", "reconcile
 @shared_task(name="payments.follow")
 def follow() -> int:
     """Ask after payments that are over, where the gateway may know better."""
-    return follow_once()
+    return follow_up_once()
 
 
 @shared_task(name="payments.expire_authorizations")
 def expire_authorizations() -> int:
     """Call off the orders whose authorization is about to run out."""
-    return expire_once()
+    return cancel_expiring_once()
 
 
 @shared_task(name="payments.reconcile")

@@ -264,7 +264,7 @@ proctype Payments() {
 proctype Expiry() {
  end: do
   :: atomic { gw==GAUTH && MAYEXPIRE -> gw=GVOID }                                 /* fault: the authorization expires */
-  :: atomic { authorize==DONE && capture==NONE && !forgotP && MAYEXPIRE ->         /* [payments.expiry.expire_once] */
+  :: atomic { authorize==DONE && capture==NONE && !forgotP && MAYEXPIRE ->         /* [payments.authorization_expiry.cancel_expiring_once] */
        capture=REFUSED; put(EXPIRING) }
   od }
 

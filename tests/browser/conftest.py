@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group
 from playwright.sync_api import BrowserContext, expect, sync_playwright
 
 from tests import processes
-from tests.integration.payments.sandbox import at_stripe
+from tests.integration.payments.stripe_harness import use_stripe
 from tests.sandbox.process import running
 from tests.system.conftest import shipping_fails
 from tests.system.shop import QUICK, shop
@@ -93,7 +93,7 @@ def log_in(chromium, site, django_user_model, settings):
 def provider(settings):
     """A payment provider that fails on demand: the sandbox, through Stripe's client."""
     with running("--settle-seconds", "1") as sandbox:
-        at_stripe(settings, sandbox)
+        use_stripe(settings, sandbox)
         yield sandbox
 
 

@@ -44,7 +44,7 @@ class Faults:
         from sagas.storage import outbox  # noqa: PLC0415  the very functions that stand there now
 
         patch.setattr("sagas.lifecycle.request_flush", lambda _: None)
-        patch.setattr("payments.asking.get_gateway", lambda _: Gateway(self))
+        patch.setattr("payments.gateway_requests.get_gateway", lambda _: Gateway(self))
         patch.setattr(
             "sagas.delivery.relay.publish", self._before(Seam.BEFORE_SENDING, relay.publish)
         )

@@ -21,7 +21,7 @@ from payments.models import Payment, WebhookEvent
 from sagas.ids import uuid7
 from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.arming import Armoury
-from tests.integration.payments.sandbox import at_stripe, confirm, money
+from tests.integration.payments.stripe_harness import confirm, moved_money, use_stripe
 from tests.processes import Process, beat, until, worker
 from tests.sandbox.process import API_KEY, SECRET, Sandbox, running
 from tests.system.shop import QUICK, SERVICES, order, outcome, shop
@@ -84,7 +84,7 @@ def street(settings: Settings) -> Iterator[Street]:
     """The sandbox, which tells the API what happens."""
     api = f"http://127.0.0.1:{free_port()}"
     with running("--webhook-url", f"{api}{WEBHOOKS}", "--settle-seconds", "1") as sandbox:
-        at_stripe(settings, sandbox)
+        use_stripe(settings, sandbox)
         yield Street(sandbox, api, PAYMENT_ACTION_SECONDS="12")
 
 
@@ -236,5 +236,5 @@ def next_action(client: Client, placed: str) -> Any:
 
 def net(street: Street, placed: str) -> int:
     """Return what is left with us of an order's money, by the sandbox's ledger."""
-    moved = money(street.sandbox, UUID(placed))
+    moved = moved_money(street.sandbox, UUID(placed))
     return moved["capture"] - moved["refund"]

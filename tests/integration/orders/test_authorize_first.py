@@ -12,7 +12,7 @@ from inventory.models import StockItem
 from orders.models import Inbox, Order, Outbox, TimelineEvent
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
 from orders.services import OrderFulfilledError, cancel_order
-from payments.expiry import expire_once
+from payments.authorization_expiry import cancel_expiring_once
 from payments.models import Inbox as PaymentsInbox
 from payments.models import Payment, SimulatedCharge, SimulatedIntent
 from payments.steps import Capture
@@ -323,8 +323,8 @@ def test_what_is_about_to_run_out_is_called_off():
     for step in UP_TO_CAPTURE:
         deliver(step, order, other)
     Payment.objects.filter(order_id=order).update(authorization_expires_at=Now())
-    assert expire_once() == 1
-    assert expire_once() == 0
+    assert cancel_expiring_once() == 1
+    assert cancel_expiring_once() == 0
     walk(order, other)
     assert status(order) == ("cancelled", "authorization_expired")
     assert status(other) == ("fulfilled", "")
@@ -338,7 +338,7 @@ def test_an_authorization_whose_capture_has_begun_is_not_called_off():
     for step in (*UP_TO_CAPTURE, "payments.capture"):
         deliver(step, order)
     Payment.objects.filter(order_id=order).update(authorization_expires_at=Now())
-    assert expire_once() == 0
+    assert cancel_expiring_once() == 0
     walk(order)
     assert status(order) == ("fulfilled", "")
 

@@ -5,8 +5,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from pytest_django import Settings
 
-from payments.gateways.stripe_account import session
-from tests.integration.payments.sandbox import at_stripe
+from payments.gateways.stripe.account import session
+from tests.integration.payments.stripe_harness import use_stripe
 from tests.sandbox.process import Sandbox, running
 
 
@@ -21,7 +21,7 @@ def sandbox_process() -> Iterator[Sandbox]:
 @pytest.fixture
 def sandbox(sandbox_process: Sandbox, settings: Settings) -> Iterator[Sandbox]:
     """The sandbox as the gateway, without faults."""
-    at_stripe(settings, sandbox_process)
+    use_stripe(settings, sandbox_process)
     yield sandbox_process
     sandbox_process.http.delete("/sandbox/faults").raise_for_status()
 

@@ -6,7 +6,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from sagas.ids import uuid7
-from tests.integration.payments.till import Order, order, payment, run
+from tests.integration.payments.harness import Order, order, payment, run
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
 

@@ -8,7 +8,7 @@ from payments.gateways.base import TransactionOpen, Voided
 from payments.models import Payment
 from payments.services import IllegalTransition
 from sagas.definition.handlers import Unknown
-from tests.integration.payments.till import (
+from tests.integration.payments.harness import (
     Order,
     call,
     external,

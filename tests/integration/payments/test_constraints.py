@@ -4,7 +4,7 @@ import pytest
 from django.db import IntegrityError
 
 from payments.models import Payment
-from tests.integration.payments.till import order, payment, prepare, run
+from tests.integration.payments.harness import order, payment, prepare, run
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["payments"])
 

@@ -15,14 +15,14 @@ from django.test import Client
 from msgspec.structs import replace
 from pytest_django import Settings
 
-from payments.following import follow_once
 from payments.gateways import get_gateway
 from payments.gateways.base import ChargeRequest, RefundRequest
 from payments.models import Drift, Payment, Reconciliation
 from payments.reconciliation import next_window, reconcile
+from payments.refund_followup import follow_up_once
 from payments.tasks import reconcile_payments
 from sagas.ids import uuid7
-from tests.integration.payments.till import Order, order, payment, prepare, run
+from tests.integration.payments.harness import Order, order, payment, prepare, run
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
 
@@ -89,7 +89,7 @@ def test_money_that_came_in_for_a_payment_that_is_over_is_found_and_goes_back(ga
     Payment.objects.filter(order_id=cancelled.saga).update(status="void")
     get_gateway().charge([purchase.charge])
     assert compared() == [("charged_unknown", cancelled.saga, 0, 700)]
-    assert follow_once() == 1
+    assert follow_up_once() == 1
     assert (payment(cancelled).status, payment(cancelled).refunded_amount) == ("refunded", 700)
 
 
@@ -132,10 +132,10 @@ def test_a_refund_that_the_statement_does_not_have_is_asked_after(gateway: str) 
         status="refunded", refunded_amount=1250, updated_at=datetime.now(UTC)
     )
     assert compared() == []
-    assert follow_once() == 1
+    assert follow_up_once() == 1
     assert payment(paid).follow_at is None
     assert compared() == []
-    assert follow_once() == 0
+    assert follow_up_once() == 0
 
 
 def test_what_is_outside_of_the_window_is_not_compared(gateway: str) -> None:

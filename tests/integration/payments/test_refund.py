@@ -7,7 +7,7 @@ from payments.gateways import get_gateway
 from payments.gateways.base import RefundRequest
 from payments.models import Payment
 from sagas.definition.handlers import Retry
-from tests.integration.payments.till import (
+from tests.integration.payments.harness import (
     Order,
     call,
     external,

@@ -6,12 +6,12 @@ import pytest
 from pytest_django import Settings
 
 from payments.events import PaymentProcessed, PaymentRefunded, PaymentVoided
-from payments.following import follow_once
 from payments.models import Drift, Payment
 from payments.reconciliation import reconcile
+from payments.refund_followup import follow_up_once
 from sagas.definition.handlers import Unknown
-from tests.integration.payments.sandbox import at_stripe, money
-from tests.integration.payments.till import Order, ledger, order, payment, run
+from tests.integration.payments.harness import Order, ledger, order, payment, run
+from tests.integration.payments.stripe_harness import moved_money, use_stripe
 from tests.sandbox.process import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -27,7 +27,7 @@ def charged_before(settings: Settings, sandbox: Sandbox, method: str = "pm_card_
     settings.PAYMENT_GATEWAY = "simulated"
     paid = order(method)
     run("payments.charge", paid)
-    at_stripe(settings, sandbox)
+    use_stripe(settings, sandbox)
     return paid
 
 
@@ -47,8 +47,8 @@ def test_a_refund_goes_through_the_gateway_that_took_the_money(
     outcomes = run("payments.refund", before, after)
     assert [type(outcome) for outcome in outcomes] == [PaymentRefunded] * 2
     assert ledger(before) == {"capture": 1250, "refund": 1250}
-    assert money(sandbox, after) == {"capture": 1250, "refund": 1250}
-    assert not money(sandbox, before)
+    assert moved_money(sandbox, after) == {"capture": 1250, "refund": 1250}
+    assert not moved_money(sandbox, before)
 
 
 def test_a_charge_whose_answer_was_lost_is_asked_for_where_it_was_made(
@@ -57,7 +57,7 @@ def test_a_charge_whose_answer_was_lost_is_asked_for_where_it_was_made(
     paid = charged_before(settings, sandbox, "pm_sim_500_charged")
     assert isinstance(run("payments.charge", paid)[0], PaymentProcessed)
     assert ledger(paid) == {"capture": 1250}
-    assert not money(sandbox, paid)
+    assert not moved_money(sandbox, paid)
 
 
 def test_an_authorization_is_captured_or_let_go_where_it_was_made(
@@ -66,7 +66,7 @@ def test_an_authorization_is_captured_or_let_go_where_it_was_made(
     settings.PAYMENT_GATEWAY = "simulated"
     captured, undone = order(), order()
     run("payments.authorize", captured, undone)
-    at_stripe(settings, sandbox)
+    use_stripe(settings, sandbox)
     assert isinstance(run("payments.capture", captured)[0], PaymentProcessed)
     assert isinstance(run("payments.void", undone)[0], PaymentVoided)
     assert ledger(captured) == {"capture": 1250}
@@ -79,7 +79,7 @@ def test_a_payment_that_is_over_is_followed_where_it_was_made(
     paid = charged_before(settings, sandbox)
     run("payments.refund", paid)
     Payment.objects.update(follow_at=payment(paid).created_at)
-    assert follow_once() == 1
+    assert follow_up_once() == 1
     assert (payment(paid).follow_at, payment(paid).follow_error) == (None, "")
 
 

@@ -16,9 +16,9 @@ from payments.gateways.base import (
     RefundRequest,
     Voided,
 )
-from payments.gateways.ledger import SimulatedCharge
+from payments.gateways.simulated.ledger import SimulatedCharge
 from sagas.ids import uuid7
-from tests.integration.payments.till import ledger
+from tests.integration.payments.harness import ledger
 from tests.integration.race import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["payments"])

@@ -12,8 +12,8 @@ from payments.events import PaymentAuthorized, PaymentFailed, PaymentProcessed, 
 from payments.gateways import get_gateway
 from payments.gateways.base import Authorized, Captured, Voided
 from sagas.definition.handlers import Outcome, Unknown, Waiting
-from tests.integration.payments.sandbox import confirm, money
-from tests.integration.payments.till import Order, external, order, payment, prepare, run
+from tests.integration.payments.harness import Order, external, order, payment, prepare, run
+from tests.integration.payments.stripe_harness import confirm, moved_money
 from tests.integration.race import at_once
 from tests.sandbox.process import Sandbox
 
@@ -50,12 +50,12 @@ def test_what_is_authorized_is_held_and_not_taken_until_it_is_captured(sandbox: 
     assert held.expires_at is not None
     assert held.expires_at > timezone.now() + timedelta(days=6)
     assert (payment(paid).status, payment(paid).charge_id) == ("authorized", None)
-    assert not money(sandbox, paid)
+    assert not moved_money(sandbox, paid)
     (taken,) = run("payments.capture", paid)
     assert isinstance(taken, PaymentProcessed)
     assert taken.charge_id == payment(paid).charge_id
     assert payment(paid).status == "captured"
-    assert money(sandbox, paid) == {"capture": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -68,7 +68,7 @@ def test_an_authorization_whose_answer_is_lost_is_made_once(
     (first,) = run("payments.authorize", paid)
     assert isinstance(first, Unknown)
     assert isinstance(in_the_end("payments.authorize", paid), PaymentAuthorized)
-    assert not money(sandbox, paid)
+    assert not moved_money(sandbox, paid)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -80,7 +80,7 @@ def test_a_capture_whose_answer_is_lost_is_made_once(sandbox: Sandbox, fault: st
     assert isinstance(first, Unknown)
     assert payment(paid).status == "authorized"
     assert isinstance(in_the_end("payments.capture", paid), PaymentProcessed)
-    assert money(sandbox, paid) == {"capture": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
 def test_what_was_let_go_at_stripe_is_refused_at_the_capture(sandbox: Sandbox) -> None:
@@ -93,7 +93,7 @@ def test_what_was_let_go_at_stripe_is_refused_at_the_capture(sandbox: Sandbox) -
     assert payment(paid).status == "void"
     (undone,) = run("payments.void", paid)
     assert undone == PaymentVoided(payment_id=payment(paid).id, amount=0, currency="eur")
-    assert not money(sandbox, paid)
+    assert not moved_money(sandbox, paid)
 
 
 def test_an_undone_authorization_is_let_go_and_can_never_be_captured(sandbox: Sandbox) -> None:
@@ -104,7 +104,7 @@ def test_an_undone_authorization_is_let_go_and_can_never_be_captured(sandbox: Sa
     assert undone == PaymentVoided(payment_id=payment(paid).id, amount=0, currency="eur")
     assert payment(paid).status == "void"
     assert external("payments.capture").call(frozen) == [Voided()]
-    assert not money(sandbox, paid)
+    assert not moved_money(sandbox, paid)
 
 
 def test_a_worker_that_froze_before_it_authorized_holds_nothing_when_it_wakes(
@@ -114,7 +114,7 @@ def test_a_worker_that_froze_before_it_authorized_holds_nothing_when_it_wakes(
     frozen = prepare("payments.authorize", cancelled)
     run("payments.void", cancelled)
     assert external("payments.authorize").call(frozen) == [Voided()]
-    assert not money(sandbox, cancelled)
+    assert not moved_money(sandbox, cancelled)
 
 
 @pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_done", "429"])
@@ -143,8 +143,8 @@ def test_what_somebody_captured_by_hand_is_not_captured_again_and_goes_back_if_u
     assert isinstance(run("payments.capture", kept)[0], PaymentProcessed)
     (back,) = run("payments.void", undone)
     assert back == PaymentVoided(payment_id=payment(undone).id, amount=1250, currency="eur")
-    assert money(sandbox, kept) == {"capture": 1250}
-    assert money(sandbox, undone) == {"capture": 1250, "refund": 1250}
+    assert moved_money(sandbox, kept) == {"capture": 1250}
+    assert moved_money(sandbox, undone) == {"capture": 1250, "refund": 1250}
 
 
 def test_a_capture_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
@@ -159,7 +159,9 @@ def test_a_capture_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
         at_once(ways * 3)
         (verdict,) = get_gateway().find([purchase.charge])
         assert isinstance(verdict, Captured | Voided)
-        assert money(sandbox, paid) == ({"capture": 1250} if isinstance(verdict, Captured) else {})
+        assert moved_money(sandbox, paid) == (
+            {"capture": 1250} if isinstance(verdict, Captured) else {}
+        )
 
 
 def test_a_capture_of_what_was_never_authorized_takes_nothing_and_bars_it(sandbox: Sandbox) -> None:
@@ -168,7 +170,7 @@ def test_a_capture_of_what_was_never_authorized_takes_nothing_and_bars_it(sandbo
     assert isinstance(outcome, PaymentFailed)
     (late,) = run("payments.authorize", unknown)
     assert isinstance(late, PaymentFailed)
-    assert not money(sandbox, unknown)
+    assert not moved_money(sandbox, unknown)
 
 
 def test_a_customer_confirms_the_authorization_before_it_is_held(sandbox: Sandbox) -> None:
@@ -179,7 +181,7 @@ def test_a_customer_confirms_the_authorization_before_it_is_held(sandbox: Sandbo
     confirm(sandbox, asked.notice.url)  # type: ignore[attr-defined]
     assert isinstance(run("payments.authorize", paid)[0], PaymentAuthorized)
     assert isinstance(run("payments.capture", paid)[0], PaymentProcessed)
-    assert money(sandbox, paid) == {"capture": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
 def test_a_key_that_stripe_has_forgotten_is_found_to_be_captured(sandbox: Sandbox) -> None:
@@ -189,7 +191,7 @@ def test_a_key_that_stripe_has_forgotten_is_found_to_be_captured(sandbox: Sandbo
     found.created_at -= timedelta(hours=30)
     found.save()
     assert isinstance(run("payments.capture", paid)[0], PaymentProcessed)
-    assert money(sandbox, paid) == {"capture": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
 def test_what_was_to_be_charged_and_is_only_authorized_is_not_taken_for_paid(

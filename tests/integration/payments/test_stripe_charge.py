@@ -18,8 +18,8 @@ from payments.gateways.base import Absent, Captured, ChargeRequest, Declined, Un
 from payments.models import Payment
 from sagas.definition.handlers import Unknown
 from sagas.ids import uuid7
-from tests.integration.payments.sandbox import money
-from tests.integration.payments.till import Order, external, order, payment, prepare, run
+from tests.integration.payments.harness import Order, external, order, payment, prepare, run
+from tests.integration.payments.stripe_harness import moved_money
 from tests.integration.race import at_once
 from tests.sandbox.process import Sandbox
 
@@ -119,7 +119,7 @@ def test_a_decline_is_final_and_tells_the_customer_no_more_than_is_safe(
         (outcome,) = run("payments.charge", refused)
         assert outcome == PaymentFailed(detail=words, decline_code=told)
     assert (payment(refused).status, payment(refused).decline_code) == ("declined", known)
-    assert not money(sandbox, refused)
+    assert not moved_money(sandbox, refused)
 
 
 def test_an_amount_that_cannot_be_charged_is_declined(sandbox: Sandbox) -> None:
@@ -151,7 +151,7 @@ def test_an_answer_that_is_lost_is_asked_for_and_the_order_charged_once(
     assert isinstance(first, Unknown)
     assert payment(paid).status == "pending"
     assert isinstance(in_the_end(paid), PaymentProcessed)
-    assert money(sandbox, paid) == {"capture": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_the_methods_that_misbehave_are_charged_once(sandbox: Sandbox, method: s
     (first,) = run("payments.charge", paid)
     assert isinstance(first, Unknown)
     assert isinstance(in_the_end(paid), PaymentProcessed)
-    assert money(sandbox, paid) == {"capture": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
 def test_a_key_that_repeats_a_failure_under_which_nothing_was_made_has_a_successor(
@@ -174,11 +174,11 @@ def test_a_key_that_repeats_a_failure_under_which_nothing_was_made_has_a_success
         run("payments.charge", each)
     forget_intents(sandbox)
     assert isinstance(in_the_end(paid), PaymentProcessed)
-    assert money(sandbox, paid) == {"capture": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250}
     frozen = prepare("payments.charge", cancelled)
     assert isinstance(run("payments.refund", cancelled)[0], PaymentRefunded)
     assert external("payments.charge").call(frozen) == [Voided()]
-    assert not money(sandbox, cancelled)
+    assert not moved_money(sandbox, cancelled)
 
 
 def test_retry_after_is_kept(sandbox: Sandbox) -> None:
@@ -234,7 +234,7 @@ def test_a_worker_that_froze_before_it_created_the_intent_charges_nothing_when_i
     assert payment(cancelled).status == "void"
     (answer,) = external("payments.charge").call(frozen)
     assert answer == Voided()
-    assert not money(sandbox, cancelled)
+    assert not moved_money(sandbox, cancelled)
 
 
 @pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_done", "429"])
@@ -250,7 +250,7 @@ def test_the_fence_holds_although_its_own_answer_is_lost(
     (second,) = run("payments.refund", cancelled)
     assert isinstance(second, PaymentRefunded)
     assert external("payments.charge").call(frozen) == [Voided()]
-    assert not money(sandbox, cancelled)
+    assert not moved_money(sandbox, cancelled)
 
 
 def test_a_charge_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
@@ -259,7 +259,7 @@ def test_a_charge_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
         ways = [partial(get_gateway().charge, [charge]), partial(get_gateway().void, [charge])]
         at_once(ways * 3)
         (verdict,) = get_gateway().find([charge])
-        assert money(sandbox, charge.order_id) == (
+        assert moved_money(sandbox, charge.order_id) == (
             {"capture": 900} if isinstance(verdict, Captured) else {}
         )
         assert isinstance(verdict, Captured | Voided)
@@ -269,7 +269,7 @@ def test_one_key_charged_by_many_at_once_captures_once(sandbox: Sandbox) -> None
     charge = request()
     at_once([partial(get_gateway().charge, [charge])] * 8)
     assert isinstance(get_gateway().find([charge])[0], Captured)
-    assert money(sandbox, charge.order_id) == {"capture": 900}
+    assert moved_money(sandbox, charge.order_id) == {"capture": 900}
 
 
 def test_what_was_only_created_is_absent_and_can_still_be_charged(sandbox: Sandbox) -> None:
@@ -306,7 +306,7 @@ def test_a_key_that_stripe_may_be_about_to_forget_is_not_used(sandbox: Sandbox) 
     charge = request(opened_at=datetime.now(UTC) - timedelta(hours=21))
     (answer,) = get_gateway().charge([charge])
     assert isinstance(answer, Unanswered)
-    assert not money(sandbox, charge.order_id)
+    assert not moved_money(sandbox, charge.order_id)
 
 
 def test_no_redirect_is_followed_to_another_host(

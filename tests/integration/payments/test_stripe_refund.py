@@ -9,14 +9,14 @@ import pytest
 from django.db import connections
 
 from payments.events import PaymentRefunded
-from payments.following import follow_once
 from payments.gateways.base import RefundRequest
 from payments.gateways.stripe import StripeGateway
-from payments.gateways.stripe_account import Account
+from payments.gateways.stripe.account import Account
 from payments.models import Payment
+from payments.refund_followup import follow_up_once
 from sagas.definition.handlers import Retry, Unknown, Waiting
-from tests.integration.payments.sandbox import money
-from tests.integration.payments.till import Order, order, payment, run
+from tests.integration.payments.harness import Order, order, payment, run
+from tests.integration.payments.stripe_harness import moved_money
 from tests.processes import until
 from tests.sandbox.process import Sandbox
 
@@ -46,7 +46,7 @@ def test_a_captured_payment_is_given_back_once(sandbox: Sandbox) -> None:
             payment_id=payment(paid).id, amount=1250, currency="eur"
         )
     assert (payment(paid).status, payment(paid).refunded_amount) == ("refunded", 1250)
-    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_refund_whose_answer_is_lost_is_made_once(
     assert isinstance(refund(paid), Unknown)
     assert payment(paid).status == "captured"
     assert isinstance(refund(paid), PaymentRefunded)
-    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
 @pytest.mark.parametrize("method", ["pm_sim_500_charged", "pm_card_visa"])
@@ -69,7 +69,7 @@ def test_a_charge_nobody_recorded_is_found_and_given_back(sandbox: Sandbox, meth
     paid = charged(method)
     Payment.objects.update(status="pending", charge_id=None)
     assert isinstance(refund(paid), PaymentRefunded)
-    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
 def test_a_refund_on_its_way_is_waited_for_and_nobody_is_called(sandbox: Sandbox) -> None:
@@ -79,7 +79,7 @@ def test_a_refund_on_its_way_is_waited_for_and_nobody_is_called(sandbox: Sandbox
         assert payment(paid).status == "captured"
     sandbox.control(f"settle/{refund_of(paid)}", outcome="succeeded")
     assert isinstance(refund(paid), PaymentRefunded)
-    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
 def test_a_refund_that_failed_is_never_taken_for_done_and_ends_with_one_made_by_hand(
@@ -92,18 +92,18 @@ def test_a_refund_that_failed_is_never_taken_for_done_and_ends_with_one_made_by_
         outcome = refund(paid)
         assert isinstance(outcome, Retry)
         assert "Give the money back by hand." in outcome.reason
-    assert money(sandbox, paid) == {"capture": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250}
     by_hand(paid)
     sandbox.control(f"settle/{refund_of(paid)}", outcome="succeeded")
     assert isinstance(refund(paid), PaymentRefunded)
-    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
 def test_a_refund_made_by_hand_is_found_and_not_made_again(sandbox: Sandbox) -> None:
     paid = charged()
     by_hand(paid)
     assert isinstance(refund(paid), PaymentRefunded)
-    assert money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
 def test_a_part_refunded_by_hand_is_left_to_a_person(sandbox: Sandbox) -> None:
@@ -122,13 +122,13 @@ def test_a_refund_that_fails_after_the_end_is_followed_until_the_money_is_back(
     assert isinstance(refund(paid), PaymentRefunded)
     sandbox.control(f"settle/{refund_of(paid)}", outcome="failed")
     Payment.objects.update(follow_at="2020-01-01T00:00Z")
-    assert follow_once() == 1
+    assert follow_up_once() == 1
     open_ = payment(paid)
     assert "failed" in open_.follow_error
     assert open_.follow_at is not None
     by_hand(paid)
     Payment.objects.update(follow_at="2020-01-01T00:00Z")
-    assert follow_once() == 1
+    assert follow_up_once() == 1
     assert (payment(paid).follow_at, payment(paid).follow_error) == (None, "")
 
 
@@ -145,12 +145,12 @@ def test_what_a_webhook_brings_forward_while_it_is_asked_after_is_asked_after_ag
     Payment.objects.update(follow_at="2020-01-01T00:00Z")
     asking.join()
     assert payment(paid).follow_at is not None
-    assert follow_once() == 1
+    assert follow_up_once() == 1
     assert payment(paid).follow_at is None
 
 
 def follow_in_a_thread() -> None:
-    follow_once()
+    follow_up_once()
     connections.close_all()
 
 

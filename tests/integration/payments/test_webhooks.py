@@ -16,15 +16,15 @@ from pytest_django import Settings
 
 from orders.saga import PLACE_ORDER
 from payments import webhooks
-from payments.following import follow_once
 from payments.gateways import get_gateway
 from payments.models import Inbox, Payment, WebhookEvent
+from payments.refund_followup import follow_up_once
 from payments.tasks import purge_webhook_events
 from sagas.definition.messages import Message
 from sagas.execution import runner
 from sagas.ids import uuid7
-from tests.integration.payments.sandbox import money
-from tests.integration.payments.till import Order, order, payment, prepare, run
+from tests.integration.payments.harness import Order, order, payment, prepare, run
+from tests.integration.payments.stripe_harness import moved_money
 from tests.integration.race import at_once
 from tests.processes import url
 from tests.sandbox.process import SECRET, Sandbox
@@ -275,23 +275,23 @@ def test_money_that_came_in_after_a_cancel_goes_back_by_itself(sandbox: Sandbox)
     run("payments.refund", cancelled)
     assert payment(cancelled).status == "void"
     get_gateway().charge([frozen.charge])
-    assert money(sandbox, cancelled) == {"capture": 1250}
+    assert moved_money(sandbox, cancelled) == {"capture": 1250}
     assert tell(event(of=cancelled.saga)).status_code == 200
     assert WebhookEvent.objects.get().effect == "followed"
-    assert follow_once() == 1
-    assert money(sandbox, cancelled) == {"capture": 1250, "refund": 1250}
+    assert follow_up_once() == 1
+    assert moved_money(sandbox, cancelled) == {"capture": 1250, "refund": 1250}
     over = payment(cancelled)
     assert (over.status, over.refunded_amount, over.follow_at) == ("refunded", 1250, None)
-    assert follow_once() == 0
+    assert follow_up_once() == 0
 
 
 def test_an_event_that_was_not_true_changes_nothing(sandbox: Sandbox) -> None:
     cancelled = order()
     run("payments.refund", cancelled)
     tell(event(of=cancelled.saga))
-    assert follow_once() == 1
+    assert follow_up_once() == 1
     assert (payment(cancelled).status, payment(cancelled).follow_at) == ("void", None)
-    assert not money(sandbox, cancelled)
+    assert not moved_money(sandbox, cancelled)
 
 
 def test_events_are_forgotten_long_after_stripe_has_stopped_to_repeat_them(

@@ -4,7 +4,7 @@ that real ones do.
 
 import msgspec
 
-from payments.gateways.ledger import SimulatedIntent
+from payments.gateways.simulated.ledger import SimulatedIntent
 
 __all__ = ["DETAILS", "METHODS", "UNKNOWN_METHOD", "Script"]
 

@@ -15,7 +15,7 @@ from payments.events import PaymentAuthorized, PaymentExpiring
 from sagas.lifecycle import CancelRequest, CancelResult, cancel_before_pivot
 from sagas.storage import sql
 
-__all__ = ["expire_once"]
+__all__ = ["cancel_expiring_once"]
 
 # How long before the gateway lets go: longer than the clocks differ, and than a capture that has
 # begun is asked for.
@@ -35,7 +35,7 @@ SELECT o.saga, o.saga_started_at, o.seq, o.plan::text, o.context::text
 """
 
 
-def expire_once() -> int:
+def cancel_expiring_once() -> int:
     """Call off the orders whose authorization runs out soon; return how many."""
     params = {"authorized": PaymentAuthorized.type, "margin": MARGIN_SECONDS, "limit": BATCH}
     return sum(_call_off(*row) for row in sql.fetch("payments", RUNNING_OUT, params))

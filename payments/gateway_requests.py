@@ -22,17 +22,17 @@ from payments.models import Payment
 from payments.services import NewPayment
 
 __all__ = [
+    "ChargeAttempt",
     "GatewayRouter",
-    "Purchase",
-    "Reversal",
-    "Reversed",
-    "charge_of",
-    "refund_of",
-    "reversal_of",
+    "RefundPlan",
+    "RefundResult",
+    "charge_request",
+    "refund_plan",
+    "refund_request",
 ]
 
 
-class Purchase(Struct, frozen=True):
+class ChargeAttempt(Struct, frozen=True):
     """A charge to be made, authorized or captured.
 
     `asked_before`: the gateway may know of it, and its answer was lost. `overdue`: the customer was
@@ -44,7 +44,7 @@ class Purchase(Struct, frozen=True):
     overdue: bool = False
 
 
-class Reversal(Struct, frozen=True):
+class RefundPlan(Struct, frozen=True):
     """A charge to be undone. `captured` is what we know was captured; None where only the
     gateway can tell.
     """
@@ -54,7 +54,7 @@ class Reversal(Struct, frozen=True):
     captured: Captured | None
 
 
-class Reversed(Struct, frozen=True):
+class RefundResult(Struct, frozen=True):
     """What had become of a charge that was to be undone, and of its refund where it had been
     captured.
     """
@@ -106,7 +106,7 @@ class GatewayRouter:
         return self.gateways[name]
 
 
-def charge_of(payment: Payment | NewPayment) -> ChargeRequest:
+def charge_request(payment: Payment | NewPayment) -> ChargeRequest:
     """Return the charge of a payment, as the gateway is asked for it; the key of a new one is
     made just now.
     """
@@ -122,13 +122,13 @@ def charge_of(payment: Payment | NewPayment) -> ChargeRequest:
     return charge
 
 
-def reversal_of(payment: Payment) -> Reversal:
+def refund_plan(payment: Payment) -> RefundPlan:
     """Return what it takes to have nothing of a payment left with us."""
     captured = Captured(payment.charge_id, payment.amount) if payment.charge_id else None
-    return Reversal(charge_of(payment), payment.refund_key, captured)
+    return RefundPlan(charge_request(payment), payment.refund_key, captured)
 
 
-def refund_of(reversal: Reversal, captured: Captured) -> RefundRequest:
+def refund_request(reversal: RefundPlan, captured: Captured) -> RefundRequest:
     """Return the refund that undoes a charge which was captured."""
     charge = reversal.charge
     return RefundRequest(

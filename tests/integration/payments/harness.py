@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Sum
 
-from payments.gateways.ledger import SimulatedCharge
+from payments.gateways.simulated.ledger import SimulatedCharge
 from payments.models import Payment
 from payments.steps import OrderToCharge
 from sagas.definition.handlers import Delivery, ExternalStep, Outcome, definition

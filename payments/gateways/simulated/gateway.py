@@ -32,8 +32,8 @@ from payments.gateways.base import (
     Voided,
     refuse_open_transactions,
 )
-from payments.gateways.ledger import SimulatedCharge, SimulatedIntent
-from payments.gateways.simulated_methods import DETAILS, METHODS, UNKNOWN_METHOD, Script
+from payments.gateways.simulated.ledger import SimulatedCharge, SimulatedIntent
+from payments.gateways.simulated.payment_methods import DETAILS, METHODS, UNKNOWN_METHOD, Script
 from sagas.ids import uuid7
 from sagas.storage import sql
 

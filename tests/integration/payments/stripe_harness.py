@@ -5,13 +5,13 @@ from uuid import UUID
 
 from pytest_django import Settings
 
-from tests.integration.payments.till import Order
+from tests.integration.payments.harness import Order
 from tests.sandbox.process import API_KEY, SECRET, Sandbox
 
-__all__ = ["at_stripe", "confirm", "money"]
+__all__ = ["confirm", "moved_money", "use_stripe"]
 
 
-def at_stripe(settings: Settings, sandbox: Sandbox) -> None:
+def use_stripe(settings: Settings, sandbox: Sandbox) -> None:
     """Have payments charge through Stripe's client at a sandbox."""
     settings.PAYMENT_GATEWAY = "stripe"
     settings.STRIPE_API_KEY = API_KEY
@@ -20,7 +20,7 @@ def at_stripe(settings: Settings, sandbox: Sandbox) -> None:
     settings.PAYMENT_RETURN_URL = "https://shop.example/back"
 
 
-def money(sandbox: Sandbox, order: Order | UUID) -> Counter[str]:
+def moved_money(sandbox: Sandbox, order: Order | UUID) -> Counter[str]:
     """Return what the sandbox's ledger says was captured from and given back to an order."""
     saga = str(order if isinstance(order, UUID) else order.saga)
     moved: Counter[str] = Counter()

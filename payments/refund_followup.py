@@ -13,7 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from payments.asking import Reversed, reversal_of
+from payments.gateway_requests import RefundResult, refund_plan
 from payments.models import Payment
 from payments.outcomes import refund_outcome, settlement_of
 from payments.services import lock_payments, payments_of, settle
@@ -21,7 +21,7 @@ from payments.steps import Refund
 from sagas.definition.handlers import Outcome, Retry, Unknown, Waiting
 from sagas.storage import sql
 
-__all__ = ["follow_once"]
+__all__ = ["follow_up_once"]
 
 BATCH = 100
 
@@ -48,7 +48,7 @@ UPDATE payments_payment AS payment
 """
 
 
-def follow_once() -> int:
+def follow_up_once() -> int:
     """Ask after the payments whose time has come, and write down what became of them; return how
     many there were.
     """
@@ -56,12 +56,12 @@ def follow_once() -> int:
     claimed = dict(sql.fetch("payments", CLAIM, params))
     if claimed:
         payments = [payment for _, payment in sorted(payments_of(claimed).items())]
-        _record(payments, Refund().call([reversal_of(payment) for payment in payments]), claimed)
+        _record(payments, Refund().call([refund_plan(payment) for payment in payments]), claimed)
     return len(claimed)
 
 
 def _record(
-    payments: Sequence[Payment], answers: Sequence[Reversed], claimed: Mapping[UUID, datetime]
+    payments: Sequence[Payment], answers: Sequence[RefundResult], claimed: Mapping[UUID, datetime]
 ) -> None:
     answered = dict(zip((payment.order_id for payment in payments), answers, strict=True))
     params = {

@@ -42,9 +42,9 @@ from payments.gateways.base import (
     Voided,
     refuse_open_transactions,
 )
-from payments.gateways.stripe_account import AT_ONCE, BUDGET, CONNECT, READ, Account, NoAnswer
-from payments.gateways.stripe_intents import capture, confirm, intent_of, written_on
-from payments.gateways.stripe_meanings import declined, meaning_of
+from payments.gateways.stripe.account import AT_ONCE, BUDGET, CONNECT, READ, Account, NoAnswer
+from payments.gateways.stripe.error_meanings import declined, meaning_of
+from payments.gateways.stripe.intents import capture, confirm, intent_of, written_on
 
 __all__ = ["StripeGateway"]
 

@@ -10,8 +10,8 @@ import stripe
 from stripe import Charge, PaymentIntent, Refund
 
 from payments.gateways.base import ChargeRequest
-from payments.gateways.stripe_account import Account, NoAnswer
-from payments.gateways.stripe_meanings import is_replayed_failure
+from payments.gateways.stripe.account import Account, NoAnswer
+from payments.gateways.stripe.error_meanings import is_replayed_failure
 
 __all__ = ["capture", "confirm", "intent_of", "written_on"]
 
