@@ -54,7 +54,7 @@ MIDDLEWARE = [
     "api.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "console.policy.theme_policy",
+    "console.csp.theme_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -246,8 +246,8 @@ UNFOLD = {
     ],
     "STYLES": [f"{STATIC_URL}console/console.css"],
     "SHOW_HISTORY": False,
-    "DASHBOARD_CALLBACK": "console.start.context",
-    "SIDEBAR": {"navigation": "console.menu.navigation"},
+    "DASHBOARD_CALLBACK": "console.dashboard.sections.context",
+    "SIDEBAR": {"navigation": "console.navigation.navigation"},
 }
 
 # Minor units of a currency: a run that would refund more than this of one needs a second person.

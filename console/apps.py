@@ -16,6 +16,6 @@ class ConsoleConfig(AppConfig):
         permissions are there.
         """
         from console import checks  # noqa: F401, PLC0415  registering is its effect
-        from console.rights import make_groups  # noqa: PLC0415  models are not there before
+        from console.permissions import make_groups  # noqa: PLC0415  models are not there before
 
-        post_migrate.connect(make_groups, sender=self, dispatch_uid="console.rights")
+        post_migrate.connect(make_groups, sender=self, dispatch_uid="console.permissions")

@@ -15,9 +15,9 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from console.acting import Effect, services_of
-from console.asking import Asking
+from console.bulk_actions.results import Effect, services_of
 from console.models import Run, RunItem
+from console.partial_reader import Asking
 from orders.models import Order
 from sagas.definition.plan import Saga
 from sagas.delivery import relay

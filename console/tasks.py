@@ -6,8 +6,8 @@ import logging
 
 from celery import shared_task
 
+from console.bulk_actions.runs import work_once
 from console.retention import purge
-from console.runs import work_once
 
 __all__ = ["forget", "work", "work_soon"]
 

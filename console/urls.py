@@ -1,36 +1,23 @@
-"""Where the console's own pages live, below `admin/`; all are for staff."""
+"""URLs of the console's own pages, below `admin/`. Only staff may open them."""
 
 from django.contrib import admin
 from django.urls import path
 
-from console import holding, views
+from console.views import dashboard, failures, holds, orders, runs
 
 app_name = "console"
+staff = admin.site.admin_view
 urlpatterns = [
-    path("failures/", admin.site.admin_view(views.failing), name="failures"),
-    path("failures/<slug:key>/", admin.site.admin_view(views.failure), name="failure"),
-    path("holds/", admin.site.admin_view(holding.holding), name="holds"),
-    path("holds/step/", admin.site.admin_view(holding.hold_step), name="hold_step"),
-    path("live/", admin.site.admin_view(views.live), name="live"),
-    path("orders/order/<uuid:order_id>/act/", admin.site.admin_view(views.act), name="act"),
-    path(
-        "orders/order/<uuid:order_id>/by-hand/", admin.site.admin_view(holding.mark), name="by_hand"
-    ),
-    path(
-        "orders/order/<uuid:order_id>/export/", admin.site.admin_view(views.export), name="export"
-    ),
-    path(
-        "console/run/<uuid:run_id>/progress/",
-        admin.site.admin_view(views.progress),
-        name="progress",
-    ),
-    path(
-        "console/run/<uuid:run_id>/confirm/", admin.site.admin_view(views.confirm), name="confirm"
-    ),
-    path(
-        "console/run/<uuid:run_id>/approve/", admin.site.admin_view(views.approve), name="approve"
-    ),
-    path(
-        "console/run/<uuid:run_id>/decline/", admin.site.admin_view(views.decline), name="decline"
-    ),
+    path("failures/", staff(failures.failing), name="failures"),
+    path("failures/<slug:key>/", staff(failures.failure), name="failure"),
+    path("holds/", staff(holds.holding), name="holds"),
+    path("holds/step/", staff(holds.hold_step), name="hold_step"),
+    path("live/", staff(dashboard.live), name="live"),
+    path("orders/order/<uuid:order_id>/act/", staff(orders.act), name="act"),
+    path("orders/order/<uuid:order_id>/by-hand/", staff(orders.mark), name="by_hand"),
+    path("orders/order/<uuid:order_id>/export/", staff(orders.export), name="export"),
+    path("console/run/<uuid:run_id>/progress/", staff(runs.progress), name="progress"),
+    path("console/run/<uuid:run_id>/confirm/", staff(runs.confirm), name="confirm"),
+    path("console/run/<uuid:run_id>/approve/", staff(runs.approve), name="approve"),
+    path("console/run/<uuid:run_id>/decline/", staff(runs.decline), name="decline"),
 ]

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
 
-from console.failures import Failures, failures
+from console.failures.grouping import Failures, failures
 from orders.models import Hold, Order
 from orders.selectors import with_status
 from orders.status import Status

@@ -8,11 +8,11 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 
-from console.by_hand import asks_for
+from console.bulk_actions.actions.mark_done import asks_for
+from console.bulk_actions.reach import radius_now
 from console.models import LogEntry, Run
-from console.reach import radius_now
-from console.rights import NEEDED, may
-from console.views import progress_of
+from console.permissions import NEEDED, may
+from console.views.runs import progress_of
 from sagas.admin.changelist import NewestFilter, ReadOnlyAdmin
 from sagas.admin.formatting import age
 

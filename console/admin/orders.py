@@ -15,13 +15,13 @@ from unfold.decorators import display
 import payments.admin
 from console.admin import tabs
 from console.admin.filters import FailureFilter, HoldFilter, OrderOlderThan, StatusFilter
-from console.by_hand import markable
-from console.dossier import dossier_of
+from console.bulk_actions.actions.mark_done import markable
+from console.bulk_actions.runs import MOST_ORDERS
 from console.holds import hold_of
 from console.models import ON_ORDERS, Action, LogEntry
-from console.runs import MOST_ORDERS
+from console.order_page.order_detail import dossier_of
 from console.templatetags.console import money
-from console.views import drafted
+from console.views.runs import drafted
 from orders.models import Order
 from orders.status import Status
 from payments.models import Payment

@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from console.tracebacks import orders_of, tasks_about
+from console.failures.tracebacks import orders_of, tasks_about
 from sagas.admin.changelist import BoundedPaginator, NewestFilter, ReadOnlyAdmin, among_newest
 from sagas.admin.formatting import age
 from sagas.admin.messages import preformatted

@@ -8,9 +8,9 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from console.dossier import Posted
-from console.failures import Failing
-from console.provider import page_of
+from console.failures.grouping import Failing
+from console.order_page.order_detail import Posted
+from console.order_page.provider import page_of
 from orders.models import Order
 from sagas.admin.formatting import age, length
 from sagas.models import Inbox

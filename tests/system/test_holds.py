@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import Group
 
-from console import runs
+from console.bulk_actions import runs
+from console.bulk_actions.reach import radius_now
 from console.models import Action, Run
-from console.reach import radius_now
 from orders.models import Order
 from payments.models import Inbox, Payment, SimulatedCharge
 from sagas.ids import uuid7

@@ -61,7 +61,7 @@ def renamed():
 @pytest.fixture
 def quiet(monkeypatch):
     """Have no thread flush by itself after an action."""
-    monkeypatch.setattr("console.effects.request_flush", lambda service: None)
+    monkeypatch.setattr("console.bulk_actions.effects.request_flush", lambda service: None)
 
 
 @pytest.fixture
@@ -96,9 +96,9 @@ def nudged(monkeypatch):
     for a worker.
     """
     services: list[str] = []
-    for module in ("console.effects", "console.holds", "sagas.operations.manual"):
+    for module in ("console.bulk_actions.effects", "console.holds", "sagas.operations.manual"):
         monkeypatch.setattr(f"{module}.request_flush", services.append)
-    monkeypatch.setattr("console.views.work_soon", lambda: None)
+    monkeypatch.setattr("console.views.runs.work_soon", lambda: None)
     return services
 
 

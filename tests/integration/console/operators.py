@@ -5,9 +5,9 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from console import runs
+from console.bulk_actions import runs
+from console.bulk_actions.reach import radius_now
 from console.models import Run
-from console.reach import radius_now
 from orders.models import Order
 from orders.status import Status
 from payments.models import Inbox, Payment

@@ -5,9 +5,9 @@ be back, and once.
 import pytest
 
 from audit.run import audit
-from console import runs
+from console.bulk_actions import runs
+from console.bulk_actions.reach import radius_now
 from console.models import Action, LogEntry
-from console.reach import radius_now
 from inventory.models import Reservation
 from orders.models import Order
 from payments.models import Inbox, Payment, SimulatedCharge

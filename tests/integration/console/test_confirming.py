@@ -5,9 +5,9 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.utils import IntegrityError
 
-from console import runs
+from console.bulk_actions import runs
+from console.bulk_actions.reach import radius_now
 from console.models import Action, LogEntry, Run
-from console.reach import radius_now
 from payments.models import Inbox, Payment
 from tests.integration.console.operators import confirmed, paid, stuck, work
 from tests.integration.race import at_once

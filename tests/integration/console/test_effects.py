@@ -2,9 +2,9 @@
 
 import pytest
 
-from console import runs
+from console.bulk_actions import runs
+from console.bulk_actions.reach import radius_now
 from console.models import Action, RunItem
-from console.reach import radius_now
 from inventory.models import Reservation
 from orders.models import Order, Outbox
 from orders.saga import AUTHORIZE_FIRST

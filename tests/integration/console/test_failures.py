@@ -2,8 +2,8 @@
 
 import pytest
 
-from console import failures as grouping
-from console.failures import failures, normalised
+from console.failures import grouping
+from console.failures.grouping import failures, normalised
 from inventory.models import Inbox as InventoryInbox
 from payments.models import Inbox
 from tests.integration.console.conftest import client_of, count_queries

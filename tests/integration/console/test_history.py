@@ -5,8 +5,8 @@ runs are gone.
 import pytest
 from django.db.models.functions import Now
 
-from console.failures import failures
-from console.history import history_of
+from console.failures.grouping import failures
+from console.failures.history import history_of
 from console.models import Action, Run, RunItem
 from orders.models import Order
 from payments.models import Inbox

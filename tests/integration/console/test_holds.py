@@ -5,10 +5,10 @@ everybody.
 import pytest
 
 from audit.metrics import limbo
-from console import runs
+from console.bulk_actions import runs
+from console.bulk_actions.reach import radius_now
 from console.holds import holds_now
 from console.models import Action, LogEntry, Run
-from console.reach import radius_now
 from inventory.models import Hold as InventoryHold
 from inventory.models import Inbox as InventoryInbox
 from orders.models import Hold as OrdersHold

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.db.models import ProtectedError
 from django.db.utils import IntegrityError
 
-from console import runs
+from console.bulk_actions import runs
 from console.models import Action, LogEntry
 from tests.integration.console.conftest import client_of
 from tests.integration.console.operators import confirmed, stuck, work

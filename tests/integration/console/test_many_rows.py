@@ -16,8 +16,8 @@ from django.core.management import call_command
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from console import start
-from console.failures import failures
+from console.dashboard import sections
+from console.failures.grouping import failures
 from inventory.models import StockItem
 from payments.models import Inbox
 from sagas.admin import changelist
@@ -297,13 +297,13 @@ def test_failures_and_the_history_of_one_read_little(viewer):
 )
 def test_a_section_of_the_start_page_reads_little(name):
     with captured() as asked:
-        start.questions()[name]()
+        sections.questions()[name]()
     assert_cheap(asked)
 
 
 def test_the_start_page_takes_few_queries_in_all_its_threads_together():
     with captured() as asked:
-        for name, question in start.questions().items():
+        for name, question in sections.questions().items():
             if name not in {"queues", "workers"}:
                 question()
     assert len(asked) <= 20

@@ -4,9 +4,9 @@ selected.
 
 import pytest
 
-from console import runs
+from console.bulk_actions import runs
+from console.bulk_actions.reach import QUESTIONS, radius_now
 from console.models import Action, Run
-from console.reach import QUESTIONS, radius_now
 from orders.models import Order
 from orders.saga import AUTHORIZE_FIRST
 from orders.status import Status

@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.provider import page_of
+from console.order_page.provider import page_of
 from payments.models import Payment
 from tests.integration.orders import shop
 

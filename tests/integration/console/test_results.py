@@ -15,7 +15,7 @@ from django.urls import reverse
 from django_celery_results.models import TaskResult
 from msgspec import to_builtins
 
-from console.tracebacks import orders_of, tasks_about
+from console.failures.tracebacks import orders_of, tasks_about
 from sagas.definition.messages import Message
 from sagas.execution.retries import Failure, StepFailed
 from sagas.ids import uuid7

@@ -6,7 +6,8 @@ from django.core.management.base import SystemCheckError
 from django.db import connection, transaction
 from django.db.utils import IntegrityError
 
-from console import retention, runs
+from console import retention
+from console.bulk_actions import runs
 from console.models import Action, LogEntry, Run, RunItem
 from tests.integration.console.operators import confirmed, stuck, work
 from tests.integration.race import started

@@ -3,7 +3,7 @@
 import pytest
 from django.contrib.auth.models import Group, Permission
 
-from console import runs
+from console.bulk_actions import runs
 from console.models import Action, Run
 from orders.status import Status
 from tests.integration.console.operators import confirmed, member, paid, select, stuck
@@ -72,7 +72,7 @@ class TestRights:
         assert "There is no such action." in page.content.decode()
 
     def test_what_an_administrator_took_from_a_group_stays_taken(self):
-        from console.rights import make_groups  # noqa: PLC0415
+        from console.permissions import make_groups  # noqa: PLC0415
 
         Group.objects.get(name="operator").permissions.clear()
         Group.objects.get(name="viewer").delete()

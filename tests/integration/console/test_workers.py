@@ -7,8 +7,8 @@ import redis
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from console import workers
-from console.workers import crews
+from console.dashboard import queue_workers
+from console.dashboard.queue_workers import crews
 from sagas.operations import heartbeats
 from tests.processes import until, worker
 from tests.system.shop import QUICK
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 @pytest.fixture(autouse=True)
 def _nobody_yet(monkeypatch):
     """Begin with no worker, and keep no answer."""
-    monkeypatch.setattr(workers, "KEPT", 0.0)
-    monkeypatch.setattr(workers, "_kept", workers._Kept())
+    monkeypatch.setattr(queue_workers, "KEPT", 0.0)
+    monkeypatch.setattr(queue_workers, "_kept", queue_workers._Kept())
     monkeypatch.setattr(heartbeats, "DEAD_AFTER", 3.0)
     told({})
 
@@ -110,13 +110,13 @@ def test_without_redis_the_page_says_so_and_shows_the_rest(viewer, broker):
 
 
 def test_an_answer_is_kept_and_so_is_that_there_was_none(monkeypatch, broker):
-    monkeypatch.setattr(workers, "KEPT", 3_600.0)
-    monkeypatch.setattr(workers, "_kept", workers._Kept())
+    monkeypatch.setattr(queue_workers, "KEPT", 3_600.0)
+    monkeypatch.setattr(queue_workers, "_kept", queue_workers._Kept())
     told({"a": entry(0, "orders")})
     assert alive()["orders"] == 1
     broker.kill()
     assert alive()["orders"] == 1
-    monkeypatch.setattr(workers, "_kept", workers._Kept())
+    monkeypatch.setattr(queue_workers, "_kept", queue_workers._Kept())
     with pytest.raises(RedisError):
         alive()
     broker.start()

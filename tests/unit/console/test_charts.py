@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from console.charts import durations_of, endings_of
-from console.throughput import Bucket, Throughput
+from console.dashboard.charts import durations_of, endings_of
+from console.dashboard.throughput import Bucket, Throughput
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from console.picture import Look, StepRow, picture_of
+from console.order_page.diagram import Look, StepRow, picture_of
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
 
 PLAN = PLACE_ORDER.plan

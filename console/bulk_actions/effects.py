@@ -7,8 +7,9 @@ forward, and the one thing to do for it is to try again.
 
 from collections.abc import Callable, Mapping
 
-from console import by_hand, holds
-from console.acting import Effect, services_of
+from console import holds
+from console.bulk_actions.actions import mark_done
+from console.bulk_actions.results import Effect, services_of
 from console.models import Action, Run, RunItem
 from orders.events import OrderCancelling
 from orders.models import Order
@@ -91,7 +92,7 @@ EFFECTS: Mapping[str, Callable[[Order, Run], Effect]] = {
     Action.CANCEL: _cancel,
     Action.HOLD: holds.hold,
     Action.RELEASE: holds.release,
-    Action.BY_HAND: by_hand.mark,
+    Action.BY_HAND: mark_done.mark,
 }
 EFFECTS_FOR_ALL: Mapping[str, Callable[[Run], Effect]] = {
     Action.HOLD_STEP: holds.hold_step,

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from console.failures import failing
+from console.failures.grouping import failing
 from console.models import Action
 from sagas.storage import sql
 

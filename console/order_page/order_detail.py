@@ -12,9 +12,9 @@ from django.apps import apps
 from django.db.models import Model
 from django_celery_results.models import TaskResult
 
-from console.asking import Asking
-from console.picture import Picture, StepRow, picture_of
-from console.tracebacks import tasks_about
+from console.failures.tracebacks import tasks_about
+from console.order_page.diagram import Picture, StepRow, picture_of
+from console.partial_reader import Asking
 from inventory.models import Reservation
 from orders.models import Order, TimelineEvent
 from orders.selectors import timeline_of

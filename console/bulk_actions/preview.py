@@ -2,7 +2,7 @@
 are asked for it.
 
 What a database that is down would have said is not guessed: its name stands in `unreachable`, and
-an action that depends on it is not offered. The question of each action is in `console.reach`.
+an action that depends on it is not offered. The question of each action is in `console.bulk_actions.reach`.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from console.asking import Asking
+from console.partial_reader import Asking
 from sagas.storage import sql
 from sagas.storage.registry import get_service, service_names
 

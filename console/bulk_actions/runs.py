@@ -17,14 +17,14 @@ from django.contrib.auth.models import User
 from django.db import connections, transaction
 from django.db.models.functions import Now
 
-from console.acting import Effect
-from console.by_hand import asks_for
-from console.effects import effect_of
-from console.failures import Failing, failing
+from console.bulk_actions.actions.mark_done import asks_for
+from console.bulk_actions.effects import effect_of
+from console.bulk_actions.preview import Radius
+from console.bulk_actions.reach import radius_now
+from console.bulk_actions.results import Effect
+from console.failures.grouping import Failing, failing
 from console.models import Action, LogEntry, Run, RunItem
-from console.radius import Radius
-from console.reach import radius_now
-from console.rights import may
+from console.permissions import may
 from sagas.storage import sql
 
 __all__ = [

@@ -11,9 +11,9 @@ from django.http import HttpRequest
 
 from api.asking import ask
 from audit.metrics import limbo
-from console.charts import Chart, durations_of, endings_of
-from console.throughput import throughput
-from console.workers import crews
+from console.dashboard.charts import Chart, durations_of, endings_of
+from console.dashboard.queue_workers import crews
+from console.dashboard.throughput import throughput
 from orders.metrics import estimated, needing_attention, open_by_status
 from orders.status import Status
 from sagas.delivery import queues

@@ -2,21 +2,17 @@
 as done by hand.
 """
 
-from uuid import UUID
-
 from django.contrib import admin, messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from console.by_hand import may_be_marked
 from console.holds import holds_now, steps
 from console.models import Action
-from console.views import drafted, drafted_for_all
-from orders.models import Order
+from console.views.runs import drafted_for_all
 
-__all__ = ["hold_step", "holding", "mark"]
+__all__ = ["hold_step", "holding"]
 
 FOR_ALL = {Action.HOLD_STEP, Action.RELEASE_STEP}
 
@@ -59,17 +55,3 @@ def hold_step(request: HttpRequest) -> HttpResponse:
         )
         return redirect("console:holds")
     return drafted_for_all(request, action, step)
-
-
-@require_POST
-@permission_required("console.add_run", raise_exception=True)
-def mark(request: HttpRequest, order_id: UUID) -> HttpResponse:
-    """Make a draft that marks a step of one order as done by hand, and ask for the evidence."""
-    order = get_object_or_404(Order, id=order_id)
-    back, step = redirect("admin:orders_order_change", order.pk), request.POST.get("step", "")
-    if not may_be_marked(step):
-        messages.error(
-            request, "This step cannot be marked as done by hand. Choose one of those on the page."
-        )
-        return back
-    return drafted(request, Action.BY_HAND, [order.pk], step=step) or back

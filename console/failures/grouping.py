@@ -15,8 +15,8 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from console.asking import Asking
-from console.charts import Chart, sparkline
+from console.dashboard.charts import Chart, sparkline
+from console.partial_reader import Asking
 from sagas.storage import sql
 from sagas.storage.registry import get_service, service_names
 

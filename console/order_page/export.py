@@ -13,8 +13,8 @@ from django.db.models import Model
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from console.dossier import Dossier, Posted
 from console.models import LogEntry
+from console.order_page.order_detail import Dossier, Posted
 from orders.models import Order
 from sagas.definition.messages import to_json
 

@@ -9,98 +9,33 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from console import runs, start
-from console.dossier import dossier_of
-from console.export import exported
-from console.failures import failures
-from console.history import history_of
-from console.models import ON_ORDERS, LogEntry, Run, RunItem
-from console.rights import may
+from console.bulk_actions import runs
+from console.models import Run, RunItem
+from console.permissions import may
 from console.tasks import work_soon
-from orders.models import Order
 
 __all__ = [
-    "act",
     "approve",
     "confirm",
     "decline",
     "drafted",
     "drafted_for_all",
-    "export",
-    "failing",
-    "failure",
-    "live",
     "progress",
     "progress_of",
 ]
 
 # Rows of a run that its page shows: what went wrong first.
 SHOWN = 200
-
-
-@require_safe
-@permission_required("orders.view_order", raise_exception=True)
-def live(request: HttpRequest) -> HttpResponse:
-    """Answer with the figures of the start page alone, for the page to renew itself."""
-    return render(request, "console/live.html", start.sections())
-
-
-@require_safe
-@permission_required("orders.view_order", raise_exception=True)
-def failing(request: HttpRequest) -> HttpResponse:
-    """Show what fails now, grouped by step and error."""
-    context = {**admin.site.each_context(request), "title": "Failures", "failures": failures()}
-    return render(request, "console/failures.html", context)
-
-
-@require_safe
-@permission_required("orders.view_order", raise_exception=True)
-def failure(request: HttpRequest, key: str) -> HttpResponse:
-    """Show those that fail alike, and what was done about it before."""
-    found, past = failures(), history_of(key)
-    group = found.called(key)
-    about = f"{group.step}: {group.shape}" if group else next((run.about for run in past), None)
-    if about is None:
-        raise Http404
-    shown = {"title": "A failure", "failures": found, "group": group, "past": past, "about": about}
-    return render(request, "console/failure.html", {**admin.site.each_context(request), **shown})
-
-
-@require_safe
-@permission_required("orders.view_order", raise_exception=True)
-def export(request: HttpRequest, order_id: UUID) -> HttpResponse:
-    """Answer with all there is to know of an order, as JSON."""
-    order = get_object_or_404(Order.objects.select_related("user"), id=order_id)
-    body = exported(
-        dossier_of(order), history=LogEntry.objects.filter(order_id=order_id).order_by("id")
-    )
-    disposition = f'attachment; filename="order-{order_id}.json"'
-    return HttpResponse(
-        body, content_type="application/json", headers={"Content-Disposition": disposition}
-    )
-
-
-@require_POST
-@permission_required("console.add_run", raise_exception=True)
-def act(request: HttpRequest, order_id: UUID) -> HttpResponse:
-    """Make a draft of an action on one order, and show what it would do."""
-    order = get_object_or_404(Order, id=order_id)
-    back = redirect("admin:orders_order_change", order.pk)
-    action = request.POST.get("action", "")
-    if action not in ON_ORDERS:
-        messages.error(request, "There is no such action. Choose one of those on the page.")
-        return back
-    return drafted(request, action, [order.pk]) or back
 
 
 @require_POST

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from math import ceil, log10
 from typing import NamedTuple
 
-from console.throughput import Throughput
+from console.dashboard.throughput import Throughput
 from sagas.admin.formatting import length
 
 __all__ = ["Bar", "Chart", "Line", "Tick", "durations_of", "endings_of", "sparkline"]

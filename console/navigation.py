@@ -8,7 +8,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
 from django.urls import reverse
 
-from console.asking import Asking
+from console.partial_reader import Asking
 from orders.metrics import needing_attention
 
 __all__ = ["navigation"]

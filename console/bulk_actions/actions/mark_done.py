@@ -4,9 +4,9 @@ makes of one.
 
 from collections.abc import Iterator
 
-from console.acting import Effect
-from console.dossier import Dossier
+from console.bulk_actions.results import Effect
 from console.models import Run, RunItem
+from console.order_page.order_detail import Dossier
 from orders.models import Order
 from sagas.definition.handlers import ManualCompletionRefused, ManualConfirmation, definition
 from sagas.models import Inbox

@@ -5,9 +5,9 @@ that it would change.
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
+from console.bulk_actions.preview import OrdersAsking, Radius
 from console.holds import BEHIND
 from console.models import Action, Run
-from console.radius import OrdersAsking, Radius
 from sagas.definition.plan import service_name
 from sagas.operations.table_stats import MOST
 

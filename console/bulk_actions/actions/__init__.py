@@ -1,0 +1,1 @@
+"""The operator actions, one file each."""

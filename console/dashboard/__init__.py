@@ -1,0 +1,1 @@
+"""The start page, its charts, and the workers of each queue."""
