@@ -91,8 +91,8 @@ class TestMarkdown:
 
 
 def test_the_program_exits_with_1_for_a_finding_and_with_0_without(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tools.plain_english.__main__._files", lambda _: [planted])
     planted = tmp_path / "planted.py"
+    monkeypatch.setattr("tools.plain_english.__main__._files", lambda _: [planted])
 
     planted.write_text('"""Ask whoever knows."""')
     assert main([]) == 1
