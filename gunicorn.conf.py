@@ -28,8 +28,8 @@ def post_worker_init(worker: ThreadWorker) -> None:
     """
     from django.conf import settings  # noqa: PLC0415  (only now is it known whose they are)
 
-    from api.waiting import stop_when  # noqa: PLC0415
+    from api.responses.long_poller import set_stop_check  # noqa: PLC0415
 
     if "WAITING_PLACES" not in os.environ:
         settings.WAITING_PLACES = worker.cfg.threads * 7 // 8
-    stop_when(lambda: not worker.alive)
+    set_stop_check(lambda: not worker.alive)

@@ -17,7 +17,7 @@ class ApiConfig(AppConfig):
         auditors' group.
         """
         from api import openapi  # noqa: F401, PLC0415  (registering is its effect)
-        from api.roles import grant_auditors  # noqa: PLC0415  needs the app registry
+        from api.auth.roles import grant_auditors  # noqa: PLC0415  needs the app registry
 
         autodiscover_modules("metrics")
         post_migrate.connect(grant_auditors)  # after Django's own, which makes the permissions

@@ -16,9 +16,9 @@ from drf_spectacular.renderers import OpenApiYamlRenderer
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
-from api import kinds
-from api.converters import SkuConverter
-from api.kinds import Kind, kind_called
+from api.problems import problem_types
+from api.problems.problem_types import ProblemType, get_problem_type
+from api.requests.converters import SkuConverter
 
 __all__ = ["SKU", "add_components", "answer_header", "as_yaml", "body_of", "problems", "schema"]
 
@@ -75,17 +75,17 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
 # Of every operation; and of those with a body, with something to find, and with something to get
 # wrong.
 EVERYWHERE = (
-    kinds.BAD_REQUEST,
-    kinds.NOT_ACCEPTABLE,
-    kinds.TOO_MANY_REQUESTS,
-    kinds.INTERNAL_ERROR,
-    kinds.UNAVAILABLE,
+    problem_types.BAD_REQUEST,
+    problem_types.NOT_ACCEPTABLE,
+    problem_types.TOO_MANY_REQUESTS,
+    problem_types.INTERNAL_ERROR,
+    problem_types.UNAVAILABLE,
 )
 OF_A_BODY = (
-    kinds.INVALID_INPUT,
-    kinds.LENGTH_REQUIRED,
-    kinds.BODY_TOO_LARGE,
-    kinds.UNSUPPORTED_MEDIA_TYPE,
+    problem_types.INVALID_INPUT,
+    problem_types.LENGTH_REQUIRED,
+    problem_types.BODY_TOO_LARGE,
+    problem_types.UNSUPPORTED_MEDIA_TYPE,
 )
 
 SKU = OpenApiParameter(
@@ -105,7 +105,7 @@ def body_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
     return {"application/json": {"$ref": f"#/components/schemas/{struct.__name__}"}}
 
 
-def problems(*of: Kind) -> dict[str, Any]:
+def problems(*of: ProblemType) -> dict[str, Any]:
     """Name the kinds of problem that an operation has beside the usual, for
     `extend_schema(extensions=…)`.
     """
@@ -171,34 +171,34 @@ def _operations(paths: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         yield from ((path, operation) for operation in item.values() if "responses" in operation)
 
 
-def _kinds_of(path: str, operation: dict[str, Any]) -> set[Kind]:
+def _kinds_of(path: str, operation: dict[str, Any]) -> set[ProblemType]:
     """Return all kinds of problem of an operation: what it says itself, and what follows from
     its shape.
     """
-    found = {kind for slug in operation.pop("x-problems", ()) if (kind := kind_called(slug))}
+    found = {kind for slug in operation.pop("x-problems", ()) if (kind := get_problem_type(slug))}
     found.update(EVERYWHERE)
     if any(scheme for scheme in operation.get("security", ())):
-        found.add(kinds.NOT_AUTHENTICATED)
+        found.add(problem_types.NOT_AUTHENTICATED)
     if "{" in path:
-        found.add(kinds.NOT_FOUND)
+        found.add(problem_types.NOT_FOUND)
     if "requestBody" in operation:
         found.update(OF_A_BODY)
     if any(parameter["in"] != "path" for parameter in operation.get("parameters", ())):
-        found.add(kinds.INVALID_INPUT)
+        found.add(problem_types.INVALID_INPUT)
     return found
 
 
-def _by_status(of: set[Kind]) -> Iterator[Sequence[Kind]]:
+def _by_status(of: set[ProblemType]) -> Iterator[Sequence[ProblemType]]:
     ordered = sorted(of, key=lambda kind: (kind.status, kind.slug))
     for _, group in groupby(ordered, key=lambda kind: kind.status):
         yield tuple(group)
 
 
-def _response(of: Sequence[Kind]) -> dict[str, Any]:
+def _response(of: Sequence[ProblemType]) -> dict[str, Any]:
     """Describe the answer of some kinds of problem that have one status."""
     always = set.intersection(*(set(kind.headers) for kind in of))
     response: dict[str, Any] = {
-        "description": "\n".join(f"`{kind.type}`: {kind.means}" for kind in of),
+        "description": "\n".join(f"`{kind.type}`: {kind.meaning}" for kind in of),
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": "#/components/schemas/Problem"},
@@ -213,9 +213,14 @@ def _response(of: Sequence[Kind]) -> dict[str, Any]:
     return response
 
 
-def _example(kind: Kind) -> dict[str, Any]:
-    example = {"type": kind.type, "title": kind.title, "status": kind.status, "detail": kind.means}
-    if kind is not kinds.INVALID_INPUT:
+def _example(kind: ProblemType) -> dict[str, Any]:
+    example = {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": kind.meaning,
+    }
+    if kind is not problem_types.INVALID_INPUT:
         return example
     error = {"field": "lines[1].quantity", "code": "invalid", "detail": "Expected int >= 1."}
     return example | {"detail": f"{error['field']}: {error['detail']}", "errors": [error]}

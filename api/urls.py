@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from api.views import TokensView, TokenView
+from api.auth.views import TokensView, TokenView
 
 urlpatterns = [
     path("auth/token/", TokenView.as_view(), name="token"),

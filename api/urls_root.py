@@ -2,9 +2,9 @@
 
 from django.urls import path
 
-from api.errors import error_page, error_pages
-from api.health import healthz, readyz
-from api.metrics import metrics
+from api.monitoring.health import healthz, readyz
+from api.monitoring.metrics import metrics
+from api.problems.problem_pages import error_page, error_pages
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),

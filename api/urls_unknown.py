@@ -2,6 +2,6 @@
 
 from django.urls import path
 
-from api.views import unknown_path
+from api.problems.handlers import unknown_path
 
 urlpatterns = [path("<path:rest>", unknown_path), path("", unknown_path)]

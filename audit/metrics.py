@@ -13,7 +13,7 @@ from uuid import UUID
 from django.utils import timezone
 from prometheus_client.core import Metric
 
-from api.metrics import gauge, section
+from api.monitoring.sections import gauge, section
 from sagas.operations import holds
 from sagas.operations.table_stats import MOST
 from sagas.storage import sql

@@ -102,4 +102,8 @@ def cache(url: str) -> dict[str, Any]:
     counts.
     """
     patience = {"socket_connect_timeout": 0.25, "socket_timeout": 0.25}
-    return {"BACKEND": "api.cache.CountingCache", "LOCATION": url, "OPTIONS": patience}
+    return {
+        "BACKEND": "api.auth.counting_cache.CountingCache",
+        "LOCATION": url,
+        "OPTIONS": patience,
+    }

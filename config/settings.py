@@ -51,14 +51,14 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "api.request_id.RequestIdMiddleware",
+    "api.requests.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "console.csp.theme_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "api.middleware.refuse_malformed",
+    "api.requests.malformed.refuse_malformed",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -124,8 +124,8 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = (
     False  # who keeps trying is neither written down nor kept out longer
 )
 AXES_DISABLE_ACCESS_LOG = True
-AXES_LOCKOUT_CALLABLE = "api.logins.locked_out"
-AXES_CLIENT_IP_CALLABLE = "api.addresses.address_of"
+AXES_LOCKOUT_CALLABLE = "api.auth.lockout.lockout_response"
+AXES_CLIENT_IP_CALLABLE = "api.requests.client_ip.client_ip"
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
 AXES_VERBOSE = False
 
@@ -261,16 +261,16 @@ CONSOLE_LOG_DAYS = env.int("CONSOLE_LOG_DAYS", default=730)
 # ---------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_AUTHENTICATION_CLASSES": ["api.authentication.BearerAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["api.permissions.IsCustomer"],
-    "DEFAULT_THROTTLE_CLASSES": ["api.throttling.RateLimit"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["api.auth.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["api.auth.permissions.IsCustomer"],
+    "DEFAULT_THROTTLE_CLASSES": ["api.auth.throttling.RateLimit"],
     "NUM_PROXIES": TRUSTED_PROXIES,
-    "DEFAULT_PARSER_CLASSES": ["api.parsing.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["api.requests.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PAGINATION_CLASS": "api.pagination.CursorPagination",
+    "DEFAULT_PAGINATION_CLASS": "api.responses.pagination.CursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "URL_FORMAT_OVERRIDE": None,  # Accept says what is wanted
-    "EXCEPTION_HANDLER": "api.problems.exception_handler",
+    "EXCEPTION_HANDLER": "api.problems.handlers.exception_handler",
 }
 REST_KNOX = {
     "SECURE_HASH_ALGORITHM": "hashlib.sha256",  # of 256 random bits: nothing to be guessed, so nothing to be slow for

@@ -16,7 +16,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "api.problems.bad_request"
-handler403 = "api.problems.permission_denied"
-handler404 = "api.problems.not_found"
-handler500 = "api.problems.server_error"
+handler400 = "api.problems.handlers.bad_request"
+handler403 = "api.problems.handlers.permission_denied"
+handler404 = "api.problems.handlers.not_found"
+handler500 = "api.problems.handlers.server_error"

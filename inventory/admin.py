@@ -9,7 +9,7 @@ from django.core.validators import RegexValidator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from api.converters import SkuConverter
+from api.requests.converters import SkuConverter
 from inventory.models import Inbox, Outbox, Reservation, StockAdjustment, StockItem
 from inventory.services import MAX_ADJUSTMENT, StockTooLow, adjust_stock
 from sagas.admin.changelist import NewestFilter, ReadOnlyAdmin, among_newest

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-__all__ = ["Allocation", "Demand", "Held", "allocate"]
+__all__ = ["Allocation", "Demand", "ReservedLine", "allocate"]
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -18,7 +18,7 @@ class Demand(msgspec.Struct, frozen=True):
     pieces: Mapping[str, int]
 
 
-class Held(msgspec.Struct, frozen=True):
+class ReservedLine(msgspec.Struct, frozen=True):
     """What one order gets of one SKU."""
 
     order: UUID
@@ -29,7 +29,7 @@ class Held(msgspec.Struct, frozen=True):
 class Allocation(msgspec.Struct, frozen=True):
     """What is held, line by line, and for each order that gets nothing the SKU it failed at."""
 
-    held: Sequence[Held]
+    held: Sequence[ReservedLine]
     missing: Mapping[UUID, str]
 
     def taken(self) -> Counter[str]:
@@ -46,7 +46,7 @@ def allocate(on_hand: Mapping[str, int], demands: Iterable[Demand]) -> Allocatio
     An order that fails at one SKU leaves all its other pieces to the orders behind it.
     """
     left = Counter(on_hand)
-    held: list[Held] = []
+    held: list[ReservedLine] = []
     missing: dict[UUID, str] = {}
     for demand in demands:
         short = next((sku for sku, quantity in demand.pieces.items() if left[sku] < quantity), None)
@@ -54,5 +54,7 @@ def allocate(on_hand: Mapping[str, int], demands: Iterable[Demand]) -> Allocatio
             missing[demand.order] = short
             continue
         left.subtract(demand.pieces)
-        held += [Held(demand.order, sku, quantity) for sku, quantity in demand.pieces.items()]
+        held += [
+            ReservedLine(demand.order, sku, quantity) for sku, quantity in demand.pieces.items()
+        ]
     return Allocation(held, missing)

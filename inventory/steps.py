@@ -23,14 +23,14 @@ from sagas.definition.handlers import (
 
 __all__ = [
     "LineToReserve",
-    "NothingHeld",
+    "NothingReserved",
     "OrderToReserve",
     "OrderToSettle",
+    "record_manual_release",
+    "record_manual_shipment",
     "release",
-    "released_by_hand",
     "reserve",
     "ship",
-    "shipped_by_hand",
 ]
 
 
@@ -51,7 +51,7 @@ class OrderToSettle(Struct, frozen=True):
     """Release and ship need no more than the order's id: the reservations say what it holds."""
 
 
-class NothingHeld(Exception):
+class NothingReserved(Exception):
     """An order was to give back or to ship what it does not hold any more. A person must look at
     its reservations.
     """
@@ -72,21 +72,25 @@ def reserve(batch: Batch[OrderToReserve]) -> list[Outcome]:
     ]
 
 
-def released_by_hand(
+def record_manual_release(
     order: Delivery[OrderToSettle], confirmation: ManualConfirmation
 ) -> StockReleased:
     """Commit that a person has put back what an order holds."""
     return StockReleased(pieces=_settled_by_hand(order, Reservation.State.RELEASED))
 
 
-def shipped_by_hand(
+def record_manual_shipment(
     order: Delivery[OrderToSettle], confirmation: ManualConfirmation
 ) -> StockShipped:
     """Commit that a person has sent off what an order holds."""
     return StockShipped(pieces=_settled_by_hand(order, Reservation.State.SHIPPED))
 
 
-@undo("inventory.release", accepts=OrderToSettle, manual=ManualCompletion(record=released_by_hand))
+@undo(
+    "inventory.release",
+    accepts=OrderToSettle,
+    manual=ManualCompletion(record=record_manual_release),
+)
 def release(batch: Batch[OrderToSettle]) -> list[Outcome]:
     """Put back on hand what an order holds. What has been shipped does not come back: it raises."""
     released = stock.settle([delivery.saga for delivery in batch], Reservation.State.RELEASED)
@@ -94,7 +98,9 @@ def release(batch: Batch[OrderToSettle]) -> list[Outcome]:
     return [StockReleased(pieces=released[delivery.saga]) for delivery in batch]
 
 
-@action("inventory.ship", accepts=OrderToSettle, manual=ManualCompletion(record=shipped_by_hand))
+@action(
+    "inventory.ship", accepts=OrderToSettle, manual=ManualCompletion(record=record_manual_shipment)
+)
 def ship(batch: Batch[OrderToSettle]) -> list[Outcome]:
     """Send off what an order holds."""
     shipped = stock.settle([delivery.saga for delivery in batch], Reservation.State.SHIPPED)
@@ -113,7 +119,7 @@ def _settled_by_hand(order: Delivery[OrderToSettle], state: Reservation.State) -
     settled = stock.settle([order.saga], state)
     try:
         _require_held([order], settled)
-    except NothingHeld as error:
+    except NothingReserved as error:
         raise ManualCompletionRefused(str(error)) from error
     return settled[order.saga]
 
@@ -121,4 +127,4 @@ def _settled_by_hand(order: Delivery[OrderToSettle], state: Reservation.State) -
 def _require_held(batch: Batch[OrderToSettle], settled: Counter[UUID]) -> None:
     empty = [str(delivery.saga) for delivery in batch if not settled[delivery.saga]]
     if empty:
-        raise NothingHeld(f"These orders hold no stock any more: {', '.join(empty)}.")
+        raise NothingReserved(f"These orders hold no stock any more: {', '.join(empty)}.")

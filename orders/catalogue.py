@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 from django.db import IntegrityError, transaction
 from msgspec import Meta, Struct
 
-from api.problems import FieldError, InvalidInput
+from api.problems.exceptions import FieldError, InvalidInput
 from orders.events import LineOrdered
 from orders.models import MAX_AMOUNT, MAX_QUANTITY, SKU_LENGTH, Product
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
-from api.metrics import gauge, section
+from api.monitoring.sections import gauge, section
 from orders.status import Status
 from sagas.operations.table_stats import MOST
 from sagas.storage import sql
 
-__all__ = ["estimated", "needing_attention", "open_by_status", "orders"]
+__all__ = ["count_needing_attention", "count_open_by_status", "estimate_by_status", "orders"]
 
 OPEN = """
 SELECT status, count(*)
@@ -32,18 +32,18 @@ SELECT known.status, c.reltuples * known.share
 """
 
 
-def open_by_status() -> dict[str, int]:
+def count_open_by_status() -> dict[str, int]:
     """Count the orders whose saga has not ended, by status; statuses that none has are missing."""
     return dict(sql.fetch("default", OPEN, {"most": MOST}))
 
 
-def needing_attention() -> int:
+def count_needing_attention() -> int:
     """Count the orders that a person must look at."""
     [(needing,)] = sql.fetch("default", ATTENTION, {"most": MOST})
     return int(needing)
 
 
-def estimated() -> dict[str, int]:
+def estimate_by_status() -> dict[str, int]:
     """Estimate all orders there are, by status; empty until PostgreSQL has analysed the table."""
     return {status: round(share) for status, share in sql.fetch("default", ESTIMATE, {})}
 
@@ -51,15 +51,15 @@ def estimated() -> dict[str, int]:
 @section("orders")
 def orders() -> Iterator[Metric]:
     """Count the orders that are open or need a person, and estimate all."""
-    found = open_by_status()
+    found = count_open_by_status()
     for status in Status:
         yield gauge("orders_open", "Orders whose saga has not ended.", status=status.value)(
             found.get(status, 0)
         )
     yield gauge("orders_needing_attention", "Orders that a person must look at.")(
-        needing_attention()
+        count_needing_attention()
     )
-    for name, share in estimated().items():
+    for name, share in estimate_by_status().items():
         yield gauge(
             "orders_estimated", "All orders, as of PostgreSQL's last ANALYZE.", status=name
         )(share)

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 import sagas.models
-from orders import actions, progress
+from orders import action_projection, status_projection
 from orders.status import Status
 from sagas.ids import uuid7
 
@@ -151,8 +151,8 @@ class Order(sagas.models.TrackedSaga):
     @classmethod
     def apply_events(cls, events: Sequence[Any]) -> None:
         """Raise the status to what new events of the timeline tell."""
-        progress.follow(events)
-        actions.follow(events)
+        status_projection.apply(events)
+        action_projection.apply(events)
 
     @property
     def next_action(self) -> dict[str, Any] | None:

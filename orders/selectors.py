@@ -5,14 +5,14 @@ from uuid import UUID
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Q, QuerySet
 
-from api.roles import reads_everything
+from api.auth.roles import reads_everything
 from orders.models import Order, Product, TimelineEvent
 from orders.status import TERMINAL, Status
 
-__all__ = ["orders_of", "products", "recorded_of", "timeline_of", "with_status"]
+__all__ = ["events_recorded_after", "products", "timeline_of", "visible_orders", "with_status"]
 
 
-def orders_of(user: User | AnonymousUser) -> QuerySet[Order]:
+def visible_orders(user: User | AnonymousUser) -> QuerySet[Order]:
     """Return the orders that a user may see: their own, or all for staff and auditors."""
     orders = Order.objects.prefetch_related("lines")
     if isinstance(user, AnonymousUser):
@@ -35,7 +35,9 @@ def timeline_of(order_id: UUID) -> QuerySet[TimelineEvent]:
     return TimelineEvent.objects.filter(saga=order_id)
 
 
-def recorded_of(order_id: UUID, *, after: TimelineEvent | None) -> QuerySet[TimelineEvent]:
+def events_recorded_after(
+    order_id: UUID, *, after: TimelineEvent | None
+) -> QuerySet[TimelineEvent]:
     """Return what was recorded of an order after an event, or from the beginning, in the order
     of its recording.
     """

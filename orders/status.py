@@ -4,7 +4,15 @@ from collections.abc import Mapping
 
 from django.db import models
 
-__all__ = ["OPEN", "RISING", "TERMINAL", "TOLD_BY", "TRANSITIONS", "Status", "may_become"]
+__all__ = [
+    "OPEN",
+    "STATUS_AFTER_EVENT",
+    "STATUS_ORDER",
+    "TERMINAL",
+    "TRANSITIONS",
+    "Status",
+    "may_become",
+]
 
 
 class Status(models.TextChoices):
@@ -42,10 +50,10 @@ TOO_LATE = (Status.CANCELLING, Status.FULFILLED)
 
 # Events only raise the status along this line; the two terminal states are set by their steps
 # alone.
-RISING = (Status.PENDING, Status.PAID, Status.RESERVED, Status.CANCELLING)
+STATUS_ORDER = (Status.PENDING, Status.PAID, Status.RESERVED, Status.CANCELLING)
 
 # By the name of the event, as other services publish it: no domain app imports another.
-TOLD_BY: Mapping[str, Status] = {
+STATUS_AFTER_EVENT: Mapping[str, Status] = {
     "payment.processed": Status.PAID,
     "stock.reserved": Status.RESERVED,
     "payment.failed": Status.CANCELLING,

@@ -14,7 +14,7 @@ from sagas.definition.handlers import Batch, Outcome, action, undo
 from sagas.lifecycle import cancels_at_home
 from sagas.storage import sql
 
-__all__ = ["Failure", "FulfilledAlready", "OrderToCancel", "OrderToFulfil", "cancel", "fulfil"]
+__all__ = ["Failure", "OrderAlreadyFulfilled", "OrderToCancel", "OrderToFulfil", "cancel", "fulfil"]
 
 # Why an order was to be cancelled is no news of one for which that came too late.
 FULFIL = """
@@ -33,7 +33,7 @@ UPDATE orders_order o
 """
 
 
-class FulfilledAlready(Exception):
+class OrderAlreadyFulfilled(Exception):
     """A fulfilled order was to be cancelled. Its inbox and outbox say which message asked for
     that.
     """
@@ -124,6 +124,6 @@ def _called_off_too_late(statuses: dict[UUID, str]) -> set[UUID]:
 def _refuse_fulfilled(statuses: dict[UUID, str]) -> None:
     fulfilled = [str(order) for order, status in statuses.items() if status == Status.FULFILLED]
     if fulfilled:
-        raise FulfilledAlready(
+        raise OrderAlreadyFulfilled(
             f"These orders are fulfilled and cannot be cancelled: {', '.join(fulfilled)}."
         )

@@ -6,7 +6,7 @@ from audit.case import Case
 from audit.databases import fetch
 from audit.invariant import Scope, Seen, Violation
 from orders.events import OrderCancelled, OrderFulfilled
-from orders.status import RISING, TERMINAL, TOLD_BY
+from orders.status import STATUS_AFTER_EVENT, STATUS_ORDER, TERMINAL
 
 __all__ = [
     "cancelled_means_ended",
@@ -58,9 +58,9 @@ SELECT o.id, o.status, i.step
         OR (i.step = 'orders.cancel' AND o.status <> 'cancelled'))
 """
 TOLD = {
-    "types": list(TOLD_BY),
-    "statuses": [status.value for status in TOLD_BY.values()],
-    "rising": [status.value for status in RISING],
+    "types": list(STATUS_AFTER_EVENT),
+    "statuses": [status.value for status in STATUS_AFTER_EVENT.values()],
+    "rising": [status.value for status in STATUS_ORDER],
 }
 
 

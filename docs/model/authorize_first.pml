@@ -120,7 +120,7 @@ proctype Orders() {
   :: atomic { HAVE(DECLINED) -> EAT(DECLINED); cancel_it() }                       /* [orders.steps.cancel] */
   :: atomic { HAVE(VOIDED) -> EAT(VOIDED); cancel_it() }                           /* [orders.steps.cancel] */
   :: atomic { HAVE(SHIPPED) && (!closed || MODE==1) -> EAT(SHIPPED); closed=true } /* [sagas.storage.timeline.record] */
-  :: atomic { (rows & TURNBACK) && status==OPEN -> status=CANCELLINGS }            /* [orders.progress.follow] */
+  :: atomic { (rows & TURNBACK) && status==OPEN -> status=CANCELLINGS }            /* [orders.status_projection.apply] */
   :: atomic { !asked && !forgotO && MAYASK -> asked=true;                          /* [orders.services.cancel_order] */
        if :: status==OPEN -> status=CANCELLINGS;
 #ifdef NO_REQUEST

@@ -143,7 +143,7 @@ proctype Orders() {
   :: atomic { HAVE(DECLINED) -> EAT(DECLINED); cancel_it() }                       /* [orders.steps.cancel] */
   :: atomic { HAVE(REFUNDED) -> EAT(REFUNDED); cancel_it() }                       /* [orders.steps.cancel] */
   :: atomic { HAVE(SHIPPED) && (!closed || MODE==1) -> EAT(SHIPPED); closed=true } /* [sagas.storage.timeline.record] */
-  :: atomic { (rows & TURNBACK) && status==OPEN -> status=CANCELLINGS }            /* [orders.progress.follow] */
+  :: atomic { (rows & TURNBACK) && status==OPEN -> status=CANCELLINGS }            /* [orders.status_projection.apply] */
   :: atomic { !asked && !forgotO && MAYASK -> asked=true;                          /* [orders.services.cancel_order] */
 #ifdef NO_PIVOT_TOMBSTONE
        if :: status==OPEN -> status=CANCELLINGS; put(CANCELLING) :: else fi

@@ -2,9 +2,9 @@
 
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 
-from api.kinds import FORBIDDEN
 from api.openapi import SKU, body_of, problems
-from inventory.api.kinds import STOCK_TOO_LOW
+from api.problems.problem_types import FORBIDDEN
+from inventory.api.problem_types import STOCK_TOO_LOW
 from inventory.api.requests import NewAdjustment
 from inventory.api.serializers import AdjustmentSerializer
 

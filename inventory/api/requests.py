@@ -7,8 +7,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from rest_framework.request import Request
 
-from api.parsing import parse
-from api.problems import FieldError, InvalidInput
+from api.problems.exceptions import FieldError, InvalidInput
+from api.requests.parsing import parse
 from inventory.services import MAX_ADJUSTMENT
 
 __all__ = ["NewAdjustment", "adjustment_of"]

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-import api.converters  # noqa: F401  (registers <sku:…>)
+import api.requests.converters  # noqa: F401  (registers <sku:…>)
 from inventory.api.views import AdjustmentsView, StockItemView, StockView
 
 __all__ = ["urlpatterns"]

@@ -7,10 +7,10 @@ from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.permissions import IsStaff
-from api.problems import Problem
+from api.auth.permissions import IsStaff
+from api.problems.exceptions import Problem
 from inventory.api import openapi
-from inventory.api.kinds import STOCK_TOO_LOW
+from inventory.api.problem_types import STOCK_TOO_LOW
 from inventory.api.requests import adjustment_of
 from inventory.api.serializers import AdjustmentSerializer, StockItemSerializer
 from inventory.models import StockAdjustment, StockItem

@@ -5,7 +5,7 @@ from datetime import datetime
 import django_filters
 from django.db.models import QuerySet
 
-from api.filters import MomentFilter, StrictFilterSet
+from api.requests.filters import MomentFilter, StrictFilterSet
 from orders.models import Order
 from orders.selectors import with_status
 from orders.status import Status

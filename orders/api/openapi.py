@@ -9,10 +9,16 @@ from drf_spectacular.utils import (
     extend_schema_view,
 )
 
-from api.event_stream import MEDIA_TYPE as EVENT_STREAM
-from api.kinds import FORBIDDEN, PRECONDITION_FAILED
 from api.openapi import SKU, answer_header, body_of, problems
-from orders.api.kinds import KEY_IN_FLIGHT, KEY_REUSED, ORDER_FULFILLED, SKU_TAKEN, TOO_MANY_WAITING
+from api.problems.problem_types import FORBIDDEN, PRECONDITION_FAILED
+from api.responses.event_stream import MEDIA_TYPE as EVENT_STREAM
+from orders.api.problem_types import (
+    KEY_IN_FLIGHT,
+    KEY_REUSED,
+    ORDER_FULFILLED,
+    SKU_TAKEN,
+    TOO_MANY_WAITING,
+)
 from orders.api.requests import NewProduct, ProductChanges
 from orders.api.serializers import OrderSerializer, ProductSerializer, TimelineEventSerializer
 from orders.services import NewOrder

@@ -10,8 +10,8 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 from rest_framework.request import Request
 
-from api.parsing import parse
-from api.problems import FieldError, InvalidInput
+from api.problems.exceptions import FieldError, InvalidInput
+from api.requests.parsing import parse
 from orders.models import CURRENCY_PATTERN, MAX_AMOUNT, SKU_LENGTH, SKU_PATTERN
 from orders.services import NewOrder
 

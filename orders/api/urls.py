@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-import api.converters  # noqa: F401  (registers <sku:…>)
+import api.requests.converters  # noqa: F401  (registers <sku:…>)
 from orders.api.views import (
     CancelView,
     OrdersView,

@@ -16,26 +16,32 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.authentication import user_of
-from api.conditional import CACHED_PRIVATELY, conditional, tagged
-from api.event_stream import EventStreamRenderer, event_stream
-from api.parsing import parse
-from api.permissions import IsStaffOrReads
-from api.preferences import preferred_wait
-from api.problems import Problem
-from api.query import check_query
-from api.waiting import RoomFull, client_of
+from api.auth.authentication import authenticated_user
+from api.auth.permissions import IsStaffOrReads
+from api.problems.exceptions import Problem
+from api.requests.parsing import parse
+from api.requests.prefer import preferred_wait
+from api.requests.strict_query import check_query
+from api.responses.etag import CACHED_PRIVATELY, conditional, tagged
+from api.responses.event_stream import EventStreamRenderer, event_stream
+from api.responses.long_poller import TooManyWaiters, disconnect_check
 from orders import catalogue, selectors, services
 from orders.api import openapi
 from orders.api.filters import OrderFilters
-from orders.api.kinds import KEY_IN_FLIGHT, KEY_REUSED, ORDER_FULFILLED, SKU_TAKEN, TOO_MANY_WAITING
+from orders.api.problem_types import (
+    KEY_IN_FLIGHT,
+    KEY_REUSED,
+    ORDER_FULFILLED,
+    SKU_TAKEN,
+    TOO_MANY_WAITING,
+)
 from orders.api.requests import NewProduct, ProductChanges, idempotency_key, new_order
 from orders.api.serializers import OrderSerializer, ProductSerializer, TimelineEventSerializer
-from orders.api.stream import event_resumed_after, follow
+from orders.api.timeline_stream import event_resumed_after, follow
 from orders.idempotency import KeyInFlight, KeyReused
+from orders.long_polling import LONG_POLLER, order_version, wait_until_decided
 from orders.models import Order, Product, TimelineEvent
 from orders.status import Status
-from orders.waiting import ROOM, pulse_of, wait_until_decided
 
 __all__ = ["CancelView", "OrderView", "OrdersView", "ProductView", "ProductsView", "TimelineView"]
 
@@ -56,7 +62,7 @@ class OrdersView(generics.ListAPIView[Order]):
 
     def get_queryset(self) -> QuerySet[Order]:
         """Return the orders that the user may see."""
-        return selectors.orders_of(self.request.user)
+        return selectors.visible_orders(self.request.user)
 
     def post(self, request: Request) -> HttpResponse:
         """Place an order. It is safe once this is answered; how it goes on, `GET orders/{id}/`
@@ -68,7 +74,7 @@ class OrdersView(generics.ListAPIView[Order]):
         key, new = idempotency_key(request), new_order(request)
         try:
             placed = services.place_order(
-                user_id=user_of(request).id, key=key, new=new, render=_render
+                user_id=authenticated_user(request).id, key=key, new=new, render=_render
             )
         except KeyInFlight as error:
             raise Problem(KEY_IN_FLIGHT, headers={"Retry-After": "1"}) from error
@@ -85,7 +91,7 @@ class OrderView(generics.RetrieveAPIView[Order]):
 
     def get_queryset(self) -> QuerySet[Order]:
         """Return the orders that the user may see: another's is not found."""
-        return selectors.orders_of(self.request.user)
+        return selectors.visible_orders(self.request.user)
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Get one order; with `Prefer: wait`, once it is decided. `If-None-Match` is compared
@@ -111,7 +117,7 @@ class TimelineView(generics.ListAPIView[TimelineEvent]):
 
     def get_queryset(self) -> QuerySet[TimelineEvent]:
         """Return the order's events, if the user may see the order."""
-        orders = selectors.orders_of(self.request.user).prefetch_related(None)
+        orders = selectors.visible_orders(self.request.user).prefetch_related(None)
         order = generics.get_object_or_404(orders.only("id"), pk=self.kwargs["pk"])
         return selectors.timeline_of(order.id)
 
@@ -137,10 +143,10 @@ class TimelineView(generics.ListAPIView[TimelineEvent]):
         if request.method == "HEAD":
             return event_stream(iter(()), closing=lambda: None)
         try:
-            place = ROOM.enter(client_of(request))
-        except RoomFull as error:
+            slot = LONG_POLLER.acquire(disconnect_check(request))
+        except TooManyWaiters as error:
             raise Problem(TOO_MANY_WAITING, headers={"Retry-After": FULL_RETRY_AFTER}) from error
-        return event_stream(follow(order, after=last, place=place), closing=place.leave)
+        return event_stream(follow(order, after=last, slot=slot), closing=slot.release)
 
 
 @openapi.cancel_view
@@ -158,7 +164,7 @@ class CancelView(generics.GenericAPIView[Order]):
         late for a payment that is being captured: then the order goes from `cancelling` to
         `fulfilled`.
         """
-        order = generics.get_object_or_404(selectors.orders_of(request.user), pk=pk)
+        order = generics.get_object_or_404(selectors.visible_orders(request.user), pk=pk)
         try:
             order = services.cancel_order(order)
         except services.OrderFulfilledError as error:
@@ -220,7 +226,7 @@ def _waited_for(request: Request, placed: services.Placed) -> tuple[str, int | N
         body = (
             placed.body
             if seconds is None
-            else _render(selectors.orders_of(request.user).get(id=order))
+            else _render(selectors.visible_orders(request.user).get(id=order))
         )
     except Error as error:
         logger.warning("Order %s is placed, but could not be waited for: %r", order, error)
@@ -235,8 +241,8 @@ def _wait_as_preferred(request: Request, order: UUID) -> int | None:
     seconds = preferred_wait(request)
     if seconds is not None:
         try:
-            wait_until_decided(order, seconds=seconds, gone=client_of(request))
-        except RoomFull:
+            wait_until_decided(order, seconds=seconds, disconnected=disconnect_check(request))
+        except TooManyWaiters:
             return None
     return seconds
 
@@ -259,5 +265,7 @@ def _created(placed: services.Placed, body: str, waited: int | None) -> HttpResp
 
 
 def _nothing_left(order: UUID, last: TimelineEvent) -> bool:
-    pulse = pulse_of(order)
-    return (pulse is None or pulse.ended) and not selectors.recorded_of(order, after=last).exists()
+    pulse = order_version(order)
+    return (pulse is None or pulse.ended) and not selectors.events_recorded_after(
+        order, after=last
+    ).exists()

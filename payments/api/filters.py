@@ -2,7 +2,7 @@
 
 import django_filters
 
-from api.filters import StrictFilterSet
+from api.requests.filters import StrictFilterSet
 from payments.models import Payment
 
 __all__ = ["PaymentFilters"]

@@ -10,9 +10,9 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from api.kinds import FORBIDDEN
 from api.openapi import problems
-from payments.api.kinds import NO_EVENT
+from api.problems.problem_types import FORBIDDEN
+from payments.api.problem_types import NO_EVENT
 
 __all__ = ["payment_view", "payments_view", "stripe_webhook_view"]
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from rest_framework import generics
 
-from api.permissions import IsStaff
+from api.auth.permissions import IsStaff
 from payments.api import openapi
 from payments.api.filters import PaymentFilters
 from payments.api.serializers import PaymentSerializer

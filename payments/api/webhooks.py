@@ -4,9 +4,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.problems import Problem
+from api.problems.exceptions import Problem
 from payments.api import openapi
-from payments.api.kinds import NO_EVENT
+from payments.api.problem_types import NO_EVENT
 from payments.models import WebhookEvent
 from payments.webhooks import Forged, read, receive
 from sagas.delivery.wakeup import request_flush

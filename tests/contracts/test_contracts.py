@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from orders.actions import ASKED_BY, ASKS, DONE_BY
+from orders.action_projection import ACTION_DONE, ACTION_FIELDS, ACTION_REQUIRED
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER, SAGAS
-from orders.status import TOLD_BY
+from orders.status import STATUS_AFTER_EVENT
 from sagas.definition import handlers
 from sagas.definition.attempt import StepAttempt
 from sagas.definition.events import Event, Notice, Refusal
@@ -112,13 +112,15 @@ def test_the_customers_reason_is_one_that_the_contract_names():
 
 
 def test_the_timeline_follows_only_events_that_somebody_publishes():
-    assert set(TOLD_BY) <= set(PUBLISHED)
+    assert set(STATUS_AFTER_EVENT) <= set(PUBLISHED)
 
 
 def test_what_a_customer_is_asked_is_published_with_all_that_the_order_shows():
-    assert issubclass(PUBLISHED[ASKED_BY], Notice)
-    assert issubclass(PUBLISHED[DONE_BY], Event)
-    assert set(ASKS) <= {field.name for field in msgspec.structs.fields(PUBLISHED[ASKED_BY])}
+    assert issubclass(PUBLISHED[ACTION_REQUIRED], Notice)
+    assert issubclass(PUBLISHED[ACTION_DONE], Event)
+    assert set(ACTION_FIELDS) <= {
+        field.name for field in msgspec.structs.fields(PUBLISHED[ACTION_REQUIRED])
+    }
 
 
 def test_every_event_has_a_name_of_its_own():

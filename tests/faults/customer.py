@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 from django.contrib.auth.models import User
 
-from api.authentication import issue_token
+from api.auth.authentication import issue_token
 from tests.faults.machine import Machine
 
 __all__ = ["Customer"]

@@ -2,7 +2,7 @@ import pytest
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
-from api.authentication import issue_token
+from api.auth.authentication import issue_token
 from tests.fuzz import world
 from tests.integration.orders import shop
 

@@ -7,8 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.authentication import user_of
-from api.parsing import parse
+from api.auth.authentication import authenticated_user
+from api.requests.parsing import parse
 from orders.api.requests import idempotency_key
 from orders.models import Order
 from orders.services import NewOrder
@@ -21,7 +21,9 @@ class NaiveOrdersView(APIView):
 
     def post(self, request: Request) -> Response:
         """Place an order."""
-        order = place(user_of(request).id, idempotency_key(request), parse(request, NewOrder))
+        order = place(
+            authenticated_user(request).id, idempotency_key(request), parse(request, NewOrder)
+        )
         return Response({"id": str(order.id)}, 201)
 
 

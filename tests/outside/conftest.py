@@ -3,7 +3,7 @@
 import pytest
 from django.db import connections
 
-from api.authentication import issue_token
+from api.auth.authentication import issue_token
 from tests.outside import customer
 from tests.outside.world import BRISK, as_superuser, running_system
 from tests.plugin import running

@@ -6,8 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management import BaseCommand
 
-from api.errors import as_markdown
 from api.openapi import as_yaml
+from api.problems.problem_pages import as_markdown
 
 __all__ = ["DOCUMENTS", "Command"]
 

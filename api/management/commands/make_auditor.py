@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from api.roles import AUDITORS
+from api.auth.roles import AUDITORS
 
 __all__ = ["Command"]
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 
-from api import metrics
+from api.monitoring import metrics
 from payments.models import Hold, Inbox
 from sagas.ids import uuid7
 from sagas.observability.prometheus import FOLDER, Meters

@@ -6,7 +6,7 @@ import time
 import pytest
 from django.db import connections
 
-from api import health
+from api.monitoring import health
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -13,8 +13,8 @@ from urllib.parse import quote
 import pytest
 from django.core.management import call_command
 
-from api.authentication import issue_token
-from api.parsing import MAX_BODY, MAX_DEPTH
+from api.auth.authentication import issue_token
+from api.requests.parsing import MAX_BODY, MAX_DEPTH
 from orders.models import IdempotencyKey, Order, Product
 from sagas.ids import uuid7
 from tests.integration.orders import shop

@@ -7,8 +7,9 @@ from psycopg import errors
 from rest_framework import serializers
 from rest_framework.exceptions import Throttled
 
-from api import problems
-from api.problems import FieldError, InvalidInput, exception_handler
+from api.problems import handlers
+from api.problems.exceptions import FieldError, InvalidInput
+from api.problems.handlers import exception_handler
 from orders import selectors
 
 PROBLEM = "application/problem+json"
@@ -69,7 +70,7 @@ def test_a_host_that_is_not_ours_is_a_problem(ada_http, settings):
 
 def test_an_error_of_ours_is_a_problem_that_tells_nothing(ada_http, settings, monkeypatch):
     settings.DEBUG = False
-    monkeypatch.setattr(selectors, "orders_of", lambda user: 1 / 0)
+    monkeypatch.setattr(selectors, "visible_orders", lambda user: 1 / 0)
     answer = ada_http.get("/api/v1/orders/")
     assert answer.status_code == 500
     assert "zero" not in str(said(answer))
@@ -108,7 +109,7 @@ def test_a_database_that_is_down_is_503_for_a_client(ada_http, monkeypatch):
     def down(user):
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(selectors, "orders_of", down)
+    monkeypatch.setattr(selectors, "visible_orders", down)
     answer = ada_http.get("/api/v1/orders/")
     assert answer.status_code == 503
     assert "refused" not in str(said(answer))
@@ -160,11 +161,11 @@ def test_invalid_input_says_the_first_faults_in_its_detail():
 
 def test_the_handlers_leave_other_pages_alone(rf):
     page, call = rf.get("/admin/"), rf.get("/api/v1/")
-    for handler in (problems.bad_request, problems.permission_denied, problems.not_found):
+    for handler in (handlers.bad_request, handlers.permission_denied, handlers.not_found):
         assert handler(page, Exception()).headers["Content-Type"].startswith("text/html")
         assert handler(call, Exception()).headers["Content-Type"] == PROBLEM
-    assert problems.server_error(page).headers["Content-Type"].startswith("text/html")
-    assert problems.server_error(call).headers["Content-Type"] == PROBLEM
+    assert handlers.server_error(page).headers["Content-Type"].startswith("text/html")
+    assert handlers.server_error(call).headers["Content-Type"] == PROBLEM
 
 
 def test_a_client_that_asks_for_html_gets_what_it_can_read_or_a_problem(ada):

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import get_resolver, reverse
 
-from api.roles import AUDITORS, is_auditor
+from api.auth.roles import AUDITORS, is_auditor
 from inventory.models import StockAdjustment, StockItem
 from orders.models import Order, Outbox, Product
 from payments.models import Payment

@@ -12,8 +12,8 @@ from drf_spectacular.validation import validate_schema
 from jsonschema import Draft202012Validator
 
 from api import openapi
-from api.kinds import METHOD_NOT_ALLOWED, kinds
 from api.openapi import as_yaml
+from api.problems.problem_types import METHOD_NOT_ALLOWED, all_problem_types
 from orders.status import Status
 from payments.models import Payment
 
@@ -115,7 +115,7 @@ def test_every_kind_of_problem_has_its_example(schema):
         for example in answer["content"]["application/problem+json"]["examples"].values()
     }
     # What has no operation: a method that is none of a path's.
-    assert shown == {kind.type for kind in kinds()} - {METHOD_NOT_ALLOWED.type}
+    assert shown == {kind.type for kind in all_problem_types()} - {METHOD_NOT_ALLOWED.type}
 
 
 def test_every_operation_is_explained_with_examples(schema):

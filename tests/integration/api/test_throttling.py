@@ -11,7 +11,7 @@ import redis
 from django.core.cache import cache
 from django.test import Client
 
-from api import throttling
+from api.auth import throttling
 from tests.integration.orders import shop
 from tests.plugin import running
 

@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 from django.test import Client
 from knox.models import AuthToken
 
-from api import authentication
-from api.authentication import LIFETIME, issue_token
+from api.auth import authentication
+from api.auth.authentication import LIFETIME, issue_token
 from api.tasks import purge_logins
 
 TOKEN = "/api/v1/auth/token/"

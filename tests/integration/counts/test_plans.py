@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from inventory import stock
 from inventory.models import Reservation, StockItem
-from orders import progress
+from orders import status_projection
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.ids import uuid7
 from sagas.operations import redrive, retention
@@ -116,7 +116,7 @@ def hot(saga):
             ORDERS, fulfil, [inbox.StepResult(saga=saga, state="done")]
         ),
         "record": lambda: timeline.record(HOME, [entry]),
-        "raise the status": lambda: progress.follow([entry]),
+        "raise the status": lambda: status_projection.apply([entry]),
         "rescue": lambda: redrive.run_once(HOME),
         "purge": lambda: retention.purge(ORDERS, before=LONG_AGO, kept=[]),
     }

@@ -6,7 +6,7 @@ import pytest
 from django.db import transaction
 
 from inventory.events import StockReleased, StockShipped
-from inventory.steps import NothingHeld
+from inventory.steps import NothingReserved
 from tests.integration.inventory.warehouse import counters, order, received, run, states
 from tests.integration.race import at_once, blocked_behind, rows
 
@@ -57,7 +57,7 @@ def test_what_was_shipped_is_not_released() -> None:
     received(MUG=5)
     saga = held(MUG=2)
     run("inventory.ship", ship(saga))
-    with pytest.raises(NothingHeld, match=str(saga)):
+    with pytest.raises(NothingReserved, match=str(saga)):
         run("inventory.release", release(saga))
     assert counters("MUG") == (3, 0, 2)
 
@@ -66,7 +66,7 @@ def test_what_was_released_is_not_shipped_and_the_rest_of_the_batch_rolls_back_w
     received(MUG=5)
     released, still_held = held(MUG=2), held(MUG=1)
     run("inventory.release", release(released))
-    with pytest.raises(NothingHeld, match=str(released)):
+    with pytest.raises(NothingReserved, match=str(released)):
         run("inventory.ship", ship(released), ship(still_held))
     assert counters("MUG") == (4, 1, 0)
     assert run("inventory.ship", ship(still_held)) == [StockShipped(pieces=1)]

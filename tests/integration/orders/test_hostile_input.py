@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.parsing import MAX_BODY
+from api.requests.parsing import MAX_BODY
 from orders.models import Order
 from tests.integration.orders import shop
 

@@ -11,7 +11,14 @@ from django.db.models.functions import Now
 
 from orders.models import Order
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
-from orders.status import RISING, TERMINAL, TOLD_BY, TRANSITIONS, Status, may_become
+from orders.status import (
+    STATUS_AFTER_EVENT,
+    STATUS_ORDER,
+    TERMINAL,
+    TRANSITIONS,
+    Status,
+    may_become,
+)
 from sagas.definition.messages import TimelineEntry
 from sagas.ids import uuid7
 from tests.integration.orders import shop
@@ -91,8 +98,8 @@ def test_the_terminal_states_are_fulfilled_and_cancelled():
 
 
 def test_every_rise_is_a_legal_change():
-    assert all(may_become(lower, higher) for lower, higher in pairwise(RISING))
-    assert set(TOLD_BY.values()) | {Status.PENDING} == set(RISING)
+    assert all(may_become(lower, higher) for lower, higher in pairwise(STATUS_ORDER))
+    assert set(STATUS_AFTER_EVENT.values()) | {Status.PENDING} == set(STATUS_ORDER)
     assert set(TRANSITIONS) == set(Status)
 
 
@@ -120,7 +127,7 @@ def test_a_late_event_lowers_nothing(db):
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))
-@pytest.mark.parametrize("kind", sorted(TOLD_BY))
+@pytest.mark.parametrize("kind", sorted(STATUS_AFTER_EVENT))
 def test_no_event_touches_a_terminal_status(db, status, kind):
     order = shop.order(status)
     Order.apply_events([event(order, kind, code="late", detail="late")])

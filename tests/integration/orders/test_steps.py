@@ -9,7 +9,14 @@ from django.db import transaction
 from orders.events import OrderCancelled, OrderFulfilled, OrderUnfulfillable
 from orders.models import Order
 from orders.status import OPEN, Status
-from orders.steps import Failure, FulfilledAlready, OrderToCancel, OrderToFulfil, cancel, fulfil
+from orders.steps import (
+    Failure,
+    OrderAlreadyFulfilled,
+    OrderToCancel,
+    OrderToFulfil,
+    cancel,
+    fulfil,
+)
 from sagas.definition.handlers import Delivery
 from sagas.ids import uuid7
 from tests.integration.orders import shop
@@ -97,7 +104,7 @@ def test_a_cancelled_order_stays_as_it_was(db):
 
 def test_a_fulfilled_order_is_never_cancelled(db):
     fulfilled, opened = shop.order(Status.FULFILLED), shop.order()
-    with pytest.raises(FulfilledAlready, match=str(fulfilled.id)):
+    with pytest.raises(OrderAlreadyFulfilled, match=str(fulfilled.id)):
         cancel([to_cancel(opened.id), to_cancel(fulfilled.id)])
 
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from api import waiting
-from api.waiting import stop_when
-from orders.api import stream
+from api.responses import long_poller
+from api.responses.long_poller import set_stop_check
+from orders.api import timeline_stream
+from orders.long_polling import LONG_POLLER
 from orders.models import TimelineEvent
-from orders.waiting import ROOM
 from sagas.definition.messages import TimelineEntry
 from sagas.ids import uuid7
 from sagas.storage import timeline
@@ -30,7 +30,7 @@ PROBLEM = "application/problem+json"
 def places(settings):
     settings.WAITING_PLACES = 2
     yield
-    assert ROOM.taken == 0
+    assert LONG_POLLER.slots_taken == 0
 
 
 @pytest.fixture
@@ -198,11 +198,11 @@ def test_a_stream_that_nobody_reads_gives_its_place_back(ada, order):
     begun = follow(ada, order)
     next(begun.streaming_content)
     begun.close()
-    assert ROOM.taken == 0
+    assert LONG_POLLER.slots_taken == 0
 
 
 def test_a_quiet_stream_is_kept_alive_by_comments(ada, order, monkeypatch):
-    monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(timeline_stream, "KEEP_ALIVE_SECONDS", 0.05)
     answer = follow(ada, order)
     chunks = answer.streaming_content
     assert parsed(next(chunks)) == {"retry": "2000"}
@@ -211,7 +211,7 @@ def test_a_quiet_stream_is_kept_alive_by_comments(ada, order, monkeypatch):
 
 
 def test_a_stream_ends_after_a_while_for_its_client_to_resume(ada, order, monkeypatch):
-    monkeypatch.setattr(stream, "LONGEST_STREAM", 0)
+    monkeypatch.setattr(timeline_stream, "LONGEST_STREAM", 0)
     record(entry(order, "order.created"))
     assert told(follow(ada, order)) == ["order.created"]
 
@@ -219,8 +219,8 @@ def test_a_stream_ends_after_a_while_for_its_client_to_resume(ada, order, monkey
 def test_a_server_that_stops_ends_its_streams_and_lets_nobody_in(ada, order, monkeypatch):
     record(entry(order, "order.created"))
     reading = started(lambda: told(follow(ada, order)))
-    until(lambda: ROOM.taken == 1, "somebody follows")
-    monkeypatch.setattr(waiting, "_stopping", waiting._stopping)  # put back afterwards
-    stop_when(lambda: True)
+    until(lambda: LONG_POLLER.slots_taken == 1, "somebody follows")
+    monkeypatch.setattr(long_poller, "_stopping", long_poller._stopping)  # put back afterwards
+    set_stop_check(lambda: True)
     assert reading.result(timeout=20) == ["order.created"]
     assert follow(ada, order).status_code == 503

@@ -9,9 +9,9 @@ import pytest
 from django.db import connection, connections
 from django.db.models.functions import Now
 
+from orders.long_polling import LONG_POLLER
 from orders.models import Order
 from orders.status import Status
-from orders.waiting import ROOM
 from tests.integration.orders import shop
 from tests.integration.orders.room import until_looked_for
 from tests.integration.race import started
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def places(settings):
     settings.WAITING_PLACES = 5
     yield
-    assert ROOM.taken == 0
+    assert LONG_POLLER.slots_taken == 0
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def fulfil(order_id):
 
 
 def waiting():
-    until(lambda: ROOM.taken == 1, "somebody waits")
+    until(lambda: LONG_POLLER.slots_taken == 1, "somebody waits")
 
 
 def test_reading_waits_until_the_order_is_decided(ada):

@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inventory.allocation import Demand, Held, allocate
+from inventory.allocation import Demand, ReservedLine, allocate
 
 skus = st.sampled_from("ABC")
 stock = st.dictionaries(skus, st.integers(0, 20))
@@ -20,7 +20,7 @@ def demands_of(wishes: list[dict[str, int]]) -> list[Demand]:
 def test_an_order_that_fails_at_one_sku_leaves_its_other_pieces_to_the_next() -> None:
     first, second = demands_of([{"A": 1, "B": 1}, {"A": 1}])
     allocation = allocate({"A": 1, "B": 0}, [first, second])
-    assert allocation.held == [Held(second.order, "A", 1)]
+    assert allocation.held == [ReservedLine(second.order, "A", 1)]
     assert allocation.missing == {first.order: "B"}
 
 

@@ -1,0 +1,1 @@
+"""Tokens, roles, permissions and rate limits."""

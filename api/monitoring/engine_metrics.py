@@ -1,0 +1,92 @@
+"""The engine's sections of `/metrics`: messages of each service, sagas of each home, queues."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from prometheus_client.core import Metric
+
+from api.monitoring.sections import Section, gauge
+from sagas.delivery import queues
+from sagas.operations import table_stats
+from sagas.storage.registry import get_home, get_service, home_names, service_names
+
+__all__ = ["engine_sections"]
+
+
+def engine_sections() -> dict[str, Section]:
+    """Return a section for each service and each home, and one for the broker, by name."""
+    services, homes = service_names(), home_names()
+    return {
+        **{f"{name} messages": partial(_messages, name) for name in services},
+        **{f"{name} sagas": partial(_sagas, name) for name in homes},
+        "broker": partial(_queues, services),
+    }
+
+
+def _messages(name: str) -> Iterator[Metric]:
+    yield from _outbox(name)
+    yield from _holds(name)
+    yield from _inbox(name)
+
+
+def _outbox(name: str) -> Iterator[Metric]:
+    outbox = table_stats.outbox_rows(get_service(name))
+
+    rows = "Unpublished outbox rows: due, or leased by the process that publishes them."
+    yield gauge("saga_outbox_rows", rows, service=name, state="due")(outbox.due)
+    yield gauge("saga_outbox_rows", rows, service=name, state="leased")(outbox.leased)
+
+    age = "Age in seconds of the oldest unpublished outbox row; 0 if there is none."
+    yield gauge("saga_outbox_oldest_seconds", age, service=name)(outbox.oldest_seconds)
+
+
+def _holds(name: str) -> Iterator[Metric]:
+    for held in table_stats.holds_of(get_service(name)):
+        if held.step:
+            help_text = "Seconds for which a step has been on hold for all sagas."
+            step_hold = gauge("saga_step_hold_seconds", help_text, service=name, step=held.step)
+            yield step_hold(held.oldest_seconds)
+            continue
+
+        number = gauge("saga_holds", "Sagas that an operator put on hold.", service=name)
+        yield number(held.number)
+
+        help_text = "Seconds for which the oldest such saga has been on hold."
+        yield gauge("saga_hold_oldest_seconds", help_text, service=name)(held.oldest_seconds)
+
+
+def _inbox(name: str) -> Iterator[Metric]:
+    for inbox in table_stats.inbox_rows(get_service(name)):
+        labels = {"service": name, "step": inbox.step, "state": inbox.state}
+
+        rows = gauge("saga_inbox_open_rows", "Steps started and not finished.", **labels)
+        yield rows(inbox.rows)
+
+        oldest = gauge("saga_inbox_oldest_seconds", "Age of the oldest open step.", **labels)
+        yield oldest(inbox.oldest_seconds)
+
+
+def _sagas(name: str) -> Iterator[Metric]:
+    sagas = table_stats.sagas_of(get_home(name))
+    texts = {
+        "saga_open": "Sagas that have not ended.",
+        "saga_stalled": "Open sagas that are due for a re-drive.",
+        "saga_redriven": "Open sagas re-driven since they last moved.",
+        "saga_open_oldest_seconds": "Age of the oldest open saga that is not on hold.",
+        "saga_on_hold": "Open sagas that are on hold, or wait at a step that is.",
+    }
+    values = {
+        "saga_open": sagas.open,
+        "saga_stalled": sagas.stalled,
+        "saga_redriven": sagas.redriven,
+        "saga_open_oldest_seconds": sagas.oldest_seconds,
+        "saga_on_hold": sagas.on_hold,
+    }
+    for metric, text in texts.items():
+        yield gauge(metric, text, home=name)(values[metric])
+
+
+def _queues(services: list[str]) -> Iterator[Metric]:
+    for queue, messages in queues.lengths(services).items():
+        waiting = gauge("saga_queue_messages", "Messages that wait in the broker.", queue=queue)
+        yield waiting(messages)

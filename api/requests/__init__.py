@@ -1,0 +1,1 @@
+"""Reading requests: strict JSON and queries, headers, paths and client addresses."""

@@ -1,0 +1,1 @@
+"""Building responses: pages, ETags, event streams and long polling."""

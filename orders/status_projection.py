@@ -1,0 +1,64 @@
+"""How the status follows the timeline: events raise it, never lower it, and never touch a
+terminal one.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from orders.status import STATUS_AFTER_EVENT, STATUS_ORDER, Status
+from sagas.definition.messages import TimelineEntry
+from sagas.storage import sql
+
+__all__ = ["apply"]
+
+# array_position is null for a terminal status, and so is the comparison: such an order is left
+# alone.
+RAISE = """
+UPDATE orders_order o
+   SET status = v.status, updated_at = clock_timestamp(),
+       failure_code = CASE WHEN o.failure_code = '' THEN v.code ELSE o.failure_code END,
+       failure_detail = CASE WHEN o.failure_code = '' THEN v.detail ELSE o.failure_detail END
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS v(id uuid, status text, code text, detail text)
+ WHERE o.id = v.id
+   AND array_position(%(rising)s::text[], o.status::text) < array_position(%(rising)s::text[], v.status)
+"""
+
+
+def apply(entries: Iterable[TimelineEntry]) -> None:
+    """Raise the status of orders to the highest that these events tell. The caller has locked
+    their rows.
+    """
+    highest = _highest(entries)
+    if not highest:
+        return
+    rows = [
+        {"id": order, "status": STATUS_AFTER_EVENT[entry.type].value, **_failure(entry)}
+        for order, entry in highest.items()
+    ]
+    params = {"rising": [status.value for status in STATUS_ORDER], "rows": sql.json_rows(rows)}
+    sql.run("default", RAISE, params)
+
+
+def _highest(entries: Iterable[TimelineEntry]) -> dict[UUID, TimelineEntry]:
+    """Return, for each order, the first of its events that tells the highest status."""
+    found: dict[UUID, TimelineEntry] = {}
+    for entry in entries:
+        if entry.type in STATUS_AFTER_EVENT and _rank(entry) > (
+            _rank(found[entry.saga]) if entry.saga in found else -1
+        ):
+            found[entry.saga] = entry
+    return found
+
+
+def _rank(entry: TimelineEntry) -> int:
+    return STATUS_ORDER.index(STATUS_AFTER_EVENT[entry.type])
+
+
+def _failure(entry: TimelineEntry) -> dict[str, str]:
+    """Return why an order is being cancelled, where the event says so."""
+    if STATUS_AFTER_EVENT[entry.type] is not Status.CANCELLING:
+        return {"code": "", "detail": ""}
+    return {
+        "code": str(entry.detail.get("code", "")),
+        "detail": str(entry.detail.get("detail", "")),
+    }
