@@ -20,7 +20,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models.functions import Now
 
-from api.authentication import issue_token
+from api.auth.authentication import issue_token
 from orders.models import Order, Product
 from orders.status import Status
 from tests.integration.orders import shop
