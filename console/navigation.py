@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from console.partial_reader import Asking
-from orders.metrics import needing_attention
+from orders.metrics import count_needing_attention
 
 __all__ = ["navigation"]
 
@@ -95,7 +95,7 @@ def _holds() -> Item:
 
 
 def _needing() -> int:
-    return sum(Asking().ask("orders", lambda: [needing_attention()]))
+    return sum(Asking().ask("orders", lambda: [count_needing_attention()]))
 
 
 def _messages(service: str) -> list[Item]:

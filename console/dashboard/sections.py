@@ -9,12 +9,12 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from api.asking import ask
+from api.monitoring.deadline import gather
 from audit.metrics import limbo
 from console.dashboard.charts import Chart, durations_of, endings_of
 from console.dashboard.queue_workers import crews
 from console.dashboard.throughput import throughput
-from orders.metrics import estimated, needing_attention, open_by_status
+from orders.metrics import count_needing_attention, count_open_by_status, estimate_by_status
 from orders.status import Status
 from sagas.delivery import queues
 from sagas.operations import table_stats
@@ -76,7 +76,7 @@ def may_see(request: HttpRequest) -> bool:
 def sections() -> dict[str, Any]:
     """Ask for every section; `down` names those that did not answer in time."""
     asked = questions()
-    found = ask({f"console {name}": question for name, question in asked.items()}, seconds=LIMIT)
+    found = gather({f"console {name}": question for name, question in asked.items()}, seconds=LIMIT)
     answers = {name: found.get(f"console {name}") for name in asked}
     return {
         "figures": True,
@@ -107,18 +107,18 @@ def questions() -> dict[str, Callable[[], Any]]:
 
 
 def _orders() -> Orders:
-    sagas, found = table_stats.sagas_of(get_home("orders")), open_by_status()
+    sagas, found = table_stats.sagas_of(get_home("orders")), count_open_by_status()
     return Orders(
         open={
             status.value: found.get(status.value, 0)
             for status in Status
             if status is not Status.CANCELLED
         },
-        attention=needing_attention(),
+        attention=count_needing_attention(),
         stalled=sagas.stalled,
         redriven=sagas.redriven,
         oldest_seconds=sagas.oldest_seconds,
-        estimated=sum(estimated().values()),
+        estimated=sum(estimate_by_status().values()),
     )
 
 
