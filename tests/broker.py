@@ -1,4 +1,4 @@
-"""What lies in the broker: read and emptied by tests, as a worker would see it."""
+"""Read and empty the broker in tests."""
 
 from queue import Empty
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ __all__ = ["Sent", "empty", "take"]
 
 
 class Sent(NamedTuple):
-    """A task message as it came out of the broker."""
+    """A task message from the broker."""
 
     task: str
     args: list[Any]
@@ -33,9 +33,7 @@ def take(queue: str) -> list[Sent]:
 
 
 def empty() -> None:
-    """Empty the broker: its queues, and what workers that were killed had not acknowledged,
-    which would come back.
-    """
+    """Empty the queues, and drop the unacknowledged messages of killed workers."""
     with current_app.connection_for_write() as connection:
         client: Any = connection.default_channel.client  # type: ignore[attr-defined]
         client.flushdb()

@@ -13,10 +13,8 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 
 
 @pytest.fixture(autouse=True)
-def _alone_in_the_end(request):
-    """End the sessions of threads and processes that a test has left, before its tables are
-    emptied.
-    """
+def _end_leftover_sessions(request):
+    """End the database sessions that a test has left, before its tables are emptied."""
     mark = request.node.get_closest_marker("django_db")
     commits = mark is not None and mark.kwargs.get("transaction")
     if commits:
@@ -34,7 +32,7 @@ def _databases_can_be_dropped(django_db_setup):
 
 @pytest.fixture
 def broker():
-    """The broker, up again when the test is done with it."""
+    """The broker. It is running again after the test."""
     valkey = running().valkey
     yield valkey
     valkey.thaw()

@@ -1,6 +1,4 @@
-"""A PostgreSQL and a Valkey of their own for each process that runs tests: started before Django
-reads its settings.
-"""
+"""Start a PostgreSQL and a Valkey for each test process, before Django reads its settings."""
 
 import os
 from collections.abc import Generator
@@ -23,21 +21,17 @@ def running() -> Servers:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
-    """Start the servers. A wrapper, for pytest-django reads the settings in this same hook,
-    before all others.
-    """
+    """Start the servers. This is a wrapper because pytest-django reads the settings in this hook."""
     servers = _stack.enter_context(private_servers(started=not _only_hands_out(early_config)))
     _running.append(servers)
-    # Whatever the shell says: tests never touch the databases of a system that runs.
+    # Tests override the environment, so that they never touch the databases of a running system.
     os.environ.update(servers.env, RUN_DIR=str(servers.run_dir.path))
     os.environ.pop("CELERY_BROKER_URL", None)
     yield
 
 
 def _only_hands_out(config: pytest.Config) -> bool:
-    """Tell whether this process has others run the tests, under `-n`: it reads the settings, and
-    needs no server.
-    """
+    """Tell whether this process only distributes the tests (`-n`), and so needs no server."""
     workers = getattr(config.known_args_namespace, "numprocesses", None)
     return bool(workers) and "PYTEST_XDIST_WORKER" not in os.environ
 

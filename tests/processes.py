@@ -1,6 +1,4 @@
-"""Real processes for tests: workers and beat, on the databases and the broker of the test that
-starts them.
-"""
+"""Start real processes in tests: workers, API and beat, on the databases and broker of the test."""
 
 import os
 import signal
@@ -23,14 +21,14 @@ __all__ = ["LIMIT", "Process", "api", "beat", "environment", "until", "url", "wo
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The longest a test waits for what a process does. Seconds.
+# How long a test waits for a process, in seconds.
 LIMIT = 60
 
 T = TypeVar("T")
 
 
 class Process:
-    """A process that a test started, in a session of its own, with its output in a file."""
+    """A process in a session of its own, with its output in a file."""
 
     def __init__(self, *arguments: str, log: Path, environ: Mapping[str, str]) -> None:
         self.arguments = arguments
@@ -53,19 +51,17 @@ class Process:
         return popen
 
     def revive(self) -> None:
-        """Start the process again if it has died, as a service manager does; bury the children
-        it left.
-        """
+        """Restart the process if it has died, as a service manager does, and kill its children."""
         if self.popen.poll() is not None:
             self.kill()
             self.popen = self._start()
 
     def output(self) -> str:
-        """Return what the process has printed so far."""
+        """Return the output of the process so far."""
         return self.log.read_text(errors="replace")
 
     def kill(self) -> None:
-        """Kill the process and its children, without a chance to say goodbye."""
+        """Kill the process and its children with SIGKILL."""
         try:
             os.killpg(self.popen.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -76,7 +72,7 @@ class Process:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a process that shares this test's databases."""
+    """Return the environment for a process that uses the databases of this test."""
     variables = {
         "default": "DATABASE_URL",
         "payments": "PAYMENTS_DATABASE_URL",
@@ -97,17 +93,17 @@ def until(
     *,
     limit: float = LIMIT,
     process: Process | None = None,
-    tending: Collection[Process] = (),
+    restarting: Collection[Process] = (),
 ) -> T:
-    """Wait for a condition and return its value; after `limit` seconds fail, and show what the
-    process printed.
+    """Wait for a condition and return its value.
 
-    Meanwhile start again those of `tending` that die.
+    After `limit` seconds, fail and show the output of `process`. While waiting, restart the
+    processes of `restarting` that die.
     """
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
-        for tended in tending:
-            tended.revive()
+        for died in restarting:
+            died.revive()
         if value := condition():
             return value
         time.sleep(0.02)
@@ -117,7 +113,7 @@ def until(
 
 @contextmanager
 def worker(*queues: str, environ: Mapping[str, str], concurrency: int = 1) -> Iterator[Process]:
-    """Run a Celery worker on these queues until the test is done with it."""
+    """Run a Celery worker on some queues."""
     name = f"{queues[0]}-{os.getpid()}-{time.monotonic_ns()}"
     options = (
         "--without-gossip",
@@ -146,7 +142,7 @@ def worker(*queues: str, environ: Mapping[str, str], concurrency: int = 1) -> It
 
 @contextmanager
 def api(*options: str, environ: Mapping[str, str]) -> Iterator[tuple[str, Process]]:
-    """Run the API; yield its address, and its process."""
+    """Run the API. Yield its address and its process."""
     address = f"127.0.0.1:{free_port()}"
     command = (
         "gunicorn",
@@ -192,6 +188,6 @@ def _answers(address: str) -> bool:
 
 
 def url(alias: str) -> str:
-    """Return the address of one of this test's databases."""
+    """Return the URL of a database of this test."""
     config = connections[alias].settings_dict
     return "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**config)

@@ -1,6 +1,4 @@
-"""The project's settings, and a small service of the tests' own, with which the engine is tried
-on its own.
-"""
+"""The project's settings, plus the example service that tests the engine alone."""
 
 from config.settings import *  # noqa: F403
 from config.settings import CELERY_BEAT_SCHEDULE as SCHEDULE

@@ -15,7 +15,7 @@ from tests import processes
 from tests.integration.payments.stripe_harness import use_stripe
 from tests.sandbox.process import running
 from tests.system.conftest import shipping_fails
-from tests.system.shop import QUICK, shop
+from tests.system.harness import QUICK, shop
 
 __all__ = ["shipping_fails", "shop"]
 

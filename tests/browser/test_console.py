@@ -14,7 +14,7 @@ from orders.models import Order
 from payments.models import Inbox
 from tests.processes import until, worker
 from tests.sandbox.process import API_KEY, SECRET
-from tests.system.shop import QUICK, assert_sound, ended, order, system
+from tests.system.harness import QUICK, assert_sound, ended, order, system
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),

@@ -67,7 +67,7 @@ class Machine:
     def until(self, condition: Callable[[], T], what: str, *, limit: float = 200) -> T:
         """Wait for a condition, and tend the processes meanwhile."""
         try:
-            return until(condition, what, limit=limit, tending=self.processes.values())
+            return until(condition, what, limit=limit, restarting=self.processes.values())
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.words()}") from None
 

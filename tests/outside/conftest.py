@@ -7,7 +7,7 @@ from api.auth.authentication import issue_token
 from tests.outside import customer
 from tests.outside.world import BRISK, as_superuser, running_system
 from tests.plugin import running
-from tests.system.shop import SERVICES, shop
+from tests.system.harness import SERVICES, shop
 
 __all__ = ["shop"]
 

@@ -13,7 +13,7 @@ import httpx
 
 from tests import processes
 from tests.processes import until
-from tests.system.shop import wish
+from tests.system.harness import order_body
 
 __all__ = ["Customer", "api"]
 
@@ -48,7 +48,7 @@ class Customer:
         url = f"{self.address}/api/v1/orders/"
         try:
             answer = httpx.post(
-                url, json=wish(**wanted), headers=headers, timeout=30, trust_env=False
+                url, json=order_body(**wanted), headers=headers, timeout=30, trust_env=False
             )
         except httpx.TransportError:
             return None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import redis
 
 from tests.outside.world import valkey
-from tests.system.shop import SERVICES
+from tests.system.harness import SERVICES
 
 __all__ = ["Sent", "lose", "send", "tapped"]
 

@@ -17,7 +17,7 @@ from sagas.ids import uuid7
 from sagas.storage import sql
 from tests.outside.world import System, valkey
 from tests.processes import beat, until, worker
-from tests.system.shop import SERVICES, ended, order, outcome
+from tests.system.harness import SERVICES, ended, order, outcome
 
 SIZE = int(os.environ.get("BACKLOG", "1500"))
 # Orders in one message, so that the backlog is more than a hundred messages.

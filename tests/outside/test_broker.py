@@ -9,7 +9,7 @@ import pytest
 from orders.models import Outbox, TimelineEvent
 from tests.outside.world import BRISK, in_database, valkey
 from tests.processes import until
-from tests.system.shop import order, outcome
+from tests.system.harness import order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 

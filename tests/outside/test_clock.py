@@ -15,7 +15,7 @@ from payments.models import Inbox
 from sagas.storage.registry import get_service
 from tests.outside.world import BRISK, System, in_database, valkey
 from tests.processes import ROOT, beat, until, worker
-from tests.system.shop import SERVICES, order, outcome
+from tests.system.harness import SERVICES, order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 

@@ -18,7 +18,7 @@ from payments.models import Outbox as PaymentsOutbox
 from payments.models import SimulatedCharge
 from tests.outside.tap import lose, send, tapped
 from tests.processes import until
-from tests.system.shop import net, order, outcome
+from tests.system.harness import net, order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 

@@ -8,7 +8,7 @@ from orders.models import Order
 from payments.models import SimulatedCharge
 from tests.outside.world import BRISK
 from tests.processes import beat, worker
-from tests.system.shop import SERVICES, order, outcome
+from tests.system.harness import SERVICES, order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.outside.world import valkey
 from tests.processes import until
-from tests.system.shop import order
+from tests.system.harness import order
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 

@@ -12,7 +12,7 @@ from payments.models import Inbox
 from sagas.delivery import relay
 from tests.outside.tap import lose, send, tapped
 from tests.processes import until
-from tests.system.shop import order, outcome
+from tests.system.harness import order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 

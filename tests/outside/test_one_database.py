@@ -12,7 +12,7 @@ from orders.models import Order, Outbox
 from payments.models import Inbox, Payment
 from tests.outside.world import as_superuser, end_sessions, name_of
 from tests.processes import until
-from tests.system.shop import net, outcome
+from tests.system.harness import net, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 

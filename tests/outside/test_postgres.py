@@ -10,7 +10,7 @@ from django.db import connections
 from orders.models import Order
 from tests.outside.world import as_superuser, end_sessions, in_database, name_of, superuser_in
 from tests.processes import until
-from tests.system.shop import net, outcome
+from tests.system.harness import net, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 

@@ -16,7 +16,7 @@ from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.arming import Armoury
 from tests.outside.world import BRISK, System, valkey
 from tests.processes import beat, until, worker
-from tests.system.shop import SERVICES, ended, order, outcome
+from tests.system.harness import SERVICES, ended, order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 

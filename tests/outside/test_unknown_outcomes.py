@@ -12,7 +12,7 @@ from payments.models import Inbox, Payment, SimulatedCharge
 from tests.outside.waiting.gateway import AFTER, BEFORE, LOCK
 from tests.outside.world import BRISK, in_database, running_system, superuser_in
 from tests.processes import until
-from tests.system.shop import net, order, outcome
+from tests.system.harness import net, order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 

@@ -21,7 +21,7 @@ from orders.models import Order
 from sagas.storage.registry import get_service
 from tests.plugin import running
 from tests.processes import LIMIT, Process, beat, until, worker
-from tests.system.shop import SERVICES, assert_sound
+from tests.system.harness import SERVICES, assert_sound
 
 __all__ = [
     "BRISK",
@@ -99,7 +99,7 @@ class System:
         """Wait, as a service manager would stand by: a worker gives up by itself on some faults
         of the broker.
         """
-        until(condition, what, limit=limit, process=self.workers[0], tending=self.workers)
+        until(condition, what, limit=limit, process=self.workers[0], restarting=self.workers)
 
     def _signal(self, number: int) -> None:
         for process in self.workers:

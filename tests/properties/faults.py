@@ -1,8 +1,6 @@
-"""What may befall a process at its seams: it dies there, or freezes while the world goes on, and
-then goes on itself.
+"""Faults at the seams of a process: it dies there, or it freezes while other processes go on.
 
-A seam is a place between two transactions. There the real function is wrapped, and runs; nothing is
-replaced.
+A seam is a place between two transactions. The real function runs there, inside a wrapper.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,28 +18,26 @@ __all__ = ["Crash", "Faults", "Seam"]
 class Seam(Enum):
     """A place between two transactions of a process."""
 
-    BEFORE_GATEWAY = "committed its intent, the gateway not asked"
-    AFTER_GATEWAY = "the gateway has acted, its answer not recorded"
+    BEFORE_GATEWAY = "intent committed, gateway not called"
+    AFTER_GATEWAY = "gateway called, answer not recorded"
     BEFORE_SENDING = "committed, nothing sent"
     BEFORE_MARKING = "sent, not marked as sent"
 
 
 class Crash(BaseException):
-    """The process is gone: nothing of it can handle this."""
+    """The process is killed, so no code of it can handle this."""
 
 
 class Faults:
-    """What happens at the next seam of a kind, once."""
+    """The faults that wait for a process to reach a seam. Each happens once."""
 
     def __init__(self) -> None:
         self.armed: dict[Seam, Callable[[], None]] = {}
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        """Wrap the seams of the real code, and have no thread of its own nudge the relay: a test
-        flushes.
-        """
-        from sagas.delivery import relay  # noqa: PLC0415  the very functions that stand there now
-        from sagas.storage import outbox  # noqa: PLC0415  the very functions that stand there now
+        """Wrap the seams of the real code, and turn off the flush thread: the test flushes."""
+        from sagas.delivery import relay  # noqa: PLC0415  the functions of this moment
+        from sagas.storage import outbox  # noqa: PLC0415  the functions of this moment
 
         patch.setattr("sagas.lifecycle.request_flush", lambda _: None)
         patch.setattr("payments.gateway_requests.get_gateway", lambda _: Gateway(self))
@@ -54,7 +50,7 @@ class Faults:
         )
 
     def reach(self, seam: Seam) -> None:
-        """Let happen what is to happen here."""
+        """Trigger the fault that is armed for this seam."""
         self.armed.pop(seam, lambda: None)()
 
     def _before(self, seam: Seam, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,7 @@
-"""Whatever happens, in whatever order: every order ends, and no invariant is broken.
+"""In any sequence of events and faults, every order ends and every invariant holds.
 
-Hypothesis makes up the sequences, and shortens one that fails. They are the same ones each time;
-with PROPERTY_EXAMPLES=500 it looks at so many new ones.
+Hypothesis generates the sequences, and shortens a sequence that fails. They are the same in each
+run, unless PROPERTY_EXAMPLES=500 asks for that number of new sequences.
 """
 
 import logging
@@ -19,9 +19,9 @@ from hypothesis.stateful import (
 )
 
 from orders.saga import SAGAS
+from tests.properties.catalogue import METHODS
 from tests.properties.faults import Seam
-from tests.properties.shop import METHODS
-from tests.properties.world import World
+from tests.properties.harness import SagaHarness
 
 MORE = int(os.environ.get("PROPERTY_EXAMPLES", "0"))
 pytestmark = [
@@ -42,10 +42,10 @@ PROFILE = settings(
 
 MOST_ORDERS = 5
 
-# The steps that take money, or hold it.
+# The steps that capture or authorize money.
 TAKING = ("payments.charge", "payments.authorize", "payments.capture")
 
-# Mostly what can be bought, so that most orders get far.
+# Most products are in stock, so that most orders get far.
 wanted = st.sampled_from([["MUG"], ["MUG", "PLATE"], ["PLATE"], ["RARE"], ["MUG", "VASE"]])
 methods = st.sampled_from(METHODS) | st.just("pm_card_visa")
 ways = st.sampled_from(sorted(SAGAS))
@@ -54,86 +54,84 @@ seams = st.sampled_from(Seam)
 
 
 class Orders(RuleBasedStateMachine):
-    """Orders, and everything that may happen to them and to the messages and processes that
-    carry them on.
-    """
+    """Orders, and the events and faults that may happen to them, their messages and processes."""
 
     patch: pytest.MonkeyPatch
 
     def __init__(self) -> None:
         super().__init__()
         self.undo = pytest.MonkeyPatch()
-        self.world = World(self.undo)
+        self.harness = SagaHarness(self.undo)
 
     @initialize(orders=st.lists(st.tuples(wanted, methods, ways), min_size=1, max_size=3))
     def begin(self, orders: list[tuple[list[str], str, str]]) -> None:
         for skus, method, saga in orders:
-            self.world.place(skus, method, saga)
-        self.world.flush()
+            self.harness.place(skus, method, saga)
+        self.harness.flush()
 
-    @precondition(lambda self: len(self.world.orders) < MOST_ORDERS)
+    @precondition(lambda self: len(self.harness.orders) < MOST_ORDERS)
     @rule(skus=wanted, method=methods, saga=ways)
     def place(self, skus: list[str], method: str, saga: str) -> None:
-        self.world.place(skus, method, saga)
+        self.harness.place(skus, method, saga)
 
     @rule(numbers=st.lists(which, min_size=1, max_size=8))
     def deliver(self, numbers: list[int]) -> None:
         for number in numbers:
-            self.world.deliver(number)
+            self.harness.deliver(number)
 
     @rule(numbers=st.lists(st.just(0), min_size=4, max_size=12))
     def deliver_in_order(self, numbers: list[int]) -> None:
         for number in numbers:
-            self.world.deliver(number)
+            self.harness.deliver(number)
 
     @rule(number=which)
     def repeat(self, number: int) -> None:
-        self.world.repeat(number)
+        self.harness.repeat(number)
 
     @rule(number=which)
     def bring_back(self, number: int) -> None:
-        self.world.bring_back(number)
+        self.harness.bring_back(number)
 
     @rule(number=which)
     def lose(self, number: int) -> None:
-        self.world.lose(number)
+        self.harness.lose(number)
 
     @rule()
     def lose_all(self) -> None:
-        self.world.lose_all()
+        self.harness.lose_all()
 
     @rule()
     def flush(self) -> None:
-        self.world.flush()
+        self.harness.flush()
 
     @rule(rescue=st.booleans())
     def pass_time(self, rescue: bool) -> None:
-        self.world.pass_time()
-        self.world.flush()
+        self.harness.pass_time()
+        self.harness.flush()
         if rescue:
-            self.world.rescue()
+            self.harness.redrive()
 
     @rule(number=which)
     def cancel(self, number: int) -> None:
-        self.world.cancel(number)
+        self.harness.cancel(number)
 
-    @rule(number=which, told=st.booleans())
-    def report_failure(self, number: int, told: bool) -> None:
-        if message := self.world.sent_before(number):
-            self.world.report_failure(message, told=told)
+    @rule(number=which, isolated=st.booleans())
+    def report_failure(self, number: int, isolated: bool) -> None:
+        if message := self.harness.sent_before(number):
+            self.harness.report_failure(message, isolated=isolated)
 
     @rule(number=which, seam=seams, reported=st.sampled_from(["never", "as lost", "as failed"]))
     def crash(self, number: int, seam: Seam, reported: str) -> None:
-        if message := self.world.take_step(number):
-            with self.world.crashing(seam):
-                self.world.run(message)
+        if message := self.harness.take_step(number):
+            with self.harness.crashing(seam):
+                self.harness.run(message)
             if reported != "never":
-                self.world.report_failure(message, told=reported == "as failed")
+                self.harness.report_failure(message, isolated=reported == "as failed")
 
     @rule(seam=st.sampled_from([Seam.BEFORE_SENDING, Seam.BEFORE_MARKING]))
     def crash_the_relay(self, seam: Seam) -> None:
-        with self.world.crashing(seam):
-            self.world.flush()
+        with self.harness.crashing(seam):
+            self.harness.flush()
 
     @rule(
         number=which,
@@ -145,17 +143,17 @@ class Orders(RuleBasedStateMachine):
     def freeze(
         self, number: int, seam: Seam, given_up: bool, cancelled: int | None, deliveries: list[int]
     ) -> None:
-        message = self.world.take_step(number)
+        message = self.harness.take_step(number)
         if message is None:
             return
 
         def meanwhile() -> None:
             if given_up:
-                self.world.report_failure(message, told=True)
+                self.harness.report_failure(message, isolated=True)
             self._go_on(cancelled, deliveries)
 
-        with self.world.frozen(seam, meanwhile):
-            self.world.run(message)
+        with self.harness.frozen(seam, meanwhile):
+            self.harness.run(message)
 
     @rule(
         number=which,
@@ -164,48 +162,44 @@ class Orders(RuleBasedStateMachine):
         cancelled=st.booleans(),
     )
     def freeze_past_the_undo(self, number: int, step: str, seam: Seam, cancelled: bool) -> None:
-        """A charge sleeps between its two transactions until it is given up or called off,
-        undone, and all is over.
-        """
-        message = self.world.take_step(number, step)
+        """Freeze a charge between its two transactions until its order is undone and has ended."""
+        message = self.harness.take_step(number, step)
         if message is None:
             return
 
         def meanwhile() -> None:
             if cancelled:
-                self.world.cancel_all_of(message)
+                self.harness.cancel_all_of(message)
             else:
-                self.world.report_failure(message, told=True)
-            self.world.flush()
-            self.world.deliver_all()
+                self.harness.report_failure(message, isolated=True)
+            self.harness.flush()
+            self.harness.deliver_all()
 
-        with self.world.frozen(seam, meanwhile):
-            self.world.run(message)
+        with self.harness.frozen(seam, meanwhile):
+            self.harness.run(message)
 
     def teardown(self) -> None:
         try:
             self._check()
         finally:
             self.undo.undo()
-            self.world.close()
+            self.harness.close()
 
     def _check(self) -> None:
-        assert self.world.audit(expect_ended=False) == []
-        self.world.settle()
-        assert self.world.audit(expect_ended=True) == []
+        assert self.harness.audit(expect_ended=False) == []
+        self.harness.settle()
+        assert self.harness.audit(expect_ended=True) == []
 
     def _go_on(self, cancelled: int | None, deliveries: list[int]) -> None:
-        """Let the world go on while a worker is frozen for longer than its lease."""
+        """Go on while a worker is frozen for longer than its lease."""
         if cancelled is not None:
-            self.world.cancel(cancelled)
-        self.world.pass_time()
-        self.world.flush()
+            self.harness.cancel(cancelled)
+        self.harness.pass_time()
+        self.harness.flush()
         for number in deliveries:
-            self.world.deliver(number)
+            self.harness.deliver(number)
 
 
-def test_every_order_ends_and_no_invariant_is_broken_whatever_happens(caplog):
-    caplog.set_level(
-        logging.CRITICAL
-    )  # what is logged of a thousand faults tells nothing of the one that matters
+def test_every_order_ends_and_no_invariant_is_broken_in_any_sequence(caplog):
+    caplog.set_level(logging.CRITICAL)  # the log lines of a thousand faults hide the real failure
     run_state_machine_as_test(Orders, settings=PROFILE)

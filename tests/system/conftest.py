@@ -9,9 +9,7 @@ from tests.outside.customer import Customer
 
 @pytest.fixture
 def place(shop):
-    """Place an order over HTTP, under a key that is the request's id as well; return the order's
-    id.
-    """
+    """Place an order over HTTP and return its id. The key is also the id of the request."""
 
     def placed(address, key, **wanted):
         customer = Customer(address, issue_token(shop))
@@ -24,7 +22,7 @@ def place(shop):
 
 @pytest.fixture
 def shipping_fails() -> Iterator[Callable[[], object]]:
-    """Have every try to ship fail, until the test calls what this gives, or is over."""
+    """Make every attempt to ship fail, until the test calls the value of this fixture or ends."""
 
     def mend() -> object:
         return sql.run(

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 
 from tests.broker import empty
 from tests.processes import ROOT, api, until
-from tests.system.shop import QUICK, assert_sound, system
+from tests.system.harness import QUICK, assert_sound, system
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 

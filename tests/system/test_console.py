@@ -8,7 +8,7 @@ from console.models import Run
 from inventory.models import Reservation
 from orders.models import Order
 from tests.processes import until
-from tests.system.shop import QUICK, assert_sound, ended, order, shop, system
+from tests.system.harness import QUICK, assert_sound, ended, order, shop, system
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 

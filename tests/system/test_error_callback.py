@@ -7,8 +7,8 @@ from django_celery_results.models import TaskResult
 
 from tests.broker import empty
 from tests.processes import beat, until, worker
+from tests.trips.harness import begin, effects, events, row, state
 from tests.trips.models import Effect, Inbox, Trip
-from tests.trips.world import begin, effects, events, row, state
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.system]
 

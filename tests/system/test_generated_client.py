@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from tests.processes import ROOT, api, until
-from tests.system.shop import QUICK, shop, system
+from tests.system.harness import QUICK, shop, system
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 

@@ -19,7 +19,7 @@ from sagas.testing.failpoints import Fault, Point
 from tests.broker import empty
 from tests.faults.arming import Armoury
 from tests.processes import beat, until, worker
-from tests.system.shop import (
+from tests.system.harness import (
     QUICK,
     assert_sound,
     ended,
@@ -145,7 +145,7 @@ def test_a_charge_whose_worker_dies_under_the_hold_is_asked_for_after_it_and_mad
         until(
             lambda: armoury.hits(fault),
             "its worker has died after the gateway charged",
-            tending=workers.values(),
+            restarting=workers.values(),
         )
         assert for_all(Action.HOLD_STEP, CHARGE, anna) == ["done"]
         until(

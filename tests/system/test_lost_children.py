@@ -10,8 +10,8 @@ from django_celery_results.models import TaskResult
 from tests.broker import empty
 from tests.plugin import running
 from tests.processes import beat, until, worker
+from tests.trips.harness import begin, state
 from tests.trips.models import Trip
-from tests.trips.world import begin, state
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.system]
 

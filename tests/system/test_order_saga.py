@@ -9,7 +9,7 @@ from orders.models import IdempotencyKey, Order, Outbox
 from payments.models import Payment
 from tests.broker import empty
 from tests.processes import until, worker
-from tests.system.shop import (
+from tests.system.harness import (
     QUICK,
     SERVICES,
     assert_sound,

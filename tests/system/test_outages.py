@@ -6,7 +6,7 @@ import pytest
 
 from orders.models import Order, Outbox
 from tests.processes import until
-from tests.system.shop import assert_sound, ended, order, outcome, shop, system
+from tests.system.harness import assert_sound, ended, order, outcome, shop, system
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 

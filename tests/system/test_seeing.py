@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from orders.models import Order
 from tests.processes import api, beat, until, worker
-from tests.system.shop import QUICK, SERVICES, ended, shop, system
+from tests.system.harness import QUICK, SERVICES, ended, shop, system
 from tools.local.ports import free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]

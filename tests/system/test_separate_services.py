@@ -12,7 +12,7 @@ from django_celery_results.models import TaskResult
 from config.databases import ALIASES, VARIABLES
 from payments.models import Inbox
 from tests.processes import beat, until, worker
-from tests.system.shop import QUICK, SERVICES, assert_sound, ended, net, order, outcome, shop
+from tests.system.harness import QUICK, SERVICES, assert_sound, ended, net, order, outcome, shop
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 

@@ -16,9 +16,9 @@ from sagas.ids import uuid7
 from tests.broker import empty
 from tests.plugin import running
 from tests.processes import Process, beat, until, worker
-from tests.system.shop import QUICK, SERVICES, assert_sound, ended, net, order, outcome, shop
+from tests.system.harness import QUICK, SERVICES, assert_sound, ended, net, order, outcome, shop
+from tests.trips.harness import begin, effects
 from tests.trips.models import Trip
-from tests.trips.world import begin, effects
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 

@@ -24,7 +24,7 @@ from tests.faults.arming import Armoury
 from tests.integration.payments.stripe_harness import confirm, moved_money, use_stripe
 from tests.processes import Process, beat, until, worker
 from tests.sandbox.process import API_KEY, SECRET, Sandbox, running
-from tests.system.shop import QUICK, SERVICES, order, outcome, shop
+from tests.system.harness import QUICK, SERVICES, order, outcome, shop
 from tools.local.ports import free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]

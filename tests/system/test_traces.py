@@ -14,7 +14,7 @@ from orders.models import Order
 from sagas.checks import check_tracing
 from sagas.observability import tracing
 from tests.processes import api, until, worker
-from tests.system.shop import QUICK, ended, outcome, shop, system
+from tests.system.harness import QUICK, ended, outcome, shop, system
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 

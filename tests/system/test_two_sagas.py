@@ -17,7 +17,7 @@ from api.auth.authentication import issue_token
 from orders.models import Order, TimelineEvent
 from payments.models import Payment
 from tests.processes import api, until
-from tests.system.shop import QUICK, assert_sound, ended, shop, system, wish
+from tests.system.harness import QUICK, assert_sound, ended, order_body, shop, system
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
@@ -68,7 +68,7 @@ class Crowd:
                 )
 
     def _until_answered(self, number: int) -> str:
-        wanted = wish(
+        wanted = order_body(
             sku="RARE" if number % 7 == 0 else "MUG", method=METHODS[number % len(METHODS)]
         )
         while True:

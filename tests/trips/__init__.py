@@ -1,3 +1,1 @@
-"""A service of the tests' own: trips, whose steps do what a test tells them, so that the engine
-is tried by itself.
-"""
+"""An example service: trips, whose steps a test controls, so that it tests the engine alone."""

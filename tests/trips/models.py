@@ -52,7 +52,7 @@ class Trip(sagas.models.TrackedSaga):
 
 
 class Effect(models.Model):
-    """One thing that a step did: the ledger against which a test holds the inbox."""
+    """One effect of a step. Tests compare these rows with the inbox."""
 
     trip = models.UUIDField()
     step = models.CharField(max_length=50)

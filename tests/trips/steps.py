@@ -1,7 +1,7 @@
-"""Steps that leave an `Effect`, and otherwise do what they are told for one trip and step.
+"""Steps that leave an `Effect`, unless a test gives a step another behaviour for a trip.
 
-In the process of the test by `behaviour`; in a worker's by the name of the traveller: "raise in
-trips.book".
+In its own process, a test uses `behaviour`. In a worker, the name of the traveller is the
+instruction, for example "raise in trips.book".
 """
 
 import os
@@ -100,10 +100,10 @@ def _each(
     outcomes = []
     for delivery in batch:
         _act_out(delivery.context.name, step)
-        told = behaviour.get((step, delivery.saga), lambda _: None)(delivery)
-        if told is None:
+        instructed = behaviour.get((step, delivery.saga), lambda _: None)(delivery)
+        if instructed is None:
             Effect.objects.create(trip=delivery.saga, step=step, attempt=delivery.attempt)
-        outcomes.append(told or ordinary(delivery))
+        outcomes.append(instructed or ordinary(delivery))
     return outcomes
 
 
@@ -126,7 +126,7 @@ def unbook(batch: Batch[Traveller]) -> list[Outcome]:
 
 @action("trips.pay", accepts=Traveller, refusal=NotPaid)
 class Pay(ExternalStep[Traveller, UUID, Outcome]):
-    """Asks a bank that answers what the test says for `trips.pay/call`."""
+    """Asks a bank. The behaviour for `trips.pay/call` is its answer."""
 
     def prepare(self, batch: Batch[Traveller]) -> Sequence[UUID]:
         return [delivery.saga for delivery in batch]

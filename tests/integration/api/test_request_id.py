@@ -14,7 +14,7 @@ from config.logs import logging_config
 from inventory.services import adjust_stock
 from orders.models import Outbox, Product
 from sagas.observability.instrumentation import ids
-from tests.system.shop import wish
+from tests.system.harness import order_body
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -66,7 +66,7 @@ def test_the_order_and_its_cancel_each_keep_the_id_of_their_request(ada_http, mu
         "content_type": "application/json",
         "headers": {"Idempotency-Key": "k", "X-Request-ID": "placing"},
     }
-    placed = ada_http.post("/api/v1/orders/", wish(), **wanted).json()["id"]
+    placed = ada_http.post("/api/v1/orders/", order_body(), **wanted).json()["id"]
     ada_http.post(f"/api/v1/orders/{placed}/cancel/", headers={"X-Request-ID": "cancelling"})
     headers = dict(Outbox.objects.filter(saga=placed).values_list("type", "headers"))
     assert headers["order.created"]["request_id"] == "placing"

@@ -15,7 +15,7 @@ from sagas.operations import holds, manual
 from sagas.operations.manual import mark_done
 from sagas.storage.registry import get_service
 from tests.integration.audit import shop
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 

@@ -10,7 +10,7 @@ from console.bulk_actions.reach import radius_now
 from console.models import Action, LogEntry, Run
 from payments.models import Inbox, Payment
 from tests.integration.console.operators import confirmed, paid, stuck, work
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),

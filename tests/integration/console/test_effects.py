@@ -14,7 +14,7 @@ from tests.integration.audit import shop as walked
 from tests.integration.console.conftest import count_queries
 from tests.integration.console.operators import FAR, confirmed, member, outcomes, paid, stuck, work
 from tests.integration.orders import shop
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),

@@ -30,7 +30,7 @@ from tests.integration.console.operators import (
     work,
 )
 from tests.integration.orders import shop
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),

@@ -10,7 +10,7 @@ from console import retention
 from console.bulk_actions import runs
 from console.models import Action, LogEntry, Run, RunItem
 from tests.integration.console.operators import confirmed, stuck, work
-from tests.integration.race import started
+from tests.integration.races import started
 
 pytestmark = [
     pytest.mark.usefixtures("quiet"),

@@ -11,7 +11,7 @@ from console.dashboard import queue_workers
 from console.dashboard.queue_workers import crews
 from sagas.operations import heartbeats
 from tests.processes import until, worker
-from tests.system.shop import QUICK
+from tests.system.harness import QUICK
 
 LIVE = "/admin/live/"
 

@@ -20,7 +20,7 @@ from sagas.operations import holds
 from sagas.storage.registry import get_service
 from tests.integration.audit import shop
 from tests.integration.orders.shop import client_of, path
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 

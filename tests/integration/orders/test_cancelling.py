@@ -13,7 +13,7 @@ from orders.status import OPEN, Status
 from sagas.definition.messages import Message
 from sagas.execution import runner
 from tests.integration.orders import shop
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 
 
 def cancel(client, order):

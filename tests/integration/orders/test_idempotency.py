@@ -12,7 +12,7 @@ from django.utils import timezone
 from orders import idempotency, placing, services, tasks
 from orders.models import IdempotencyKey, Order, OrderLine, Outbox
 from tests.integration.orders import shop
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 
 
 def test_the_same_request_again_gets_the_same_bytes_and_no_second_order(ada, mug):

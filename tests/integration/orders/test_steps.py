@@ -20,7 +20,7 @@ from orders.steps import (
 from sagas.definition.handlers import Delivery
 from sagas.ids import uuid7
 from tests.integration.orders import shop
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 
 DECLINED = Failure(code="payment_declined", detail="The payment was declined.")
 

@@ -18,7 +18,7 @@ from sagas.ids import uuid7
 from sagas.storage import timeline
 from sagas.storage.registry import get_home
 from tests.integration.orders import shop
-from tests.integration.race import started
+from tests.integration.races import started
 from tests.processes import until
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,7 +14,7 @@ from orders.models import Order
 from orders.status import Status
 from tests.integration.orders import shop
 from tests.integration.orders.room import until_looked_for
-from tests.integration.race import started
+from tests.integration.races import started
 from tests.plugin import running
 from tests.processes import until
 

@@ -19,7 +19,7 @@ from payments.gateways.base import (
 from payments.gateways.simulated.ledger import SimulatedCharge
 from sagas.ids import uuid7
 from tests.integration.payments.harness import ledger
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["payments"])
 

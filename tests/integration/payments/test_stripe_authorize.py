@@ -14,7 +14,7 @@ from payments.gateways.base import Authorized, Captured, Voided
 from sagas.definition.handlers import Outcome, Unknown, Waiting
 from tests.integration.payments.harness import Order, external, order, payment, prepare, run
 from tests.integration.payments.stripe_harness import confirm, moved_money
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 from tests.sandbox.process import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")

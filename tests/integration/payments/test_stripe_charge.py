@@ -20,7 +20,7 @@ from sagas.definition.handlers import Unknown
 from sagas.ids import uuid7
 from tests.integration.payments.harness import Order, external, order, payment, prepare, run
 from tests.integration.payments.stripe_harness import moved_money
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 from tests.sandbox.process import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])

@@ -25,7 +25,7 @@ from sagas.execution import runner
 from sagas.ids import uuid7
 from tests.integration.payments.harness import Order, order, payment, prepare, run
 from tests.integration.payments.stripe_harness import moved_money
-from tests.integration.race import at_once
+from tests.integration.races import at_once
 from tests.processes import url
 from tests.sandbox.process import SECRET, Sandbox
 

@@ -5,7 +5,7 @@ import pytest
 from sagas import lifecycle
 from tests.broker import empty
 from tests.plugin import running
-from tests.trips import world
+from tests.trips import harness
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +14,7 @@ def quiet(monkeypatch):
     hand, not by a nudge.
     """
     monkeypatch.setattr(lifecycle, "request_flush", lambda service: None)
-    world.forget()
+    harness.forget()
     empty()
 
 

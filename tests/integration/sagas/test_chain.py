@@ -8,8 +8,8 @@ import pytest
 from sagas.celery import tasks
 from sagas.delivery import relay
 from tests.processes import until, worker
+from tests.trips.harness import PLAN, TRIPS, begin, effects, messages_to
 from tests.trips.models import Outbox, Trip
-from tests.trips.world import PLAN, TRIPS, begin, effects, messages_to
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,9 +11,7 @@ from sagas.definition.events import NEEDS_ATTENTION
 from sagas.definition.handlers import Unknown, Waiting
 from sagas.definition.messages import OutboxRow
 from sagas.storage import inbox
-from tests.trips.models import Inbox, Outbox
-from tests.trips.steps import Asked, NotPaid, behaviour, calls
-from tests.trips.world import (
+from tests.trips.harness import (
     PLAN,
     TRIPS,
     begin,
@@ -27,6 +25,8 @@ from tests.trips.world import (
     state,
     walk,
 )
+from tests.trips.models import Inbox, Outbox
+from tests.trips.steps import Asked, NotPaid, behaviour, calls
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

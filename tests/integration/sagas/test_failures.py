@@ -8,8 +8,7 @@ from msgspec.structs import replace
 from sagas.definition.events import NEEDS_ATTENTION
 from sagas.execution import retries, runner
 from sagas.execution.retries import StepFailed
-from tests.trips.models import Outbox
-from tests.trips.world import (
+from tests.trips.harness import (
     PLAN,
     begin,
     deliver,
@@ -21,6 +20,7 @@ from tests.trips.world import (
     state,
     walk,
 )
+from tests.trips.models import Outbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,10 +15,8 @@ from sagas.lifecycle import CancelResult
 from sagas.operations import holds, redrive, retention
 from sagas.operations.table_stats import holds_of, inbox_rows, sagas_of
 from tests.broker import empty, take
-from tests.integration.race import started
-from tests.trips.models import Effect, Hold, Outbox, Trip
-from tests.trips.steps import behaviour
-from tests.trips.world import (
+from tests.integration.races import started
+from tests.trips.harness import (
     HOME,
     PLAN,
     TRIPS,
@@ -33,6 +31,8 @@ from tests.trips.world import (
     state,
     walk,
 )
+from tests.trips.models import Effect, Hold, Outbox, Trip
+from tests.trips.steps import behaviour
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

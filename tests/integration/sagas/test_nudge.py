@@ -10,8 +10,8 @@ from sagas.delivery import relay
 from sagas.delivery.wakeup import ALONE, LINGER_MOST, batching_delay, request_flush
 from tests.broker import empty, take
 from tests.processes import LIMIT, until
+from tests.trips.harness import begin
 from tests.trips.models import Outbox
-from tests.trips.world import begin
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

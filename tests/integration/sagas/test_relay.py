@@ -10,8 +10,8 @@ from django.db import connection, transaction
 from sagas.delivery import relay
 from sagas.storage import outbox
 from tests.broker import empty, take
+from tests.trips.harness import TRIPS, begin, deliver, fail, make_due
 from tests.trips.models import Outbox, TimelineEvent
-from tests.trips.world import TRIPS, begin, deliver, fail, make_due
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

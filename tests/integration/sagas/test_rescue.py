@@ -8,8 +8,8 @@ from django.utils import timezone
 from sagas.delivery import relay
 from sagas.operations import redrive
 from tests.broker import empty, take
+from tests.trips.harness import HOME, TRIPS, begin, deliver, walk
 from tests.trips.models import Outbox, Trip
-from tests.trips.world import HOME, TRIPS, begin, deliver, walk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,8 +8,8 @@ from django.utils import timezone
 from sagas.operations import retention
 from sagas.storage import inbox
 from tests.broker import take
+from tests.trips.harness import HOME, PLAN, TRIPS, begin, deliver, effects, messages_to, row, walk
 from tests.trips.models import Inbox, Outbox, Trip, Watermark
-from tests.trips.world import HOME, PLAN, TRIPS, begin, deliver, effects, messages_to, row, walk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

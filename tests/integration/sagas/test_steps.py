@@ -10,9 +10,7 @@ from sagas.definition.events import NEEDS_ATTENTION
 from sagas.definition.handlers import Retry, Unknown
 from sagas.execution import runner
 from sagas.execution.retries import StepFailed
-from tests.trips.models import Outbox
-from tests.trips.steps import NotBooked, NotPaid, behaviour, calls
-from tests.trips.world import (
+from tests.trips.harness import (
     PLAN,
     begin,
     deliver,
@@ -25,6 +23,8 @@ from tests.trips.world import (
     state,
     walk,
 )
+from tests.trips.models import Outbox
+from tests.trips.steps import NotBooked, NotPaid, behaviour, calls
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,9 +12,9 @@ from sagas.definition.events import NEEDS_ATTENTION
 from sagas.definition.messages import TimelineEntry
 from sagas.storage import timeline
 from sagas.storage.outbox import claim
-from tests.integration.race import blocked_behind
+from tests.integration.races import blocked_behind
+from tests.trips.harness import HOME, TRIPS, begin, call_off, walk
 from tests.trips.models import Outbox, TimelineEvent, Trip
-from tests.trips.world import HOME, TRIPS, begin, call_off, walk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

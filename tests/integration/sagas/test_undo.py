@@ -8,9 +8,9 @@ import pytest
 from django.db import connection, transaction
 
 from sagas.lifecycle import CancelResult
+from tests.trips.harness import LIMIT, begin, call_off, deliver, effects, events, row, state, walk
 from tests.trips.models import Outbox
 from tests.trips.steps import NotConfirmed, behaviour
-from tests.trips.world import LIMIT, begin, call_off, deliver, effects, events, row, state, walk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -1,6 +1,4 @@
-"""Trips under a test's hand: begun, delivered, repeated and reordered at will, with what they
-left behind.
-"""
+"""Drive trips from a test: start them, deliver their messages in any order, and read the results."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,13 +28,13 @@ LIMIT = 20
 
 
 def forget() -> None:
-    """Forget what earlier tests told the steps."""
+    """Reset the behaviour of the steps."""
     behaviour.clear()
     calls.clear()
 
 
 def begin(count: int = 1, *, names: Sequence[str] = ()) -> list[UUID]:
-    """Begin trips, of these travellers or of Ada, and return their ids in order."""
+    """Start trips for some travellers (default: Ada), and return their ids in order."""
     names = names or ["Ada"] * count
     ids = sorted(uuid7() for _ in names)
     with transaction.atomic():
@@ -52,7 +50,7 @@ def begin(count: int = 1, *, names: Sequence[str] = ()) -> list[UUID]:
 
 
 def messages_to(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[Message]:
-    """Return the messages that trips have sent to a step, as their rows in the outbox say."""
+    """Return the messages to a step, built from the outbox rows of some trips."""
     rows = Outbox.objects.filter(target=step, saga__in=trips).order_by("saga", "seq")
     return [
         Message(
@@ -68,7 +66,7 @@ def messages_to(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[M
 
 
 def deliver(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[Failure]:
-    """Deliver to a step what was sent to it, in one batch; return the failures it reports."""
+    """Deliver the messages to a step in one batch, and return the failures that it reports."""
     try:
         runner.run(step, PLAN, messages_to(step, trips, attempt=attempt))
     except StepFailed as failed:
@@ -79,16 +77,16 @@ def deliver(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[Failu
 def fail(
     step: str, trips: Sequence[UUID], *, attempt: int = 1, alone: bool = True, error: str = "boom"
 ) -> None:
-    """Count a failed try, as the error callback does."""
-    told = [
+    """Record a failed attempt, as the error callback does."""
+    failures = [
         Failure(message=message, attempt=attempt, error=error, alone=alone)
         for message in messages_to(step, trips)
     ]
-    retries.record_failures(PLAN, step, told)
+    retries.record_failures(PLAN, step, failures)
 
 
 def call_off(trip: UUID) -> CancelResult:
-    """Call a trip off, as its traveller does."""
+    """Cancel a trip before its pivot, as its traveller does."""
     row = Trip.objects.get(id=trip)
     with transaction.atomic():
         return cancel_before_pivot(
@@ -103,7 +101,7 @@ def call_off(trip: UUID) -> CancelResult:
 
 
 def walk(trips: Sequence[UUID]) -> None:
-    """Deliver everything that is sent, until nothing new is."""
+    """Deliver all messages until the steps send no new ones."""
     seen: set[UUID] = set()
     while fresh := set(
         Outbox.objects.exclude(target=None).exclude(id__in=seen).values_list("id", flat=True)
@@ -115,12 +113,12 @@ def walk(trips: Sequence[UUID]) -> None:
 
 
 def effects(trip: UUID) -> list[str]:
-    """Return the steps that had their effect on a trip, in order."""
+    """Return the steps that had an effect on a trip, in order."""
     return list(Effect.objects.filter(trip=trip).order_by("at").values_list("step", flat=True))
 
 
 def events(trip: UUID) -> list[str]:
-    """Return the types of the events a trip has written."""
+    """Return the types of the events of a trip, in order."""
     return list(
         Outbox.objects.filter(saga=trip).order_by("seq", "id").values_list("type", flat=True)
     )
@@ -137,7 +135,7 @@ def state(trip: UUID, step: str) -> str | None:
 
 
 def make_due() -> None:
-    """Let the time of open inbox rows come."""
+    """Let the leases of open inbox rows expire, and make their next attempts due."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE trips_inbox SET due_at = now() - interval '1 s', send_at = now() - interval '1 s'"

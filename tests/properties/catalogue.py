@@ -1,4 +1,4 @@
-"""What is for sale, and how it can be paid for; emptied and opened anew for each sequence."""
+"""The products and payment methods of the property tests. Each sequence starts with them anew."""
 
 from django.apps import apps
 
@@ -22,7 +22,7 @@ PIECES = {"MUG": 100, "PLATE": 100, "RARE": 3, "VASE": 0}
 
 
 def open_shop() -> None:
-    """Forget all orders, in every service and in the broker, and fill the shelves."""
+    """Remove all orders from the services and the broker, and fill the stock."""
     broker.empty()
     for service in services():
         tables = [model._meta.db_table for model in apps.get_app_config(service.name).get_models()]

@@ -1,5 +1,6 @@
-"""The real services, databases and broker, with a test's hand on every message: what is sent lies
-there until it is delivered, in whatever order, or lost. No process runs but the test's own.
+"""The real services, databases and broker in one process, with every message under control.
+
+A message waits until the test delivers, repeats or drops it, in any order.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,16 +26,15 @@ from sagas.execution.retries import StepFailed
 from sagas.operations import redrive
 from sagas.storage import sql
 from sagas.storage.registry import get_home
+from tests.properties.captured_messages import CapturedMessages, Delivery
+from tests.properties.catalogue import open_shop
 from tests.properties.faults import Crash, Faults, Seam
-from tests.properties.postbag import Delivery, Postbag
-from tests.properties.shop import open_shop
 
-__all__ = ["World"]
+__all__ = ["SagaHarness"]
 
-# More rounds than the longest way of a saga has hops, there and back, with every try that can be
-# lost on it.
+# More rounds than the longest path of a saga has hops, with every attempt that can be lost on it.
 ROUNDS = 40
-# As many tries as make a step be given up.
+# After this number of attempts a step is exhausted.
 TRIES = 5
 
 LEASES_OVER = """
@@ -55,24 +55,24 @@ TASKS: dict[str, Any] = {
 }
 
 
-class World:
-    """Orders of one customer, whatever is under way for them, and what the customer was told."""
+class SagaHarness:
+    """The orders of one customer, their messages, and the answers that the customer received."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.bus: list[Delivery] = []
         self.steps_sent: list[Delivery] = []
         self.orders: list[UUID] = []
-        self.called_off: set[UUID] = set()
+        self.cancelled: set[UUID] = set()
         self.too_late: set[UUID] = set()
         self.faults = Faults()
         self.faults.install(patch)
         self.ada, _ = User.objects.get_or_create(username="ada")
         open_shop()
-        self.postbag = Postbag(*(service.name for service in services()))
+        self.captured = CapturedMessages(*(service.name for service in services()))
 
     def close(self) -> None:
-        """Leave the broker."""
-        self.postbag.close()
+        """Close the connection to the broker."""
+        self.captured.close()
 
     def place(self, skus: list[str], method: str, saga: str) -> None:
         """Place an order for one piece of each SKU, under the saga of a name."""
@@ -88,31 +88,31 @@ class World:
         self.orders.append(UUID(placed.order_id))
 
     def cancel(self, number: int) -> None:
-        """Call an order off, as its customer does, and remember the answer."""
+        """Cancel an order, as its customer does, and remember the answer."""
         self._cancel(self.orders[number % len(self.orders)])
 
     def cancel_all_of(self, message: Delivery) -> None:
-        """Call off every order that a step's message is about."""
+        """Cancel every order in the message of a step."""
         _, _, messages = message.args
         for one in messages:
             self._cancel(UUID(one["saga"]))
 
     def deliver(self, number: int) -> None:
-        """Take a message that is under way, and have a worker run it."""
+        """Take a message from the bus and run it, as a worker does."""
         if self.bus:
             self.run(self.bus.pop(number % len(self.bus)))
 
     def deliver_all(self) -> None:
-        """Deliver all that is under way, oldest first, and what comes of it."""
+        """Deliver all messages, oldest first, and those that they cause."""
         while self.bus:
             self.deliver(0)
 
     def run(self, message: Delivery) -> None:
-        """Run a message as a worker does, or the error callback if it raised."""
+        """Run a message as a worker does, and its error callback if it raises."""
         self._as_a_process(lambda: self._run_task(message))
 
     def take_step(self, number: int, step: str = "") -> Delivery | None:
-        """Take the message of a step that is under way, of any or of this one, if there is one."""
+        """Take the message of a step (default: any step) from the bus. Return None if there is none."""
         under_way = [
             message
             for message in self.bus
@@ -125,12 +125,12 @@ class World:
         return message
 
     def repeat(self, number: int) -> None:
-        """Have a message come once more."""
+        """Put a copy of a message on the bus."""
         if self.bus:
             self.bus.append(self.bus[number % len(self.bus)])
 
     def bring_back(self, number: int) -> None:
-        """Have a step's message of any time come again, however late."""
+        """Put an old message of a step on the bus again."""
         if message := self.sent_before(number):
             self.bus.append(message)
 
@@ -140,37 +140,37 @@ class World:
             self.bus.pop(number % len(self.bus))
 
     def lose_all(self) -> None:
-        """Lose all that is under way."""
+        """Lose all messages on the bus."""
         self.bus.clear()
 
     def flush(self) -> None:
-        """Have every service's relay send what is due, as beat does."""
+        """Flush every service, as beat does."""
         for service in services():
             self._as_a_process(lambda service=service: relay.flush(service))  # type: ignore[misc]
 
     def pass_time(self) -> None:
-        """Let every lease run out, every next try come, and every order count as stalled."""
+        """Let every lease expire, make every next attempt due, and let every order count as stalled."""
         for service in services():
             sql.run(service.alias, LEASES_OVER.format(inbox=service.inbox), {})
             sql.run(service.alias, DUE.format(outbox=service.outbox), {})
         sql.run("default", STALLED, {})
 
-    def rescue(self) -> None:
-        """Have the orders that count as stalled driven again."""
+    def redrive(self) -> None:
+        """Re-drive the orders that count as stalled."""
         self._as_a_process(lambda: redrive.run_once(get_home("orders")))
 
     def sent_before(self, number: int) -> Delivery | None:
-        """Return the message of a step that was sent at some time."""
+        """Return a message of a step that was sent earlier, or None if there is none."""
         return self.steps_sent[number % len(self.steps_sent)] if self.steps_sent else None
 
-    def report_failure(self, message: Delivery, *, told: bool) -> None:
-        """Have the error callback of a step run, true or not.
+    def report_failure(self, message: Delivery, *, isolated: bool) -> None:
+        """Run the error callback of a step, whether or not the step failed.
 
-        `told`: by a step that says it raised, alone, at every try up to the last; else by a worker
-        that was lost.
+        `isolated`: the step reports that it raised for the message alone, at every attempt up to
+        the last. Otherwise the callback reports a lost worker.
         """
         step, plan, messages = message.args[:3]
-        if not told:
+        if not isolated:
             self.run(Delivery("sagas.fail_step", (step, plan, messages)))
             return
         for attempt in range(1, TRIES + 1):
@@ -182,33 +182,29 @@ class World:
 
     @contextmanager
     def crashing(self, seam: Seam) -> Iterator[None]:
-        """Have the first process that gets there die at a seam."""
+        """Kill the first process that reaches a seam."""
         with self._armed(seam, _die):
             yield
 
     @contextmanager
     def frozen(self, seam: Seam, meanwhile: Callable[[], None]) -> Iterator[None]:
-        """Have the first process that gets there freeze at a seam, and something else happen
-        meanwhile.
-        """
+        """Freeze the first process that reaches a seam, and call `meanwhile` in the meantime."""
         with self._armed(seam, meanwhile):
             yield
 
     def settle(self) -> None:
-        """Let the faults be over: deliver all, drive again what has stalled, until nothing is
-        left to do.
-        """
+        """End the faults: deliver, flush and re-drive until nothing is left to do."""
         for _ in range(ROUNDS):
             self.pass_time()
             self.flush()
-            self.rescue()
+            self.redrive()
             self.deliver_all()
             if self._is_quiet():
                 return
         raise AssertionError(f"Not quiet after {ROUNDS} rounds: {self._states()}")
 
     def audit(self, *, expect_ended: bool) -> list[str]:
-        """Return what the audit finds, and what the customer was told that is not so."""
+        """Return the violations that the audit finds, and the answers to the customer that were false."""
         return [
             *_violations(audit(expect_ended=expect_ended)),
             *(self._broken_promises() if expect_ended else ()),
@@ -220,7 +216,7 @@ class World:
         except OrderFulfilledError:
             self.too_late.add(order)
         else:
-            self.called_off.add(order)
+            self.cancelled.add(order)
 
     def _run_task(self, message: Delivery) -> None:
         try:
@@ -233,7 +229,7 @@ class World:
             )
 
     def _as_a_process(self, work: Callable[[], object]) -> None:
-        """Run something that may die at a seam, and take over what it has put into the broker."""
+        """Run code that a fault may kill, and collect the messages that it sent."""
         try:
             work()
         except Crash:
@@ -242,10 +238,11 @@ class World:
             self._collect()
 
     def _collect(self) -> None:
-        """Take what lies in the broker; in an order that does not depend on ids, so that a
-        failure can be repeated.
+        """Take the messages from the broker, in an order that does not depend on ids.
+
+        Hypothesis needs the same order in every run to repeat a failure.
         """
-        fresh = sorted(self.postbag.take(), key=self._place_of)
+        fresh = sorted(self.captured.take(), key=self._place_of)
         self.bus += [message for message in fresh if message.task != "sagas.flush"]
         self.steps_sent += [message for message in fresh if message.task == "sagas.run_step"]
 
@@ -285,17 +282,17 @@ class World:
             Order.objects.filter(plan__saga=AUTHORIZE_FIRST.name).values_list("id", flat=True)
         )
         yield from (
-            f"order {order} was answered, and is not there"
+            f"order {order} was answered with 201, but does not exist"
             for order in self.orders
             if order not in ends
         )
         yield from (
-            f"{order} could be called off, and is {ends[order]}"
-            for order in self.called_off - asked
+            f"{order} was cancelled, but is {ends[order]}"
+            for order in self.cancelled - asked
             if ends[order] != "cancelled"
         )
         yield from (
-            f"{order} was fulfilled, and is {ends[order]}"
+            f"{order} was reported as fulfilled, but is {ends[order]}"
             for order in self.too_late
             if ends[order] != "fulfilled"
         )

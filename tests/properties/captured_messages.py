@@ -1,4 +1,4 @@
-"""The broker, emptied by a test as a worker would, over one connection that stays open."""
+"""Take messages from the broker as a worker does, over one connection that stays open."""
 
 from collections.abc import Iterator
 from queue import Empty
@@ -6,18 +6,18 @@ from typing import Any, NamedTuple
 
 from celery import current_app
 
-__all__ = ["Delivery", "Postbag"]
+__all__ = ["CapturedMessages", "Delivery"]
 
 
 class Delivery(NamedTuple):
-    """A task message, as a worker takes it from the broker, or as it is repeated."""
+    """A task message as a worker receives it."""
 
     task: str
     args: tuple[Any, ...]
 
 
-class Postbag:
-    """What services have sent to their queues."""
+class CapturedMessages:
+    """The messages in the queues of some services."""
 
     def __init__(self, *queues: str) -> None:
         self.connection = current_app.connection_for_read()

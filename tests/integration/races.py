@@ -1,6 +1,4 @@
-"""Threads that start at once, each with database connections of its own; and one that loses a
-race for a lock.
-"""
+"""Run calls in threads that start at once, or that lose a race for a lock."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,8 +18,9 @@ BEHIND_US = (
 
 
 def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Run all calls at the same moment, a thread each, and return their results in order; raise
-    what one raised.
+    """Run all calls at the same moment, and return their results in order.
+
+    Each call has a thread and database connections of its own. Raises the first exception.
     """
     start = Barrier(len(calls), timeout=30)
 
@@ -37,7 +36,7 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 def blocked_behind(alias: str, call: Callable[[], T]) -> Future[T]:
-    """Start a call that must wait for a lock which the caller holds, and return once it waits."""
+    """Start a call that needs a lock of the caller, and return once the call waits for it."""
     future = started(call)
     deadline = time.monotonic() + 10
     while not rows(alias, BEHIND_US):
@@ -55,7 +54,7 @@ def started(call: Callable[[], T]) -> Future[T]:
 
 
 def rows(alias: str, sql: str) -> list[tuple[Any, ...]]:
-    """Run a query of the test's own."""
+    """Run a query and return its rows."""
     with connections[alias].cursor() as cursor:
         cursor.execute(sql)
         found: list[tuple[Any, ...]] = cursor.fetchall()

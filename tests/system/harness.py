@@ -1,6 +1,4 @@
-"""The whole system under a test's hand: a shop, real workers and beat, orders over HTTP, and
-what became of them.
-"""
+"""The whole system in a test: products, real workers and beat, orders over HTTP, and results."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -24,11 +22,11 @@ __all__ = [
     "ended",
     "net",
     "order",
+    "order_body",
     "outcome",
     "shop",
     "system",
     "timeline",
-    "wish",
 ]
 
 SERVICES = ("orders", "payments", "inventory")
@@ -37,9 +35,7 @@ QUICK = {"OUTBOX_FLUSH_SECONDS": "0.2", "SAGA_STALL_SECONDS": "3"}
 
 @pytest.fixture(autouse=True)
 def shop() -> User:
-    """Offer mugs, of which there are plenty, and three rare ones, with nothing in the broker;
-    return a customer.
-    """
+    """Empty the broker, offer 1,000 mugs and three rare ones, and return a customer."""
     empty()
     Product.objects.create(sku="MUG", name="Mug", unit_amount=1_000, currency="eur")
     Product.objects.create(sku="RARE", name="A rare mug", unit_amount=9_000, currency="eur")
@@ -59,19 +55,19 @@ def system(environ: Mapping[str, str] = QUICK) -> Iterator[dict[str, Process]]:
         yield workers
 
 
-def wish(
+def order_body(
     *, sku: str = "MUG", quantity: int = 1, method: str = "pm_card_visa", and_sku: str = ""
 ) -> dict[str, Any]:
-    """Return what a customer sends to order some pieces of a SKU, or of two."""
+    """Return the body of a request that orders pieces of one SKU or of two."""
     lines = [{"sku": wanted, "quantity": quantity} for wanted in (sku, and_sku) if wanted]
     return {"lines": lines, "payment_method": method}
 
 
 def order(client: Client, key: str, **wanted: Any) -> str:
-    """Place an order, as `wish` says, and return its id."""
+    """Place an order, with a body from `order_body`, and return its id."""
     response = client.post(
         "/api/v1/orders/",
-        wish(**wanted),
+        order_body(**wanted),
         content_type="application/json",
         headers={"Idempotency-Key": key},
     )
@@ -86,13 +82,13 @@ def ended(*orders: str) -> bool:
 
 
 def outcome(order_id: str) -> tuple[str, str]:
-    """Return the status of an order, and why it is so."""
+    """Return the status and the failure code of an order."""
     row = Order.objects.get(id=order_id)
     return row.status, row.failure_code
 
 
 def net(order_id: str) -> int:
-    """Return what the gateway has captured and not given back, in minor units."""
+    """Return captured − refunded at the gateway, in minor units."""
     moved = SimulatedCharge.objects.filter(order_id=order_id).values_list("kind", "amount")
     return sum(amount if kind == "capture" else -amount for kind, amount in moved)
 
