@@ -1,6 +1,4 @@
-"""What one service sends, the next understands: the steps are bound by name and by the context,
-and by nothing else.
-"""
+"""Each service understands the messages of the others. Only step names and the context bind them."""
 
 import inspect
 from datetime import UTC, datetime

@@ -103,7 +103,7 @@ class SagaHarness:
             self.run(self.bus.pop(number % len(self.bus)))
 
     def deliver_all(self) -> None:
-        """Deliver all messages, oldest first, and those that they cause."""
+        """Deliver all messages, oldest first, and the messages that they cause."""
         while self.bus:
             self.deliver(0)
 

@@ -1,4 +1,4 @@
-"""docs/api.md does what it says: every command in it, as typed, against the whole system."""
+"""Every command in docs/api.md, run as typed against the whole system, gives the answer shown."""
 
 import json
 import os
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pyte
 DOCUMENT = ROOT / "docs" / "api.md"
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
-# What differs from one run to the next, and only has to be of the same kind.
+# Values that differ from run to run: only their form is compared.
 VARYING = [
     re.compile(pattern)
     for pattern in (
@@ -34,8 +34,8 @@ VARYING = [
 
 
 class Command(NamedTuple):
-    """A block of commands, and the answer that follows it, if one does: JSON, a whole HTTP
-    answer, or text.
+    """A block of commands, and the answer that follows it, if any: JSON, a whole HTTP answer, or
+    text.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Command(NamedTuple):
 
 
 def commands() -> Iterator[Command]:
-    """Yield the commands of the document, in their order."""
+    """Yield the commands of the document in order."""
     blocks = [(found["kind"], found["text"]) for found in BLOCK.finditer(DOCUMENT.read_text())]
     for (kind, text), (next_kind, next_text) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
         if kind == "sh":
@@ -51,14 +51,14 @@ def commands() -> Iterator[Command]:
 
 
 class Shell:
-    """A shell that someone types into: each block sees the variables of those before it."""
+    """A shell session. Each block sees the variables of the blocks before it."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.variables = {**os.environ, "no_proxy": "*", **variables}
         self.after = folder / "variables"
 
     def run(self, text: str) -> str:
-        """Run a block and return what it printed. A command that fails stops it."""
+        """Run a block and return its output. A command that fails ends the block."""
         script = f"set -aeuo pipefail\n{text}\nenv -0 > '{self.after}'"
         done = subprocess.run(
             ["bash", "-c", script],
@@ -76,8 +76,9 @@ class Shell:
 
 
 def differences(told: Any, seen: Any, path: str = "") -> Iterator[str]:
-    """Yield where an answer differs from the one that the document shows, apart from what
-    varies.
+    """Yield the differences between an answer and the answer in the document.
+
+    Ids, times and addresses vary from run to run, so only their form is compared.
     """
     if isinstance(told, dict) and isinstance(seen, dict) and set(told) == set(seen):
         for name, value in told.items():
@@ -90,15 +91,15 @@ def differences(told: Any, seen: Any, path: str = "") -> Iterator[str]:
 
 
 def alike(told: Any, seen: Any, path: str) -> bool:
-    """Tell whether two values are both of a kind that varies: an id, a time, an address."""
+    """Tell whether two values are of the same varying form: an id, a time, an address."""
     if isinstance(told, str) and isinstance(seen, str):
         return any(pattern.fullmatch(told) and pattern.fullmatch(seen) for pattern in VARYING)
     return path.endswith(".id") and isinstance(told, int) and isinstance(seen, int)
 
 
 def parsed(answer: str) -> Any:
-    """Return an answer as data: JSON, of HTTP the status and the headers as well; or text,
-    without what varies.
+    """Return an answer as data: JSON, or status, headers and JSON of HTTP, or text without varying
+    parts.
     """
     if not answer.startswith(("HTTP/", "{", "[")):
         return re.sub("|".join(pattern.pattern for pattern in VARYING), "*", answer.strip())
@@ -113,8 +114,9 @@ def parsed(answer: str) -> Any:
 
 
 def disagreement(command: Command, printed: str) -> str:
-    """Return how what was printed differs from what the document shows; of headers, those that
-    it shows count.
+    """Return the difference between the output and the document.
+
+    Only the headers that the document shows are compared.
     """
     if not command.answer:
         return ""
@@ -138,7 +140,7 @@ def test_every_command_answers_what_the_document_shows(tmp_path):
 
 
 def follow(shell, command):
-    """Type a block, and again while the system is still on its way to what the document shows."""
+    """Run a block, and repeat it until the system has reached the state that the document shows."""
     wrong = [disagreement(command, shell.run(command.text))]
 
     def agrees():

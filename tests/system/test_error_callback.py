@@ -1,6 +1,4 @@
-"""The error callback on real workers: what raises is counted, what kills is found out, and the
-others go on.
-"""
+"""The error callback on real workers counts errors and lost processes, and other messages go on."""
 
 import pytest
 from django_celery_results.models import TaskResult

@@ -1,4 +1,4 @@
-"""A client that is generated from docs/openapi.yaml, as anyone may do, against the whole system."""
+"""A client generated from docs/openapi.yaml works against the whole system."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ CALLS = {
 
 @pytest.fixture
 def client(tmp_path, monkeypatch):
-    """The generated package: its models, its client, and its calls by their operation ids."""
+    """The generated package: its models, its client, and its functions by operation id."""
     _generate(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     calls = {
@@ -46,7 +46,7 @@ def client(tmp_path, monkeypatch):
 
 def _generate(folder: Path) -> None:
     config = folder / "config.yaml"
-    config.write_text("post_hooks: []\n")  # no formatter: nobody reads it
+    config.write_text("post_hooks: []\n")  # no formatter is needed
     command = (
         "generate",
         "--path",
@@ -76,7 +76,7 @@ def _generate(folder: Path) -> None:
 
 @contextmanager
 def signed_in(client, url, username, password):
-    """A client with a token of a user, got with the generated call itself."""
+    """A client with a token that the generated function has obtained."""
     here = {"base_url": url, "httpx_args": {"trust_env": False}}
     credentials = client.models.Credentials(username=username, password=password)
     with client.at.Client(**here) as anonymous:

@@ -1,5 +1,5 @@
-"""Holds on real workers, whatever becomes of them and of the broker: nothing runs, nothing is
-lost, everything ends.
+"""Holds on real workers, under faults of workers and broker: no held step runs, and every order
+ends.
 """
 
 from contextlib import contextmanager
@@ -41,14 +41,14 @@ SHORT = {**QUICK, "SAGA_LEASE_SECONDS": "3"}
 
 @pytest.fixture
 def anna(django_user_model):
-    """One who may act on orders, and hold steps."""
+    """An operator who may act on orders and hold steps."""
     anna = django_user_model.objects.create_user("anna", is_staff=True)
     anna.groups.set(Group.objects.filter(name__in=("operator", "approver")))
     return anna
 
 
 def done(run, by):
-    """Have a run done by whoever works, and wait until it has ended."""
+    """Confirm a run, and wait until a worker has finished it."""
     runs.confirm(
         run.id, by=by, reason="The gateway refuses cards.", seen=radius_now(run).fingerprint
     )
@@ -65,15 +65,13 @@ def to_orders(action, by, *orders):
 
 
 def states(step, *orders):
-    """Return the states that a step of payments has, of these orders."""
+    """Return the states of a payments step for some orders."""
     return set(Inbox.objects.filter(step=step, saga__in=orders).values_list("state", flat=True))
 
 
 @contextmanager
 def armed(folder, fault):
-    """Arm a fault for what begins from now on; yield the environment of the processes that may
-    suffer it.
-    """
+    """Arm a fault for processes that start from now on, and yield their environment."""
     armoury = Armoury(folder)
     with armoury.armed([fault], since=uuid7()):
         yield armoury, {**SHORT, "FAILPOINTS": str(folder)}
@@ -86,7 +84,7 @@ def test_nothing_is_charged_while_charges_are_on_hold_and_every_order_ends_once_
         assert for_all(Action.HOLD_STEP, CHARGE, anna) == ["done"]
         placed = [order(api_client, f"held-{number}") for number in range(30)]
         until(lambda: Inbox.objects.filter(state="held").count() == 30, "all thirty wait")
-        empty()  # the broker loses whatever it has
+        empty()  # the broker loses all messages
         until(lambda: Order.objects.filter(on_hold=CHARGE).count() == 30, "their home knows")
         assert not Payment.objects.exists()
         assert for_all(Action.RELEASE_STEP, CHARGE, anna) == ["done"]
@@ -106,7 +104,7 @@ def test_a_step_that_is_held_while_its_workers_are_down_does_not_run_when_they_c
         assert for_all(Action.HOLD_STEP, CHARGE, anna) == ["done"]
         with worker("payments", environ=QUICK) as late:
             until(lambda: states(CHARGE, placed) == {"held"}, "it waits", process=late)
-            late.kill()  # while it holds what it has, and before it is released
+            late.kill()  # while it holds its messages, before the release
             assert for_all(Action.RELEASE_STEP, CHARGE, anna) == ["done"]
         assert not Payment.objects.exists()
         with worker("payments", environ=QUICK) as another:

@@ -1,6 +1,4 @@
-"""A worker that loses children while its own connection to the database is dead goes on to take
-messages.
-"""
+"""A worker whose own database connection is dead survives the loss of its children."""
 
 import psycopg
 import pytest
@@ -28,8 +26,9 @@ def restart_every_other_session():
 
 
 def test_a_worker_whose_connection_died_survives_the_loss_of_its_children():
-    """Its one place of the prefetch count would stay taken: it could not acknowledge what it
-    could not store.
+    """Otherwise the worker could neither store the failure nor acknowledge the message.
+
+    Its only prefetch slot would then stay taken.
     """
     empty()
     (killer,) = begin(names=["kill in trips.book"])

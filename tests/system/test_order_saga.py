@@ -1,6 +1,4 @@
-"""Orders through the whole system: real worker processes for each service, beat, PostgreSQL and
-Valkey.
-"""
+"""Orders through the whole system: a real worker for each service, beat, PostgreSQL and Valkey."""
 
 import pytest
 

@@ -1,6 +1,4 @@
-"""While the broker is away, orders are taken all the same; when it is back, they go on by
-themselves.
-"""
+"""The API accepts orders while the broker is down. They go on once it is back."""
 
 import pytest
 

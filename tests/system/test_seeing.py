@@ -1,6 +1,4 @@
-"""What the whole system shows of itself: log lines that name order and request, and what workers
-observe.
-"""
+"""Log lines name order and request, and workers serve their metrics."""
 
 import json
 
@@ -21,7 +19,7 @@ LOGGED = ("--logger-class", "config.logs.GunicornLogger", "--access-logfile", "-
 
 
 def lines(process, *words):
-    """Return the lines of a process that hold one of the words, each parsed."""
+    """Return the parsed log lines of a process that contain one of the words."""
     return [
         json.loads(line)
         for line in process.output().splitlines()
@@ -56,7 +54,7 @@ def test_every_line_about_an_order_names_it_and_the_request_that_began_it(place)
 
 
 def of(line, name):
-    """Return the ids of this name on a line: one, or a list."""
+    """Return the ids under a name of a log line, which holds one id or a list."""
     return [line[name]] if name in line else line.get(f"{name}s", [])
 
 

@@ -1,6 +1,4 @@
-"""Workers that are given the database of their own service alone: nothing of a saga needs
-another's.
-"""
+"""Workers that have the database of their own service alone complete every saga."""
 
 from contextlib import ExitStack
 from functools import partial
@@ -20,9 +18,7 @@ __all__ = ["shop"]
 
 
 def alone(service):
-    """Return the environment of a process that serves one service: of the others it has no
-    address.
-    """
+    """Return the environment of a process that serves one service, without the other addresses."""
     others = {variable: "" for alias, variable in VARIABLES.items() if alias != ALIASES[service]}
     return {**QUICK, **others, "SERVICES": service}
 
@@ -60,8 +56,8 @@ def test_orders_end_as_they_should(api_client, workers):
 
 
 def test_what_reaches_for_another_service_is_refused_and_the_rest_goes_on(api_client, workers):
-    """The failures of tasks lie in the database of orders: those of other workers are logged,
-    and counted at home.
+    """Celery's failures are stored in the database of orders. Other workers log and count their
+    own.
     """
     process = workers["payments"]
     current_app.send_task("sagas.flush", ["orders"], queue="payments")

@@ -1,6 +1,4 @@
-"""Workers with a key run what one of us has signed, and nothing else: not run, not passed on,
-not called back.
-"""
+"""A worker with a key runs, forwards and calls back signed messages only."""
 
 import json
 from base64 import b64decode, b64encode
@@ -29,7 +27,7 @@ SIGNED = {**QUICK, "SAGA_SIGNING_KEYS": KEY}
 
 
 class Raw:
-    """A message as it lies in the broker, to be altered there."""
+    """A message in the broker, which a test can alter."""
 
     def __init__(self, text):
         self.envelope = json.loads(text)
@@ -122,7 +120,7 @@ TAMPERED = [
 
 @pytest.fixture
 def key(settings):
-    """This process signs what it sends."""
+    """Give this process a signing key."""
     settings.SAGA_SIGNING_KEYS = [KEY]
 
 

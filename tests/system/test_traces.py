@@ -1,6 +1,4 @@
-"""One trace for each order, from the POST through every step: real processes, the real exporter,
-over HTTP.
-"""
+"""Each order has one trace, from the POST through every step, sent by the real exporter over HTTP."""
 
 import threading
 from collections import defaultdict
@@ -25,14 +23,14 @@ SECRET = "pm_card_visa"
 
 
 class Received:
-    """The spans that a collector was sent."""
+    """The spans that the collector has received."""
 
     def __init__(self):
         self.spans = []
         self.environ = {}
 
     def of(self, order):
-        """Return the spans of an order, by name."""
+        """Return the spans of an order by name."""
         found = defaultdict(list)
         for span in self.spans:
             if attribute(span, "saga.id") == order:
@@ -40,12 +38,12 @@ class Received:
         return found
 
     def traces(self, order):
-        """Return the ids of the traces that an order's spans belong to."""
+        """Return the ids of the traces of an order."""
         return {span.trace_id for spans in self.of(order).values() for span in spans}
 
 
 def attribute(span, key):
-    """Return an attribute of a span, as text."""
+    """Return an attribute of a span as text."""
     return next((one.value.string_value for one in span.attributes if one.key == key), "")
 
 

@@ -1,6 +1,4 @@
-"""Clients that wait tie up nobody else: a real gunicorn, found with its own configuration, and
-real connections.
-"""
+"""Waiting clients do not block others: a real gunicorn with its own configuration."""
 
 import re
 import select
@@ -43,7 +41,7 @@ END = b"0\r\n\r\n"
 
 
 class Api:
-    """The API as its own process, and what its customer asks of it."""
+    """The API as a process, and the requests of its customer."""
 
     def __init__(self, process: Process, address: str, token: str, stack: ExitStack) -> None:
         self.process = process
@@ -52,7 +50,7 @@ class Api:
         self.headers = {"Authorization": f"Bearer {token}"}
 
     def ask(self, method: str, path: str, *, json=None, **headers: str) -> httpx.Response:
-        """Send a request and return its answer, or as much of it as there is when it goes on."""
+        """Send a request and return its answer, or the part that has arrived."""
         headers = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         with httpx.stream(
             method,
@@ -71,7 +69,7 @@ class Api:
         return self.ask("POST", shop.ORDERS, json=shop.body_for(), Idempotency_Key=str(uuid4()))
 
     def open(self, path: str, **headers: str) -> socket.socket:
-        """Send a request, and return the connection on which its answer will come."""
+        """Send a request, and return the connection that its answer will arrive on."""
         host, port = self.address.split(":")
         opened = self.stack.enter_context(
             socket.create_connection((host, int(port)), timeout=LIMIT)
@@ -91,7 +89,7 @@ class Api:
         return opened
 
     def follow(self, order: Order) -> socket.socket:
-        """Return the connection of a stream that has begun."""
+        """Return the connection of a stream that has started."""
         stream = self.open(shop.path(order, "timeline/"), Accept="text/event-stream")
         begun = read_until(stream, b"retry: 2000\n\n")
         assert begun.startswith(b"HTTP/1.1 200"), begun
@@ -102,13 +100,13 @@ class Api:
         return self.open(shop.path(order), Prefer="wait=30")
 
     def wait(self, order: Order) -> socket.socket:
-        """Return the connection of a client that waits by now, and is the first to do so."""
+        """Return the connection of the first client that waits."""
         client = self.prefer_to_wait(order)
         until_looked_for(self.process)
         return client
 
     def stream_status(self, order: Order) -> httpx.Response:
-        """Try to follow an order, and go away at once."""
+        """Start to follow an order, disconnect at once, and return the status."""
         return self.ask("GET", shop.path(order, "timeline/"), Accept="text/event-stream")
 
 
@@ -214,7 +212,7 @@ def test_a_database_that_refuses_is_a_503_and_found_again():
 
 @contextmanager
 def no_connections() -> Iterator[None]:
-    """End the API's sessions in the orders database, and refuse it new ones."""
+    """End the API's sessions in the orders database, and refuse new ones."""
     change = f'ALTER DATABASE "{connection.settings_dict["NAME"]}" WITH ALLOW_CONNECTIONS '
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
         session.execute(change + "false")
@@ -226,18 +224,18 @@ def no_connections() -> Iterator[None]:
 
 
 def sessions() -> dict[str, int]:
-    """Return how many sessions the API has in each database."""
+    """Return the number of the API's sessions in each database."""
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
         return dict(session.execute(SESSIONS, [NAME]).fetchall())
 
 
 def threads(served: Api) -> int:
-    """Return the threads of the one worker."""
+    """Return the threads of the worker."""
     return sum(child.num_threads() for child in psutil.Process(served.process.popen.pid).children())
 
 
 def answers(address: str) -> bool:
-    """Tell whether somebody listens and is alive."""
+    """Tell whether the API listens and answers."""
     try:
         return httpx.get(f"http://{address}/healthz", timeout=5, trust_env=False).is_success
     except httpx.TransportError:
@@ -245,7 +243,7 @@ def answers(address: str) -> bool:
 
 
 def read_until(client: socket.socket, end: bytes) -> bytes:
-    """Read until some bytes have come, or the connection has ended."""
+    """Read until some bytes arrive or the connection ends."""
     found = b""
     while end not in found and (more := client.recv(65536)):
         found += more
@@ -263,7 +261,7 @@ def read_answer(client: socket.socket) -> bytes:
 
 
 def has_ended(stream: socket.socket) -> bool:
-    """Tell whether a stream has ended; comments that keep it alive are read."""
+    """Tell whether a stream has ended, and skip the comments that keep it alive."""
     while select.select([stream], [], [], 0)[0]:
         more = stream.recv(65536)
         if not more or END in more:

@@ -23,7 +23,7 @@ TRIPS = get_service("trips")
 HOME = get_home("trips")
 PLAN: Plan = TRIP.plan
 
-# The longest a test waits for what another thread or process does. Seconds.
+# How long a test waits for another thread or process, in seconds.
 LIMIT = 20
 
 

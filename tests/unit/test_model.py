@@ -1,5 +1,6 @@
-"""The model and the code say the same: names, and where each event goes. What the model proves,
-`make model` shows.
+"""The model names functions that exist, and sends each event to the step that the code sends it to.
+
+`make model` checks the properties of the model itself.
 """
 
 import re
