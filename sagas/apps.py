@@ -1,4 +1,4 @@
-"""The engine as a Django app: finds the steps and sagas of the others, and checks them."""
+"""The engine's Django app. It finds the steps and sagas of the other apps, and checks them."""
 
 from django.apps import AppConfig
 from django.core import checks
@@ -10,14 +10,12 @@ __all__ = ["SagasConfig"]
 
 
 class SagasConfig(AppConfig):
-    """Load every app's `steps` and `saga` modules once all models are there."""
+    """Configure the engine."""
 
     name = "sagas"
 
     def ready(self) -> None:
-        """Register steps, sagas and the checks on them; see to messages, logs, metrics and
-        traces.
-        """
+        """Import all `steps` and `saga` modules; set up checks, logs, metrics and traces."""
         from sagas.celery import signals  # noqa: PLC0415  need the app registry
         from sagas.checks import check_sagas, check_tracing  # noqa: PLC0415
         from sagas.observability import tracing  # noqa: PLC0415  need the app registry

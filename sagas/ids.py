@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 (RFC 9562), so that rows made together lie together in an index."""
+"""UUIDv7 identifiers (RFC 9562). Rows created together lie together in an index."""
 
 from uuid import UUID
 
@@ -16,6 +16,6 @@ def uuid7() -> UUID:
 
 
 def lowest_id(seconds: float) -> UUID:
-    """Return what no UUIDv7 is below that was made at a time or later. In seconds since 1970."""
+    """Return the lowest UUIDv7 of a time, given in seconds since 1970."""
     milliseconds = min(max(int(seconds * 1000), 0), 2**BITS - 1)
     return UUID(int=milliseconds << BITS_BELOW)

@@ -1,4 +1,4 @@
-"""How a domain begins a saga, and how it calls one off."""
+"""Start a saga, and cancel it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -32,10 +32,11 @@ __all__ = [
 
 
 class CancelResult(Enum):
-    """Who decided whether the pivot happens: we did just now, it is done, or it had been refused
-    before.
+    """Result of an attempt to cancel before the pivot.
 
-    Undecided: an outside system is being asked to do it, and only its answer tells.
+    `OURS`: barred by this call. `DONE`: the pivot is done. `REFUSED`: the pivot was barred or
+    refused before. `UNDECIDED`: the pivot is an external step that has started, and only the
+    answer of the outside system will decide.
     """
 
     OURS = "ours"
@@ -45,9 +46,10 @@ class CancelResult(Enum):
 
 
 class CancelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A saga that is to be called off, and why. `plan` is the one stored with it, not today's.
+    """A saga to cancel, and the refusal event that says why.
 
-    `context` is what travels with it; `seq`, the hops it had made where it is called off from.
+    `plan` is the plan stored with the saga, not the one declared today. `context` is the context
+    of the saga's messages. `seq` is the number of steps the saga has made where it is cancelled.
     """
 
     saga: UUID
@@ -58,10 +60,31 @@ class CancelRequest(msgspec.Struct, frozen=True, kw_only=True):
     seq: int = 1
 
     def message(self) -> Message:
-        """Return it as the inbox takes it."""
-        context = dict(self.context)
+        """Return the request as a message for the inbox."""
         return Message(
-            id=self.saga, saga=self.saga, started_at=self.started_at, seq=self.seq, context=context
+            id=self.saga,
+            saga=self.saga,
+            started_at=self.started_at,
+            seq=self.seq,
+            context=dict(self.context),
+        )
+
+    def outbox_row(self, plan: Plan, *, target: str) -> OutboxRow:
+        """Return the outbox row that publishes the event and sends the request to `target`."""
+        failure = {"code": self.event.code, "detail": self.event.detail}
+
+        return OutboxRow(
+            saga=self.saga,
+            started_at=self.started_at,
+            seq=self.seq,
+            type=self.event.type,
+            step="",
+            step_attempt=1,
+            data=self.event.facts(),
+            context={**self.context, "failure": failure},
+            plan=plan,
+            target=target,
+            headers=instrumentation.new_headers(self.saga),
         )
 
 
@@ -74,17 +97,99 @@ def start(
     headers: Mapping[str, str] | None = None,
     with_rows: CommonTableExpressions | None = None,
 ) -> None:
-    """Begin a saga inside the caller's transaction: its first event goes to outbox and timeline of
-    the saga's home.
+    """Start a saga inside the caller's transaction: write its first event to outbox and timeline.
 
-    The fields of `event` become the context that travels with the saga. `started_at` is by the
-    database's clock. The tracked row is there already; or, where round trips matter, with_rows
-    inserts it in the statement that writes the event, with `rescue_at` SAGA_STALL_SECONDS ahead.
-    None of its parameters may have the name of one in `sagas.storage.outbox`.
+    The fields of `event` become the context of the saga's messages. `started_at` is a time of the
+    database's clock. The caller has inserted the tracked row before, or passes its insert as
+    `with_rows`, which saves a round trip. Such an insert sets `rescue_at` to SAGA_STALL_SECONDS
+    from now. Its parameters must not have the name of a parameter in `sagas.storage.outbox`.
     """
     plan = declaration.plan
+    home, service = get_home(plan.home), get_service(plan.home)
+
+    first = _first_row(plan, saga, started_at, event, headers)
+    tracked = with_rows or timeline.start_cte(home, saga)
+    timeline.record_start(home, tracked, outbox.insert_cte(service, plan, first))
+
+    _flush_on_commit(service, first)
+
+
+def cancel_before_pivot(request: CancelRequest) -> CancelResult:
+    """Cancel a saga inside the caller's transaction in the pivot's database.
+
+    The transaction that inserts the pivot's inbox row decides. If this call inserts it, a message
+    starts the compensation of all steps before the pivot. Lock no domain row before this call,
+    because the steps lock domain rows after inbox rows. Raises `ValueError` if the saga has no
+    pivot.
+    """
+    plan = msgspec.convert(request.plan, Plan)
+    pivot = _pivot_of(plan).name
+    service = service_of_step(pivot)
+
+    barred = inbox.bar(
+        service,
+        pivot,
+        [request.message()],
+        reason=request.event.detail,
+        keep_open=is_external(pivot),
+    )
+    if not barred:
+        return _decided_before(service, pivot, request.saga)
+
+    _write_and_flush(service, plan, request.outbox_row(plan, target=plan.after_cancel()))
+    return CancelResult.OURS
+
+
+def request_cancel(request: CancelRequest) -> None:
+    """Ask the pivot's service to bar the pivot, inside the caller's transaction at the saga's home.
+
+    That service decides whether the request comes in time. Then the saga is compensated from
+    there, or it goes on forward. The caller makes sure to ask once. Raises `ValueError` if the
+    pivot has no bar.
+    """
+    plan = msgspec.convert(request.plan, Plan)
+    if plan.bar is None:
+        raise ValueError(
+            f"Cannot request a cancel of saga {plan.saga!r}: its pivot has no bar. "
+            "Give the pivot's Step a bar, or cancel in the pivot's own database."
+        )
+
+    _write_and_flush(get_service(plan.home), plan, request.outbox_row(plan, target=plan.bar))
+
+
+def cancels_at_home(plan: Mapping[str, Any]) -> bool:
+    """Return whether the pivot of a plan is in the saga's home, which can then bar it itself."""
+    stored_plan = msgspec.convert(plan, Plan)
+    return service_name(_pivot_of(stored_plan).name) == stored_plan.home
+
+
+def _pivot_of(plan: Plan) -> Step:
+    if plan.pivot is None:
+        raise ValueError(
+            f"Cannot cancel saga {plan.saga!r}: it has no pivot, so nothing decides whether a "
+            "cancel comes in time. Mark one Step with pivot=True."
+        )
+    return plan.pivot
+
+
+def _decided_before(service: Service, pivot: str, saga: UUID) -> CancelResult:
+    if inbox.sagas_done(service, pivot, [saga]):
+        return CancelResult.DONE
+    if inbox.sagas_open(service, pivot, [saga]):
+        return CancelResult.UNDECIDED
+    return CancelResult.REFUSED
+
+
+def _first_row(
+    plan: Plan,
+    saga: UUID,
+    started_at: datetime,
+    event: Event,
+    headers: Mapping[str, str] | None,
+) -> OutboxRow:
     facts = event.facts()
-    envelope = OutboxRow(
+
+    return OutboxRow(
         saga=saga,
         started_at=started_at,
         seq=0,
@@ -97,105 +202,20 @@ def start(
         target=plan.first,
         headers=instrumentation.new_headers(saga, headers),
     )
-    home, service = get_home(plan.home), get_service(plan.home)
-    if with_rows:
-        timeline.begin(home, with_rows, outbox.insert_cte(service, plan, envelope))
-    else:
-        outbox.write(service, plan, [envelope], leased=False)
-        timeline.record(home, [envelope.entry(home.name)])
-    _flush_on_commit(service, envelope)
 
 
-def cancel_before_pivot(request: CancelRequest) -> CancelResult:
-    """Call a saga off inside the caller's transaction in the pivot's database, if its pivot has not
-    happened.
-
-    Whoever inserts the pivot's inbox row decides; if that is us, a message sets off over all undos
-    before the pivot. Lock no domain row before this: the steps lock them after.
-    """
-    plan = msgspec.convert(request.plan, Plan)
-    pivot = _pivot_of(plan).name
-    service = service_of_step(pivot)
-    if not inbox.bar(
-        service,
-        pivot,
-        [request.message()],
-        reason=request.event.detail,
-        keep_open=is_external(pivot),
-    ):
-        return _decided_before(service, pivot, request.saga)
-    _write_and_flush(service, plan, _calling_off(request, plan, target=plan.after_cancel()))
-    return CancelResult.OURS
+def _write_and_flush(service: Service, plan: Plan, row: OutboxRow) -> None:
+    outbox.write(service, plan, [row], leased=False)
+    _flush_on_commit(service, row)
 
 
-def request_cancel(request: CancelRequest) -> None:
-    """Ask, inside the caller's transaction at the saga's home, that a pivot which lies elsewhere be
-    barred.
-
-    Whether that comes in time, its service decides: the saga is undone from there, or goes on
-    forward. The caller sees to it that it is asked once.
-    """
-    plan = msgspec.convert(request.plan, Plan)
-    if plan.bar is None:
-        raise ValueError(
-            f"The pivot of {plan.saga!r} has no bar: give its Step one, or bar it in its own database."
-        )
-    _write_and_flush(get_service(plan.home), plan, _calling_off(request, plan, target=plan.bar))
-
-
-def cancels_at_home(plan: Mapping[str, Any]) -> bool:
-    """Tell whether the home of a saga can bar its pivot in a transaction of its own."""
-    routed = msgspec.convert(plan, Plan)
-    return service_name(_pivot_of(routed).name) == routed.home
-
-
-def _pivot_of(plan: Plan) -> Step:
-    if plan.pivot is None:
-        raise ValueError(
-            f"The saga {plan.saga!r} has no pivot: nothing decides whether it can still be called off."
-        )
-    return plan.pivot
-
-
-def _decided_before(service: Service, pivot: str, saga: UUID) -> CancelResult:
-    if inbox.sagas_done(service, pivot, [saga]):
-        return CancelResult.DONE
-    return (
-        CancelResult.UNDECIDED if inbox.sagas_open(service, pivot, [saga]) else CancelResult.REFUSED
-    )
-
-
-def _calling_off(request: CancelRequest, plan: Plan, *, target: str) -> OutboxRow:
-    return OutboxRow(
-        saga=request.saga,
-        started_at=request.started_at,
-        seq=request.seq,
-        type=request.event.type,
-        step="",
-        step_attempt=1,
-        data=request.event.facts(),
-        context={
-            **request.context,
-            "failure": {"code": request.event.code, "detail": request.event.detail},
-        },
-        plan=plan,
-        target=target,
-        headers=instrumentation.new_headers(request.saga),
-    )
-
-
-def _write_and_flush(service: Service, plan: Plan, envelope: OutboxRow) -> None:
-    outbox.write(service, plan, [envelope], leased=False)
-    _flush_on_commit(service, envelope)
-
-
-def _flush_on_commit(service: Service, envelope: OutboxRow) -> None:
-    reach(Point.UNCOMMITTED, envelope.type, [envelope])
+def _flush_on_commit(service: Service, row: OutboxRow) -> None:
+    reach(Point.UNCOMMITTED, row.type, [row])
     transaction.on_commit(
-        partial(_request_flush, service.name, envelope), using=service.alias, robust=True
+        partial(_request_flush, service.name, row), using=service.alias, robust=True
     )
 
 
-def _request_flush(service: str, envelope: OutboxRow) -> None:
-    reach(Point.NOT_NUDGED, envelope.type, [envelope])
+def _request_flush(service: str, row: OutboxRow) -> None:
+    reach(Point.NOT_NUDGED, row.type, [row])
     request_flush(service)

@@ -1,9 +1,8 @@
-"""The tables every service has: an outbox, an inbox, its holds and a watermark; and what a saga's
-home keeps.
+"""Abstract models for the tables of a service, and for the tables of a saga's home.
 
-All are abstract: each domain app declares its own, so that it lies in the app's database and shows
-in the admin under the app's name. The engine writes them with set-based SQL (see
-`sagas.storage.inbox`, `sagas.storage.outbox`).
+A service has an outbox, an inbox, holds and a watermark. A home also has tracked sagas and their
+timeline. Each domain app derives its own models, so that the tables are in its database and under
+its name in the admin. The engine writes the tables with set-based SQL (see `sagas.storage`).
 """
 
 from collections.abc import Sequence
@@ -21,11 +20,10 @@ __all__ = ["Hold", "Inbox", "Outbox", "TimelineEvent", "TrackedSaga", "Watermark
 
 
 class Outbox(models.Model):
-    """An event, written in the transaction of the change it tells of, and the message that carries
-    the saga on.
+    """An event, written in the transaction of its change, and the message to the next step.
 
-    due (`published_at` null, `due_at` past) → leased (`due_at` ahead) → published; a re-drive makes
-    it due again.
+    A row is due (`published_at` null, `due_at` past), then leased (`due_at` in the future), then
+    published. A re-drive makes it due again.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -70,12 +68,11 @@ class Outbox(models.Model):
 
 
 class Inbox(models.Model):
-    """What became of one step of one saga here: the row that makes every delivery count at most
-    once.
+    """The state of one step of one saga. The row makes the step run at most once.
 
     `started`, `waiting` and `held` are open; `done` and `refused` are final. A `held` row keeps its
-    message while its saga or its step is on hold. A `refused` row is also the tombstone that bars
-    an action whose undo came first.
+    message while its saga or its step is on hold. A `refused` row is also the tombstone of an
+    action whose undo came first.
     """
 
     class State(models.TextChoices):
@@ -134,15 +131,16 @@ class Inbox(models.Model):
 
 
 class Hold(models.Model):
-    """What does not run in this service until it is released: one saga, at every step here; or one
-    step, of all sagas.
+    """A hold on one saga at every step of this service, or on one step of all sagas.
 
-    A saga's home also has a copy of every hold on a step, for its rescue: there it stops nothing.
+    A saga's home also has a copy of every hold on a step. Redrive reads the copy; it stops nothing
+    there.
     """
 
     id = models.BigAutoField(primary_key=True)
     saga = models.UUIDField(null=True, unique=True)
-    step = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001  null where it holds a saga
+    # Null in a hold on a saga.
+    step = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001
     since = models.DateTimeField(db_default=Now())
     by = models.CharField(
         max_length=150, help_text="The user's name; users are in another database."
@@ -163,9 +161,7 @@ class Hold(models.Model):
 
 
 class Watermark(models.Model):
-    """Up to where a service has forgotten: sagas begun before it are purged, except the ones
-    still open then.
-    """
+    """Sagas that started before this time are purged, except the sagas in `kept`."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     before = models.DateTimeField()
@@ -182,11 +178,10 @@ class Watermark(models.Model):
 
 
 class TrackedSaga(models.Model):
-    """What a saga's home keeps of it: its plan, whether it has ended, and when it counts as
-    stalled.
+    """A saga at its home: its plan, its end, and the time at which it counts as stalled.
 
-    `ended_at` is apart from any status: an order is fulfilled at the pivot, but its saga goes on
-    until the last step.
+    `ended_at` does not follow from a status of the domain: an order is fulfilled at the pivot, but
+    its saga goes on until the last step.
     """
 
     plan = models.JSONField()
@@ -217,15 +212,16 @@ class TrackedSaga(models.Model):
 
     @classmethod
     def apply_events(cls, events: Sequence[Any]) -> None:
-        """Let the domain follow its sagas: called in the transaction that records new events of
-        the timeline.
+        """Update the domain's own columns from new timeline entries, oldest first.
+
+        The engine calls this in the transaction that records the entries. It does not call it for
+        the first event of a saga, because `sagas.lifecycle.start` runs in the transaction that
+        inserts the row.
         """
 
 
 class TimelineEvent(models.Model):
-    """One event of one saga, whichever service it happened in. A picture for people: no decision
-    reads it.
-    """
+    """One event of a saga, in any service. People read the timeline; no decision depends on it."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     saga = models.UUIDField()
@@ -244,8 +240,8 @@ class TimelineEvent(models.Model):
 
     class Meta:
         abstract = True
-        # Oldest first, as the clocks of the services have it; where two walks run at once, no other
-        # order is one.
+        # Oldest first by the clocks of the services. `seq` alone is no order if the saga goes
+        # forward and back at the same time.
         ordering = ("at", "seq", "id")
         indexes = (models.Index(fields=("saga", "at"), name="%(app_label)s_timeline_saga"),)
 

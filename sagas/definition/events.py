@@ -1,5 +1,6 @@
-"""Events: what a step says happened. Named in the past tense, typed, and tolerant of fields they
-do not know.
+"""Events: typed facts that a step publishes, named in the past tense.
+
+A reader of an event ignores fields that it does not know.
 """
 
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ ON_HOLD = "saga.on_hold"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A fact, published with the change that made it true. `type` is its name on the wire."""
+    """A fact, published in the transaction that made it true. `type` is its name on the wire."""
 
     type: ClassVar[str]
 
@@ -33,10 +34,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(Event, frozen=True, kw_only=True):
-    """A step's definite no. Final: it sends the saga back over what was done before.
+    """A step refuses, which is final: the saga is compensated from there.
 
-    `code` is stable and for programs, `detail` is for people; the client sees both, so neither
-    holds a secret.
+    `code` is stable, for programs. `detail` is a text for people. Clients see both, so neither may
+    contain a secret.
     """
 
     type: ClassVar[str]
@@ -46,17 +47,15 @@ class Refusal(Event, frozen=True, kw_only=True):
 
 
 class Notice(Event, frozen=True, kw_only=True):
-    """News of a step that is still under way: it is shown in the timeline, and carries the saga
-    nowhere.
-    """
+    """An event for the timeline only: the saga does not move on because of it."""
 
     type: ClassVar[str]
 
 
 class NeedsAttention(Notice, frozen=True, kw_only=True):
-    """A step that may not be given up keeps failing; tries go on, but a person should look.
+    """A step that may not be given up keeps failing. It is tried again, but needs a person.
 
-    The error itself stays in the inbox, for operators: clients read the timeline.
+    The error stays in the inbox, which only operators read; clients read the timeline.
     """
 
     type: ClassVar[str] = NEEDS_ATTENTION
@@ -65,8 +64,9 @@ class NeedsAttention(Notice, frozen=True, kw_only=True):
 
 
 class OnHold(Notice, frozen=True, kw_only=True):
-    """A step is on hold, or its saga is; it waits until that is released. Who held it, and why,
-    is for operators.
+    """A step waits, because an operator has put it or its saga on hold.
+
+    The operator's name and reason stay in the hold, which only operators read.
     """
 
     type: ClassVar[str] = ON_HOLD
@@ -75,9 +75,11 @@ class OnHold(Notice, frozen=True, kw_only=True):
 
 
 def is_notice(type_: str) -> bool:
-    """Tell whether an event of this type carries its saga nowhere."""
+    """Return whether events of this type are for the timeline only."""
     return type_ in _types(Notice)
 
 
 def _types(base: type[Event]) -> set[str]:
-    return {name for kind in base.__subclasses__() for name in (kind.type, *_types(kind))}
+    return {
+        type_ for subclass in base.__subclasses__() for type_ in (subclass.type, *_types(subclass))
+    }

@@ -1,18 +1,17 @@
-"""How a domain app says what its steps do.
+"""Register the steps of a domain app, and the outcomes that a step may return.
 
 A step takes a batch of deliveries and returns one outcome for each, in the same order:
 
-- an `Event`: done;
-- a `Refusal`: a definite no, final (only for a step up to the pivot);
-- `Unknown`: an outside system did not say; it is asked again, for as long as it takes;
-- `Waiting`: an outside system says that it is not decided; the same, but no fault;
-- `Retry`: not now; tried again later, and given up after `SAGA_STEP_ATTEMPTS` tries.
+- an `Event`: the step is done;
+- a `Refusal`: the step refuses, which is final (only for a step up to the pivot);
+- `Unknown`: the outside system did not answer; the step is tried again until it does;
+- `Waiting`: the outside system has not decided yet; the same, but not a failed attempt;
+- `Retry`: the step had no effect; it is tried again, and given up after `SAGA_STEP_ATTEMPTS`.
 
-Whatever else goes wrong is raised. A step in one transaction is a function; one that speaks to an
-outside system is an `ExternalStep`, whose `call` runs with no transaction open.
+A step raises any other error. A step in one transaction is a function. A step that calls an outside
+system is an `ExternalStep`, whose `call` runs with no transaction open.
 
-A step whose outcome a person may know better has a `ManualCompletion` beside it: what commits when
-they say that it is done.
+An operator may complete a step that has a `ManualCompletion`, if they know that it was done.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,8 +43,8 @@ __all__ = [
     "undo",
 ]
 
-# Seconds between two looks at a pivot that is under way.
-LOOK_AGAIN = 1.0
+# Seconds between two checks of a pivot that has started.
+PIVOT_CHECK_SECONDS = 1.0
 
 C = TypeVar("C", bound=msgspec.Struct)
 Request = TypeVar("Request")
@@ -53,12 +52,11 @@ Answer = TypeVar("Answer")
 
 
 class Delivery(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
-    """One message that is ours to handle: claimed in the inbox, its context validated.
+    """A message that this worker has claimed, with its validated context.
 
-    `attempt` counts from 1. `action_done` matters to an undo: whether the action it undoes was
-    done. If not, the action is barred for ever, and there is nothing to undo unless an outside
-    system may have done it. `pivot_open` matters to what bars a pivot: an outside system is being
-    asked to do it, and only its answer tells.
+    `attempt` counts from 1. `action_done` is for an undo: whether its action was done. If not, the
+    action is barred for ever, and only an outside system may still have done it. `pivot_open` is
+    for a bar: the pivot is an external step that has started, and its result is not known yet.
     """
 
     saga: UUID
@@ -69,9 +67,9 @@ class Delivery(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """The outside system's answer is not known; ask again, and never assume.
+    """The outside system's answer is not known, so ask again.
 
-    `after`: seconds for which it does not want to be asked.
+    `after`: seconds until it may be asked again.
     """
 
     reason: str
@@ -79,10 +77,10 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """The outside system waits, for a person or another system; look again in `pause` seconds.
+    """The outside system waits for a person or another system; check again in `pause` seconds.
 
-    It counts as no try, however often it is looked at, and nobody is called. `notice` is what the
-    timeline shall tell.
+    Waiting is not a failed attempt, so it never needs attention. `notice` is an event for the
+    timeline.
     """
 
     reason: str
@@ -91,7 +89,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """The step could not be done now and had no effect; try again later."""
+    """The step had no effect; try it again later."""
 
     reason: str
 
@@ -102,33 +100,35 @@ Handler: TypeAlias = Callable[[Batch[Any]], Sequence[Outcome]]
 
 
 class ExternalStep(Generic[C, Request, Answer]):
-    """A step that speaks to an outside system: two short transactions, and the call between them.
+    """A step that calls an outside system between two short transactions.
 
-    All three take lists of the same length and order. `call` may run again for a saga whose earlier
-    answer was lost, and two workers may run it at once: it must be idempotent by a key that
-    `prepare` committed. It must not raise for one bad answer: the answer says so.
+    All three methods take and return lists of the same length and order. `call` may run again for
+    a saga whose answer was lost, and two workers may run it at once. So it must be idempotent by a
+    key that `prepare` has committed. It must not raise because of one failed request; the answer
+    to that request says so.
     """
 
     def prepare(self, batch: Batch[C]) -> Sequence[Request]:
-        """Commit the intent, in the transaction of the inbox claim; return what to ask."""
+        """Commit the intent, in the transaction of the inbox claim; return the requests."""
         raise NotImplementedError
 
     def call(self, requests: Sequence[Request]) -> Sequence[Answer]:
-        """Ask the outside system, with no transaction open."""
+        """Send the requests to the outside system, with no transaction open."""
         raise NotImplementedError
 
     def record(self, batch: Batch[C], answers: Sequence[Answer]) -> Sequence[Outcome]:
-        """Commit the answers of the deliveries that are still open, and say what they mean."""
+        """Commit the answers of the deliveries that are still open; return their outcomes."""
         raise NotImplementedError
 
 
 class NoContext(msgspec.Struct, frozen=True):
-    """Reads nothing of a saga's context."""
+    """The context of a step that reads none."""
 
 
 class ManualConfirmation(msgspec.Struct, frozen=True, kw_only=True):
-    """A person's word that a step was done outside: who says so, on what evidence, and a
-    reference if there is one.
+    """A person's confirmation that a step was done outside.
+
+    `by` is the person's user name. `reference` identifies the evidence in the outside system.
     """
 
     by: str
@@ -137,16 +137,16 @@ class ManualConfirmation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ManualCompletionRefused(Exception):
-    """The step cannot be marked as done, and the text says why, and what to do instead."""
+    """The step cannot be marked as done. The text says why, and what to do instead."""
 
 
 class ManualCompletion(msgspec.Struct, frozen=True, kw_only=True):
-    """How a step is marked as done by hand: `record` commits what its success would, or raises
-    `ManualCompletionRefused`.
+    """How an operator completes a step.
 
-    It runs in the transaction of the inbox row, which is locked; of an undo, the action is barred
-    by then. `reference` names what must be given, such as "refund id"; where it is empty, a
-    reference may be given.
+    `record` commits the same changes as the step's success, or raises `ManualCompletionRefused`.
+    It runs in the transaction that has locked the inbox row. If the step is an undo, its action is
+    barred by then. `reference` names the reference that a person must give, such as "refund id".
+    If it is empty, a reference is optional.
     """
 
     record: Callable[[Delivery[Any], ManualConfirmation], Event]
@@ -154,9 +154,7 @@ class ManualCompletion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered step: its handler, what it reads of the context, how it says no, and how it
-    is done by hand.
-    """
+    """A registered step. `accepts` is the struct that its context is validated against."""
 
     name: str
     handler: Handler | ExternalStep[Any, Any, Any]
@@ -179,9 +177,9 @@ def action(
 ) -> Callable[[H], H]:
     """Register a forward step: a function, or an `ExternalStep` class.
 
-    `accepts` is the struct its context is validated against; `refusal` is the event written when it
-    is given up, and is required of every step that a saga may refuse. Without manual nobody may
-    mark it as done.
+    `accepts` is the struct that its context is validated against. `refusal` is the event written
+    when the step is given up; every step up to the pivot needs one. Without `manual`, an operator
+    cannot mark the step as done.
     """
     return _register(name, accepts, refusal, manual)
 
@@ -189,44 +187,46 @@ def action(
 def undo(
     name: str, *, accepts: type[msgspec.Struct], manual: ManualCompletion | None = None
 ) -> Callable[[H], H]:
-    """Register a compensation, or the step that ends an undone saga. It may not refuse."""
+    """Register a compensation, or the step that ends a compensated saga. It may not refuse."""
     return _register(name, accepts, None, manual)
 
 
 def bar(name: str, *, in_time: type[Event], too_late: type[Event]) -> Handler:
-    """Register the step that bars a pivot outside its saga's home, by the two events of which it
-    tells one.
+    """Register the step that bars a pivot outside its saga's home; return its handler.
 
-    A pivot that speaks to an outside system and has begun is waited for: what it does there cannot
-    be taken back here.
+    It publishes an `in_time` event if the pivot is barred, and a `too_late` event if it is done. If
+    the pivot is an external step that has already started, it waits for the result, because the
+    pivot cannot be undone from here.
     """
 
     def answer(delivery: Delivery[NoContext]) -> Outcome:
         if delivery.pivot_open:
-            return Waiting("The pivot is under way.", LOOK_AGAIN)
+            return Waiting(
+                "The pivot has started, and its result is not known yet.", PIVOT_CHECK_SECONDS
+            )
         return too_late() if delivery.action_done else in_time()
 
     return _register(name, NoContext, None, None)(one_by_one(answer))
 
 
 def definition(name: str) -> StepDefinition | None:
-    """Return the step registered under a name, if this process knows it."""
+    """Return the step registered under a name, or None if this process has none."""
     return _definitions.get(name)
 
 
 def is_external(name: str) -> bool:
-    """Tell whether a step speaks to an outside system, as far as this process knows it."""
-    known = definition(name)
-    return known is not None and isinstance(known.handler, ExternalStep)
+    """Return whether a step is registered in this process, and is an `ExternalStep`."""
+    step = definition(name)
+    return step is not None and isinstance(step.handler, ExternalStep)
 
 
 def names() -> list[str]:
-    """Return the names of all steps that this process knows."""
+    """Return the names of all steps registered in this process."""
     return sorted(_definitions)
 
 
 def one_by_one(handler: Callable[[Delivery[C]], Outcome]) -> Callable[[Batch[C]], list[Outcome]]:
-    """Adapt a handler of one delivery to a handler of a batch."""
+    """Turn a handler of one delivery into a handler of a batch."""
     return lambda batch: [handler(delivery) for delivery in batch]
 
 
@@ -237,11 +237,10 @@ def _register(
     manual: ManualCompletion | None,
 ) -> Callable[[H], H]:
     def register(handler: H) -> H:
-        made = handler() if isinstance(handler, type) else handler
-        known = StepDefinition(
-            name=name, handler=made, accepts=accepts, refusal=refusal, manual=manual
+        instance = handler() if isinstance(handler, type) else handler
+        _definitions[name] = StepDefinition(
+            name=name, handler=instance, accepts=accepts, refusal=refusal, manual=manual
         )
-        _definitions[name] = known
         return handler
 
     return register

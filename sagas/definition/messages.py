@@ -1,6 +1,4 @@
-"""What travels between services: the message a step is sent, and the row of the outbox it comes
-from.
-"""
+"""Messages between services, and the outbox rows and timeline entries that belong to them."""
 
 from datetime import datetime
 from typing import Any
@@ -16,9 +14,7 @@ __all__ = ["Message", "OutboxRow", "TimelineEntry", "to_json"]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One saga's request to a step. `attempt` is how many tries of the step have already been
-    counted.
-    """
+    """A saga's request to a step. `attempt` is the number of attempts counted before this one."""
 
     id: UUID
     saga: UUID
@@ -30,9 +26,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OutboxRow(msgspec.Struct, kw_only=True):
-    """A row of an outbox in memory: the event, and the message to the next step, if there is
-    one.
-    """
+    """An outbox row in memory: an event, and the message to the next step if there is one."""
 
     saga: UUID
     started_at: datetime
@@ -51,11 +45,11 @@ class OutboxRow(msgspec.Struct, kw_only=True):
 
     @property
     def begins(self) -> bool:
-        """Whether this is the event its saga begins with. The timeline has it from that moment."""
+        """Whether this is the saga's first event. `start` has already put it into the timeline."""
         return self.seq == 0
 
     def message(self) -> Message:
-        """Return the message that carries the saga on."""
+        """Return the message to the next step."""
         return Message(
             id=self.id,
             saga=self.saga,
@@ -66,7 +60,7 @@ class OutboxRow(msgspec.Struct, kw_only=True):
         )
 
     def entry(self, service: str) -> "TimelineEntry":
-        """Return what the timeline shows of this event."""
+        """Return this event as a timeline entry. `service` is the service that wrote it."""
         return TimelineEntry(
             id=self.id,
             saga=self.saga,
@@ -82,12 +76,12 @@ class OutboxRow(msgspec.Struct, kw_only=True):
         )
 
     def _ends_the_saga(self) -> bool:
-        last = self.target is None and self.step in {self.plan.last, self.plan.abort}
-        return last and not is_notice(self.type)
+        is_last = self.target is None and self.step in {self.plan.last, self.plan.abort}
+        return is_last and not is_notice(self.type)
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a saga's timeline. `ends`: nothing follows this event, the saga is over."""
+    """One event in a saga's timeline. `ends`: it is the last one, because the saga has ended."""
 
     id: UUID
     saga: UUID
@@ -106,5 +100,5 @@ _encoder = msgspec.json.Encoder()
 
 
 def to_json(value: Any) -> str:
-    """Encode a struct or plain data as JSON text, as the JSON columns take it."""
+    """Return a struct or plain data as JSON text, for a JSON column or parameter."""
     return _encoder.encode(value).decode()

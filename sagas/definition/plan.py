@@ -1,7 +1,7 @@
-"""The saga and its plan: the steps to do, what undoes each, and where it ends.
+"""The saga and its plan: the steps, the undo of each step, and the step that ends the saga.
 
-A plan is a routing slip: it travels inside every message of its saga, so what started under a plan
-ends under it, whatever is deployed meanwhile.
+A plan is a routing slip inside every message of its saga. So a saga ends under the plan it started
+with, even if another plan is deployed in the meantime.
 """
 
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ def service_name(step: str) -> str:
 
 
 class Direction(Enum):
-    """Which way a message walks its plan."""
+    """The direction in which a message follows its plan."""
 
     FORWARD = "forward"
     BACK = "back"
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step of a saga: the action, the compensation that undoes it, and whether it is the pivot.
+    """One step of a saga: the action `name`, and the compensation `undo`.
 
-    `bar`: of a pivot outside the saga's home, the step beside it that bars it where the saga is
-    called off in time.
+    `pivot`: from this step on, the saga only goes forward. `bar` is for a pivot outside the saga's
+    home: a step in the same service, which bars the pivot on a cancel.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The steps of one saga in order, and the step that ends it when it is undone.
+    """The steps of a saga in order, and the step `abort` that ends a compensated saga.
 
-    A step's name occurs once in a plan, so the name alone tells position and direction.
+    A name occurs once in a plan, so the name alone gives position and direction.
     """
 
     saga: str
@@ -50,27 +50,27 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def home(self) -> str:
-        """The service in which the saga began, keeps its timeline and is rescued from."""
+        """The service that starts the saga, keeps its timeline, and re-drives it."""
         return service_name(self.abort)
 
     @property
     def first(self) -> str:
-        """The step a saga starts with."""
+        """The step that a saga starts with."""
         return self.steps[0].name
 
     @property
     def last(self) -> str:
-        """The step whose success ends the saga."""
+        """The step that ends the saga when it is done."""
         return self.steps[-1].name
 
     @property
     def pivot(self) -> Step | None:
-        """The step after which the saga only goes forward."""
+        """The step from which on the saga only goes forward, or None."""
         return next((step for step in self.steps if step.pivot), None)
 
     @property
     def bar(self) -> str | None:
-        """The step that is asked to bar the pivot, where that lies outside the home."""
+        """The step that bars a pivot outside the home, or None."""
         return self.pivot.bar if self.pivot else None
 
     def names(self) -> Iterator[str]:
@@ -80,27 +80,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         yield self.abort
 
     def services(self) -> set[str]:
-        """Return the services that take part."""
+        """Return the names of the services that take part."""
         return {service_name(name) for name in self.names()}
 
     def direction(self, step: str) -> Direction:
-        """Tell whether a step belongs to the forward walk or to the way back."""
+        """Return the direction in which a step runs."""
         return Direction.FORWARD if self._position(step) is not None else Direction.BACK
 
     def comes_before(self, first: str, second: str) -> bool:
-        """Tell whether both are actions of this plan, in this order."""
+        """Return whether both are actions of this plan, in this order."""
         names = [step.name for step in self.steps]
         return first in names and second in names[names.index(first) :]
 
     def refusable(self, step: str) -> bool:
-        """Tell whether a step may say no, or be given up: a forward step that is not after the
-        pivot.
-        """
+        """Return whether a step may refuse or be given up: an action up to the pivot."""
         position = self._position(step)
         return position is not None and position <= self._pivot_position()
 
     def after(self, step: str) -> str | None:
-        """Return the step that follows the success of `step`, or None at the end of either walk."""
+        """Return the step that follows a done `step`, or None if the saga ends with it."""
         position = self._position(step)
         if position is not None:
             return self.steps[position + 1].name if position + 1 < len(self.steps) else None
@@ -111,32 +109,35 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return self._back_over(self._undo_position(step))
 
     def after_refusal(self, step: str) -> str:
-        """Return where the way back begins when `step` refused: it did nothing, so at the step
-        before it.
+        """Return the first compensation after `step` refused.
+
+        A refused step did nothing, so this is the undo of the step before it.
         """
         position = self._position(step)
         if position is None:
-            raise ValueError(f"{step!r} is no action of {self.saga!r} and cannot refuse.")
+            raise ValueError(f"{step!r} is not an action of saga {self.saga!r}: it cannot refuse.")
         return self._back_over(position)
 
     def after_giving_up(self, step: str) -> str:
-        """Return where the way back begins when the outcome of `step` is not known: at its own
-        undo.
+        """Return the first compensation after `step` was given up.
+
+        It may have had an effect, so this is its own undo.
         """
         position = self._position(step)
         if position is None:
-            raise ValueError(f"{step!r} is no action of {self.saga!r} and cannot be given up.")
+            raise ValueError(
+                f"{step!r} is not an action of saga {self.saga!r}: it cannot be given up."
+            )
         return self._back_over(position + 1)
 
     def after_cancel(self) -> str:
-        """Return where the way back begins when the pivot is barred: over all undos before the
-        pivot.
-        """
+        """Return the first compensation after the pivot was barred: the last undo before it."""
         return self._back_over(self._pivot_position())
 
     def action_of(self, undo: str) -> str | None:
-        """Return the action that `undo` undoes; for the abort and the bar, the pivot they bar;
-        else None.
+        """Return the action that `undo` compensates, or None.
+
+        For the abort and the bar, return the pivot, because they bar it.
         """
         if undo in (self.abort, self.bar):
             return self.pivot.name if self.pivot else None
@@ -149,23 +150,22 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         for index, step in enumerate(self.steps):
             if step.undo == undo:
                 return index
-        raise ValueError(f"{undo!r} is no step of {self.saga!r}.")
+        raise ValueError(f"{undo!r} is not a step of saga {self.saga!r}.")
 
     def _pivot_position(self) -> int:
         return next((index for index, step in enumerate(self.steps) if step.pivot), len(self.steps))
 
     def _back_over(self, position: int) -> str:
-        """Return the nearest undo of the steps before `position`, else the abort."""
+        """Return the last undo of the steps before `position`, or the abort if there is none."""
         return next(
             (step.undo for step in reversed(self.steps[:position]) if step.undo), self.abort
         )
 
 
 class Saga:
-    """The declaration of a saga: its steps in order, and the step that ends it once everything is
-    undone.
+    """The declaration of a saga: its steps in order, and the step that ends a compensated saga.
 
-    Declared once at import time, in `<app>/saga.py`; `manage.py check` refuses a wrong one.
+    Declare it once at import time, in `<app>/saga.py`. `manage.py check` rejects a wrong one.
     """
 
     declared: ClassVar[dict[str, "Saga"]] = {}

@@ -1,5 +1,6 @@
-"""A service as the engine sees it: an app with an outbox, an inbox, holds and a watermark, one
-database, one queue.
+"""The services and homes of a project, found by the models that their apps derive.
+
+A service is an app with an outbox, an inbox, holds and a watermark, one database and one queue.
 """
 
 from dataclasses import dataclass
@@ -27,15 +28,14 @@ __all__ = [
 
 
 class UnknownService(LookupError):
-    """No installed app of this name declares an Outbox, an Inbox, a Hold and a Watermark: is it
-    in INSTALLED_APPS?
-    """
+    """No installed app of this name derives the models that a service or a home needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """One service: its name (app label, queue, prefix of its steps), its database and its
-    tables.
+    """One service: its name, its database alias, and the names of its tables.
+
+    The name is the app label, the queue, and the prefix of its steps.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """Where sagas begin: the model that tracks them, and the one that keeps their timeline."""
+    """A service that starts sagas: the model that tracks them, and the model of their timeline."""
 
     name: str
     alias: str
@@ -64,7 +64,7 @@ def service_names() -> list[str]:
 
 @cache
 def get_service(name: str) -> Service:
-    """Return the service of a name. Raises `UnknownService`."""
+    """Return a service by its name. Raises `UnknownService`."""
     outbox = _model(name, Outbox)
     return Service(
         name=name,
@@ -82,7 +82,7 @@ def service_of_step(step: str) -> Service:
 
 
 def home_names() -> list[str]:
-    """Return the name of every service in which sagas begin."""
+    """Return the name of every service that starts sagas."""
     return sorted(
         model._meta.app_label for model in apps.get_models() if issubclass(model, TrackedSaga)
     )
@@ -90,7 +90,7 @@ def home_names() -> list[str]:
 
 @cache
 def get_home(name: str) -> Home:
-    """Return the home of a name. Raises `UnknownService`."""
+    """Return a home by its name. Raises `UnknownService`."""
     tracked = _model(name, TrackedSaga)
     return Home(
         name=name,

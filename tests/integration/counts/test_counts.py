@@ -1,7 +1,7 @@
-"""What a saga costs, counted rather than timed: statements of each step, and messages of a whole
-saga.
+"""The costs of a saga as counts: the statements of each step, and the messages of a whole saga.
 
-A batch of a hundred costs what one order does. Whoever changes a number here says why.
+A batch of a hundred orders costs as many statements as one order. A commit that changes a number
+here says why.
 """
 
 import pytest
@@ -36,8 +36,8 @@ STATEMENTS = {
 STATEMENTS_BACK = {"payments.refund": 20, "orders.cancel": 15}
 STATEMENTS_TO_PLACE = 4
 
-# Claimed as held, kept, and told of; a step of two transactions sends what is kept along with its
-# claim.
+# Three statements claim, store the message, and write the event. The claim of an external step has
+# stored the message already.
 STATEMENTS_HELD = {"payments.charge": 4, "inventory.reserve": 5}
 
 MESSAGES = {"sagas.run_step": 4, "sagas.record": 2}
@@ -52,21 +52,21 @@ def shop(monkeypatch):
 
 @pytest.mark.parametrize("orders", [1, 100])
 @pytest.mark.parametrize("step", STATEMENTS)
-def test_a_step_costs_as_many_statements_whatever_the_batch(step, orders):
+def test_a_step_costs_as_many_statements_for_any_batch(step, orders):
     places(orders)
     assert count(step) == STATEMENTS[step]
 
 
 @pytest.mark.parametrize("orders", [1, 100])
 @pytest.mark.parametrize("step", STATEMENTS_BACK)
-def test_an_undo_costs_as_many_statements_whatever_the_batch(step, orders):
+def test_an_undo_costs_as_many_statements_for_any_batch(step, orders):
     places(orders, "RARE")
     assert count(step) == STATEMENTS_BACK[step]
 
 
 @pytest.mark.parametrize("orders", [1, 100])
 @pytest.mark.parametrize("step", STATEMENTS)
-def test_to_look_for_holds_costs_no_statement_even_where_there_are_some(step, orders):
+def test_looking_for_holds_costs_no_statement_even_if_there_are_holds(step, orders):
     for service in ("orders", "payments", "inventory"):
         holds.hold(
             get_service(service), step="payments.refund", by="anna", why="Refunds are refused."
@@ -78,7 +78,7 @@ def test_to_look_for_holds_costs_no_statement_even_where_there_are_some(step, or
 
 @pytest.mark.parametrize("orders", [1, 100])
 @pytest.mark.parametrize("step", STATEMENTS_HELD)
-def test_to_hold_costs_as_many_statements_whatever_the_batch(step, orders):
+def test_holding_costs_as_many_statements_for_any_batch(step, orders):
     places(orders)
     send()
     message = to_step(step)
@@ -105,9 +105,7 @@ def test_an_order_is_placed_in_as_many_statements(shop):
     assert len(done) == STATEMENTS_TO_PLACE
 
 
-def test_behind_a_step_its_own_service_is_flushed_and_behind_the_last_that_a_queue_takes_the_sender_too(
-    settings, monkeypatch
-):
+def test_each_step_flushes_its_service_and_the_last_one_the_sender_too(settings, monkeypatch):
     settings.OUTBOX_BATCH_SIZE = 2
     monkeypatch.setattr(relay, "CONGESTED", 2)
     places(10)
@@ -116,13 +114,13 @@ def test_behind_a_step_its_own_service_is_flushed_and_behind_the_last_that_a_que
 
 
 @pytest.mark.parametrize("orders", [1, 100])
-def test_a_saga_sends_as_many_messages_whatever_the_batch(orders):
+def test_a_saga_sends_as_many_messages_for_any_batch(orders):
     places(orders)
     send()
     assert walk() == MESSAGES
 
 
-def test_what_a_step_runs_again_and_again_is_planned_once():
+def test_repeated_statements_of_a_step_are_planned_once():
     places(3)
     send()
     message = to_step("payments.charge")

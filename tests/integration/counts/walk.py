@@ -1,6 +1,4 @@
-"""A saga's messages, carried by hand from the broker to the tasks, and counted with the
-statements they cost.
-"""
+"""Carry a saga's messages from the broker to the tasks, and count them and their statements."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -36,14 +34,12 @@ TASKS = {task.name: task for task in (tasks.run_step, tasks.flush, tasks.record)
 
 
 class Statements(list[str]):
-    """The statements that were run, BEGIN and COMMIT included: each is a round trip to a
-    database.
-    """
+    """The statements that ran, with BEGIN and COMMIT: each is a round trip to a database."""
 
 
 @contextmanager
 def statements() -> Iterator[Statements]:
-    """Gather what is run on all three databases."""
+    """Collect the statements that run on all three databases."""
     run = Statements()
     with ExitStack() as stack:
         captured = [
@@ -54,9 +50,7 @@ def statements() -> Iterator[Statements]:
 
 
 def open_shop() -> int:
-    """Offer mugs, of which there are plenty, and rare ones, of which there are none; return a
-    customer.
-    """
+    """Offer mugs that are in stock and rare ones that are not; return a customer's id."""
     for sku in ("MUG", "RARE"):
         Product.objects.create(sku=sku, name=sku.title(), unit_amount=1_000, currency="eur")
     adjust_stock(sku="MUG", quantity=1_000, reason="delivery", by="tests")
@@ -77,19 +71,17 @@ def places(count: int, sku: str = "MUG") -> None:
 
 
 def send() -> None:
-    """Send what is due at orders, as the nudge does."""
+    """Send the due rows of orders, as the flush thread does."""
     relay.flush(get_service("orders"))
 
 
 def walk() -> Counter[str]:
-    """Carry messages, and those behind them in their chains, until there are none; return how
-    many of which task.
-    """
+    """Run all messages and the rest of their chains; return how many of each task ran."""
     return Counter(message.task for message in _walk())
 
 
 def to_step(step: str) -> Sent:
-    """Carry messages until one to a step comes, and return it."""
+    """Run messages until one for this step comes, and return it."""
     return next(
         message
         for message in _walk()
@@ -98,7 +90,7 @@ def to_step(step: str) -> Sent:
 
 
 def run(message: Sent) -> list[Sent]:
-    """Run a message's task; return what follows it in its chain."""
+    """Run a message's task; return the messages that follow it in its chain."""
     task = TASKS[message.task]
     behind = [
         Sent("sagas.flush", [service], [], [], [], []) for service in reversed(message.flushed)

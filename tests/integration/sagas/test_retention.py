@@ -36,7 +36,7 @@ def test_a_message_of_a_purged_saga_is_parked_and_never_run():
     assert effects(trip).count("trips.book") == 1
     parked = row(trip, "trips.book")
     assert (parked.state, parked.send_at) == ("waiting", None)
-    assert "older than what this service remembers" in parked.error
+    assert "older than this service's watermark" in parked.error
 
 
 def test_a_message_of_an_open_saga_runs_however_old_it_is():

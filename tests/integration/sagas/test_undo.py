@@ -1,6 +1,4 @@
-"""Undoing: an undo bars its action for ever, undoes only what was done, and the pivot decides
-who is too late.
-"""
+"""An undo bars its action for ever and compensates only a done action; the pivot ends cancels."""
 
 import threading
 
