@@ -1,6 +1,4 @@
-"""The timeline: each event once, a sign of life for the rescue, and the one place that says a
-saga has ended.
-"""
+"""The timeline records each event once, shows redrive that a saga moves, and records its end."""
 
 from datetime import timedelta
 
@@ -20,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def entries(trip) -> list[TimelineEntry]:
-    """Return what a trip has to tell, with nothing of it told yet."""
+    """Return the timeline entries of a trip, none of which is recorded yet."""
     TimelineEvent.objects.all().delete()
     Trip.objects.update(ended_at=None, followed=0)
     Outbox.objects.update(published_at=None, due_at="2020-01-01T00:00:00Z")
@@ -46,20 +44,20 @@ def test_events_are_kept_in_the_order_of_the_saga(trip):
     ]
 
 
-def test_an_event_told_twice_is_recorded_and_followed_once(trip):
+def test_a_repeated_event_is_recorded_and_applied_once(trip):
     walk([trip])
-    told = entries(trip)
-    assert timeline.record(HOME, told) == 5
-    assert timeline.record(HOME, told) == 0
+    all_entries = entries(trip)
+    assert timeline.record(HOME, all_entries) == 5
+    assert timeline.record(HOME, all_entries) == 0
     assert Trip.objects.get(id=trip).followed == 5
 
 
 def test_the_saga_ends_with_the_event_of_its_last_step_and_not_with_the_pivot(trip):
     walk([trip])
-    told = entries(trip)
-    timeline.record(HOME, told[:-1])
+    all_entries = entries(trip)
+    timeline.record(HOME, all_entries[:-1])
     assert Trip.objects.get(id=trip).ended_at is None
-    timeline.record(HOME, told)
+    timeline.record(HOME, all_entries)
     assert Trip.objects.get(id=trip).ended_at is not None
 
 
@@ -71,33 +69,29 @@ def test_an_undone_saga_ends_with_its_abort(trip):
 
 
 @pytest.mark.parametrize(("left", "written"), [(950, False), (850, True)])
-def test_a_sign_of_life_that_closely_follows_another_is_not_written_again(
-    trip, settings, left, written
-):
+def test_progress_is_not_written_again_soon_after_the_last_time(trip, settings, left, written):
     settings.SAGA_STALL_SECONDS = 1000
-    told = entries(trip)
+    all_entries = entries(trip)
     before = timezone.now() + timedelta(seconds=left)
     Trip.objects.update(rescue_at=before)
-    timeline.record(HOME, told)
+    timeline.record(HOME, all_entries)
     assert (Trip.objects.get(id=trip).rescue_at > before) is written
 
 
 @pytest.mark.parametrize(
     "changed", [{"redrives": 1}, {"needs_attention": True}, {"on_hold": "trips.pay"}]
 )
-def test_a_sign_of_life_is_written_however_closely_it_follows_where_it_changes_anything(
-    trip, settings, changed
-):
-    told = entries(trip)
+def test_progress_that_changes_a_column_is_written_at_once(trip, settings, changed):
+    all_entries = entries(trip)
     Trip.objects.update(
         rescue_at=timezone.now() + timedelta(seconds=settings.SAGA_STALL_SECONDS), **changed
     )
-    timeline.record(HOME, told)
+    timeline.record(HOME, all_entries)
     row = Trip.objects.get(id=trip)
     assert (row.redrives, row.needs_attention, row.on_hold) == (0, False, "")
 
 
-def test_a_new_event_is_a_sign_of_life(trip):
+def test_a_new_event_is_progress(trip):
     Trip.objects.update(redrives=3, needs_attention=True, rescue_at="2020-01-01T00:00:00Z")
     timeline.record(HOME, entries(trip))
     row = Trip.objects.get(id=trip)
@@ -105,34 +99,34 @@ def test_a_new_event_is_a_sign_of_life(trip):
     assert row.rescue_at.year > 2020
 
 
-def test_an_event_told_again_is_no_sign_of_life(trip):
-    told = entries(trip)
-    timeline.record(HOME, told)
+def test_a_repeated_event_is_no_progress(trip):
+    all_entries = entries(trip)
+    timeline.record(HOME, all_entries)
     Trip.objects.update(redrives=3, needs_attention=True)
-    timeline.record(HOME, told)
+    timeline.record(HOME, all_entries)
     assert Trip.objects.get(id=trip).needs_attention
 
 
-def test_a_call_for_a_person_is_no_end_and_is_cleared_by_the_next_event(trip):
+def test_needs_attention_is_not_the_end_and_the_next_event_clears_it(trip):
     walk([trip])
-    told = entries(trip)
+    all_entries = entries(trip)
     Outbox.objects.filter(saga=trip, type="trip.booked").update(type=NEEDS_ATTENTION, target=None)
     call = next(entry for entry in entries(trip) if entry.type == NEEDS_ATTENTION)
     timeline.record(HOME, [call])
     row = Trip.objects.get(id=trip)
     assert (row.needs_attention, row.ended_at) == (True, None)
-    timeline.record(HOME, told)
+    timeline.record(HOME, all_entries)
     row = Trip.objects.get(id=trip)
     assert not row.needs_attention
 
 
-def test_events_of_a_saga_that_is_gone_are_recorded_all_the_same(trip):
-    told = entries(trip)
+def test_events_of_a_deleted_saga_are_recorded(trip):
+    all_entries = entries(trip)
     Trip.objects.all().delete()
-    assert timeline.record(HOME, told) == 1
+    assert timeline.record(HOME, all_entries) == 1
 
 
-def test_of_one_saga_one_transaction_records_after_the_other(trip):
+def test_transactions_of_one_saga_record_one_after_the_other(trip):
     walk([trip])
     first, second, *_ = entries(trip)
     with transaction.atomic():
@@ -145,7 +139,7 @@ def test_of_one_saga_one_transaction_records_after_the_other(trip):
     ]
 
 
-def test_the_order_of_recording_outlives_a_clock_that_is_set_back(trip):
+def test_events_stay_in_order_if_the_clock_is_set_back(trip):
     walk([trip])
     first, second, *_ = entries(trip)
     timeline.record(HOME, [first])

@@ -12,13 +12,15 @@ from tests.trips.steps import NotConfirmed, behaviour
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+UNDOS = {"trips.unbook", "trips.refund", "trips.drop"}
+
 
 def redirect(trip, step):
-    """Have the trip's last message go to a step, out of turn."""
+    """Send the trip's first message to another step."""
     Outbox.objects.filter(saga=trip, type="trip.began").update(target=step)
 
 
-def test_an_undo_that_comes_before_its_action_leaves_a_tombstone():
+def test_an_undo_before_its_action_leaves_a_tombstone():
     (trip,) = begin()
     redirect(trip, "trips.unbook")
     deliver("trips.unbook", [trip])
@@ -28,7 +30,7 @@ def test_an_undo_that_comes_before_its_action_leaves_a_tombstone():
     assert effects(trip) == ["trips.unbook"]
 
 
-def test_an_undo_is_told_whether_its_action_was_done():
+def test_an_undo_knows_whether_its_action_was_done():
     done, never = begin(2)
     deliver("trips.book", [done])
     for trip in (done, never):
@@ -47,7 +49,7 @@ def test_an_undo_delivered_twice_undoes_once():
     assert effects(trip) == ["trips.book", "trips.unbook"]
 
 
-def test_a_refused_pivot_undoes_everything_in_reverse_order():
+def test_a_refused_pivot_undoes_all_steps_in_reverse_order():
     (trip,) = begin()
     behaviour["trips.confirm", trip] = lambda _: NotConfirmed(
         code="gone", detail="The trip is off."
@@ -62,7 +64,7 @@ def test_a_refused_pivot_undoes_everything_in_reverse_order():
     ]
 
 
-def test_calling_off_before_the_pivot_undoes_everything_and_bars_the_pivot():
+def test_a_cancel_before_the_pivot_undoes_all_steps_and_bars_the_pivot():
     (trip,) = begin()
     deliver("trips.book", [trip])
     assert call_off(trip) is CancelResult.OURS
@@ -72,20 +74,20 @@ def test_calling_off_before_the_pivot_undoes_everything_and_bars_the_pivot():
     assert {"trip.refunded", "trip.unbooked", "trip.dropped"} <= set(events(trip))
 
 
-def test_calling_off_twice_sets_off_one_way_back():
+def test_two_cancels_start_one_compensation():
     (trip,) = begin()
     assert [call_off(trip), call_off(trip)] == [CancelResult.OURS, CancelResult.REFUSED]
     assert events(trip).count("trip.called_off") == 1
 
 
-def test_calling_off_after_the_pivot_is_too_late():
+def test_a_cancel_after_the_pivot_is_too_late():
     (trip,) = begin()
     walk([trip])
     assert call_off(trip) is CancelResult.DONE
     assert "trip.called_off" not in events(trip)
 
 
-def test_two_ways_back_end_in_one_abort():
+def test_two_compensations_at_once_end_in_one_abort():
     (trip,) = begin()
     behaviour["trips.confirm", trip] = lambda _: NotConfirmed(
         code="gone", detail="The trip is off."
@@ -93,13 +95,8 @@ def test_two_ways_back_end_in_one_abort():
     deliver("trips.book", [trip])
     call_off(trip)
     walk([trip])
-    assert [
-        step for step in effects(trip) if step in {"trips.unbook", "trips.refund", "trips.drop"}
-    ] == [
-        "trips.refund",
-        "trips.unbook",
-        "trips.drop",
-    ]
+    undone = [step for step in effects(trip) if step in UNDOS]
+    assert undone == ["trips.refund", "trips.unbook", "trips.drop"]
 
 
 def test_an_abort_bars_the_pivot():
@@ -109,15 +106,16 @@ def test_an_abort_bars_the_pivot():
     assert state(trip, "trips.confirm") == "refused"
 
 
-def lost_to(trip, step, *, loser):
-    """Run `loser` in a second thread while a first holds the step's row uncommitted; return what
-    the loser says.
+def race(trip, step, *, loser):
+    """Run `loser` in a second thread while this one holds the step's row; return its result.
+
+    This thread commits once the loser waits for the row.
     """
-    said = []
+    results = []
 
     def lose():
         try:
-            said.append(loser())
+            results.append(loser())
         finally:
             connection.close()
 
@@ -127,11 +125,11 @@ def lost_to(trip, step, *, loser):
         thread.start()
         wait_until_blocked()
     thread.join(LIMIT)
-    return said[0]
+    return results[0]
 
 
 def wait_until_blocked():
-    """Wait until another session waits for a lock that we hold."""
+    """Wait until another session waits for a lock of this one."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (ours,) = cursor.fetchone()
@@ -142,14 +140,14 @@ def wait_until_blocked():
             )
             if cursor.fetchone():
                 return
-    raise TimeoutError("No session has come to wait for ours.")
+    raise TimeoutError("No other session waits for a lock of this one.")
 
 
-def test_a_cancel_that_loses_to_the_pivot_learns_so_only_after_its_commit():
+def test_a_cancel_that_loses_to_the_pivot_waits_for_its_commit():
     (trip,) = begin()
     for step in ("trips.book", "trips.pay"):
         deliver(step, [trip])
-    assert lost_to(trip, "trips.confirm", loser=lambda: call_off(trip)) is CancelResult.DONE
+    assert race(trip, "trips.confirm", loser=lambda: call_off(trip)) is CancelResult.DONE
 
 
 def test_an_undo_that_waits_for_its_action_undoes_it():
@@ -159,6 +157,6 @@ def test_an_undo_that_waits_for_its_action_undoes_it():
     undo_row.pk, undo_row.target = None, "trips.unbook"
     undo_row.id = Outbox._meta.pk.get_default()
     undo_row.save(force_insert=True)
-    assert lost_to(trip, "trips.book", loser=lambda: deliver("trips.unbook", [trip])) == []
+    assert race(trip, "trips.book", loser=lambda: deliver("trips.unbook", [trip])) == []
     assert Outbox.objects.get(saga=trip, type="trip.unbooked").data == {"applied": True}
     assert row(trip, "trips.book").state == "done"

@@ -1,4 +1,4 @@
-"""A saga declared wrongly is refused at start, with words that say what to do."""
+"""The checks reject a wrong declaration of a saga, and say how to correct it."""
 
 import pytest
 
@@ -57,10 +57,10 @@ def test_the_sagas_of_this_project_are_sound():
         ),
     ],
 )
-def test_a_wrong_plan_is_refused(wrong, says):
+def test_a_wrong_plan_is_rejected(wrong, says):
     assert says in " ".join(f"{message.msg} {message.hint}" for message in check_plan(wrong))
 
 
-def test_a_lease_of_the_broker_shorter_than_a_task_is_refused(settings):
+def test_a_visibility_timeout_below_the_time_limit_is_rejected(settings):
     settings.CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 10}
     assert [message.id for message in check_sagas(None)] == ["sagas.E020"]

@@ -1,4 +1,4 @@
-"""Where a message goes next, forward and back, is a property of its plan alone."""
+"""The plan alone decides where a message goes next, forward and back."""
 
 import msgspec
 import pytest
@@ -28,7 +28,7 @@ BARRED_ELSEWHERE = Plan(
 )
 
 
-def test_forward_each_step_leads_to_the_next_and_the_last_to_none():
+def test_each_action_leads_to_the_next_and_the_last_to_none():
     walk = [PLAN.first]
     while following := PLAN.after(walk[-1]):
         walk.append(following)
@@ -41,7 +41,7 @@ def test_forward_each_step_leads_to_the_next_and_the_last_to_none():
     ]
 
 
-def test_back_each_undo_leads_to_the_one_before_and_the_first_to_the_abort():
+def test_each_undo_leads_to_the_one_before_and_the_first_to_the_abort():
     assert PLAN.after("hotels.cancel") == "cars.return"
     assert PLAN.after("cars.return") == "trips.drop"
     assert PLAN.after("trips.drop") is None
@@ -69,7 +69,7 @@ def test_a_refusal_goes_back_over_the_undos_of_earlier_steps_only(step, back):
         ("trips.confirm", "hotels.cancel"),
     ],
 )
-def test_giving_up_begins_with_the_steps_own_undo(step, back):
+def test_giving_up_starts_with_the_undo_of_the_step(step, back):
     assert PLAN.after_giving_up(step) == back
 
 
@@ -105,7 +105,7 @@ def test_direction_follows_from_the_name():
     assert PLAN.direction("trips.drop") is Direction.BACK
 
 
-def test_a_plan_survives_its_journey_as_json():
+def test_a_plan_is_the_same_after_json():
     for plan in (PLAN, BARRED_ELSEWHERE):
         assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
     assert PLAN.home == "trips"
@@ -120,7 +120,7 @@ def test_a_pivot_that_was_barred_elsewhere_leads_back_over_all_undos_before_it()
     assert (BARRED_ELSEWHERE.bar, PLAN.bar) == ("cars.keep", None)
 
 
-def test_which_of_two_actions_comes_first_is_a_property_of_the_plan():
+def test_the_plan_knows_which_of_two_actions_comes_first():
     assert PLAN.comes_before("cars.rent", "hotels.book")
     assert not PLAN.comes_before("hotels.book", "cars.rent")
     assert not PLAN.comes_before("cars.rent", "cars.pay")
