@@ -28,13 +28,12 @@ BATCH = 100
 # Seconds: the first pause, and the longest.
 FIRST, LONGEST = 5.0, 3600.0
 
-CLAIM = """
-UPDATE payments_payment
-   SET follow_at = clock_timestamp() + make_interval(secs => %(lease)s), follow_attempts = follow_attempts + 1
- WHERE id = ANY(ARRAY(SELECT id FROM payments_payment WHERE follow_at <= now()
-                       ORDER BY follow_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
-RETURNING order_id, follow_at
-"""
+CLAIM = sql.lease_statement(
+    "payments_payment",
+    due="follow_at",
+    changes=["follow_attempts = follow_attempts + 1"],
+    returning="order_id, follow_at",
+)
 # An empty error: nothing is left to ask. What was brought forward since we claimed it, by a
 # webhook, stays due.
 FOLLOWED = """

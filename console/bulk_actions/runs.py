@@ -62,12 +62,13 @@ TRIES = 5
 # Characters of an error that the log keeps with each order.
 MOST_ABOUT = 300
 
-CLAIM = """
-UPDATE console_runitem SET attempts = attempts + 1, due_at = clock_timestamp() + make_interval(secs => %(lease)s)
- WHERE id = ANY(ARRAY(SELECT id FROM console_runitem WHERE state = 'pending' AND due_at <= now()
-                       ORDER BY due_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED))
-RETURNING id
-"""
+CLAIM = sql.lease_statement(
+    "console_runitem",
+    due="due_at",
+    condition="state = 'pending'",
+    changes=["attempts = attempts + 1"],
+    returning="id",
+)
 
 END = """
 UPDATE console_run r SET state = 'ended', ended_at = clock_timestamp()
@@ -184,7 +185,7 @@ def work_once() -> int:
     """Act on the rows that are due longest, and end the runs that have none left; return how
     many rows.
     """
-    claimed = [row for (row,) in sql.fetch("default", CLAIM, {"lease": LEASE, "batch": BATCH})]
+    claimed = [row for (row,) in sql.fetch("default", CLAIM, {"lease": LEASE, "limit": BATCH})]
     items = list(RunItem.objects.filter(id__in=claimed).select_related("run__requested_by"))
     failed = failing(
         [item.order_id for item in items if item.order_id]
