@@ -20,7 +20,7 @@ from console.models import Run, RunItem
 from console.partial_reader import Asking
 from orders.models import Order
 from sagas.definition.plan import Saga
-from sagas.delivery import relay
+from sagas.delivery.signatures import task_signature
 from sagas.delivery.wakeup import request_flush
 from sagas.operations import holds
 from sagas.operations.table_stats import MOST
@@ -182,7 +182,7 @@ def hold_of(order: Order, services: Iterable[str] | None = None) -> HeldSaga | N
 
 def _send_on_soon(service: Service) -> None:
     try:
-        relay.signature("release_held", service.name, queue=service.name).apply_async()
+        task_signature("release_held", service.name, queue=service.name).apply_async()
     except Exception as error:  # whatever the broker's client raises: it is released
         logger.warning(
             "What %s held is not sent on at once, beat does so within seconds: %r",

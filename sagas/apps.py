@@ -24,5 +24,5 @@ class SagasConfig(AppConfig):
         autodiscover_modules("steps", "saga")
         checks.register(check_sagas)
         checks.register(check_tracing)
-        signals.watch()
+        signals.connect_handlers()
         tracing.start()

@@ -324,22 +324,22 @@ inline relay1(b) { bus = bus | b; if :: pub = pub | b :: MAY(dups,DUPS) -> dups+
 
 proctype Relays() {
  end: do
-  :: atomic { (rows & ~pub & CREATED) -> relay1(CREATED) }                         /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & ASKED) -> relay1(ASKED) }                             /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & FULFILLED) -> relay1(FULFILLED) }                     /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & AUTHORIZED) -> relay1(AUTHORIZED) }                   /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & DECLINED) -> relay1(DECLINED) }                       /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & AUTHFAILED) -> relay1(AUTHFAILED) }                   /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & VOIDED) -> relay1(VOIDED) }                           /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & RESERVED) -> relay1(RESERVED) }                       /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & UNAVAILABLE) -> relay1(UNAVAILABLE) }                 /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & RESFAILED) -> relay1(RESFAILED) }                     /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & RELEASED) -> relay1(RELEASED) }                       /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & SHIPPED) -> relay1(SHIPPED) }                         /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & PROCESSED) -> relay1(PROCESSED) }                     /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & LAPSED) -> relay1(LAPSED) }                           /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & WITHHELD) -> relay1(WITHHELD) }                       /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & EXPIRING) -> relay1(EXPIRING) }                       /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & CREATED) -> relay1(CREATED) }                         /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & ASKED) -> relay1(ASKED) }                             /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & FULFILLED) -> relay1(FULFILLED) }                     /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & AUTHORIZED) -> relay1(AUTHORIZED) }                   /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & DECLINED) -> relay1(DECLINED) }                       /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & AUTHFAILED) -> relay1(AUTHFAILED) }                   /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & VOIDED) -> relay1(VOIDED) }                           /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & RESERVED) -> relay1(RESERVED) }                       /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & UNAVAILABLE) -> relay1(UNAVAILABLE) }                 /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & RESFAILED) -> relay1(RESFAILED) }                     /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & RELEASED) -> relay1(RELEASED) }                       /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & SHIPPED) -> relay1(SHIPPED) }                         /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & PROCESSED) -> relay1(PROCESSED) }                     /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & LAPSED) -> relay1(LAPSED) }                           /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & WITHHELD) -> relay1(WITHHELD) }                       /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & EXPIRING) -> relay1(EXPIRING) }                       /* [sagas.delivery.publisher.publish] */
   :: atomic { !over -> over=true }                                                 /* fault: the faults end */
   :: atomic { bus!=0 && MAY(losses,LOSSES) -> losses++; bus=0 }                    /* fault: FLUSHALL */
   :: atomic { (bus&ASKED) && MAY(losses,LOSSES) -> losses++; bus=bus&~ASKED }      /* fault: one message lost */

@@ -334,18 +334,18 @@ inline relay1(b) { bus = bus | b; if :: pub = pub | b :: MAY(dups,DUPS) -> dups+
 
 proctype Relays() {
  end: do
-  :: atomic { (rows & ~pub & CREATED) -> relay1(CREATED) }                         /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & CANCELLING) -> relay1(CANCELLING) }                   /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & FULFILLED) -> relay1(FULFILLED) }                     /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & PROCESSED) -> relay1(PROCESSED) }                     /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & DECLINED) -> relay1(DECLINED) }                       /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & CHARGEFAILED) -> relay1(CHARGEFAILED) }               /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & REFUNDED) -> relay1(REFUNDED) }                       /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & RESERVED) -> relay1(RESERVED) }                       /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & UNAVAILABLE) -> relay1(UNAVAILABLE) }                 /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & RESFAILED) -> relay1(RESFAILED) }                     /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & RELEASED) -> relay1(RELEASED) }                       /* [sagas.delivery.relay.publish] */
-  :: atomic { (rows & ~pub & SHIPPED) -> relay1(SHIPPED) }                         /* [sagas.delivery.relay.publish] */
+  :: atomic { (rows & ~pub & CREATED) -> relay1(CREATED) }                         /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & CANCELLING) -> relay1(CANCELLING) }                   /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & FULFILLED) -> relay1(FULFILLED) }                     /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & PROCESSED) -> relay1(PROCESSED) }                     /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & DECLINED) -> relay1(DECLINED) }                       /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & CHARGEFAILED) -> relay1(CHARGEFAILED) }               /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & REFUNDED) -> relay1(REFUNDED) }                       /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & RESERVED) -> relay1(RESERVED) }                       /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & UNAVAILABLE) -> relay1(UNAVAILABLE) }                 /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & RESFAILED) -> relay1(RESFAILED) }                     /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & RELEASED) -> relay1(RELEASED) }                       /* [sagas.delivery.publisher.publish] */
+  :: atomic { (rows & ~pub & SHIPPED) -> relay1(SHIPPED) }                         /* [sagas.delivery.publisher.publish] */
   :: atomic { !over -> over=true }                                                 /* fault: the faults end */
   :: atomic { bus!=0 && MAY(losses,LOSSES) -> losses++; bus=0 }                    /* fault: FLUSHALL */
   :: atomic { (bus&CREATED) && MAY(losses,LOSSES) -> losses++; bus=bus&~CREATED }  /* fault: one message lost */

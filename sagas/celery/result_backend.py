@@ -1,10 +1,9 @@
-"""Where Celery keeps the failures of tasks: to be looked at, and no more. What cannot be kept holds
-up nothing.
+"""Celery's result backend: stores failed tasks for operators, and never raises a database error.
 
-Celery stores a failure before it acknowledges the message and before it calls the error callback;
-after the loss of a child it does so in the worker's main process. An exception there would cost the
-worker one place of its prefetch count for good, and with the last one it waits for nothing, for
-ever.
+Celery stores a failure before it acknowledges the message and before it calls the error callback.
+After a child process was lost, the worker's main process stores it. An exception there would cost
+the worker one slot of its prefetch count for good. A worker without free slots receives no message
+any more.
 """
 
 import logging
@@ -13,51 +12,44 @@ from typing import Any
 from django.db import Error, connections, router
 from django_celery_results.backends import DatabaseBackend
 
-from sagas.celery.task_args import messages_given
+from sagas.celery import step_request
 from sagas.execution.retries import StepFailed
 
 __all__ = ["FailureLog"]
-
-# The arguments of a step that its error callback needs: they stand in the failed task's own
-# message, not twice.
-STEP = ("step", "plan", "messages")
 
 logger = logging.getLogger(__name__)
 
 
 class FailureLog(DatabaseBackend):
-    """Celery's results in the database, as far as it can be reached."""
+    """Celery's results in the database. A result that cannot be stored is logged and dropped."""
 
     def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
-        """Store a result, once more on a new connection if that fails, and never raise what the
-        database raises.
-        """
+        """Store a result; after a database error, try once more on a new connection."""
         try:
             return super().store_result(task_id, result, state, *args, **kwargs)
         except Error:
             self._disconnect()
+
         try:
             return super().store_result(task_id, result, state, *args, **kwargs)
         except Error as error:
             logger.warning(
-                "That task %s has become %s could not be stored: %r", task_id, state, error
+                "Could not store that task %s has become %s."
+                " The list of failed tasks lacks it; its saga is not affected: %r",
+                task_id,
+                state,
+                error,
             )
             return result
         finally:
             self._disconnect()
 
     def mark_as_failure(self, task_id: str, exc: Any, *args: Any, **kwargs: Any) -> None:
-        """Store a failure with its sagas, and call the error callbacks: those without arguments
-        with the task's own.
-
-        What was chained behind it never ran, so it has not failed: Celery would store the same once
-        more for it.
-        """
+        """Store a failure with its sagas, and give its error callbacks the task's arguments."""
         if request := kwargs.get("request"):
-            request.chain = None
-            request.meta = {"sagas": _sagas(exc, request)}
-            for callback in request.errbacks or ():
-                callback["args"] = callback["args"] or list(request.args[: len(STEP)])
+            step_request.drop_chain(request)
+            step_request.store_sagas(request, _failed_sagas(exc, request))
+            step_request.copy_args_to_error_callbacks(request)
         super().mark_as_failure(task_id, exc, *args, **kwargs)
 
     def _disconnect(self) -> None:
@@ -66,11 +58,8 @@ class FailureLog(DatabaseBackend):
             connection.close()
 
 
-def _sagas(exc: Any, request: Any) -> list[str]:
-    """Return the sagas that a failure is about: those that failed alone, or all that the task
-    was given.
-    """
+def _failed_sagas(exc: Any, request: Any) -> list[str]:
+    """Return the sagas that the error names, else all sagas of the task's messages."""
     if isinstance(exc, StepFailed):
         return [str(failure.message.saga) for failure in exc.failures]
-    given = messages_given(getattr(request, "task", None), getattr(request, "args", None))
-    return [str(message.get("saga")) for message in given]
+    return [str(message.get("saga")) for message in step_request.messages_of(request)]

@@ -1,11 +1,10 @@
-"""Signed messages: with SAGA_SIGNING_KEYS set, a worker takes nothing from the broker that no
-process of ours sent.
+"""Signed messages: a worker accepts only messages that a process with one of our keys has sent.
 
-Signed are the task, its id and whatever steers it, and the body with all that Celery would send on
-from it: callbacks, error callbacks, the rest of its chain. They are checked before Celery makes
-anything of the message, so that no part of a forged one is ever run, or published, and so signed,
-by us. A message that was sent once can be sent again by whoever reads the broker: the inbox takes
-care of that.
+`SAGA_SIGNING_KEYS` turns this on. A signature covers the task, its id, the headers that steer it,
+and the body. The body includes all that Celery would send next: callbacks, error callbacks and the
+rest of the chain. The worker checks the signature before Celery creates a request, so it neither
+runs nor forwards any part of a forged message. A reader of the broker can still send a captured
+message again; the inbox ignores such copies.
 """
 
 import hmac
@@ -25,8 +24,8 @@ logger = logging.getLogger(__name__)
 HEADER = "saga_signature"
 SALT = "sagas.celery.signing"
 
-# What Celery does with a message depends on these as well.
-STEERING = (
+# The headers that change what Celery does with a message.
+SIGNED_HEADERS = (
     "task",
     "id",
     "retries",
@@ -38,36 +37,38 @@ STEERING = (
     "stamps",
 )
 
-# Celery registers tasks of its own in every app. We use one: beat has it forget old failures.
+# Celery registers tasks of its own in every app. The project uses one: with it, beat deletes old
+# failures.
 USED_BUILTINS = frozenset({"celery.backend_cleanup"})
 
-Handler = Callable[..., None]
+MessageHandler = Callable[..., None]
 
 
 class GuardedTask(Task):
-    """A task whose messages are checked before Celery makes requests of them, if there is a key."""
+    """A task whose messages are checked before Celery creates requests, if a signing key is set."""
 
     abstract = True
     Strategy = "sagas.celery.signing:strategy"
 
 
-def strategy(task: Task, app: Celery, consumer: Any) -> Handler:
-    """Return what the worker does with the messages of a task. Celery asks for it once for each
-    task.
-    """
-    from celery.worker.strategy import default  # noqa: PLC0415  only a worker needs what that loads
+def strategy(task: Task, app: Celery, consumer: Any) -> MessageHandler:
+    """Return the worker's handler of a task's messages. Celery calls this once for each task."""
+    from celery.worker.strategy import default  # noqa: PLC0415  only a worker loads this
 
-    handle: Handler = default(task, app, consumer)
+    handle: MessageHandler = default(task, app, consumer)
     if not settings.SAGA_SIGNING_KEYS:
         return handle
 
     def check(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
-        if _is_ours(message, body):
+        if _has_valid_signature(message, body):
             handle(message, body, ack, reject, callbacks)
             return
-        identity = message.headers.get("id")
+
         logger.error(
-            "A message to run %s, id %.80r, is not signed by us: discarded.", task.name, identity
+            "Discarded a message for task %s, id %.80r: its signature is missing or wrong."
+            " Compare SAGA_SIGNING_KEYS of all processes; if they agree, the message was forged.",
+            task.name,
+            message.headers.get("id"),
         )
         reject(logger, consumer.connection_errors, False)
 
@@ -75,12 +76,10 @@ def strategy(task: Task, app: Celery, consumer: Any) -> Handler:
 
 
 def guard(app: Celery) -> None:
-    """Close what a stranger with access to the broker could use of Celery's own. Once, when the
-    app is made.
-    """
+    """Sign what this app sends, and close the ways past the check. Call it once for each app."""
     app.on_after_finalize.connect(_drop_unused_builtins, weak=False)
     signals.before_task_publish.connect(_sign, dispatch_uid="sagas.celery.signing", weak=False)
-    signals.worker_init.connect(_listen_to_nobody, dispatch_uid="sagas.celery.signing", weak=False)
+    signals.worker_init.connect(_disable_gossip, dispatch_uid="sagas.celery.signing", weak=False)
 
 
 def _sign(headers: dict[str, Any], body: Any, **_: Any) -> None:
@@ -89,9 +88,9 @@ def _sign(headers: dict[str, Any], body: Any, **_: Any) -> None:
         headers[HEADER] = _signature(headers, body, keys[0])
 
 
-def _is_ours(message: Any, body: Any) -> bool:
-    """Tell whether a message bears a signature of one of our keys. One of Celery's old protocol
-    has a body here.
+def _has_valid_signature(message: Any, body: Any) -> bool:
+    """Check a message against all keys. Messages of Celery's old protocol, which have a body here,
+    are never valid.
     """
     given = message.headers.get(HEADER)
     if body is not None or not isinstance(given, str):
@@ -100,32 +99,27 @@ def _is_ours(message: Any, body: Any) -> bool:
         valid = [
             _signature(message.headers, message.payload, key) for key in settings.SAGA_SIGNING_KEYS
         ]
-    except (
-        RecursionError,
-        TypeError,
-        ValueError,
-    ):  # what cannot be written as JSON was not written by us
+    except (RecursionError, TypeError, ValueError):  # not JSON, so not from one of our processes
         return False
     return any(hmac.compare_digest(given.encode(), signature.encode()) for signature in valid)
 
 
 def _signature(headers: Mapping[str, Any], body: Any, key: str) -> str:
-    """Return the signature of a message: of its JSON, which reads back and writes again to the
-    same text.
-    """
-    text = dumps([[headers.get(name) for name in STEERING], body])
+    """Sign the JSON text of a message, which stays the same when decoded and encoded again."""
+    text = dumps([[headers.get(name) for name in SIGNED_HEADERS], body])
     return Signer(key=key, salt=SALT).signature(text)
 
 
 def _drop_unused_builtins(sender: Celery, **_: Any) -> None:
-    for name in [
+    unused = [
         name for name in sender.tasks if name.startswith("celery.") and name not in USED_BUILTINS
-    ]:
+    ]
+    for name in unused:
         sender.tasks.unregister(name)
 
 
-def _listen_to_nobody(sender: Any, **_: Any) -> None:
-    """Keep the worker from talking with others: an election, in gossip, has it publish any task
-    it is told to.
+def _disable_gossip(sender: Any, **_: Any) -> None:
+    """Stop the worker from listening to other workers. With gossip, an election makes a worker
+    publish any task that its sender names.
     """
     sender.options |= {"without_gossip": True, "without_mingle": True}

@@ -1,23 +1,23 @@
-"""What a task was given, before anybody has validated it: for the log and for failures, which
-tell of every message.
-"""
+"""The messages in a task's arguments, read without validation: for logs and stored failures."""
 
 from typing import Any
 
-__all__ = ["messages_given"]
+__all__ = ["messages_from_args"]
 
-# The position of what belongs to sagas among the arguments of the tasks that are given some.
+# Position of the messages, or timeline entries, in the arguments of each task that has some.
 POSITIONS = {"sagas.run_step": 2, "sagas.fail_step": 2, "sagas.record": 1}
 
 
-def messages_given(task: str | None, args: Any) -> list[dict[str, Any]]:
-    """Return the messages, or entries, among a task's arguments: whatever is a dict where they
-    stand.
+def messages_from_args(task: str | None, args: Any) -> list[dict[str, Any]]:
+    """Return each message, or timeline entry, in a task's arguments. Ignore items that are no dict.
 
-    Of a task that nobody knows, Celery tells neither its name nor its arguments.
+    Celery gives neither name nor arguments of a task that this process does not know.
     """
     position = POSITIONS.get(task or "")
     if position is None or not isinstance(args, list | tuple) or len(args) <= position:
         return []
-    found = args[position]
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+    messages = args[position]
+    if not isinstance(messages, list):
+        return []
+    return [message for message in messages if isinstance(message, dict)]

@@ -1,8 +1,8 @@
-"""The engine's Celery tasks. Each may be lost, repeated or run late; what they do is decided by
-rows.
+"""The engine's Celery tasks. Any task may be lost, repeated or late: database rows decide whether
+it has an effect.
 
-Arguments are plain JSON and only ever gain defaults, so that this release understands what the last
-one sent.
+Arguments are plain JSON. They only gain defaults, so that this release understands the messages of
+the release before.
 """
 
 import logging
@@ -14,9 +14,12 @@ import msgspec
 from celery import Task, shared_task
 from django.db import DatabaseError, connections
 
+from sagas import backoff
+from sagas.celery import step_request
 from sagas.definition.messages import Message, TimelineEntry
 from sagas.definition.plan import Plan
-from sagas.delivery import relay
+from sagas.delivery import publisher, relay
+from sagas.delivery.signatures import task_signature
 from sagas.execution import retries, runner
 from sagas.execution.retries import Failure, StepFailed
 from sagas.operations import holds, redrive, retention
@@ -38,194 +41,191 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Tries of a task while a database is in passing trouble. The gaps double from one second to thirty,
-# so this outlasts ten minutes of it; after that the rescue has the saga.
-TRIES = 25
+# How often a task is retried while a database has a transient error. With pauses from one second to
+# thirty, this outlasts ten minutes of trouble. After that, the re-drive sends the sagas again.
+MOST_RETRIES = 25
+FIRST_PAUSE = 1
 LONGEST_PAUSE = 30
 
-# The error callback's own word when no step was there to say what happened to it.
+# The error of a failure that no step reported.
 LOST = "The step ended without a report: its process was lost, or ran out of time."
 
 Json = dict[str, Any]
 
 
-# max_retries counts lost workers here: one more try of a batch that killed its process, then it is
-# counted and shrinks.
+# Celery retries a step on its own only after a worker was lost. One retry of the batch is enough:
+# then the failure is counted, and the next batch is smaller.
 @shared_task(name="sagas.run_step", bind=True, max_retries=1, default_retry_delay=1)
 def run_step(
-    self: Task, step: str, plan: Json, messages: list[Json], told: list[Json] | None = None
+    self: Task,
+    step: str,
+    plan: Json,
+    messages: list[Json],
+    timeline_entries: list[Json] | None = None,
 ) -> None:
-    """Run a step for a batch. What raises, alone, goes to the error callback, told which and why.
+    """Run a step for a batch. Each message that fails in isolation goes to the error callback.
 
-    `told`: what happened before, for the timeline, if it is kept by the service that runs the step.
+    `timeline_entries` belong to the timeline that the step's service keeps.
     """
     try:
-        if runner.run(
-            step, msgspec.convert(plan, Plan), _messages(messages), told=_entries(told or [])
-        ):
-            _cut_chain(self)
-    except StepFailed as failed:
-        _tell_error_callback(self, failed)
+        all_sent = runner.run(
+            step,
+            _decode_plan(plan),
+            _decode_messages(messages),
+            timeline_entries=_decode_entries(timeline_entries or []),
+        )
+    except StepFailed as error:
+        failures = msgspec.to_builtins(error.failures)
+        step_request.attach_failures(self, failures, callback=fail_step.name)
         raise
     except DatabaseError as error:
         if not is_transient(error):
             raise
-        _try_later(self, error)
+        _retry_later(self, error)
+    else:
+        if all_sent:  # the flush behind the step would find nothing
+            step_request.drop_next_task(self)
 
 
-@shared_task(name="sagas.fail_step", bind=True, max_retries=TRIES)
+@shared_task(name="sagas.fail_step", bind=True, max_retries=MOST_RETRIES)
 def fail_step(
     self: Task, step: str, plan: Json, messages: list[Json], reported: list[Json] | None = None
 ) -> None:
-    """Count a failed try; at the limit, give the step up and begin the compensation. The error
-    callback of every step.
+    """Count failed attempts; at the limit, give the step up and start the compensation.
 
-    `bind=True` and an immutable signature have Celery queue it as a message of its own, which can
-    be retried; with more than one argument otherwise it would run inline and its exceptions would
-    be swallowed.
+    This is the error callback of every step. With `bind=True` and an immutable signature, Celery
+    sends it as a message of its own, which can be retried. Otherwise a callback with several
+    arguments runs inline, and Celery swallows its exceptions.
     """
     service = service_of_step(step)
-    told = (
-        msgspec.convert(reported, list[Failure], strict=False)
-        if reported is not None
-        else _lost(_messages(messages))
-    )
+    if reported is None:
+        failures = _lost(_decode_messages(messages))
+    else:
+        failures = msgspec.convert(reported, list[Failure], strict=False)
+
     try:
-        envelopes = retries.record_failures(msgspec.convert(plan, Plan), step, told)
-        relay.publish(service, envelopes)
-        relay.flush(
-            service
-        )  # the chain of a step that raised ends there, and with it the flush behind it
+        rows = retries.record_failures(_decode_plan(plan), step, failures)
+        publisher.publish(service, rows)
+        relay.flush(service)  # a step that failed ended its chain before the flush
     except Exception as error:
-        _try_later(self, error)
+        _retry_later(self, error)
 
 
 @shared_task(name="sagas.flush", bind=True)
 def flush(self: Task, service: str) -> int:
-    """Send what is due in a service's outbox and inbox. Behind a step that left something to
-    send, and by beat.
-    """
+    """Send the due rows of a service. Runs behind a step that left some, and by beat."""
     try:
         return relay.flush(get_service(service))
     except Exception as error:
-        _reconnect()
+        _drop_broken_connections()
         logger.warning(
-            "The outbox of %s could not be flushed, beat tries again: %r", service, error
+            "Could not flush the outbox of %s; beat's next flush will: %r", service, error
         )
         return 0
 
 
-@shared_task(name="sagas.record", bind=True, max_retries=TRIES)
+@shared_task(name="sagas.record", bind=True, max_retries=MOST_RETRIES)
 def record(self: Task, home: str, entries: list[Json]) -> int:
-    """Record events of the timeline at the home of their sagas."""
+    """Record timeline entries at the home of their sagas."""
     try:
-        return timeline.record(get_home(home), _entries(entries))
+        return timeline.record(get_home(home), _decode_entries(entries))
     except DatabaseError as error:
-        _try_later(self, error)
+        _retry_later(self, error)
         raise
 
 
 @shared_task(name="sagas.rescue")
 def redrive_stalled(home: str) -> int:
-    """Re-drive the sagas of a home that show no progress. By beat."""
+    """Re-drive the stalled sagas of a home. Beat runs it."""
     return redrive.run_once(get_home(home))
 
 
-@shared_task(name="sagas.redrive", bind=True, max_retries=TRIES)
+@shared_task(name="sagas.redrive", bind=True, max_retries=MOST_RETRIES)
 def make_rows_due(self: Task, service: str, sagas: list[str]) -> int:
-    """Make a service's rows of these sagas due again."""
+    """Make a service's outbox rows of these sagas due again."""
     try:
         return redrive.make_rows_due(get_service(service), [UUID(saga) for saga in sagas])
     except DatabaseError as error:
-        _try_later(self, error)
+        _retry_later(self, error)
         raise
 
 
 @shared_task(name="sagas.release_held")
 def release_held(service: str) -> int:
-    """Send on what nothing holds any more in a service, and come again behind it where there is
-    more. By beat.
+    """Send the held rows of a service whose holds are gone; run again if there are more. Beat runs
+    it.
     """
     try:
         sent = holds.send_on(get_service(service))
         if sent == holds.ROUND:
-            relay.signature("release_held", service, queue=service).apply_async()
+            task_signature("release_held", service, queue=service).apply_async()
     except Exception as error:
-        _reconnect()
-        logger.warning("What %s held could not be sent on, beat tries again: %r", service, error)
+        _drop_broken_connections()
+        logger.warning(
+            "Could not send the released rows of %s; beat tries again: %r", service, error
+        )
         return 0
     return sent
 
 
 @shared_task(name="sagas.purge_ended")
 def purge_ended(home: str) -> None:
-    """Have every service forget what ended long ago. By beat."""
+    """Have every service purge the sagas of a home that ended long ago. Beat runs it."""
     retention.broadcast(get_home(home))
 
 
 @shared_task(name="sagas.purge")
 def purge(service: str, before: str, kept: list[str]) -> int:
-    """Forget the sagas of a service begun before a time, except the ones kept."""
+    """Purge the sagas of a service that started before a time, except the ones in `kept`."""
     kept_ids = [UUID(saga) for saga in kept]
     return retention.purge(
         get_service(service), before=datetime.fromisoformat(before), kept=kept_ids
     )
 
 
-def _messages(messages: list[Json]) -> list[Message]:
+def _decode_plan(plan: Json) -> Plan:
+    return msgspec.convert(plan, Plan)
+
+
+def _decode_messages(messages: list[Json]) -> list[Message]:
     return msgspec.convert(messages, list[Message], strict=False)
 
 
-def _entries(entries: list[Json]) -> list[TimelineEntry]:
+def _decode_entries(entries: list[Json]) -> list[TimelineEntry]:
     return msgspec.convert(entries, list[TimelineEntry], strict=False)
 
 
 def _lost(messages: list[Message]) -> list[Failure]:
-    alone = len(messages) == 1
+    """Return the failures of a batch that reported none. Only a batch of one is to blame itself."""
+    isolated = len(messages) == 1
     return [
-        Failure(message=message, attempt=message.attempt + 1, error=LOST, alone=alone)
+        Failure(message=message, attempt=message.attempt + 1, error=LOST, alone=isolated)
         for message in messages
     ]
 
 
-def _tell_error_callback(task: Task, failed: StepFailed) -> None:
-    """Put the failures into the error callback's arguments: the message in the broker cannot know
-    them.
+def _retry_later(task: Task, error: Exception) -> None:
+    """Retry the task after a pause, without counting an attempt of a step.
 
-    Celery sends the callbacks that stand in the request when the task ends; these are plain
-    signatures.
+    Raises Celery's `Retry`, but returns once the retries are used up.
     """
-    told = msgspec.to_builtins(failed.failures)
-    callbacks: Any = task.request.errbacks or ()
-    for callback in callbacks:
-        if callback["task"] == fail_step.name:
-            callback["kwargs"]["reported"] = told
-
-
-def _cut_chain(task: Task) -> None:
-    """Take the flush behind a step out of its chain: the step has sent what it wrote, nothing is
-    left to flush.
-
-    Celery goes on with what stands in the request when the task ends, the next link last.
-    """
-    chain: Any = task.request.chain
-    if chain:
-        chain.pop()
-
-
-def _try_later(task: Task, error: Exception) -> None:
-    """Try the task again, with nothing counted; beyond the limit leave the saga to the rescue."""
-    _reconnect()
-    tried = task.request.retries
-    if tried >= TRIES:
+    _drop_broken_connections()
+    retried = step_request.retries_so_far(task)
+    if retried >= MOST_RETRIES:
         logger.error(
-            "%s gave way after %d tries, the rescue has the sagas: %r", task.name, tried, error
+            "Task %s failed after %d retries and is dropped."
+            " The re-drive sends its sagas again: %r",
+            task.name,
+            retried,
+            error,
         )
         return
-    raise task.retry(exc=error, countdown=min(LONGEST_PAUSE, 2**tried), max_retries=TRIES)
+
+    pause = backoff.exponential(retried + 1, first=FIRST_PAUSE, longest=LONGEST_PAUSE)
+    raise task.retry(exc=error, countdown=pause, max_retries=MOST_RETRIES)
 
 
-def _reconnect() -> None:
-    """Drop connections that a fault has left unusable, so that the next task gets new ones."""
+def _drop_broken_connections() -> None:
+    """Close connections that a fault has made unusable, so that the next task opens new ones."""
     for connection in connections.all(initialized_only=True):
         connection.close_if_unusable_or_obsolete()

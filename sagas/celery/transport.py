@@ -1,9 +1,9 @@
-"""Celery's transport to Redis, on which garbage costs one log line, and neither a worker nor a
-loop; nor does a broker that goes away while all that a worker holds is being done.
+"""Celery's transport to Redis, made robust against malformed messages and against broker outages.
 
-Kombu takes whatever lies in a list for an envelope of its own making. What is none brings down the
-worker's main process. What looks like one, and lacks a part that Celery reads without asking, is
-restored as the worker stops or reconnects, taken again, and stops it again, for ever.
+Kombu expects that every item of a Redis list is an envelope of its own. An item that is not one
+stops the worker's main process. An envelope without a part that Celery needs stops the worker
+too. Kombu then restores it, so it stops the next worker as well. This transport logs and drops such
+items.
 """
 
 import logging
@@ -17,57 +17,52 @@ __all__ = ["Transport"]
 
 logger = logging.getLogger(__name__)
 
-# Of what is dropped, so many characters are logged.
-SHOWN = 1_000
+# The log shows this many characters of a dropped item.
+MOST_CHARACTERS_SHOWN = 1_000
 
 
 class QoS(kombu_redis.QoS):
-    """The bookkeeping of what is not acknowledged yet."""
+    """Kombu's record of the messages that are not acknowledged yet."""
 
     def ack(self, delivery_tag: Any) -> None:
-        """Acknowledge a message; where the broker is away, at least free the place that it takes
-        here.
+        """Acknowledge a message. If the broker is down, free the message's local slot and raise.
 
-        Celery logs what is raised, and goes on. A worker all of whose places are taken asks the
-        broker for nothing, so it would never notice that the connection is gone. The broker, if it
-        still has the message, sends it again.
+        Celery logs the error and continues. A worker without a free slot sends no command to the
+        broker, so it would never notice that the connection is lost. A broker that still has the
+        message delivers it again.
         """
         try:
             super().ack(delivery_tag)
         except Exception:
-            super(kombu_redis.QoS, self).ack(delivery_tag)  # the bookkeeping here alone
+            super(kombu_redis.QoS, self).ack(delivery_tag)  # frees the local slot only
             raise
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
-        """Give a message back to its queue; drop what is none, or every worker would stumble
-        over it again.
-        """
+        """Return a message to its queue. Drop a malformed one, which would stop every worker."""
         try:
             super().restore_by_tag(tag, client, leftmost)
         except (TypeError, ValueError) as error:
             logger.critical(
-                "Dropped %r from the unacknowledged, which cannot be restored: %r", tag, error
+                "Dropped the unacknowledged message %r, because it is malformed: %r", tag, error
             )
             self.ack(tag)
 
 
 class Channel(kombu_redis.Channel):
-    """A channel that gives nothing back to the broker that no worker can take."""
+    """A channel that returns no malformed message to the broker."""
 
     QoS = QoS
 
     def basic_consume(
         self, queue: Any, no_ack: Any, callback: Any, consumer_tag: Any, **kwargs: Any
     ) -> Any:
-        """Consume from a queue; acknowledge what the consumer cannot digest, and raise what it
-        raised.
-        """
+        """Consume from a queue. If the consumer raises, acknowledge the message and re-raise."""
 
         def consume(message: Any) -> Any:
             try:
                 return callback(message)
             except Exception as error:
-                if not _of_the_broker(error) and not message.acknowledged:
+                if not _is_broker_error(error) and not message.acknowledged:
                     message.ack()
                 raise
 
@@ -78,16 +73,16 @@ class Channel(kombu_redis.Channel):
             return super()._brpop_read(**options)  # type: ignore[misc]  # kombu is typed in part
         except ValueError as error:
             logger.critical(
-                "Dropped from a queue what is no JSON: %s: %.*r",
+                "Dropped an item that is not JSON from a queue: %s: %.*r",
                 error,
-                SHOWN,
+                MOST_CHARACTERS_SHOWN,
                 getattr(error, "doc", ""),
             )
             return True
 
 
 class Transport(kombu_redis.Transport):
-    """Kombu's transport to Redis, sound against garbage."""
+    """Kombu's transport to Redis, which drops malformed messages."""
 
     Channel = Channel
 
@@ -95,20 +90,28 @@ class Transport(kombu_redis.Transport):
         try:
             super()._deliver(message, queue)
         except Exception as error:
-            if _of_the_broker(error):
+            if _is_broker_error(error):
                 raise
             logger.critical(
-                "Dropped from queue %s what is no task: %r: %.*r", queue, error, SHOWN, message
+                "Dropped an item that is not a task from queue %s: %r: %.*r",
+                queue,
+                error,
+                MOST_CHARACTERS_SHOWN,
+                message,
             )
 
 
-def _of_the_broker(error: Exception) -> bool:
-    """Tell whether an error is the broker's, so that the worker must connect again.
+def _is_broker_error(error: Exception) -> bool:
+    """Tell whether the broker caused an error, so that the worker must reconnect.
 
-    Kombu counts KeyError among them, which a message without an id raises too.
+    Kombu lists KeyError as one, but a message without an id raises KeyError too.
     """
     if isinstance(error, (KeyError, DataError)):
         return False
-    return isinstance(
-        error, (OSError, RedisError, OperationalError, *kombu_redis.Transport.connection_errors)
+    broker_errors = (
+        OSError,
+        RedisError,
+        OperationalError,
+        *kombu_redis.Transport.connection_errors,
     )
+    return isinstance(error, broker_errors)

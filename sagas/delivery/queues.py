@@ -1,4 +1,4 @@
-"""What the engine asks of the broker itself: how long its queues are."""
+"""How many messages wait in the broker's queues. Every function raises while the broker is down."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,24 +8,11 @@ from kombu import Queue
 
 from sagas.definition.plan import Saga
 
-__all__ = ["lengths", "waiting", "waiting_for"]
-
-
-def waiting(queues: Iterable[str]) -> int:
-    """Return how many messages wait in the longest of these queues. Raises while the broker is
-    down.
-    """
-    return max(lengths(queues).values(), default=0)
-
-
-def waiting_for(home: str) -> int:
-    """Return how many messages wait in the longest queue that a home's sagas go through."""
-    plans = [saga.plan for saga in Saga.declared.values() if saga.plan.home == home]
-    return waiting(set[str]().union(*(plan.services() for plan in plans)))
+__all__ = ["home_backlog", "lengths", "longest_length"]
 
 
 def lengths(queues: Iterable[str]) -> dict[str, int]:
-    """Return how many messages wait in each of these queues. Raises while the broker is down."""
+    """Return the number of messages in each of these queues."""
     pool: Any = current_app.pool
     with pool.acquire(block=True) as connection:
         channel = connection.default_channel
@@ -33,3 +20,15 @@ def lengths(queues: Iterable[str]) -> dict[str, int]:
             name: Queue(name, channel=channel).queue_declare() for name in queues
         }
     return {name: queue.message_count for name, queue in declared.items()}
+
+
+def longest_length(queues: Iterable[str]) -> int:
+    """Return the number of messages in the longest of these queues; 0 if there are no queues."""
+    return max(lengths(queues).values(), default=0)
+
+
+def home_backlog(home: str) -> int:
+    """Return the number of messages in the longest queue that the sagas of a home go through."""
+    plans = [saga.plan for saga in Saga.declared.values() if saga.plan.home == home]
+    services = set[str]().union(*(plan.services() for plan in plans))
+    return longest_length(services)

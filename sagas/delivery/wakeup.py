@@ -1,8 +1,8 @@
-"""The nudge: a thread of the committing process that flushes its outbox soon after a commit.
+"""The wakeup: a thread of the committing process flushes the outbox soon after a commit.
 
-Best effort and coalesced: never one flush for each order, or the relay outruns the workers with
-messages of one. No request waits for it; a broker that is down or hung costs the thread its time,
-and beat flushes what it left.
+The thread gathers the commits of many orders into one flush. With one flush for each order, the
+workers would get messages of one order each. No request waits for the thread. While the broker is
+down, the rows stay in the outbox, and beat's periodic flush sends them.
 """
 
 import logging
@@ -19,76 +19,79 @@ __all__ = ["request_flush"]
 
 logger = logging.getLogger(__name__)
 
-# After a flush of n rows the thread lingers 10 ms × n while the next batch gathers: measured to
-# turn messages of three orders into full ones, at no cost to a single order. And, where orders come
-# together, four times as long as the flush took: the busier the machine, the more orders share a
-# message, and the less busy it is. Where they come one at a time that would only keep the next one
-# waiting, the longer the busier the machine. At most 100 ms.
-LINGER_PER_ROW = 0.010
-LINGER_PER_SECOND = 4.0
-LINGER_MOST = 0.100
+# After a flush of n rows the thread waits 10 ms × n, while the next batch gathers. By measurement,
+# this fills messages that held three orders before, and does not delay a single order.
+# Where orders come together, the thread waits at least four times as long as the flush took: on a
+# busy machine more orders then share a message, which costs less CPU. Where orders come one at a
+# time, that wait would only delay the next order. Seconds.
+DELAY_PER_ROW = 0.010
+DELAY_PER_FLUSH_SECOND = 4.0
+LONGEST_DELAY = 0.100
 
-# While more messages than this wait for the workers, another small one would only wait behind them:
-# what is placed gathers in the outbox and leaves as one. Never for long, and never where orders
-# come one at a time.
-AHEAD = 2
-HOLD_MOST = 0.500
-HOLD_STEP = 0.020
-ALONE = 2
+# While the workers are more than this many messages behind, another small message would only wait
+# in their queue. New orders then gather in the outbox and leave together. Waits are in seconds.
+MOST_QUEUED = 2
+LONGEST_BACKLOG_WAIT = 0.500
+BACKLOG_POLL_INTERVAL = 0.020
+
+# A flush of at most this many rows shows that orders come one at a time.
+FEW_ROWS = 2
 
 
 class _FlushThread:
     def __init__(self, service: str) -> None:
         self.service = service
         self.pid = os.getpid()
-        self.wanted = threading.Event()
-        self.thread = threading.Thread(target=self._run, name=f"nudge-{service}", daemon=True)
+        self.requested = threading.Event()
+        self.thread = threading.Thread(target=self._run, name=f"flush-{service}", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         sent = 0
         while True:
-            self.wanted.wait()
-            if sent > ALONE:
-                self._hold()
-            self.wanted.clear()
-            began = time.monotonic()
-            sent = self.flush_once()
-            time.sleep(batching_delay(sent=sent, took=time.monotonic() - began))
+            self.requested.wait()
+            if sent > FEW_ROWS:
+                self._await_backlog()
+            self.requested.clear()
 
-    def _hold(self) -> None:
-        """Wait until the workers have come nearer to what was sent before, or for as long as
-        that may take.
-        """
-        deadline = time.monotonic() + HOLD_MOST
+            started = time.monotonic()
+            sent = self.flush_once()
+            took = time.monotonic() - started
+            time.sleep(batching_delay(sent=sent, took=took))
+
+    def _await_backlog(self) -> None:
+        """Wait until the workers have almost caught up, at most `LONGEST_BACKLOG_WAIT`."""
+        deadline = time.monotonic() + LONGEST_BACKLOG_WAIT
         try:
-            while time.monotonic() < deadline and queues.waiting_for(self.service) > AHEAD:
-                time.sleep(HOLD_STEP)
-        except Exception as error:  # the flush will find out, and say so
-            logger.debug("The broker does not say how long its queues are: %r", error)
+            while time.monotonic() < deadline and queues.home_backlog(self.service) > MOST_QUEUED:
+                time.sleep(BACKLOG_POLL_INTERVAL)
+        except Exception as error:  # the flush meets the same fault, and logs it as a warning
+            logger.debug("Could not ask the broker for the length of its queues: %r", error)
 
     def flush_once(self) -> int:
-        """Flush; return how many rows were sent. A failure is logged: the rows are safe where
-        they are.
-        """
+        """Flush; return how many rows were sent. Log a failure: the rows stay in the outbox."""
         try:
             return relay.flush(get_service(self.service))
-        except Exception as error:  # the thread must outlive any fault of broker or database
+        except Exception as error:  # the thread must survive any fault of broker or database
             logger.warning(
-                "The nudge could not flush the outbox of %s, beat will: %r", self.service, error
+                "Could not flush the outbox of %s after a commit."
+                " Its rows are safe, and beat's next flush sends them: %r",
+                self.service,
+                error,
             )
             connections.close_all()
             return 0
         finally:
-            # As after a request: to the pool, where there is one; else tested before its next use,
-            # for the database may restart meanwhile.
+            # Return the connection to the pool, or have it tested before its next use, because the
+            # database may restart in between.
             close_old_connections()
 
 
 def batching_delay(*, sent: int, took: float) -> float:
-    """Return the seconds to wait after a flush that sent so many rows and took so many seconds."""
-    busy = LINGER_PER_SECOND * took if sent > ALONE else 0.0
-    return min(LINGER_MOST, max(LINGER_PER_ROW * sent, busy))
+    """Return the seconds to wait after a flush that sent `sent` rows in `took` seconds."""
+    delay_for_rows = DELAY_PER_ROW * sent
+    delay_for_load = DELAY_PER_FLUSH_SECOND * took if sent > FEW_ROWS else 0.0
+    return min(LONGEST_DELAY, max(delay_for_rows, delay_for_load))
 
 
 _flush_threads: dict[str, _FlushThread] = {}
@@ -96,9 +99,9 @@ _lock = threading.Lock()
 
 
 def request_flush(service: str) -> None:
-    """Ask this process's thread to flush a service's outbox soon. Never blocks and never raises."""
+    """Have this process's thread flush a service's outbox soon. Never blocks and never raises."""
     with _lock:
-        nudger = _flush_threads.get(service)
-        if nudger is None or nudger.pid != os.getpid():  # a thread does not survive a fork
-            nudger = _flush_threads[service] = _FlushThread(service)
-    nudger.wanted.set()
+        flush_thread = _flush_threads.get(service)
+        if flush_thread is None or flush_thread.pid != os.getpid():  # no thread survives a fork
+            flush_thread = _flush_threads[service] = _FlushThread(service)
+    flush_thread.requested.set()

@@ -21,7 +21,6 @@ from django.db import DatabaseError, connections, transaction
 from msgspec.structs import replace
 
 from sagas.definition import handlers
-from sagas.definition.attempt import StepAttempt
 from sagas.definition.events import OnHold
 from sagas.definition.handlers import (
     Delivery,
@@ -33,8 +32,8 @@ from sagas.definition.handlers import (
 )
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.definition.plan import Direction, Plan, service_name
-from sagas.delivery import relay
-from sagas.execution.retries import Failure, StepFailed
+from sagas.delivery import publisher
+from sagas.execution.retries import Failure, StepAttempt, StepFailed
 from sagas.execution.settlement import Claimed, settle
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox
@@ -59,12 +58,16 @@ class Unreadable(Exception):
 
 
 def run(
-    step: str, plan: Plan, messages: Sequence[Message], *, told: Sequence[TimelineEntry] = ()
+    step: str,
+    plan: Plan,
+    messages: Sequence[Message],
+    *,
+    timeline_entries: Sequence[TimelineEntry] = (),
 ) -> bool:
     """Run a step for messages of one plan, and send on what it wrote; tell whether all of that was
     sent.
 
-    `told`: what happened before, sent along for the timeline that is kept here. Raises `StepFailed`
+    `timeline_entries`: what happened before, sent along for the timeline that is kept here. Raises `StepFailed`
     if some messages failed alone, once all others are committed and sent; and the database's own
     error, with nothing counted, while the database is in passing trouble.
     """
@@ -77,7 +80,9 @@ def run(
         raise StepFailed(
             step, [_failed(message, message.attempt + 1, error) for message in distinct]
         )
-    run = _Run(service=service_of_step(step), definition=definition, plan=plan, told=list(told))
+    run = _Run(
+        service=service_of_step(step), definition=definition, plan=plan, told=list(timeline_entries)
+    )
     with instrumentation.running(step, distinct) as observed:
         failures = run.batch(observed)
         if run.told:  # nothing was left to do, or it failed
@@ -109,7 +114,7 @@ def bar_action(
     if action is None or service_name(action) != service.name:
         return set(), set()
     awaited = step == plan.bar and handlers.is_external(action)
-    inbox.bar(service, action, messages, reason=f"Barred by {step}.", keep_open=awaited)
+    inbox.bar(service, action, messages, reason=f"Barred by {step}.", begun=not awaited)
     sagas = [message.saga for message in messages]
     pivot_open = inbox.sagas_open(service, action, sagas) if awaited else set()
     return inbox.sagas_done(service, action, sagas), pivot_open
@@ -145,7 +150,7 @@ class _Run:
         told, self.told = self.told, []
         try:
             reach(Point.COMMITTED, self.definition.name, envelopes)
-            relay.publish(self.service, envelopes, told=told)
+            publisher.publish(self.service, envelopes, timeline_entries=told)
             reach(Point.PASSED_ON, self.definition.name, envelopes)
         except Exception as error:  # the step is committed: no fault from here on may fail it
             self.unsent = True
@@ -258,8 +263,7 @@ class _Run:
 
     def _claim(self, messages: Sequence[Message], *, final: bool) -> list[Claimed]:
         step = self.definition.name
-        claims = inbox.claim(self.service, step, self.plan, messages, final=final)
-        attempts, held = claims.attempts, claims.held
+        attempts, held = inbox.claim(self.service, step, self.plan, messages, final=final)
         ours = [message for message in messages if message.saga in attempts]
         instrumentation.skipped(
             self.service.alias,
@@ -289,7 +293,7 @@ class _Run:
         """
         step = self.definition.name
         told = [
-            StepAttempt(self.plan, step, message, _next_attempt(message)).outbox_row(
+            StepAttempt(self.plan, step, message, _next_attempt(message)).envelope(
                 OnHold(step=step), target=None
             )
             for message in messages

@@ -68,7 +68,7 @@ def send_on(service: Service) -> int:
 
     Return how many. None while the service's queue is long. Raises while the broker is down.
     """
-    if queues.waiting([service.name]) >= CONGESTED:
+    if queues.longest_length([service.name]) >= CONGESTED:
         return 0
     sent = _make_due(service)
     if sent:

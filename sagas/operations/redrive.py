@@ -16,6 +16,7 @@ from django.conf import settings
 
 from sagas.definition.plan import Plan
 from sagas.delivery import queues, relay
+from sagas.delivery.signatures import task_signature
 from sagas.observability import instrumentation
 from sagas.operations import holds
 from sagas.storage import outbox, sql
@@ -46,7 +47,7 @@ RETURNING s.id, s.plan::text
 
 def run_once(home: Home) -> int:
     """Re-drive the sagas that have stalled longest; return how many."""
-    if queues.waiting_for(home.name) > BACKLOG:
+    if queues.home_backlog(home.name) > BACKLOG:
         instrumentation.rescued(home.name, 0)
         return 0
     params = {
@@ -58,7 +59,7 @@ def run_once(home: Home) -> int:
     statement = STALLED.format(tracked=home.tracked._meta.db_table, on_hold=holds.is_on_hold(home))
     stalled = sql.fetch(home.alias, statement, params)
     for service, sagas in _by_service(stalled).items():
-        relay.signature(
+        task_signature(
             "redrive", service, [str(saga) for saga in sagas], queue=service
         ).apply_async()
     instrumentation.rescued(home.name, len(stalled))

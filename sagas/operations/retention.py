@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from sagas.delivery import relay
+from sagas.delivery.signatures import task_signature
 from sagas.storage import sql
 from sagas.storage.registry import Home, Service, service_names
 
@@ -50,7 +50,7 @@ def broadcast(home: Home) -> None:
     )
     for service in service_names():
         arguments = (service, before.isoformat(), [str(saga) for saga in kept])
-        relay.signature("purge", *arguments, queue=service).apply_async()
+        task_signature("purge", *arguments, queue=service).apply_async()
 
 
 def purge(service: Service, *, before: datetime, kept: Sequence[UUID]) -> int:

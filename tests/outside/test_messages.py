@@ -9,7 +9,7 @@ from celery import current_app
 from django_celery_results.models import TaskResult
 
 from payments.models import Inbox
-from sagas.delivery import relay
+from sagas.delivery.signatures import task_signature
 from tests.outside.tap import lose, send, tapped
 from tests.processes import until
 from tests.system.harness import order, outcome
@@ -78,9 +78,9 @@ def test_a_step_that_nobody_knows_is_parked_and_seen_and_its_order_goes_on(api_c
         placed = order(api_client, "one")
         system.come_to_rest()
     _, plan, batch, *_ = _charges(messages)[0].args
-    newer_release = relay.signature("run_step", "payments.gift_wrap", plan, batch, queue="payments")
+    newer_release = task_signature("run_step", "payments.gift_wrap", plan, batch, queue="payments")
     newer_release.link_error(
-        relay.signature("fail_step", "payments.gift_wrap", plan, batch, queue="payments")
+        task_signature("fail_step", "payments.gift_wrap", plan, batch, queue="payments")
     )
     newer_release.apply_async()
     parked = Inbox.objects.filter(step="payments.gift_wrap", state="waiting")

@@ -36,13 +36,13 @@ class Faults:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Wrap the seams of the real code, and turn off the flush thread: the test flushes."""
-        from sagas.delivery import relay  # noqa: PLC0415  the functions of this moment
+        from sagas.delivery import publisher  # noqa: PLC0415  the functions of this moment
         from sagas.storage import outbox  # noqa: PLC0415  the functions of this moment
 
         patch.setattr("sagas.lifecycle.request_flush", lambda _: None)
         patch.setattr("payments.gateway_requests.get_gateway", lambda _: Gateway(self))
         patch.setattr(
-            "sagas.delivery.relay.publish", self._before(Seam.BEFORE_SENDING, relay.publish)
+            "sagas.delivery.publisher.publish", self._before(Seam.BEFORE_SENDING, publisher.publish)
         )
         patch.setattr(
             "sagas.storage.outbox.mark_published",

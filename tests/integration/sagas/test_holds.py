@@ -11,6 +11,7 @@ from django.utils import timezone
 from sagas.celery import tasks
 from sagas.definition.handlers import Unknown
 from sagas.delivery import relay
+from sagas.delivery.signatures import task_signature
 from sagas.lifecycle import CancelResult
 from sagas.operations import holds, redrive, retention
 from sagas.operations.table_stats import holds_of, inbox_rows, sagas_of
@@ -263,7 +264,7 @@ class TestSendingOn:
         hold(step="trips.book")
         deliver("trips.book", [trip])
         holds.release(TRIPS, step="trips.book")
-        relay.signature("flush", "trips", queue="trips").apply_async()
+        task_signature("flush", "trips", queue="trips").apply_async()
         assert holds.send_on(TRIPS) == 0
         empty()
         assert holds.send_on(TRIPS) == 1

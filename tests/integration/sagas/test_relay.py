@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, transaction
 
-from sagas.delivery import relay
+from sagas.delivery import publisher, relay
 from sagas.storage import outbox
 from tests.broker import empty, take
 from tests.trips.harness import TRIPS, begin, deliver, fail, make_due
@@ -198,7 +198,7 @@ def test_a_waiting_step_is_sent_again_when_its_time_comes_with_its_tries_counted
 
 @pytest.mark.parametrize(("attempts", "size"), [(0, 100), (1, 25), (2, 6), (3, 1), (9, 1)])
 def test_a_batch_that_keeps_failing_shrinks_fourfold_down_to_the_culprit(attempts, size):
-    assert relay.batch_size(attempts) == size
+    assert publisher.batch_size(attempts) == size
 
 
 def test_nothing_is_sent_of_a_transaction_that_rolls_back():

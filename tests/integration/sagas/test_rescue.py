@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from sagas.delivery import relay
+from sagas.delivery.signatures import task_signature
 from sagas.operations import redrive
 from tests.broker import empty, take
 from tests.trips.harness import HOME, TRIPS, begin, deliver, walk
@@ -74,7 +75,7 @@ def test_a_backlog_in_the_broker_is_not_mistaken_for_a_stall(monkeypatch):
 def test_a_queue_that_no_saga_of_this_home_uses_holds_up_no_rescue(monkeypatch):
     monkeypatch.setattr(redrive, "BACKLOG", 0)
     begin()
-    relay.signature("flush", "payments", queue="payments").apply_async()
+    task_signature("flush", "payments", queue="payments").apply_async()
     stalled()
     assert redrive.run_once(HOME) == 1
 

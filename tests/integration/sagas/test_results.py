@@ -43,5 +43,5 @@ def test_a_failure_that_cannot_be_kept_raises_nothing(monkeypatch, caplog):
     with monkeypatch.context() as patched:
         patched.setitem(connection.settings_dict, "PORT", free_port())
         store()
-    assert "lost has become RETRY could not be stored" in caplog.text
+    assert "Could not store that task lost has become RETRY" in caplog.text
     assert TaskResult.objects.count() == 0

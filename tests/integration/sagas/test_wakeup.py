@@ -6,8 +6,8 @@ import pytest
 from django.db import connection, transaction
 
 from sagas import lifecycle
-from sagas.delivery import relay
-from sagas.delivery.wakeup import ALONE, LINGER_MOST, batching_delay, request_flush
+from sagas.delivery.signatures import task_signature
+from sagas.delivery.wakeup import FEW_ROWS, LONGEST_DELAY, batching_delay, request_flush
 from tests.broker import empty, take
 from tests.processes import LIMIT, until
 from tests.trips.harness import begin
@@ -35,11 +35,11 @@ def test_what_is_committed_is_sent_without_anyone_flushing():
 
 
 def test_while_the_workers_are_behind_what_is_begun_gathers_into_one_message(monkeypatch):
-    monkeypatch.setattr("sagas.delivery.wakeup.HOLD_MOST", LIMIT)
+    monkeypatch.setattr("sagas.delivery.wakeup.LONGEST_BACKLOG_WAIT", LIMIT)
     begin(3)
     until(published, "the nudge has flushed")
     for _ in range(3):
-        relay.signature("flush", "trips", queue="trips").apply_async()
+        task_signature("flush", "trips", queue="trips").apply_async()
     begin()
     begin()
     empty()  # the workers have caught up
@@ -79,9 +79,9 @@ def test_after_a_flush_it_lingers_the_longer_the_more_was_sent_and_the_longer_th
     assert batching_delay(sent=0, took=0) == 0
     assert batching_delay(sent=3, took=0.001) == pytest.approx(0.03)
     assert batching_delay(sent=3, took=0.020) == pytest.approx(0.08)
-    assert batching_delay(sent=3, took=60) == batching_delay(sent=100, took=0) == LINGER_MOST
+    assert batching_delay(sent=3, took=60) == batching_delay(sent=100, took=0) == LONGEST_DELAY
 
 
-@pytest.mark.parametrize("sent", [1, ALONE])
+@pytest.mark.parametrize("sent", [1, FEW_ROWS])
 def test_where_orders_come_one_at_a_time_a_slow_flush_does_not_keep_the_next_one_waiting(sent):
     assert batching_delay(sent=sent, took=60) == pytest.approx(0.01 * sent)

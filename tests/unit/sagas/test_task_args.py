@@ -2,7 +2,7 @@
 
 import pytest
 
-from sagas.celery.task_args import messages_given
+from sagas.celery.task_args import messages_from_args
 
 MESSAGE = {"saga": "one"}
 
@@ -16,7 +16,7 @@ MESSAGE = {"saga": "one"}
     ],
 )
 def test_messages_stand_where_their_task_has_them(task, args):
-    assert messages_given(task, args) == [MESSAGE]
+    assert messages_from_args(task, args) == [MESSAGE]
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,10 @@ def test_messages_stand_where_their_task_has_them(task, args):
     ],
 )
 def test_where_there_are_none_none_are_found(task, args):
-    assert messages_given(task, args) == []
+    assert messages_from_args(task, args) == []
 
 
 def test_what_is_no_message_among_them_is_left_out():
-    assert messages_given("sagas.run_step", ["x", {}, [1, None, MESSAGE, [MESSAGE]]]) == [MESSAGE]
+    assert messages_from_args("sagas.run_step", ["x", {}, [1, None, MESSAGE, [MESSAGE]]]) == [
+        MESSAGE
+    ]

@@ -1,0 +1,234 @@
+"""Send leased outbox and inbox rows as Celery chains.
+
+    chain(run_step(step, plan, messages, timeline_entries).on_error(fail_step()), flush(service))
+
+A step that has sent all rows it wrote removes the flush behind it from the chain. No transaction is
+open while a chain is sent. A publisher that dies between sending and marking leaves a lease that
+expires. The rows are then sent again, and the receiver's inbox ignores the second copy. The order
+of messages does not matter.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+from celery import chain
+from celery.canvas import Signature
+from django.conf import settings
+from django.db import connections
+from msgspec.structs import replace
+
+from sagas.definition.messages import Message, OutboxRow, TimelineEntry
+from sagas.definition.plan import Plan, service_name
+from sagas.delivery.signatures import task_signature
+from sagas.observability import instrumentation
+from sagas.storage import inbox, outbox, timeline
+from sagas.storage.registry import Service, get_home
+from sagas.testing.failpoints import Point, reach, reach_each
+
+__all__ = ["batch_size", "publish", "resend"]
+
+logger = logging.getLogger(__name__)
+
+# The most sagas of a batch that logs and the list of failed tasks name.
+MOST_SAGAS_SHOWN = 20
+
+
+class SendGroup(NamedTuple):
+    """Messages that may share a batch: same step, same plan, at most `batch_size` in each batch."""
+
+    step: str
+    plan: Plan
+    batch_size: int
+
+
+class OutgoingMessage(NamedTuple):
+    """A message to a step, and the timeline entry that travels with it to the saga's home."""
+
+    message: Message
+    timeline_entry: TimelineEntry | None = None
+
+
+class Batch(NamedTuple):
+    """The content of one chain."""
+
+    step: str
+    plan: Plan
+    messages: list[OutgoingMessage]
+
+    @property
+    def queue(self) -> str:
+        """The queue of the service that runs the step."""
+        return service_name(self.step)
+
+
+def publish(
+    service: Service,
+    rows: Sequence[OutboxRow],
+    *,
+    timeline_entries: Sequence[TimelineEntry] = (),
+    and_then_flush: bool = False,
+) -> None:
+    """Send leased outbox rows to their next steps and to the timelines, then mark them as sent.
+
+    `timeline_entries` came with messages from other services and belong to the timeline kept here.
+    With `and_then_flush`, the first chain also ends with a flush of this service. If the broker
+    fails, the rows become due again and its error is raised.
+    """
+    entries_by_home = _entries_by_home(service, rows)
+    if timeline_entries:
+        entries_by_home.setdefault(service.name, []).extend(timeline_entries)
+
+    try:
+        with instrumentation.publishing(service.name, rows):
+            flush_behind_first = service.name if and_then_flush else None
+            for batch in _outbox_batches(service, rows):
+                _send(batch, flush_behind_first)
+                flush_behind_first = None
+
+            for home, entries in entries_by_home.items():
+                _record_or_send(service, home, entries)
+
+            reach_each(Point.SENT, rows)
+    except Exception as error:
+        outbox.release(service, rows, error=repr(error))
+        raise
+
+    outbox.mark_published(service, rows)
+
+
+def resend(service: Service, due: Sequence[inbox.DueRow]) -> None:
+    """Send leased open steps to the service itself. If the broker fails, they become due again and
+    its error is raised.
+    """
+    try:
+        for batch in _inbox_batches(due):
+            reach(Point.LEASED, batch.step, [outgoing.message for outgoing in batch.messages])
+            _send(batch)
+    except Exception:
+        inbox.release_due(service, due)
+        raise
+
+
+def batch_size(attempts: int) -> int:
+    """Return how many messages may share a batch after some counted attempts.
+
+    The size is divided by four with each attempt. A message that kills its worker every time is
+    soon alone in its batch, and the others succeed.
+    """
+    size: int = settings.OUTBOX_BATCH_SIZE
+    return max(1, size >> (2 * attempts))
+
+
+def _outbox_batches(service: Service, rows: Iterable[OutboxRow]) -> Iterator[Batch]:
+    groups: dict[SendGroup, list[OutgoingMessage]] = {}
+    for row in rows:
+        if row.target is None:
+            continue
+        group = SendGroup(row.target, row.plan, batch_size(row.attempts - 1))
+        entry = row.entry(service.name) if _carries_its_entry(service, row) else None
+        groups.setdefault(group, []).append(OutgoingMessage(row.message(), entry))
+
+    return _split(groups)
+
+
+def _inbox_batches(due: Iterable[inbox.DueRow]) -> Iterator[Batch]:
+    groups: dict[SendGroup, list[OutgoingMessage]] = {}
+    for row in due:
+        group = SendGroup(row.step, row.stored.plan, batch_size(row.attempts))
+        message = replace(row.stored.message, attempt=row.attempts)
+        groups.setdefault(group, []).append(OutgoingMessage(message))
+
+    return _split(groups)
+
+
+def _split(groups: dict[SendGroup, list[OutgoingMessage]]) -> Iterator[Batch]:
+    for group, messages in groups.items():
+        for start in range(0, len(messages), group.batch_size):
+            yield Batch(group.step, group.plan, messages[start : start + group.batch_size])
+
+
+def _send(batch: Batch, also_flush: str | None = None) -> None:
+    """Send a batch as a chain: the step, a flush of its service, and a flush of `also_flush`."""
+    services_to_flush = [batch.queue, also_flush] if also_flush else [batch.queue]
+    flushes = [task_signature("flush", name, queue=name) for name in services_to_flush]
+    chain(_run_step(batch), *flushes).apply_async()
+
+
+def _run_step(batch: Batch) -> Signature:
+    plan = msgspec.to_builtins(batch.plan)
+    messages = msgspec.to_builtins([outgoing.message for outgoing in batch.messages])
+    entries = msgspec.to_builtins(
+        [outgoing.timeline_entry for outgoing in batch.messages if outgoing.timeline_entry]
+    )
+    run_step = task_signature(
+        "run_step",
+        batch.step,
+        plan,
+        messages,
+        entries,
+        queue=batch.queue,
+        argsrepr=_summary(batch),
+    )
+
+    # The error callback belongs to the step alone, and chain.on_error would add it to the flushes
+    # too. It has no arguments, because they would double the message: `sagas.celery.step_request`
+    # copies the step's own when the step fails.
+    run_step.link_error(task_signature("fail_step", queue=batch.queue))
+    return run_step
+
+
+def _summary(batch: Batch) -> str:
+    sagas = [str(outgoing.message.saga) for outgoing in batch.messages]
+    shown = ", ".join(sagas[:MOST_SAGAS_SHOWN])
+    more = f" and {len(sagas) - MOST_SAGAS_SHOWN} more" if len(sagas) > MOST_SAGAS_SHOWN else ""
+    return f"{batch.step} for {shown}{more}"
+
+
+def _carries_its_entry(service: Service, row: OutboxRow) -> bool:
+    """Tell whether a row's timeline entry travels with its message, because both go to the home."""
+    return row.target is not None and service_name(row.target) == row.plan.home != service.name
+
+
+def _entries_by_home(service: Service, rows: Iterable[OutboxRow]) -> dict[str, list[TimelineEntry]]:
+    """Return the timeline entries that no message carries, but no first event of a saga."""
+    entries: dict[str, list[TimelineEntry]] = {}
+    for row in rows:
+        if not row.begins and not _carries_its_entry(service, row):
+            entries.setdefault(row.plan.home, []).append(row.entry(service.name))
+    return entries
+
+
+def _record_or_send(service: Service, home: str, entries: Sequence[TimelineEntry]) -> None:
+    """Record timeline entries at once if the home is this service, else send them in one message.
+
+    Entries that cannot be recorded at once are sent as well. They delay the timeline, never a saga.
+    """
+    if home == service.name and _record(service, home, entries):
+        return
+    record = task_signature(
+        "record",
+        home,
+        msgspec.to_builtins(entries),
+        queue=home,
+        argsrepr=f"{len(entries)} events",
+    )
+    record.apply_async()
+
+
+def _record(service: Service, home: str, entries: Sequence[TimelineEntry]) -> bool:
+    try:
+        timeline.record(get_home(home), entries)
+    except Exception as error:
+        logger.warning(
+            "Could not record %d timeline events of %s, first saga %s."
+            " They are sent as a message instead: %r",
+            len(entries),
+            home,
+            entries[0].saga,
+            error,
+        )
+        connections[service.alias].close_if_unusable_or_obsolete()
+        return False
+    return True
