@@ -271,12 +271,12 @@ proctype Expiry() {
 /* -------------------------------------------- the error callback: late, repeated, or for a step that succeeded */
 proctype Callback() {
  end: do
-  :: atomic { (rows & CREATED) && KNOWN(forgotP) && authorize<=STARTED && MAY(errs,ERRS) -> /* [sagas.execution.retries.record_failures] */
+  :: atomic { (rows & CREATED) && KNOWN(forgotP) && authorize<=STARTED && MAY(errs,ERRS) -> /* [sagas.execution.failures.record_failures] */
        PAYFOR(errs); authorize=REFUSED; put(AUTHFAILED) }
-  :: atomic { (rows & AUTHORIZED) && KNOWN(forgotI) && reserve==NONE && MAY(errs,ERRS) ->   /* [sagas.execution.retries.record_failures] */
+  :: atomic { (rows & AUTHORIZED) && KNOWN(forgotI) && reserve==NONE && MAY(errs,ERRS) ->   /* [sagas.execution.failures.record_failures] */
        PAYFOR(errs); reserve=REFUSED; put(RESFAILED) }
 #ifdef CB_PIVOT
-  :: atomic { (rows & RESERVED) && KNOWN(forgotP) && capture<=STARTED && MAY(errs,ERRS) ->  /* [sagas.execution.retries.record_failures] */
+  :: atomic { (rows & RESERVED) && KNOWN(forgotP) && capture<=STARTED && MAY(errs,ERRS) ->  /* [sagas.execution.failures.record_failures] */
        PAYFOR(errs); capture=REFUSED; put(LAPSED) }
 #endif
   od }

@@ -178,7 +178,7 @@ PROTECTIONS = (
         "CB_POSTPIVOT",
         held_by="sagas.definition.plan.Plan.refusable",
     ),
-    _without("no undo is given up", "CB_UNDO", held_by="sagas.execution.retries.is_exhausted"),
+    _without("no undo is given up", "CB_UNDO", held_by="sagas.execution.retry_policy.is_exhausted"),
     _without(
         "the watermark: a purged saga is not run",
         "NO_WATERMARK",
@@ -241,7 +241,7 @@ PROTECTIONS = (
     _without(
         "authorize first: a capture is not given up",
         "CB_PIVOT",
-        held_by="sagas.execution.retries.is_exhausted",
+        held_by="sagas.execution.retry_policy.is_exhausted",
         model=AUTHORIZE_FIRST,
     ),
     _without(

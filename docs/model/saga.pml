@@ -260,12 +260,12 @@ proctype Payments() {
 proctype Callback() {
  end: do
 #ifdef CB_BLIND
-  :: atomic { (rows & CREATED) && MAY(errs,ERRS) -> PAYFOR(errs);                  /* [sagas.execution.retries.record_failures] charge */
+  :: atomic { (rows & CREATED) && MAY(errs,ERRS) -> PAYFOR(errs);                  /* [sagas.execution.failures.record_failures] charge */
        if :: charge==NONE -> charge=REFUSED :: else fi; put(CHARGEFAILED) }
-  :: atomic { (rows & PROCESSED) && MAY(errs,ERRS) -> PAYFOR(errs);                /* [sagas.execution.retries.record_failures] reserve */
+  :: atomic { (rows & PROCESSED) && MAY(errs,ERRS) -> PAYFOR(errs);                /* [sagas.execution.failures.record_failures] reserve */
        if :: reserve==NONE -> reserve=REFUSED :: else fi; put(RESFAILED) }
 #else
-  :: atomic { (rows & CREATED) && KNOWN(forgotP) && charge<=STARTED && MAY(errs,ERRS) -> /* [sagas.execution.retries.record_failures] charge */
+  :: atomic { (rows & CREATED) && KNOWN(forgotP) && charge<=STARTED && MAY(errs,ERRS) -> /* [sagas.execution.failures.record_failures] charge */
        PAYFOR(errs); charge=REFUSED;
 #ifdef NO_OWN_UNDO
        put(DECLINED)
@@ -273,17 +273,17 @@ proctype Callback() {
        put(CHARGEFAILED)
 #endif
      }
-  :: atomic { (rows & PROCESSED) && KNOWN(forgotI) && reserve==NONE && MAY(errs,ERRS) -> /* [sagas.execution.retries.record_failures] reserve */
+  :: atomic { (rows & PROCESSED) && KNOWN(forgotI) && reserve==NONE && MAY(errs,ERRS) -> /* [sagas.execution.failures.record_failures] reserve */
        PAYFOR(errs); reserve=REFUSED; put(RESFAILED) }
 #endif
-  :: atomic { (rows & RESERVED) && KNOWN(forgotO) && fulfil==NONE && MAY(errs,ERRS) ->   /* [sagas.execution.retries.record_failures] fulfil */
+  :: atomic { (rows & RESERVED) && KNOWN(forgotO) && fulfil==NONE && MAY(errs,ERRS) ->   /* [sagas.execution.failures.record_failures] fulfil */
        PAYFOR(errs); refuse_pivot() }
 #ifdef CB_POSTPIVOT
-  :: atomic { (rows & FULFILLED) && KNOWN(forgotI) && ship==NONE && MAY(errs,ERRS) ->    /* [sagas.execution.retries.record_failures] ship */
+  :: atomic { (rows & FULFILLED) && KNOWN(forgotI) && ship==NONE && MAY(errs,ERRS) ->    /* [sagas.execution.failures.record_failures] ship */
        PAYFOR(errs); ship=REFUSED; put(RESFAILED) }
 #endif
 #ifdef CB_UNDO
-  :: atomic { (rows & (UNAVAILABLE|RELEASED|CHARGEFAILED)) && refund==NONE && MAY(errs,ERRS) -> /* [sagas.execution.retries.record_failures] refund */
+  :: atomic { (rows & (UNAVAILABLE|RELEASED|CHARGEFAILED)) && refund==NONE && MAY(errs,ERRS) -> /* [sagas.execution.failures.record_failures] refund */
        PAYFOR(errs); refund=REFUSED; put(DECLINED) }
 #endif
   od }

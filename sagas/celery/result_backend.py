@@ -13,7 +13,7 @@ from django.db import Error, connections, router
 from django_celery_results.backends import DatabaseBackend
 
 from sagas.celery import step_request
-from sagas.execution.retries import StepFailed
+from sagas.execution.failures import StepFailed
 
 __all__ = ["FailureLog"]
 

@@ -20,8 +20,8 @@ from sagas.definition.messages import Message, TimelineEntry
 from sagas.definition.plan import Plan
 from sagas.delivery import publisher, relay
 from sagas.delivery.signatures import task_signature
-from sagas.execution import retries, runner
-from sagas.execution.retries import Failure, StepFailed
+from sagas.execution import runner
+from sagas.execution.failures import Failure, StepFailed, record_failures
 from sagas.operations import holds, redrive, retention
 from sagas.storage import timeline
 from sagas.storage.registry import get_home, get_service, service_of_step
@@ -104,7 +104,7 @@ def fail_step(
         failures = msgspec.convert(reported, list[Failure], strict=False)
 
     try:
-        rows = retries.record_failures(_decode_plan(plan), step, failures)
+        rows = record_failures(_decode_plan(plan), step, failures)
         publisher.publish(service, rows)
         relay.flush(service)  # a step that failed ended its chain before the flush
     except Exception as error:
@@ -199,7 +199,7 @@ def _lost(messages: list[Message]) -> list[Failure]:
     """Return the failures of a batch that reported none. Only a batch of one is to blame itself."""
     isolated = len(messages) == 1
     return [
-        Failure(message=message, attempt=message.attempt + 1, error=LOST, alone=isolated)
+        Failure(message=message, attempt=message.attempt + 1, error=LOST, isolated=isolated)
         for message in messages
     ]
 

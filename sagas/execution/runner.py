@@ -1,27 +1,22 @@
-"""Running one step for a batch of messages: inbox, handler and outbox in one transaction.
+"""Runs one step for a batch of messages: inbox, handler and outbox share a transaction.
 
-A batch never shares a fate. What a handler decides for one message is recorded for that message;
-when the batch raises, it rolls back and its messages run one by one, so that only the culprit
-fails.
+The messages of a batch do not share an outcome. Each outcome is recorded for its message alone. If
+the batch raises, it is rolled back and its messages run one by one, so that only the message at
+fault fails.
 
-Every transaction locks in this order: undo rows, action rows (each by saga), domain rows by key;
-then it inserts outbox rows.
+Every transaction takes its locks in this order: the rows of the undo, the rows of the action (both
+by saga), then domain rows by key. It inserts outbox rows last.
 https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-DEADLOCKS
 """
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-import msgspec
-from django.db import DatabaseError, connections, transaction
-from msgspec.structs import replace
+from django.db import DatabaseError
 
 from sagas.definition import handlers
-from sagas.definition.events import OnHold
 from sagas.definition.handlers import (
     Delivery,
     ExternalStep,
@@ -31,30 +26,42 @@ from sagas.definition.handlers import (
     Unknown,
 )
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
-from sagas.definition.plan import Direction, Plan, service_name
+from sagas.definition.plan import Plan
 from sagas.delivery import publisher
-from sagas.execution.retries import Failure, StepAttempt, StepFailed
-from sagas.execution.settlement import Claimed, settle
+from sagas.execution.claiming import Claimed, claim
+from sagas.execution.contexts import UnreadableContext
+from sagas.execution.failures import Failure, StepFailed
+from sagas.execution.settlement import settle
+from sagas.execution.transactions import run_transaction
 from sagas.observability import instrumentation
-from sagas.storage import inbox, outbox
+from sagas.storage import inbox
 from sagas.storage.registry import Service, service_of_step
 from sagas.storage.sql import is_transient
 from sagas.testing.failpoints import Point, reach
 
-__all__ = ["Unreadable", "bar_action", "read", "run"]
+__all__ = ["run"]
 
 logger = logging.getLogger(__name__)
 
-# A deadlock, a failover or a restart is over in this time, or Celery's retry takes over. Seconds.
-PAUSES = (0.05, 0.2, 1.0)
-
 T = TypeVar("T")
+Record: TypeAlias = Callable[[Sequence[Delivery[Any]], Sequence[Any]], Sequence[Outcome]]
 
 
-class Unreadable(Exception):
-    """A message's context is not what its step accepts: broken on its way, or of another
-    release.
-    """
+class Answered(NamedTuple):
+    """A claimed message, and the answer of the outside system to its request."""
+
+    claimed: Claimed
+    answer: Any
+
+    @property
+    def message(self) -> Message:
+        """The message that was claimed."""
+        return self.claimed.message
+
+    @property
+    def delivery(self) -> Delivery[Any]:
+        """The delivery that the handler sees."""
+        return self.claimed.delivery
 
 
 def run(
@@ -64,265 +71,238 @@ def run(
     *,
     timeline_entries: Sequence[TimelineEntry] = (),
 ) -> bool:
-    """Run a step for messages of one plan, and send on what it wrote; tell whether all of that was
-    sent.
+    """Run a step for messages of one plan, and send the rows it wrote; tell whether all were sent.
 
-    `timeline_entries`: what happened before, sent along for the timeline that is kept here. Raises `StepFailed`
-    if some messages failed alone, once all others are committed and sent; and the database's own
-    error, with nothing counted, while the database is in passing trouble.
+    `timeline_entries` came with the messages, for the timeline that this service keeps. Raises
+    `StepFailed` if some messages failed in isolation, after the others are committed and sent.
+    Raises a transient database error unchanged, and counts no attempt for it.
     """
-    distinct = sorted(
-        {message.saga: message for message in messages}.values(), key=lambda message: message.saga
-    )
+    by_saga = {message.saga: message for message in messages}
+    distinct = [by_saga[saga] for saga in sorted(by_saga)]
+
     definition = handlers.definition(step)
     if definition is None:
-        error = f"No process of this service knows the step {step!r}."
-        raise StepFailed(
-            step, [_failed(message, message.attempt + 1, error) for message in distinct]
-        )
-    run = _Run(
-        service=service_of_step(step), definition=definition, plan=plan, told=list(timeline_entries)
+        raise StepFailed(step, [_unknown_step(step, message) for message in distinct])
+
+    step_run = _StepRun(
+        service=service_of_step(step),
+        definition=definition,
+        plan=plan,
+        timeline_entries=list(timeline_entries),
     )
-    with instrumentation.running(step, distinct) as observed:
-        failures = run.batch(observed)
-        if run.told:  # nothing was left to do, or it failed
-            run.publish([])
+    with instrumentation.running(step, distinct) as traced:
+        failures = step_run.run_batch(traced)
+        if step_run.timeline_entries:  # no rows were published, so the entries are not sent yet
+            step_run.publish([])
+
     if failures:
-        raise StepFailed(step, failures) from run.raised  # whose traceback tells where
-    return not run.unsent
-
-
-def read(definition: StepDefinition, message: Message) -> Any:
-    """Return a message's context as its step accepts it. Raises `Unreadable`."""
-    try:
-        return msgspec.convert(message.context, definition.accepts, strict=True)
-    except msgspec.ValidationError as error:
-        raise Unreadable(f"{definition.name} cannot read its context: {error}") from error
-
-
-def bar_action(
-    service: Service, plan: Plan, step: str, messages: Sequence[Message]
-) -> tuple[set[UUID], set[UUID]]:
-    """Bar the action that an undo undoes here, for ever; return the sagas for which it had been
-    done.
-
-    A pivot that has begun outside decides by itself: the second set are the sagas for which it has
-    not yet. The caller has claimed or locked the undo's own rows. For a step forward nothing is
-    barred.
-    """
-    action = plan.action_of(step) if messages and plan.direction(step) is Direction.BACK else None
-    if action is None or service_name(action) != service.name:
-        return set(), set()
-    awaited = step == plan.bar and handlers.is_external(action)
-    inbox.bar(service, action, messages, reason=f"Barred by {step}.", begun=not awaited)
-    sagas = [message.saga for message in messages]
-    pivot_open = inbox.sagas_open(service, action, sagas) if awaited else set()
-    return inbox.sagas_done(service, action, sagas), pivot_open
+        raise StepFailed(step, failures) from step_run.first_error  # shows its traceback
+    return not step_run.has_unsent_rows
 
 
 @dataclass(kw_only=True)
-class _Run:
+class _StepRun:
+    """One run of a step for a batch. `has_unsent_rows`: the flush behind the step must run."""
+
     service: Service
     definition: StepDefinition
     plan: Plan
-    told: list[TimelineEntry]
-    unsent: bool = False  # whether something is left for the flush behind the step
-    raised: Exception | None = None  # what the first message failed of
+    timeline_entries: list[TimelineEntry]
+    has_unsent_rows: bool = False
+    first_error: Exception | None = None
 
-    def batch(self, messages: Sequence[Message]) -> list[Failure]:
-        """Run the messages together; if that raises, each alone. Return what failed alone."""
+    @property
+    def step(self) -> str:
+        return self.definition.name
+
+    def run_batch(self, messages: Sequence[Message]) -> list[Failure]:
+        """Run the messages together; if that raises, run each alone. Return the failures."""
         handler = self.definition.handler
         try:
-            reach(Point.NOT_BEGUN, self.definition.name, messages)
+            reach(Point.NOT_BEGUN, self.step, messages)
             if isinstance(handler, ExternalStep):
-                return self._externally(handler, messages)
-            self.publish(self._transact(lambda: self._at_once(handler, messages)))
+                return self._run_external(handler, messages)
+            self._run_local(handler, messages)
         except Exception as error:
-            return self._alone(
-                messages, error, lambda message: self.batch([message]), _next_attempt
-            )
+            if _is_transient(error):
+                raise
+            if len(messages) > 1:
+                return self._run_each(messages, error, lambda message: self.run_batch([message]))
+            (message,) = messages
+            return [self._failure(message, _next_attempt(message), error)]
         return []
 
-    def publish(self, envelopes: Sequence[OutboxRow]) -> None:
-        """Send what was just committed. If the broker fails, the rows are due again and the
-        relay sends them.
+    def publish(self, rows: Sequence[OutboxRow]) -> None:
+        """Send the rows that were just committed. If that fails, a flush sends them later.
+
+        No error from here on may fail the step, because it is committed.
         """
-        told, self.told = self.told, []
+        entries, self.timeline_entries = self.timeline_entries, []
         try:
-            reach(Point.COMMITTED, self.definition.name, envelopes)
-            publisher.publish(self.service, envelopes, timeline_entries=told)
-            reach(Point.PASSED_ON, self.definition.name, envelopes)
-        except Exception as error:  # the step is committed: no fault from here on may fail it
-            self.unsent = True
+            reach(Point.COMMITTED, self.step, rows)
+            publisher.publish(self.service, rows, timeline_entries=entries)
+            reach(Point.PASSED_ON, self.step, rows)
+        except Exception as error:
+            self.has_unsent_rows = True
             logger.warning(
-                "%s is done, its events wait in the outbox: %r", self.definition.name, error
+                "%s is committed, but its %d events could not be sent."
+                " They wait in the outbox of %s for the next flush: %r",
+                self.step,
+                len(rows),
+                self.service.name,
+                error,
             )
 
-    def _at_once(self, handler: Handler, messages: Sequence[Message]) -> list[OutboxRow]:
-        claimed = self._claim(messages, final=True)
-        return (
-            self._settle(claimed, handler([item.delivery for item in claimed])) if claimed else []
-        )
+    def _run_local(self, handler: Handler, messages: Sequence[Message]) -> None:
+        """Claim, handle and settle in one transaction, then send."""
 
-    def _externally(
+        def claim_and_handle() -> list[OutboxRow]:
+            claimed = self._claim(messages, final=True)
+            if not claimed:
+                return []
+            return self._settle(claimed, handler([item.delivery for item in claimed]))
+
+        self.publish(self._transact(claim_and_handle))
+
+    def _run_external(
         self, handler: ExternalStep[Any, Any, Any], messages: Sequence[Message]
     ) -> list[Failure]:
-        def prepare() -> tuple[list[Claimed], Sequence[Any]]:
-            claimed = self._claim(messages, final=False)
-            return claimed, handler.prepare([item.delivery for item in claimed]) if claimed else ()
+        """Claim and prepare in one transaction, call with none open, record in another one."""
 
-        claimed, requests = self._transact(prepare)
+        def claim_and_prepare() -> tuple[list[Claimed], Sequence[Any]]:
+            claimed = self._claim(messages, final=False)
+            if not claimed:
+                return [], ()
+            return claimed, handler.prepare([item.delivery for item in claimed])
+
+        claimed, requests = self._transact(claim_and_prepare)
         if not claimed:
             return []
+
         try:
-            reach(Point.NOT_CALLED, self.definition.name, claimed)
-            with instrumentation.calling(self.definition.name, claimed):
-                answers = handler.call(requests)
-            reach(Point.NOT_RECORDED, self.definition.name, claimed)
-        except Exception as error:  # whatever it was, the outside system may have acted before it
+            answers = self._call(handler, claimed, requests)
+        except Exception as error:  # the outside system may have acted before any error
             logger.exception(
-                "%s raised during its call; the outcome is unknown", self.definition.name
+                "%s raised during its call for %d sagas, first %s."
+                " Their outcome is unknown, so the step asks again",
+                self.step,
+                len(claimed),
+                claimed[0].saga,
             )
             unknown = Unknown(reason=repr(error))
-            return self._record(claimed, [unknown] * len(claimed), lambda _, answers: answers)
-        return self._record(claimed, answers, handler.record)
+            return self._record([Answered(item, unknown) for item in claimed], _as_outcomes)
 
-    def _record(
+        answered = [Answered(*pair) for pair in zip(claimed, answers, strict=True)]
+        return self._record(answered, handler.record)
+
+    def _call(
         self,
+        handler: ExternalStep[Any, Any, Any],
         claimed: Sequence[Claimed],
-        answers: Sequence[Any],
-        record: Callable[[Sequence[Delivery[Any]], Sequence[Any]], Sequence[Outcome]],
-    ) -> list[Failure]:
-        """Commit the answers for the rows that are still open; the others come too late and are
-        discarded.
-        """
-        pairs = dict(
-            zip(
-                (item.message.saga for item in claimed),
-                zip(claimed, answers, strict=True),
-                strict=True,
-            )
-        )
+        requests: Sequence[Any],
+    ) -> Sequence[Any]:
+        reach(Point.NOT_CALLED, self.step, claimed)
+        with instrumentation.calling(self.step, claimed):
+            answers = handler.call(requests)
+        reach(Point.NOT_RECORDED, self.step, claimed)
+        return answers
 
-        def settle() -> list[OutboxRow]:
-            still_open = inbox.lock_open(self.service, self.definition.name, list(pairs))
-            ours = [pair for saga, pair in pairs.items() if saga in still_open]
-            if not ours:
+    def _record(self, answered: Sequence[Answered], record: Record) -> list[Failure]:
+        """Commit the answers whose inbox rows are still open; discard the others as too late."""
+        by_saga = {item.message.saga: item for item in answered}
+
+        def settle_open_rows() -> list[OutboxRow]:
+            still_open = inbox.lock_open(self.service, self.step, list(by_saga))
+            in_time = [item for item in answered if item.message.saga in still_open]
+            if not in_time:
                 return []
-            outcomes = record([item.delivery for item, _ in ours], [answer for _, answer in ours])
-            return self._settle([item for item, _ in ours], outcomes)
+            outcomes = record(
+                [item.delivery for item in in_time], [item.answer for item in in_time]
+            )
+            return self._settle([item.claimed for item in in_time], outcomes)
 
         try:
-            self.publish(self._transact(settle))
+            self.publish(self._transact(settle_open_rows))
         except Exception as error:
-            attempts = {item.message.id: item.delivery.attempt for item in claimed}
-            return self._alone(
-                [item.message for item in claimed],
-                error,
-                lambda message: self._record(
-                    [pairs[message.saga][0]], [pairs[message.saga][1]], record
-                ),
-                lambda message: attempts[message.id],
-            )
+            if _is_transient(error):
+                raise
+            if len(answered) > 1:
+                return self._run_each(
+                    [item.message for item in answered],
+                    error,
+                    lambda message: self._record([by_saga[message.saga]], record),
+                )
+            (item,) = answered
+            return [self._failure(item.message, item.delivery.attempt, error)]
         return []
 
-    def _alone(
+    def _run_each(
         self,
         messages: Sequence[Message],
         error: Exception,
-        again: Callable[[Message], list[Failure]],
-        attempt: Callable[[Message], int],
+        run_one: Callable[[Message], list[Failure]],
     ) -> list[Failure]:
-        """Decide about messages whose transaction rolled back: trouble that passes is raised, a
-        culprit is named.
-        """
-        if isinstance(error, DatabaseError) and is_transient(error):
-            raise error
-        step = self.definition.name
-        if len(messages) > 1:
-            logger.warning(
-                "%s raised %r for a batch of %d; running them one by one",
-                step,
-                error,
-                len(messages),
-            )
-            return [
-                failure
-                for message in messages
-                for failure in instrumentation.run_isolated(message, again)
-            ]
-        logger.error("%s failed for %s: %r", step, messages[0].saga, error, exc_info=error)
-        instrumentation.failed(messages[0], error)
-        self.raised = self.raised or error
-        failure = _failed(messages[0], attempt(messages[0]), repr(error))
-        # What cannot be read is not held against its saga: the rescue has the sender's own copy
-        # sent.
-        return [
-            replace(failure, alone=False, again=False) if isinstance(error, Unreadable) else failure
-        ]
+        """Run the messages of a batch that raised one by one; return the failures."""
+        logger.warning(
+            "%s raised for a batch of %d messages and was rolled back; running them one by one: %r",
+            self.step,
+            len(messages),
+            error,
+        )
+        failures = []
+        for message in messages:
+            failures += instrumentation.run_isolated(message, run_one)
+        return failures
+
+    def _failure(self, message: Message, attempt: int, error: Exception) -> Failure:
+        """Log the error of a message that ran alone, and return its failure."""
+        logger.error(
+            "%s failed for saga %s, attempt %d: %r",
+            self.step,
+            message.saga,
+            attempt,
+            error,
+            exc_info=error,
+        )
+        instrumentation.failed(message, error)
+        self.first_error = self.first_error or error
+
+        # An unreadable context does not count against its saga, because the re-drive has the sender
+        # send its own copy.
+        is_readable = not isinstance(error, UnreadableContext)
+        return Failure(
+            message=message,
+            attempt=attempt,
+            error=repr(error),
+            isolated=is_readable,
+            resend=is_readable,
+        )
 
     def _claim(self, messages: Sequence[Message], *, final: bool) -> list[Claimed]:
-        step = self.definition.name
-        attempts, held = inbox.claim(self.service, step, self.plan, messages, final=final)
-        ours = [message for message in messages if message.saga in attempts]
-        instrumentation.skipped(
-            self.service.alias,
-            step,
-            duplicates=len(messages) - len(ours) - len(held),
-            held=len(held),
-        )
-        self._tell_of_hold([message for message in messages if message.saga in held])
-        action_done, pivot_open = bar_action(self.service, self.plan, step, ours)
-        return [
-            Claimed(
-                message,
-                Delivery(
-                    saga=message.saga,
-                    context=read(self.definition, message),
-                    attempt=attempts[message.saga],
-                    action_done=message.saga in action_done,
-                    pivot_open=message.saga in pivot_open,
-                ),
-            )
-            for message in ours
-        ]
-
-    def _tell_of_hold(self, messages: Sequence[Message]) -> None:
-        """Have the timeline told, by the flush behind the step, that these wait until they are
-        released.
-        """
-        step = self.definition.name
-        told = [
-            StepAttempt(self.plan, step, message, _next_attempt(message)).envelope(
-                OnHold(step=step), target=None
-            )
-            for message in messages
-        ]
-        outbox.write(self.service, self.plan, told, leased=False)
-        self.unsent = self.unsent or bool(told)
+        batch = claim(self.service, self.definition, self.plan, messages, final=final)
+        if batch.held:
+            self.has_unsent_rows = True
+        return batch.claimed
 
     def _settle(self, claimed: Sequence[Claimed], outcomes: Sequence[Outcome]) -> list[OutboxRow]:
         return settle(self.service, self.definition, self.plan, claimed, outcomes)
 
     def _transact(self, work: Callable[[], T]) -> T:
-        """Run a transaction, and again as a whole while the database is in passing trouble."""
-        for pause in PAUSES:
-            try:
-                with transaction.atomic(using=self.service.alias):
-                    return work()
-            except DatabaseError as error:
-                if not is_transient(error):
-                    raise
-                logger.warning("%s: %r; running the transaction again", self.definition.name, error)
-                connections[self.service.alias].close_if_unusable_or_obsolete()
-                time.sleep(pause)
-        with transaction.atomic(using=self.service.alias):
-            return work()
+        return run_transaction(self.service.alias, work, step=self.step)
+
+
+def _unknown_step(step: str, message: Message) -> Failure:
+    error = f"No process of this service knows the step {step!r}. Deploy the release that has it."
+    return Failure(message=message, attempt=_next_attempt(message), error=error, isolated=True)
 
 
 def _next_attempt(message: Message) -> int:
     return message.attempt + 1
 
 
-def _failed(message: Message, attempt: int, error: str) -> Failure:
-    return Failure(message=message, attempt=attempt, error=error, alone=True)
+def _is_transient(error: Exception) -> bool:
+    return isinstance(error, DatabaseError) and is_transient(error)
+
+
+def _as_outcomes(_: Sequence[Delivery[Any]], answers: Sequence[Outcome]) -> Sequence[Outcome]:
+    return answers

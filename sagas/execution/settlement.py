@@ -1,14 +1,12 @@
-"""What the outcomes of a step mean: for its inbox row, and for the way the saga goes on."""
+"""The effect of a step's outcomes on its inbox rows and on the way its sagas go on."""
 
-import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import NamedTuple
 
+from sagas import backoff
 from sagas.definition.attempt import StepAttempt
 from sagas.definition.events import Event, Refusal
 from sagas.definition.handlers import (
-    Delivery,
     ExternalStep,
     Outcome,
     Retry,
@@ -18,25 +16,48 @@ from sagas.definition.handlers import (
 )
 from sagas.definition.messages import Message, OutboxRow
 from sagas.definition.plan import Plan
-from sagas.execution.retries import backoff, event_after_failure, is_exhausted
+from sagas.execution.claiming import Claimed
+from sagas.execution.retry_policy import event_after_failure, is_exhausted, retry_pause
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox
 from sagas.storage.inbox import StepResult, StoredMessage
 from sagas.storage.registry import Service
 
-__all__ = ["Claimed", "settle"]
+__all__ = ["Settlement", "decide", "settle"]
 
 
-class Claimed(NamedTuple):
-    """A message whose inbox row is ours, and what the handler sees of it."""
+class Settlement(NamedTuple):
+    """The effect of one outcome.
 
-    message: Message
-    delivery: Delivery[Any]
+    `state`, `error` and `due_in` (seconds) are for the inbox row, `row` is for the outbox.
+    `resets_attempts`: the attempt does not count.
+    """
 
-    @property
-    def saga(self) -> UUID:
-        """The saga it belongs to."""
-        return self.message.saga
+    state: str
+    row: OutboxRow | None
+    error: str = ""
+    due_in: float = 0.0
+    resets_attempts: bool = False
+
+
+def decide(attempt: StepAttempt, outcome: Outcome, *, action_done: bool) -> Settlement:
+    """Return the effect of an attempt's outcome.
+
+    `action_done`: the action that this step undoes or bars is done. Raises `TypeError` for a value
+    that is not an outcome, and for a refusal by a step that may not refuse.
+    """
+    match outcome:
+        case Refusal():
+            return _refused(attempt, outcome)
+        case Event():
+            return _done(attempt, outcome, action_done=action_done)
+        case Retry():
+            return _failed(attempt, outcome)
+        case Unknown():
+            return _unknown(attempt, outcome)
+        case Waiting():
+            return _waiting(attempt, outcome)
+    raise TypeError(f"{attempt.step} must return outcomes, but returned {outcome!r}.")
 
 
 def settle(
@@ -46,80 +67,80 @@ def settle(
     claimed: Sequence[Claimed],
     outcomes: Sequence[Outcome],
 ) -> list[OutboxRow]:
-    """Write what a handler decided to inbox and outbox, in its transaction; return the rows of the
-    outbox, leased.
-
-    Raises `TypeError` for what is no outcome, and for a refusal by a step that the plan does not
-    let refuse.
+    """Write the outcomes of a handler to inbox and outbox, in the handler's transaction; return the
+    outbox rows, leased. Raises `TypeError` like `decide`.
     """
-    step, rows, envelopes = definition.name, [], []
-    for (message, delivery), outcome in zip(claimed, outcomes, strict=True):
-        tried = StepAttempt(plan, step, message, delivery.attempt)
-        state, error, delay = _state(tried, outcome)
-        if state != "done" or isinstance(definition.handler, ExternalStep):
-            stored = StoredMessage(plan=plan, message=message) if state == "waiting" else None
-            rows.append(
-                StepResult(saga=message.saga, state=state, error=error, due_in=delay, stored=stored)
-            )
-        envelope = _envelope(tried, delivery, outcome)
-        if envelope is not None:
-            envelopes.append(envelope)
-    inbox.record_results(service, step, rows)
-    waiting = [
-        item.saga
+    step = definition.name
+    settlements = [
+        decide(
+            StepAttempt(plan, step, item.message, item.delivery.attempt),
+            outcome,
+            action_done=item.delivery.action_done,
+        )
         for item, outcome in zip(claimed, outcomes, strict=True)
-        if isinstance(outcome, Waiting)
     ]
-    if waiting:
-        inbox.reset_attempts(service, step, waiting)
-    outbox.write(service, plan, envelopes, leased=True)
-    instrumentation.settled(service.alias, step, claimed, outcomes, envelopes)
-    return envelopes
+    settled = list(zip(claimed, settlements, strict=True))
+
+    # The claim of a local step has already written `done`.
+    claim_wrote_done = not isinstance(definition.handler, ExternalStep)
+    results = [
+        _step_result(plan, item.message, settlement)
+        for item, settlement in settled
+        if settlement.state != "done" or not claim_wrote_done
+    ]
+    inbox.record_results(service, step, results)
+
+    without_attempt = [item.saga for item, settlement in settled if settlement.resets_attempts]
+    if without_attempt:
+        inbox.reset_attempts(service, step, without_attempt)
+
+    rows = [settlement.row for settlement in settlements if settlement.row is not None]
+    outbox.write(service, plan, rows, leased=True)
+    instrumentation.settled(service.alias, step, claimed, outcomes, rows)
+    return rows
 
 
-def _state(tried: StepAttempt, outcome: Outcome) -> tuple[str, str, float]:
-    """Return the state of the inbox row, the error and the seconds until the next try that an
-    outcome means.
-    """
-    match outcome:
-        case Refusal():
-            return "refused", outcome.detail, 0.0
-        case Event():
-            return "done", "", 0.0
-        case Retry(reason) if is_exhausted(tried.plan, tried.step, tried.attempt, alone=True):
-            return "refused", reason, 0.0
-        case Retry(reason) | Unknown(reason) | Waiting(reason):
-            return "waiting", reason, _pause(outcome, backoff(tried.attempt))
-    raise TypeError(f"{tried.step} returned {outcome!r}, which is no outcome.")
+def _refused(attempt: StepAttempt, refusal: Refusal) -> Settlement:
+    if not attempt.plan.refusable(attempt.step):
+        raise TypeError(f"{attempt.step} may not refuse, but returned {refusal!r}.")
+    row = attempt.refusal_row(refusal, target=attempt.plan.after_refusal(attempt.step))
+    return Settlement("refused", row, error=refusal.detail)
 
 
-def _envelope(tried: StepAttempt, delivery: Delivery[Any], outcome: Outcome) -> OutboxRow | None:
-    """Return the row of the event that an outcome means; None where there is nothing to tell."""
-    plan, step = tried.plan, tried.step
-    match outcome:
-        case Refusal():
-            if not plan.refusable(step):
-                raise TypeError(f"{step} may not refuse, but returned {outcome!r}.")
-            return tried.refusal_row(outcome, target=plan.after_refusal(step))
-        case Event():
-            too_late = (
-                step == plan.bar and delivery.action_done
-            )  # the walk forward goes on by itself
-            return tried.outbox_row(outcome, target=None if too_late else plan.after(step))
-        case Retry():
-            return event_after_failure(tried, alone=True)
-        case Waiting():
-            return tried.outbox_row(outcome.notice, target=None) if outcome.notice else None
-        case Unknown():  # as in company: what may have happened outside is never given up
-            return event_after_failure(tried, alone=False)
-    raise TypeError(f"{step} returned {outcome!r}, which is no outcome.")
+def _done(attempt: StepAttempt, event: Event, *, action_done: bool) -> Settlement:
+    # A bar that came too late sends the saga nowhere, because the pivot has sent it forward.
+    bar_came_too_late = attempt.step == attempt.plan.bar and action_done
+    target = None if bar_came_too_late else attempt.plan.after(attempt.step)
+    return Settlement("done", attempt.outbox_row(event, target=target))
 
 
-def _pause(outcome: Retry | Unknown | Waiting, usual: float) -> float:
-    """Return the seconds until a step is tried again."""
-    match outcome:
-        case Unknown(after=longer):
-            return max(usual, longer)
-        case Waiting(pause=pause):
-            return pause * random.uniform(0.5, 1.0)  # noqa: S311  no secret: a crowd disperses
-    return usual
+def _failed(attempt: StepAttempt, retry: Retry) -> Settlement:
+    row = event_after_failure(attempt, isolated=True)
+    if is_exhausted(attempt.plan, attempt.step, attempt.attempt, isolated=True):
+        return Settlement("refused", row, error=retry.reason)
+    return Settlement("waiting", row, error=retry.reason, due_in=retry_pause(attempt.attempt))
+
+
+def _unknown(attempt: StepAttempt, unknown: Unknown) -> Settlement:
+    # Never given up, as if not isolated: the outside system may have done the step.
+    row = event_after_failure(attempt, isolated=False)
+    due_in = max(retry_pause(attempt.attempt), unknown.after)
+    return Settlement("waiting", row, error=unknown.reason, due_in=due_in)
+
+
+def _waiting(attempt: StepAttempt, waiting: Waiting) -> Settlement:
+    row = attempt.outbox_row(waiting.notice, target=None) if waiting.notice else None
+    due_in = backoff.jittered(waiting.pause)
+    return Settlement("waiting", row, error=waiting.reason, due_in=due_in, resets_attempts=True)
+
+
+def _step_result(plan: Plan, message: Message, settlement: Settlement) -> StepResult:
+    """Return the result for the inbox row. A waiting row keeps its message for the next attempt."""
+    waits = settlement.state == "waiting"
+    return StepResult(
+        saga=message.saga,
+        state=settlement.state,
+        error=settlement.error,
+        due_in=settlement.due_in,
+        stored=StoredMessage(plan=plan, message=message) if waits else None,
+    )

@@ -23,7 +23,8 @@ from sagas.definition.handlers import (
     StepDefinition,
 )
 from sagas.delivery.wakeup import request_flush
-from sagas.execution import runner
+from sagas.execution.compensation import bar_action
+from sagas.execution.contexts import UnreadableContext, read_context
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox
 from sagas.storage.inbox import LockedRow, StoredMessage
@@ -76,15 +77,15 @@ def _commit(
     message = stored.message
     saga = message.saga
     inbox.mark_done(service, step, saga, confirmation)
-    action_done, _ = runner.bar_action(service, stored.plan, step, [message])
+    action = bar_action(service, stored.plan, step, [message])
     try:
-        context = runner.read(definition, message)
-    except runner.Unreadable as error:
+        context = read_context(definition, message)
+    except UnreadableContext as error:
         raise ManualCompletionRefused(
             f"{error}. Publish the sender's message again first."
         ) from error
     event = rule.record(
-        Delivery(saga=saga, context=context, attempt=attempt, action_done=saga in action_done),
+        Delivery(saga=saga, context=context, attempt=attempt, action_done=saga in action.done),
         confirmation,
     )
     envelope = StepAttempt(stored.plan, step, message, attempt).outbox_row(

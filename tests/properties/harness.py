@@ -22,7 +22,7 @@ from orders.saga import AUTHORIZE_FIRST
 from orders.services import NewOrder, OrderFulfilledError, cancel_order, place_order
 from sagas.celery import tasks
 from sagas.delivery import relay
-from sagas.execution.retries import StepFailed
+from sagas.execution.failures import StepFailed
 from sagas.operations import redrive
 from sagas.storage import sql
 from sagas.storage.registry import get_home

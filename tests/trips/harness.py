@@ -9,8 +9,8 @@ from django.db import connection, transaction
 
 from sagas.definition.messages import Message
 from sagas.definition.plan import Plan
-from sagas.execution import retries, runner
-from sagas.execution.retries import Failure, StepFailed
+from sagas.execution import runner
+from sagas.execution.failures import Failure, StepFailed, record_failures
 from sagas.ids import uuid7
 from sagas.lifecycle import CancelRequest, CancelResult, cancel_before_pivot, start
 from sagas.storage.registry import get_home, get_service
@@ -75,14 +75,19 @@ def deliver(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[Failu
 
 
 def fail(
-    step: str, trips: Sequence[UUID], *, attempt: int = 1, alone: bool = True, error: str = "boom"
+    step: str,
+    trips: Sequence[UUID],
+    *,
+    attempt: int = 1,
+    isolated: bool = True,
+    error: str = "boom",
 ) -> None:
     """Record a failed attempt, as the error callback does."""
     failures = [
-        Failure(message=message, attempt=attempt, error=error, alone=alone)
+        Failure(message=message, attempt=attempt, error=error, isolated=isolated)
         for message in messages_to(step, trips)
     ]
-    retries.record_failures(PLAN, step, failures)
+    record_failures(PLAN, step, failures)
 
 
 def call_off(trip: UUID) -> CancelResult:

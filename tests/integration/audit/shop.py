@@ -21,8 +21,8 @@ from orders.saga import PLACE_ORDER
 from orders.services import NewOrder, cancel_order, place_order
 from sagas.definition.messages import Message, TimelineEntry
 from sagas.definition.plan import Plan
-from sagas.execution import retries, runner
-from sagas.execution.retries import Failure
+from sagas.execution import failures, runner
+from sagas.execution.failures import Failure
 from sagas.storage import sql, timeline
 from sagas.storage.registry import Service, get_home, service_of_step
 
@@ -91,8 +91,8 @@ def give_up(step: str, order: UUID, plan: Plan = PLAN) -> None:
     """Count a last failed try of a step."""
     (message,) = messages_to(step, [order])
     for attempt in range(1, 6):
-        retries.record_failures(
-            plan, step, [Failure(message=message, attempt=attempt, error="boom", alone=True)]
+        failures.record_failures(
+            plan, step, [Failure(message=message, attempt=attempt, error="boom", isolated=True)]
         )
 
 

@@ -17,7 +17,7 @@ from msgspec import to_builtins
 
 from console.failures.tracebacks import orders_of, tasks_about
 from sagas.definition.messages import Message
-from sagas.execution.retries import Failure, StepFailed
+from sagas.execution.failures import Failure, StepFailed
 from sagas.ids import uuid7
 from tests.integration.orders import shop
 
@@ -44,7 +44,7 @@ def failed():
         Message(id=uuid7(), saga=uuid7(), started_at=NOW, seq=1, context={}) for _ in range(2)
     )
     error = StepFailed(
-        "payments.charge", [Failure(message=message, attempt=1, error="Boom", alone=True)]
+        "payments.charge", [Failure(message=message, attempt=1, error="Boom", isolated=True)]
     )
     given = [to_builtins(message), to_builtins(other)]
     behind = [{"task": "sagas.flush", "options": {"task_id": "behind"}}]
@@ -128,7 +128,8 @@ def test_an_order_shows_the_traceback_of_its_last_failed_task(viewer):
     for number in (1, 2):
         message = Message(id=uuid7(), saga=order.id, started_at=NOW, seq=1, context={})
         error = StepFailed(
-            "payments.charge", [Failure(message=message, attempt=number, error="Boom", alone=True)]
+            "payments.charge",
+            [Failure(message=message, attempt=number, error="Boom", isolated=True)],
         )
         fail(error, f"Traceback {number}: <boom>", args=[])
     page = viewer.get(reverse("admin:orders_order_change", args=[order.id])).content.decode()

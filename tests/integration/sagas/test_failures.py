@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from sagas.definition.events import NEEDS_ATTENTION
-from sagas.execution import retries, runner
-from sagas.execution.retries import StepFailed
+from sagas.execution import failures, runner
+from sagas.execution.failures import StepFailed
 from tests.trips.harness import (
     PLAN,
     begin,
@@ -70,7 +70,7 @@ def test_the_reason_a_client_sees_holds_nothing_of_the_error(settings):
 
 def test_a_failure_in_company_is_never_held_against_one(settings):
     trips = begin(2)
-    fail_up_to_the_limit("trips.book", trips, settings, alone=False)
+    fail_up_to_the_limit("trips.book", trips, settings, isolated=False)
     assert [state(trip, "trips.book") for trip in trips] == ["waiting", "waiting"]
 
 
@@ -98,7 +98,7 @@ def test_an_unknown_step_is_never_given_up(settings):
 def test_a_failed_batch_counts_for_each_of_its_messages():
     trips = begin(3)
     deliver("trips.book", trips[:1])
-    fail("trips.book", trips, alone=False)
+    fail("trips.book", trips, isolated=False)
     assert [state(trip, "trips.book") for trip in trips] == ["done", "waiting", "waiting"]
 
 
@@ -115,7 +115,7 @@ def test_a_message_that_cannot_be_read_is_not_held_against_its_saga_and_gives_wa
         ]
         with pytest.raises(StepFailed, match="cannot read") as failed:
             runner.run(step, PLAN, broken)
-        retries.record_failures(PLAN, step, failed.value.failures)
+        failures.record_failures(PLAN, step, failed.value.failures)
     assert (state(trip, step), row(trip, step).send_at) == ("waiting", None)
     deliver(step, [trip])
     assert (state(trip, step), effects(trip)[-1]) == ("done", step)

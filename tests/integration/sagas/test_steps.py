@@ -9,7 +9,7 @@ from sagas.definition import handlers
 from sagas.definition.events import NEEDS_ATTENTION
 from sagas.definition.handlers import Retry, Unknown
 from sagas.execution import runner
-from sagas.execution.retries import StepFailed
+from sagas.execution.failures import StepFailed
 from tests.trips.harness import (
     PLAN,
     begin,
@@ -95,7 +95,7 @@ def test_one_that_raises_fails_alone_and_the_others_go_on():
     trips = begin(3)
     behaviour["trips.book", trips[1]] = explode
     (failure,) = deliver("trips.book", trips)
-    assert (failure.message.saga, failure.attempt, failure.alone) == (trips[1], 1, True)
+    assert (failure.message.saga, failure.attempt, failure.isolated) == (trips[1], 1, True)
     assert "a bug of this trip alone" in failure.error
     assert [state(trip, "trips.book") for trip in trips] == ["done", None, "done"]
     assert effects(trips[1]) == []
