@@ -12,24 +12,23 @@ https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-DEADLOCKS
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from django.db import DatabaseError
 
 from sagas.definition import handlers
 from sagas.definition.handlers import (
-    Delivery,
     ExternalStep,
     Handler,
     Outcome,
     StepDefinition,
-    Unknown,
 )
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.definition.plan import Plan
 from sagas.delivery import publisher
 from sagas.execution.claiming import Claimed, claim
 from sagas.execution.contexts import UnreadableContext
+from sagas.execution.external import Answered, Record, call_outside
 from sagas.execution.failures import Failure, StepFailed
 from sagas.execution.settlement import settle
 from sagas.execution.transactions import run_transaction
@@ -44,24 +43,6 @@ __all__ = ["run"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Record: TypeAlias = Callable[[Sequence[Delivery[Any]], Sequence[Any]], Sequence[Outcome]]
-
-
-class Answered(NamedTuple):
-    """A claimed message, and the answer of the outside system to its request."""
-
-    claimed: Claimed
-    answer: Any
-
-    @property
-    def message(self) -> Message:
-        """The message that was claimed."""
-        return self.claimed.message
-
-    @property
-    def delivery(self) -> Delivery[Any]:
-        """The delivery that the handler sees."""
-        return self.claimed.delivery
 
 
 def run(
@@ -179,33 +160,8 @@ class _StepRun:
         if not claimed:
             return []
 
-        try:
-            answers = self._call(handler, claimed, requests)
-        except Exception as error:  # the outside system may have acted before any error
-            logger.exception(
-                "%s raised during its call for %d sagas, first %s."
-                " Their outcome is unknown, so the step asks again",
-                self.step,
-                len(claimed),
-                claimed[0].saga,
-            )
-            unknown = Unknown(reason=repr(error))
-            return self._record([Answered(item, unknown) for item in claimed], _as_outcomes)
-
-        answered = [Answered(*pair) for pair in zip(claimed, answers, strict=True)]
-        return self._record(answered, handler.record)
-
-    def _call(
-        self,
-        handler: ExternalStep[Any, Any, Any],
-        claimed: Sequence[Claimed],
-        requests: Sequence[Any],
-    ) -> Sequence[Any]:
-        reach(Point.NOT_CALLED, self.step, claimed)
-        with instrumentation.calling(self.step, claimed):
-            answers = handler.call(requests)
-        reach(Point.NOT_RECORDED, self.step, claimed)
-        return answers
+        result = call_outside(handler, self.step, claimed, requests)
+        return self._record(result.answered, result.record)
 
     def _record(self, answered: Sequence[Answered], record: Record) -> list[Failure]:
         """Commit the answers whose inbox rows are still open; discard the others as too late."""
@@ -302,7 +258,3 @@ def _next_attempt(message: Message) -> int:
 
 def _is_transient(error: Exception) -> bool:
     return isinstance(error, DatabaseError) and is_transient(error)
-
-
-def _as_outcomes(_: Sequence[Delivery[Any]], answers: Sequence[Outcome]) -> Sequence[Outcome]:
-    return answers

@@ -1,6 +1,4 @@
-"""The chain behind a step: its flush runs where the step has left something to send, and only
-there.
-"""
+"""The flush behind a step runs only if the step left rows to send."""
 
 import msgspec
 import pytest
@@ -14,10 +12,8 @@ from tests.trips.models import Outbox, Trip
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def left_behind(step, trips):
-    """Run a step's task as Celery does, with a flush and another link behind it; return what is
-    left of these.
-    """
+def run_with_chain(step, trips):
+    """Run a step's task with a flush and another task behind it; return the chain."""
     chain = ["another", "flush"]
     tasks.run_step.push_request(chain=chain)  # type: ignore[call-arg]
     try:
@@ -27,25 +23,25 @@ def left_behind(step, trips):
     return chain
 
 
-def test_a_step_that_has_sent_what_it_wrote_takes_the_flush_behind_it_out_of_its_chain_and_nothing_else():
-    assert left_behind("trips.book", begin(2)) == ["another"]
+def test_a_step_that_has_sent_its_rows_removes_only_the_flush_from_its_chain():
+    assert run_with_chain("trips.book", begin(2)) == ["another"]
 
 
-def test_a_step_that_comes_again_has_nothing_to_flush():
+def test_a_duplicate_of_a_step_has_nothing_to_flush():
     trips = begin(2)
-    left_behind("trips.book", trips)
-    assert left_behind("trips.book", trips) == ["another"]
+    run_with_chain("trips.book", trips)
+    assert run_with_chain("trips.book", trips) == ["another"]
 
 
-def test_a_step_that_could_not_send_what_it_wrote_leaves_the_flush_to_its_chain(dead_broker):
+def test_a_step_that_could_not_send_its_rows_keeps_the_flush_in_its_chain(dead_broker):
     trips = begin(2)
     with dead_broker():
-        assert left_behind("trips.book", trips) == ["another", "flush"]
+        assert run_with_chain("trips.book", trips) == ["another", "flush"]
     assert Outbox.objects.filter(type="trip.booked", published_at=None).count() == 2
 
 
 @pytest.mark.system
-def test_celery_sends_no_flush_for_a_chain_that_was_cut():
+def test_celery_sends_no_flush_that_was_removed_from_a_chain():
     (trip,) = begin()
     relay.flush(TRIPS)
     with worker("trips", environ={}) as process:

@@ -1,6 +1,4 @@
-"""A step that speaks to an outside system: no transaction is open while it does, and late
-answers are discarded.
-"""
+"""An external step calls with no transaction open, and discards answers that come too late."""
 
 from datetime import timedelta
 
@@ -50,7 +48,7 @@ def test_the_call_runs_outside_any_transaction_after_the_intent_is_committed(tri
     assert state(trip, "trips.pay") == "done"
 
 
-def test_a_worker_lost_during_the_call_leaves_a_row_that_is_taken_over_after_its_lease(trip):
+def test_the_row_of_a_worker_lost_during_the_call_is_taken_over_after_its_lease(trip):
     inbox.claim(TRIPS, "trips.pay", PLAN, messages_to("trips.pay", [trip]), final=False)
     deliver("trips.pay", [trip])
     assert ("trips.pay/call", (trip,)) not in calls
@@ -59,7 +57,7 @@ def test_a_worker_lost_during_the_call_leaves_a_row_that_is_taken_over_after_its
     assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("done", 2)
 
 
-def test_the_services_own_relay_sends_a_started_row_again_and_the_claim_then_finds_it_due(trip):
+def test_the_relay_of_the_service_sends_a_started_row_again_when_it_is_due(trip):
     inbox.claim(TRIPS, "trips.pay", PLAN, messages_to("trips.pay", [trip]), final=False)
     assert inbox.claim_due(TRIPS, limit=10) == []
     make_due()
@@ -70,7 +68,7 @@ def test_the_services_own_relay_sends_a_started_row_again_and_the_claim_then_fin
     assert state(trip, "trips.pay") == "done"
 
 
-def test_an_answer_that_comes_after_the_refund_is_discarded(trip):
+def test_an_answer_after_the_refund_is_discarded(trip):
     def refunded_meanwhile(_):
         Outbox.objects.filter(saga=trip, type="trip.booked").update(target="trips.refund")
         deliver("trips.refund", [trip])
@@ -89,7 +87,7 @@ def test_a_refusal_of_the_outside_system_is_final(trip):
     assert Outbox.objects.get(saga=trip, type="trip.not_paid").target == "trips.unbook"
 
 
-def test_a_call_that_raises_proves_nothing_and_is_asked_again(trip):
+def test_the_outcome_of_a_call_that_raises_is_unknown_and_is_asked_for_again(trip):
     def crash(_):
         raise ConnectionResetError("in the middle of it")
 
@@ -112,14 +110,14 @@ def test_an_answer_that_cannot_be_recorded_fails_alone(trip):
     assert (state(trip, "trips.pay"), state(other, "trips.pay")) == ("started", "done")
 
 
-def test_a_failed_try_that_the_claim_has_counted_is_not_counted_again(trip):
+def test_a_failed_attempt_that_the_claim_has_counted_is_not_counted_again(trip):
     inbox.claim(TRIPS, "trips.pay", PLAN, messages_to("trips.pay", [trip]), final=False)
     fail("trips.pay", [trip])
     fail("trips.pay", [trip])
     assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("waiting", 1)
 
 
-def test_unknown_in_a_batch_leaves_the_others_alone(trip):
+def test_an_unknown_outcome_in_a_batch_does_not_affect_the_others(trip):
     other = begin()[0]
     deliver("trips.book", [other])
     behaviour["trips.pay/call", trip] = lambda _: Unknown(reason="timeout")
@@ -132,7 +130,7 @@ def test_unknown_in_a_batch_leaves_the_others_alone(trip):
     assert Inbox.objects.filter(saga=trip, state="done").count() == 4
 
 
-def test_to_wait_is_no_fault_however_often_it_is_looked_at(trip):
+def test_waiting_counts_no_attempt_however_often_the_step_runs(trip):
     behaviour["trips.pay/call", trip] = lambda _: Waiting("The traveller looks for her purse.")
     for _ in range(8):
         deliver("trips.pay", [trip])
@@ -147,44 +145,44 @@ def test_to_wait_is_no_fault_however_often_it_is_looked_at(trip):
     assert "trip.travelled" in events(trip)
 
 
-def test_a_notice_is_told_to_the_timeline_and_carries_the_saga_nowhere(trip):
+def test_a_notice_goes_to_the_timeline_and_does_not_advance_the_saga(trip):
     behaviour["trips.pay/call", trip] = lambda _: Waiting("The traveller is asked.", notice=Asked())
     deliver("trips.pay", [trip])
-    told = Outbox.objects.get(saga=trip, type="trip.asked")
-    assert (told.target, told.step) == (None, "trips.pay")
-    assert not envelope(told).entry("trips").ends
+    notice = Outbox.objects.get(saga=trip, type="trip.asked")
+    assert (notice.target, notice.step) == (None, "trips.pay")
+    assert not outbox_row(notice).entry("trips").ends
     make_due()
     del behaviour["trips.pay/call", trip]
     walk([trip])
-    assert envelope(Outbox.objects.get(saga=trip, type="trip.travelled")).entry("trips").ends
+    assert outbox_row(Outbox.objects.get(saga=trip, type="trip.travelled")).entry("trips").ends
     assert state(trip, "trips.drop") is None
 
 
-def test_what_waits_is_looked_at_after_the_pause_it_asks_for(trip):
+def test_a_waiting_step_runs_again_after_its_pause(trip):
     behaviour["trips.pay/call", trip] = lambda _: Waiting("Not for long.", pause=600)
     deliver("trips.pay", [trip])
     waiting = row(trip, "trips.pay")
     assert timedelta(seconds=299) <= waiting.send_at - waiting.updated_at <= timedelta(seconds=600)
 
 
-def test_an_outside_system_that_wants_a_pause_gets_it(trip):
+def test_an_unknown_outcome_may_ask_for_a_longer_pause(trip):
     behaviour["trips.pay/call", trip] = lambda _: Unknown("Too many requests.", after=120)
     deliver("trips.pay", [trip])
     waiting = row(trip, "trips.pay")
     assert waiting.send_at - waiting.updated_at >= timedelta(seconds=119)
 
 
-def envelope(told):
+def outbox_row(stored):
     return OutboxRow(
-        saga=told.saga,
-        started_at=told.saga_started_at,
-        seq=told.seq,
-        type=told.type,
-        step=told.step,
+        saga=stored.saga,
+        started_at=stored.saga_started_at,
+        seq=stored.seq,
+        type=stored.type,
+        step=stored.step,
         step_attempt=1,
         data={},
         context={},
         plan=PLAN,
-        target=told.target,
+        target=stored.target,
         headers={},
     )

@@ -1,6 +1,4 @@
-"""Counting a failed try: once however often it is reported, and giving up only what may be given
-up.
-"""
+"""A failed attempt counts once, however often it is reported. Only some steps may be given up."""
 
 import pytest
 from msgspec.structs import replace
@@ -37,14 +35,14 @@ def test_three_reports_of_one_failure_count_once():
     assert (row(trip, "trips.book").attempts, state(trip, "trips.book")) == (1, "waiting")
 
 
-def test_a_report_for_a_step_that_in_truth_succeeded_changes_nothing(settings):
+def test_a_failure_of_a_step_that_succeeded_after_all_changes_nothing(settings):
     (trip,) = begin()
     deliver("trips.book", [trip])
     fail_up_to_the_limit("trips.book", [trip], settings)
     assert (state(trip, "trips.book"), events(trip)) == ("done", ["trip.began", "trip.booked"])
 
 
-def test_a_late_report_of_an_earlier_try_does_not_count():
+def test_a_late_report_of_an_earlier_attempt_does_not_count():
     (trip,) = begin()
     for attempt in (1, 2, 3, 2, 1):
         fail("trips.book", [trip], attempt=attempt)
@@ -61,14 +59,14 @@ def test_at_the_limit_a_step_is_given_up_and_its_own_undo_comes_first(settings):
     assert effects(trip) == ["trips.unbook", "trips.drop"]
 
 
-def test_the_reason_a_client_sees_holds_nothing_of_the_error(settings):
+def test_the_failure_that_a_client_sees_contains_no_error_text(settings):
     (trip,) = begin()
     fail_up_to_the_limit("trips.book", [trip], settings, error="password=hunter2")
     assert "hunter2" not in str(Outbox.objects.get(saga=trip, type="trip.not_booked").context)
     assert "hunter2" in row(trip, "trips.book").error
 
 
-def test_a_failure_in_company_is_never_held_against_one(settings):
+def test_a_step_is_not_given_up_for_failures_of_a_whole_batch(settings):
     trips = begin(2)
     fail_up_to_the_limit("trips.book", trips, settings, isolated=False)
     assert [state(trip, "trips.book") for trip in trips] == ["waiting", "waiting"]
@@ -103,9 +101,7 @@ def test_a_failed_batch_counts_for_each_of_its_messages():
 
 
 @pytest.mark.parametrize("step", ["trips.book", "trips.pay"])
-def test_a_message_that_cannot_be_read_is_not_held_against_its_saga_and_gives_way_to_a_whole_one(
-    step, settings
-):
+def test_an_unreadable_message_is_not_sent_again_and_an_intact_copy_replaces_it(step, settings):
     (trip,) = begin()
     if step == "trips.pay":
         deliver("trips.book", [trip])

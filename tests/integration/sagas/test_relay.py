@@ -1,6 +1,4 @@
-"""The relay: what is due is sent, in batches, once the broker takes it; and nothing is lost when
-it does not.
-"""
+"""The relay sends due rows in batches, and loses none while the broker is down."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,7 +20,7 @@ def steps_sent(queue="trips"):
     ]
 
 
-def test_what_is_due_goes_to_its_step_as_one_chain_with_an_error_callback_on_the_step():
+def test_due_rows_go_to_their_step_as_one_chain_with_an_error_callback_on_the_step():
     begin(3)
     assert relay.flush(TRIPS) == 3
     (step,) = take("trips")
@@ -30,7 +28,7 @@ def test_what_is_due_goes_to_its_step_as_one_chain_with_an_error_callback_on_the
     assert (step.error_callbacks, step.chained) == (["sagas.fail_step"], ["sagas.flush"])
 
 
-def test_what_a_saga_begins_with_is_in_the_timeline_as_soon_as_it_is_written():
+def test_the_first_event_of_a_saga_is_in_the_timeline_with_the_commit():
     (trip,) = begin()
     assert TimelineEvent.objects.get(saga=trip).type == "trip.began"
     relay.flush(TRIPS)
@@ -38,7 +36,7 @@ def test_what_a_saga_begins_with_is_in_the_timeline_as_soon_as_it_is_written():
     assert TimelineEvent.objects.count() == 1
 
 
-def test_what_happened_at_home_is_in_the_timeline_as_soon_as_it_is_sent():
+def test_an_event_at_home_is_in_the_timeline_as_soon_as_its_row_is_sent():
     (trip,) = begin()
     deliver("trips.book", [trip])
     assert set(TimelineEvent.objects.filter(saga=trip).values_list("type", flat=True)) == {
@@ -47,7 +45,7 @@ def test_what_happened_at_home_is_in_the_timeline_as_soon_as_it_is_sent():
     }
 
 
-def test_a_timeline_that_cannot_be_written_holds_up_no_step():
+def test_an_error_of_the_timeline_delays_no_step():
     trips = begin()
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE trips_timelineevent RENAME TO trips_timeline_away")
@@ -66,7 +64,7 @@ def test_a_published_row_is_not_sent_again():
     assert Outbox.objects.get().published_at is not None
 
 
-def test_a_backlog_leaves_in_batches_of_the_set_size(settings):
+def test_a_backlog_is_sent_in_batches_of_the_configured_size(settings):
     settings.OUTBOX_BATCH_SIZE = 4
     begin(10)
     relay.flush(TRIPS)
@@ -84,7 +82,7 @@ def test_a_backlog_waits_in_the_outbox_while_the_queues_are_long(settings, monke
 
 
 @pytest.mark.parametrize("newest", [True, False])
-def test_a_round_takes_the_oldest_or_the_newest(newest):
+def test_a_claim_takes_the_oldest_or_the_newest_rows(newest):
     trips = [begin()[0] for _ in range(4)]
     claimed = {row.saga for row in outbox.claim(TRIPS, limit=2, newest=newest)}
     assert claimed == set(trips[2:] if newest else trips[:2])
@@ -97,7 +95,7 @@ def test_rows_for_different_steps_leave_in_different_chains():
     assert sorted(steps_sent()) == [("trips.book", 3), ("trips.unbook", 1)]
 
 
-def test_two_relays_share_the_work_and_never_the_rows():
+def test_two_relays_never_claim_the_same_row():
     begin(6)
     with transaction.atomic():
         first = outbox.claim(TRIPS, limit=4)
@@ -117,7 +115,7 @@ def in_another_session(work):
         return pool.submit(run).result(20)
 
 
-def test_a_relay_that_dies_after_its_claim_leaves_rows_that_another_sends_when_the_lease_is_over():
+def test_rows_of_a_relay_that_died_are_sent_by_another_when_the_lease_is_over():
     begin()
     outbox.claim(TRIPS, limit=10)
     assert relay.flush(TRIPS) == 0
@@ -125,7 +123,7 @@ def test_a_relay_that_dies_after_its_claim_leaves_rows_that_another_sends_when_t
     assert relay.flush(TRIPS) == 1
 
 
-def test_a_mark_that_comes_after_the_lease_was_taken_over_changes_nothing():
+def test_a_mark_after_the_lease_was_taken_over_changes_nothing():
     begin()
     slow = outbox.claim(TRIPS, limit=10)
     Outbox.objects.update(due_at="2020-01-01T00:00:00Z")
@@ -134,14 +132,14 @@ def test_a_mark_that_comes_after_the_lease_was_taken_over_changes_nothing():
     assert Outbox.objects.get().published_at is None
 
 
-def test_a_row_that_came_back_while_its_first_copy_was_in_hand_stays_due():
+def test_a_row_that_is_published_again_is_due_again():
     begin()
     relay.flush(TRIPS)
     assert outbox.republish(TRIPS, ids=[Outbox.objects.get().id]) == 1
     assert relay.flush(TRIPS) == 1
 
 
-def test_a_broker_that_is_down_gives_the_rows_back_at_once_and_counts_no_attempt(dead_broker):
+def test_while_the_broker_is_down_rows_are_released_at_once_and_no_attempt_counts(dead_broker):
     begin(2)
     with dead_broker(), pytest.raises(Exception, match=r"(?i)connect|refused|closed"):
         relay.flush(TRIPS)
@@ -150,7 +148,7 @@ def test_a_broker_that_is_down_gives_the_rows_back_at_once_and_counts_no_attempt
     assert relay.flush(TRIPS) == 2
 
 
-def test_a_broker_that_hangs_holds_nobody_up_for_long(hung_broker):
+def test_a_broker_that_hangs_delays_a_flush_only_until_the_timeout(hung_broker):
     begin(2)
     with hung_broker(), pytest.raises(Exception, match=r"(?i)time"):
         relay.flush(TRIPS)
@@ -158,7 +156,7 @@ def test_a_broker_that_hangs_holds_nobody_up_for_long(hung_broker):
     assert relay.flush(TRIPS) == 2
 
 
-def test_a_broker_that_is_down_as_a_waiting_step_is_sent_again_gives_it_back_at_once(dead_broker):
+def test_while_the_broker_is_down_a_waiting_step_is_released_at_once(dead_broker):
     (trip,) = begin()
     relay.flush(TRIPS)
     fail("trips.book", [trip])
@@ -168,7 +166,7 @@ def test_a_broker_that_is_down_as_a_waiting_step_is_sent_again_gives_it_back_at_
     assert relay.flush(TRIPS) == 1
 
 
-def test_a_step_is_done_even_if_the_broker_is_down_as_it_ends(dead_broker):
+def test_a_step_is_done_even_if_the_broker_is_down_when_it_ends(dead_broker):
     trips = begin(2)
     with dead_broker():
         assert deliver("trips.book", trips) == []
@@ -176,7 +174,7 @@ def test_a_step_is_done_even_if_the_broker_is_down_as_it_ends(dead_broker):
     assert relay.flush(TRIPS) == 4
 
 
-def test_a_step_sends_its_events_itself_and_leaves_nothing_to_flush():
+def test_a_step_sends_its_own_events_and_leaves_nothing_to_flush():
     trips = begin(2)
     relay.flush(TRIPS)
     deliver("trips.book", trips)
@@ -184,7 +182,7 @@ def test_a_step_sends_its_events_itself_and_leaves_nothing_to_flush():
     assert ("trips.pay", 2) in steps_sent()
 
 
-def test_a_waiting_step_is_sent_again_when_its_time_comes_with_its_tries_counted():
+def test_a_waiting_step_is_sent_again_when_it_is_due_with_its_number_of_attempts():
     (trip,) = begin()
     relay.flush(TRIPS)
     fail("trips.book", [trip])
@@ -197,11 +195,11 @@ def test_a_waiting_step_is_sent_again_when_its_time_comes_with_its_tries_counted
 
 
 @pytest.mark.parametrize(("attempts", "size"), [(0, 100), (1, 25), (2, 6), (3, 1), (9, 1)])
-def test_a_batch_that_keeps_failing_shrinks_fourfold_down_to_the_culprit(attempts, size):
+def test_the_batch_size_is_divided_by_four_with_each_failed_attempt(attempts, size):
     assert publisher.batch_size(attempts) == size
 
 
-def test_nothing_is_sent_of_a_transaction_that_rolls_back():
+def test_a_transaction_that_rolls_back_sends_nothing():
     with transaction.atomic():
         begin()
         transaction.set_rollback(True)

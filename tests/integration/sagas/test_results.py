@@ -1,6 +1,4 @@
-"""Failures of tasks are kept in the database where that is possible, and hold nobody up where it
-is not.
-"""
+"""The result backend stores failures of tasks, and raises nothing if it cannot."""
 
 import psycopg
 import pytest
@@ -19,26 +17,24 @@ def store(task_id="lost"):
 
 
 def end_our_session():
-    """Do to our connection what a restart of PostgreSQL does: it is dead, and we have yet to
-    find out.
-    """
+    """Break our connection as a restart of PostgreSQL does: it is dead, but looks open."""
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
         session.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
 
 
-def test_a_failure_is_kept():
+def test_a_failure_is_stored():
     store()
     assert TaskResult.objects.get().status == "RETRY"
 
 
-def test_a_failure_is_kept_on_a_new_connection_where_the_old_one_is_dead():
+def test_a_failure_is_stored_on_a_new_connection_if_the_old_one_is_dead():
     connection.ensure_connection()
     end_our_session()
     store()
     assert TaskResult.objects.get().task_id == "lost"
 
 
-def test_a_failure_that_cannot_be_kept_raises_nothing(monkeypatch, caplog):
+def test_a_failure_that_cannot_be_stored_raises_nothing(monkeypatch, caplog):
     connection.close()
     with monkeypatch.context() as patched:
         patched.setitem(connection.settings_dict, "PORT", free_port())

@@ -1,4 +1,4 @@
-"""A step of a batch: at most one effect for each message, and no message shares another's fate."""
+"""A step has one effect for each message, and messages of a batch do not affect each other."""
 
 import traceback
 
@@ -39,7 +39,7 @@ def explode(_):
     raise ZeroDivisionError("a bug of this trip alone")
 
 
-def test_a_saga_walks_to_its_end():
+def test_a_saga_runs_to_its_end():
     trips = begin(3)
     walk(trips)
     for trip in trips:
@@ -59,7 +59,7 @@ def test_a_batch_is_handled_in_one_call_ordered_by_saga():
     assert calls == [("trips.book", tuple(trips))]
 
 
-def test_a_message_delivered_again_does_nothing_and_sends_nothing():
+def test_a_duplicate_message_does_nothing_and_sends_nothing():
     trips = begin(2)
     deliver("trips.book", trips)
     deliver("trips.book", trips)
@@ -91,7 +91,7 @@ def test_a_refusal_sends_the_saga_back_over_the_steps_before_it():
     assert "trips.refund" not in effects(trip)
 
 
-def test_one_that_raises_fails_alone_and_the_others_go_on():
+def test_a_message_that_raises_fails_alone_and_the_others_succeed():
     trips = begin(3)
     behaviour["trips.book", trips[1]] = explode
     (failure,) = deliver("trips.book", trips)
@@ -101,7 +101,7 @@ def test_one_that_raises_fails_alone_and_the_others_go_on():
     assert effects(trips[1]) == []
 
 
-def test_what_fails_says_where_it_was_raised():
+def test_a_failed_step_shows_where_its_handler_raised():
     trips = begin(2)
     behaviour["trips.book", trips[1]] = explode
     with pytest.raises(StepFailed) as failed:
@@ -111,7 +111,7 @@ def test_what_fails_says_where_it_was_raised():
     assert "a bug of this trip alone" in raised
 
 
-def test_a_context_that_cannot_be_read_fails_alone():
+def test_a_message_with_an_unreadable_context_fails_alone():
     trips = begin(2)
     Outbox.objects.filter(saga=trips[0]).update(context={"name": 7})
     (failure,) = deliver("trips.book", trips)
@@ -119,13 +119,13 @@ def test_a_context_that_cannot_be_read_fails_alone():
     assert state(trips[1], "trips.book") == "done"
 
 
-def test_a_step_that_nobody_knows_is_reported_and_not_dropped():
+def test_an_unknown_step_is_reported_and_not_dropped():
     (trip,) = begin()
     with pytest.raises(StepFailed, match="No process of this service knows"):
         runner.run("trips.fly", PLAN, messages_to("trips.book", [trip]))
 
 
-def test_a_handler_that_answers_for_fewer_than_it_got_fails_and_commits_nothing(monkeypatch):
+def test_a_handler_that_returns_too_few_outcomes_fails_and_commits_nothing(monkeypatch):
     (trip,) = begin()
     known = handlers.definition("trips.book")
     assert known is not None
@@ -159,7 +159,7 @@ def test_retry_waits_and_is_given_up_at_the_limit(settings):
     assert Outbox.objects.get(saga=trip, type="trip.not_booked").target == "trips.unbook"
 
 
-def test_unknown_is_asked_again_for_ever_and_a_person_is_told_once(settings):
+def test_an_unknown_outcome_is_asked_for_again_for_ever_and_needs_attention_once(settings):
     settings.SAGA_STEP_ATTEMPTS = 2
     (trip,) = begin()
     deliver("trips.book", [trip])
@@ -174,7 +174,7 @@ def test_unknown_is_asked_again_for_ever_and_a_person_is_told_once(settings):
     assert effects(trip)[-1] == "trips.travel"
 
 
-def test_a_step_that_waits_is_not_run_before_its_time():
+def test_a_waiting_step_is_not_run_before_it_is_due():
     (trip,) = begin()
     fail("trips.book", [trip])
     deliver("trips.book", [trip])

@@ -1,4 +1,4 @@
-"""The transport: a broker that goes away leaves no worker waiting for nothing."""
+"""The transport frees a worker's slot even if the broker is down during an acknowledgement."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from kombu import Queue
 from redis.exceptions import ConnectionError as BrokerAway
 
 
-def test_a_place_is_free_again_though_the_broker_was_away_as_its_message_was_to_be_acknowledged(
+def test_a_slot_is_free_again_after_an_acknowledgement_that_the_broker_missed(
     broker,
 ):
     with current_app.connection_for_write() as connection:

@@ -1,6 +1,4 @@
-"""The nudge: what is committed is soon in the broker, and a fault costs no more than until the
-next flush.
-"""
+"""The wakeup sends committed rows soon. After a fault, the next flush sends them."""
 
 import pytest
 from django.db import connection, transaction
@@ -17,8 +15,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def nudging(monkeypatch, quiet):
-    """Undo what the other tests of the engine start with: here the thread runs."""
+def wakeups(monkeypatch, quiet):
+    """Let the flush thread run, which the other tests of the engine turn off."""
     monkeypatch.setattr(lifecycle, "request_flush", request_flush)
 
 
@@ -26,24 +24,24 @@ def published():
     return not Outbox.objects.filter(published_at=None).exists()
 
 
-def test_what_is_committed_is_sent_without_anyone_flushing():
+def test_committed_rows_are_sent_without_an_explicit_flush():
     begin(3)
-    until(published, "the nudge has flushed")
+    until(published, "the thread has flushed")
     assert [sent.args[0] for sent in take("trips") if sent.task == "sagas.run_step"] == [
         "trips.book"
     ]
 
 
-def test_while_the_workers_are_behind_what_is_begun_gathers_into_one_message(monkeypatch):
+def test_while_the_workers_are_behind_new_sagas_gather_into_one_message(monkeypatch):
     monkeypatch.setattr("sagas.delivery.wakeup.LONGEST_BACKLOG_WAIT", LIMIT)
     begin(3)
-    until(published, "the nudge has flushed")
+    until(published, "the thread has flushed")
     for _ in range(3):
         task_signature("flush", "trips", queue="trips").apply_async()
     begin()
     begin()
     empty()  # the workers have caught up
-    until(published, "the nudge has flushed again")
+    until(published, "the thread has flushed again")
     assert [len(sent.args[2]) for sent in take("trips") if sent.task == "sagas.run_step"] == [2]
 
 
@@ -52,30 +50,31 @@ def test_nothing_is_sent_before_the_commit():
         begin()
         request_flush("trips")
         assert take("trips") == []
-    until(published, "the nudge has flushed")
+    until(published, "the thread has flushed")
 
 
-def test_a_database_that_restarted_is_found_again():
+def test_the_thread_reconnects_after_a_restart_of_the_database():
     begin()
-    until(published, "the nudge has flushed")
+    until(published, "the thread has flushed")
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND usename = current_user"
         )
     begin()
-    until(published, "the nudge has flushed again")
+    until(published, "the thread has flushed again")
 
 
-def test_a_broker_that_comes_back_is_found_again(dead_broker):
+def test_the_thread_reconnects_after_a_restart_of_the_broker(dead_broker):
     with dead_broker():
         begin()
-        until(Outbox.objects.exclude(last_error="").exists, "the nudge has failed")
+        until(Outbox.objects.exclude(last_error="").exists, "the thread has failed")
     begin()
-    until(published, "the nudge has flushed both")
+    until(published, "the thread has flushed both")
 
 
-def test_after_a_flush_it_lingers_the_longer_the_more_was_sent_and_the_longer_that_took_and_never_for_long():
+def test_the_delay_after_a_flush_grows_with_its_rows_and_its_time_up_to_a_limit():
     assert batching_delay(sent=0, took=0) == 0
     assert batching_delay(sent=3, took=0.001) == pytest.approx(0.03)
     assert batching_delay(sent=3, took=0.020) == pytest.approx(0.08)
@@ -83,5 +82,5 @@ def test_after_a_flush_it_lingers_the_longer_the_more_was_sent_and_the_longer_th
 
 
 @pytest.mark.parametrize("sent", [1, FEW_ROWS])
-def test_where_orders_come_one_at_a_time_a_slow_flush_does_not_keep_the_next_one_waiting(sent):
+def test_while_orders_come_one_at_a_time_a_slow_flush_does_not_delay_the_next(sent):
     assert batching_delay(sent=sent, took=60) == pytest.approx(0.01 * sent)

@@ -1,4 +1,4 @@
-"""The broker's JSON: whatever kombu sends is understood, and what we send kombu understands."""
+"""Our JSON and kombu's JSON can read each other."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,22 +22,22 @@ TYPED = {
 }
 
 
-def test_plain_data_comes_back_as_it_was_whoever_reads_it():
+def test_plain_data_is_read_back_by_either_serializer():
     text = serializer.encode(PLAIN)
     assert serializer.decode(text) == json.loads(text) == PLAIN
     assert serializer.decode(text.encode()) == PLAIN
 
 
-def test_what_kombu_marks_as_of_another_type_comes_back_as_that_type():
+def test_types_that_kombu_marks_are_restored():
     assert serializer.decode(json.dumps(TYPED)) == TYPED
 
 
-def test_what_is_no_json_is_refused_as_kombu_refuses_it():
+def test_invalid_json_raises_the_error_of_kombu():
     with pytest.raises(ValueError, match="Expecting value"):
         serializer.decode("no json")
 
 
-def test_it_is_what_celery_uses_and_the_content_type_stays():
+def test_celery_uses_it_with_the_same_content_type():
     content_type, encoding, text = dumps(PLAIN, serializer="json")
     assert (content_type, encoding) == ("application/json", "utf-8")
     assert loads(text, content_type, encoding) == PLAIN

@@ -1,4 +1,4 @@
-"""What is bound to the lines that a task logs, whatever it was given."""
+"""The log context of a task, with valid and with invalid arguments."""
 
 import pytest
 from celery import signals
@@ -11,9 +11,7 @@ MESSAGE = {"saga": "one", "headers": {"request_id": "r1"}}
 
 @pytest.fixture
 def bound():
-    """What is bound to the lines of a step that is given some messages; nothing any more once it
-    has ended.
-    """
+    """Return a function that starts a step and returns its log context; check the cleanup."""
 
     def begin(messages):
         signals.task_prerun.send(
@@ -26,7 +24,7 @@ def bound():
     assert get_contextvars() == {}
 
 
-def test_a_task_names_its_sagas_and_the_requests_that_began_them(bound):
+def test_a_task_logs_its_sagas_and_the_requests_that_began_them(bound):
     assert bound([MESSAGE]) == {
         "task": "sagas.run_step",
         "task_id": "1",
@@ -36,9 +34,9 @@ def test_a_task_names_its_sagas_and_the_requests_that_began_them(bound):
 
 
 @pytest.mark.parametrize("headers", [None, "r1", ["r1"], {}])
-def test_headers_that_are_none_name_no_request(bound, headers):
+def test_invalid_headers_give_no_request_id(bound, headers):
     assert bound([{"saga": "one", "headers": headers}])["request_ids"] == []
 
 
-def test_messages_that_are_none_name_no_saga(bound):
+def test_invalid_messages_give_no_saga(bound):
     assert bound("no messages")["sagas"] == bound([1, None])["sagas"] == []

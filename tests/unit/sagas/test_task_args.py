@@ -1,4 +1,4 @@
-"""What a task's arguments say of sagas, whatever they are."""
+"""Messages are found in the arguments of any task, valid or not."""
 
 import pytest
 
@@ -15,7 +15,7 @@ MESSAGE = {"saga": "one"}
         ("sagas.record", ["orders", [MESSAGE]]),
     ],
 )
-def test_messages_stand_where_their_task_has_them(task, args):
+def test_messages_are_found_at_their_position(task, args):
     assert messages_from_args(task, args) == [MESSAGE]
 
 
@@ -35,11 +35,11 @@ def test_messages_stand_where_their_task_has_them(task, args):
         ("sagas.record", ["orders", 1, [MESSAGE]]),
     ],
 )
-def test_where_there_are_none_none_are_found(task, args):
+def test_no_messages_are_found_in_other_arguments(task, args):
     assert messages_from_args(task, args) == []
 
 
-def test_what_is_no_message_among_them_is_left_out():
+def test_items_that_are_no_messages_are_ignored():
     assert messages_from_args("sagas.run_step", ["x", {}, [1, None, MESSAGE, [MESSAGE]]]) == [
         MESSAGE
     ]
