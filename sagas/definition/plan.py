@@ -106,7 +106,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if step == self.bar:
             return self.after_cancel()
-        return self._back_over(self._undo_position(step))
+        return self._last_undo_before(self._undo_position(step))
 
     def after_refusal(self, step: str) -> str:
         """Return the first compensation after `step` refused.
@@ -116,7 +116,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         position = self._position(step)
         if position is None:
             raise ValueError(f"{step!r} is not an action of saga {self.saga!r}: it cannot refuse.")
-        return self._back_over(position)
+        return self._last_undo_before(position)
 
     def after_giving_up(self, step: str) -> str:
         """Return the first compensation after `step` was given up.
@@ -128,11 +128,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"{step!r} is not an action of saga {self.saga!r}: it cannot be given up."
             )
-        return self._back_over(position + 1)
+        return self._last_undo_before(position + 1)
 
     def after_cancel(self) -> str:
         """Return the first compensation after the pivot was barred: the last undo before it."""
-        return self._back_over(self._pivot_position())
+        return self._last_undo_before(self._pivot_position())
 
     def action_of(self, undo: str) -> str | None:
         """Return the action that `undo` compensates, or None.
@@ -155,7 +155,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def _pivot_position(self) -> int:
         return next((index for index, step in enumerate(self.steps) if step.pivot), len(self.steps))
 
-    def _back_over(self, position: int) -> str:
+    def _last_undo_before(self, position: int) -> str:
         """Return the last undo of the steps before `position`, or the abort if there is none."""
         return next(
             (step.undo for step in reversed(self.steps[:position]) if step.undo), self.abort

@@ -5,7 +5,7 @@ messages, are in `sagas.storage.inbox_sql`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,14 @@ from django.conf import settings
 from sagas.definition.messages import Message, to_json
 from sagas.definition.plan import Plan
 from sagas.storage import inbox_sql, sql
+from sagas.storage.inbox_rows import (
+    Claims,
+    DueRow,
+    FailedAttempt,
+    LockedRow,
+    StepResult,
+    StoredMessage,
+)
 from sagas.storage.registry import Service
 
 __all__ = [
@@ -43,73 +51,6 @@ PURGED_REASON = (
     "The saga is older than this service's watermark, so its rows were purged. "
     "The step is not run, because it may be done already."
 )
-
-
-class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """The message that an open row keeps, so that the service's own relay can send it again."""
-
-    plan: Plan
-    message: Message
-
-
-class Claims(NamedTuple):
-    """The result of a claim.
-
-    `attempts`: the claimed sagas, each with the number of this attempt. `held`: the sagas whose
-    message is now kept, because the saga or the step is on hold. All other messages are ignored.
-    """
-
-    attempts: dict[UUID, int]
-    held: set[UUID]
-
-
-class DueRow(NamedTuple):
-    """An open row that is due to be sent again."""
-
-    id: int
-    step: str
-    attempts: int
-    stored: StoredMessage
-
-
-class LockedRow(NamedTuple):
-    """A row that the caller has locked.
-
-    `leased`: a worker has claimed the row, and its lease has not run out. `stored` is JSON.
-    """
-
-    state: str
-    attempts: int
-    leased: bool
-    stored: str | None
-    by_hand: dict[str, Any] | None
-
-
-class StepResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The new state of a row that the caller has claimed or locked.
-
-    `due_in`: seconds until a `waiting` row may be claimed and sent again. An empty `error`
-    leaves the row's error as it is. A row that stays open needs its `stored` message.
-    """
-
-    saga: UUID
-    state: str
-    error: str = ""
-    due_in: float = 0.0
-    stored: StoredMessage | None = None
-
-
-class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt that failed. `attempt` counts from 1.
-
-    `retry_in`: seconds until the relay sends the step again. With None the relay never does, but
-    any other delivery may claim the row at once.
-    """
-
-    message: Message
-    attempt: int
-    error: str
-    retry_in: float | None
 
 
 def claim(

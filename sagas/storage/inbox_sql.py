@@ -45,8 +45,8 @@ NOT_PURGED = """NOT EXISTS (
   SELECT 1 FROM {watermark} w WHERE m.started_at < w.before AND NOT m.saga = ANY(w.kept))"""
 
 # Claim a step
-# Insert the row of each message, or take over an open row that is due. A message on hold gets a
-# `held` row, which no attempt is counted on and which the relay does not send.
+# Insert the row of each message, or take over an open row that is due. The row of a message on hold
+# becomes `held`: no attempt is counted, and the relay does not send it.
 CLAIM = """
 WITH m AS MATERIALIZED (
   SELECT m.saga, m.started_at, m.stored,
@@ -54,12 +54,12 @@ WITH m AS MATERIALIZED (
          OR EXISTS (SELECT 1 FROM {hold} h WHERE h.saga = m.saga) AS held
     FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz, stored jsonb)
 )
-INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error,
-                          due_at, send_at,
+INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at,
                           message, created_at, updated_at)
 SELECT m.saga, m.started_at, %(step)s,
-       CASE WHEN m.held THEN 'held' ELSE %(state)s END, CASE WHEN m.held THEN 0 ELSE 1 END, '',
-       {lease_end}, CASE WHEN %(open)s AND NOT m.held THEN {lease_end} END,
+       CASE WHEN m.held THEN 'held' ELSE %(state)s END,
+       CASE WHEN m.held THEN 0 ELSE 1 END, '', {lease_end},
+       CASE WHEN %(open)s AND NOT m.held THEN {lease_end} END,
        m.stored, clock_timestamp(), clock_timestamp()
   FROM m
  WHERE {not_purged}
@@ -74,8 +74,8 @@ RETURNING saga, attempts, state = 'held'
 """
 
 # Find purged sagas
-# CLAIM returns no row for a duplicate, and none for a message of a purged saga. This tells them
-# apart.
+# CLAIM returns no row for a duplicate, nor for a message of a purged saga. This statement returns
+# the purged sagas only.
 PURGED = """
 SELECT m.saga
   FROM jsonb_to_recordset(%(rows)s::jsonb) AS m(saga uuid, started_at timestamptz)
@@ -146,14 +146,15 @@ RECORD_RESULTS = """
 UPDATE {inbox} i
    SET state = v.state,
        error = CASE WHEN v.error = '' THEN i.error ELSE v.error END,
-       due_at = {due_at},
-       send_at = CASE WHEN v.state = 'waiting' THEN {due_at} END,
+       due_at = clock_timestamp() + make_interval(secs => v.due_in),
+       send_at = CASE WHEN v.state = 'waiting'
+                      THEN clock_timestamp() + make_interval(secs => v.due_in) END,
        message = v.stored,
        updated_at = clock_timestamp()
   FROM jsonb_to_recordset(%(rows)s::jsonb)
     AS v(saga uuid, state text, error text, due_in float8, stored jsonb)
  WHERE i.saga = v.saga AND i.step = %(step)s
-""".replace("{due_at}", sql.seconds_from_now("v.due_in"))
+"""
 
 # Reset attempts
 # The rows are claimed or locked by the caller.
@@ -168,7 +169,9 @@ UPDATE {inbox} SET attempts = 0 WHERE step = %(step)s AND saga = ANY(%(sagas)s::
 COUNT_FAILURES = """
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at,
                           message, created_at, updated_at)
-SELECT m.saga, m.started_at, %(step)s, 'waiting', m.attempt, m.error, {due_at}, {send_at},
+SELECT m.saga, m.started_at, %(step)s, 'waiting', m.attempt, m.error,
+       clock_timestamp() + make_interval(secs => coalesce(m.retry_in, 0)),
+       clock_timestamp() + make_interval(secs => m.retry_in),
        m.stored, clock_timestamp(), clock_timestamp()
   FROM jsonb_to_recordset(%(rows)s::jsonb)
     AS m(saga uuid, started_at timestamptz, attempt int, error text, retry_in float8, stored jsonb)
@@ -182,9 +185,7 @@ ON CONFLICT (saga, step) DO UPDATE
    AND (i.attempts = EXCLUDED.attempts - 1
         OR i.attempts = EXCLUDED.attempts AND i.state = 'started')
 RETURNING saga
-""".replace("{due_at}", sql.seconds_from_now("coalesce(m.retry_in, 0)")).replace(
-    "{send_at}", sql.seconds_from_now("m.retry_in")
-)
+"""
 
 # --- Questions and single rows --------------------------------------------------------------------
 

@@ -73,6 +73,7 @@ def test_looking_for_holds_costs_no_statement_even_if_there_are_holds(step, orde
         )
         holds.hold(get_service(service), saga=uuid7(), by="olga", why="The address is odd.")
     places(orders)
+
     assert count(step) == STATEMENTS[step]
 
 
@@ -87,6 +88,7 @@ def test_holding_costs_as_many_statements_for_any_batch(step, orders):
     )
     with statements() as done:
         run(message)
+
     assert len(done) == STATEMENTS_HELD[step]
 
 
@@ -102,6 +104,7 @@ def test_an_order_is_placed_in_as_many_statements(shop):
     places(1)
     with statements() as done:
         place(shop)
+
     assert len(done) == STATEMENTS_TO_PLACE
 
 
@@ -110,6 +113,7 @@ def test_each_step_flushes_its_service_and_the_last_one_the_sender_too(settings,
     monkeypatch.setattr(relay, "CONGESTED", 2)
     places(10)
     send()
+
     assert [sent.flushed for sent in take("payments")] == [["payments"], ["payments", "orders"]]
 
 
@@ -117,6 +121,7 @@ def test_each_step_flushes_its_service_and_the_last_one_the_sender_too(settings,
 def test_a_saga_sends_as_many_messages_for_any_batch(orders):
     places(orders)
     send()
+
     assert walk() == MESSAGES
 
 
@@ -129,4 +134,5 @@ def test_repeated_statements_of_a_step_are_planned_once():
     )
     for _ in range(3):
         run(message)
+
     assert sql.fetch("payments", prepared, {}) > [(0,)]

@@ -169,7 +169,9 @@ def used(plans):
 @pytest.mark.parametrize("name", hot(None))
 def test_no_hot_statement_scans_a_large_table(statements, name):
     assert statements[name]
+
     large = {"orders_outbox", "orders_inbox", "orders_order", "orders_timelineevent"}
+
     assert not scanned(statements[name]) & large
 
 
@@ -184,6 +186,7 @@ def test_reservations_are_found_by_order_however_many_other_orders_have():
     sql.run("inventory", "ANALYZE inventory_reservation", {})
     saga = uuid7()
     plans = explained(lambda: stock.settle([saga] * 100, Reservation.State.SHIPPED), "inventory")
+
     assert "inventory_reservation_once" in used(plans)
     assert "inventory_reservation_held" not in used(plans)
     assert "inventory_reservation" not in scanned(plans)

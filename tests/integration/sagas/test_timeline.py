@@ -35,6 +35,7 @@ def trip():
 def test_events_are_kept_in_the_order_of_the_saga(trip):
     walk([trip])
     timeline.record(HOME, list(reversed(entries(trip))))
+
     assert list(TimelineEvent.objects.filter(saga=trip).values_list("type", flat=True)) == [
         "trip.began",
         "trip.booked",
@@ -47,6 +48,7 @@ def test_events_are_kept_in_the_order_of_the_saga(trip):
 def test_a_repeated_event_is_recorded_and_applied_once(trip):
     walk([trip])
     all_entries = entries(trip)
+
     assert timeline.record(HOME, all_entries) == 5
     assert timeline.record(HOME, all_entries) == 0
     assert Trip.objects.get(id=trip).followed == 5
@@ -56,8 +58,11 @@ def test_the_saga_ends_with_the_event_of_its_last_step_and_not_with_the_pivot(tr
     walk([trip])
     all_entries = entries(trip)
     timeline.record(HOME, all_entries[:-1])
+
     assert Trip.objects.get(id=trip).ended_at is None
+
     timeline.record(HOME, all_entries)
+
     assert Trip.objects.get(id=trip).ended_at is not None
 
 
@@ -65,6 +70,7 @@ def test_an_undone_saga_ends_with_its_abort(trip):
     call_off(trip)
     walk([trip])
     timeline.record(HOME, entries(trip))
+
     assert Trip.objects.get(id=trip).ended_at is not None
 
 
@@ -75,6 +81,7 @@ def test_progress_is_not_written_again_soon_after_the_last_time(trip, settings, 
     before = timezone.now() + timedelta(seconds=left)
     Trip.objects.update(rescue_at=before)
     timeline.record(HOME, all_entries)
+
     assert (Trip.objects.get(id=trip).rescue_at > before) is written
 
 
@@ -88,6 +95,7 @@ def test_progress_that_changes_a_column_is_written_at_once(trip, settings, chang
     )
     timeline.record(HOME, all_entries)
     row = Trip.objects.get(id=trip)
+
     assert (row.redrives, row.needs_attention, row.on_hold) == (0, False, "")
 
 
@@ -95,6 +103,7 @@ def test_a_new_event_is_progress(trip):
     Trip.objects.update(redrives=3, needs_attention=True, rescue_at="2020-01-01T00:00:00Z")
     timeline.record(HOME, entries(trip))
     row = Trip.objects.get(id=trip)
+
     assert (row.redrives, row.needs_attention) == (0, False)
     assert row.rescue_at.year > 2020
 
@@ -104,6 +113,7 @@ def test_a_repeated_event_is_no_progress(trip):
     timeline.record(HOME, all_entries)
     Trip.objects.update(redrives=3, needs_attention=True)
     timeline.record(HOME, all_entries)
+
     assert Trip.objects.get(id=trip).needs_attention
 
 
@@ -114,15 +124,19 @@ def test_needs_attention_is_not_the_end_and_the_next_event_clears_it(trip):
     call = next(entry for entry in entries(trip) if entry.type == NEEDS_ATTENTION)
     timeline.record(HOME, [call])
     row = Trip.objects.get(id=trip)
+
     assert (row.needs_attention, row.ended_at) == (True, None)
+
     timeline.record(HOME, all_entries)
     row = Trip.objects.get(id=trip)
+
     assert not row.needs_attention
 
 
 def test_events_of_a_deleted_saga_are_recorded(trip):
     all_entries = entries(trip)
     Trip.objects.all().delete()
+
     assert timeline.record(HOME, all_entries) == 1
 
 
@@ -132,6 +146,7 @@ def test_transactions_of_one_saga_record_one_after_the_other(trip):
     with transaction.atomic():
         timeline.record(HOME, [second])
         behind = blocked_behind("default", lambda: timeline.record(HOME, [first]))
+
     assert behind.result(timeout=20) == 1
     assert list(TimelineEvent.objects.order_by("recorded_at").values_list("id", flat=True)) == [
         second.id,
@@ -145,6 +160,7 @@ def test_events_stay_in_order_if_the_clock_is_set_back(trip):
     timeline.record(HOME, [first])
     TimelineEvent.objects.update(recorded_at=timezone.now() + timedelta(hours=1))
     timeline.record(HOME, [second])
+
     assert list(TimelineEvent.objects.order_by("recorded_at").values_list("id", flat=True)) == [
         first.id,
         second.id,

@@ -24,9 +24,12 @@ def test_an_undo_before_its_action_leaves_a_tombstone():
     (trip,) = begin()
     redirect(trip, "trips.unbook")
     deliver("trips.unbook", [trip])
+
     assert state(trip, "trips.book") == "refused"
+
     redirect(trip, "trips.book")
     deliver("trips.book", [trip])
+
     assert effects(trip) == ["trips.unbook"]
 
 
@@ -37,6 +40,7 @@ def test_an_undo_knows_whether_its_action_was_done():
         redirect(trip, "trips.unbook")
     deliver("trips.unbook", [done, never])
     applied = dict(Outbox.objects.filter(type="trip.unbooked").values_list("saga", "data__applied"))
+
     assert applied == {done: True, never: False}
 
 
@@ -46,6 +50,7 @@ def test_an_undo_delivered_twice_undoes_once():
     redirect(trip, "trips.unbook")
     deliver("trips.unbook", [trip])
     deliver("trips.unbook", [trip])
+
     assert effects(trip) == ["trips.book", "trips.unbook"]
 
 
@@ -55,6 +60,7 @@ def test_a_refused_pivot_undoes_all_steps_in_reverse_order():
         code="gone", detail="The trip is off."
     )
     walk([trip])
+
     assert effects(trip) == [
         "trips.book",
         "trips.pay",
@@ -67,8 +73,11 @@ def test_a_refused_pivot_undoes_all_steps_in_reverse_order():
 def test_a_cancel_before_the_pivot_undoes_all_steps_and_bars_the_pivot():
     (trip,) = begin()
     deliver("trips.book", [trip])
+
     assert call_off(trip) is CancelResult.OURS
+
     walk([trip])
+
     assert "trips.confirm" not in effects(trip)
     assert effects(trip)[-1] == "trips.drop"
     assert {"trip.refunded", "trip.unbooked", "trip.dropped"} <= set(events(trip))
@@ -76,6 +85,7 @@ def test_a_cancel_before_the_pivot_undoes_all_steps_and_bars_the_pivot():
 
 def test_two_cancels_start_one_compensation():
     (trip,) = begin()
+
     assert [call_off(trip), call_off(trip)] == [CancelResult.OURS, CancelResult.REFUSED]
     assert events(trip).count("trip.called_off") == 1
 
@@ -83,6 +93,7 @@ def test_two_cancels_start_one_compensation():
 def test_a_cancel_after_the_pivot_is_too_late():
     (trip,) = begin()
     walk([trip])
+
     assert call_off(trip) is CancelResult.DONE
     assert "trip.called_off" not in events(trip)
 
@@ -96,6 +107,7 @@ def test_two_compensations_at_once_end_in_one_abort():
     call_off(trip)
     walk([trip])
     undone = [step for step in effects(trip) if step in UNDOS]
+
     assert undone == ["trips.refund", "trips.unbook", "trips.drop"]
 
 
@@ -103,6 +115,7 @@ def test_an_abort_bars_the_pivot():
     (trip,) = begin()
     redirect(trip, "trips.drop")
     deliver("trips.drop", [trip])
+
     assert state(trip, "trips.confirm") == "refused"
 
 
@@ -147,6 +160,7 @@ def test_a_cancel_that_loses_to_the_pivot_waits_for_its_commit():
     (trip,) = begin()
     for step in ("trips.book", "trips.pay"):
         deliver(step, [trip])
+
     assert race(trip, "trips.confirm", loser=lambda: call_off(trip)) is CancelResult.DONE
 
 
@@ -157,6 +171,7 @@ def test_an_undo_that_waits_for_its_action_undoes_it():
     undo_row.pk, undo_row.target = None, "trips.unbook"
     undo_row.id = Outbox._meta.pk.get_default()
     undo_row.save(force_insert=True)
+
     assert race(trip, "trips.book", loser=lambda: deliver("trips.unbook", [trip])) == []
     assert Outbox.objects.get(saga=trip, type="trip.unbooked").data == {"applied": True}
     assert row(trip, "trips.book").state == "done"

@@ -32,6 +32,7 @@ def test_each_action_leads_to_the_next_and_the_last_to_none():
     walk = [PLAN.first]
     while following := PLAN.after(walk[-1]):
         walk.append(following)
+
     assert walk == [
         "cars.rent",
         "checks.passport",

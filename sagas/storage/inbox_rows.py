@@ -1,0 +1,79 @@
+"""Rows of the inbox in memory, as `sagas.storage.inbox` takes and returns them."""
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from sagas.definition.messages import Message
+from sagas.definition.plan import Plan
+
+__all__ = ["Claims", "DueRow", "FailedAttempt", "LockedRow", "StepResult", "StoredMessage"]
+
+
+class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """The message that an open row keeps, so that the service's own relay can send it again."""
+
+    plan: Plan
+    message: Message
+
+
+class Claims(NamedTuple):
+    """The result of a claim.
+
+    `attempts`: the claimed sagas, each with the number of this attempt. `held`: the sagas whose
+    message is now kept, because the saga or the step is on hold. Any other message is ignored or
+    parked.
+    """
+
+    attempts: dict[UUID, int]
+    held: set[UUID]
+
+
+class DueRow(NamedTuple):
+    """An open row that is due to be sent again."""
+
+    id: int
+    step: str
+    attempts: int
+    stored: StoredMessage
+
+
+class LockedRow(NamedTuple):
+    """A row that the caller has locked.
+
+    `leased`: a worker has claimed the row, and its lease has not run out. `stored` is JSON.
+    """
+
+    state: str
+    attempts: int
+    leased: bool
+    stored: str | None
+    by_hand: dict[str, Any] | None
+
+
+class StepResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The new state of a row that the caller has claimed or locked.
+
+    `due_in`: seconds until a `waiting` row may be claimed and sent again. An empty `error`
+    leaves the row's error as it is. A row that stays open needs its `stored` message.
+    """
+
+    saga: UUID
+    state: str
+    error: str = ""
+    due_in: float = 0.0
+    stored: StoredMessage | None = None
+
+
+class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that failed. `attempt` counts from 1.
+
+    `retry_in`: seconds until the relay sends the step again. With None the relay never does, but
+    any other delivery may claim the row at once.
+    """
+
+    message: Message
+    attempt: int
+    error: str
+    retry_in: float | None
