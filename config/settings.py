@@ -246,7 +246,7 @@ UNFOLD = {
     ],
     "STYLES": [f"{STATIC_URL}console/console.css"],
     "SHOW_HISTORY": False,
-    "DASHBOARD_CALLBACK": "console.dashboard.sections.context",
+    "DASHBOARD_CALLBACK": "console.dashboard.sections.add_sections",
     "SIDEBAR": {"navigation": "console.navigation.navigation"},
 }
 

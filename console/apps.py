@@ -7,15 +7,13 @@ __all__ = ["ConsoleConfig"]
 
 
 class ConsoleConfig(AppConfig):
-    """What operators see and do."""
+    """The operators' console."""
 
     name = "console"
 
     def ready(self) -> None:
-        """Register the check of a setting; have the groups made after migrations, when the
-        permissions are there.
-        """
-        from console import checks  # noqa: F401, PLC0415  registering is its effect
-        from console.permissions import make_groups  # noqa: PLC0415  models are not there before
+        """Register the system check, and create the groups after migrations."""
+        from console import checks  # noqa: F401, PLC0415  its import registers the check
+        from console.permissions import make_groups  # noqa: PLC0415  models are not loaded before
 
         post_migrate.connect(make_groups, sender=self, dispatch_uid="console.permissions")

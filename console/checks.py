@@ -1,4 +1,4 @@
-"""A setting that would have the log forgotten too early is found when a process starts."""
+"""System check: the log must be kept for at least a year."""
 
 from typing import Any
 
@@ -7,14 +7,17 @@ from django.core.checks import CheckMessage, Error, register
 
 __all__ = ["check_log_days"]
 
-# The database refuses to delete what is younger: migration 0003_history.
-LOG_DAYS_LEAST = 365
+# The trigger of migration 0003_history refuses to delete younger entries.
+LEAST_LOG_DAYS = 365
 
 
 @register
 def check_log_days(**kwargs: Any) -> list[CheckMessage]:
-    """Report a CONSOLE_LOG_DAYS below what the database holds on to."""
-    if settings.CONSOLE_LOG_DAYS >= LOG_DAYS_LEAST:
+    """Report a CONSOLE_LOG_DAYS below the year that the database insists on."""
+    if settings.CONSOLE_LOG_DAYS >= LEAST_LOG_DAYS:
         return []
-    text = f"CONSOLE_LOG_DAYS is {settings.CONSOLE_LOG_DAYS}: what operators did is kept for a year at least."
-    return [Error(text, hint=f"Set it to {LOG_DAYS_LEAST} or more.", id="console.E001")]
+    text = (
+        f"CONSOLE_LOG_DAYS is {settings.CONSOLE_LOG_DAYS}, but the log of operators must be kept"
+        " for at least a year."
+    )
+    return [Error(text, hint=f"Set it to {LEAST_LOG_DAYS} or more.", id="console.E001")]

@@ -1,7 +1,7 @@
-"""What the admin's theme needs of the content security policy, for the admin's own paths alone.
+"""The content security policy of the admin's pages, which the theme needs to be wider.
 
-Its menus evaluate expressions that stand in the pages (Alpine), and its colours and those of htmx
-are inline styles. Scripts still come from files of ours only.
+The theme's menus evaluate expressions in the page (Alpine), and the theme and htmx set inline
+styles. Scripts still load only from this site.
 """
 
 from collections.abc import Callable
@@ -12,19 +12,20 @@ from django.urls import reverse
 
 __all__ = ["theme_policy"]
 
-NEEDED = {"script-src": ["'self'", "'unsafe-eval'"], "style-src": ["'self'", "'unsafe-inline'"]}
+THEME_SOURCES = {
+    "script-src": ["'self'", "'unsafe-eval'"],
+    "style-src": ["'self'", "'unsafe-inline'"],
+}
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
 
 
 def theme_policy(get_response: Handler) -> Handler:
-    """Widen the policy of the admin's pages by what the theme needs. A middleware, inside of the
-    policy's own.
-    """
-    widened: Handler = csp_update(NEEDED)(get_response)
+    """Middleware that widens the policy on the admin's paths. It runs inside CSPMiddleware."""
+    widened: Handler = csp_update(THEME_SOURCES)(get_response)
 
     def handle(request: HttpRequest) -> HttpResponseBase:
-        inside = request.path.startswith(reverse("admin:index"))
-        return widened(request) if inside else get_response(request)
+        in_admin = request.path.startswith(reverse("admin:index"))
+        return widened(request) if in_admin else get_response(request)
 
     return handle

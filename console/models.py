@@ -1,6 +1,4 @@
-"""What operators did: a run of one action over a frozen set of orders, what came of each, and a
-log that only grows.
-"""
+"""Operator runs, the outcome for each of their orders, and the log of operators."""
 
 from django.conf import settings
 from django.db import models
@@ -9,33 +7,26 @@ from django.db.models.functions import Now
 
 from sagas.ids import uuid7
 
-__all__ = ["ON_ORDERS", "Action", "LogEntry", "Run", "RunItem"]
+__all__ = ["LogEntry", "Run", "RunItem", "action_choices"]
 
 
-class Action(models.TextChoices):
-    """What an operator may have done: to orders, to a step of one order, and to a step of all."""
+def action_choices() -> list[tuple[str, str]]:
+    """Return the name and label of every operator action.
 
-    RETRY = "retry", "Try again now"
-    PUBLISH = "publish", "Publish again"
-    CANCEL = "cancel", "Cancel and undo"
-    HOLD = "hold", "Put on hold"
-    RELEASE = "release", "Release"
-    BY_HAND = "by_hand", "Mark a step as done by hand"
-    HOLD_STEP = "hold_step", "Put a step on hold for all"
-    RELEASE_STEP = "release_step", "Release a step for all"
+    A callable, so that a new action needs no migration.
+    """
+    from console.bulk_actions.registry import ACTIONS  # noqa: PLC0415  it imports these models
 
-
-# Those that may be done to many orders at once.
-ON_ORDERS = (Action.RETRY, Action.PUBLISH, Action.CANCEL, Action.HOLD, Action.RELEASE)
+    return [(action.name, action.label) for action in ACTIONS]
 
 
 class Run(models.Model):
-    """One action over some orders: draft → running → ended, for some by way of awaiting; a draft
-    may stay one.
+    """One action on a frozen set of orders.
 
-    The orders are frozen when the draft is made. Nothing is done for a draft, nor for one that
-    awaits another person. `step` and `reference` are for the actions on a step: which it is, and
-    what is given as evidence besides the reason.
+    A draft becomes running, or first awaits approval, and then ends. A draft may also stay one.
+    Nothing is done for a draft, or while another person has yet to approve. `step` and `reference`
+    belong to actions on a step: the step itself, and evidence beside the reason. `radius` is the
+    impact that was confirmed.
     """
 
     class State(models.TextChoices):
@@ -46,16 +37,14 @@ class Run(models.Model):
         DECLINED = "declined", "declined"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    action = models.CharField(max_length=20, choices=Action.choices)
+    action = models.CharField(max_length=20, choices=action_choices)
     step = models.CharField(max_length=100, blank=True, default="", db_default="")
     reference = models.CharField(max_length=255, blank=True, default="", db_default="")
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.DRAFT, db_default=State.DRAFT
     )
     reason = models.TextField(blank=True, default="")
-    radius = models.JSONField(
-        default=dict, help_text="What it was about to do when it was confirmed."
-    )
+    radius = models.JSONField(default=dict, help_text="The impact that was confirmed.")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
@@ -97,8 +86,9 @@ class Run(models.Model):
 
 
 class RunItem(models.Model):
-    """One order of a run, or all of them in one, and what came of it. Whoever holds the lease
-    (`due_at`) acts on it.
+    """One order of a run, and its outcome. `order_id` is null where the run is about a step.
+
+    A worker leases an item until `due_at` while it acts on it.
     """
 
     class State(models.TextChoices):
@@ -118,7 +108,8 @@ class RunItem(models.Model):
     outcome = models.TextField(blank=True, default="", db_default="")
     attempts = models.IntegerField(default=0, db_default=0)
     due_at = models.DateTimeField(
-        null=True, help_text="From then on anyone may act on it; null before the run runs."
+        null=True,
+        help_text="A worker may act on the item from this time on. Null before the run starts.",
     )
     ended_at = models.DateTimeField(null=True)
 
@@ -143,13 +134,13 @@ class RunItem(models.Model):
 
 
 class LogEntry(models.Model):
-    """Who did what, why, when, and what came of it. A trigger in the database refuses to change
-    one, or to delete it within a year.
+    """One thing that an operator did: the person, the action, the reason, the outcome.
 
-    It names people and runs by value, so that it says the same whatever becomes of them.
+    A database trigger refuses every change, and a deletion within the first year. People and runs
+    are named by value, so an entry keeps its meaning after they are deleted.
     """
 
-    class What(models.TextChoices):
+    class Kind(models.TextChoices):
         REQUESTED = "requested", "requested"
         AWAITING = "awaiting", "asked for approval"
         APPROVED = "approved", "approved"
@@ -160,11 +151,11 @@ class LogEntry(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     at = models.DateTimeField(db_default=Now(), editable=False)
     who = models.CharField(max_length=150)
-    what = models.CharField(max_length=20, choices=What.choices)
-    action = models.CharField(max_length=20, choices=Action.choices)
+    what = models.CharField(max_length=20, choices=Kind.choices)
+    action = models.CharField(max_length=20, choices=action_choices)
     step = models.CharField(max_length=100, blank=True, default="", db_default="")
     run = models.UUIDField()
-    order_id = models.UUIDField(null=True, help_text="Null where it is about the run as a whole.")
+    order_id = models.UUIDField(null=True, help_text="Null where the entry is about the whole run.")
     why = models.TextField(blank=True)
     outcome = models.TextField(blank=True)
     failure = models.CharField(
@@ -172,10 +163,13 @@ class LogEntry(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The key of what failed for the order then.",
+        help_text="Key of the failure that the order had at that time.",
     )
     about = models.TextField(
-        blank=True, default="", db_default="", help_text="What failed, as all that fail so say."
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The failing step and its error, without ids, times and numbers.",
     )
 
     class Meta:

@@ -1,6 +1,4 @@
-"""The console's menu: what there is to look at, by what this user may see, and how many orders
-need a person.
-"""
+"""The console's menu, limited to the pages that the user may open."""
 
 from typing import Any
 
@@ -8,7 +6,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
 from django.urls import reverse
 
-from console.partial_reader import Asking
+from console.partial_reader import PartialReader
 from orders.metrics import count_needing_attention
 
 __all__ = ["navigation"]
@@ -17,7 +15,7 @@ Item = dict[str, Any]
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the menu's groups, each with the items this user may open."""
+    """Return the groups of the menu, with the items that this user may open."""
     groups: list[dict[str, Any]] = [
         {
             "title": "",
@@ -65,13 +63,11 @@ def _start() -> Item:
 
 
 def _attention(request: HttpRequest) -> Item:
-    """Link to the orders that a person must look at, with their number; to none where it cannot
-    be asked.
-    """
+    """Link to the orders that need attention, with their number if orders' database answers."""
     item = _model("orders", "order", "Needs attention", "warning")
     item["link"] += "?needs_attention__exact=1"
     item["active"] = "needs_attention__exact" in request.GET
-    if _may(request, item) and (number := _needing()):
+    if _may(request, item) and (number := _number_needing_attention()):
         item |= {"badge": str(number), "badge_variant": "danger", "badge_style": "solid"}
     return item
 
@@ -94,8 +90,8 @@ def _holds() -> Item:
     return item | {"link": reverse("console:holds")}
 
 
-def _needing() -> int:
-    return sum(Asking().ask("orders", lambda: [count_needing_attention()]))
+def _number_needing_attention() -> int:
+    return sum(PartialReader().read("orders", lambda: [count_needing_attention()]))
 
 
 def _messages(service: str) -> list[Item]:
@@ -111,10 +107,10 @@ def _model(app: str, model: str, title: str, icon: str) -> Item:
         "title": title,
         "icon": icon,
         "link": link,
-        "needs": (f"{app}.view_{model}", f"{app}.change_{model}"),
+        "permissions": (f"{app}.view_{model}", f"{app}.change_{model}"),
     }
 
 
 def _may(request: HttpRequest, item: Item) -> bool:
     user: User | AnonymousUser = request.user
-    return any(map(user.has_perm, item["needs"])) if "needs" in item else True
+    return any(map(user.has_perm, item.get("permissions", ()))) if "permissions" in item else True

@@ -1,31 +1,30 @@
-"""Asking the services' databases, for one page: whoever does not answer is named, and the rest
-is shown.
-"""
+"""Reads from several databases for one page, and leaves out a database that does not answer."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from django.db import Error
 
-__all__ = ["Asking"]
+__all__ = ["PartialReader"]
 
 T = TypeVar("T")
 
 
-class Asking:
-    """The questions of one page. `unreachable` names the services whose database did not answer."""
+class PartialReader:
+    """Reads for one page. `unreachable` names the services whose database did not answer."""
 
     def __init__(self) -> None:
         self.unreachable: list[str] = []
 
-    def ask(self, service: str, question: Callable[[], Iterable[T]]) -> list[T]:
-        """Return what a service answers; nothing, and no second question, where its database
-        does not.
+    def read(self, service: str, query: Callable[[], Iterable[T]]) -> list[T]:
+        """Return the rows of a query; none where the service's database does not answer.
+
+        A service that failed once is not asked again, so a page waits for it only once.
         """
         if service in self.unreachable:
             return []
         try:
-            return list(question())
+            return list(query())
         except Error:
             self.unreachable.append(service)
             return []

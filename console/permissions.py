@@ -1,27 +1,22 @@
-"""Who may do what in the console: three groups, made after each migration where they are missing.
+"""The console's three groups of users, created after a migration where they are missing.
 
-What an administrator has given a group or taken from it stays; only a group that is not there is
-made.
+A group that exists is left as it is, because an administrator may have changed its permissions.
+The permission of each action is declared with the action.
 """
 
 from typing import Any
 
-from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from django.contrib.auth.models import Group, Permission
 from django.db import router
 from django.db.models import Q
 
-from console.models import Action
-
-__all__ = ["GROUPS", "NEEDED", "make_groups", "may"]
+__all__ = ["GROUPS", "make_groups"]
 
 SHOWN = ("orders", "payments", "inventory", "console", "django_celery_results")
 VIEW = Q(codename__startswith="view_", content_type__app_label__in=SHOWN)
 
-# What it takes to have an action done, where that is more than acting on orders.
-NEEDED = {Action.HOLD_STEP: "console.hold_step", Action.RELEASE_STEP: "console.hold_step"}
-
-# An operator acts on orders and messages; an approver decides on what another has requested and on
-# what concerns all orders, and acts on none.
+# An operator acts on orders and messages. An approver decides on the runs of other people and holds
+# steps for all orders, but does not act on single orders.
 GROUPS = {
     "viewer": VIEW,
     "operator": VIEW
@@ -35,16 +30,11 @@ GROUPS = {
 }
 
 
-def may(person: User | AnonymousUser, action: str) -> bool:
-    """Tell whether a person may have an action done."""
-    return person.has_perm(NEEDED.get(Action(action), "console.add_run"))
-
-
 def make_groups(sender: Any, *, using: str, **_: Any) -> None:
-    """Make the groups that are missing, once all permissions are there."""
+    """Create the groups that are missing, once all permissions exist."""
     if using != router.db_for_write(Group):
         return
     for name, permitted in GROUPS.items():
-        group, new = Group.objects.using(using).get_or_create(name=name)
-        if new:
+        group, created = Group.objects.using(using).get_or_create(name=name)
+        if created:
             group.permissions.set(Permission.objects.using(using).filter(permitted))

@@ -1,9 +1,7 @@
-"""What the console forgets, and when: drafts, runs, and the oldest of the log. In batches that hold
-nobody up.
+"""Deletes old drafts, runs and log entries, in small batches.
 
-A draft never confirmed is of no use after some days; a run is kept as long as people look back at
-what it did to each order; the log answers who did what, and is kept longest, for at least a year
-(the database refuses less). A run that awaits a second person, or runs, is kept.
+Drafts are kept for days, runs for months, and the log longest: at least a year, because the
+database refuses to delete younger entries. A run that is running or awaits approval is kept.
 """
 
 from collections.abc import Mapping
@@ -18,7 +16,7 @@ __all__ = ["purge"]
 # Rows deleted in one transaction.
 BATCH = 1_000
 
-# Locked, so that one that is being confirmed at this moment is passed by, or found to be gone.
+# SKIP LOCKED passes over a draft that is being confirmed at this moment.
 OLD = """
 SELECT id FROM console_run
  WHERE state = 'draft' AND created_at < now() - make_interval(days => %(drafts)s)
@@ -26,11 +24,15 @@ SELECT id FROM console_run
  ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 ITEMS = """
-DELETE FROM console_runitem WHERE id = ANY(ARRAY(SELECT id FROM console_runitem WHERE run_id = %(run)s LIMIT %(batch)s))
+DELETE FROM console_runitem
+ WHERE id = ANY(ARRAY(SELECT id FROM console_runitem WHERE run_id = %(run)s LIMIT %(batch)s))
 """
-RUN = "DELETE FROM console_run r WHERE id = %(run)s AND NOT EXISTS (SELECT 1 FROM console_runitem WHERE run_id = r.id)"
+RUN = """
+DELETE FROM console_run r
+ WHERE id = %(run)s AND NOT EXISTS (SELECT 1 FROM console_runitem WHERE run_id = r.id)
+"""
 
-# By the primary key, as the oldest have the lowest.
+# By primary key, because the oldest entries have the lowest.
 LOG = """
 DELETE FROM console_logentry WHERE id = ANY(ARRAY(
   SELECT oldest.id FROM (SELECT id, at FROM console_logentry ORDER BY id LIMIT %(batch)s) oldest
@@ -39,7 +41,7 @@ DELETE FROM console_logentry WHERE id = ANY(ARRAY(
 
 
 def purge() -> int:
-    """Forget what is old enough; return how many rows were deleted."""
+    """Delete the rows that are old enough; return how many."""
     params = {
         "drafts": settings.CONSOLE_DRAFT_DAYS,
         "runs": settings.CONSOLE_RUN_DAYS,
@@ -54,13 +56,13 @@ def purge() -> int:
 
 
 def _purge_run(params: Mapping[str, object]) -> int:
-    """Delete some orders of the oldest run, and the run once it has none left."""
+    """Delete some items of the oldest run, and the run itself once it has none left."""
     with transaction.atomic():
         found = sql.fetch("default", OLD, params)
         if not found:
             return 0
-        of_run = {**params, "run": found[0][0]}
-        return sql.run("default", ITEMS, of_run) + sql.run("default", RUN, of_run)
+        run_params = {**params, "run": found[0][0]}
+        return sql.run("default", ITEMS, run_params) + sql.run("default", RUN, run_params)
 
 
 def _purge_log(params: Mapping[str, object]) -> int:

@@ -1,49 +1,46 @@
-"""The console's chores, by beat: to work off what operators have confirmed, and to forget what
-is old.
-"""
+"""The console's periodic tasks: act on confirmed runs, and delete old rows."""
 
 import logging
 
 from celery import shared_task
 
-from console.bulk_actions.runs import work_once
+from console.bulk_actions.worker import work_once
 from console.retention import purge
 
 __all__ = ["forget", "work", "work_soon"]
 
 logger = logging.getLogger(__name__)
 
-# Rounds of one task, which together stay far below its time limit; what is left waits for the next.
+# Rounds of one task, which together stay far below its time limit. The next task does the rest.
 ROUNDS = 10
 
 
 @shared_task(name="console.work")
 def work() -> int:
-    """Act on rows that are due; return how many. Lost, repeated or late, it matters not: the
-    rows decide.
+    """Act on the items that are due; return how many.
+
+    The rows are the truth, so the task may be lost, repeated or late.
     """
-    done = 0
+    total = 0
     for _ in range(ROUNDS):
-        acted = work_once()
-        done += acted
-        if not acted:
+        acted_on = work_once()
+        total += acted_on
+        if not acted_on:
             break
-    return done
+    return total
 
 
 @shared_task(name="console.purge")
 def forget() -> int:
-    """Forget drafts, runs and the oldest of the log; return how many rows."""
+    """Delete old drafts, runs and log entries; return how many rows."""
     return purge()
 
 
 def work_soon() -> None:
-    """Have confirmed rows worked off at once. Best effort: where the broker is down, beat does
-    so later.
-    """
+    """Queue a task for confirmed items now. If the broker is down, beat queues one later."""
     try:
         work.apply_async(queue="orders")
-    except (
-        Exception
-    ) as error:  # whatever the broker's client raises, the rows are safe where they are
-        logger.warning("The run is not begun at once, beat does so within seconds: %r", error)
+    except Exception as error:  # the broker's client raises many types; the items are safe
+        logger.warning(
+            "Could not queue console.work; beat starts the confirmed run within seconds: %r", error
+        )

@@ -1,6 +1,4 @@
-"""What the console shows in the admin besides its own pages, in one look. Importing it registers
-all of it.
-"""
+"""The console's pages in the admin. Importing this package registers them."""
 
 from django.contrib import admin
 

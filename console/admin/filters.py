@@ -1,6 +1,4 @@
-"""How the list of orders is filtered: by what indexes find, and by what the services say of
-failures and holds.
-"""
+"""Filters of the list of orders: by status, age, failure and hold."""
 
 from typing import Any
 
@@ -9,7 +7,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
 
-from console.failures.grouping import Failures, failures
+from console.failures.grouping import Failures, current_failures
 from orders.models import Hold, Order
 from orders.selectors import with_status
 from orders.status import Status
@@ -19,7 +17,7 @@ __all__ = ["FailureFilter", "HoldFilter", "OrderOlderThan", "StatusFilter"]
 
 
 class StatusFilter(admin.SimpleListFilter):
-    """Orders of a status, as indexes find them."""
+    """Orders of a status, by index."""
 
     title = "status"
     parameter_name = "status__exact"
@@ -36,13 +34,13 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class OrderOlderThan(OlderThanFilter):
-    """Orders whose saga has been open for long."""
+    """Orders whose saga is older than some time and still open."""
 
     open_rows = Q(ended_at=None)
 
 
 class FailureFilter(admin.SimpleListFilter):
-    """Orders one of whose steps fails like this."""
+    """Orders with a failing step of one failure."""
 
     title = "failure"
     parameter_name = "failure"
@@ -50,40 +48,40 @@ class FailureFilter(admin.SimpleListFilter):
     def __init__(
         self, request: HttpRequest, params: dict[str, Any], model: type[Order], model_admin: Any
     ) -> None:
-        wanted = self.parameter_name in params
-        self.found = failures() if wanted else Failures(groups=[], unreachable=[], complete=True)
+        no_failures = Failures(groups=[], unreachable=[], complete=True)
+        self.found = current_failures() if self.parameter_name in params else no_failures
         super().__init__(request, params, model, model_admin)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Name the failures there are now; the page of failures leads here."""
+        """Offer the current failures. The page of failures links here."""
         return [
-            (group.key, f"{group.step}: {Truncator(group.shape).chars(60)}")
+            (group.key, f"{group.step}: {Truncator(group.pattern).chars(60)}")
             for group in self.found.groups
         ]
 
     def has_output(self) -> bool:
-        """Hold the filter also where nothing fails like that any more: then there is no order."""
+        """Keep a filter that is set, also where no order has that failure any more."""
         return self.value() is not None
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
         """Keep the orders of the failure."""
         if self.value() is None:
             return queryset
-        group = self.found.called(str(self.value()))
+        group = self.found.get(str(self.value()))
         return queryset.filter(id__in=group.sagas if group else ())
 
 
 class HoldFilter(admin.SimpleListFilter):
-    """Orders that are on hold by themselves."""
+    """Orders on hold, other than by a step on hold for all orders."""
 
     title = "hold"
     parameter_name = "hold"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer the one choice there is."""
+        """Offer the only choice."""
         return [("yes", "on hold")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        """Keep what is on hold, by what orders knows."""
+        """Keep the orders on hold, by the hold rows of orders."""
         held = Hold.objects.filter(saga__isnull=False).values("saga")
         return queryset.filter(id__in=held) if self.value() else queryset

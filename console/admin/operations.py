@@ -1,4 +1,4 @@
-"""What operators have had done: runs, and the log that only grows."""
+"""Runs and the log of operators, in the admin."""
 
 from typing import Any
 from uuid import UUID
@@ -8,17 +8,17 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 
-from console.bulk_actions.actions.mark_done import asks_for
-from console.bulk_actions.reach import radius_now
+from console.bulk_actions.registry import get_action
+from console.bulk_actions.runs import preview
 from console.models import LogEntry, Run
-from console.permissions import NEEDED, may
 from console.views.runs import progress_of
 from sagas.admin.changelist import NewestFilter, ReadOnlyAdmin
 from sagas.admin.formatting import age
 
 __all__ = ["LogEntryAdmin", "RunAdmin"]
 
-RUN = {
+# The theme's colour for each state of a run.
+STATE_COLOURS = {
     "draft": "info",
     "awaiting approval": "warning",
     "running": "info",
@@ -29,12 +29,18 @@ RUN = {
 
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
-    """What operators have had done to orders; the page of one previews it, or shows how far it
-    is.
-    """
+    """Runs. The page of one shows its preview before it starts, and then its progress."""
 
     change_form_template = "console/run.html"
-    list_display = ("action", "step", "stands", "requested_by", "decided_by", "reason", "made")
+    list_display = (
+        "action",
+        "step",
+        "state_label",
+        "requested_by",
+        "decided_by",
+        "reason",
+        "created",
+    )
     list_filter = ("state", "action")
     list_select_related = ("requested_by", "decided_by")
     ordering = ("-id",)
@@ -47,53 +53,64 @@ class RunAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Preview a run that has not started, or show what has come of it."""
+        """Show the preview or the progress of a run."""
         run = self.get_object(request, object_id)
-        gathered = self._gathered(request, run) if isinstance(run, Run) else {}
-        shown: HttpResponse = super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), **gathered}
+        context = self._context(request, run) if isinstance(run, Run) else {}
+        response: HttpResponse = super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **context}
         )
-        return shown
+        return response
 
-    def _gathered(self, request: HttpRequest, run: Run) -> dict[str, Any]:
-        mine = run.requested_by_id == request.user.pk
-        waits = run.state in {Run.State.DRAFT, Run.State.AWAITING}
+    def _context(self, request: HttpRequest, run: Run) -> dict[str, Any]:
+        if run.state not in {Run.State.DRAFT, Run.State.AWAITING}:
+            return progress_of(run)
+
+        user, action = request.user, get_action(run.action)
+        is_author = run.requested_by_id == user.pk
+        impact = preview(run)
+        may_confirm = (
+            run.state == Run.State.DRAFT and is_author and user.has_perm(action.permission)
+        )
+        may_decide = (
+            run.state == Run.State.AWAITING
+            and not is_author
+            and user.has_perm("console.approve_run")
+        )
         return {
             **progress_of(run),
-            "radius": radius_now(run) if waits else None,
-            "may_confirm": run.state == Run.State.DRAFT and mine and may(request.user, run.action),
-            "for_all": run.action in NEEDED,
-            "asks_for": asks_for(run.step),
-            "may_decide": run.state == Run.State.AWAITING
-            and not mine
-            and request.user.has_perm("console.approve_run"),
+            "action": action,
+            "impact": impact,
+            "tiles": action.tiles(impact),
+            "may_confirm": may_confirm,
+            "may_decide": may_decide,
+            "required_reference": action.required_reference(run.step),
         }
 
-    @display(description="state", label=RUN)
-    def stands(self, run: Run) -> str:
+    @display(description="state", label=STATE_COLOURS)
+    def state_label(self, run: Run) -> str:
         """Show the state."""
         return run.get_state_display()
 
-    @admin.display(description="made", ordering="id")
-    def made(self, run: Run) -> str:
-        """Say how long ago it was made."""
+    @admin.display(description="created", ordering="id")
+    def created(self, run: Run) -> str:
+        """Show the age of the run."""
         return age(run.created_at)
 
 
 @admin.register(LogEntry)
 class LogEntryAdmin(ReadOnlyAdmin):
-    """Who did what, why, when, and what came of it: only ever added to."""
+    """The log of operators, which cannot be changed."""
 
     list_display = ("when", "who", "what", "action", "step", "order_id", "about", "why", "outcome")
     list_filter = (("what", NewestFilter), ("action", NewestFilter))
     ordering = ("-id",)
-    search_fields = ("order_id",)  # shows the box; the search itself is below
-    search_help_text = "Order id, run id, or the name of who did it."
+    search_fields = ("order_id",)  # shows the search box; see get_search_results
+    search_help_text = "Order id, run id, or the operator's user name."
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LogEntry], search_term: str
     ) -> tuple[QuerySet[LogEntry], bool]:
-        """Find by order or run where the term is an id, else by name."""
+        """Search by order or run if the term is an id, else by user name."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -104,5 +121,5 @@ class LogEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="when (UTC)", ordering="id")
     def when(self, entry: LogEntry) -> str:
-        """Show when it was written."""
+        """Show the time of the entry."""
         return f"{entry.at:%Y-%m-%d %H:%M:%S}"

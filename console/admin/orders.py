@@ -1,7 +1,6 @@
-"""Orders and their payments: found as people search, coloured by what a state means, and acted
-on in bulk.
-"""
+"""Orders and payments in the admin: searched by id or user, and acted on in bulk."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -15,15 +14,16 @@ from unfold.decorators import display
 import payments.admin
 from console.admin import tabs
 from console.admin.filters import FailureFilter, HoldFilter, OrderOlderThan, StatusFilter
-from console.bulk_actions.actions.mark_done import markable
+from console.bulk_actions.action import ACT_ON_ORDERS, OrderAction
+from console.bulk_actions.actions.mark_done import steps_to_mark_done
+from console.bulk_actions.registry import bulk_actions, is_permitted, order_page_actions
 from console.bulk_actions.runs import MOST_ORDERS
 from console.holds import hold_of
-from console.models import ON_ORDERS, Action, LogEntry
-from console.order_page.order_detail import dossier_of
-from console.templatetags.console import money
-from console.views.runs import drafted
+from console.models import LogEntry
+from console.money import format_money
+from console.order_page.order_detail import load_order_detail
+from console.views.runs import draft_run
 from orders.models import Order
-from orders.status import Status
 from payments.models import Payment
 from sagas.admin.changelist import ReadOnlyAdmin
 from sagas.admin.formatting import age
@@ -33,8 +33,8 @@ __all__ = ["OrderAdmin", "PaymentAdmin"]
 
 admin.site.unregister(Payment)
 
-# The theme's colours by what a state means to an operator.
-STATUS = {
+# The theme's colour for each status of an order, and of a payment.
+STATUS_COLOURS = {
     "pending": "info",
     "paid": "info",
     "reserved": "info",
@@ -42,7 +42,7 @@ STATUS = {
     "cancelling": "warning",
     "cancelled": "primary",
 }
-PAYMENT = {
+PAYMENT_COLOURS = {
     "pending": "warning",
     "authorized": "warning",
     "captured": "success",
@@ -51,13 +51,27 @@ PAYMENT = {
     "void": "primary",
 }
 
-# Entries of the log that an order's page shows.
+# Log entries that the page of an order shows.
 HISTORY = 50
+
+
+def _list_action(action: OrderAction) -> Callable[..., HttpResponse | None]:
+    """Return an operator action as an action of the list of orders."""
+
+    @admin.action(description=action.label, permissions=("operate",))
+    def draft(
+        model_admin: "OrderAdmin", request: HttpRequest, queryset: QuerySet[Order]
+    ) -> HttpResponse | None:
+        selected = queryset.order_by("id").values_list("id", flat=True)
+        return draft_run(request, action.name, list(selected[: MOST_ORDERS + 1]))
+
+    draft.__name__ = action.name
+    return draft
 
 
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
-    """Orders; the page of one shows it in all its services."""
+    """Orders. The page of one shows it in all its services."""
 
     change_form_template = "console/order.html"
     list_display = (
@@ -79,84 +93,59 @@ class OrderAdmin(ReadOnlyAdmin):
         FailureFilter,
     )
     ordering = ("-id",)
-    search_fields = ("id",)  # shows the box; the search itself is below
-    search_help_text = "Order id, or the name of its user."
-    actions = ("try_again", "publish_again", "cancel", "hold", "release")
+    search_fields = ("id",)  # shows the search box; see get_search_results
+    search_help_text = "Order id, or the customer's user name."
+    actions = tuple(map(_list_action, bulk_actions()))
     list_before_template = "console/tabs.html"
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Return whether this user may act on orders."""
-        return request.user.has_perm("console.add_run")
+        """Tell whether this user may act on orders."""
+        return request.user.has_perm(ACT_ON_ORDERS)
 
-    @admin.action(description="Try again now", permissions=("operate",))
-    def try_again(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        """Make a draft that tries every open step of these orders again."""
-        return self._draft(request, queryset, Action.RETRY)
-
-    @admin.action(description="Publish again", permissions=("operate",))
-    def publish_again(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        """Make a draft that sends every message of these orders again."""
-        return self._draft(request, queryset, Action.PUBLISH)
-
-    @admin.action(description="Cancel and undo", permissions=("operate",))
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        """Make a draft that calls these orders off."""
-        return self._draft(request, queryset, Action.CANCEL)
-
-    @admin.action(description="Put on hold", permissions=("operate",))
-    def hold(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        """Make a draft that holds these orders before their next steps."""
-        return self._draft(request, queryset, Action.HOLD)
-
-    @admin.action(description="Release", permissions=("operate",))
-    def release(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        """Make a draft that lets these orders go on."""
-        return self._draft(request, queryset, Action.RELEASE)
-
-    def _draft(
-        self, request: HttpRequest, queryset: QuerySet[Order], action: Action
-    ) -> HttpResponse | None:
-        orders = list(queryset.order_by("id").values_list("id", flat=True)[: MOST_ORDERS + 1])
-        return drafted(request, action, orders)
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the actions that this user has the permission for."""
+        offered: dict[str, Any] = super().get_actions(request)
+        return {name: found for name, found in offered.items() if is_permitted(request.user, name)}
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
     ) -> tuple[QuerySet[Order], bool]:
-        """Find by id where the term is one, else by the user's name: both use an index."""
+        """Search by id if the term is one, else by user name. Both use an index."""
         term = search_term.strip()
         if not term:
             return queryset, False
         try:
             return queryset.filter(id=UUID(term)), False
-        except (
-            ValueError
-        ):  # whose id is looked up first, or the planner would walk through all orders for it
+        except ValueError:
+            # A join on the user would make the planner walk through all orders.
             user = User.objects.filter(username=term).values_list("pk", flat=True).first()
             return queryset.filter(user=user) if user else queryset.none(), False
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show what needs attention first: where something does, the list opens on that."""
+        """Open the list on the orders that need attention, if there are any."""
         found = tabs.tabs_of(request)
-        if request.method == "GET" and not request.GET and found[0].number:
-            return redirect(found[0].link)
-        shown: HttpResponse = super().changelist_view(
+        attention = found[0]
+        if request.method == "GET" and not request.GET and attention.number:
+            return redirect(attention.link)
+
+        response: HttpResponse = super().changelist_view(
             request, {**(extra_context or {}), "tabs": found}
         )
-        return shown
+        return response
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Order | None:
-        """Return an order with its user; a second time the same, for the page is made of both."""
+        """Return an order with its user, read once per request."""
         found: dict[str, Order | None] = request.__dict__.setdefault("_orders_read", {})
         if object_id not in found:
             found[object_id] = super().get_object(request, object_id, from_field)
         return found[object_id]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
-        """Return the orders, each with its user."""
+        """Return the orders with their users."""
         orders: QuerySet[Order] = super().get_queryset(request)
         return orders.select_related("user")
 
@@ -167,32 +156,34 @@ class OrderAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show the order's dossier."""
+        """Show the order in all its services."""
         order = self.get_object(request, object_id)
-        gathered = self._gathered(request, order) if isinstance(order, Order) else {}
-        shown: HttpResponse = super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), **gathered}
+        context = self._context(request, order) if isinstance(order, Order) else {}
+        response: HttpResponse = super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **context}
         )
-        return shown
+        return response
 
-    def _gathered(self, request: HttpRequest, order: Order) -> dict[str, Any]:
-        dossier = dossier_of(order)
-        holding = {
-            posted.service for posted in dossier.received if posted.row.state == Inbox.State.HELD
+    def _context(self, request: HttpRequest, order: Order) -> dict[str, Any]:
+        detail = load_order_detail(order)
+
+        # The home knows of every hold; a service with a held step knows of its own.
+        with_held_step = {
+            message.service for message in detail.received if message.row.state == Inbox.State.HELD
         }
-        held = hold_of(
-            order, sorted(holding | {dossier.plan.home})
-        )  # all of them, or what they hold tells
+        held = hold_of(order, sorted(with_held_step | {detail.plan.home}))
+
         may_act = self.has_operate_permission(request)
+        actions = order_page_actions(order, on_hold=held is not None)
         return {
-            "dossier": dossier,
+            "detail": detail,
             "held": held,
-            "actions": _offered(order, on_hold=held is not None) if may_act else [],
-            "markable": list(markable(dossier)) if may_act else [],
+            "actions": actions if may_act else [],
+            "markable": list(steps_to_mark_done(detail)) if may_act else [],
             "history": LogEntry.objects.filter(order_id=order.pk).order_by("-id")[:HISTORY],
         }
 
-    @display(description="status", label=STATUS)
+    @display(description="status", label=STATUS_COLOURS)
     def state(self, order: Order) -> str:
         """Show the status."""
         return order.status
@@ -200,43 +191,31 @@ class OrderAdmin(ReadOnlyAdmin):
     @admin.display(description="amount")
     def price(self, order: Order) -> str:
         """Show the amount in its currency."""
-        return money(order.amount, order.currency)
+        return format_money(order.amount, order.currency)
 
     @display(description="attention", label={"needs attention": "danger"}, empty_value="")
     def attention(self, order: Order) -> str | None:
-        """Say that a person must look at it, and nothing otherwise."""
+        """Mark an order that needs attention."""
         return "needs attention" if order.needs_attention else None
 
     @admin.display(description="placed (UTC)", ordering="id")
     def placed(self, order: Order) -> str:
-        """Show when it was placed."""
+        """Show the time of placing."""
         return f"{order.created_at:%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="open since", empty_value="")
     def open_since(self, order: Order) -> str | None:
-        """Say for how long its saga has been open."""
+        """Show the age of an open saga."""
         return None if order.ended_at else age(order.created_at)
-
-
-def _offered(order: Order, *, on_hold: bool) -> list[tuple[str, str]]:
-    """Return what may be done to an order: nothing once it has ended, and no way back where
-    there is none.
-    """
-    if order.ended_at:
-        return []
-    idle = {Action.HOLD if on_hold else Action.RELEASE}
-    if order.status in {Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}:
-        idle.add(Action.CANCEL)
-    return [(action.value, action.label) for action in ON_ORDERS if action not in idle]
 
 
 @admin.register(Payment)
 class PaymentAdmin(payments.admin.PaymentAdmin):
-    """Payments, with amounts as people read them."""
+    """Payments, with formatted amounts."""
 
     list_display = ("order_id", "state", "price", "refunded", "charge_id", "created_at")
 
-    @display(description="status", label=PAYMENT)
+    @display(description="status", label=PAYMENT_COLOURS)
     def state(self, payment: Payment) -> str:
         """Show the status."""
         return payment.status
@@ -244,9 +223,13 @@ class PaymentAdmin(payments.admin.PaymentAdmin):
     @admin.display(description="amount")
     def price(self, payment: Payment) -> str:
         """Show the amount in its currency."""
-        return money(payment.amount, payment.currency)
+        return format_money(payment.amount, payment.currency)
 
     @admin.display(description="refunded", empty_value="")
     def refunded(self, payment: Payment) -> str | None:
-        """Show what was given back, if anything was."""
-        return money(payment.refunded_amount, payment.currency) if payment.refunded_amount else None
+        """Show the refunded amount, if any."""
+        return (
+            format_money(payment.refunded_amount, payment.currency)
+            if payment.refunded_amount
+            else None
+        )

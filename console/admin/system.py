@@ -1,4 +1,4 @@
-"""Failed tasks, users and groups, in the console's look; and what is not to be seen here at all."""
+"""Failed tasks, users and groups in the admin. Tokens and group results have no page."""
 
 from typing import Any
 from uuid import UUID
@@ -26,22 +26,22 @@ from sagas.admin.messages import preformatted
 
 __all__ = ["GroupAdmin", "TaskResultAdmin", "UserAdmin"]
 
-# Tokens are issued by the API and `create_token`; nothing here keeps results of groups.
+# The API and `create_token` issue tokens, and no task of this project has group results.
 admin.site.unregister([User, Group, TaskResult, GroupResult, knox.models.get_token_model()])
 
-# Orders of one task that its page links to; tasks of one order that a search for it finds.
+# Orders that the page of a task links to, and tasks that a search by order finds.
 LINKS = 20
 MOST_FOUND = 1_000
 
 
 class TaskNameFilter(admin.SimpleListFilter):
-    """Failures of one task; offered are those there are, for which no failure need be looked at."""
+    """Failures of one task. The choices are the registered tasks, so no failure is read."""
 
     title = "task"
     parameter_name = "task"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer the project's own tasks."""
+        """Offer the tasks of this project."""
         return [
             (name, name) for name in sorted(current_app.tasks) if not name.startswith("celery.")
         ]
@@ -55,12 +55,12 @@ class TaskNameFilter(admin.SimpleListFilter):
 
 @admin.register(TaskResult)
 class TaskResultAdmin(ReadOnlyAdmin):
-    """Tasks that failed, with their traceback and the orders they were about. Kept for 30 days."""
+    """Failed tasks with their traceback and their orders. Celery keeps them for 30 days."""
 
-    list_display = ("task_name", "state", "said", "worker", "done")
+    list_display = ("task_name", "state", "error", "worker", "done")
     list_filter = (("status", NewestFilter), TaskNameFilter)
     ordering = ("-id",)
-    search_fields = ("task_id",)  # shows the box; the search itself is below
+    search_fields = ("task_id",)  # shows the search box; see get_search_results
     search_help_text = "Order id, or task id."
     fields = (
         "task_name",
@@ -78,7 +78,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[TaskResult], search_term: str
     ) -> tuple[QuerySet[TaskResult], bool]:
-        """Find by order or by task: both have ids of one kind."""
+        """Search by order or by task, because both ids are UUIDs."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -96,18 +96,18 @@ class TaskResultAdmin(ReadOnlyAdmin):
         return str(task.status)
 
     @admin.display(description="error")
-    def said(self, task: TaskResult) -> str:
-        """Show the beginning of what was raised."""
+    def error(self, task: TaskResult) -> str:
+        """Show the beginning of the error."""
         return (task.result or "")[:100]
 
     @admin.display(description="when", ordering="id")
     def done(self, task: TaskResult) -> str:
-        """Say how long ago that was."""
+        """Show the age of the failure."""
         return age(task.date_done)
 
     @admin.display(description="orders")
     def orders(self, task: TaskResult) -> SafeString:
-        """Link to the orders that the task failed for."""
+        """Link to the orders of the task."""
         links = (
             (reverse("admin:orders_order_change", args=[order]), order)
             for order in orders_of(task)[:LINKS]
@@ -123,13 +123,13 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description="arguments")
     def arguments(self, task: TaskResult) -> SafeString:
-        """Show what the task was given."""
+        """Show the arguments of the task."""
         return preformatted(f"{task.task_args}\n{task.task_kwargs}")
 
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ModelAdmin):
-    """Users, in the console's look."""
+    """Users."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -137,10 +137,10 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     paginator = BoundedPaginator
     list_filter = ("is_staff", "is_superuser", "groups")
     search_fields = ("username__startswith",)
-    search_help_text = "The beginning of a name."
+    search_help_text = "The beginning of a user name."
     change_password_form = AdminPasswordChangeForm
 
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
-    """Groups, in the console's look."""
+    """Groups."""

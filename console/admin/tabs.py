@@ -1,4 +1,4 @@
-"""The tabs above the list of orders: what needs attention, what is open, and all."""
+"""The tabs above the list of orders: the ones that need attention, the open ones, and all."""
 
 from typing import Any, NamedTuple
 
@@ -17,9 +17,7 @@ SHOWN = "show"
 
 
 class Tab(NamedTuple):
-    """A tab: where it leads, whether it is what is shown, and how many orders it holds; None
-    where nobody counts.
-    """
+    """A tab. `number` is how many orders it holds, or None where they are not counted."""
 
     name: str
     title: str
@@ -29,22 +27,22 @@ class Tab(NamedTuple):
 
 
 class ShownFilter(admin.SimpleListFilter):
-    """The open orders, or all."""
+    """Open orders, or all."""
 
     title = "show"
     parameter_name = SHOWN
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Offer both."""
-        return [("open", "open"), ("all", "all, whatever needs attention")]
+        return [("open", "open"), ("all", "all")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        """Keep those whose saga has not ended."""
+        """Keep the orders whose saga has not ended."""
         return queryset.filter(ended_at=None) if self.value() == "open" else queryset
 
 
 def tabs_of(request: HttpRequest) -> list[Tab]:
-    """Return the tabs of the list of orders, counted by index and no further than people page."""
+    """Return the tabs, with numbers counted by index and only up to the paginator's limit."""
     wanted = request.GET
     attention = wanted.get(ATTENTION) == "1"
     open_ = wanted.get(SHOWN) == "open" and not attention

@@ -1,8 +1,8 @@
-"""The blast radius: what an action would do to a set of orders, if it ran now; and how the services
-are asked for it.
+"""The preview of an operator action: its impact on a set of orders, if it ran now.
 
-What a database that is down would have said is not guessed: its name stands in `unreachable`, and
-an action that depends on it is not offered. The question of each action is in `console.bulk_actions.reach`.
+A database that does not answer is named in `unreachable`, and its figures are not guessed. The run
+cannot be confirmed until it answers. Each action asks its own questions: see
+`console.bulk_actions.actions`.
 """
 
 import hashlib
@@ -12,67 +12,90 @@ from uuid import UUID
 
 import msgspec
 
-from console.partial_reader import Asking
+from console.partial_reader import PartialReader
 from sagas.storage import sql
 from sagas.storage.registry import get_service, service_names
 
-__all__ = ["OrdersAsking", "Radius"]
+__all__ = ["Impact", "OrderQueries"]
+
+CAPTURED = """
+SELECT currency, sum(amount - refunded_amount)::bigint FROM payments_payment
+ WHERE order_id = ANY(%(orders)s::uuid[]) AND status = 'captured'
+ GROUP BY currency ORDER BY currency
+"""
+
+RESERVED = """
+SELECT COALESCE(sum(quantity), 0)::bigint FROM inventory_reservation
+ WHERE order_id = ANY(%(orders)s::uuid[]) AND state = 'held'
+"""
 
 
-class Radius(msgspec.Struct, frozen=True, kw_only=True):
-    """What would happen. Amounts are in minor units by currency; `unknown` are charges whose
-    outcome is not known.
+class Impact(msgspec.Struct, frozen=True, kw_only=True):
+    """The changes that an action would make. Refunds are in minor units, by currency.
 
-    `holds`: on so many steps, for all orders.
+    Stored with a confirmed run, hence the names on the wire. `unknown_charges` are charges without
+    an answer from the gateway yet. `step_holds` is the number of holds on a step, for all orders,
+    that the action sets or lifts.
     """
 
     orders: int
     affected: int = 0
     refunds: dict[str, int] = {}
-    pieces: int = 0
-    unknown: int = 0
+    units: int = msgspec.field(default=0, name="pieces")
+    unknown_charges: int = msgspec.field(default=0, name="unknown")
     messages: int = 0
-    holds: int = 0
+    step_holds: int = msgspec.field(default=0, name="holds")
     unreachable: list[str] = []
 
     @property
     def changes(self) -> int:
-        """Return how much would be different afterwards: 0 for nothing."""
-        return self.affected + self.holds
+        """Return how many orders and step holds would change: 0 if nothing would."""
+        return self.affected + self.step_holds
 
     @property
     def fingerprint(self) -> str:
-        """Return what tells this radius from another: what was looked at is what is confirmed."""
+        """Return a hash of the impact, by which a confirmation names the preview it is about."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
 
 
-class OrdersAsking(Asking):
-    """Questions about some orders: a few statements for all of them, each to one service, and by
-    index.
-    """
+class OrderQueries(PartialReader):
+    """Queries about a set of orders: each is one statement to one service, and uses an index."""
 
     def __init__(self, orders: Sequence[UUID]) -> None:
         super().__init__()
         self.orders = list(orders)
 
     def rows(self, service: str, statement: str, **params: Any) -> list[tuple[Any, ...]]:
-        """Return what a statement finds in the tables of a service, about the orders unless it
-        is given others.
-        """
-        asked = get_service(service)
-        written = statement.format(inbox=asked.inbox, outbox=asked.outbox, hold=asked.hold)
-        return self.ask(
-            service, lambda: sql.fetch(asked.alias, written, {"orders": self.orders, **params})
-        )
+        """Run a statement on the tables of a service, with `orders` as a parameter unless given."""
+        tables = get_service(service)
+        query = statement.format(inbox=tables.inbox, outbox=tables.outbox, hold=tables.hold)
+        params = {"orders": self.orders, **params}
+        return self.read(service, lambda: sql.fetch(tables.alias, query, params))
 
     def number(self, service: str, statement: str, **params: Any) -> int:
-        """Return the number that a statement finds in a service; 0 where nothing answers."""
+        """Return the number that a statement yields; 0 where the service does not answer."""
         return sum(number for (number,) in self.rows(service, statement, **params))
 
-    def of_all(self, statement: str) -> list[UUID]:
-        """Return the order of each row that a statement finds in all services."""
-        return [saga for service in service_names() for (saga,) in self.rows(service, statement)]
+    def in_all_services(self, statement: str) -> list[UUID]:
+        """Return the order of each row that a statement finds in any service."""
+        return [order for name in service_names() for (order,) in self.rows(name, statement)]
 
-    def radius(self, **found: Any) -> Radius:
-        """Return what was found out, and who did not answer."""
-        return Radius(**{"orders": len(self.orders), **found}, unreachable=self.unreachable)
+    def captured(self, orders: Sequence[UUID] | None = None) -> dict[str, int]:
+        """Return the captured amounts that are not refunded, by currency."""
+        return dict(self.rows("payments", CAPTURED, orders=self._or_all(orders)))
+
+    def reserved_units(self, orders: Sequence[UUID] | None = None) -> int:
+        """Return how many units of stock are reserved."""
+        return self.number("inventory", RESERVED, orders=self._or_all(orders))
+
+    def messages_impact(self, statement: str) -> Impact:
+        """Return the impact of an action on each message that a statement finds in any service."""
+        orders = self.in_all_services(statement)
+        return self.impact(affected=len(set(orders)), messages=len(orders))
+
+    def impact(self, **figures: Any) -> Impact:
+        """Return these figures, with the services that did not answer."""
+        return Impact(**{"orders": len(self.orders), **figures}, unreachable=self.unreachable)
+
+    def _or_all(self, orders: Sequence[UUID] | None) -> list[UUID]:
+        return self.orders if orders is None else list(orders)

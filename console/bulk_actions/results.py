@@ -1,30 +1,58 @@
-"""What every action of an operator's needs: its outcome in words, and the services that take
-part in an order.
-"""
+"""The outcome of an operator action on one order, and the reasons why a run is not moved on."""
 
-from typing import NamedTuple
-
-import msgspec
+from dataclasses import dataclass
+from typing import Self
 
 from console.models import RunItem
-from orders.models import Order
-from sagas.definition.plan import Plan
-from sagas.storage.registry import Service, get_service
 
-__all__ = ["Effect", "services_of"]
+__all__ = [
+    "ActionRejected",
+    "ActionResult",
+    "NotAllowed",
+    "StalePreview",
+    "StateConflict",
+    "WrongNumberOfOrders",
+]
 
 
-class Effect(NamedTuple):
-    """What came of an action, in words for an operator."""
+@dataclass(frozen=True)
+class ActionResult:
+    """How an action on one run item ended; `text` is shown to operators and kept in the log."""
 
     state: RunItem.State
-    said: str
+    text: str
+
+    @classmethod
+    def done(cls, text: str) -> Self:
+        """The action changed something."""
+        return cls(RunItem.State.DONE, text)
+
+    @classmethod
+    def nothing(cls, text: str) -> Self:
+        """The action found nothing to change."""
+        return cls(RunItem.State.NOTHING, text)
+
+    @classmethod
+    def failed(cls, text: str) -> Self:
+        """The action raised an error each time it was tried."""
+        return cls(RunItem.State.FAILED, text)
 
 
-def services_of(order: Order) -> list[Service]:
-    """Return the services of an order's plan, its home last."""
-    plan = msgspec.convert(order.plan, Plan)
-    return [
-        get_service(name)
-        for name in sorted(plan.services(), key=lambda name: (name == plan.home, name))
-    ]
+class ActionRejected(Exception):
+    """The run stays as it is. The text is for the operator: it says why, and what to do."""
+
+
+class WrongNumberOfOrders(ActionRejected):
+    """No order was selected, or more orders than one run may hold."""
+
+
+class StateConflict(ActionRejected):
+    """The run has moved on since the operator saw it."""
+
+
+class StalePreview(ActionRejected):
+    """The run would now do something else than the preview that the operator saw."""
+
+
+class NotAllowed(ActionRejected):
+    """This person may not do this, or a required input is missing."""

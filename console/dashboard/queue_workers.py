@@ -1,25 +1,27 @@
-"""Whether there is somebody to do the work: the workers of each queue, as they were last heard."""
+"""The workers of each queue, from their heartbeats in Redis."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
-from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
 from sagas.operations import heartbeats
 from sagas.operations.heartbeats import WorkerHeartbeat
 
-__all__ = ["Crew", "crews"]
+__all__ = ["QueueWorkers", "workers_by_queue"]
 
-# Seconds for which an answer is good enough, and so is that there was none: no page waits for a
-# dead Redis each time.
-KEPT = 3.0
+# Seconds for which heartbeats are cached, and so is an error: else each page would wait for a Redis
+# that is down.
+CACHED_SECONDS = 3.0
 
 
-class Crew(NamedTuple):
-    """The workers of a queue: those alive, how many tasks they run at once, seconds since any of
-    all was heard.
+@dataclass(frozen=True, kw_only=True)
+class QueueWorkers:
+    """The workers of a queue. `processes` is the number of tasks that they run at once.
+
+    `seconds` is the age of the newest heartbeat of any worker, also of a dead one.
     """
 
     queue: str
@@ -28,47 +30,47 @@ class Crew(NamedTuple):
     seconds: float | None
 
 
-class _Kept:
-    """What Redis said last."""
-
+class _HeartbeatCache:
     def __init__(self) -> None:
         self.lock = Lock()
-        self.until = 0.0
+        self.expires = 0.0
         self.answer: list[WorkerHeartbeat] | RedisError = []
 
-    def heard(self) -> list[WorkerHeartbeat]:
-        """Return the workers; raise the error there was, unless it was long enough ago."""
+    def read(self) -> list[WorkerHeartbeat]:
+        """Return the heartbeats. Raises the RedisError that is cached, or new."""
         with self.lock:
-            if monotonic() >= self.until:
-                self.answer, self.until = _asked(), monotonic() + KEPT
+            if monotonic() >= self.expires:
+                self.answer = _read_heartbeats()
+                self.expires = monotonic() + CACHED_SECONDS
         if isinstance(self.answer, RedisError):
             raise self.answer
         return self.answer
 
 
-_kept = _Kept()
+_cache = _HeartbeatCache()
 
 
-def crews(queues: Iterable[str]) -> list[Crew]:
-    """Return the workers of each of these queues. Raises RedisError where Redis is away."""
-    found = _kept.heard()
+def workers_by_queue(queues: Iterable[str]) -> list[QueueWorkers]:
+    """Return the workers of each queue. Raises RedisError where Redis does not answer."""
+    found = _cache.read()
     return [
-        _crew(queue, [worker for worker in found if queue in worker.queues]) for queue in queues
+        _workers_of(queue, [worker for worker in found if queue in worker.queues])
+        for queue in queues
     ]
 
 
-def _asked() -> list[WorkerHeartbeat] | RedisError:
+def _read_heartbeats() -> list[WorkerHeartbeat] | RedisError:
     try:
         return heartbeats.recent_heartbeats()
     except RedisError as error:
         return error
 
 
-def _crew(queue: str, latest_first: list[WorkerHeartbeat]) -> Crew:
-    alive = [worker for worker in latest_first if worker.alive]
-    return Crew(
+def _workers_of(queue: str, newest_first: list[WorkerHeartbeat]) -> QueueWorkers:
+    alive = [worker for worker in newest_first if worker.alive]
+    return QueueWorkers(
         queue=queue,
         alive=sorted(worker.name for worker in alive),
         processes=sum(worker.processes for worker in alive),
-        seconds=latest_first[0].seconds if latest_first else None,
+        seconds=newest_first[0].seconds if newest_first else None,
     )

@@ -1,5 +1,6 @@
-"""The start page: how things stand now. Each section is asked on its own; what does not answer
-leaves a named gap.
+"""The sections of the start page, each read on its own.
+
+A section that does not answer in time is left out and named on the page.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,8 +12,8 @@ from django.http import HttpRequest
 
 from api.monitoring.deadline import gather
 from audit.metrics import limbo
-from console.dashboard.charts import Chart, durations_of, endings_of
-from console.dashboard.queue_workers import crews
+from console.dashboard.charts import Chart, durations_chart, endings_chart
+from console.dashboard.queue_workers import workers_by_queue
 from console.dashboard.throughput import throughput
 from orders.metrics import count_needing_attention, count_open_by_status, estimate_by_status
 from orders.status import Status
@@ -21,17 +22,23 @@ from sagas.operations import table_stats
 from sagas.operations.table_stats import InboxRows, OutboxRows
 from sagas.storage.registry import get_home, get_service, service_names
 
-__all__ = ["Charts", "Messages", "Orders", "context", "may_see", "questions", "sections"]
+__all__ = [
+    "Charts",
+    "OrderFigures",
+    "ServiceMessages",
+    "add_sections",
+    "can_see_figures",
+    "probes",
+    "sections",
+]
 
 # Seconds for all sections together.
 LIMIT = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Orders:
-    """How many orders are open, by status, and what is wrong with them; and about how many there
-    are at all.
-    """
+class OrderFigures:
+    """Open orders by status, numbers of their problems, and an estimate of all orders."""
 
     open: dict[str, int]
     attention: int
@@ -42,13 +49,13 @@ class Orders:
 
     @property
     def total(self) -> int:
-        """Return how many are open."""
+        """Return how many orders are open."""
         return sum(self.open.values())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Messages:
-    """What a service has to send, and which of its steps are open."""
+class ServiceMessages:
+    """The outbox rows of a service, and its open steps."""
 
     service: str
     outbox: OutboxRows
@@ -57,27 +64,29 @@ class Messages:
 
 @dataclass(frozen=True, kw_only=True)
 class Charts:
-    """Both charts over time."""
+    """The two charts over time."""
 
     endings: Chart
     durations: Chart
 
 
-def context(request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
-    """Add the figures to the context of the start page, for those who may see orders."""
-    return {**given, **sections()} if may_see(request) else given
+def add_sections(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the sections to the context of the start page, for users who may view orders."""
+    return {**context, **sections()} if can_see_figures(request) else context
 
 
-def may_see(request: HttpRequest) -> bool:
-    """Tell whether this user may see the figures: whoever may see orders."""
+def can_see_figures(request: HttpRequest) -> bool:
+    """Tell whether this user may view orders."""
     return request.user.has_perms(["orders.view_order"])
 
 
 def sections() -> dict[str, Any]:
-    """Ask for every section; `down` names those that did not answer in time."""
-    asked = questions()
-    found = gather({f"console {name}": question for name, question in asked.items()}, seconds=LIMIT)
-    answers = {name: found.get(f"console {name}") for name in asked}
+    """Read all sections at once. `down` names the ones that did not answer in time."""
+    named = probes()
+    found = gather({f"console {name}": probe for name, probe in named.items()}, seconds=LIMIT)
+    answers = {name: found.get(f"console {name}") for name in named}
+
+    messages = [answers[f"messages of {name}"] for name in service_names()]
     return {
         "figures": True,
         "orders": answers["orders"],
@@ -85,35 +94,29 @@ def sections() -> dict[str, Any]:
         "money": answers["money"],
         "queues": answers["queues"],
         "workers": answers["workers"],
-        "services": [
-            answers[f"messages of {name}"]
-            for name in service_names()
-            if answers[f"messages of {name}"]
-        ],
+        "services": [answer for answer in messages if answer],
         "down": sorted(name for name, answer in answers.items() if answer is None),
     }
 
 
-def questions() -> dict[str, Callable[[], Any]]:
-    """Return what is asked for each section, by its name."""
+def probes() -> dict[str, Callable[[], Any]]:
+    """Return the function that reads each section, by the section's name."""
     return {
         "orders": _orders,
         "charts": _charts,
         "money": limbo,
         "queues": partial(queues.lengths, service_names()),
-        "workers": partial(crews, service_names()),
+        "workers": partial(workers_by_queue, service_names()),
         **{f"messages of {name}": partial(_messages, name) for name in service_names()},
     }
 
 
-def _orders() -> Orders:
-    sagas, found = table_stats.sagas_of(get_home("orders")), count_open_by_status()
-    return Orders(
-        open={
-            status.value: found.get(status.value, 0)
-            for status in Status
-            if status is not Status.CANCELLED
-        },
+def _orders() -> OrderFigures:
+    sagas = table_stats.sagas_of(get_home("orders"))
+    by_status = count_open_by_status()
+    shown = [status for status in Status if status is not Status.CANCELLED]
+    return OrderFigures(
+        open={status.value: by_status.get(status.value, 0) for status in shown},
         attention=count_needing_attention(),
         stalled=sagas.stalled,
         redriven=sagas.redriven,
@@ -124,17 +127,17 @@ def _orders() -> Orders:
 
 def _charts() -> Charts:
     found = throughput()
-    return Charts(endings=endings_of(found), durations=durations_of(found))
+    return Charts(endings=endings_chart(found), durations=durations_chart(found))
 
 
-def _messages(name: str) -> Messages:
+def _messages(name: str) -> ServiceMessages:
     service = get_service(name)
-    return Messages(
+    return ServiceMessages(
         service=name,
         outbox=table_stats.outbox_rows(service),
-        inbox=_worst_first(table_stats.inbox_rows(service)),
+        inbox=_oldest_first(table_stats.inbox_rows(service)),
     )
 
 
-def _worst_first(rows: Iterable[InboxRows]) -> list[InboxRows]:
+def _oldest_first(rows: Iterable[InboxRows]) -> list[InboxRows]:
     return sorted(rows, key=lambda row: row.oldest_seconds, reverse=True)

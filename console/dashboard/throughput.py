@@ -1,5 +1,6 @@
-"""How many orders end, and how long they take, over the time that the newest few thousand were
-placed in.
+"""How many orders end over time, and how long they take.
+
+Read from the newest few thousand orders, so the cost does not grow with the table.
 """
 
 from dataclasses import dataclass
@@ -9,11 +10,11 @@ from sagas.storage import sql
 
 __all__ = ["Bucket", "Throughput", "throughput"]
 
-# By primary key, which rises with time: what is read does not grow with the table.
+# Orders that are read, by primary key, which rises with time.
 NEWEST = 5_000
 BUCKETS = 48
 
-# Seconds that a bucket may be wide; the narrowest that spans all with `BUCKETS` of them is taken.
+# Widths of a bucket in seconds. The narrowest one with which `BUCKETS` span all orders is used.
 WIDTHS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400)
 
 SPAN = """
@@ -27,7 +28,8 @@ SELECT floor(extract(epoch FROM ended_at) / %(width)s)::bigint AS bucket,
        percentile_cont(0.5) WITHIN GROUP (ORDER BY took)::float8,
        percentile_cont(0.95) WITHIN GROUP (ORDER BY took)::float8
   FROM (SELECT ended_at, status, extract(epoch FROM ended_at - created_at) AS took
-          FROM (SELECT ended_at, created_at, status FROM orders_order ORDER BY id DESC LIMIT %(newest)s) newest
+          FROM (SELECT ended_at, created_at, status FROM orders_order
+                 ORDER BY id DESC LIMIT %(newest)s) newest
          WHERE ended_at >= to_timestamp(%(since)s)) ended
  GROUP BY 1
 """
@@ -35,9 +37,7 @@ SELECT floor(extract(epoch FROM ended_at) / %(width)s)::bigint AS bucket,
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """The orders that ended in one stretch of time; the seconds that half, and nineteen in
-    twenty, took at most.
-    """
+    """The orders that ended in one bucket of time. `p50` and `p95` are durations in seconds."""
 
     since: datetime
     fulfilled: int = 0
@@ -47,26 +47,28 @@ class Bucket:
 
     @property
     def ended(self) -> int:
-        """Return how many ended."""
+        """Return how many orders ended."""
         return self.fulfilled + self.cancelled
 
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """Buckets of one width, oldest first; the last is still filling."""
+    """Buckets of one width, oldest first. The last one is not over yet."""
 
     width: timedelta
     buckets: tuple[Bucket, ...]
 
 
 def throughput() -> Throughput:
-    """Return how many of the newest orders ended when, and how long they took."""
+    """Return when the newest orders ended, and how long they took."""
     [(first, now)] = sql.fetch("default", SPAN, {"newest": NEWEST})
     width = _width(now - (first or now))
     last = int(now // width)
     since = last - BUCKETS + 1
+
     params = {"newest": NEWEST, "width": width, "since": since * width}
     found = {bucket: rest for bucket, *rest in sql.fetch("default", ENDED, params)}
+
     buckets = tuple(_bucket(number * width, found.get(number)) for number in range(since, last + 1))
     return Throughput(width=timedelta(seconds=width), buckets=buckets)
 

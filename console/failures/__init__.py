@@ -1,1 +1,1 @@
-"""Steps that fail, grouped by error, and what operators did about each group."""
+"""Failing steps in groups, and the past runs against each group."""

@@ -1,8 +1,7 @@
-"""What fails, grouped: the open steps that have an error, by step and by what the error says apart
-from its numbers.
+"""Failing steps in groups: by step, and by the error without its ids, times and numbers.
 
-Only the rows that have waited for their next try longest are looked at, by index, so that a page
-costs the same however many there are.
+Only the rows that are due soonest are read, by index, so a page costs the same however many rows
+fail.
 """
 
 import hashlib
@@ -16,23 +15,30 @@ from uuid import UUID
 from django.utils import timezone
 
 from console.dashboard.charts import Chart, sparkline
-from console.partial_reader import Asking
+from console.partial_reader import PartialReader
 from sagas.storage import sql
 from sagas.storage.registry import get_service, service_names
 
-__all__ = ["Failing", "Failures", "Group", "failing", "failures", "normalised"]
+__all__ = [
+    "FailingStep",
+    "FailureGroup",
+    "Failures",
+    "current_failures",
+    "failing_steps",
+    "normalize",
+]
 
-# Open rows of one service that are looked at.
+# Open rows of one service that are read.
 MOST = 5_000
 
-SELECT = """
+FAILING = """
 SELECT step, saga, error, attempts, created_at, updated_at
   FROM {inbox} WHERE state IN ('started', 'waiting') AND error <> ''
 """
-ALL = f"{SELECT} ORDER BY send_at LIMIT %(most)s"
-OF = f"{SELECT} AND saga = ANY(%(sagas)s::uuid[])"
+DUE_SOONEST = f"{FAILING} ORDER BY send_at LIMIT %(most)s"
+OF_ORDERS = f"{FAILING} AND saga = ANY(%(sagas)s::uuid[])"
 
-# What differs between two orders that fail alike: ids, times, numbers, and whatever else is quoted.
+# The parts of an error that differ between orders with the same failure.
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[ T][\d:.]+(?:[+-][\d:]+|Z)?")
 IDS = re.compile(
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b\w*[0-9a-f]{16,}\w*\b", re.IGNORECASE
@@ -40,8 +46,8 @@ IDS = re.compile(
 NUMBERS = re.compile(r"(?<![A-Za-z_])\d+(?:\.\d+)?")
 
 
-class Failing(NamedTuple):
-    """A step that fails, as its row has it: since when, and when it was last tried."""
+class FailingStep(NamedTuple):
+    """A failing step of one order, as its inbox row has it. `last` is its last try."""
 
     step: str
     saga: UUID
@@ -51,28 +57,28 @@ class Failing(NamedTuple):
     last: datetime
 
     @property
-    def shape(self) -> str:
-        """Return what its error has in common with others of its kind."""
-        return normalised(self.error)
+    def pattern(self) -> str:
+        """Return the error without its ids, times and numbers."""
+        return normalize(self.error)
 
     @property
     def key(self) -> str:
-        """Return a short name of all that fail like this, for links and for the log."""
-        return hashlib.sha256(f"{self.step} {self.shape}".encode()).hexdigest()[:16]
+        """Return the key of the failure, which links and the log use."""
+        return hashlib.sha256(f"{self.step} {self.pattern}".encode()).hexdigest()[:16]
 
     @property
     def about(self) -> str:
-        """Return in words what fails, without what is this order's own."""
-        return f"{self.step}: {self.shape}"
+        """Return the failure in words, without anything that belongs to one order."""
+        return f"{self.step}: {self.pattern}"
 
 
 @dataclass(kw_only=True)
-class Group:
-    """Steps that fail alike. `error` is the newest of theirs, as it was said."""
+class FailureGroup:
+    """The orders with the same failure. `error` is the full text of the newest one."""
 
     key: str
     step: str
-    shape: str
+    pattern: str
     error: str
     first: datetime
     last: datetime
@@ -82,14 +88,15 @@ class Group:
 
     @property
     def spark(self) -> Chart:
-        """Draw when they began to fail."""
+        """Return a small chart of when the orders began to fail."""
         return sparkline(self.begun, until=timezone.now())
 
-    def add(self, row: Failing) -> None:
-        """Count one more."""
+    def add(self, row: FailingStep) -> None:
+        """Count one more order."""
         if row.last >= self.last:
             self.error = row.error
-        self.first, self.last = min(self.first, row.first), max(self.last, row.last)
+        self.first = min(self.first, row.first)
+        self.last = max(self.last, row.last)
         self.attempts = max(self.attempts, row.attempts)
         self.sagas.append(row.saga)
         self.begun.append(row.first)
@@ -97,62 +104,71 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Failures:
-    """The groups, the largest first; the services that did not answer; and whether all rows were
-    looked at.
-    """
+    """The groups, largest first. `complete` is False where more rows fail than were read."""
 
-    groups: list[Group]
+    groups: list[FailureGroup]
     unreachable: list[str]
     complete: bool
 
-    def called(self, key: str) -> Group | None:
-        """Return the group of a name, if something still fails like that."""
+    def get(self, key: str) -> FailureGroup | None:
+        """Return a group by its key, or None where no order fails like that now."""
         return next((group for group in self.groups if group.key == key), None)
 
 
-def failures() -> Failures:
-    """Group what fails now, in all services."""
-    asking, groups, complete = Asking(), dict[str, Group](), True
+def current_failures() -> Failures:
+    """Group the failing steps of all services."""
+    reader = PartialReader()
+    groups: dict[str, FailureGroup] = {}
+    complete = True
+
     for name in service_names():
-        rows = _rows(asking, name, ALL, {"most": MOST})
+        rows = _rows(reader, name, DUE_SOONEST, {"most": MOST})
         complete = complete and len(rows) < MOST
         _add(groups, rows)
+
     largest_first = sorted(groups.values(), key=lambda group: len(group.sagas), reverse=True)
-    return Failures(groups=largest_first, unreachable=asking.unreachable, complete=complete)
+    return Failures(groups=largest_first, unreachable=reader.unreachable, complete=complete)
 
 
-def failing(sagas: Sequence[UUID]) -> dict[UUID, Failing]:
-    """Return the step that fails of each of these sagas; of several the one that was tried last."""
+def failing_steps(sagas: Sequence[UUID]) -> dict[UUID, FailingStep]:
+    """Return the failing step of each saga; the last tried, if there are several."""
     if not sagas:
         return {}
-    asking = Asking()
+    reader = PartialReader()
     rows = [
-        row for name in service_names() for row in _rows(asking, name, OF, {"sagas": list(sagas)})
+        row
+        for name in service_names()
+        for row in _rows(reader, name, OF_ORDERS, {"sagas": list(sagas)})
     ]
     return {row.saga: row for row in sorted(rows, key=lambda row: row.last)}
 
 
-def normalised(error: str) -> str:
-    """Return what an error has in common with others of its kind: without times, ids and
-    numbers.
-    """
-    for pattern, instead in ((TIMES, "{time}"), (IDS, "{id}"), (NUMBERS, "{n}")):
-        error = pattern.sub(instead, error)
+def normalize(error: str) -> str:
+    """Return an error with placeholders for its times, ids and numbers."""
+    for pattern, placeholder in ((TIMES, "{time}"), (IDS, "{id}"), (NUMBERS, "{n}")):
+        error = pattern.sub(placeholder, error)
     return error
 
 
-def _rows(asking: Asking, name: str, statement: str, params: dict[str, object]) -> list[Failing]:
+def _rows(
+    reader: PartialReader, name: str, statement: str, params: dict[str, object]
+) -> list[FailingStep]:
     service = get_service(name)
-    written = statement.format(inbox=service.inbox)
-    return [
-        Failing(*row) for row in asking.ask(name, lambda: sql.fetch(service.alias, written, params))
-    ]
+    query = statement.format(inbox=service.inbox)
+    rows = reader.read(name, lambda: sql.fetch(service.alias, query, params))
+    return [FailingStep(*row) for row in rows]
 
 
-def _add(groups: dict[str, Group], rows: Iterable[Failing]) -> None:
+def _add(groups: dict[str, FailureGroup], rows: Iterable[FailingStep]) -> None:
     for row in rows:
-        shape, key = row.shape, row.key
-        new = Group(
-            key=key, step=row.step, shape=shape, error=row.error, first=row.first, last=row.last
-        )
-        groups.setdefault(key, new).add(row)
+        key = row.key
+        if key not in groups:
+            groups[key] = FailureGroup(
+                key=key,
+                step=row.step,
+                pattern=row.pattern,
+                error=row.error,
+                first=row.first,
+                last=row.last,
+            )
+        groups[key].add(row)

@@ -1,8 +1,8 @@
-"""What was done before about steps that failed alike, and whether it helped.
+"""Past runs against one failure, and how many of their orders ended.
 
-From the log, which outlives the runs: each order that a run acted on stands there with what failed
-for it at that moment. It helped where the order has ended and was not acted on for the same failure
-again.
+Read from the log, which outlives the runs: an entry about an order keeps the failure that the order
+had when the run acted on it. The run helped an order that has ended since, unless a later run acted
+on it for the same failure.
 """
 
 from collections.abc import Iterable
@@ -11,30 +11,30 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from console.failures.grouping import failing
-from console.models import Action
+from console.bulk_actions.registry import label_of
+from console.failures.grouping import failing_steps
 from sagas.storage import sql
 
-__all__ = ["Past", "history_of"]
+__all__ = ["PastRun", "past_runs"]
 
-# Entries of the log about one failure that are looked at, the newest first: more than a person
-# reads about.
+# Log entries about one failure that are read, newest first: more than a person looks through.
 MOST = 2_000
 
-ACTED = """
-SELECT acted.run, acted.who, acted.action, acted.why, acted.at, acted.about, acted.order_id, r.id IS NOT NULL,
-       o.ended_at IS NOT NULL,
+LOG_OF_FAILURE = """
+SELECT acted.run, acted.who, acted.action, acted.why, acted.at, acted.about, acted.order_id,
+       r.id IS NOT NULL, o.ended_at IS NOT NULL,
        EXISTS (SELECT 1 FROM console_logentry later
-                WHERE later.order_id = acted.order_id AND later.failure = acted.failure AND later.at > acted.at)
-  FROM (SELECT * FROM console_logentry WHERE failure = %(failure)s AND failure <> '' ORDER BY id DESC LIMIT %(most)s)
-       acted
+                WHERE later.order_id = acted.order_id AND later.failure = acted.failure
+                  AND later.at > acted.at)
+  FROM (SELECT * FROM console_logentry WHERE failure = %(failure)s AND failure <> ''
+         ORDER BY id DESC LIMIT %(most)s) acted
   LEFT JOIN orders_order o ON o.id = acted.order_id
   LEFT JOIN console_run r ON r.id = acted.run
  ORDER BY acted.id DESC
 """
 
 
-class _Acted(NamedTuple):
+class _LogRow(NamedTuple):
     run: UUID
     who: str
     action: str
@@ -42,17 +42,16 @@ class _Acted(NamedTuple):
     at: datetime
     about: str
     order: UUID
-    kept: bool
+    run_exists: bool
     ended: bool
-    again: bool
+    acted_on_again: bool
 
 
 @dataclass(kw_only=True)
-class Past:
-    """One run about a failure: to how many orders it was done, how many of them ended, how many
-    failed alike again.
+class PastRun:
+    """One run against a failure, with its orders: how many, how many ended, how many failed again.
 
-    `kept`: the run itself is still there to be looked at.
+    `run_exists` is False where the run itself has been purged.
     """
 
     run: UUID
@@ -61,47 +60,50 @@ class Past:
     why: str
     at: datetime
     about: str
-    kept: bool
+    run_exists: bool
     orders: int = 0
     ended: int = 0
-    again: int = 0
+    failed_again: int = 0
 
     @property
     def open(self) -> int:
-        """Return how many have neither ended nor failed again yet."""
-        return self.orders - self.ended - self.again
+        """Return how many orders have neither ended nor failed again yet."""
+        return self.orders - self.ended - self.failed_again
 
 
-def history_of(failure: str) -> list[Past]:
-    """Return what was done about a failure, the newest first, and what came of it until now."""
-    rows = [_Acted(*row) for row in sql.fetch("default", ACTED, {"failure": failure, "most": MOST})]
-    return _by_run(rows, still=_still(failure, rows))
+def past_runs(failure: str) -> list[PastRun]:
+    """Return the runs against a failure, newest first, as their orders are now."""
+    fetched = sql.fetch("default", LOG_OF_FAILURE, {"failure": failure, "most": MOST})
+    rows = [_LogRow(*row) for row in fetched]
+    return _by_run(rows, last_tries=_last_tries(failure, rows))
 
 
-def _still(failure: str, rows: Iterable[_Acted]) -> dict[UUID, datetime]:
-    """Return when those that fail like this to this day were last tried."""
-    found = failing([row.order for row in rows if not row.ended])
-    return {saga: step.last for saga, step in found.items() if step.key == failure}
+def _last_tries(failure: str, rows: Iterable[_LogRow]) -> dict[UUID, datetime]:
+    """Return the last try of each order that still has this failure."""
+    failing = failing_steps([row.order for row in rows if not row.ended])
+    return {order: step.last for order, step in failing.items() if step.key == failure}
 
 
-def _by_run(rows: Iterable[_Acted], *, still: dict[UUID, datetime]) -> list[Past]:
-    runs: dict[UUID, Past] = {}
+def _by_run(rows: Iterable[_LogRow], *, last_tries: dict[UUID, datetime]) -> list[PastRun]:
+    runs: dict[UUID, PastRun] = {}
     for row in rows:
-        past = runs.setdefault(row.run, _begun(row))
-        again = row.again or (row.order in still and still[row.order] > row.at)
+        tried_since = row.order in last_tries and last_tries[row.order] > row.at
+        failed_again = row.acted_on_again or tried_since
+
+        past = runs.setdefault(row.run, _new_past_run(row))
         past.orders += 1
-        past.again += again
-        past.ended += row.ended and not again
+        past.failed_again += failed_again
+        past.ended += row.ended and not failed_again
     return list(runs.values())
 
 
-def _begun(row: _Acted) -> Past:
-    return Past(
+def _new_past_run(row: _LogRow) -> PastRun:
+    return PastRun(
         run=row.run,
         who=row.who,
-        action=Action(row.action).label,
+        action=label_of(row.action),
         why=row.why,
         at=row.at,
         about=row.about,
-        kept=row.kept,
+        run_exists=row.run_exists,
     )

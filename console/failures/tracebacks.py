@@ -1,5 +1,6 @@
-"""Failed tasks and the orders they were about. Celery keeps each failure; with it stand its
-sagas (`sagas.celery.result_backend`).
+"""Failed Celery tasks and the orders they were about.
+
+Celery stores each failure; `sagas.celery.result_backend` adds its sagas.
 """
 
 import json
@@ -10,8 +11,8 @@ from django_celery_results.models import TaskResult
 
 __all__ = ["orders_of", "tasks_about"]
 
-# By the index of migration 0004_failed_tasks_console, and not, from the latest on, through all that
-# ever failed: the inner query is a fence to the planner.
+# OFFSET 0 makes PostgreSQL use the index of migration 0004_failed_tasks_console first. Otherwise it
+# would walk through all failures, newest first.
 ABOUT = """
 SELECT * FROM (SELECT * FROM django_celery_results_taskresult
                 WHERE (meta::jsonb -> 'sagas') @> %(sagas)s::jsonb OFFSET 0) about
@@ -20,14 +21,14 @@ SELECT * FROM (SELECT * FROM django_celery_results_taskresult
 
 
 def tasks_about(order: UUID, *, most: int) -> list[TaskResult]:
-    """Return the tasks that failed for an order, the latest first."""
+    """Return the failed tasks of an order, newest first, at most `most`."""
     return list(TaskResult.objects.raw(ABOUT, {"sagas": json.dumps([str(order)]), "most": most}))
 
 
 def orders_of(task: TaskResult) -> list[UUID]:
     """Return the orders that a failed task was about."""
-    kept, orders = json.loads(task.meta or "{}"), []
-    for saga in kept.get("sagas", ()):
-        with suppress(ValueError):  # what is no message names no saga, but is kept as it was said
+    meta, orders = json.loads(task.meta or "{}"), []
+    for saga in meta.get("sagas", ()):
+        with suppress(ValueError):  # an unreadable message may hold anything in place of the id
             orders.append(UUID(saga))
     return orders

@@ -1,9 +1,8 @@
-"""A saga as a picture: its plan, what became of each step, and where it stands. Geometry here, ink
-in the template.
+"""The diagram of a saga: the steps of its plan, and the status of each. A template draws it as SVG.
 
-Actions stand in a row, in the order they are done; below each stands what undoes it, or bars the
-pivot, and at the left end of that lower row the step that ends an undone saga. Lengths are in
-pixels of the drawing, which scales as a whole.
+The upper row holds the actions, in the order of the plan. Below each action stands its undo, or the
+step that bars the pivot; the step that ends an undone saga stands at the left of the lower row.
+Lengths are in pixels of the drawing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,14 +14,14 @@ from itertools import pairwise
 from sagas.definition.plan import Plan, Step
 from sagas.models import Inbox
 
-__all__ = ["Arrow", "Box", "Look", "Picture", "StepRow", "picture_of"]
+__all__ = ["Arrow", "Box", "Diagram", "StepRow", "StepStatus", "build_diagram"]
 
 WIDTH, HEIGHT = 190, 84
 GAP, ROW_GAP, MARGIN = 30, 60, 4
 
 
-class Look(StrEnum):
-    """How a step stands, as an operator would say it."""
+class StepStatus(StrEnum):
+    """The status of a step, in an operator's words."""
 
     AHEAD = "ahead"
     RUNNING = "running"
@@ -36,35 +35,35 @@ class Look(StrEnum):
 
     @property
     def symbol(self) -> str:
-        """A sign for those who cannot tell its colour."""
+        """Return a symbol for readers who cannot tell the colours apart."""
         return SYMBOLS[self]
 
 
 SYMBOLS = {
-    Look.AHEAD: "○",
-    Look.RUNNING: "▶",
-    Look.WAITING: "…",
-    Look.HELD: "⏸",
-    Look.DONE: "✓",
-    Look.REFUSED: "✗",
-    Look.BARRED: "⊘",
-    Look.UNDONE: "↩",
-    Look.UNNEEDED: "–",
+    StepStatus.AHEAD: "○",
+    StepStatus.RUNNING: "▶",
+    StepStatus.WAITING: "…",
+    StepStatus.HELD: "⏸",
+    StepStatus.DONE: "✓",
+    StepStatus.REFUSED: "✗",
+    StepStatus.BARRED: "⊘",
+    StepStatus.UNDONE: "↩",
+    StepStatus.UNNEEDED: "–",
 }
 
 
-# What is refused is either: its attempts tell.
-LOOKS: Mapping[str, Look] = {
-    Inbox.State.STARTED: Look.RUNNING,
-    Inbox.State.WAITING: Look.WAITING,
-    Inbox.State.HELD: Look.HELD,
-    Inbox.State.DONE: Look.DONE,
+# A refused row is refused or barred: see `_status`.
+STATUSES: Mapping[str, StepStatus] = {
+    Inbox.State.STARTED: StepStatus.RUNNING,
+    Inbox.State.WAITING: StepStatus.WAITING,
+    Inbox.State.HELD: StepStatus.HELD,
+    Inbox.State.DONE: StepStatus.DONE,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepRow:
-    """What a service's inbox says of one step of the saga."""
+    """The inbox row of one step."""
 
     step: str
     state: str
@@ -76,16 +75,16 @@ class StepRow:
 
     @property
     def took(self) -> timedelta:
-        """How long it took from the first claim to the last change."""
+        """Return the time from the first claim to the last change."""
         return self.updated_at - self.created_at
 
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """One step, at its place."""
+    """One step as a box."""
 
     name: str
-    look: Look
+    status: StepStatus
     x: int
     y: int
     pivot: bool = False
@@ -94,19 +93,19 @@ class Box:
     height: int = HEIGHT
 
     @property
-    def middle(self) -> int:
-        """The height of its middle."""
+    def centre_y(self) -> int:
+        """Return the y of its centre."""
         return self.y + self.height // 2
 
     @property
-    def centre(self) -> int:
-        """How far right its centre is."""
+    def centre_x(self) -> int:
+        """Return the x of its centre."""
         return self.x + self.width // 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arrow:
-    """A way from one step to another; `walked` if the saga went it."""
+    """An arrow between two steps; `walked` if the saga took it."""
 
     x1: int
     y1: int
@@ -116,8 +115,8 @@ class Arrow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """All there is to draw."""
+class Diagram:
+    """The boxes and arrows of a saga."""
 
     width: int
     height: int
@@ -125,19 +124,22 @@ class Picture:
     arrows: tuple[Arrow, ...]
 
 
-def picture_of(plan: Plan, rows: Iterable[StepRow], *, ended: bool) -> Picture:
-    """Draw a saga under its own plan, from the rows of all inboxes; `ended`: what has not
-    happened never will.
+def build_diagram(plan: Plan, rows: Iterable[StepRow], *, ended: bool) -> Diagram:
+    """Lay out a saga by its own plan and the rows of all inboxes.
+
+    In a saga that has ended, a step without a row is not needed any more.
     """
     known = {row.step: row for row in rows}
-    sketch = _Sketch(known=known, ended=ended, forward=_is_past(plan.pivot, known))
+    layout = _Layout(known=known, ended=ended, pivot_done=_is_done(plan.pivot, known))
     columns = list(enumerate(plan.steps, start=1))
-    actions = [sketch.action(step, column) for column, step in columns]
+    actions = [layout.action_box(step, column) for column, step in columns]
     undos = [
-        sketch.below(back, column) for column, step in columns if (back := step.undo or step.bar)
+        layout.lower_box(back, column)
+        for column, step in columns
+        if (back := step.undo or step.bar)
     ]
-    abort = sketch.below(plan.abort, 0)
-    return Picture(
+    abort = layout.lower_box(plan.abort, 0)
+    return Diagram(
         width=2 * MARGIN + (len(actions) + 1) * WIDTH + len(actions) * GAP,
         height=2 * MARGIN + 2 * HEIGHT + ROW_GAP,
         boxes=(*actions, *undos, abort),
@@ -146,43 +148,43 @@ def picture_of(plan: Plan, rows: Iterable[StepRow], *, ended: bool) -> Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Sketch:
+class _Layout:
     known: Mapping[str, StepRow]
     ended: bool
-    forward: bool
+    pivot_done: bool
 
-    def action(self, step: Step, column: int) -> Box:
+    def action_box(self, step: Step, column: int) -> Box:
         undo = self.known.get(step.undo or "")
-        look = self._look(step.name)
-        if look is Look.DONE and undo and undo.state == Inbox.State.DONE:
-            look = Look.UNDONE
+        status = self._status(step.name)
+        if status is StepStatus.DONE and undo and undo.state == Inbox.State.DONE:
+            status = StepStatus.UNDONE
         return Box(
             name=step.name,
-            look=look,
+            status=status,
             x=_x(column),
             y=MARGIN,
             pivot=step.pivot,
             row=self.known.get(step.name),
         )
 
-    def below(self, name: str, column: int) -> Box:
+    def lower_box(self, name: str, column: int) -> Box:
         y = MARGIN + HEIGHT + ROW_GAP
-        look = self._look(name)
-        if look is Look.AHEAD and self.forward:
-            look = Look.UNNEEDED
-        return Box(name=name, look=look, x=_x(column), y=y, row=self.known.get(name))
+        status = self._status(name)
+        if status is StepStatus.AHEAD and self.pivot_done:
+            status = StepStatus.UNNEEDED
+        return Box(name=name, status=status, x=_x(column), y=y, row=self.known.get(name))
 
-    def _look(self, name: str) -> Look:
+    def _status(self, name: str) -> StepStatus:
         row = self.known.get(name)
         if row is None:
-            return Look.UNNEEDED if self.ended else Look.AHEAD
+            return StepStatus.UNNEEDED if self.ended else StepStatus.AHEAD
         if row.state == Inbox.State.REFUSED:
-            return Look.REFUSED if row.attempts else Look.BARRED
-        return LOOKS[row.state]
+            return StepStatus.REFUSED if row.attempts else StepStatus.BARRED
+        return STATUSES[row.state]
 
 
-def _is_past(pivot: Step | None, known: Mapping[str, StepRow]) -> bool:
-    """Tell whether the saga only goes forward from here."""
+def _is_done(pivot: Step | None, known: Mapping[str, StepRow]) -> bool:
+    """Tell whether the saga can only go forward from here."""
     return pivot is not None and pivot.name in known and known[pivot.name].state == Inbox.State.DONE
 
 
@@ -193,12 +195,12 @@ def _x(column: int) -> int:
 def _forward(actions: list[Box]) -> Iterator[Arrow]:
     for before, after in pairwise(actions):
         walked = (
-            before.look in {Look.DONE, Look.UNDONE}
+            before.status in {StepStatus.DONE, StepStatus.UNDONE}
             and after.row is not None
-            and after.look is not Look.BARRED
+            and after.status is not StepStatus.BARRED
         )
         yield Arrow(
-            x1=before.x + WIDTH, y1=before.middle, x2=after.x, y2=after.middle, walked=walked
+            x1=before.x + WIDTH, y1=before.centre_y, x2=after.x, y2=after.centre_y, walked=walked
         )
 
 
@@ -208,9 +210,9 @@ def _turning(actions: list[Box], undos: list[Box]) -> Iterator[Arrow]:
         undo = below.get(action.x)
         if undo is not None:
             yield Arrow(
-                x1=action.centre,
+                x1=action.centre_x,
                 y1=action.y + HEIGHT,
-                x2=undo.centre,
+                x2=undo.centre_x,
                 y2=undo.y,
                 walked=undo.row is not None,
             )
@@ -218,7 +220,7 @@ def _turning(actions: list[Box], undos: list[Box]) -> Iterator[Arrow]:
 
 def _back(lower: list[Box]) -> Iterator[Arrow]:
     for after, before in pairwise(lower):
-        walked = before.look is Look.DONE and after.row is not None
+        walked = before.status is StepStatus.DONE and after.row is not None
         yield Arrow(
-            x1=before.x, y1=before.middle, x2=after.x + WIDTH, y2=after.middle, walked=walked
+            x1=before.x, y1=before.centre_y, x2=after.x + WIDTH, y2=after.centre_y, walked=walked
         )

@@ -1,8 +1,7 @@
-"""An order's dossier as JSON: for a ticket, for a colleague, for a program. Nothing in it is
-secret.
+"""One order in all its services as JSON, for a ticket or a program. It holds no secrets.
 
-Left out is the address at which the customer confirms the payment: whoever has it could do so in
-their stead.
+The address at which the customer confirms the payment is left out, because anyone who has it could
+confirm the payment.
 """
 
 from collections.abc import Iterable
@@ -14,36 +13,36 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from console.models import LogEntry
-from console.order_page.order_detail import Dossier, Posted
+from console.order_page.order_detail import OrderDetail, ServiceRow
 from orders.models import Order
 from sagas.definition.messages import to_json
 
-__all__ = ["exported"]
+__all__ = ["export_order"]
 
-# The keys under which the provider is asked: of use to nobody else. And what stands in every row of
-# an order.
+# Idempotency keys for the provider, and columns that repeat in every row of an order.
 INTERNAL = {"charge_key", "refund_key", "saga", "saga_started_at"}
-THE_CUSTOMERS = "url"
+CONFIRMATION_ADDRESS = "url"
 
-OF_TASK = ("task_id", "task_name", "worker", "date_done", "traceback")
+TASK_FIELDS = ("task_id", "task_name", "worker", "date_done", "traceback")
 
 
-def exported(dossier: Dossier, *, history: Iterable[LogEntry]) -> bytes:
-    """Return a dossier as JSON in UTF-8, laid out. Amounts are in minor units, times in UTC."""
-    found = {
+def export_order(detail: OrderDetail, *, history: Iterable[LogEntry]) -> bytes:
+    """Return an order as indented JSON in UTF-8. Amounts are in minor units, times in UTC."""
+    content = {
         "exported_at": timezone.now(),
-        "unreachable": dossier.unreachable,
-        "order": _order(dossier.order),
-        "plan": msgspec.to_builtins(dossier.plan),
-        "timeline": [_row(event) for event in dossier.timeline],
-        "payment": _row(dossier.payment) if dossier.payment else None,
-        "reservations": [_row(reservation) for reservation in dossier.reservations],
-        "sent": [_message(posted) for posted in dossier.sent],
-        "received": [_message(posted) for posted in dossier.received],
-        "failed_tasks": [_task(task) for task in dossier.failed],
+        "unreachable": detail.unreachable,
+        "order": _order(detail.order),
+        "plan": msgspec.to_builtins(detail.plan),
+        "timeline": [_row(event) for event in detail.timeline],
+        "payment": _row(detail.payment) if detail.payment else None,
+        "reservations": [_row(reservation) for reservation in detail.reservations],
+        "sent": [_message(message) for message in detail.sent],
+        "received": [_message(message) for message in detail.received],
+        "failed_tasks": [_task(task) for task in detail.failed_tasks],
         "actions": [_row(entry) for entry in history],
     }
-    return msgspec.json.format(to_json(_discreet(found)).encode(), indent=2)
+    compact = to_json(_without_addresses(content)).encode()
+    return msgspec.json.format(compact, indent=2)
 
 
 def _order(order: Order) -> dict[str, Any]:
@@ -51,12 +50,12 @@ def _order(order: Order) -> dict[str, Any]:
     return {**_row(order, without={"plan"}), "user": order.user.get_username(), "lines": lines}
 
 
-def _message(posted: Posted) -> dict[str, Any]:
-    return {"service": posted.service, **_row(posted.row, without={"plan"})}
+def _message(message: ServiceRow) -> dict[str, Any]:
+    return {"service": message.service, **_row(message.row, without={"plan"})}
 
 
 def _task(task: TaskResult) -> dict[str, Any]:
-    return {name: getattr(task, name) for name in OF_TASK}
+    return {name: getattr(task, name) for name in TASK_FIELDS}
 
 
 def _row(row: Model, *, without: Iterable[str] = ()) -> dict[str, Any]:
@@ -68,13 +67,15 @@ def _row(row: Model, *, without: Iterable[str] = ()) -> dict[str, Any]:
     }
 
 
-def _discreet(found: Any) -> Any:
-    """Return data without what is the customer's alone, however deep it lies."""
-    match found:
+def _without_addresses(data: Any) -> Any:
+    """Return data without the customer's confirmation address, at any depth."""
+    match data:
         case dict():
             return {
-                name: _discreet(value) for name, value in found.items() if name != THE_CUSTOMERS
+                name: _without_addresses(value)
+                for name, value in data.items()
+                if name != CONFIRMATION_ADDRESS
             }
         case list():
-            return [_discreet(one) for one in found]
-    return found
+            return [_without_addresses(item) for item in data]
+    return data

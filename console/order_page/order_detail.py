@@ -1,5 +1,6 @@
-"""All there is to know of one order, gathered from the three services: a few statements for
-each, by index.
+"""One order in all services: its rows, its timeline, its diagram and its failed tasks.
+
+A few statements to each service, all by index.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,8 +14,8 @@ from django.db.models import Model
 from django_celery_results.models import TaskResult
 
 from console.failures.tracebacks import tasks_about
-from console.order_page.diagram import Picture, StepRow, picture_of
-from console.partial_reader import Asking
+from console.order_page.diagram import Diagram, StepRow, build_diagram
+from console.partial_reader import PartialReader
 from inventory.models import Reservation
 from orders.models import Order, TimelineEvent
 from orders.selectors import timeline_of
@@ -23,80 +24,81 @@ from sagas.definition.plan import Plan
 from sagas.models import Inbox, Outbox
 from sagas.storage.registry import Service, get_service
 
-__all__ = ["Dossier", "Posted", "dossier_of"]
+__all__ = ["OrderDetail", "ServiceRow", "load_order_detail"]
 
-# Failed tasks of an order that are shown, the latest first.
+# Failed tasks of an order that the page shows, newest first.
 TASKS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Posted:
-    """A message as its row has it: what a service sent, or was asked to do."""
+class ServiceRow:
+    """An outbox or inbox row, and the service that has it."""
 
     service: str
     row: Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dossier:
-    """One order in all its services. `unreachable` names the services whose database did not
-    answer.
-    """
+class OrderDetail:
+    """One order in all its services. `unreachable` names the services that did not answer."""
 
     order: Order
     plan: Plan
-    picture: Picture
+    diagram: Diagram
     timeline: list[TimelineEvent]
     payment: Payment | None
     reservations: list[Reservation]
-    sent: list[Posted]
-    received: list[Posted]
-    failed: list[TaskResult]
+    sent: list[ServiceRow]
+    received: list[ServiceRow]
+    failed_tasks: list[TaskResult]
     unreachable: list[str]
 
     @property
-    def errors(self) -> list[Posted]:
-        """The steps that failed or refused, the last one first; what was merely barred did
-        neither.
-        """
-        failed = [posted for posted in self.received if posted.row.error and posted.row.attempts]
-        return sorted(failed, key=lambda posted: posted.row.updated_at, reverse=True)
+    def errors(self) -> list[ServiceRow]:
+        """Return the steps that failed or refused, the latest first. Barred steps never ran."""
+        failed = [
+            message for message in self.received if message.row.error and message.row.attempts
+        ]
+        return sorted(failed, key=lambda message: message.row.updated_at, reverse=True)
 
 
-def dossier_of(order: Order) -> Dossier:
-    """Gather an order's dossier; a database that is away leaves a gap that is named, and no
-    error.
-    """
+def load_order_detail(order: Order) -> OrderDetail:
+    """Read an order from all its services. A database that does not answer is no error."""
     plan = msgspec.convert(order.plan, Plan)
-    gathering = _Gathering(order.id)
+    reader = _OrderReader(order.id)
     services = sorted(plan.services())
-    sent = [posted for name in services for posted in gathering.messages(name, Outbox)]
-    received = [posted for name in services for posted in gathering.messages(name, Inbox)]
-    return Dossier(
+
+    sent = [message for name in services for message in reader.messages(name, Outbox)]
+    received = [message for name in services for message in reader.messages(name, Inbox)]
+    payments = reader.rows("payments", Payment, {"order_id": order.id})
+    reservations = reader.rows("inventory", Reservation, {"order_id": order.id})
+    failed_tasks = reader.read("orders", lambda: tasks_about(order.id, most=TASKS))
+
+    return OrderDetail(
         order=order,
         plan=plan,
-        picture=picture_of(plan, _rows(received), ended=order.ended_at is not None),
+        diagram=build_diagram(plan, _step_rows(received), ended=order.ended_at is not None),
         timeline=list(timeline_of(order.id)),
-        payment=next(iter(gathering.of("payments", Payment, {"order_id": order.id})), None),
-        reservations=gathering.of("inventory", Reservation, {"order_id": order.id}),
-        sent=sorted(sent, key=lambda posted: posted.row.created_at),
-        received=sorted(received, key=lambda posted: posted.row.created_at),
-        failed=gathering.ask("orders", lambda: tasks_about(order.id, most=TASKS)),
-        unreachable=sorted(gathering.unreachable),
+        payment=next(iter(payments), None),
+        reservations=reservations,
+        sent=sorted(sent, key=lambda message: message.row.created_at),
+        received=sorted(received, key=lambda message: message.row.created_at),
+        failed_tasks=failed_tasks,
+        unreachable=sorted(reader.unreachable),
     )
 
 
-class _Gathering(Asking):
-    def __init__(self, saga: UUID) -> None:
+class _OrderReader(PartialReader):
+    def __init__(self, order: UUID) -> None:
         super().__init__()
-        self.saga = saga
+        self.order = order
 
-    def messages(self, service: str, table: type[Model]) -> list[Posted]:
-        rows = self.of(service, _table(service, table), {"saga": self.saga})
-        return [Posted(service=service, row=row) for row in rows]
+    def messages(self, service: str, table: type[Model]) -> list[ServiceRow]:
+        rows = self.rows(service, _table(service, table), {"saga": self.order})
+        return [ServiceRow(service=service, row=row) for row in rows]
 
-    def of(self, service: str, model: Any, wanted: Mapping[str, Any]) -> list[Any]:
-        return self.ask(service, lambda: model.objects.filter(**wanted))
+    def rows(self, service: str, model: Any, wanted: Mapping[str, Any]) -> list[Any]:
+        return self.read(service, lambda: model.objects.filter(**wanted))
 
 
 def _table(service: str, base: type[Model]) -> type[Model]:
@@ -106,16 +108,16 @@ def _table(service: str, base: type[Model]) -> type[Model]:
     )
 
 
-def _rows(received: Iterable[Posted]) -> list[StepRow]:
+def _step_rows(received: Iterable[ServiceRow]) -> list[StepRow]:
     return [
         StepRow(
-            step=posted.row.step,
-            state=posted.row.state,
-            attempts=posted.row.attempts,
-            error=posted.row.error,
-            send_at=posted.row.send_at,
-            created_at=posted.row.created_at,
-            updated_at=posted.row.updated_at,
+            step=message.row.step,
+            state=message.row.state,
+            attempts=message.row.attempts,
+            error=message.row.error,
+            send_at=message.row.send_at,
+            created_at=message.row.created_at,
+            updated_at=message.row.updated_at,
         )
-        for posted in received
+        for message in received
     ]

@@ -1,4 +1,4 @@
-"""Pages and buttons of one order: its export, and drafts of an action on it."""
+"""One order: its export as JSON, and the buttons that draft a run for it."""
 
 from uuid import UUID
 
@@ -8,24 +8,25 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST, require_safe
 
-from console.bulk_actions.actions.mark_done import may_be_marked
-from console.models import ON_ORDERS, Action, LogEntry
-from console.order_page.export import exported
-from console.order_page.order_detail import dossier_of
-from console.views.runs import drafted
+from console.bulk_actions.actions.mark_done import MarkDone, can_be_marked_done
+from console.bulk_actions.registry import UnknownAction, bulk_actions
+from console.models import LogEntry
+from console.order_page.export import export_order
+from console.order_page.order_detail import load_order_detail
+from console.views.runs import draft_run
 from orders.models import Order
 
-__all__ = ["act", "export", "mark"]
+__all__ = ["act", "export", "mark_done"]
 
 
 @require_safe
 @permission_required("orders.view_order", raise_exception=True)
 def export(request: HttpRequest, order_id: UUID) -> HttpResponse:
-    """Answer with all there is to know of an order, as JSON."""
+    """Download an order in all its services as JSON."""
     order = get_object_or_404(Order.objects.select_related("user"), id=order_id)
-    body = exported(
-        dossier_of(order), history=LogEntry.objects.filter(order_id=order_id).order_by("id")
-    )
+    history = LogEntry.objects.filter(order_id=order_id).order_by("id")
+    body = export_order(load_order_detail(order), history=history)
+
     disposition = f'attachment; filename="order-{order_id}.json"'
     return HttpResponse(
         body, content_type="application/json", headers={"Content-Disposition": disposition}
@@ -35,25 +36,29 @@ def export(request: HttpRequest, order_id: UUID) -> HttpResponse:
 @require_POST
 @permission_required("console.add_run", raise_exception=True)
 def act(request: HttpRequest, order_id: UUID) -> HttpResponse:
-    """Make a draft of an action on one order, and show what it would do."""
+    """Draft an action on one order, and show its preview."""
     order = get_object_or_404(Order, id=order_id)
-    back = redirect("admin:orders_order_change", order.pk)
-    action = request.POST.get("action", "")
-    if action not in ON_ORDERS:
-        messages.error(request, "There is no such action. Choose one of those on the page.")
-        return back
-    return drafted(request, action, [order.pk]) or back
+    order_page = redirect("admin:orders_order_change", order.pk)
+
+    name = request.POST.get("action", "")
+    if name not in {action.name for action in bulk_actions()}:
+        messages.error(request, str(UnknownAction(name)))
+        return order_page
+    return draft_run(request, name, [order.pk]) or order_page
 
 
 @require_POST
 @permission_required("console.add_run", raise_exception=True)
-def mark(request: HttpRequest, order_id: UUID) -> HttpResponse:
-    """Make a draft that marks a step of one order as done by hand, and ask for the evidence."""
+def mark_done(request: HttpRequest, order_id: UUID) -> HttpResponse:
+    """Draft that a step of one order was done by hand, and ask for the evidence."""
     order = get_object_or_404(Order, id=order_id)
-    back, step = redirect("admin:orders_order_change", order.pk), request.POST.get("step", "")
-    if not may_be_marked(step):
+    order_page = redirect("admin:orders_order_change", order.pk)
+
+    step = request.POST.get("step", "")
+    if not can_be_marked_done(step):
         messages.error(
-            request, "This step cannot be marked as done by hand. Choose one of those on the page."
+            request,
+            f"Step “{step}” cannot be marked as done by hand. Choose a step on the page.",
         )
-        return back
-    return drafted(request, Action.BY_HAND, [order.pk], step=step) or back
+        return order_page
+    return draft_run(request, MarkDone.name, [order.pk], step=step) or order_page

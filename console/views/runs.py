@@ -1,8 +1,6 @@
-"""The console's own pages beside those of the admin: live figures, and everything that changes
-something.
+"""Runs: draft, confirm, approve, decline, and the progress of one.
 
-What changes something is a POST with the admin's CSRF token, and asks again here whether this
-person may.
+Every change is a POST with the admin's CSRF token, and checks the permission again.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,112 +18,117 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from console.bulk_actions import runs
+from console.bulk_actions.registry import is_permitted, step_actions
+from console.bulk_actions.results import ActionRejected
 from console.models import Run, RunItem
-from console.permissions import may
 from console.tasks import work_soon
 
 __all__ = [
     "approve",
     "confirm",
     "decline",
-    "drafted",
-    "drafted_for_all",
+    "draft_run",
+    "draft_run_for_step",
     "progress",
     "progress_of",
 ]
 
-# Rows of a run that its page shows: what went wrong first.
+# Items of a run that its page lists.
 SHOWN = 200
 
 
 @require_POST
 def confirm(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    """Start a draft, or have it await approval."""
-    if not may(_person(request), get_object_or_404(Run, id=run_id).action):
+    """Start a draft, or send it for approval."""
+    run = get_object_or_404(Run, id=run_id)
+    if not is_permitted(_current_user(request), run.action):
         raise PermissionDenied
-    given = {
-        name: request.POST.get(name, "").replace("\0", "")
-        for name in ("reason", "reference", "seen")
-    }
-    return _moved(request, run_id, lambda by: runs.confirm(run_id, by=by, **given))
+
+    reason, reference, fingerprint = (
+        request.POST.get(name, "").replace("\0", "") for name in ("reason", "reference", "seen")
+    )
+    return _change_run(
+        request,
+        run_id,
+        lambda user: runs.confirm(
+            run_id, by=user, reason=reason, reference=reference, fingerprint=fingerprint
+        ),
+    )
 
 
 @require_POST
 @permission_required("console.approve_run", raise_exception=True)
 def approve(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    """Start what another person has requested."""
-    seen = request.POST.get("seen", "")
-    return _moved(request, run_id, lambda by: runs.approve(run_id, by=by, seen=seen))
+    """Start a run that another person requested."""
+    fingerprint = request.POST.get("seen", "")
+    return _change_run(
+        request, run_id, lambda user: runs.approve(run_id, by=user, fingerprint=fingerprint)
+    )
 
 
 @require_POST
 @permission_required("console.approve_run", raise_exception=True)
 def decline(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    """Have what another person has requested never run."""
-    return _moved(request, run_id, lambda by: runs.decline(run_id, by=by))
+    """Decline a run that another person requested."""
+    return _change_run(request, run_id, lambda user: runs.decline(run_id, by=user))
 
 
 @require_safe
 @permission_required("console.view_run", raise_exception=True)
 def progress(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    """Answer with how far a run is, for its page to renew itself."""
+    """Render the progress of a run, for its page to replace its own."""
     return render(request, "console/progress.html", progress_of(get_object_or_404(Run, id=run_id)))
 
 
 def progress_of(run: Run) -> dict[str, Any]:
-    """Return how far a run is: how many of its rows are in which state, and the first of them."""
-    counted = dict(run.items.values_list("state").annotate(number=Count("id")))
-    total = sum(counted.values())
+    """Return the progress of a run: how many items are in each state, and the first items."""
+    numbers = dict(run.items.values_list("state").annotate(number=Count("id")))
+    total = sum(numbers.values())
     return {
         "run": run,
-        "counted": [
-            (RunItem.State(state).label, counted[state])
-            for state in RunItem.State
-            if state in counted
-        ],
+        "for_all": run.action in {action.name for action in step_actions()},
+        "counted": [(state.label, numbers[state]) for state in RunItem.State if state in numbers],
         "total": total,
-        "finished": total - counted.get(RunItem.State.PENDING, 0),
+        "finished": total - numbers.get(RunItem.State.PENDING, 0),
         "items": run.items.order_by("state", "id")[:SHOWN],
         "shown": SHOWN,
     }
 
 
-def drafted(
+def draft_run(
     request: HttpRequest, action: str, orders: Sequence[UUID], *, step: str = ""
 ) -> HttpResponse | None:
-    """Make a draft and lead to its preview; None, and a message that says why, where there can
-    be none.
-    """
+    """Draft a run, and redirect to its preview. Where that is rejected, show why; return None."""
     try:
-        return _to(runs.begin(action, orders, by=_person(request), step=step).id)
-    except runs.NotNow as refused:
-        messages.error(request, str(refused))
+        run = runs.draft(action, orders, by=_current_user(request), step=step)
+    except ActionRejected as rejected:
+        messages.error(request, str(rejected))
         return None
+    return _redirect_to(run.id)
 
 
-def drafted_for_all(request: HttpRequest, action: str, step: str) -> HttpResponse:
-    """Make a draft about a step of all orders, and lead to its preview."""
-    return _to(runs.begin_for_all(action, step, by=_person(request)).id)
+def draft_run_for_step(request: HttpRequest, action: str, step: str) -> HttpResponse:
+    """Draft a run about a step of all orders, and redirect to its preview."""
+    return _redirect_to(runs.draft_for_step(action, step, by=_current_user(request)).id)
 
 
-def _moved(request: HttpRequest, run_id: UUID, move: Callable[[User], Run]) -> HttpResponse:
-    """Move a run on, have its orders worked off if it runs now, and show it; or why it was not
-    moved.
-    """
+def _change_run(request: HttpRequest, run_id: UUID, change: Callable[[User], Run]) -> HttpResponse:
+    """Change the state of a run, wake the worker if it runs now, and redirect to its page."""
     try:
-        if move(_person(request)).state == Run.State.RUNNING:
+        run = change(_current_user(request))
+        if run.state == Run.State.RUNNING:
             work_soon()
-    except runs.NotNow as refused:
-        messages.error(request, str(refused))
-    except Run.DoesNotExist:  # a draft may be forgotten at this very moment
+    except ActionRejected as rejected:
+        messages.error(request, str(rejected))
+    except Run.DoesNotExist:  # an old draft may be purged at this very moment
         raise Http404 from None
-    return _to(run_id)
+    return _redirect_to(run_id)
 
 
-def _to(run_id: UUID) -> HttpResponseRedirect:
+def _redirect_to(run_id: UUID) -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:console_run_change", args=[run_id]))
 
 
-def _person(request: HttpRequest) -> User:
-    """Return who asks, as a row: the request has but a proxy of it."""
+def _current_user(request: HttpRequest) -> User:
+    """Return the request's user as a model instance (`request.user` is lazy)."""
     return User.objects.get(username=request.user.get_username())

@@ -1,6 +1,4 @@
-"""A new operator in a real browser: finds what is stuck, understands it, mends it, and sees it
-end.
-"""
+"""An operator in a real browser finds stuck orders, retries them, and sees them end."""
 
 import json
 import re
@@ -94,7 +92,7 @@ def test_an_operator_finds_the_order_that_needs_attention_retries_it_and_sees_it
         page.get_by_role("textbox", name="Why?").fill("The table is mended.")
         page.get_by_role("button", name="Try again now: 1 order").click()
         expect(page.get_by_role("heading", name=re.compile("^Ended"))).to_be_visible(timeout=LONG)
-        expect(page.get_by_text(re.compile("tried again now|No step waits"))).to_be_visible()
+        expect(page.get_by_text(re.compile("made due now|No step is waiting"))).to_be_visible()
         until(lambda: ended(placed), "the order has ended")
         page.get_by_role("link", name=placed).click()
         expect(page.get_by_text("Ended after")).to_be_visible()
@@ -115,17 +113,17 @@ def test_ten_orders_that_fail_alike_are_found_as_one_failure_and_end_after_a_ret
         page.locator("thead input[type=checkbox]").check()
         page.get_by_role("combobox").last.select_option(label="Try again now")
         page.get_by_role("button", name="Run").click()
-        expect(page.get_by_text("What it would do now")).to_be_visible()
+        expect(page.get_by_text("Preview: the impact")).to_be_visible()
         photograph(page, "preview")
         shipping_fails()
         page.get_by_role("textbox", name="Why?").fill("Shipping works again.")
         page.get_by_role("button", name="Try again now: 10 orders").click()
         expect(page.get_by_role("heading", name=re.compile("^Ended"))).to_be_visible(timeout=LONG)
-        expect(page.get_by_text("tried again now").first).to_be_visible()
+        expect(page.get_by_text("made due now").first).to_be_visible()
         until(lambda: ended(*placed), "all ten have ended")
         photograph(page, "run")
         page.get_by_role("link", name="Failures").click()
-        expect(page.get_by_text("Nothing fails.")).to_be_visible()
+        expect(page.get_by_text("No step fails.")).to_be_visible()
     assert_sound()
 
 
@@ -139,12 +137,12 @@ def test_ten_orders_that_a_failing_gateway_holds_up_are_found_understood_retried
         page.get_by_role("link", name=re.compile("Need attention")).click()
         expect(page.locator("#tab-attention")).to_have_attribute("aria-current", "page")
         page.get_by_role("link", name="Failures").click()
-        page.get_by_role("link", name="What was done about it before").first.click()
-        expect(page.get_by_text("Nothing yet.")).to_be_visible()
+        page.get_by_role("link", name="Past runs against this failure").first.click()
+        expect(page.get_by_text("No run yet.")).to_be_visible()
         retry_all(page, "Is it up again?")
         until(lambda: failed_again(*placed), "they have failed again")
         page.goto(f"{site}/admin/failures/")
-        page.get_by_role("link", name="What was done about it before").first.click()
+        page.get_by_role("link", name="Past runs against this failure").first.click()
         expect(
             page.get_by_role("row", name=re.compile("Is it up again.* 10 – 10 –$"))
         ).to_be_visible()
@@ -170,7 +168,7 @@ def test_the_preview_of_a_cancel_says_what_is_refunded_and_nothing_happens_befor
         assert Run.objects.get().state == "draft"
         page.get_by_role("textbox", name="Why?").fill("Wrong price in the catalogue.")
         page.get_by_role("button", name="Cancel and undo: 3 orders").click()
-        expect(page.get_by_text("Called off").first).to_be_visible(timeout=LONG)
+        expect(page.get_by_text("Cancelling:").first).to_be_visible(timeout=LONG)
         expect(page.get_by_role("heading", name=re.compile("^Ended"))).to_be_visible(timeout=LONG)
     assert set(Order.objects.filter(id__in=placed).values_list("status", flat=True)) == {
         "cancelling"

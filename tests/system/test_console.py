@@ -34,9 +34,9 @@ def test_orders_that_are_stuck_end_once_they_are_tried_again_in_bulk(
             "all five need attention",
         )
         shipping_fails()
-        selected = {"action": "try_again", "_selected_action": placed}
+        selected = {"action": "retry", "_selected_action": placed}
         page = operator.post("/admin/orders/order/", selected, follow=True)
-        confirmed = {"reason": "The table is mended.", "seen": page.context["radius"].fingerprint}
+        confirmed = {"reason": "The table is mended.", "seen": page.context["impact"].fingerprint}
         operator.post(f"/admin/console/run/{page.context['run'].id}/confirm/", confirmed)
         until(lambda: Run.objects.filter(state="ended").exists(), "the run has ended")
         until(lambda: ended(*placed), "all five have ended")

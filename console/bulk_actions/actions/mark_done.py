@@ -1,47 +1,91 @@
-"""Marking a step of one order as done by hand: which steps may be, and what an operator's word
-makes of one.
-"""
+"""Mark a step of one order as done by hand, on an operator's word and evidence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from console.bulk_actions.results import Effect
-from console.models import Run, RunItem
-from console.order_page.order_detail import Dossier
+from console.bulk_actions.action import OrderStepAction, Tile
+from console.bulk_actions.preview import Impact, OrderQueries
+from console.bulk_actions.results import ActionResult
+from console.models import Run
+from console.money import format_money
+from console.order_page.order_detail import OrderDetail
 from orders.models import Order
 from sagas.definition.handlers import ManualCompletionRefused, ManualConfirmation, definition
+from sagas.definition.plan import service_name
 from sagas.models import Inbox
 from sagas.operations.manual import mark_done
 
-__all__ = ["asks_for", "mark", "markable", "may_be_marked"]
+__all__ = ["MarkDone", "can_be_marked_done", "steps_to_mark_done"]
 
 OPEN = {Inbox.State.STARTED, Inbox.State.WAITING, Inbox.State.HELD}
 
+OPEN_ROWS = """
+SELECT saga FROM {inbox} WHERE saga = ANY(%(orders)s::uuid[]) AND step = %(step)s
+   AND state IN ('started', 'waiting', 'held')
+"""
 
-def markable(dossier: Dossier) -> Iterator[str]:
-    """Yield the steps of an order that are open and may be marked as done."""
-    rows = (posted.row for posted in dossier.received)
-    return (row.step for row in rows if row.state in OPEN and may_be_marked(row.step))
+
+class MarkDone(OrderStepAction):
+    """Records what the step's success would record, without running the step."""
+
+    name = "by_hand"
+    label = "Mark a step as done by hand"
+    exact_preview = True
+    nothing_to_do = "The step is not open: it is done, or the order has not reached it."
+    reason_prompt = "How do you know that it is done?"
+    takes_reference = True
+
+    def required_reference(self, step: str) -> str:
+        """Return the reference that the step's domain asks for, such as the gateway's refund id."""
+        known = definition(step)
+        return known.manual.reference if known and known.manual else ""
+
+    def preview(self, queries: OrderQueries, step: str) -> Impact:
+        """Count the open step, and the money or stock that the books would show as moved."""
+        is_open = bool(rows := queries.rows(service_name(step), OPEN_ROWS, step=step))
+        refunds_money = step == "payments.refund"
+        moves_stock = service_name(step) == "inventory"
+        return queries.impact(
+            affected=len(rows),
+            refunds=queries.captured() if is_open and refunds_money else {},
+            units=queries.reserved_units() if is_open and moves_stock else 0,
+        )
+
+    def tiles(self, impact: Impact) -> Sequence[Tile]:
+        """Show what the books record as done."""
+        step = Tile(
+            "Orders that change", impact.affected, "the step counts as done, and the order goes on"
+        )
+        refunds = [
+            Tile(
+                "Money recorded as refunded",
+                format_money(amount, currency),
+                "the gateway is not asked",
+                "bad",
+            )
+            for currency, amount in impact.refunds.items()
+        ]
+        units = [Tile("Units recorded as moved", impact.units, "in the books, on your word")]
+        return step, *refunds, *(units if impact.units else [])
+
+    def apply(self, order: Order, run: Run) -> ActionResult:
+        """Mark the run's step as done, on the word of the person who requested the run."""
+        confirmation = ManualConfirmation(
+            by=run.requested_by.get_username(), evidence=run.reason, reference=run.reference
+        )
+        try:
+            mark_done(run.step, order.id, confirmation)
+        except ManualCompletionRefused as refused:
+            return ActionResult.nothing(str(refused))
+        return ActionResult.done(f"{run.step} is marked as done by hand; the order goes on.")
 
 
-def may_be_marked(step: str) -> bool:
-    """Tell whether the domain of a step lets a person say that it is done."""
+def can_be_marked_done(step: str) -> bool:
+    """Tell whether the domain of a step allows a person to mark it as done."""
     known = definition(step)
     return known is not None and known.manual is not None
 
 
-def asks_for(step: str) -> str:
-    """Return what must be given as the reference; empty where none need be."""
-    known = definition(step)
-    return known.manual.reference if known and known.manual else ""
-
-
-def mark(order: Order, run: Run) -> Effect:
-    """Mark the run's step of an order as done, by the word of whoever requested it."""
-    word = ManualConfirmation(
-        by=run.requested_by.get_username(), evidence=run.reason, reference=run.reference
-    )
-    try:
-        mark_done(run.step, order.id, word)
-    except ManualCompletionRefused as refused:
-        return Effect(RunItem.State.NOTHING, str(refused))
-    return Effect(RunItem.State.DONE, f"{run.step} is done by hand; the order goes on.")
+def steps_to_mark_done(detail: OrderDetail) -> Iterator[str]:
+    """Yield the open steps of an order that a person may mark as done."""
+    rows = (message.row for message in detail.received)
+    return (row.step for row in rows if row.state in OPEN and can_be_marked_done(row.step))

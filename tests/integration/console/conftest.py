@@ -7,6 +7,7 @@ from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from sagas.delivery import wakeup
 from sagas.storage.sql import run
 from tests.integration.audit.conftest import a_days_work
 from tests.integration.audit.shop import planted
@@ -37,9 +38,7 @@ def count_queries():
 
 @pytest.fixture
 def broken():
-    """Take a table away from a service, so that whatever asks it gets an error, until the test
-    is done.
-    """
+    """Rename a table of a service in this transaction, so that queries fail until the test ends."""
     with ExitStack() as stack:
         yield lambda alias, table: stack.enter_context(
             planted(alias, f"ALTER TABLE {table} RENAME TO gone")
@@ -48,7 +47,7 @@ def broken():
 
 @pytest.fixture
 def renamed():
-    """Take a table away from a service for everybody, until the test is done."""
+    """Rename a table of a service for all connections until the test ends."""
     with ExitStack() as stack:
 
         def rename(alias, table):
@@ -60,8 +59,8 @@ def renamed():
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """Have no thread flush by itself after an action."""
-    monkeypatch.setattr("console.bulk_actions.effects.request_flush", lambda service: None)
+    """Let no thread flush after an action."""
+    monkeypatch.setattr(wakeup, "request_flush", lambda service: None)
 
 
 @pytest.fixture
@@ -72,7 +71,7 @@ def olga(db):
 
 @pytest.fixture
 def viewer(db):
-    """The client of someone who may look at everything and do nothing."""
+    """The client of a user who may view everything and change nothing."""
     names = Permission.objects.filter(
         codename__startswith="view_", content_type__app_label__in=VIEWS
     )
@@ -81,9 +80,7 @@ def viewer(db):
 
 @pytest.fixture(scope="module")
 def orders(django_db_setup, django_db_blocker):
-    """A shop after a day's work, for all tests of a module: they look at it, and roll back what
-    they change.
-    """
+    """A shop after a day's work, shared by the tests of a module, which roll back their changes."""
     with django_db_blocker.unblock():
         yield a_days_work()
         for alias in connections:
@@ -91,13 +88,11 @@ def orders(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture
-def nudged(monkeypatch):
-    """The services whose relay was nudged; no thread flushes by itself, and no message leaves
-    for a worker.
-    """
+def flushed(monkeypatch):
+    """The services whose relay was woken. No thread flushes, and no message leaves for a worker."""
     services: list[str] = []
-    for module in ("console.bulk_actions.effects", "console.holds", "sagas.operations.manual"):
-        monkeypatch.setattr(f"{module}.request_flush", services.append)
+    monkeypatch.setattr(wakeup, "request_flush", services.append)
+    monkeypatch.setattr("sagas.operations.manual.request_flush", services.append)
     monkeypatch.setattr("console.views.runs.work_soon", lambda: None)
     return services
 

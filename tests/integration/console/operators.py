@@ -1,12 +1,11 @@
-"""Operators, the orders that they act on, and what comes of it."""
+"""Operators, orders for them to act on, and the outcomes of their runs."""
 
 from typing import Any
 
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from console.bulk_actions import runs
-from console.bulk_actions.reach import radius_now
+from console.bulk_actions import runs, worker
 from console.models import Run
 from orders.models import Order
 from orders.status import Status
@@ -52,13 +51,13 @@ def paid(amount: int = 2500) -> Order:
 
 def confirmed(action: str, *orders: Order, by: User, reason: str = "The gateway is back.") -> Run:
     """Have an operator make a run over these orders, and confirm it as it is shown."""
-    run = runs.begin(action, [order.id for order in orders], by=by)
-    return runs.confirm(run.id, by=by, reason=reason, seen=radius_now(run).fingerprint)
+    run = runs.draft(action, [order.id for order in orders], by=by)
+    return runs.confirm(run.id, by=by, reason=reason, fingerprint=runs.preview(run).fingerprint)
 
 
 def work() -> None:
     """Work everything off."""
-    while runs.work_once():
+    while worker.work_once():
         pass
 
 

@@ -1,13 +1,11 @@
-"""Marking a step as done by hand: with evidence, by a second person where much money is said to
-be back, and once.
-"""
+"""A step is marked as done by hand once, with evidence, and with approval for large refunds."""
 
 import pytest
 
 from audit.run import audit
 from console.bulk_actions import runs
-from console.bulk_actions.reach import radius_now
-from console.models import Action, LogEntry
+from console.bulk_actions.results import NotAllowed, StalePreview
+from console.models import LogEntry
 from inventory.models import Reservation
 from orders.models import Order
 from payments.models import Inbox, Payment, SimulatedCharge
@@ -18,7 +16,7 @@ from tests.integration.console.operators import member, outcomes, paid, stuck, w
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
-    pytest.mark.usefixtures("nudged"),
+    pytest.mark.usefixtures("flushed"),
 ]
 
 REFUND = "payments.refund"
@@ -46,9 +44,9 @@ def to_be_refunded():
 
 
 def marked(order, step, *, by, reference=""):
-    run = runs.begin(Action.BY_HAND, [order.id], by=by, step=step)
-    seen = radius_now(run).fingerprint
-    return runs.confirm(run.id, by=by, reason="I saw it.", seen=seen, reference=reference)
+    run = runs.draft("by_hand", [order.id], by=by, step=step)
+    seen = runs.preview(run).fingerprint
+    return runs.confirm(run.id, by=by, reason="I saw it.", fingerprint=seen, reference=reference)
 
 
 def test_from_the_orders_page_to_its_end_with_the_evidence_shown(operator):
@@ -56,12 +54,12 @@ def test_from_the_orders_page_to_its_end_with_the_evidence_shown(operator):
     page = f"/admin/orders/order/{order.id}/"
     assert operator.get(f"{page}change/").context["markable"] == [REFUND]
     shown = operator.post(f"{page}by-hand/", {"step": REFUND}, follow=True)
-    assert shown.context["radius"].refunds == {"eur": 2500}
+    assert shown.context["impact"].refunds == {"eur": 2500}
     assert "Gateway&#x27;s id of the refund" in shown.content.decode()
     given = {
         "reason": "I saw it.",
         "reference": "re_1",
-        "seen": shown.context["radius"].fingerprint,
+        "seen": shown.context["impact"].fingerprint,
     }
     operator.post(f"/admin/console/run/{shown.context['run'].id}/confirm/", given)
     work()
@@ -69,7 +67,7 @@ def test_from_the_orders_page_to_its_end_with_the_evidence_shown(operator):
     assert Order.objects.get().status == "cancelled"
     assert audit(expect_ended=True).violations == 0
     assert (
-        "was done by hand, says olga: I saw it. (re_1)"
+        "was marked as done by hand by olga: I saw it. (re_1)"
         in operator.get(f"{page}change/").content.decode()
     )
     assert LogEntry.objects.filter(what="acted").values_list(
@@ -78,15 +76,15 @@ def test_from_the_orders_page_to_its_end_with_the_evidence_shown(operator):
         "olga",
         REFUND,
         "I saw it.",
-        "payments.refund is done by hand; the order goes on.",
+        "payments.refund is marked as done by hand; the order goes on.",
     )
 
 
 def test_a_refund_without_its_id_is_not_confirmed(olga):
     order = to_be_refunded()
-    with pytest.raises(runs.Refused, match="Give the gateway's id of the refund"):
+    with pytest.raises(NotAllowed, match="Give the gateway's id of the refund"):
         marked(order, REFUND, by=olga)
-    with pytest.raises(runs.Refused, match="at most 255 characters"):
+    with pytest.raises(NotAllowed, match="at most 255 characters"):
         marked(order, REFUND, by=olga, reference="x" * 256)
     assert Payment.objects.get().status == "captured"
 
@@ -96,7 +94,7 @@ def test_a_large_refund_by_hand_takes_a_second_person(olga, anna, settings):
     run = marked(to_be_refunded(), REFUND, by=olga, reference="re_1")
     work()
     assert (run.state, Payment.objects.get().status) == ("awaiting", "captured")
-    runs.approve(run.id, by=anna, seen=radius_now(run).fingerprint)
+    runs.approve(run.id, by=anna, fingerprint=runs.preview(run).fingerprint)
     work()
     assert Payment.objects.get().status == "refunded"
 
@@ -118,16 +116,18 @@ def test_a_worker_that_died_after_it_had_marked_the_step_does_not_make_it_look_u
     work()
     run.items.update(state="pending", outcome="", due_at="2026-01-01T00:00:00Z")
     work()
-    assert outcomes(run) == [("done", "payments.refund is done by hand; the order goes on.")]
+    assert outcomes(run) == [
+        ("done", "payments.refund is marked as done by hand; the order goes on.")
+    ]
 
 
 def test_what_is_no_longer_as_it_was_shown_is_shown_again(olga):
     order = to_be_refunded()
-    run = runs.begin(Action.BY_HAND, [order.id], by=olga, step=REFUND)
-    seen = radius_now(run).fingerprint
+    run = runs.draft("by_hand", [order.id], by=olga, step=REFUND)
+    seen = runs.preview(run).fingerprint
     Payment.objects.update(amount=9_000)
-    with pytest.raises(runs.Changed):
-        runs.confirm(run.id, by=olga, reason="I saw it.", seen=seen, reference="re_1")
+    with pytest.raises(StalePreview):
+        runs.confirm(run.id, by=olga, reason="I saw it.", fingerprint=seen, reference="re_1")
 
 
 def test_pieces_that_were_sent_by_hand_are_shown_and_counted(olga):
@@ -138,9 +138,11 @@ def test_pieces_that_were_sent_by_hand_are_shown_and_counted(olga):
         get_service("inventory"), step="inventory.ship", by="anna", why="The belt is broken."
     )
     walked.deliver("inventory.ship", order.id)
-    run = runs.begin(Action.BY_HAND, [order.id], by=olga, step="inventory.ship")
-    assert radius_now(run).pieces == 2
-    runs.confirm(run.id, by=olga, reason="Carried by hand.", seen=radius_now(run).fingerprint)
+    run = runs.draft("by_hand", [order.id], by=olga, step="inventory.ship")
+    assert runs.preview(run).units == 2
+    runs.confirm(
+        run.id, by=olga, reason="Carried by hand.", fingerprint=runs.preview(run).fingerprint
+    )
     work()
     assert Reservation.objects.get().state == "shipped"
 

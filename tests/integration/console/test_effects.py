@@ -1,10 +1,9 @@
-"""What each action does to an order, once, whoever clicks and whatever dies."""
+"""The effect of each action on an order: once, also after double clicks and dead workers."""
 
 import pytest
 
-from console.bulk_actions import runs
-from console.bulk_actions.reach import radius_now
-from console.models import Action, RunItem
+from console.bulk_actions import runs, worker
+from console.models import RunItem
 from inventory.models import Reservation
 from orders.models import Order, Outbox
 from orders.saga import AUTHORIZE_FIRST
@@ -18,37 +17,37 @@ from tests.integration.races import at_once
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
-    pytest.mark.usefixtures("nudged"),
+    pytest.mark.usefixtures("flushed"),
 ]
 
 
 class TestEffects:
-    def test_try_again_brings_every_open_step_forward(self, olga, nudged):
+    def test_try_again_brings_every_open_step_forward(self, olga, flushed):
         order, idle = stuck(), shop.order()
-        run = confirmed(Action.RETRY, order, idle, by=olga)
+        run = confirmed("retry", order, idle, by=olga)
         work()
         assert outcomes(run) == [
-            ("done", "1 step tried again now."),
-            ("nothing", "No step waits for its next try."),
+            ("done", "1 step made due now."),
+            ("nothing", "No step is waiting for a retry."),
         ]
         assert Inbox.objects.filter(send_at__lt=FAR).exists()
-        assert "payments" in nudged
+        assert "payments" in flushed
 
     def test_publish_again_makes_every_message_due(self, olga):
         order = paid()
         walked.tell()
-        run = confirmed(Action.PUBLISH, order, by=olga)
+        run = confirmed("publish", order, by=olga)
         work()
         assert outcomes(run) == [("done", "2 messages sent again.")]
         assert Outbox.objects.get(saga=order.id).published_at is None
 
     def test_cancel_begins_the_undo_and_tells_the_customer_nothing_of_the_reason(self, olga):
         order = paid()
-        run = confirmed(Action.CANCEL, order, by=olga, reason="Fraud ring 7")
+        run = confirmed("cancel", order, by=olga, reason="Fraud ring 7")
         work()
         walked.walk(order.id)
         order.refresh_from_db()
-        assert outcomes(run) == [("done", "Called off; what was done for it is being undone.")]
+        assert outcomes(run) == [("done", "Cancelling: the steps that were done are being undone.")]
         assert (order.status, order.failure_code, order.failure_detail) == (
             "cancelled",
             "cancelled_by_shop",
@@ -60,11 +59,9 @@ class TestEffects:
         order = paid()
         for step in ("inventory.reserve", "orders.fulfil"):
             walked.deliver(step, order.id)
-        run = confirmed(Action.CANCEL, order, by=olga)
+        run = confirmed("cancel", order, by=olga)
         work()
-        assert outcomes(run) == [
-            ("nothing", "It is fulfilled: from there a saga only goes forward.")
-        ]
+        assert outcomes(run) == [("nothing", "It is fulfilled, so it can no longer be cancelled.")]
         walked.walk(order.id)
         assert (Payment.objects.get().status, Reservation.objects.get().state) == (
             "captured",
@@ -75,10 +72,10 @@ class TestEffects:
         walked.open_shop()
         settings.ORDER_SAGA = "authorize_first"
         order = Order.objects.get(id=walked.place())
-        run = confirmed(Action.CANCEL, order, by=olga)
+        run = confirmed("cancel", order, by=olga)
         work()
         assert outcomes(run) == [
-            ("done", "Asked to be called off: the service of its pivot decides whether in time.")
+            ("done", "Cancel requested: the service of the pivot decides whether it comes in time.")
         ]
         walked.deliver("payments.withhold", order.id, plan=AUTHORIZE_FIRST.plan)
         walked.walk(order.id, plan=AUTHORIZE_FIRST.plan)
@@ -88,8 +85,8 @@ class TestEffects:
     def test_two_people_who_cancel_the_same_order_have_one_effect(self, olga):
         order, oscar = paid(), member("oscar", "operator")
         first, second = (
-            confirmed(Action.CANCEL, order, by=olga),
-            confirmed(Action.CANCEL, order, by=oscar),
+            confirmed("cancel", order, by=olga),
+            confirmed("cancel", order, by=oscar),
         )
         at_once([work] * 4)
         assert sorted(state for run in (first, second) for state, _ in outcomes(run)) == [
@@ -99,7 +96,7 @@ class TestEffects:
         assert Outbox.objects.filter(type="order.cancelling").count() == 1
 
     def test_a_row_whose_worker_died_is_acted_on_by_another_after_its_lease(self, olga):
-        run = confirmed(Action.RETRY, stuck(), by=olga)
+        run = confirmed("retry", stuck(), by=olga)
         RunItem.objects.update(attempts=1, due_at=FAR)
         work()
         assert run.items.get().state == "pending"
@@ -109,17 +106,17 @@ class TestEffects:
         assert (run.items.get().state, run.state) == ("done", "ended")
 
     def test_a_run_whose_last_row_was_settled_by_a_worker_that_died_ends_all_the_same(self, olga):
-        run = confirmed(Action.RETRY, stuck(), by=olga)
+        run = confirmed("retry", stuck(), by=olga)
         RunItem.objects.update(state="done", ended_at=FAR)
         work()
         run.refresh_from_db()
         assert run.state == "ended"
 
     def test_a_service_that_stays_down_is_given_up_and_says_so(self, olga, renamed):
-        run = confirmed(Action.RETRY, stuck(), by=olga)
+        run = confirmed("retry", stuck(), by=olga)
         renamed("payments", "payments_inbox")
-        for _ in range(runs.TRIES):
-            runs.work_once()
+        for _ in range(worker.TRIES):
+            worker.work_once()
             RunItem.objects.filter(state="pending").update(due_at="2026-01-01T00:00:00Z")
         [(state, said)] = outcomes(run)
         assert state == "failed"
@@ -127,9 +124,9 @@ class TestEffects:
 
     def test_an_order_that_cannot_be_acted_on_holds_up_no_other(self, olga):
         broken, order = shop.order(plan={}), stuck()
-        run = confirmed(Action.RETRY, broken, order, by=olga)
-        for _ in range(runs.TRIES):
-            runs.work_once()
+        run = confirmed("retry", broken, order, by=olga)
+        for _ in range(worker.TRIES):
+            worker.work_once()
             RunItem.objects.filter(state="pending").update(due_at="2026-01-01T00:00:00Z")
         work()
         run.refresh_from_db()
@@ -141,12 +138,14 @@ class TestEffects:
         assert total() == 4  # are rows due; and in a transaction, has a run no row left
 
     def test_nothing_is_done_for_a_draft(self, olga):
-        runs.begin(Action.RETRY, [stuck().id], by=olga)
+        runs.draft("retry", [stuck().id], by=olga)
         work()
         assert Inbox.objects.filter(send_at=FAR).exists()
 
     def test_an_order_that_is_none_has_nothing_to_do(self, olga):
-        run = runs.begin(Action.CANCEL, [uuid7()], by=olga)
-        runs.confirm(run.id, by=olga, reason="typed by hand", seen=radius_now(run).fingerprint)
+        run = runs.draft("cancel", [uuid7()], by=olga)
+        runs.confirm(
+            run.id, by=olga, reason="typed by hand", fingerprint=runs.preview(run).fingerprint
+        )
         work()
-        assert outcomes(run) == [("nothing", "There is no such order.")]
+        assert outcomes(run) == [("nothing", "This order does not exist.")]

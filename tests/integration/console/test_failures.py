@@ -1,9 +1,9 @@
-"""What fails, grouped by step and error, and from a group to its orders."""
+"""Failing steps are grouped by step and error, and a group leads to its orders."""
 
 import pytest
 
 from console.failures import grouping
-from console.failures.grouping import failures, normalised
+from console.failures.grouping import current_failures, normalize
 from inventory.models import Inbox as InventoryInbox
 from payments.models import Inbox
 from tests.integration.console.conftest import client_of, count_queries
@@ -31,14 +31,14 @@ def test_errors_that_differ_in_ids_times_and_numbers_only_are_one():
         for n in (3, 4)
     )
     assert (
-        normalised(first)
-        == normalised(second)
+        normalize(first)
+        == normalize(second)
         == "Charge {id} of order {id} failed after {n} s at {time}"
     )
 
 
 def test_errors_that_say_something_else_are_two():
-    assert normalised("The gateway answered 500.") != normalised(
+    assert normalize("The gateway answered 500.") != normalize(
         "The gateway did not answer in time."
     )
 
@@ -47,7 +47,7 @@ def test_steps_that_fail_alike_are_a_group_the_largest_first():
     failing("lost 1")
     many = [failing(f"no answer within {n} s", attempts=n) for n in (1, 2, 3)]
     failing("no answer within 1 s", step="inventory.ship", table=InventoryInbox)
-    found = failures().groups
+    found = current_failures().groups
     assert (found[0].step, len(found[0].sagas)) == ("payments.charge", 3)
     assert len(found) == 3
     assert set(found[0].sagas) == {order.id for order in many}
@@ -58,7 +58,7 @@ def test_what_is_final_or_has_no_error_is_no_failure():
     failing("declined", state="refused")
     failing("asked twice", state="done")
     failing("")
-    assert failures().groups == []
+    assert current_failures().groups == []
 
 
 def test_a_group_leads_to_its_orders(viewer):
@@ -84,7 +84,7 @@ def test_no_more_rows_are_looked_at_than_the_limit_and_the_page_says_so(viewer, 
         failing(f"lost {n}")
     page = viewer.get(PAGE)
     assert [len(group.sagas) for group in page.context["failures"].groups] == [2]
-    assert "There is more than is shown" in page.content.decode()
+    assert "There are more failures than shown" in page.content.decode()
 
 
 def test_a_service_that_is_down_is_named_and_the_others_are_shown(viewer, broken):
@@ -96,7 +96,7 @@ def test_a_service_that_is_down_is_named_and_the_others_are_shown(viewer, broken
 
 
 def test_where_nothing_fails_the_page_says_what_would_be_there(viewer):
-    assert "Nothing fails." in viewer.get(PAGE).content.decode()
+    assert "No step fails." in viewer.get(PAGE).content.decode()
 
 
 def test_what_an_error_says_is_text_and_no_markup(viewer):

@@ -1,13 +1,11 @@
-"""What was done about a failure before, and whether it helped: told from the log, also when the
-runs are gone.
-"""
+"""Past runs against a failure, with the numbers of orders that ended and that failed again."""
 
 import pytest
 from django.db.models.functions import Now
 
-from console.failures.grouping import failures
-from console.failures.history import history_of
-from console.models import Action, Run, RunItem
+from console.failures.grouping import current_failures
+from console.failures.history import past_runs
+from console.models import Run, RunItem
 from orders.models import Order
 from payments.models import Inbox
 from tests.integration.console.conftest import client_of, count_queries
@@ -20,7 +18,7 @@ pytestmark = [
 
 
 def retried(*orders, by, reason="The gateway is back."):
-    run = confirmed(Action.RETRY, *orders, by=by, reason=reason)
+    run = confirmed("retry", *orders, by=by, reason=reason)
     work()
     return run
 
@@ -35,12 +33,12 @@ def end(*orders):
 
 
 def key():
-    [group] = failures().groups
+    [group] = current_failures().groups
     return group.key
 
 
 def counted(past):
-    return [(run.orders, run.ended, run.again, run.open) for run in past]
+    return [(run.orders, run.ended, run.failed_again, run.open) for run in past]
 
 
 def test_of_the_orders_of_a_run_it_is_told_how_many_ended_and_how_many_failed_again(olga):
@@ -49,7 +47,7 @@ def test_of_the_orders_of_a_run_it_is_told_how_many_ended_and_how_many_failed_ag
     run = retried(helped, failed, waiting, by=olga)
     end(helped)
     fail_again(failed)
-    [past] = history_of(failure)
+    [past] = past_runs(failure)
     assert (past.run, past.who, past.action, past.why) == (
         run.id,
         "olga",
@@ -66,7 +64,7 @@ def test_an_order_that_ended_only_after_a_second_run_was_not_helped_by_the_first
     fail_again(order)
     retried(order, by=olga, reason="second")
     end(order)
-    past = history_of(failure)
+    past = past_runs(failure)
     assert [run.why for run in past] == ["second", "first"]
     assert counted(past) == [(1, 1, 0, 0), (1, 0, 1, 0)]
 
@@ -75,9 +73,9 @@ def test_what_was_done_about_another_failure_is_not_told(olga):
     order = stuck()
     other = stuck()
     Inbox.objects.filter(saga=other.id).update(error="something else")
-    failure = next(group.key for group in failures().groups if order.id in group.sagas)
+    failure = next(group.key for group in current_failures().groups if order.id in group.sagas)
     retried(other, by=olga)
-    assert history_of(failure) == []
+    assert past_runs(failure) == []
 
 
 def test_an_order_that_fails_nowhere_has_no_failure_in_the_log(olga):
@@ -85,7 +83,7 @@ def test_an_order_that_fails_nowhere_has_no_failure_in_the_log(olga):
     failure = key()
     Inbox.objects.update(error="")
     retried(order, by=olga)
-    assert history_of(failure) == history_of("") == []
+    assert past_runs(failure) == past_runs("") == []
 
 
 def test_the_page_of_a_failure_shows_its_orders_and_its_history(viewer, olga):
@@ -107,7 +105,7 @@ def test_a_failure_that_is_over_is_still_told_of_and_so_are_runs_that_are_gone(v
     RunItem.objects.all().delete()
     Run.objects.all().delete()
     text = viewer.get(f"/admin/failures/{failure}/").content.decode()
-    assert "No order fails like this now" in text
+    assert "No order has this failure now" in text
     assert "payments.charge: no luck" in text
     assert '<span class="well">1</span>' in text
     assert "/admin/console/run/0" not in text

@@ -1,14 +1,12 @@
-"""Orders and steps on hold: by whoever may, as it was shown, once, told truthfully, and seen by
-everybody.
-"""
+"""Orders and steps on hold: permissions, previews, effects, and the page of holds."""
 
 import pytest
 
 from audit.metrics import limbo
-from console.bulk_actions import runs
-from console.bulk_actions.reach import radius_now
-from console.holds import holds_now
-from console.models import Action, LogEntry, Run
+from console.bulk_actions import runs, worker
+from console.bulk_actions.results import NotAllowed, StateConflict
+from console.holds import current_holds
+from console.models import LogEntry, Run
 from inventory.models import Hold as InventoryHold
 from inventory.models import Inbox as InventoryInbox
 from orders.models import Hold as OrdersHold
@@ -34,7 +32,7 @@ from tests.integration.races import at_once
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
-    pytest.mark.usefixtures("nudged"),
+    pytest.mark.usefixtures("flushed"),
 ]
 
 HOLDS = (OrdersHold, PaymentsHold, InventoryHold)
@@ -60,31 +58,31 @@ def held(order):
 
 def for_all(action, step, *, by, reason="The gateway refuses cards."):
     """Have an approver do something to a step of all orders, as it is shown."""
-    run = runs.begin_for_all(action, step, by=by)
-    return runs.confirm(run.id, by=by, reason=reason, seen=radius_now(run).fingerprint)
+    run = runs.draft_for_step(action, step, by=by)
+    return runs.confirm(run.id, by=by, reason=reason, fingerprint=runs.preview(run).fingerprint)
 
 
 class TestOrders:
     def test_a_selection_is_shown_what_it_would_hold_and_nothing_is_held_yet(self, operator):
         order, ended = paid(), shop.order(Status.CANCELLED)
         page = select(operator, "hold", order, ended)
-        assert (page.context["radius"].orders, page.context["radius"].affected) == (2, 1)
+        assert (page.context["impact"].orders, page.context["impact"].affected) == (2, 1)
         assert "before their next step" in page.content.decode()
         assert (held(order), Run.objects.get().state) == (0, "draft")
 
-    def test_an_order_is_held_in_every_service_and_goes_on_when_it_is_released(self, olga, nudged):
+    def test_an_order_is_held_in_every_service_and_goes_on_when_it_is_released(self, olga, flushed):
         order = paid()
-        run = confirmed(Action.HOLD, order, by=olga)
+        run = confirmed("hold", order, by=olga)
         work()
         assert outcomes(run) == [("done", "On hold before its next step.")]
         assert held(order) == 3
         walked.deliver("inventory.reserve", order.id)
         assert InventoryInbox.objects.get(step="inventory.reserve").state == "held"
-        run = confirmed(Action.RELEASE, order, by=olga)
+        run = confirmed("release", order, by=olga)
         work()
         assert (outcomes(run), held(order)) == ([("done", "Released.")], 0)
         assert InventoryInbox.objects.get(step="inventory.reserve").state == "waiting"
-        assert "inventory" in nudged
+        assert "inventory" in flushed
         walked.walk(order.id)
         order.refresh_from_db()
         assert order.status == "fulfilled"
@@ -93,11 +91,11 @@ class TestOrders:
         self, operator, olga
     ):
         order = paid()
-        confirmed(Action.HOLD, order, by=olga, reason="The address is odd.")
+        confirmed("hold", order, by=olga, reason="The address is odd.")
         work()
         page = operator.get(f"/admin/orders/order/{order.id}/change/")
         assert "by olga: The address is odd." in page.content.decode()
-        assert [value for value, _ in page.context["actions"]] == [
+        assert [action.name for action in page.context["actions"]] == [
             "retry",
             "publish",
             "cancel",
@@ -110,14 +108,14 @@ class TestOrders:
 
     def test_held_and_released_twice_it_says_so(self, olga):
         order, said = paid(), []
-        for action in (Action.HOLD, Action.HOLD, Action.RELEASE, Action.RELEASE):
-            run = runs.begin(action, [order.id], by=olga)
-            runs.confirm(run.id, by=olga, reason="again", seen="")
+        for action in ("hold", "hold", "release", "release"):
+            run = runs.draft(action, [order.id], by=olga)
+            runs.confirm(run.id, by=olga, reason="again", fingerprint="")
             work()
             said += [outcome for _, outcome in outcomes(run)]
         assert said == [
             "On hold before its next step.",
-            "It was on hold already.",
+            "It was already on hold.",
             "Released.",
             "It was not on hold.",
         ]
@@ -125,8 +123,8 @@ class TestOrders:
     def test_two_people_who_hold_the_same_order_at_once_have_one_effect(self, olga):
         order, oscar = paid(), member("oscar", "operator")
         first, second = (
-            confirmed(Action.HOLD, order, by=olga),
-            confirmed(Action.HOLD, order, by=oscar),
+            confirmed("hold", order, by=olga),
+            confirmed("hold", order, by=oscar),
         )
         at_once([work] * 4)
         assert sorted(state for run in (first, second) for state, _ in outcomes(run)) in (
@@ -137,30 +135,33 @@ class TestOrders:
 
     def test_an_order_that_has_ended_is_not_held(self, olga):
         order = shop.order(Status.CANCELLED)
-        run = confirmed(Action.HOLD, order, by=olga)
+        run = confirmed("hold", order, by=olga)
         work()
         assert (outcomes(run), held(order)) == (
-            [("nothing", "It has ended: nothing is left to hold.")],
+            [("nothing", "It has ended, so there is nothing to hold.")],
             0,
         )
 
     def test_what_is_at_work_is_told_and_ends_first(self, olga):
         order = stuck()
         Inbox.objects.update(state="started")
-        run = confirmed(Action.HOLD, order, by=olga)
+        run = confirmed("hold", order, by=olga)
         work()
         assert outcomes(run) == [
-            ("done", "On hold before its next step. payments.charge is at work and ends first."),
+            (
+                "done",
+                "On hold before its next step. payments.charge is running and finishes first.",
+            ),
         ]
 
     def test_a_service_that_is_down_is_named_and_the_rescue_still_cares_for_the_order(
         self, olga, renamed
     ):
         order = paid()
-        run = confirmed(Action.HOLD, order, by=olga)
+        run = confirmed("hold", order, by=olga)
         renamed("payments", "payments_hold")
-        for _ in range(runs.TRIES):
-            runs.work_once()
+        for _ in range(worker.TRIES):
+            worker.work_once()
             run.items.filter(state="pending").update(due_at="2026-01-01T00:00:00Z")
         [(state, said)] = outcomes(run)
         assert (state, "payments_hold" in said) == ("failed", True)
@@ -168,7 +169,7 @@ class TestOrders:
 
     def test_a_worker_that_dies_half_way_leaves_a_hold_that_another_completes(self, olga):
         order = paid()
-        run = confirmed(Action.HOLD, order, by=olga)
+        run = confirmed("hold", order, by=olga)
         InventoryHold.objects.create(
             saga=order.id, by="olga", why=run.reason
         )  # all that the dead one came to
@@ -177,21 +178,24 @@ class TestOrders:
 
     def test_tried_again_or_cancelled_on_hold_it_says_what_it_waits_for(self, olga):
         order = paid()
-        confirmed(Action.HOLD, order, by=olga)
+        confirmed("hold", order, by=olga)
         work()
         walked.deliver("inventory.reserve", order.id)
-        retried = runs.begin(Action.RETRY, [order.id], by=olga)
-        runs.confirm(retried.id, by=olga, reason="now", seen="")
-        cancelled = confirmed(Action.CANCEL, order, by=olga)
+        retried = runs.draft("retry", [order.id], by=olga)
+        runs.confirm(retried.id, by=olga, reason="now", fingerprint="")
+        cancelled = confirmed("cancel", order, by=olga)
         work()
         assert outcomes(retried) == [("nothing", "inventory.reserve is on hold: release it first.")]
         assert outcomes(cancelled) == [
-            ("done", "Called off; it is on hold, and is undone once it is released.")
+            (
+                "done",
+                "Cancelling, but the order is on hold: its steps are undone after the release.",
+            )
         ]
         walked.walk(order.id)
         order.refresh_from_db()
         assert order.status == "cancelling"
-        confirmed(Action.RELEASE, order, by=olga)
+        confirmed("release", order, by=olga)
         work()
         walked.walk(order.id)
         order.refresh_from_db()
@@ -200,16 +204,16 @@ class TestOrders:
     def test_those_on_hold_are_found_in_the_list_and_released_together(self, operator, olga):
         orders = [paid(), paid()]
         paid()
-        confirmed(Action.HOLD, *orders, by=olga)
+        confirmed("hold", *orders, by=olga)
         work()
         page = operator.get("/admin/orders/order/?hold=yes")
         assert set(page.context["cl"].result_list) == set(orders)
-        assert select(operator, "release", *orders).context["radius"].affected == 2
+        assert select(operator, "release", *orders).context["impact"].affected == 2
 
     def test_money_of_an_order_on_hold_is_in_limbo_and_makes_nobody_impatient(self, olga):
         order = paid()
         assert limbo().held["eur"].seconds > 0
-        confirmed(Action.HOLD, order, by=olga)
+        confirmed("hold", order, by=olga)
         work()
         assert (limbo().held["eur"].orders, limbo().held["eur"].seconds) == (1, 0.0)
 
@@ -218,10 +222,10 @@ class TestSteps:
     def test_an_approver_sees_what_it_would_hold_says_why_and_it_is_held(self, approver):
         order = shop.order()
         page = approver.post(STEP, {"action": "hold_step", "step": "payments.charge"}, follow=True)
-        radius = page.context["radius"]
-        assert (radius.orders, radius.holds) == (1, 1)
+        impact = page.context["impact"]
+        assert (impact.orders, impact.step_holds) == (1, 1)
         assert not PaymentsHold.objects.exists()
-        given = {"reason": "The gateway refuses cards.", "seen": radius.fingerprint}
+        given = {"reason": "The gateway refuses cards.", "seen": impact.fingerprint}
         approver.post(f"/admin/console/run/{page.context['run'].id}/confirm/", given)
         work()
         assert PaymentsHold.objects.values_list("step", "by", "why").get() == (
@@ -233,12 +237,12 @@ class TestSteps:
 
     def test_who_holds_what_why_and_how_many_wait_stands_on_a_page(self, operator, anna):
         walked.open_shop()
-        for_all(Action.HOLD_STEP, "payments.charge", by=anna)
+        for_all("hold_step", "payments.charge", by=anna)
         work()
         for order in (walked.place("MUG"), walked.place("MUG")):
             walked.deliver("payments.charge", order)
-        [step] = holds_now().steps
-        assert (step.step, step.by, step.why, step.behind) == (
+        [step] = current_holds().steps
+        assert (step.step, step.by, step.why, step.waiting) == (
             "payments.charge",
             "anna",
             "The gateway refuses cards.",
@@ -246,13 +250,13 @@ class TestSteps:
         )
         page = operator.get(PAGE).content.decode()
         assert "The gateway refuses cards." in page
-        assert "takes the right to" in page
+        assert "You need the permission to hold steps" in page
 
     def test_the_rescue_is_told_at_the_home_of_the_sagas_and_drives_none_that_waits_there(
         self, anna
     ):
         walked.open_shop()
-        for_all(Action.HOLD_STEP, "payments.charge", by=anna)
+        for_all("hold_step", "payments.charge", by=anna)
         work()
         order = walked.place("MUG")
         walked.deliver("payments.charge", order)
@@ -260,19 +264,19 @@ class TestSteps:
         Order.objects.update(rescue_at="2020-01-01T00:00:00Z")
         assert OrdersHold.objects.get().step == Order.objects.get().on_hold == "payments.charge"
         assert redrive.run_once(get_home("orders")) == 0
-        for_all(Action.RELEASE_STEP, "payments.charge", by=anna)
+        for_all("release_step", "payments.charge", by=anna)
         work()
         assert redrive.run_once(get_home("orders")) == 1
 
     def test_released_it_says_how_many_wait_and_has_them_sent_on(self, anna):
         walked.open_shop()
-        for_all(Action.HOLD_STEP, "payments.charge", by=anna)
+        for_all("hold_step", "payments.charge", by=anna)
         work()
         walked.deliver("payments.charge", walked.place("MUG"))
-        run = for_all(Action.RELEASE_STEP, "payments.charge", by=anna)
+        run = for_all("release_step", "payments.charge", by=anna)
         work()
         assert outcomes(run) == [
-            ("done", "payments.charge is released; what waits there is sent on: 1.")
+            ("done", "payments.charge is released; held messages being sent on: 1.")
         ]
         assert [sent.args for sent in take("payments") if sent.task == "sagas.release_held"] == [
             ["payments"]
@@ -283,25 +287,28 @@ class TestSteps:
         self, olga, anna
     ):
         order = paid()
-        for_all(Action.HOLD_STEP, "inventory.reserve", by=anna)
-        confirmed(Action.HOLD, order, by=olga)
+        for_all("hold_step", "inventory.reserve", by=anna)
+        confirmed("hold", order, by=olga)
         work()
         walked.deliver("inventory.reserve", order.id)
-        run = confirmed(Action.RELEASE, order, by=olga)
+        run = confirmed("release", order, by=olga)
         work()
         assert outcomes(run) == [
-            ("done", "Released. It waits at inventory.reserve, which is on hold for all.")
+            (
+                "done",
+                "Released. It still waits at inventory.reserve, which is on hold for all orders.",
+            )
         ]
         assert InventoryInbox.objects.get(step="inventory.reserve").state == "held"
 
     def test_clicked_twice_it_is_held_once_and_logged_once(self, anna):
-        run = runs.begin_for_all(Action.HOLD_STEP, "payments.charge", by=anna)
-        seen = radius_now(run).fingerprint
+        run = runs.draft_for_step("hold_step", "payments.charge", by=anna)
+        seen = runs.preview(run).fingerprint
 
         def click():
             try:
-                runs.confirm(run.id, by=anna, reason="Cards are refused.", seen=seen)
-            except runs.Moved:
+                runs.confirm(run.id, by=anna, reason="Cards are refused.", fingerprint=seen)
+            except StateConflict:
                 return "Moved"
             return "running"
 
@@ -318,15 +325,15 @@ class TestSteps:
         )
 
     def test_a_step_whose_database_does_not_answer_cannot_be_held_blindly(self, anna, renamed):
-        run = runs.begin_for_all(Action.HOLD_STEP, "payments.charge", by=anna)
+        run = runs.draft_for_step("hold_step", "payments.charge", by=anna)
         renamed("payments", "payments_hold")
-        with pytest.raises(runs.Refused, match="payments cannot be asked"):
-            runs.confirm(run.id, by=anna, reason="Cards are refused.", seen="")
-        assert holds_now().unreachable == ["payments"]
+        with pytest.raises(NotAllowed, match="database of payments does not answer"):
+            runs.confirm(run.id, by=anna, reason="Cards are refused.", fingerprint="")
+        assert current_holds().unreachable == ["payments"]
 
     def test_a_step_that_is_none_is_refused(self, approver):
         page = approver.post(STEP, {"action": "hold_step", "step": "payments.swindle"}, follow=True)
-        assert "There is no such step" in page.content.decode()
+        assert "Unknown step" in page.content.decode()
         assert not Run.objects.exists()
 
 
@@ -336,7 +343,7 @@ class TestRights:
     def test_who_is_no_approver_holds_no_step(self, client, group, action):
         client.force_login(member("vera", group))
         assert client.post(STEP, {"action": action, "step": "payments.charge"}).status_code == 403
-        assert "Show what that would do" not in client.get(PAGE).content.decode()
+        assert "Preview …" not in client.get(PAGE).content.decode()
 
     def test_an_approver_holds_no_single_order(self, approver):
         assert (
@@ -348,10 +355,10 @@ class TestRights:
         page = operator.post(
             f"/admin/orders/order/{stuck().id}/act/", {"action": "hold_step"}, follow=True
         )
-        assert "There is no such action." in page.content.decode()
+        assert "Unknown action" in page.content.decode()
 
     def test_who_may_no_longer_hold_a_step_cannot_confirm_a_draft_of_before(self, approver, anna):
-        run = runs.begin_for_all(Action.HOLD_STEP, "payments.charge", by=anna)
+        run = runs.draft_for_step("hold_step", "payments.charge", by=anna)
         anna.groups.clear()
         given = {"reason": "Cards are refused.", "seen": ""}
         assert approver.post(f"/admin/console/run/{run.id}/confirm/", given).status_code == 403

@@ -1,6 +1,4 @@
-"""What operators did is kept in a log that only grows, and the page of a run shows it as it
-comes.
-"""
+"""The log of operators only grows, and the page of a run shows its progress."""
 
 import pytest
 from django.db import connection, transaction
@@ -8,36 +6,36 @@ from django.db.models import ProtectedError
 from django.db.utils import IntegrityError
 
 from console.bulk_actions import runs
-from console.models import Action, LogEntry
+from console.models import LogEntry
 from tests.integration.console.conftest import client_of
 from tests.integration.console.operators import confirmed, stuck, work
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
-    pytest.mark.usefixtures("nudged"),
+    pytest.mark.usefixtures("flushed"),
 ]
 
 
 class TestLog:
     def test_it_says_who_did_what_why_and_what_came_of_it(self, operator, olga):
         order = stuck()
-        confirmed(Action.RETRY, order, by=olga)
+        confirmed("retry", order, by=olga)
         work()
         rows = LogEntry.objects.order_by("id").values_list(
             "who", "what", "action", "order_id", "why", "outcome"
         )
         assert list(rows)[1:] == [
-            ("olga", "acted", "retry", order.id, "The gateway is back.", "1 step tried again now."),
+            ("olga", "acted", "retry", order.id, "The gateway is back.", "1 step made due now."),
             ("olga", "ended", "retry", None, "The gateway is back.", "1 done."),
         ]
         page = operator.get(f"/admin/orders/order/{order.id}/change/").content.decode()
-        assert "1 step tried again now." in page
+        assert "1 step made due now." in page
 
     @pytest.mark.parametrize(
         "change", ["UPDATE console_logentry SET why = 'x'", "DELETE FROM console_logentry"]
     )
     def test_the_database_refuses_to_change_it(self, olga, change):
-        confirmed(Action.RETRY, stuck(), by=olga)
+        confirmed("retry", stuck(), by=olga)
         with (
             pytest.raises(IntegrityError, match="only grows"),
             transaction.atomic(),
@@ -46,7 +44,7 @@ class TestLog:
             cursor.execute(change)
 
     def test_nobody_edits_it_in_the_admin(self, admin_client, olga):
-        confirmed(Action.RETRY, stuck(), by=olga)
+        confirmed("retry", stuck(), by=olga)
         entry = LogEntry.objects.get()
         for page in ("change", "delete"):
             assert (
@@ -58,21 +56,21 @@ class TestLog:
         assert admin_client.get("/admin/console/logentry/add/").status_code == 403
 
     def test_who_has_requested_a_run_cannot_be_deleted_from_under_it(self, olga):
-        confirmed(Action.RETRY, stuck(), by=olga)
+        confirmed("retry", stuck(), by=olga)
         with pytest.raises(ProtectedError):
             olga.delete()
 
 
 def test_the_page_of_a_run_renews_itself_while_it_runs_and_stops_when_it_has_ended(operator, olga):
-    run = confirmed(Action.RETRY, stuck(), by=olga)
+    run = confirmed("retry", stuck(), by=olga)
     progress = f"/admin/console/run/{run.id}/progress/"
     assert 'hx-trigger="every 1s"' in operator.get(progress).content.decode()
     work()
     page = operator.get(progress).content.decode()
     assert "hx-trigger" not in page
-    assert "1 step tried again now." in page
+    assert "1 step made due now." in page
 
 
 def test_who_may_not_view_runs_sees_no_progress(olga):
-    run = runs.begin(Action.RETRY, [stuck().id], by=olga)
+    run = runs.draft("retry", [stuck().id], by=olga)
     assert client_of("sid").get(f"/admin/console/run/{run.id}/progress/").status_code == 403

@@ -17,7 +17,7 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from console.dashboard import sections
-from console.failures.grouping import failures
+from console.failures.grouping import current_failures
 from inventory.models import StockItem
 from payments.models import Inbox
 from sagas.admin import changelist
@@ -285,7 +285,7 @@ def test_the_pages_of_rows_read_little(viewer):
 
 
 def test_failures_and_the_history_of_one_read_little(viewer):
-    [group] = failures().groups
+    [group] = current_failures().groups
     for address in ("", f"{group.key}/", "f1/"):
         with captured() as asked:
             assert viewer.get(f"/admin/failures/{address}").status_code == 200
@@ -297,13 +297,13 @@ def test_failures_and_the_history_of_one_read_little(viewer):
 )
 def test_a_section_of_the_start_page_reads_little(name):
     with captured() as asked:
-        sections.questions()[name]()
+        sections.probes()[name]()
     assert_cheap(asked)
 
 
 def test_the_start_page_takes_few_queries_in_all_its_threads_together():
     with captured() as asked:
-        for name, question in sections.questions().items():
+        for name, question in sections.probes().items():
             if name not in {"queues", "workers"}:
                 question()
     assert len(asked) <= 20

@@ -1,4 +1,4 @@
-"""Orders in the console: found as people search, shown in all services, and edited by nobody."""
+"""Orders in the console: searched, filtered, shown in all services, and read-only."""
 
 import pytest
 from django.urls import reverse

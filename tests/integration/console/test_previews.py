@@ -1,12 +1,10 @@
-"""What a run would do is shown before it does anything, about exactly the orders that were
-selected.
-"""
+"""A run shows its preview before it does anything, for exactly the selected orders."""
 
 import pytest
 
 from console.bulk_actions import runs
-from console.bulk_actions.reach import QUESTIONS, radius_now
-from console.models import Action, Run
+from console.bulk_actions.results import NotAllowed
+from console.models import Run
 from orders.models import Order
 from orders.saga import AUTHORIZE_FIRST
 from orders.status import Status
@@ -19,20 +17,16 @@ from tests.integration.orders import shop
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
-    pytest.mark.usefixtures("nudged"),
+    pytest.mark.usefixtures("flushed"),
 ]
-
-
-def test_of_every_action_it_is_known_how_to_ask_what_it_would_do():
-    assert set(QUESTIONS) == set(Action)
 
 
 class TestPreview:
     def test_an_action_on_a_selection_leads_to_its_blast_radius_and_does_nothing(self, operator):
         order, done = paid(), shop.order(Status.FULFILLED)
         page = select(operator, "cancel", order, done)
-        radius = page.context["radius"]
-        assert (radius.orders, radius.affected, radius.refunds) == (2, 1, {"eur": 2500})
+        impact = page.context["impact"]
+        assert (impact.orders, impact.affected, impact.refunds) == (2, 1, {"eur": 2500})
         assert "25.00 EUR" in page.content.decode()
         order.refresh_from_db()
         assert (order.status, Run.objects.get().state) == ("pending", "draft")
@@ -41,8 +35,8 @@ class TestPreview:
         first, second = paid(), paid()
         walked.deliver("inventory.reserve", first.id)
         Payment.objects.filter(order_id=second.id).update(status="pending", charge_id=None)
-        radius = radius_now(runs.begin(Action.CANCEL, [first.id, second.id], by=olga))
-        assert (radius.affected, radius.pieces, radius.unknown, radius.refunds) == (
+        impact = runs.preview(runs.draft("cancel", [first.id, second.id], by=olga))
+        assert (impact.affected, impact.units, impact.unknown_charges, impact.refunds) == (
             2,
             2,
             1,
@@ -53,8 +47,8 @@ class TestPreview:
         order = paid()
         walked.deliver("inventory.reserve", order.id)
         walked.deliver("orders.fulfil", order.id)
-        radius = radius_now(runs.begin(Action.CANCEL, [order.id], by=olga))
-        assert (radius.affected, radius.refunds, radius.pieces) == (0, {}, 0)
+        impact = runs.preview(runs.draft("cancel", [order.id], by=olga))
+        assert (impact.affected, impact.refunds, impact.units) == (0, {}, 0)
 
     def test_what_is_past_the_pivot_of_its_own_plan_is_not_counted(self, olga, settings):
         walked.open_shop()
@@ -63,12 +57,12 @@ class TestPreview:
         for step in ("payments.authorize", "inventory.reserve"):
             walked.deliver(step, under_way.id, captured.id, plan=AUTHORIZE_FIRST.plan)
         walked.deliver("payments.capture", captured.id, plan=AUTHORIZE_FIRST.plan)
-        radius = radius_now(runs.begin(Action.CANCEL, [under_way.id, captured.id], by=olga))
-        assert (radius.orders, radius.affected, radius.refunds, radius.pieces) == (2, 1, {}, 2)
+        impact = runs.preview(runs.draft("cancel", [under_way.id, captured.id], by=olga))
+        assert (impact.orders, impact.affected, impact.refunds, impact.units) == (2, 1, {}, 2)
 
     def test_the_orders_are_frozen_when_the_draft_is_made(self, operator):
         first = stuck()
-        run = select(operator, "try_again", first).context["run"]
+        run = select(operator, "retry", first).context["run"]
         stuck()
         assert list(run.items.values_list("order_id", flat=True)) == [first.id]
 
@@ -81,18 +75,18 @@ class TestPreview:
     def test_more_orders_than_one_run_may_have_are_refused(self, operator, monkeypatch):
         monkeypatch.setattr(runs, "MOST_ORDERS", 1)
         page = select(operator, "cancel", stuck(), stuck()).content.decode()
-        assert "A run is about at most 1 orders." in page
+        assert "A run takes at most 1 orders." in page
         assert not Run.objects.exists()
 
     def test_a_selection_of_which_nothing_is_left_is_refused(self, operator):
         page = select(operator, "cancel", Order(id=uuid7())).content.decode()
-        assert "no order is left in the list" in page
+        assert "None of the selected orders" in page
         assert not Run.objects.exists()
 
     def test_a_service_that_is_down_is_named_and_nothing_can_be_confirmed(self, olga, renamed):
-        run = runs.begin(Action.CANCEL, [paid().id], by=olga)
+        run = runs.draft("cancel", [paid().id], by=olga)
         renamed("payments", "payments_payment")
-        radius = radius_now(run)
-        assert radius.unreachable == ["payments"]
-        with pytest.raises(runs.Refused, match="payments cannot be asked"):
-            runs.confirm(run.id, by=olga, reason="why not", seen=radius.fingerprint)
+        impact = runs.preview(run)
+        assert impact.unreachable == ["payments"]
+        with pytest.raises(NotAllowed, match="database of payments does not answer"):
+            runs.confirm(run.id, by=olga, reason="why not", fingerprint=impact.fingerprint)

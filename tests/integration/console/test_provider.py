@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.order_page.provider import page_of
+from console.order_page.provider import provider_page
 from payments.models import Payment
 from tests.integration.orders import shop
 
@@ -27,25 +27,25 @@ def payment(charge=CHARGE, gateway="stripe", **fields):
 )
 def test_a_payment_made_with_stripe_leads_to_its_page_in_the_mode_of_the_key(settings, key, mode):
     settings.STRIPE_API_KEY = key
-    assert page_of(payment()) == f"https://dashboard.stripe.com{mode}/payments/{CHARGE}"
+    assert provider_page(payment()) == f"https://dashboard.stripe.com{mode}/payments/{CHARGE}"
 
 
 def test_a_payment_of_the_simulated_gateway_has_no_page():
-    assert page_of(payment(gateway="simulated")) is None
+    assert provider_page(payment(gateway="simulated")) is None
 
 
 def test_a_payment_without_a_charge_has_no_page():
-    assert page_of(payment(None)) is None
+    assert provider_page(payment(None)) is None
 
 
 def test_a_payment_made_with_another_server_than_stripe_has_no_page(settings):
     settings.STRIPE_API_BASE = "http://127.0.0.1:9000"
-    assert page_of(payment()) is None
+    assert provider_page(payment()) is None
 
 
 def test_what_stands_in_a_charge_does_not_lead_elsewhere():
     assert (
-        page_of(payment("py_/../..?x=1#"))
+        provider_page(payment("py_/../..?x=1#"))
         == "https://dashboard.stripe.com/test/payments/py_%2F..%2F..%3Fx%3D1%23"
     )
 

@@ -1,6 +1,4 @@
-"""Tasks that failed: with their traceback, and a way to their orders; and what the console
-hides.
-"""
+"""Failed tasks with their traceback and their orders, and the models without a page."""
 
 from datetime import UTC, datetime
 

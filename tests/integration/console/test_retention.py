@@ -1,4 +1,4 @@
-"""What the console forgets, and when; and what it may not forget."""
+"""Old drafts, runs and log entries are deleted, and younger ones are kept."""
 
 import pytest
 from django.core.management import call_command
@@ -8,7 +8,7 @@ from django.db.utils import IntegrityError
 
 from console import retention
 from console.bulk_actions import runs
-from console.models import Action, LogEntry, Run, RunItem
+from console.models import LogEntry, Run, RunItem
 from tests.integration.console.operators import confirmed, stuck, work
 from tests.integration.races import started
 
@@ -19,7 +19,7 @@ pytestmark = [
 
 
 def aged(run, days):
-    """Make a run so many days older."""
+    """Make a run older by a number of days."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE console_run SET created_at = created_at - make_interval(days => %(days)s),"
@@ -29,7 +29,7 @@ def aged(run, days):
 
 
 def log_entry(days):
-    """Write an entry of the log, as it was written so many days ago."""
+    """Write a log entry dated a number of days ago."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO console_logentry (id, at, who, what, action, run, why, outcome)"
@@ -40,8 +40,8 @@ def log_entry(days):
 
 
 def test_a_draft_is_forgotten_after_a_week_and_a_run_after_ninety_days(olga):
-    draft, new_draft = (runs.begin(Action.RETRY, [stuck().id], by=olga) for _ in range(2))
-    run, new_run = (confirmed(Action.RETRY, stuck(), by=olga) for _ in range(2))
+    draft, new_draft = (runs.draft("retry", [stuck().id], by=olga) for _ in range(2))
+    run, new_run = (confirmed("retry", stuck(), by=olga) for _ in range(2))
     work()
     aged(draft, 8), aged(new_draft, 6), aged(run, 91), aged(new_run, 89)
     assert retention.purge() == 4
@@ -51,7 +51,7 @@ def test_a_draft_is_forgotten_after_a_week_and_a_run_after_ninety_days(olga):
 
 def test_a_run_that_is_not_over_is_kept_however_old(olga, settings):
     settings.CONSOLE_REFUND_LIMIT = 0
-    running = confirmed(Action.RETRY, stuck(), by=olga)
+    running = confirmed("retry", stuck(), by=olga)
     aged(running, 1_000)
     assert retention.purge() == 0
     assert Run.objects.get() == running
@@ -59,14 +59,14 @@ def test_a_run_that_is_not_over_is_kept_however_old(olga, settings):
 
 def test_a_large_run_is_forgotten_in_small_batches(olga, monkeypatch):
     monkeypatch.setattr(retention, "BATCH", 2)
-    run = runs.begin(Action.RETRY, [stuck().id for _ in range(5)], by=olga)
+    run = runs.draft("retry", [stuck().id for _ in range(5)], by=olga)
     aged(run, 8)
     assert retention.purge() == 6
     assert not RunItem.objects.exists()
 
 
 def test_what_is_being_confirmed_is_not_forgotten_meanwhile(olga):
-    run = runs.begin(Action.RETRY, [stuck().id], by=olga)
+    run = runs.draft("retry", [stuck().id], by=olga)
     aged(run, 8)
     with transaction.atomic():
         Run.objects.select_for_update().get(id=run.id)
@@ -75,7 +75,7 @@ def test_what_is_being_confirmed_is_not_forgotten_meanwhile(olga):
 
 
 def test_a_draft_that_is_gone_is_not_confirmed(client, olga):
-    run = runs.begin(Action.RETRY, [stuck().id], by=olga)
+    run = runs.draft("retry", [stuck().id], by=olga)
     aged(run, 8)
     retention.purge()
     client.force_login(olga)

@@ -1,6 +1,4 @@
-"""The start page: how things stand, for those who may see it; what is down leaves a gap with a
-name.
-"""
+"""The start page: its figures, its permissions, and sections whose service is down."""
 
 import pytest
 from django.urls import reverse
@@ -19,7 +17,7 @@ def test_without_any_order_the_page_says_what_would_be_there(viewer):
     page = viewer.get(START).content.decode()
     assert "every order has ended" in page
     assert "No order has ended yet." in page
-    assert "nothing is captured for an open order" in page
+    assert "no open order has captured money" in page
 
 
 def test_orders_are_counted_by_status_and_those_that_need_attention_stand_out(viewer):
@@ -35,7 +33,7 @@ def test_orders_are_counted_by_status_and_those_that_need_attention_stand_out(vi
     }
     assert found.context["orders"].attention == 1
     assert found.context["down"] == []
-    assert "keep failing where they may not be given up" in found.content.decode()
+    assert "a step keeps failing that must not be given up" in found.content.decode()
 
 
 def test_the_menu_says_how_many_orders_need_attention(viewer):
@@ -68,7 +66,7 @@ def test_the_menu_offers_only_what_may_be_opened():
 
 def test_the_figures_are_for_those_who_may_view_orders():
     pat = client_of("pat", "view_payment")
-    assert "it takes the permission to view orders" in pat.get(START).content.decode()
+    assert "You need the permission to view orders" in pat.get(START).content.decode()
     assert pat.get(LIVE).status_code == 403
 
 
@@ -76,7 +74,7 @@ def test_a_section_that_does_not_answer_leaves_a_gap_with_a_name(viewer, renamed
     renamed("payments", "payments_outbox")
     page = viewer.get(LIVE)
     assert page.context["down"] == ["messages of payments"]
-    assert "No answer in time about: messages of payments." in page.content.decode()
+    assert "No answer in time: messages of payments." in page.content.decode()
     assert [found.service for found in page.context["services"]] == ["inventory", "orders", "trips"]
 
 
@@ -84,7 +82,7 @@ def test_a_broker_that_is_down_leaves_a_gap_and_the_rest_is_shown(viewer, broker
     broker.kill()
     page = viewer.get(LIVE)
     assert "queues" in page.context["down"]
-    assert "not known" in page.content.decode()
+    assert "unknown" in page.content.decode()
 
 
 def test_what_is_read_does_not_grow_with_the_orders(viewer):

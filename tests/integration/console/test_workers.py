@@ -1,6 +1,4 @@
-"""Workers that are alive, heard of by Redis' clock: by real workers, one of which dies, and
-without Redis at all.
-"""
+"""The workers of each queue, from the heartbeats of real workers."""
 
 import pytest
 import redis
@@ -8,7 +6,7 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from console.dashboard import queue_workers
-from console.dashboard.queue_workers import crews
+from console.dashboard.queue_workers import workers_by_queue
 from sagas.operations import heartbeats
 from tests.processes import until, worker
 from tests.system.harness import QUICK
@@ -21,8 +19,8 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 @pytest.fixture(autouse=True)
 def _nobody_yet(monkeypatch):
     """Begin with no worker, and keep no answer."""
-    monkeypatch.setattr(queue_workers, "KEPT", 0.0)
-    monkeypatch.setattr(queue_workers, "_kept", queue_workers._Kept())
+    monkeypatch.setattr(queue_workers, "CACHED_SECONDS", 0.0)
+    monkeypatch.setattr(queue_workers, "_cache", queue_workers._HeartbeatCache())
     monkeypatch.setattr(heartbeats, "DEAD_AFTER", 3.0)
     told({})
 
@@ -42,7 +40,7 @@ def entry(seconds_ago, *queues, processes=2):
 
 
 def alive():
-    return {crew.queue: len(crew.alive) for crew in crews(["orders", "payments"])}
+    return {found.queue: len(found.alive) for found in workers_by_queue(["orders", "payments"])}
 
 
 def test_workers_are_counted_for_each_of_their_queues():
@@ -53,7 +51,7 @@ def test_workers_are_counted_for_each_of_their_queues():
             "c": entry(99, "payments"),
         }
     )
-    first, second, third = crews(["orders", "payments", "inventory"])
+    first, second, third = workers_by_queue(["orders", "payments", "inventory"])
     assert (first.alive, first.processes) == (["a", "b"], 6)
     assert (second.alive, second.processes) == (["a"], 2)
     assert (third.alive, third.processes, third.seconds) == ([], 0, None)
@@ -62,9 +60,9 @@ def test_workers_are_counted_for_each_of_their_queues():
 def test_a_queue_whose_workers_are_gone_says_when_the_last_was_heard(viewer):
     told({"c": entry(300, "payments")})
     page = viewer.get(LIVE)
-    crew = next(crew for crew in page.context["workers"] if crew.queue == "payments")
-    assert crew.alive == []
-    assert 300 <= crew.seconds < 330
+    found = next(found for found in page.context["workers"] if found.queue == "payments")
+    assert found.alive == []
+    assert 300 <= found.seconds < 330
     assert '<span class="late">none</span>' in page.content.decode()
 
 
@@ -90,7 +88,7 @@ def test_a_worker_is_heard_as_soon_as_it_is_ready_and_again_when_redis_was_away(
         assert alive() == {"orders": 1, "payments": 1}
         broker.kill()
         with pytest.raises(RedisError):
-            crews(["orders"])
+            workers_by_queue(["orders"])
         broker.start()
         until(lambda: alive() == {"orders": 1, "payments": 1}, "the worker is heard again")
 
@@ -106,17 +104,17 @@ def test_without_redis_the_page_says_so_and_shows_the_rest(viewer, broker):
     broker.kill()
     page = viewer.get(LIVE)
     assert page.context["down"] == ["queues", "workers"]
-    assert "Unreachable: Redis" in page.content.decode()
+    assert "Redis does not answer" in page.content.decode()
 
 
 def test_an_answer_is_kept_and_so_is_that_there_was_none(monkeypatch, broker):
-    monkeypatch.setattr(queue_workers, "KEPT", 3_600.0)
-    monkeypatch.setattr(queue_workers, "_kept", queue_workers._Kept())
+    monkeypatch.setattr(queue_workers, "CACHED_SECONDS", 3_600.0)
+    monkeypatch.setattr(queue_workers, "_cache", queue_workers._HeartbeatCache())
     told({"a": entry(0, "orders")})
     assert alive()["orders"] == 1
     broker.kill()
     assert alive()["orders"] == 1
-    monkeypatch.setattr(queue_workers, "_kept", queue_workers._Kept())
+    monkeypatch.setattr(queue_workers, "_cache", queue_workers._HeartbeatCache())
     with pytest.raises(RedisError):
         alive()
     broker.start()

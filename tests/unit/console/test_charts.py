@@ -1,8 +1,8 @@
-"""Charts: what is drawn is what was counted, and nothing lies outside."""
+"""Charts draw the counted values, inside of the drawing."""
 
 from datetime import UTC, datetime, timedelta
 
-from console.dashboard.charts import durations_of, endings_of
+from console.dashboard.charts import durations_chart, endings_chart
 from console.dashboard.throughput import Bucket, Throughput
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -29,7 +29,7 @@ def found(*buckets):
 
 
 def test_bars_stand_on_each_other_in_proportion():
-    chart = endings_of(found((30, 10, 1.0, 2.0)))
+    chart = endings_chart(found((30, 10, 1.0, 2.0)))
     done, off = chart.bars
     assert (done.kind, off.kind) == ("fulfilled", "cancelled")
     assert off.y + off.height == done.y
@@ -38,12 +38,12 @@ def test_bars_stand_on_each_other_in_proportion():
 
 
 def test_the_axis_reaches_just_above_the_highest_bar():
-    assert [tick.text for tick in endings_of(found((130, 0, 1.0, 1.0))).across] == [
+    assert [tick.text for tick in endings_chart(found((130, 0, 1.0, 1.0))).y_ticks] == [
         "0",
         "100",
         "200",
     ]
-    assert [tick.text for tick in durations_of(found((1, 0, 0.2, 0.4))).across] == [
+    assert [tick.text for tick in durations_chart(found((1, 0, 0.2, 0.4))).y_ticks] == [
         "0 s",
         "0.25 s",
         "0.5 s",
@@ -51,19 +51,19 @@ def test_the_axis_reaches_just_above_the_highest_bar():
 
 
 def test_nothing_is_drawn_outside():
-    chart = endings_of(found(*[(number, 1, 1.0, 2.0) for number in range(48)]))
+    chart = endings_chart(found(*[(number, 1, 1.0, 2.0) for number in range(48)]))
     assert all(chart.left <= bar.x and bar.x + bar.width <= chart.right for bar in chart.bars)
     assert all(bar.y >= 0 and bar.y + bar.height <= chart.height for bar in chart.bars)
 
 
 def test_a_line_is_broken_where_nothing_ended_and_a_lone_value_is_a_dot():
-    p95, p50 = durations_of(
+    p95, p50 = durations_chart(
         found((1, 0, 1.0, 2.0), (1, 0, 1.0, 2.0), (0, 0, None, None), (1, 0, 3.0, 4.0))
     ).lines
-    assert (len(p95.pieces), len(p95.lone)) == (1, 1)
-    assert (len(p50.pieces), len(p50.lone)) == (1, 1)
+    assert (len(p95.pieces), len(p95.dots)) == (1, 1)
+    assert (len(p50.pieces), len(p50.dots)) == (1, 1)
 
 
 def test_charts_of_nothing_say_that_they_are_empty():
-    assert endings_of(found()).empty
-    assert durations_of(found()).empty
+    assert endings_chart(found()).empty
+    assert durations_chart(found()).empty

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from console.order_page.diagram import Look, StepRow, picture_of
+from console.order_page.diagram import StepRow, StepStatus, build_diagram
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
 
 PLAN = PLACE_ORDER.plan
@@ -24,11 +24,11 @@ def row(step, state="done", attempts=1):
 
 
 def looks(*rows, ended=False):
-    return {box.name: box.look for box in picture_of(PLAN, rows, ended=ended).boxes}
+    return {box.name: box.status for box in build_diagram(PLAN, rows, ended=ended).boxes}
 
 
 def test_every_step_of_the_plan_has_its_place_and_none_lies_on_another():
-    picture = picture_of(PLAN, [], ended=False)
+    picture = build_diagram(PLAN, [], ended=False)
     assert {box.name for box in picture.boxes} == set(PLAN.names())
     assert len({(box.x, box.y) for box in picture.boxes}) == len(picture.boxes)
     assert all(
@@ -38,7 +38,7 @@ def test_every_step_of_the_plan_has_its_place_and_none_lies_on_another():
 
 
 def test_an_undo_stands_below_its_action():
-    places = {box.name: box for box in picture_of(PLAN, [], ended=False).boxes}
+    places = {box.name: box for box in build_diagram(PLAN, [], ended=False).boxes}
     for step in PLAN.steps:
         if step.undo:
             assert places[step.undo].x == places[step.name].x
@@ -46,23 +46,23 @@ def test_an_undo_stands_below_its_action():
 
 
 def test_what_has_not_happened_lies_ahead_until_the_saga_has_ended():
-    assert looks()["inventory.ship"] is Look.AHEAD
-    assert looks(ended=True)["inventory.ship"] is Look.UNNEEDED
+    assert looks()["inventory.ship"] is StepStatus.AHEAD
+    assert looks(ended=True)["inventory.ship"] is StepStatus.UNNEEDED
 
 
 def test_after_the_pivot_no_undo_lies_ahead():
-    assert looks(row("orders.fulfil"))["payments.refund"] is Look.UNNEEDED
-    assert looks(row("orders.fulfil", "waiting"))["payments.refund"] is Look.AHEAD
+    assert looks(row("orders.fulfil"))["payments.refund"] is StepStatus.UNNEEDED
+    assert looks(row("orders.fulfil", "waiting"))["payments.refund"] is StepStatus.AHEAD
 
 
 @pytest.mark.parametrize(
     ("state", "attempts", "look"),
     [
-        ("done", 1, Look.DONE),
-        ("started", 1, Look.RUNNING),
-        ("waiting", 2, Look.WAITING),
-        ("refused", 1, Look.REFUSED),
-        ("refused", 0, Look.BARRED),
+        ("done", 1, StepStatus.DONE),
+        ("started", 1, StepStatus.RUNNING),
+        ("waiting", 2, StepStatus.WAITING),
+        ("refused", 1, StepStatus.REFUSED),
+        ("refused", 0, StepStatus.BARRED),
     ],
 )
 def test_a_step_looks_as_its_row_says(state, attempts, look):
@@ -71,27 +71,30 @@ def test_a_step_looks_as_its_row_says(state, attempts, look):
 
 def test_an_action_whose_undo_is_done_is_undone():
     found = looks(row("payments.charge"), row("payments.refund"))
-    assert (found["payments.charge"], found["payments.refund"]) == (Look.UNDONE, Look.DONE)
+    assert (found["payments.charge"], found["payments.refund"]) == (
+        StepStatus.UNDONE,
+        StepStatus.DONE,
+    )
 
 
 def test_an_action_that_was_never_done_is_not_undone_by_its_undo():
     found = looks(row("payments.charge", "refused", 0), row("payments.refund"))
-    assert found["payments.charge"] is Look.BARRED
+    assert found["payments.charge"] is StepStatus.BARRED
 
 
 def test_only_the_ways_that_were_gone_are_drawn_as_gone():
-    picture = picture_of(
+    picture = build_diagram(
         PLAN, [row("payments.charge"), row("inventory.reserve", "refused")], ended=False
     )
-    places = {(box.x + box.width, box.middle): box.name for box in picture.boxes}
+    places = {(box.x + box.width, box.centre_y): box.name for box in picture.boxes}
     gone = {places[arrow.x1, arrow.y1] for arrow in picture.arrows if arrow.walked}
     assert gone == {"payments.charge"}
 
 
 def test_what_bars_a_pivot_stands_below_it_and_undoes_nothing():
     rows = [row("payments.capture"), row("payments.withhold")]
-    boxes = {box.name: box for box in picture_of(AUTHORIZE_FIRST.plan, rows, ended=False).boxes}
+    boxes = {box.name: box for box in build_diagram(AUTHORIZE_FIRST.plan, rows, ended=False).boxes}
     assert set(boxes) == set(AUTHORIZE_FIRST.plan.names())
     assert boxes["payments.withhold"].x == boxes["payments.capture"].x
-    assert boxes["payments.capture"].look is Look.DONE
-    assert boxes["payments.void"].look is Look.UNNEEDED
+    assert boxes["payments.capture"].status is StepStatus.DONE
+    assert boxes["payments.void"].status is StepStatus.UNNEEDED

@@ -1,0 +1,126 @@
+"""Cancel an order before its pivot, and undo the steps that were done for it.
+
+After the pivot a saga only goes forward, so a fulfilled order is left as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from console import holds
+from console.bulk_actions.action import OrderAction, Tile, changed_orders
+from console.bulk_actions.preview import Impact, OrderQueries
+from console.bulk_actions.results import ActionResult
+from console.models import Run
+from console.money import format_money
+from orders.events import OrderCancelling
+from orders.models import Order
+from orders.services import OrderFulfilledError, cancel_order
+from orders.status import Status
+from sagas.definition.plan import service_name
+from sagas.lifecycle import cancels_at_home
+
+__all__ = ["Cancel"]
+
+# The reason that the customer sees. The operator's own reason stays in the log.
+BY_THE_SHOP = OrderCancelling(code="cancelled_by_shop", detail="Cancelled by the shop.")
+
+# Orders that a cancel may touch, each with the pivot of its plan.
+CANCELLABLE = """
+SELECT o.id, jsonb_path_query_first(o.plan, '$.steps[*] ? (@.pivot == true).name') #>> '{{}}'
+  FROM orders_order o
+ WHERE o.id = ANY(%(orders)s::uuid[]) AND o.ended_at IS NULL
+   AND o.status NOT IN ('fulfilled', 'cancelling', 'cancelled')
+"""
+
+PIVOT_DECIDED = """
+SELECT saga FROM {inbox}
+ WHERE saga = ANY(%(orders)s::uuid[]) AND step = %(pivot)s AND state IN ('done', 'refused')
+"""
+
+UNKNOWN_CHARGES = """
+SELECT count(*) FROM payments_payment
+ WHERE order_id = ANY(%(orders)s::uuid[]) AND status = 'pending'
+"""
+
+CLOSED = {Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}
+
+
+class Cancel(OrderAction):
+    """Cancels an order, if its pivot has not happened."""
+
+    name = "cancel"
+    label = "Cancel and undo"
+    dangerous = True
+    exact_preview = True
+    nothing_to_do = (
+        "A fulfilled order cannot be cancelled, and an order that is being cancelled needs nothing."
+    )
+
+    def is_offered(self, order: Order, *, on_hold: bool) -> bool:
+        """Offer it until the order is fulfilled or being cancelled."""
+        return order.status not in CLOSED
+
+    def preview(self, queries: OrderQueries, step: str) -> Impact:
+        """Count the orders that can still be cancelled, with their money and stock."""
+        orders = _cancellable(queries)
+        return queries.impact(
+            affected=len(orders),
+            refunds=queries.captured(orders),
+            unknown_charges=queries.number("payments", UNKNOWN_CHARGES, orders=orders),
+            units=queries.reserved_units(orders),
+        )
+
+    def tiles(self, impact: Impact) -> Sequence[Tile]:
+        """Show the refunds, the released stock, and the charges that may still become refunds."""
+        refunds = [
+            Tile("Money refunded", format_money(amount, currency), "captured until now", "bad")
+            for currency, amount in impact.refunds.items()
+        ]
+        return (
+            changed_orders(impact),
+            *(refunds or [Tile("Money refunded", "none", "nothing is captured")]),
+            Tile("Units released", impact.units, "back on sale"),
+            Tile(
+                "Charges of unknown outcome",
+                impact.unknown_charges,
+                "no answer from the gateway yet: each may become a refund",
+                "slow" if impact.unknown_charges else "",
+            ),
+        )
+
+    def apply(self, order: Order, run: Run) -> ActionResult:
+        """Cancel the order, or ask the service of its pivot to do so."""
+        if order.status in {Status.CANCELLING, Status.CANCELLED}:
+            return ActionResult.nothing(f"It was already {order.status}.")
+
+        try:
+            cancel_order(order, reason=BY_THE_SHOP)
+        except OrderFulfilledError:
+            return ActionResult.nothing("It is fulfilled, so it can no longer be cancelled.")
+
+        if not cancels_at_home(order.plan):
+            return ActionResult.done(
+                "Cancel requested: the service of the pivot decides whether it comes in time."
+            )
+        if holds.hold_of(order):
+            return ActionResult.done(
+                "Cancelling, but the order is on hold: its steps are undone after the release."
+            )
+        return ActionResult.done("Cancelling: the steps that were done are being undone.")
+
+
+def _cancellable(queries: OrderQueries) -> list[UUID]:
+    """Return the orders whose pivot is undecided, by the inbox of the pivot's service."""
+    pivots: dict[UUID, str] = dict(queries.rows("orders", CANCELLABLE))
+    decided = {
+        order
+        for pivot in sorted(set(pivots.values()))
+        for order in _decided(queries, pivot, pivots)
+    }
+    return [order for order in pivots if order not in decided]
+
+
+def _decided(queries: OrderQueries, pivot: str, pivots: Mapping[UUID, str]) -> list[UUID]:
+    orders = [order for order, own_pivot in pivots.items() if own_pivot == pivot]
+    rows = queries.rows(service_name(pivot), PIVOT_DECIDED, orders=orders, pivot=pivot)
+    return [order for (order,) in rows]

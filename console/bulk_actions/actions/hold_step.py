@@ -1,0 +1,78 @@
+"""Put a step on hold for all orders.
+
+The step's own service decides whether the step runs. The homes of its sagas are written after it,
+because their hold keeps the waiting orders from being re-driven.
+"""
+
+from collections.abc import Sequence
+
+from console import holds
+from console.bulk_actions.action import HOLD_STEPS, StepAction, Tile
+from console.bulk_actions.preview import Impact, OrderQueries
+from console.bulk_actions.results import ActionResult
+from console.models import Run
+from sagas.definition.plan import service_name
+from sagas.operations import holds as engine_holds
+from sagas.operations.table_stats import MOST
+
+__all__ = ["HoldStep"]
+
+OPEN_ORDERS = """
+SELECT count(*)
+  FROM (SELECT 1 FROM orders_order WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) open
+"""
+
+# Reads by state first, because each state has an index.
+AT_STEP = """
+SELECT count(*)
+  FROM (SELECT step FROM {inbox} WHERE state IN ('started', 'waiting')
+         ORDER BY send_at LIMIT %(most)s) open
+ WHERE step = %(step)s
+"""
+
+
+class HoldStep(StepAction):
+    """Stops all orders before a step."""
+
+    name = "hold_step"
+    label = "Put a step on hold for all orders"
+    permission = HOLD_STEPS
+    dangerous = True
+    nothing_to_do = "The step is already on hold."
+
+    def preview(self, queries: OrderQueries, step: str) -> Impact:
+        """Count the open orders, and the messages that are at the step now."""
+        service = service_name(step)
+        holds_now = queries.number(service, holds.STEP_HOLDS, step=step)
+        open_orders = queries.number("orders", OPEN_ORDERS, most=MOST)
+        at_step = queries.number(service, AT_STEP, step=step, most=MOST)
+        return queries.impact(orders=open_orders, step_holds=1 - holds_now, messages=at_step)
+
+    def tiles(self, impact: Impact) -> Sequence[Tile]:
+        """Show how many orders may stop at the step."""
+        return (
+            Tile(
+                "Open orders",
+                impact.orders,
+                "and every later order wait here, if they reach this step",
+                "bad",
+            ),
+            Tile(
+                "At this step now",
+                impact.messages,
+                "running ones finish; waiting ones are held at their next try",
+            ),
+        )
+
+    def apply(self, run: Run) -> ActionResult:
+        """Write the hold to the step's service, then to the homes of its sagas."""
+        by = run.requested_by.get_username()
+        written = [
+            engine_holds.hold(service, step=run.step, by=by, why=run.reason)
+            for service in holds.services_of_step(run.step)
+        ]
+        if not any(written):
+            return ActionResult.nothing(f"{run.step} was already on hold.")
+        return ActionResult.done(
+            f"{run.step} is on hold for all orders; the ones that run it now finish it."
+        )

@@ -1,0 +1,39 @@
+"""Entries of the operators' log, and the impact of a run in words."""
+
+from uuid import UUID
+
+from django.contrib.auth.models import User
+
+from console.bulk_actions.preview import Impact
+from console.models import LogEntry, Run
+from console.money import format_money
+
+__all__ = ["log", "summary"]
+
+
+def log(
+    run: Run, person: User, kind: str, outcome: str = "", **about_order: UUID | str | None
+) -> None:
+    """Add an entry about a run. `about_order` holds the columns of an entry about one order."""
+    LogEntry.objects.create(
+        who=person.get_username(),
+        what=kind,
+        action=run.action,
+        step=run.step,
+        run=run.id,
+        why=run.reason,
+        outcome=outcome,
+        **about_order,
+    )
+
+
+def summary(impact: Impact) -> str:
+    """Return the figures of a preview as one sentence for the log."""
+    refunds = ", ".join(
+        format_money(amount, currency) for currency, amount in impact.refunds.items()
+    )
+    return (
+        f"Preview: {impact.affected} of {impact.orders} orders change,"
+        f" {refunds or 'no money'} refunded, {impact.units} units of stock,"
+        f" {impact.unknown_charges} charges of unknown outcome, {impact.messages} messages."
+    )
