@@ -1,8 +1,8 @@
-"""How gunicorn serves the API and the admin: `gunicorn config.wsgi` finds this file, and its own
-options win over it.
+"""Gunicorn's configuration for the API and the admin.
 
-Requests that wait hold a thread and nothing else, so there are many threads; what they share is a
-pool of connections.
+`gunicorn config.wsgi` finds this file, and its command-line options override it. There are many
+threads, because a waiting request holds a thread, but no database connection. The threads of a
+process share a pool of connections.
 """
 
 import os
@@ -20,13 +20,12 @@ os.environ.setdefault("DATABASE_POOL_SIZE", "10")
 
 
 def post_worker_init(worker: ThreadWorker) -> None:
-    """Let requests wait on seven eighths of the threads, however many those are, and go home once
-    the worker stops.
+    """Let requests wait on at most seven eighths of the threads, and until the worker stops.
 
-    Set here rather than in the environment: gunicorn's log has had the settings loaded before the
-    worker was there.
+    It changes the settings, not the environment, because gunicorn's logger has loaded the settings
+    before the worker starts.
     """
-    from django.conf import settings  # noqa: PLC0415  (only now is it known whose they are)
+    from django.conf import settings  # noqa: PLC0415  (after the environment is complete)
 
     from api.responses.long_poller import set_stop_check  # noqa: PLC0415
 

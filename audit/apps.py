@@ -6,6 +6,6 @@ __all__ = ["AuditConfig"]
 
 
 class AuditConfig(AppConfig):
-    """The audit, which has no tables of its own."""
+    """The audit app. It has no tables."""
 
     name = "audit"

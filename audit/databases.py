@@ -1,6 +1,4 @@
-"""Reading the three databases, and nothing but reading: every statement runs in a transaction
-that cannot write.
-"""
+"""Reads the three databases. Every statement runs in a read-only transaction."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,14 +7,15 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 
 __all__ = ["DatabaseUnavailable", "fetch", "keys"]
 
-# Milliseconds. One pass over a table of millions may take longer than the 20 s that a request or a
-# step is given.
+# Milliseconds. A scan of a table of millions may take longer than the 20 s of a request or a step.
 STATEMENT_TIMEOUT = 600_000
 
-# Keys read at once: enough to make round trips cheap, few enough to hold in memory.
+# Keys read at once: few round trips, and little memory.
 KEYS = 5_000
 
-GUARD = "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %s, true)"
+READ_ONLY = """
+SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %s, true)
+"""
 
 NEXT_KEYS = """
 SELECT DISTINCT {column} FROM {table}
@@ -25,20 +24,18 @@ SELECT DISTINCT {column} FROM {table}
 
 
 class DatabaseUnavailable(Exception):
-    """A service's database cannot be reached, or does not hold the tables that are expected
-    there.
-    """
+    """A service's database is not reachable, or does not have the expected tables."""
 
     def __init__(self, alias: str, error: Exception) -> None:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        super().__init__(f"The database {alias!r} cannot be audited: {reason}")
+        super().__init__(f"The audit cannot read the database {alias!r}: {reason}")
 
 
 def fetch(alias: str, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
     """Run a statement and return its rows, all as of one moment. Raises `DatabaseUnavailable`."""
     try:
         with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-            cursor.execute(GUARD, [str(STATEMENT_TIMEOUT)])
+            cursor.execute(READ_ONLY, [str(STATEMENT_TIMEOUT)])
             cursor.execute(sql, params or {})
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
@@ -50,6 +47,6 @@ def keys(alias: str, table: str, column: str, *, kind: str = "uuid") -> Iterator
     """Yield the distinct values of an indexed column in ascending order, in pages."""
     statement = NEXT_KEYS.format(table=table, column=column, kind=kind)
     after = None
-    while found := [key for (key,) in fetch(alias, statement, {"after": after, "limit": KEYS})]:
-        yield found
-        after = found[-1]
+    while page := [key for (key,) in fetch(alias, statement, {"after": after, "limit": KEYS})]:
+        yield page
+        after = page[-1]

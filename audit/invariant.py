@@ -1,4 +1,4 @@
-"""What an invariant is, what checks it, and what a check may look at."""
+"""The parts of an invariant, and the context that its checks can read."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -7,29 +7,47 @@ from functools import cache
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-from audit.case import Case
 from audit.databases import fetch, keys
 from audit.ledger import Ledger
+from audit.snapshot import OrderSnapshot
 
-__all__ = ["CaseCheck", "Invariant", "Scope", "Seen", "TableCheck", "Violation"]
+__all__ = [
+    "AuditContext",
+    "Invariant",
+    "Orphans",
+    "SnapshotCheck",
+    "TableCheck",
+    "TableResult",
+    "Violation",
+]
 
 EXISTING = "SELECT id FROM orders_order WHERE id = ANY(%(orders)s::uuid[])"
 
 
 class Violation(NamedTuple):
-    """What breaks an invariant: of what, and how."""
+    """A row that breaks an invariant. `subject` names the row, `detail` says how it does so."""
 
     subject: str
     detail: str
 
 
-@dataclass
-class Scope:
-    """How the audit is run, and what its parts hand on to each other.
+class Orphans(NamedTuple):
+    """Order ids that other tables name and the orders table does not have.
 
-    `expect_ended`: the orders are meant to have ended. `ledger`: the gateway's books, or what
-    stands in for them. `balance`: by currency, what was kept of ended orders less what should have
-    been, in minor units.
+    `checked`: how many distinct ids were looked up.
+    """
+
+    checked: int
+    ids: list[UUID]
+
+
+@dataclass
+class AuditContext:
+    """The options of an audit, and the state that its checks share.
+
+    `expect_ended`: all orders should have ended. `ledger`: the gateways' ledgers, or their
+    substitutes. `balance`: for each currency, the money kept of ended orders less the money that
+    should have been kept, in minor units.
     """
 
     expect_ended: bool
@@ -37,61 +55,64 @@ class Scope:
     balance: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.strangers = cache(lambda alias, table, column: _unknown_of(keys(alias, table, column)))
-        self.strangers_to_the_ledger = cache(lambda: _unknown_of(self.ledger.orders()))
+        self.orphans = cache(lambda alias, table, column: _orphans(keys(alias, table, column)))
+        self.ledger_orphans = cache(lambda: _orphans(self.ledger.orders()))
 
 
-def _unknown_of(pages: Iterable[list[UUID]]) -> tuple[int, list[UUID]]:
-    """Return how many orders these are, and those that orders does not know.
+def _orphans(pages: Iterable[list[UUID]]) -> Orphans:
+    """Return the order ids that the orders table does not have.
 
-    Orders are looked up last: an order is committed before anyone else can hear of it.
+    Orders are looked up last, because an order is committed before another service can name it.
     """
-    looked_at, unknown = 0, []
-    for named in pages:
-        existing = {order for (order,) in fetch("default", EXISTING, {"orders": named})}
-        looked_at += len(named)
-        unknown += [order for order in named if order not in existing]
-    return looked_at, unknown
+    checked: int = 0
+    missing: list[UUID] = []
+    for ids in pages:
+        existing = {order for (order,) in fetch("default", EXISTING, {"orders": ids})}
+        checked += len(ids)
+        missing += [order for order in ids if order not in existing]
+    return Orphans(checked, missing)
 
 
-class Seen(NamedTuple):
-    """What a check of whole tables looked at (how many, of what), and the violations it found."""
+class TableResult(NamedTuple):
+    """The result of a check of whole tables: `checked` rows, counted in `unit`s."""
 
-    looked_at: int
-    of: str
+    checked: int
+    unit: str
     violations: Iterable[Violation]
 
 
-CaseCheck: TypeAlias = Callable[[Case], Iterator[str]]
-TableCheck: TypeAlias = Callable[[Scope], Iterable[Seen]]
+SnapshotCheck: TypeAlias = Callable[[OrderSnapshot], Iterator[str]]
+TableCheck: TypeAlias = Callable[[AuditContext], Iterable[TableResult]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Invariant:
-    """One invariant of the guarantees, and its checks.
+    """One invariant of docs/guarantees.md, and its checks.
 
-    `orders` and `sagas` hold at any moment, so they may compare only what is read in one statement,
-    or in an order that makes no difference (see `audit.gather`); `ended_orders` and `ended_sagas`
-    hold once the order has ended. Those of sagas look at messages, and so are made only where no
-    service has purged them. `tables` look at whole tables. `uses_ledger`: they look at the books of
-    the gateway, or at what payments knows where it keeps them elsewhere.
+    - `orders` and `sagas` hold at any moment. They may compare only rows that are read in one
+      statement, or in an order that makes no difference (see `audit.load`).
+    - `ended_orders` and `ended_sagas` hold once the order has ended.
+    - `sagas` and `ended_sagas` read messages, so they run only if no service has purged them.
+    - `tables` read whole tables.
+    - `uses_ledger`: the checks read the gateway's ledger. If a gateway is not asked, they read the
+      payments table in its place.
     """
 
     id: str
-    says: str
-    orders: tuple[CaseCheck, ...] = ()
-    ended_orders: tuple[CaseCheck, ...] = ()
-    sagas: tuple[CaseCheck, ...] = ()
-    ended_sagas: tuple[CaseCheck, ...] = ()
+    title: str
+    orders: tuple[SnapshotCheck, ...] = ()
+    ended_orders: tuple[SnapshotCheck, ...] = ()
+    sagas: tuple[SnapshotCheck, ...] = ()
+    ended_sagas: tuple[SnapshotCheck, ...] = ()
     tables: tuple[TableCheck, ...] = ()
     uses_ledger: bool = False
 
-    def checks_of(self, case: Case) -> Iterator[CaseCheck]:
-        """Yield the checks that can be made of a case."""
+    def checks_of(self, snapshot: OrderSnapshot) -> Iterator[SnapshotCheck]:
+        """Yield the checks that apply to an order in its present state."""
         yield from self.orders
-        if case.order.ended:
+        if snapshot.order.ended:
             yield from self.ended_orders
-        if case.remembered:
+        if snapshot.has_messages:
             yield from self.sagas
-        if case.remembered and case.order.ended:
+        if snapshot.has_messages and snapshot.order.ended:
             yield from self.ended_sagas

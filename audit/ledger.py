@@ -1,8 +1,8 @@
-"""The gateways' ledgers, as the audit reads them: from its tables where it is simulated, else from
-its own statement.
+"""The ledgers of the payment gateways, as the audit reads them.
 
-Which gateways there are, the payments say: an order that was paid through another than today's is
-looked up there.
+The simulated gateway's ledger is a table. Stripe's is the statement that Stripe returns. The
+payments name their gateway, so an order that was paid through an earlier gateway is looked up
+there.
 """
 
 from abc import ABC, abstractmethod
@@ -14,163 +14,173 @@ from uuid import UUID
 
 from django.conf import settings
 
-from audit.case import Movement
 from audit.databases import fetch, keys
+from audit.snapshot import Movement
 from payments.gateways import base, get_gateway
 
-__all__ = ["Ledger", "ledger"]
+__all__ = ["Ledger", "get_ledger"]
 
 TABLE = ("payments", "payments_simulatedcharge", "order_id")
-MOVED = """
+
+MOVEMENTS = """
 SELECT order_id, kind, charge_id, amount, currency FROM payments_simulatedcharge
  WHERE order_id = ANY(%(orders)s::uuid[])
 """
-KEPT = """
-SELECT currency, sum(CASE kind WHEN 'capture' THEN amount ELSE -amount END)::bigint FROM payments_simulatedcharge
+
+NET_CAPTURED = """
+SELECT currency, sum(CASE kind WHEN 'capture' THEN amount ELSE -amount END)::bigint
+  FROM payments_simulatedcharge
  WHERE order_id = ANY(%(orders)s::uuid[]) GROUP BY currency
 """
-AS_KNOWN = """
+
+PAYMENTS_AS_MOVEMENTS = """
 SELECT order_id, kind, charge_id, moved, currency
-  FROM payments_payment, LATERAL (VALUES ('capture', amount), ('refund', refunded_amount)) AS movement (kind, moved)
+  FROM payments_payment,
+       LATERAL (VALUES ('capture', amount), ('refund', refunded_amount)) AS movement (kind, moved)
  WHERE order_id = ANY(%(orders)s::uuid[]) AND status IN ('captured', 'refunded') AND moved > 0
    AND gateway = ANY(%(gateways)s::text[])
 """
-NAMED = "SELECT DISTINCT gateway FROM payments_payment"
-OLDEST = "SELECT min(created_at) FROM payments_payment"
 
-# A statement is read on with each page of orders, from this much before it was last read: clocks
-# differ, and a refund may have been under way when it was listed first.
+GATEWAYS = "SELECT DISTINCT gateway FROM payments_payment"
+OLDEST_PAYMENT = "SELECT min(created_at) FROM payments_payment"
+
+# Each page of orders reads the statement on. It starts this much before the last read, because
+# clocks differ, and a refund may have been in progress at the last read.
 OVERLAP = timedelta(hours=1)
 
+# Order ids in one page of `orders`.
 PAGE = 5_000
 
 
 class Ledger(ABC):
-    """Whose books are looked at. `note` says where that matters."""
+    """A gateway's ledger. `note` tells the reader of a report if it is only a substitute."""
 
     note = ""
 
     @abstractmethod
-    def moved(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
-        """Yield what was moved for some orders, as of now."""
+    def movements(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
+        """Yield the captures and refunds of some orders, as of now."""
 
     def orders(self) -> Iterator[list[UUID]]:
-        """Yield all orders for which anything was moved, in pages."""
+        """Yield all orders that the ledger names, in pages."""
         return iter(())
 
-    def kept(self, orders: Sequence[UUID]) -> Counter[str]:
-        """Return what is kept of some orders, by currency, in minor units."""
+    def net_captured(self, orders: Sequence[UUID]) -> Counter[str]:
+        """Return captures less refunds of some orders, by currency, in minor units."""
         return Counter()
 
 
 class SimulatedLedger(Ledger):
     """The simulated gateway's own table."""
 
-    def moved(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
+    def movements(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
         """Yield the rows of the orders."""
-        return (
-            (order, Movement(*row))
-            for order, *row in fetch("payments", MOVED, {"orders": list(orders)})
-        )
+        rows = fetch("payments", MOVEMENTS, {"orders": list(orders)})
+        return ((order, Movement(*row)) for order, *row in rows)
 
     def orders(self) -> Iterator[list[UUID]]:
         """Yield the orders of its rows."""
         return keys(*TABLE)
 
-    def kept(self, orders: Sequence[UUID]) -> Counter[str]:
+    def net_captured(self, orders: Sequence[UUID]) -> Counter[str]:
         """Sum the rows of the orders."""
-        return Counter(dict(fetch("payments", KEPT, {"orders": list(orders)})))
+        return Counter(dict(fetch("payments", NET_CAPTURED, {"orders": list(orders)})))
 
 
-class KnownLedger(Ledger):
-    """What payments knows of the gateway's ledger stands in for it."""
+class PaymentsAsLedger(Ledger):
+    """The payments table, as a substitute for the ledger of a gateway that is not asked."""
 
-    note = "by what payments knows alone: the gateway was not asked"
+    note = "from our payments only: the gateway was not asked"
 
-    def moved(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
-        """Yield what payments says was moved."""
+    def movements(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
+        """Yield the movements that the payments table implies."""
         names = ["stripe", *([""] if settings.PAYMENT_GATEWAY == "stripe" else [])]
         params = {"orders": list(orders), "gateways": names}
-        return ((order, Movement(*row)) for order, *row in fetch("payments", AS_KNOWN, params))
+        rows = fetch("payments", PAYMENTS_AS_MOVEMENTS, params)
+        return ((order, Movement(*row)) for order, *row in rows)
 
 
 class Statement(Ledger):
-    """The gateway's statement since our oldest payment, as far as it names orders."""
+    """The gateway's statement since our oldest payment, with the lines that belong to orders."""
 
     def __init__(self) -> None:
-        self.read_until: datetime | None = fetch("payments", OLDEST)[0][0]
+        self.read_until: datetime | None = fetch("payments", OLDEST_PAYMENT)[0][0]
         self.lines: dict[UUID, dict[str, base.Movement]] = defaultdict(dict)
-        self.order_of: dict[str, UUID] = {}
+        self.order_of_charge: dict[str, UUID] = {}
 
-    def moved(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
-        """Yield the lines of the orders, read to the moment."""
+    def movements(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
+        """Yield the lines of the orders, after reading the statement up to now."""
         self._read()
         for order in orders:
-            yield from ((order, _movement(line)) for line in self._of(order))
+            yield from ((order, _movement(line)) for line in self._lines_of(order))
 
     def orders(self) -> Iterator[list[UUID]]:
-        """Yield the orders it names."""
+        """Yield the orders that its lines name."""
         named = sorted(self.lines)
         return (named[start : start + PAGE] for start in range(0, len(named), PAGE))
 
-    def kept(self, orders: Sequence[UUID]) -> Counter[str]:
+    def net_captured(self, orders: Sequence[UUID]) -> Counter[str]:
         """Sum the lines of the orders."""
-        kept: Counter[str] = Counter()
-        for line in (line for order in orders for line in self._of(order)):
-            kept[line.currency] += line.amount if line.kind == "capture" else -line.amount
-        return kept
+        total: Counter[str] = Counter()
+        for line in (line for order in orders for line in self._lines_of(order)):
+            total[line.currency] += line.amount if line.kind == "capture" else -line.amount
+        return total
 
-    def _of(self, order: UUID) -> list[base.Movement]:
+    def _lines_of(self, order: UUID) -> list[base.Movement]:
         return list(self.lines[order].values()) if order in self.lines else []
 
     def _read(self) -> None:
         if self.read_until is None:
             return
+
         now = datetime.now(UTC)
         for line in get_gateway("stripe").statement(self.read_until - OVERLAP, now + OVERLAP):
-            if (
-                line.order_id
-            ):  # a refund by hand names none: it is that of its charge, and captures come first
-                self.order_of.setdefault(line.charge_id, line.order_id)
-            if order := line.order_id or self.order_of.get(line.charge_id):
+            # A refund made on the gateway's own page names no order, but its charge does. The
+            # statement lists captures first.
+            if line.order_id:
+                self.order_of_charge.setdefault(line.charge_id, line.order_id)
+            if order := line.order_id or self.order_of_charge.get(line.charge_id):
                 self.lines[order][line.id] = line
         self.read_until = now
 
 
-class SeveralLedgers(Ledger):
-    """The books of several gateways, one after the other."""
+class CombinedLedger(Ledger):
+    """The ledgers of several gateways, one after the other."""
 
     def __init__(self, *ledgers: Ledger) -> None:
         self.ledgers = ledgers
         self.note = "; ".join(ledger.note for ledger in ledgers if ledger.note)
 
-    def moved(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
-        """Yield what was moved by each."""
-        return chain.from_iterable(ledger.moved(orders) for ledger in self.ledgers)
+    def movements(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
+        """Yield the movements of each ledger."""
+        return chain.from_iterable(ledger.movements(orders) for ledger in self.ledgers)
 
     def orders(self) -> Iterator[list[UUID]]:
-        """Yield the orders of each."""
+        """Yield the orders of each ledger."""
         return chain.from_iterable(ledger.orders() for ledger in self.ledgers)
 
-    def kept(self, orders: Sequence[UUID]) -> Counter[str]:
-        """Sum what each keeps."""
-        kept: Counter[str] = Counter()
+    def net_captured(self, orders: Sequence[UUID]) -> Counter[str]:
+        """Sum the ledgers."""
+        total: Counter[str] = Counter()
         for ledger in self.ledgers:
-            kept.update(ledger.kept(orders))
-        return kept
+            total.update(ledger.net_captured(orders))
+        return total
 
 
-def ledger(*, ask_gateway: bool) -> Ledger:
-    """Return the ledger of the gateways there are; where Stripe is not to be asked, what
-    payments knows of it.
+def get_ledger(*, ask_gateway: bool) -> Ledger:
+    """Return the ledger of all gateways in use.
+
+    With `ask_gateway=False` the payments table replaces Stripe's statement.
     """
-    named = {name or settings.PAYMENT_GATEWAY for (name,) in fetch("payments", NAMED)} | {
-        settings.PAYMENT_GATEWAY
-    }
-    ledgers: list[Ledger] = [SimulatedLedger()] if named - {"stripe"} else []
-    if "stripe" in named:
-        ledgers.append(Statement() if ask_gateway else KnownLedger())
-    return SeveralLedgers(*ledgers)
+    named = {name or settings.PAYMENT_GATEWAY for (name,) in fetch("payments", GATEWAYS)}
+    gateways = named | {settings.PAYMENT_GATEWAY}
+
+    ledgers: list[Ledger] = []
+    if gateways - {"stripe"}:
+        ledgers.append(SimulatedLedger())
+    if "stripe" in gateways:
+        ledgers.append(Statement() if ask_gateway else PaymentsAsLedger())
+    return CombinedLedger(*ledgers)
 
 
 def _movement(line: base.Movement) -> Movement:

@@ -1,8 +1,7 @@
-"""Money in limbo for `/metrics`: captured for orders that have not ended. Orders and payments are
-joined here.
+"""Unsettled money for `/metrics`: captured for orders that have not ended.
 
-That of an order on hold is counted, but is not what makes the oldest of it old: somebody has
-decided that it waits.
+Orders and payments are joined here. Money of an order on hold is included in the amount, but not in
+the age of the oldest money, because an operator decided that the order waits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,34 +14,37 @@ from prometheus_client.core import Metric
 
 from api.monitoring.sections import gauge, section
 from sagas.operations import holds
-from sagas.operations.table_stats import MOST
+from sagas.operations.table_stats import COUNT_LIMIT
 from sagas.storage import sql
 from sagas.storage.registry import get_home
 
-__all__ = ["Held", "Limbo", "limbo", "money_in_limbo"]
+__all__ = ["CapturedMoney", "UnsettledMoney", "unsettled_money", "unsettled_money_metrics"]
 
-# The oldest open orders that are looked at, and how many in one statement.
+# The oldest open orders that are read, and how many of them one statement joins.
 ORDERS = 20_000
 CHUNK = 5_000
 
-# By their ids, which rise with time. The inner limit bounds what is sorted.
+# By id, because ids rise with time. The inner limit bounds the sort.
 OPEN = """
 SELECT id, {on_hold}
-  FROM (SELECT id, on_hold FROM orders_order WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) s
+  FROM (SELECT id, on_hold FROM orders_order
+         WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) s
  ORDER BY id LIMIT %(orders)s
 """
 
-# A payment was last written when it was captured, as long as it stays so.
+# A captured payment was last updated when it was captured.
 CAPTURED = """
-SELECT currency, sum(amount)::bigint, count(*), min(updated_at) FILTER (WHERE order_id <> ALL(%(on_hold)s::uuid[]))
+SELECT currency, sum(amount)::bigint, count(*),
+       min(updated_at) FILTER (WHERE order_id <> ALL(%(on_hold)s::uuid[]))
   FROM payments_payment
  WHERE order_id = ANY(%(orders)s::uuid[]) AND status = 'captured' GROUP BY currency
 """
 
 
-class Held(NamedTuple):
-    """Money of one currency, in minor units: for how many orders, and since when, unless all of
-    them are on hold.
+class CapturedMoney(NamedTuple):
+    """Captured money of one currency: the amount in minor units, and the number of open orders.
+
+    `since`: the oldest capture for an order that is not on hold, if there is one.
     """
 
     amount: int
@@ -51,58 +53,57 @@ class Held(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Return how long the oldest of it has been held for an order that is not on hold; 0 if
-        there is none.
-        """
-        return max(0.0, (timezone.now() - self.since).total_seconds()) if self.since else 0.0
+        """The age of the oldest capture for an order that is not on hold; 0 without one."""
+        if self.since is None:
+            return 0.0
+        return max(0.0, (timezone.now() - self.since).total_seconds())
 
-    def and_also(self, other: "Held") -> "Held":
-        """Add money of the same currency."""
-        since = min((one.since for one in (self, other) if one.since), default=None)
-        return Held(self.amount + other.amount, self.orders + other.orders, since)
+    def add(self, other: "CapturedMoney") -> "CapturedMoney":
+        """Return the sum of two amounts of the same currency."""
+        since = min((money.since for money in (self, other) if money.since), default=None)
+        return CapturedMoney(self.amount + other.amount, self.orders + other.orders, since)
 
 
-class Limbo(NamedTuple):
-    """What is held, by currency, and whether all open orders were looked at, and not the oldest
-    only.
-    """
+class UnsettledMoney(NamedTuple):
+    """Captured money of open orders. `complete`: all open orders were read, not the oldest only."""
 
-    held: dict[str, Held]
+    by_currency: dict[str, CapturedMoney]
     complete: bool
 
 
-def limbo() -> Limbo:
-    """Add up what was captured for open orders. Asks the databases of orders and of payments."""
+def unsettled_money() -> UnsettledMoney:
+    """Add up the money captured for open orders. Reads the databases of orders and payments."""
     statement = OPEN.format(on_hold=holds.is_on_hold(get_home("orders")))
-    orders = sql.fetch("default", statement, {"most": MOST, "orders": ORDERS + 1})
-    return Limbo(_held(orders[:ORDERS]), complete=len(orders) <= ORDERS)
+    orders = sql.fetch("default", statement, {"most": COUNT_LIMIT, "orders": ORDERS + 1})
+    return UnsettledMoney(_captured_for(orders[:ORDERS]), complete=len(orders) <= ORDERS)
 
 
 @section("money")
-def money_in_limbo() -> Iterator[Metric]:
-    """Add up what was captured for open orders, by currency."""
-    found = limbo()
-    complete = "Whether all open orders were looked at, and not the oldest only."
-    yield gauge("money_in_limbo_complete", complete)(found.complete)
-    for currency, held in found.held.items():
-        amount = "Captured for orders that have not ended, in minor units of the currency."
-        yield gauge("money_in_limbo_minor_units", amount, currency=currency)(held.amount)
-        yield gauge("money_in_limbo_orders", "Open orders with captured money.", currency=currency)(
-            held.orders
-        )
-        age = "Since when the oldest of it is held, of orders that are not on hold."
-        yield gauge("money_in_limbo_oldest_seconds", age, currency=currency)(held.seconds)
+def unsettled_money_metrics() -> Iterator[Metric]:
+    """Yield the unsettled money of each currency."""
+    money = unsettled_money()
+    complete = "1 if all open orders were read, 0 if only the oldest were."
+    yield gauge("money_in_limbo_complete", complete)(money.complete)
+
+    amount = "Captured for orders that have not ended, in minor units of the currency."
+    orders = "Open orders with captured money."
+    age = "Age of the oldest captured money of an open order that is not on hold."
+    for currency, captured in money.by_currency.items():
+        labels = {"currency": currency}
+        yield gauge("money_in_limbo_minor_units", amount, **labels)(captured.amount)
+        yield gauge("money_in_limbo_orders", orders, **labels)(captured.orders)
+        yield gauge("money_in_limbo_oldest_seconds", age, **labels)(captured.seconds)
 
 
-def _held(orders: Sequence[tuple[UUID, bool]]) -> dict[str, Held]:
-    total: dict[str, Held] = {}
+def _captured_for(orders: Sequence[tuple[UUID, bool]]) -> dict[str, CapturedMoney]:
+    total: dict[str, CapturedMoney] = {}
     for start in range(0, len(orders), CHUNK):
         chunk = orders[start : start + CHUNK]
         params = {
             "orders": [order for order, _ in chunk],
             "on_hold": [order for order, on_hold in chunk if on_hold],
         }
-        for currency, *found in sql.fetch("payments", CAPTURED, params):
-            held = Held(*found)
-            total[currency] = total[currency].and_also(held) if currency in total else held
+        for currency, *columns in sql.fetch("payments", CAPTURED, params):
+            money = CapturedMoney(*columns)
+            total[currency] = total[currency].add(money) if currency in total else money
     return total

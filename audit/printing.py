@@ -1,4 +1,4 @@
-"""How a report is shown: as a table and the offending rows to people, as JSON to programs."""
+"""Shows a report: to people as a table with the offending rows, to programs as JSON."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,11 @@ def as_json(report: Report) -> str:
         {
             "ok": not report.violations,
             "violations": report.violations,
-            "orders": {kind: report.orders[kind] for kind in ("ended", "open", "forgotten")},
+            "orders": {
+                "ended": report.orders["ended"],
+                "open": report.orders["open"],
+                "forgotten": report.orders["purged"],
+            },
             "invariants": [_verdict(verdict) for verdict in report.verdicts],
         },
         indent=2,
@@ -27,10 +31,10 @@ def as_json(report: Report) -> str:
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print the table, then what breaks the invariants, then the sum of it."""
+    """Print the table of invariants, then the violations, then a summary."""
     console.print(_table(report))
     for verdict in report.verdicts:
-        for line in _details(verdict):
+        for line in _violations(verdict):
             console.print(line, soft_wrap=True)
     console.print(_summary(report))
 
@@ -38,8 +42,8 @@ def print_report(report: Report, console: Console) -> None:
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "id": verdict.invariant.id,
-        "says": verdict.invariant.says,
-        "looked_at": dict(verdict.looked_at),
+        "says": verdict.invariant.title,
+        "looked_at": dict(verdict.checked),
         "violations": verdict.violations,
         "shown": [violation._asdict() for violation in verdict.shown],
         "note": verdict.note,
@@ -47,38 +51,40 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _table(report: Report) -> Table:
-    table = Table(
-        title="What must hold across orders, payments and inventory", title_justify="left"
-    )
+    table = Table(title="Invariants across orders, payments and inventory", title_justify="left")
     table.add_column("", no_wrap=True)
     table.add_column("Invariant")
-    table.add_column("Looked at")
+    table.add_column("Checked")
     table.add_column("Violations", justify="right")
+
     for verdict in report.verdicts:
-        found = Text(f"{verdict.violations:,}", style="bold red" if verdict.violations else "green")
-        table.add_row(verdict.invariant.id, verdict.invariant.says, _looked_at(verdict), found)
+        style = "bold red" if verdict.violations else "green"
+        violations = Text(f"{verdict.violations:,}", style=style)
+        invariant = verdict.invariant
+        table.add_row(invariant.id, invariant.title, _checked(verdict), violations)
     return table
 
 
-def _looked_at(verdict: Verdict) -> str:
-    looked_at = (
-        ", ".join(f"{count:,} {of}" for of, count in verdict.looked_at.items() if count) or "–"
-    )
-    return f"{looked_at} ({verdict.note})" if verdict.note else looked_at
+def _checked(verdict: Verdict) -> str:
+    counts = [f"{count:,} {unit}" for unit, count in verdict.checked.items() if count]
+    checked = ", ".join(counts) or "–"
+    return f"{checked} ({verdict.note})" if verdict.note else checked
 
 
-def _details(verdict: Verdict) -> Iterator[Text]:
+def _violations(verdict: Verdict) -> Iterator[Text]:
     for subject, detail in verdict.shown:
         yield Text.assemble((f"{verdict.invariant.id} ", "bold red"), f"{subject}: {detail}")
     if hidden := verdict.violations - len(verdict.shown):
-        yield Text(f"{verdict.invariant.id} … and {hidden:,} more", style="red")
+        yield Text(
+            f"{verdict.invariant.id} … and {hidden:,} more. Raise --limit to see them.", style="red"
+        )
 
 
 def _summary(report: Report) -> Text:
     orders = report.orders
     text = f"{orders['ended']:,} orders have ended, {orders['open']:,} are open."
-    if orders["forgotten"]:
-        text += f" The messages of {orders['forgotten']:,} have been purged, and are not looked at."
+    if orders["purged"]:
+        text += f" The messages of {orders['purged']:,} orders were purged and not checked."
     if report.violations:
         return Text.assemble(text, " ", (f"{report.violations:,} violations.", "bold red"))
     return Text.assemble(text, " ", ("Every invariant holds.", "bold green"))

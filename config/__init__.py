@@ -1,6 +1,4 @@
-"""Wiring: settings, URLs, the Celery app, the database router. No logic of the domain or the
-engine.
-"""
+"""Configuration: settings, URLs, the Celery app and the database router."""
 
 from config.celery import app as celery_app
 

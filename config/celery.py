@@ -1,5 +1,6 @@
-"""The Celery app: `celery -A config worker -Q orders,payments,inventory`, `celery -A config
-beat`.
+"""The Celery app.
+
+Start it with `celery -A config worker -Q orders,payments,inventory` and `celery -A config beat`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The three databases, one for each service, and the time limits every session works under."""
+"""The three databases, one for each service, and the time limits of their sessions."""
 
 from typing import Any
 
@@ -16,73 +16,81 @@ ALIASES = {"orders": "default", "payments": "payments", "inventory": "inventory"
 
 ABSENT = "config.absent"
 
-# Each below SAGA_LEASE_SECONDS and the broker's visibility timeout: a worker that hangs in a
-# transaction lets go of its rows before anyone else may take them over.
+# Each is below SAGA_LEASE_SECONDS and the broker's visibility timeout, so that a worker that hangs
+# in a transaction releases its rows before another worker may take them over.
 TIMEOUTS = {
     "lock_timeout": "5s",
     "statement_timeout": "20s",
     "idle_in_transaction_session_timeout": "15s",
 }
 
-# What is read is in memory or on a solid disk, and PostgreSQL's own 4 is that of a turning one:
-# with it, the planner reads tables of tens of thousands of rows through to find a hundred.
+# Data are in memory or on a solid-state disk. PostgreSQL's default of 4 is for spinning disks, and
+# makes the planner scan tables of tens of thousands of rows to find a hundred.
 # https://www.postgresql.org/docs/current/runtime-config-query.html#GUC-RANDOM-PAGE-COST
 PLANNER = {"random_page_cost": "1.1"}
 
-# A host that is gone says nothing: the connection is given up within half a minute, rather than in
-# hours.
+# A connection to a host that vanished fails within half a minute, not after hours.
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
-VANISHED = {
+KEEPALIVE = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds
 }
-# Statements stay planned on the server: a third of its work, where each saga's are the same few
-# dozen.
+
+# The server keeps prepared statements. Planning is a third of its work, and all sagas use the same
+# few dozen statements.
 # https://docs.djangoproject.com/en/stable/ref/databases/#server-side-parameters-binding
 PREPARED = {"server_side_binding": True, "prepare_threshold": 2}
 
-# Seconds a request waits for a connection from the pool before it is answered 503; and after which
-# the pool gives a failed attempt to connect up, for the next request to begin a new one, where it
-# would else wait ever longer.
-POOL_PATIENCE = 5
-RECONNECT_PATIENCE = 2
+# Seconds that a request waits for a connection from the pool, before it is answered with 503.
+POOL_TIMEOUT = 5
+
+# Seconds after which the pool stops retrying to connect. The next request then tries at once,
+# whereas the pool's own retries become rarer and rarer.
+RECONNECT_TIMEOUT = 2
 
 
 def databases(env: environ.Env) -> dict[str, dict[str, Any]]:
-    """Return Django's DATABASES; raise ImproperlyConfigured where two services would share a
-    database.
+    """Return Django's DATABASES.
 
-    SERVICES names those that the process serves, all by default. The addresses of the others need
-    not be set.
+    SERVICES lists the services of this process, all by default. The databases of other services
+    need no URL. Raises ImproperlyConfigured if a URL is missing, or two services share a database.
     """
-    served = _served(env)
-    found = {
+    served = _served_aliases(env)
+    configs = {
         alias: _database(env, variable)
         if alias in served or env.str(variable, default="")
         else _absent(variable)
         for alias, variable in VARIABLES.items()
     }
-    places: dict[tuple[Any, ...], str] = {}
-    for alias, config in found.items():
+    _require_separate(configs)
+    return configs
+
+
+def _require_separate(configs: dict[str, dict[str, Any]]) -> None:
+    variable_of: dict[tuple[Any, ...], str] = {}
+    for alias, config in configs.items():
         if config["ENGINE"] == ABSENT:
             continue
-        place = (config["HOST"], config["PORT"], config["NAME"])
-        if place in places:
+        variable = VARIABLES[alias]
+        database = (config["HOST"], config["PORT"], config["NAME"])
+        if database in variable_of:
             raise ImproperlyConfigured(
-                f"{VARIABLES[alias]} and {places[place]} name the same database. Each service needs one of its own."
+                f"{variable} and {variable_of[database]} name the same database. "
+                "Give each service a database of its own."
             )
-        places[place] = VARIABLES[alias]
-    return found
+        variable_of[database] = variable
 
 
-def _served(env: environ.Env) -> set[str]:
-    """Return the aliases of the databases that the process cannot do without."""
+def _served_aliases(env: environ.Env) -> set[str]:
+    """Return the aliases of the databases that this process needs."""
     services = env.list("SERVICES", default=[]) or list(ALIASES)
     if unknown := ", ".join(service for service in services if service not in ALIASES):
-        raise ImproperlyConfigured(f"SERVICES names {unknown}. There are {', '.join(ALIASES)}.")
+        raise ImproperlyConfigured(
+            f"SERVICES names an unknown service: {unknown}. Choose from: {', '.join(ALIASES)}."
+        )
     return {ALIASES[service] for service in services}
 
 
@@ -93,22 +101,23 @@ def _absent(variable: str) -> dict[str, Any]:
 def _database(env: environ.Env, variable: str) -> dict[str, Any]:
     if not env.str(variable, default=""):
         raise ImproperlyConfigured(
-            f"{variable} is not set. Set it, or start the embedded servers: `make run` writes it to .run/env."
+            f"{variable} is not set. Set it, or start the embedded servers with `make run`, which "
+            "writes it to .run/env."
         )
     config = dict(env.db_url(variable))
     if config["ENGINE"] != "django.db.backends.postgresql":
         raise ImproperlyConfigured(
-            f"{variable} is no PostgreSQL URL; the saga needs PostgreSQL's row locks."
+            f"{variable} is not a PostgreSQL URL. The saga needs PostgreSQL, for its row locks."
         )
-    given = config.get("OPTIONS", {})
-    options = (
-        _session(PLANNER),
-        given.get("options", ""),
-        _session(TIMEOUTS),
-    )  # of two that differ, the last holds
-    config["OPTIONS"] = {**VANISHED, **given, "options": " ".join(filter(None, options))}
+
+    # The last of two different values wins: a URL may change the planner's settings, but not the
+    # time limits.
+    from_url = config.get("OPTIONS", {})
+    session = (_session(PLANNER), from_url.get("options", ""), _session(TIMEOUTS))
+    config["OPTIONS"] = {**KEEPALIVE, **from_url, "options": " ".join(filter(None, session))}
     if env.bool("DATABASE_PREPARED_STATEMENTS", default=True):
         config["OPTIONS"] |= PREPARED
+
     config["CONN_MAX_AGE"] = None
     config["CONN_HEALTH_CHECKS"] = True
     if size := env.int("DATABASE_POOL_SIZE", default=0):
@@ -118,17 +127,18 @@ def _database(env: environ.Env, variable: str) -> dict[str, Any]:
 
 
 def _session(settings: dict[str, str]) -> str:
-    """Return settings as libpq's `options` has them."""
+    """Return session settings in the format of libpq's `options`."""
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 def _pool(size: int) -> dict[str, Any]:
-    """Return the options of a pool that the threads of one process share. Never for processes
-    that fork, as workers.
+    """Return the options of a pool for the threads of one process.
+
+    Workers must not use it, because a pool does not survive a fork.
     """
     return {
         "min_size": 0,
         "max_size": size,
-        "timeout": POOL_PATIENCE,
-        "reconnect_timeout": RECONNECT_PATIENCE,
+        "timeout": POOL_TIMEOUT,
+        "reconnect_timeout": RECONNECT_TIMEOUT,
     }

@@ -1,5 +1,6 @@
-"""How every process logs: JSON, one object a line, or for a terminal; each line with the ids of
-what it is about.
+"""The log format of every process: one JSON object a line, or text for a terminal.
+
+Each line has the ids of its order and request.
 """
 
 import logging.config
@@ -15,22 +16,23 @@ __all__ = ["FORMATS", "GunicornLogger", "logging_config"]
 
 FORMATS = ("json", "console")
 
-# Only these of a record's extra fields: others hold requests and arguments of tasks whole.
+# The extra fields that are logged. Others contain whole requests and the arguments of tasks.
 EXTRA = ("status_code", "method", "path", "status", "duration_ms", "remote_addr", "request_id")
 
 
 def logging_config(*, level: str, style: str) -> dict[str, Any]:
-    """Return Django's LOGGING: one handler for all loggers, to standard error, at `level` and
-    above.
+    """Return Django's LOGGING: all loggers write to standard error, at `level` and above.
 
-    `style` is one of `FORMATS`. Celery's workers and beat log by this as well, whatever
-    `--loglevel` says. Raises ImproperlyConfigured.
+    `style` is one of `FORMATS`. Celery's workers and beat use it too, and ignore `--loglevel`.
+    Raises ImproperlyConfigured.
     """
     if style not in FORMATS:
-        raise ImproperlyConfigured(f"LOG_FORMAT is {style!r}; it is one of: {', '.join(FORMATS)}.")
+        raise ImproperlyConfigured(
+            f"LOG_FORMAT is {style!r}. It must be one of: {', '.join(FORMATS)}."
+        )
     if level not in logging.getLevelNamesMapping():
         raise ImproperlyConfigured(
-            f"LOG_LEVEL is {level!r}; it is one of: DEBUG, INFO, WARNING, ERROR, CRITICAL."
+            f"LOG_LEVEL is {level!r}. It must be one of: DEBUG, INFO, WARNING, ERROR, CRITICAL."
         )
     return {
         "version": 1,
@@ -39,7 +41,7 @@ def logging_config(*, level: str, style: str) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
-            # Django's own handlers and levels give way: one line for each event.
+            # Without Django's own handlers, so that each event is logged once.
             "django": {"handlers": [], "level": "NOTSET"},
             "django.server": {"handlers": [], "level": "NOTSET", "propagate": True},
         },
@@ -47,14 +49,13 @@ def logging_config(*, level: str, style: str) -> dict[str, Any]:
 
 
 class GunicornLogger(glogging.Logger):
-    """Gunicorn's own lines and the access log, by the project's LOGGING. No header, query or
-    body is logged.
+    """Gunicorn's log and access log, in the project's format.
+
+    It logs no header, query or body.
     """
 
     def setup(self, cfg: Any) -> None:
-        """Send both loggers to the project's handler; where to is its matter, whether to log
-        access Gunicorn's.
-        """
+        """Send both logs to the project's handler. Gunicorn still decides whether to log access."""
         super().setup(cfg)
         for log in (self.error_log, self.access_log):
             log.handlers.clear()
@@ -62,18 +63,18 @@ class GunicornLogger(glogging.Logger):
         logging.config.dictConfig(settings.LOGGING)
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
-        """Log one line for a request that was answered."""
+        """Log one line for an answered request."""
         if not self._access_log_enabled:
             return
+
+        request_ids = (value for name, value in resp.headers if name.lower() == "x-request-id")
         fields = {
             "method": environ.get("REQUEST_METHOD"),
             "path": environ.get("PATH_INFO"),
             "status": int(str(resp.status).split(maxsplit=1)[0]),
             "duration_ms": round(request_time.total_seconds() * 1000, 1),
             "remote_addr": environ.get("REMOTE_ADDR"),
-            "request_id": next(
-                (value for name, value in resp.headers if name.lower() == "x-request-id"), None
-            ),
+            "request_id": next(request_ids, None),
         }
         self.access_log.info("%(method)s %(path)s %(status)s", fields, extra=fields)
 
@@ -99,19 +100,19 @@ def _common() -> list[Processor]:
 
 
 def _rendering(style: str) -> list[Processor]:
-    plain = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if style == "console":
-        return [
-            plain,
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-        ]
-    # Tracebacks as text: frames with their variables would show what must not be in a log.
-    return [plain, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        tracebacks = structlog.dev.plain_traceback
+        return [remove_meta, structlog.dev.ConsoleRenderer(exception_formatter=tracebacks)]
+
+    # Tracebacks as text, because frames with local variables would put secrets into the log.
+    return [remove_meta, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
 def _name_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Name what the engine bound (`sagas.observability.instrumentation`) as people search for
-    it; a saga's id is its order's.
+    """Rename the engine's `sagas` to `order_id(s)`, because a saga's id is its order's.
+
+    `sagas.observability.instrumentation` binds these ids.
     """
     for bound, name in (("sagas", "order_id"), ("request_ids", "request_id")):
         ids = event.pop(bound, ())

@@ -1,4 +1,4 @@
-"""Which service's data lie in which database."""
+"""Assigns each service's models to its database."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ ALIASES = {"payments": "payments", "inventory": "inventory"}
 
 
 class ServiceRouter:
-    """Send each service's models to its own database, and everything else to that of orders."""
+    """Send each service's models to its own database, and all others to the orders database."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
         """Return the alias of a model's service."""

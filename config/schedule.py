@@ -1,15 +1,16 @@
-"""What beat sends, and how often. A second beat does no harm: each task finds in the database
-whether there is work.
+"""The tasks that beat sends, and how often.
+
+A second beat does no harm, because each task looks up in the database whether there is work.
 """
 
 from typing import Any
 
 __all__ = ["beat_schedule"]
 
-# Seconds. Celery compares it with the clock of the worker's host, which may be an hour ahead of
-# beat's: a shorter one would have that worker discard every flush. Short enough that the heap an
-# outage leaves is bounded.
-EXPIRY = 2 * 3600
+# Seconds until a task expires. Celery compares it with the clock of the worker's host, which may be
+# an hour ahead of beat's; with a shorter time that worker would discard every flush. With a longer
+# time, an outage would leave too many tasks in the queues.
+EXPIRES_AFTER = 2 * 3600
 
 HOUR = 3600.0
 
@@ -17,9 +18,7 @@ SERVICES = ("orders", "payments", "inventory")
 
 
 def beat_schedule(*, flush_seconds: float, stall_seconds: float) -> dict[str, dict[str, Any]]:
-    """Return Celery's beat_schedule: the flush of every service, what is released there, the
-    rescue, and chores.
-    """
+    """Return Celery's beat_schedule: flushes, released holds, re-drives and purges."""
     return {
         **{
             f"flush-{service}": _every(flush_seconds, "sagas.flush", service, queue=service)
@@ -29,7 +28,7 @@ def beat_schedule(*, flush_seconds: float, stall_seconds: float) -> dict[str, di
             f"release-{service}": _every(5, "sagas.release_held", service, queue=service)
             for service in SERVICES
         },
-        "rescue": _every(max(1.0, stall_seconds / 6), "sagas.rescue", "orders", queue="orders"),
+        "redrive": _every(max(1.0, stall_seconds / 6), "sagas.rescue", "orders", queue="orders"),
         "purge": _every(HOUR, "sagas.purge_ended", "orders", queue="orders"),
         "purge-idempotency-keys": _every(HOUR, "orders.purge_idempotency_keys", queue="orders"),
         "purge-logins": _every(HOUR, "api.purge_logins", queue="orders"),
@@ -47,5 +46,5 @@ def _every(seconds: float, task: str, *args: str, queue: str) -> dict[str, Any]:
         "task": task,
         "schedule": seconds,
         "args": args,
-        "options": {"queue": queue, "expires": EXPIRY},
+        "options": {"queue": queue, "expires": EXPIRES_AFTER},
     }

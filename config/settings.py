@@ -1,5 +1,6 @@
-"""Settings, read from the environment; where a variable is not set, from `.run/env`, which `make
-run` writes.
+"""Settings from the environment, and from `.run/env`, which `make run` writes.
+
+The environment wins.
 """
 
 import sys
@@ -63,7 +64,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "axes.middleware.AxesMiddleware",  # last: it puts its answer in place of the view's
+    "axes.middleware.AxesMiddleware",  # last, because it replaces the view's response
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -82,8 +83,7 @@ TEMPLATES = [
     }
 ]
 
-# --- Data
-# ---------------------------------------------------------------------------------------------------------
+# --- Databases and cache -------------------------------------------------------------------------
 DATABASES = databases(env)
 DATABASE_ROUTERS = ["config.router.ServiceRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -98,13 +98,12 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# --- Doors. What others reach is https; HTTPS=off serves plain http all the same.
-# -------------------------------------
+# --- Access --------------------------------------------------------------------------------------
+# A service that other machines can reach uses https, unless HTTPS=off.
 HTTPS = env.bool("HTTPS", default=EXPOSED)
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [
-    r"^(healthz|readyz|metrics)$"
-]  # asked by machines beside us, without our certificate
+# Machines of our own network request these, without our certificate.
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SECURE_PROXY_SSL_HEADER = security.proxy_ssl_header(env)
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 24 * 3600) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
@@ -120,9 +119,8 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURES", default=5)
 AXES_COOLOFF_TIME = timedelta(seconds=env.float("LOGIN_COOLOFF_SECONDS", default=900))
 AXES_RESET_ON_SUCCESS = True
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = (
-    False  # who keeps trying is neither written down nor kept out longer
-)
+# A further failure during the lockout is not stored, and does not prolong it.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_DISABLE_ACCESS_LOG = True
 AXES_LOCKOUT_CALLABLE = "api.auth.lockout.lockout_response"
 AXES_CLIENT_IP_CALLABLE = "api.requests.client_ip.client_ip"
@@ -130,8 +128,8 @@ AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
 AXES_VERBOSE = False
 
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
-# Requests a minute of one user, 0 for no limit; an address, behind which many may sit, gets so many
-# times as much.
+# Requests a minute of one user; 0 for no limit. An address may belong to many users, so its limit
+# is RATE_LIMIT_ADDRESS_FACTOR times as high.
 RATE_LIMITS = {
     "read": env.int("RATE_LIMIT_READS", default=6_000),
     "write": env.int("RATE_LIMIT_WRITES", default=1_200),
@@ -145,10 +143,9 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # straight from the packages: nothing to collect
+WHITENOISE_USE_FINDERS = True  # serves the packages' own files, so collectstatic is not needed
 
-# --- What is seen of it: docs/observability.md
-# --------------------------------------------------------------------
+# --- Logs and metrics: docs/observability.md -----------------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT = env.str("LOG_FORMAT", default="console" if DEBUG and sys.stderr.isatty() else "json")
 LOGGING = logging_config(level=LOG_LEVEL, style=LOG_FORMAT)
@@ -156,8 +153,7 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1")
 METRICS_PORT = env.int("METRICS_PORT", default=0)
 
-# --- The saga
-# -----------------------------------------------------------------------------------------------------
+# --- Sagas and payments --------------------------------------------------------------------------
 OUTBOX_FLUSH_SECONDS = env.float("OUTBOX_FLUSH_SECONDS", default=1)
 OUTBOX_BATCH_SIZE = env.int("OUTBOX_BATCH_SIZE", default=100)
 SAGA_STALL_SECONDS = env.float("SAGA_STALL_SECONDS", default=30)
@@ -174,47 +170,40 @@ STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com")
 STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
 
-# --- Celery: a fast, lossy, duplicating messenger. Every setting is here for a failure that was
-# seen without it. ----
+# --- Celery --------------------------------------------------------------------------------------
+# Celery may lose and duplicate messages. Each setting prevents a failure that occurred without it.
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL)
-CELERY_BROKER_TRANSPORT = (
-    "sagas.celery.transport:Transport"  # Redis, but garbage in a queue brings no worker down
-)
-CELERY_RESULT_BACKEND = (
-    "sagas.celery.result_backend:FailureLog"  # the database, but a fault of it holds up no worker
-)
+# Redis, but an unreadable message in a queue does not stop a worker.
+CELERY_BROKER_TRANSPORT = "sagas.celery.transport:Transport"
+# The database, but a database fault does not block a worker.
+CELERY_RESULT_BACKEND = "sagas.celery.result_backend:FailureLog"
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-# Whoever can write to the broker would have it as well.
+# Off, because any client that can write to the broker could use it.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = env.bool("WORKER_REMOTE_CONTROL", default=False)
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = (
-    True  # django-celery-results then holds the failures only
-)
-CELERY_RESULT_EXTENDED = True  # with the task's name and arguments, to find the orders of a failure
+CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = True  # so the result backend has only failures
+CELERY_RESULT_EXTENDED = True  # with the task's name and arguments, to find the failed orders
 CELERY_RESULT_EXPIRES = 30 * 24 * 3600
 CELERY_TASK_DEFAULT_QUEUE = "orders"
 CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_RETRY_ON_WORKER_LOST = (
-    True  # bounded, where reject_on_worker_lost puts a killer back for ever
-)
+# Bounded. CELERY_TASK_REJECT_ON_WORKER_LOST would requeue a message that kills workers for ever.
+CELERY_TASK_RETRY_ON_WORKER_LOST = True
 CELERY_TASK_TIME_LIMIT = env.float("TASK_TIME_LIMIT", default=50)
 CELERY_TASK_SOFT_TIME_LIMIT = 0.8 * CELERY_TASK_TIME_LIMIT
-CELERY_TASK_PUBLISH_RETRY = (
-    False  # a row waits in the outbox; a retry would only hold up whoever publishes
-)
+# The row stays in the outbox anyway. A retry would only block the publishing process.
+CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_DB_REUSE_MAX = 10_000  # else Celery's Django fixup closes the connections around every task
+CELERY_DB_REUSE_MAX = 10_000  # without it Celery closes the database connections after each task
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_BROKER_CHANNEL_ERROR_RETRY = (
-    True  # a broker out of memory is such an error: else the worker exits
-)
+# A broker out of memory raises a channel error. Without the retry the worker would exit.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 1.2 * CELERY_TASK_TIME_LIMIT,  # just above it
-    "unacked_restore_interval": 1,  # a killed worker's messages come back in seconds
+    "visibility_timeout": 1.2 * CELERY_TASK_TIME_LIMIT,  # above it: see sagas.E020
+    "unacked_restore_interval": 1,  # requeues the messages of a killed worker within seconds
     "unacked_restore_throttle": 1,
     "socket_timeout": 1,
     "socket_connect_timeout": 1,
@@ -227,14 +216,12 @@ CELERY_BEAT_SCHEDULE = beat_schedule(
     flush_seconds=OUTBOX_FLUSH_SECONDS, stall_seconds=SAGA_STALL_SECONDS
 )
 
-# --- Requests that wait
-# ------------------------------------------------------------------------------------------- How
-# many may wait in one process: fewer than its threads, which only the server knows. See
-# gunicorn.conf.py.
+# --- Long polling --------------------------------------------------------------------------------
+# The number of requests that may wait in one process. gunicorn.conf.py sets it, because it must be
+# below the number of threads.
 WAITING_PLACES = env.int("WAITING_PLACES", default=0)
 
-# --- The operators' console
-# ---------------------------------------------------------------------------------------
+# --- The operators' console ----------------------------------------------------------------------
 LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = {
     "SITE_TITLE": "Order saga",
@@ -250,15 +237,14 @@ UNFOLD = {
     "SIDEBAR": {"navigation": "console.navigation.navigation"},
 }
 
-# Minor units of a currency: a run that would refund more than this of one needs a second person.
+# Minor units. A run that would refund more than this in one currency needs a second person.
 CONSOLE_REFUND_LIMIT = env.int("CONSOLE_REFUND_LIMIT", default=100_000)
-# Days that a draft nobody confirmed, a run that has ended, and the log are kept.
+# Days after which unconfirmed drafts, ended runs and log entries are deleted.
 CONSOLE_DRAFT_DAYS = env.int("CONSOLE_DRAFT_DAYS", default=7)
 CONSOLE_RUN_DAYS = env.int("CONSOLE_RUN_DAYS", default=90)
 CONSOLE_LOG_DAYS = env.int("CONSOLE_LOG_DAYS", default=730)
 
-# --- REST
-# ---------------------------------------------------------------------------------------------------------
+# --- REST ----------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_AUTHENTICATION_CLASSES": ["api.auth.authentication.BearerAuthentication"],
@@ -269,11 +255,12 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "api.responses.pagination.CursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "URL_FORMAT_OVERRIDE": None,  # Accept says what is wanted
+    "URL_FORMAT_OVERRIDE": None,  # only the Accept header chooses the format
     "EXCEPTION_HANDLER": "api.problems.handlers.exception_handler",
 }
 REST_KNOX = {
-    "SECURE_HASH_ALGORITHM": "hashlib.sha256",  # of 256 random bits: nothing to be guessed, so nothing to be slow for
+    # Fast is enough: a token has 256 random bits, and cannot be guessed.
+    "SECURE_HASH_ALGORITHM": "hashlib.sha256",
     "AUTH_HEADER_PREFIX": "Bearer",
 }
 SPECTACULAR_SETTINGS = {

@@ -1,4 +1,4 @@
-"""Where each part of the API and the admin lives."""
+"""The URLs of the API and the admin."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -9,9 +9,8 @@ urlpatterns = [
     path("api/v1/", include("orders.api.urls")),
     path("api/v1/", include("payments.api.urls")),
     path("api/v1/", include("inventory.api.urls")),
-    path(
-        "api/", include("api.urls_unknown")
-    ),  # last of the API: whatever is left is a problem of its kind
+    # Last of the API: any other path below api/ is answered with a problem document.
+    path("api/", include("api.urls_unknown")),
     path("admin/", include("console.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -13,7 +13,7 @@ from console.order_services import services_of
 from console.partial_reader import PartialReader
 from orders.models import Order
 from sagas.definition.plan import Saga
-from sagas.operations.table_stats import MOST
+from sagas.operations.table_stats import COUNT_LIMIT
 from sagas.storage import sql
 from sagas.storage.registry import Service, get_service, service_names, service_of_step
 
@@ -55,7 +55,7 @@ HOLD_OF_ORDER = "SELECT saga, since, by, why FROM {hold} WHERE saga = %(saga)s"
 
 @dataclass(frozen=True, kw_only=True)
 class HeldStep:
-    """A step on hold for all orders. `waiting` counts the orders that wait there, up to `MOST`."""
+    """A step on hold for all orders. `waiting`: the orders that wait there, up to `COUNT_LIMIT`."""
 
     step: str
     since: datetime
@@ -144,9 +144,9 @@ def steps_of(services: Iterable[Service], statement: str, order: UUID) -> list[s
 
 
 def waiting_at(service: Service, step: str) -> int:
-    """Return how many orders wait at a step on hold, up to `MOST`."""
+    """Return how many orders wait at a step on hold, up to `COUNT_LIMIT`."""
     statement = WAITING_AT_STEP.format(inbox=service.inbox)
-    [(waiting,)] = sql.fetch(service.alias, statement, {"step": step, "most": MOST})
+    [(waiting,)] = sql.fetch(service.alias, statement, {"step": step, "most": COUNT_LIMIT})
     return int(waiting)
 
 

@@ -6,7 +6,7 @@ from prometheus_client.core import Metric
 
 from api.monitoring.sections import gauge, section
 from orders.status import Status
-from sagas.operations.table_stats import MOST
+from sagas.operations.table_stats import COUNT_LIMIT
 from sagas.storage import sql
 
 __all__ = ["count_needing_attention", "count_open_by_status", "estimate_by_status", "orders"]
@@ -34,12 +34,12 @@ SELECT known.status, c.reltuples * known.share
 
 def count_open_by_status() -> dict[str, int]:
     """Count the orders whose saga has not ended, by status; statuses that none has are missing."""
-    return dict(sql.fetch("default", OPEN, {"most": MOST}))
+    return dict(sql.fetch("default", OPEN, {"most": COUNT_LIMIT}))
 
 
 def count_needing_attention() -> int:
     """Count the orders that a person must look at."""
-    [(needing,)] = sql.fetch("default", ATTENTION, {"most": MOST})
+    [(needing,)] = sql.fetch("default", ATTENTION, {"most": COUNT_LIMIT})
     return int(needing)
 
 

@@ -60,7 +60,8 @@ def check_times() -> list[CheckMessage]:
 
     return [
         Error(
-            "visibility_timeout must be above CELERY_TASK_TIME_LIMIT.",
+            f"The broker's visibility_timeout is {visibility} s, but it must be above "
+            f"CELERY_TASK_TIME_LIMIT, which is {limit} s.",
             hint="Otherwise the broker gives a step to a second worker while the first runs it.",
             id="sagas.E020",
         )
@@ -69,12 +70,13 @@ def check_times() -> list[CheckMessage]:
 
 def check_tracing(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Check that OpenTelemetry is installed if traces have an address."""
-    if not tracing.wanted() or tracing.installed():
+    if not tracing.is_configured() or tracing.is_installed():
         return []
 
     return [
         CheckWarning(
-            "Traces have an address, but OpenTelemetry is not installed.",
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed, so this "
+            "process sends no traces.",
             hint="Install it: pip install --require-hashes -r requirements-otel.txt",
             id="sagas.W030",
         )

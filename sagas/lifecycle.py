@@ -217,5 +217,5 @@ def _flush_on_commit(service: Service, row: OutboxRow) -> None:
 
 
 def _request_flush(service: str, row: OutboxRow) -> None:
-    reach(Point.NOT_NUDGED, row.type, [row])
+    reach(Point.FLUSH_NOT_REQUESTED, row.type, [row])
     request_flush(service)

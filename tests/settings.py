@@ -14,8 +14,8 @@ CELERY_BEAT_SCHEDULE = {
         "args": ("trips",),
         "options": {"queue": "trips", "expires": 60},
     },
-    "rescue-trips": {
-        **SCHEDULE["rescue"],
+    "redrive-trips": {
+        **SCHEDULE["redrive"],
         "args": ("trips",),
         "options": {"queue": "trips", "expires": 60},
     },

@@ -30,7 +30,7 @@ def _messages(name: str) -> Iterator[Metric]:
 
 
 def _outbox(name: str) -> Iterator[Metric]:
-    outbox = table_stats.outbox_rows(get_service(name))
+    outbox = table_stats.outbox_stats(get_service(name))
 
     rows = "Unpublished outbox rows: due, or leased by the process that publishes them."
     yield gauge("saga_outbox_rows", rows, service=name, state="due")(outbox.due)
@@ -41,7 +41,7 @@ def _outbox(name: str) -> Iterator[Metric]:
 
 
 def _holds(name: str) -> Iterator[Metric]:
-    for held in table_stats.holds_of(get_service(name)):
+    for held in table_stats.hold_stats(get_service(name)):
         if held.step:
             help_text = "Seconds for which a step has been on hold for all sagas."
             step_hold = gauge("saga_step_hold_seconds", help_text, service=name, step=held.step)
@@ -56,7 +56,7 @@ def _holds(name: str) -> Iterator[Metric]:
 
 
 def _inbox(name: str) -> Iterator[Metric]:
-    for inbox in table_stats.inbox_rows(get_service(name)):
+    for inbox in table_stats.inbox_stats(get_service(name)):
         labels = {"service": name, "step": inbox.step, "state": inbox.state}
 
         rows = gauge("saga_inbox_open_rows", "Steps started and not finished.", **labels)
@@ -67,7 +67,7 @@ def _inbox(name: str) -> Iterator[Metric]:
 
 
 def _sagas(name: str) -> Iterator[Metric]:
-    sagas = table_stats.sagas_of(get_home(name))
+    sagas = table_stats.saga_stats(get_home(name))
     texts = {
         "saga_open": "Sagas that have not ended.",
         "saga_stalled": "Open sagas that are due for a re-drive.",

@@ -1,1 +1,1 @@
-"""The checks, by what they look at. `audit.catalogue` says which invariant each belongs to."""
+"""The checks, one module for each subject. `audit.catalogue` assigns them to the invariants."""

@@ -1,142 +1,146 @@
-"""Messages: every change has its event, every event its change, and every event arrived where it
-was sent.
-"""
+"""Messages: every change has its event, every event has its change, and every event arrived."""
 
 from collections import Counter
 from collections.abc import Iterator
 
-from audit.case import FINAL, Case, Event
-from audit.gather import services
-from audit.invariant import Scope, Seen, Violation
+from audit.invariant import AuditContext, TableResult, Violation
+from audit.load import saga_services
+from audit.snapshot import FINAL, Event, OrderSnapshot
 from orders.events import OrderCancelled, OrderFulfilled
 
 __all__ = [
     "ends_have_their_events",
-    "every_event_tells_of_a_change",
+    "every_event_reports_a_change",
     "every_message_arrived",
     "every_message_was_sent",
-    "every_step_was_asked_for",
+    "every_step_was_requested",
     "happened_at_most_once",
-    "messages_know_our_orders_alone",
+    "messages_belong_to_orders",
     "payments_and_stock_have_their_events",
     "steps_have_their_events",
 ]
 
-# By any of which an ended order's payment, or what it reserved, must have been told of.
-TOLD_OF_PAYMENT = {
+# For each status of an ended order's payment or reservation: the events, one of which reports it.
+PAYMENT_EVENTS = {
     "authorized": {"payment.authorized"},
     "captured": {"payment.processed"},
     "refunded": {"payment.refunded", "payment.voided"},
     "declined": {"payment.failed", "payment.refunded", "payment.voided"},
     "void": {"payment.failed", "payment.refunded", "payment.voided"},
 }
-TOLD_OF_STOCK = {
+STOCK_EVENTS = {
     "shipped": {"stock.shipped"},
     "released": {"stock.released"},
     "held": {"stock.reserved"},
 }
 
 
-def every_message_arrived(case: Case) -> Iterator[str]:
-    """Every message of a fulfilled saga, and of the walk that ended a cancelled one, has its row in
-    an inbox.
+def every_message_arrived(order: OrderSnapshot) -> Iterator[str]:
+    """Every message that had to arrive has an inbox row at its target.
 
-    The messages of another walk, which came too late to end a cancelled saga, may never arrive; nor
-    may a request to call an order off that came too late.
+    All messages of a fulfilled saga had to arrive, and those of the path that ended a cancelled
+    one. Messages of another path, and a cancel request that came too late, may be lost.
     """
-    for event in _binding(case):
-        if event.target and (state := case.state(event.target)) not in FINAL:
-            yield f"{event.type} was lost on its way to {event.target}, which is {state or 'not known there'}"
+    for event in _binding_events(order):
+        if event.target and (state := order.state(event.target)) not in FINAL:
+            found = f"its inbox row is {state}" if state else "it has no inbox row"
+            yield f"{event.type} did not reach {event.target}: {found}"
 
 
-def every_message_was_sent(case: Case) -> Iterator[str]:
-    """None of them lies in its outbox for longer than a relay that runs would leave it."""
+def every_message_was_sent(order: OrderSnapshot) -> Iterator[str]:
+    """No message that had to arrive stays in its outbox for longer than a running relay needs."""
     yield from (
-        f"{event.type} of {event.step or 'the start'} is not sent"
-        for event in _binding(case)
+        f"{event.type} of {event.step or 'the start'} is due, but not sent"
+        for event in _binding_events(order)
         if event.unsent
     )
 
 
-def every_step_was_asked_for(case: Case) -> Iterator[str]:
-    """The walk that ended a saga begins at a start, with no hop missing."""
-    walk = case.last_walk()
-    if not walk:
-        yield "ended, but no event ends it"
-    elif walk[0].step:
-        yield f"{walk[0].step} wrote {walk[0].type}, but no event asked for it"
+def every_step_was_requested(order: OrderSnapshot) -> Iterator[str]:
+    """The path that ended a saga begins with a start event, and no event of it is missing."""
+    path = order.final_path()
+    if not path:
+        yield "has ended, but no event ends it"
+    elif path[0].step:
+        yield f"{path[0].step} wrote {path[0].type}, but no event was sent to that step"
 
 
-def every_event_tells_of_a_change(case: Case) -> Iterator[str]:
-    """The step that wrote an event is done, or refused where the event says no."""
-    for event in case.news():
+def every_event_reports_a_change(order: OrderSnapshot) -> Iterator[str]:
+    """The step that wrote an event is done, or refused if the event is a refusal."""
+    for event in order.changes():
         expected = "refused" if event.is_refusal else "done"
-        if event.step and case.state(event.step) != expected:
-            yield f"{event.type} says that {event.step} is {expected}; it is {case.state(event.step) or 'not known'}"
+        state = order.state(event.step)
+        if event.step and state != expected:
+            found = state or "missing from the inbox"
+            yield f"{event.type} reports that {event.step} is {expected}, but it is {found}"
 
 
-def messages_know_our_orders_alone(scope: Scope) -> Iterator[Seen]:
-    """Every message, in whichever service, belongs to an order."""
-    for service in services():
+def messages_belong_to_orders(context: AuditContext) -> Iterator[TableResult]:
+    """Every message, in every service, belongs to an order."""
+    for service in saga_services():
         for table in (service.outbox, service.inbox):
-            looked_at, unknown = scope.strangers(service.alias, table, "saga")
-            violations = (
-                Violation(str(saga), f"is no order, but {table} has it") for saga in unknown
-            )
-            yield Seen(looked_at, "sagas", list(violations))
+            orphans = context.orphans(service.alias, table, "saga")
+            violations = [
+                Violation(str(saga), f"{table} has rows of it, but there is no such order")
+                for saga in orphans.ids
+            ]
+            yield TableResult(orphans.checked, "sagas", violations)
 
 
-def steps_have_their_events(case: Case) -> Iterator[str]:
-    """A step that is done, or that refused by itself, has written its event. A tombstone has
-    none.
+def steps_have_their_events(order: OrderSnapshot) -> Iterator[str]:
+    """A step that is done, or that refused by itself, has written its event.
+
+    A tombstone has none.
     """
-    told = {event.step for event in case.news()}
-    for row in case.steps:
-        barred = row.state == "refused" and _is_barred(case, row.step)
-        if row.state in FINAL and row.step not in told and not barred:
-            yield f"{row.step} is {row.state}, but there is no event of it"
+    reported = {event.step for event in order.changes()}
+    for row in order.steps:
+        barred = row.state == "refused" and _is_barred(order, row.step)
+        if row.state in FINAL and row.step not in reported and not barred:
+            yield f"{row.step} is {row.state}, but it wrote no event"
 
 
-def ends_have_their_events(case: Case) -> Iterator[str]:
-    """An order that is fulfilled or cancelled has told so."""
-    expected = OrderFulfilled.type if case.fulfilled else OrderCancelled.type
-    if expected not in case.types():
-        yield f"is {case.order.status}, but there is no {expected}"
+def ends_have_their_events(order: OrderSnapshot) -> Iterator[str]:
+    """A fulfilled or cancelled order has the event that reports it."""
+    expected = OrderFulfilled.type if order.fulfilled else OrderCancelled.type
+    if expected not in order.types():
+        yield f"is {order.order.status}, but has no event {expected}"
 
 
-def payments_and_stock_have_their_events(case: Case) -> Iterator[str]:
-    """What became of the payment and of the stock was told."""
-    types = case.types()
-    for payment in case.payments:
-        if not TOLD_OF_PAYMENT.get(payment.status, types) & types:
-            yield f"its payment is {payment.status}, but no event told so"
-    for state in sorted({reservation.state for reservation in case.reservations}):
-        if not TOLD_OF_STOCK.get(state, types) & types:
-            yield f"its stock is {state}, but no event told so"
+def payments_and_stock_have_their_events(order: OrderSnapshot) -> Iterator[str]:
+    """The state of the payment and of the stock was reported by an event."""
+    types = order.types()
+    for payment in order.payments:
+        if not PAYMENT_EVENTS.get(payment.status, types) & types:
+            yield f"its payment is {payment.status}, but no event reports it"
+
+    for state in sorted({reservation.state for reservation in order.reservations}):
+        if not STOCK_EVENTS.get(state, types) & types:
+            yield f"its stock is {state}, but no event reports it"
 
 
-def happened_at_most_once(case: Case) -> Iterator[str]:
-    """One row in an inbox and one event for each step, and one start forward."""
-    rows = Counter(row.step for row in case.steps)
-    yield from (
-        f"{step} has {count} rows in its inbox" for step, count in rows.items() if count > 1
-    )
-    events = Counter(event.step or event.type for event in case.news())
+def happened_at_most_once(order: OrderSnapshot) -> Iterator[str]:
+    """Each step has one inbox row and one event, and the order has one start forward."""
+    rows = Counter(row.step for row in order.steps)
+    yield from (f"{step} has {count} inbox rows" for step, count in rows.items() if count > 1)
+
+    events = Counter(event.step or event.type for event in order.changes())
     yield from (f"{step} has {count} events" for step, count in events.items() if count > 1)
 
 
-def _binding(case: Case) -> list[Event]:
-    return case.events if case.fulfilled and not _called_off(case) else case.last_walk()
+def _binding_events(order: OrderSnapshot) -> list[Event]:
+    """Return the events that had to arrive."""
+    if order.fulfilled and not _cancel_was_requested(order):
+        return order.events
+    return order.final_path()
 
 
-def _is_barred(case: Case, step: str) -> bool:
-    """Whether something has barred a step: its undo, the abort, or a customer who called the
-    order off.
-    """
-    plan = case.order.plan
-    undone = any(plan.action_of(row.step) == step for row in case.steps)
-    return undone or (plan.pivot is not None and step == plan.pivot.name and _called_off(case))
+def _is_barred(order: OrderSnapshot, step: str) -> bool:
+    """Whether a step was barred by its undo, by the abort, or by a cancel request."""
+    plan = order.order.plan
+    undone = any(plan.action_of(row.step) == step for row in order.steps)
+    is_pivot = plan.pivot is not None and step == plan.pivot.name
+    return undone or (is_pivot and _cancel_was_requested(order))
 
 
-def _called_off(case: Case) -> bool:
-    return any(not event.step and event.seq > 0 for event in case.events)
+def _cancel_was_requested(order: OrderSnapshot) -> bool:
+    return any(not event.step and event.seq > 0 for event in order.events)

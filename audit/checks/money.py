@@ -1,143 +1,144 @@
-"""Money: what the gateway moved, what payments knows of it, and what the orders are worth. Minor
-units throughout.
-"""
+"""Money: the gateway's ledger, the payments, and the orders. All amounts are in minor units."""
 
 from collections import Counter
 from collections.abc import Iterator
 
-from audit.case import Case, Movement, Payment
-from audit.invariant import Scope, Seen, Violation
+from audit.invariant import AuditContext, TableResult, Violation
+from audit.snapshot import Movement, OrderSnapshot, Payment
 
 __all__ = [
+    "add_to_balance",
     "captured_at_most_once",
     "charged_in_the_orders_currency",
-    "kept_is_what_the_order_is_worth",
-    "ledger_knows_our_orders_alone",
+    "ledger_belongs_to_orders",
     "moved_at_most_once",
+    "net_captured_is_the_amount_owed",
     "no_money_is_left_open",
     "payments_agree_with_the_ledger",
-    "payments_know_our_orders_alone",
+    "payments_belong_to_orders",
     "refunded_at_most_captured",
     "sums_agree",
-    "weigh",
 ]
 
 PAYMENTS = ("payments", "payments_payment", "order_id")
 
 
-def kept_is_what_the_order_is_worth(case: Case) -> Iterator[str]:
-    """A fulfilled order's whole amount is kept, and nothing of a cancelled one's."""
-    _, status, amount, currency, *_ = case.order
-    if case.kept != _worth(case):
-        yield f"is {status}, of {amount} {currency}: {case.kept} kept, not {_worth(case)}"
-
-
-def charged_in_the_orders_currency(case: Case) -> Iterator[str]:
-    """Money moves in the currency of the order."""
-    for currency in sorted(
-        {movement.currency for movement in case.movements} - {case.order.currency}
-    ):
-        yield f"is in {case.order.currency}, but moved {currency}"
-
-
-def captured_at_most_once(case: Case) -> Iterator[str]:
-    """No order is charged twice."""
-    if (times := _times(case)["capture"]) > 1:
-        yield f"was captured {times} times"
-
-
-def refunded_at_most_captured(case: Case) -> Iterator[str]:
-    """No more goes back than was taken."""
-    if case.refunded > case.captured:
-        yield f"{case.refunded} refunded of {case.captured} captured"
-
-
-def moved_at_most_once(case: Case) -> Iterator[str]:
-    """One payment, one capture and one refund, for an order."""
-    times = {**_times(case), "payment": len(case.payments)}
-    yield from (f"has {count} {kind}s" for kind, count in times.items() if count > 1)
-
-
-def no_money_is_left_open(case: Case) -> Iterator[str]:
-    """An order that has ended has no payment that is pending or authorized, nor a cancelled one
-    money that is kept.
-    """
-    for payment in case.payments:
-        if payment.status in ("pending", "authorized") or (
-            case.cancelled and payment.status == "captured"
-        ):
-            yield f"is {case.order.status}, but its payment is {payment.status}"
-
-
-def payments_agree_with_the_ledger(case: Case) -> Iterator[str]:
-    """Payments and ledger list the same captures and refunds of the same charges."""
-    known = Counter(movement for payment in case.payments for movement in _as_known(payment))
-    booked = Counter(case.movements)
-    yield from (
-        f"payments has a {_said(movement)} that the ledger has not" for movement in known - booked
-    )
-    yield from (
-        f"the ledger has a {_said(movement)} that payments has not" for movement in booked - known
-    )
-
-
-def payments_know_our_orders_alone(scope: Scope) -> Iterator[Seen]:
-    """Every payment belongs to an order."""
-    looked_at, unknown = scope.strangers(*PAYMENTS)
-    violations = (
-        Violation(str(order), "is no order, but payments_payment has it") for order in unknown
-    )
-    yield Seen(looked_at, "payments", violations)
-
-
-def ledger_knows_our_orders_alone(scope: Scope) -> Iterator[Seen]:
-    """Every movement of money belongs to an order."""
-    looked_at, unknown = scope.strangers_to_the_ledger()
-    violations = (
-        Violation(str(order), "is no order, but the gateway's ledger has it") for order in unknown
-    )
-    yield Seen(looked_at, "ledger orders", violations)
-
-
-def weigh(scope: Scope, case: Case) -> None:
-    """Put an ended order on the balance of its currency: what is kept of it, less what it is
-    worth.
-    """
-    for movement in case.movements:
-        scope.balance[movement.currency] += (
-            movement.amount if movement.kind == "capture" else -movement.amount
+def net_captured_is_the_amount_owed(order: OrderSnapshot) -> Iterator[str]:
+    """The whole amount of a fulfilled order is kept, and nothing of a cancelled one."""
+    owed = _amount_owed(order)
+    if order.net_captured != owed:
+        row = order.order
+        yield (
+            f"is {row.status}, amount {row.amount} {row.currency}: "
+            f"{order.net_captured} captured less refunded, expected {owed}"
         )
-    scope.balance[case.order.currency] -= _worth(case)
 
 
-def sums_agree(scope: Scope) -> Iterator[Seen]:
-    """Over all ended orders, and money that belongs to no order, what is kept is what the
-    fulfilled ones are worth.
-    """
-    balance = Counter(scope.balance)
-    balance.update(scope.ledger.kept(scope.strangers_to_the_ledger()[1]))
+def charged_in_the_orders_currency(order: OrderSnapshot) -> Iterator[str]:
+    """Money moves in the currency of the order."""
+    currencies = {movement.currency for movement in order.movements}
+    for currency in sorted(currencies - {order.order.currency}):
+        yield f"is in {order.order.currency}, but the gateway moved {currency}"
+
+
+def captured_at_most_once(order: OrderSnapshot) -> Iterator[str]:
+    """No order is charged twice."""
+    captures = _movement_counts(order)["capture"]
+    if captures > 1:
+        yield f"was captured {captures} times"
+
+
+def refunded_at_most_captured(order: OrderSnapshot) -> Iterator[str]:
+    """No order is refunded more than was captured."""
+    if order.refunded > order.captured:
+        yield f"{order.refunded} refunded, but only {order.captured} captured"
+
+
+def moved_at_most_once(order: OrderSnapshot) -> Iterator[str]:
+    """An order has one payment, one capture and one refund at most."""
+    counts = {**_movement_counts(order), "payment": len(order.payments)}
+    yield from (f"has {count} {kind}s" for kind, count in counts.items() if count > 1)
+
+
+def no_money_is_left_open(order: OrderSnapshot) -> Iterator[str]:
+    """An ended order has no pending or authorized payment; a cancelled one has no captured one."""
+    for payment in order.payments:
+        unfinished = payment.status in ("pending", "authorized")
+        if unfinished or (order.cancelled and payment.status == "captured"):
+            yield f"is {order.order.status}, but its payment is {payment.status}"
+
+
+def payments_agree_with_the_ledger(order: OrderSnapshot) -> Iterator[str]:
+    """Payments and ledger list the same captures and refunds of the same charges."""
+    in_payments = Counter(
+        movement for payment in order.payments for movement in _movements_of(payment)
+    )
+    in_ledger = Counter(order.movements)
+    yield from (
+        f"payments has a {_describe(movement)}, but the gateway's ledger does not"
+        for movement in in_payments - in_ledger
+    )
+    yield from (
+        f"the gateway's ledger has a {_describe(movement)}, but payments does not"
+        for movement in in_ledger - in_payments
+    )
+
+
+def payments_belong_to_orders(context: AuditContext) -> Iterator[TableResult]:
+    """Every payment belongs to an order."""
+    orphans = context.orphans(*PAYMENTS)
     violations = [
-        Violation(currency, f"{abs(over)} too {'much' if over > 0 else 'little'} kept")
-        for currency, over in sorted(balance.items())
-        if over
+        Violation(str(order), "payments_payment has a row of it, but there is no such order")
+        for order in orphans.ids
     ]
-    yield Seen(len(balance), "currencies", violations)
+    yield TableResult(orphans.checked, "payments", violations)
 
 
-def _worth(case: Case) -> int:
-    return case.order.amount if case.fulfilled else 0
+def ledger_belongs_to_orders(context: AuditContext) -> Iterator[TableResult]:
+    """Every capture and refund in the ledger belongs to an order."""
+    orphans = context.ledger_orphans()
+    violations = [
+        Violation(str(order), "the gateway's ledger has money of it, but there is no such order")
+        for order in orphans.ids
+    ]
+    yield TableResult(orphans.checked, "ledger orders", violations)
 
 
-def _times(case: Case) -> Counter[str]:
-    return Counter(movement.kind for movement in case.movements)
+def add_to_balance(context: AuditContext, order: OrderSnapshot) -> None:
+    """Add an ended order to the balance of its currency: the money kept, less the amount owed."""
+    for movement in order.movements:
+        sign = 1 if movement.kind == "capture" else -1
+        context.balance[movement.currency] += sign * movement.amount
+    context.balance[order.order.currency] -= _amount_owed(order)
 
 
-def _as_known(payment: Payment) -> Iterator[Movement]:
+def sums_agree(context: AuditContext) -> Iterator[TableResult]:
+    """The money kept of ended orders, and of no order, is the sum of the fulfilled ones."""
+    balance = Counter(context.balance)
+    balance.update(context.ledger.net_captured(context.ledger_orphans().ids))
+    violations = [
+        Violation(currency, f"{abs(excess)} too {'much' if excess > 0 else 'little'} kept")
+        for currency, excess in sorted(balance.items())
+        if excess
+    ]
+    yield TableResult(len(balance), "currencies", violations)
+
+
+def _amount_owed(order: OrderSnapshot) -> int:
+    return order.order.amount if order.fulfilled else 0
+
+
+def _movement_counts(order: OrderSnapshot) -> Counter[str]:
+    return Counter(movement.kind for movement in order.movements)
+
+
+def _movements_of(payment: Payment) -> Iterator[Movement]:
+    """Yield the movements that the ledger should have for a payment."""
     if payment.status in ("captured", "refunded"):
         yield Movement("capture", payment.charge_id, payment.amount, payment.currency)
     if payment.refunded_amount:
         yield Movement("refund", payment.charge_id, payment.refunded_amount, payment.currency)
 
 
-def _said(movement: Movement) -> str:
+def _describe(movement: Movement) -> str:
     return f"{movement.kind} of {movement.amount} {movement.currency} ({movement.charge_id})"

@@ -1,10 +1,10 @@
-"""Orders by themselves: that they end, once each, in a state that stays."""
+"""Orders: each ends once, in a state that never changes again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from audit.case import Case
 from audit.databases import fetch
-from audit.invariant import Scope, Seen, Violation
+from audit.invariant import AuditContext, TableResult, Violation
+from audit.snapshot import OrderSnapshot
 from orders.events import OrderCancelled, OrderFulfilled
 from orders.status import STATUS_AFTER_EVENT, STATUS_ORDER, TERMINAL
 
@@ -12,14 +12,14 @@ __all__ = [
     "cancelled_means_ended",
     "ended_means_terminal",
     "keys_are_used_once",
-    "none_is_open",
+    "no_order_is_open",
     "status_follows_the_timeline",
-    "terminal_state_has_its_event_alone",
+    "terminal_status_has_no_event_of_the_other",
     "terminal_step_has_its_status",
 ]
 
-# Since when it is on hold, itself or at the step where it waits: by what orders knows, as
-# everything here.
+# With the age of its hold, of the order itself or of the step at which it waits. The orders
+# database has a copy of every hold on a step.
 OPEN_ORDERS = """
 SELECT o.id, o.status, extract(epoch FROM now() - o.created_at)::bigint,
        (SELECT extract(epoch FROM now() - min(h.since))::bigint FROM orders_hold h
@@ -27,29 +27,35 @@ SELECT o.id, o.status, extract(epoch FROM now() - o.created_at)::bigint,
   FROM orders_order o WHERE o.ended_at IS NULL ORDER BY o.id
 """
 
-# A day: what is on hold for longer was not decided on, but forgotten.
-MOST_SECONDS_ON_HOLD = 24 * 3600
+# A day. A hold that is older was probably forgotten.
+MAX_HOLD_SECONDS = 24 * 3600
 
 KEYS = "SELECT count(*) FROM orders_idempotencykey"
-KEYS_TWICE = """
+
+REUSED_KEYS = """
 SELECT user_id, key, count(*), count(DISTINCT order_id) FROM orders_idempotencykey
  GROUP BY user_id, key HAVING count(*) > 1
 """
-KEYS_ASTRAY = """
-SELECT k.user_id, k.key, o.user_id FROM orders_idempotencykey k LEFT JOIN orders_order o ON o.id = k.order_id
+
+MISPLACED_KEYS = """
+SELECT k.user_id, k.key, o.user_id
+  FROM orders_idempotencykey k LEFT JOIN orders_order o ON o.id = k.order_id
  WHERE o.user_id IS DISTINCT FROM k.user_id
 """
 
-# In one statement, for the timeline goes on while we look.
-BEHIND = """
+# One statement, because the timeline grows meanwhile.
+BEHIND_TIMELINE = """
 SELECT o.id, o.status, t.type
   FROM orders_order o
   JOIN orders_timelineevent t ON t.saga = o.id
-  JOIN unnest(%(types)s::text[], %(statuses)s::text[]) AS told(type, status) ON told.type = t.type
+  JOIN unnest(%(types)s::text[], %(statuses)s::text[]) AS reported(type, status)
+    ON reported.type = t.type
  WHERE o.ended_at IS NULL
-   AND array_position(%(rising)s::text[], o.status::text) < array_position(%(rising)s::text[], told.status)
+   AND array_position(%(rising)s::text[], o.status::text)
+       < array_position(%(rising)s::text[], reported.status)
 """
-BACK = """
+
+REOPENED = """
 SELECT o.id, o.status, i.step
   FROM orders_order o
   JOIN orders_inbox i ON i.saga = o.id AND i.state = 'done'
@@ -57,83 +63,81 @@ SELECT o.id, o.status, i.step
    AND ((i.step = 'orders.fulfil' AND o.status <> 'fulfilled')
         OR (i.step = 'orders.cancel' AND o.status <> 'cancelled'))
 """
-TOLD = {
+
+STATUS_PARAMS = {
     "types": list(STATUS_AFTER_EVENT),
     "statuses": [status.value for status in STATUS_AFTER_EVENT.values()],
     "rising": [status.value for status in STATUS_ORDER],
 }
 
 
-def ended_means_terminal(case: Case) -> Iterator[str]:
+def ended_means_terminal(order: OrderSnapshot) -> Iterator[str]:
     """An order that has ended is fulfilled or cancelled."""
-    if case.order.status not in TERMINAL:
-        yield f"ended, but is {case.order.status}"
+    if order.order.status not in TERMINAL:
+        yield f"has ended, but its status is {order.order.status}"
 
 
-def cancelled_means_ended(case: Case) -> Iterator[str]:
-    """Cancelling is the last step of its saga, so a cancelled order has ended."""
-    if case.cancelled and not case.order.ended:
+def cancelled_means_ended(order: OrderSnapshot) -> Iterator[str]:
+    """A cancelled order has ended, because cancelling is the last step of its saga."""
+    if order.cancelled and not order.order.ended:
         yield "is cancelled, but has not ended"
 
 
-def none_is_open(scope: Scope) -> Iterator[Seen]:
-    """No order is open, where all are expected to have ended; else they are counted as information
-    alone.
+def no_order_is_open(context: AuditContext) -> Iterator[TableResult]:
+    """No order is open where all should have ended; elsewhere the open ones are only counted.
 
-    One that is on hold is not expected to have, for as long as a hold may last.
+    An order on hold need not have ended, until its hold is older than a hold should be.
     """
-    found = fetch("default", OPEN_ORDERS)
-    late = found if scope.expect_ended else []
+    rows = fetch("default", OPEN_ORDERS)
+    violations = []
+    for order, status, age, hold_age in rows if context.expect_ended else ():
+        if hold_age is None:
+            violations.append(Violation(str(order), f"is still {status} after {age} s"))
+        elif hold_age > MAX_HOLD_SECONDS:
+            detail = f"is still {status} after {age} s, on hold for {hold_age} s"
+            violations.append(Violation(str(order), detail))
+    yield TableResult(len(rows), "open orders", violations)
+
+
+def keys_are_used_once(context: AuditContext) -> Iterator[TableResult]:
+    """An idempotency key of a user names one order, and that order is the user's."""
+    yield TableResult(fetch("default", KEYS)[0][0], "keys", _misused_keys())
+
+
+def status_follows_the_timeline(context: AuditContext) -> Iterator[TableResult]:
+    """The status of an open order is not behind its timeline: no event was applied and reverted."""
+    rows = fetch("default", BEHIND_TIMELINE, STATUS_PARAMS)
     violations = [
-        Violation(
-            str(order),
-            f"is {status} after {age} s" + ("" if held is None else f", on hold for {held} s"),
-        )
-        for order, status, age, held in late
-        if held is None or held > MOST_SECONDS_ON_HOLD
+        Violation(str(order), f"is {status}, but its timeline has {event}")
+        for order, status, event in rows
     ]
-    yield Seen(len(found), "open orders", violations)
+    yield TableResult(0, "open orders", violations)
 
 
-def keys_are_used_once(scope: Scope) -> Iterator[Seen]:
-    """A user's key names one order, and that user's."""
-    yield Seen(fetch("default", KEYS)[0][0], "keys", _misused_keys())
-
-
-def status_follows_the_timeline(scope: Scope) -> Iterator[Seen]:
-    """The status of an open order is at least what its timeline tells: no event was applied and
-    then taken back.
-    """
-    found = fetch("default", BEHIND, TOLD)
-    yield Seen(
-        0,
-        "open orders",
-        [Violation(str(order), f"is {was}, though {told} was told") for order, was, told in found],
-    )
-
-
-def terminal_state_has_its_event_alone(case: Case) -> Iterator[str]:
-    """No order has an event, or a step, that says it ended otherwise than it has."""
-    plan, types = case.order.plan, case.types()
-    if case.fulfilled and (OrderCancelled.type in types or case.state(plan.abort) == "done"):
+def terminal_status_has_no_event_of_the_other(order: OrderSnapshot) -> Iterator[str]:
+    """A fulfilled order has no event and no step of a cancellation, and the other way round."""
+    plan, types = order.order.plan, order.types()
+    if order.fulfilled and (OrderCancelled.type in types or order.state(plan.abort) == "done"):
         yield f"is fulfilled, but was cancelled as well ({plan.abort})"
+
     pivot = plan.pivot.name if plan.pivot else plan.last
-    if case.cancelled and (OrderFulfilled.type in types or case.state(pivot) == "done"):
+    if order.cancelled and (OrderFulfilled.type in types or order.state(pivot) == "done"):
         yield f"is cancelled, but was fulfilled as well ({pivot})"
 
 
-def terminal_step_has_its_status(scope: Scope) -> Iterator[Seen]:
-    """An order whose last word was spoken has not taken it back: it is not open again."""
-    found = fetch("default", BACK)
-    yield Seen(
-        0,
-        "open orders",
-        [Violation(str(order), f"is {was}, though {step} is done") for order, was, step in found],
-    )
+def terminal_step_has_its_status(context: AuditContext) -> Iterator[TableResult]:
+    """An order whose terminal step is done has that step's status, and is not open again."""
+    rows = fetch("default", REOPENED)
+    violations = [
+        Violation(str(order), f"is {status}, but {step} is done") for order, status, step in rows
+    ]
+    yield TableResult(0, "open orders", violations)
 
 
-def _misused_keys() -> Iterable[Violation]:
-    for user, key, times, orders in fetch("default", KEYS_TWICE):
-        yield Violation(f"user {user}, key {key!r}", f"was used {times} times, for {orders} orders")
-    for user, key, owner in fetch("default", KEYS_ASTRAY):
-        yield Violation(f"user {user}, key {key!r}", f"names an order of {owner or 'nobody'}")
+def _misused_keys() -> Iterator[Violation]:
+    for user, key, uses, orders in fetch("default", REUSED_KEYS):
+        yield Violation(f"user {user}, key {key!r}", f"was used {uses} times, for {orders} orders")
+
+    for user, key, owner in fetch("default", MISPLACED_KEYS):
+        found = f"an order of user {owner}" if owner else "an order that does not exist"
+        yield Violation(f"user {user}, key {key!r}", f"names {found}")

@@ -1,3 +1,1 @@
-"""A database backend for a service that a process does not serve: whoever asks for its data gets
-a clear error.
-"""
+"""A database backend for the services that a process does not serve. Any query raises an error."""

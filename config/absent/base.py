@@ -1,4 +1,4 @@
-"""PostgreSQL's backend, without a server."""
+"""The PostgreSQL backend of a database that this process has no URL for."""
 
 from typing import Any, NoReturn
 
@@ -9,13 +9,15 @@ __all__ = ["DatabaseWrapper"]
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection that nobody can open."""
+    """A connection that cannot be opened."""
 
     def get_connection_params(self) -> NoReturn:
-        """Refuse, in words for whoever started the process. A database error, so that Celery's
-        failures get by it.
+        """Raise NotSupportedError.
+
+        It is a database error, so that Celery ignores it where it stores the failure of a task.
         """
-        name: Any = self.settings_dict["NAME"]
+        variable: Any = self.settings_dict["NAME"]
         raise NotSupportedError(
-            f"{name} is not set: by its variable SERVICES, this process serves none whose data lie there."
+            f"{variable} is not set, because the variable SERVICES excludes its service from this "
+            f"process. Set {variable}, or send this work to a process that serves it."
         )

@@ -61,5 +61,5 @@ def tabs_of(request: HttpRequest) -> list[Tab]:
 
 
 def _tab(name: str, title: str, query: str, active: bool, orders: QuerySet[Order] | None) -> Tab:
-    number = None if orders is None else orders[: BoundedPaginator.MOST].count()
+    number = None if orders is None else orders[: BoundedPaginator.MAX_COUNT].count()
     return Tab(name, title, f"{reverse('admin:orders_order_changelist')}?{query}", active, number)

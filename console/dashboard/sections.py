@@ -11,7 +11,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from api.monitoring.deadline import gather
-from audit.metrics import limbo
+from audit.metrics import unsettled_money
 from console.dashboard.charts import Chart, durations_chart, endings_chart
 from console.dashboard.queue_workers import workers_by_queue
 from console.dashboard.throughput import throughput
@@ -19,7 +19,7 @@ from orders.metrics import count_needing_attention, count_open_by_status, estima
 from orders.status import Status
 from sagas.delivery import queues
 from sagas.operations import table_stats
-from sagas.operations.table_stats import InboxRows, OutboxRows
+from sagas.operations.table_stats import InboxStats, OutboxStats
 from sagas.storage.registry import get_home, get_service, service_names
 
 __all__ = [
@@ -58,8 +58,8 @@ class ServiceMessages:
     """The outbox rows of a service, and its open steps."""
 
     service: str
-    outbox: OutboxRows
-    inbox: list[InboxRows]
+    outbox: OutboxStats
+    inbox: list[InboxStats]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ def probes() -> dict[str, Callable[[], Any]]:
     return {
         "orders": _orders,
         "charts": _charts,
-        "money": limbo,
+        "money": unsettled_money,
         "queues": partial(queues.lengths, service_names()),
         "workers": partial(workers_by_queue, service_names()),
         **{f"messages of {name}": partial(_messages, name) for name in service_names()},
@@ -112,7 +112,7 @@ def probes() -> dict[str, Callable[[], Any]]:
 
 
 def _orders() -> OrderFigures:
-    sagas = table_stats.sagas_of(get_home("orders"))
+    sagas = table_stats.saga_stats(get_home("orders"))
     by_status = count_open_by_status()
     shown = [status for status in Status if status is not Status.CANCELLED]
     return OrderFigures(
@@ -134,10 +134,10 @@ def _messages(name: str) -> ServiceMessages:
     service = get_service(name)
     return ServiceMessages(
         service=name,
-        outbox=table_stats.outbox_rows(service),
-        inbox=_oldest_first(table_stats.inbox_rows(service)),
+        outbox=table_stats.outbox_stats(service),
+        inbox=_oldest_first(table_stats.inbox_stats(service)),
     )
 
 
-def _oldest_first(rows: Iterable[InboxRows]) -> list[InboxRows]:
+def _oldest_first(rows: Iterable[InboxStats]) -> list[InboxStats]:
     return sorted(rows, key=lambda row: row.oldest_seconds, reverse=True)

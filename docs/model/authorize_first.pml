@@ -355,7 +355,7 @@ proctype Relays() {
 
 proctype Rescue() {
  end: do
-  :: atomic { timeout && NEEDED -> pub = pub & ~rows }                             /* [sagas.operations.redrive.make_rows_due] */
+  :: atomic { timeout && NEEDED -> pub = pub & ~rows }                             /* [sagas.operations.redrive.republish] */
   od }
 
 init { atomic {                                                                    /* [orders.services.place_order] */

@@ -217,7 +217,7 @@ PROTECTIONS = (
     _without(
         "rows are sent again in all services, not only in orders",
         "RESCUE_ORDERS_ONLY",
-        held_by="sagas.operations.redrive.make_rows_due",
+        held_by="sagas.operations.redrive.republish",
         mode=LIVENESS,
     ),
     _without(

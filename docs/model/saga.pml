@@ -374,8 +374,8 @@ proctype Relays() {
 
 proctype Rescue() {
  end: do
-  :: atomic { timeout && NEEDED -> pub = pub & ~REARMED }                          /* [sagas.operations.redrive.make_rows_due] */
-  :: atomic { MAY(early,EARLY) && NEEDED && (pub & REARMED) -> early++;            /* [sagas.operations.redrive.make_rows_due] too early */
+  :: atomic { timeout && NEEDED -> pub = pub & ~REARMED }                          /* [sagas.operations.redrive.republish] */
+  :: atomic { MAY(early,EARLY) && NEEDED && (pub & REARMED) -> early++;            /* [sagas.operations.redrive.republish] too early */
        pub = pub & ~REARMED }
   od }
 

@@ -1,8 +1,8 @@
-"""Lists in the admin that cost the same however many rows there are.
+"""Changelists that cost the same for any number of rows.
 
-What an index finds is found among all rows, and sorted by it. Whatever else is searched or filtered
-by is looked for among the newest rows, and those that are still open, which an index holds as well:
-a search through millions would take seconds, and end at what nobody looks for.
+A search or filter that has an index finds all rows, sorted by that index. Any other search or
+filter covers only the newest rows and the open rows, which have an index too. A scan of millions of
+rows would take seconds, and mostly find rows that no operator looks for.
 """
 
 from collections.abc import Sequence
@@ -21,104 +21,99 @@ from unfold.views import ChangeList
 
 __all__ = ["BoundedPaginator", "NewestFilter", "OlderThanFilter", "ReadOnlyAdmin", "among_newest"]
 
-# The newest rows, in which is looked for what no index finds. A twentieth of a second of work.
+# The number of newest rows that a filter without an index covers. A twentieth of a second of work.
 NEWEST = 50_000
 
-# Of them, and of what is open, so many that match are shown.
-MOST_FOUND = 10_000
+# At most this many matches are shown of the newest rows, and of each kind of open rows.
+MAX_FOUND = 10_000
 
 
-def among_newest(rows: QuerySet[Any], *also: Q) -> QuerySet[Any]:
-    """Keep of some rows the newest of their table, by primary key, `also` others, each of which
-    an index finds.
+def among_newest(rows: QuerySet[Any], *indexed: Q) -> QuerySet[Any]:
+    """Restrict a query to the newest rows of its table, by primary key.
+
+    `indexed`: conditions with an index. Rows that satisfy one of them are kept, too.
     """
     keys = rows.model._default_manager.order_by("-pk").values_list("pk", flat=True)
     oldest = next(iter(keys[NEWEST : NEWEST + 1]), None)
     if oldest is None:
         return rows
+
     newest = rows.filter(pk__gt=oldest)
-    if not also:
+    if not indexed:
         return newest
-    # Found one by one: of several conditions in one statement the planner makes a walk through all
-    # rows.
-    found = (newest.order_by("-pk"), *(rows.filter(others).order_by() for others in also))
-    return rows.filter(
-        pk__in={key for part in found for key in part.values_list("pk", flat=True)[:MOST_FOUND]}
-    )
+
+    # One statement for each condition, because the planner scans the table for several at once.
+    parts = [newest.order_by("-pk"), *(rows.filter(condition).order_by() for condition in indexed)]
+    matches = {key for part in parts for key in part.values_list("pk", flat=True)[:MAX_FOUND]}
+    return rows.filter(pk__in=matches)
 
 
 class BoundedPaginator(Paginator):
-    """A paginator that counts no further than people page: a million rows must not be counted to
-    show fifty.
-    """
+    """A paginator that counts at most `MAX_COUNT` rows, because counting a million is slow."""
 
-    MOST = MOST_FOUND
+    MAX_COUNT = MAX_FOUND
 
     @cached_property
     def count(self) -> int:
-        """Return the number of rows, or MOST if there are more."""
-        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # the admin pages nothing else
-        return rows[: self.MOST].count()
+        """The number of rows, or `MAX_COUNT` if there are more."""
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # always a queryset in the admin
+        return rows[: self.MAX_COUNT].count()
 
 
 class _IndexedList(ChangeList):
-    """A list that is sorted by nothing but what its admin sorts by, in both directions: that has
-    an index.
-    """
+    """A changelist that sorts only by its default ordering, in both directions, which has an index."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        asked: list[Any] = super().get_ordering(request, queryset)
-        usual = [*self.model_admin.get_ordering(request)]
-        if _names(asked[:1]) != _names(usual[:1]):
-            self.params.pop(ORDER_VAR, None)
-            asked = super().get_ordering(request, queryset)
-        return asked
+        requested: list[Any] = super().get_ordering(request, queryset)
+        default = [*self.model_admin.get_ordering(request)]
+        if _names(requested[:1]) == _names(default[:1]):
+            return requested
+
+        self.params.pop(ORDER_VAR, None)
+        ordering: list[Any] = super().get_ordering(request, queryset)
+        return ordering
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """A page that shows rows and offers actions, but no editing."""
+    """An admin that shows rows and offers actions, but never adds, edits or deletes a row."""
 
     show_full_result_count = False
     paginator = BoundedPaginator
     list_per_page = 50
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list, which sorts by what is indexed."""
+        """Return the changelist that sorts by indexed columns only."""
         return _IndexedList
 
     def get_sortable_by(self, request: HttpRequest) -> list[str]:
-        """Offer to sort by what the list is sorted by anyway."""
-        usual = _names(self.get_ordering(request))
+        """Offer to sort by the columns of the default ordering only."""
+        default = _names(self.get_ordering(request))
         shown = [str(name) for name in self.get_list_display(request)]
         return [
             name
             for name in shown
-            if getattr(getattr(self, name, None), "admin_order_field", name) in usual
+            if getattr(getattr(self, name, None), "admin_order_field", name) in default
         ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds."""
+        """Refuse to add."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody edits."""
+        """Refuse to edit."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody deletes."""
+        """Refuse to delete."""
         return False
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Return whether this user may run the actions of the page: the model's change
-        permission.
-        """
+        """Whether this user may run the page's actions, by the model's change permission."""
         return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
 
 class OlderThanFilter(admin.SimpleListFilter):
-    """Rows that were written some time ago and are still open: `open_rows`, which an index
-    holds, says what that is.
-    """
+    """Rows that have been open for some time. `open_rows`: the condition, which has an index."""
 
     title = "open for longer than"
     parameter_name = "older"
@@ -132,20 +127,22 @@ class OlderThanFilter(admin.SimpleListFilter):
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer the spans."""
+        """Return the durations to choose from."""
         return [(key, title) for key, (title, _) in self.spans.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep what is open for longer than the span."""
+        """Keep the rows that have been open for longer than the chosen duration."""
         span = self.spans.get(self.value() or "")
-        return queryset.filter(self.open_rows, created_at__lt=Now() - span[1]) if span else queryset
+        if span is None:
+            return queryset
+        return queryset.filter(self.open_rows, created_at__lt=Now() - span[1])
 
 
 class NewestFilter(admin.ChoicesFieldListFilter):
-    """A filter by a column that has no index: among the newest rows."""
+    """A filter by a column without an index. It covers the newest rows only."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows that have the value."""
+        """Keep the newest rows with the chosen value."""
         found: Any = super().queryset(request, queryset)
         return among_newest(found) if self.used_parameters else found
 

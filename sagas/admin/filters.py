@@ -1,5 +1,6 @@
-"""How outbox and inbox are filtered in the admin: by what the partial indexes hold, else among
-the newest rows.
+"""The admin's filters of outbox and inbox.
+
+They use the partial indexes where these apply, and cover only the newest rows elsewhere.
 """
 
 from typing import Any
@@ -26,33 +27,33 @@ __all__ = [
     "UnsentForFilter",
 ]
 
-# What the partial indexes of the tables hold: what is held has one of its own.
+# The conditions of the tables' partial indexes. Held rows have an index of their own.
 UNSENT = Q(published_at=None)
 OPEN = Q(state__in=("started", "waiting"))
 HELD = Q(state="held")
 
 
 class UnsentForFilter(OlderThanFilter):
-    """Rows that wait to be sent for long."""
+    """Outbox rows that have not been sent for some time."""
 
     title = "not sent for longer than"
     open_rows = UNSENT
 
 
 class OpenForFilter(OlderThanFilter):
-    """Steps that are open for long."""
+    """Steps that have been open for some time."""
 
     open_rows = OPEN
 
 
 class PublicationFilter(admin.SimpleListFilter):
-    """Rows by whether they were sent."""
+    """Outbox rows by whether they were sent."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer what there is."""
+        """Return the values to choose from."""
         return [
             ("failed", "failed to send"),
             ("due", "due"),
@@ -61,7 +62,7 @@ class PublicationFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep what was asked for."""
+        """Keep the rows with the chosen value."""
         match self.value():
             case "due":
                 return queryset.filter(UNSENT, due_at__lte=Now())
@@ -75,18 +76,18 @@ class PublicationFilter(admin.SimpleListFilter):
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Steps by what became of them, the dead ones first."""
+    """Steps by state. The first two choices are steps that need an operator."""
 
     title = "state"
     parameter_name = "state__exact"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer what there is."""
-        dead = [("parked", "parked: never tried by itself"), ("failing", "keeps failing")]
-        return [*dead, *((state.value, state.value) for state in Inbox.State)]
+        """Return the values to choose from."""
+        stuck = [("parked", "parked: never retried"), ("failing", "keeps failing")]
+        return [*stuck, *((state.value, state.value) for state in Inbox.State)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep what was asked for."""
+        """Keep the rows with the chosen value."""
         match self.value():
             case "parked":
                 return queryset.filter(OPEN, state="waiting", send_at=None)
@@ -102,18 +103,21 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class StepFilter(admin.SimpleListFilter):
-    """Rows of one step, of what is open or new: not by asking the table which there are."""
+    """Rows of one step, among the open and the newest rows.
+
+    The choices are the registered steps, because a query for distinct steps would be slow.
+    """
 
     title = "step"
     parameter_name = "step"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer what there is."""
+        """Return the values to choose from."""
         service = model_admin.opts.app_label
         return [(name, name) for name in handlers.names() if service_name(name) == service]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep what was asked for."""
+        """Keep the rows with the chosen value."""
         if not self.value():
             return queryset
         open_rows = (OPEN, HELD) if issubclass(queryset.model, Inbox) else (UNSENT,)

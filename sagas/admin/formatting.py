@@ -1,4 +1,4 @@
-"""How pages for people word times."""
+"""Formats times for the pages of the admin."""
 
 from datetime import datetime, timedelta
 
@@ -8,7 +8,7 @@ __all__ = ["age", "length"]
 
 
 def length(span: timedelta) -> str:
-    """Show a length of time in the unit that fits it."""
+    """Format a duration in the largest fitting unit: "3.2 min"."""
     seconds = span.total_seconds()
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * size:
@@ -17,7 +17,7 @@ def length(span: timedelta) -> str:
 
 
 def age(moment: datetime | None) -> str:
-    """Say how long ago a moment was, or how far ahead it lies."""
+    """Format a time relative to now: "3.2 min ago" or "in 5.0 s"."""
     if moment is None:
         return "–"
     now = timezone.now()

@@ -1,7 +1,7 @@
-"""The admin of a service's outbox and inbox: what was sent, what was received, what waits, and why.
+"""The admin of a service's outbox and inbox: messages sent, steps run, and steps that wait.
 
-Base classes; each domain app registers them for its own tables. Rows are evidence: nobody adds,
-edits or deletes one.
+These are base classes. Each domain app registers them for its own tables. Rows are evidence, so
+they cannot be added, edited or deleted.
 """
 
 import json
@@ -38,7 +38,7 @@ from sagas.storage.registry import get_home, get_service, home_names
 
 __all__ = ["InboxAdmin", "OutboxAdmin", "preformatted"]
 
-# The theme's colours by what a state means to an operator.
+# The theme's colour for each state, by its meaning for an operator.
 PUBLICATION = {
     "published": "success",
     "due": "info",
@@ -59,79 +59,86 @@ STATES = {
 
 
 def preformatted(text: str) -> SafeString:
-    """Show text as it is, every line of it."""
+    """Return HTML that shows the lines of a text as they are."""
     return format_html(
         '<pre class="whitespace-pre-wrap break-words font-mono text-xs">{}</pre>', text
     )
 
 
 class _MessageAdmin(ReadOnlyAdmin):
-    word_fields: tuple[str, ...] = ()
+    """The search and the columns that outbox and inbox share."""
+
+    name_fields: tuple[str, ...] = ()
     error_field = ""
     open_rows: ClassVar[Sequence[Q]] = ()
-    payloads: ClassVar[Sequence[str]] = ()
-    search_fields = ("saga",)  # shows the box; the search itself is below
+    json_fields: ClassVar[Sequence[str]] = ()
+    search_fields = ("saga",)  # makes Django show the search box
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find by saga where the term is an id; else, of what is open or new, by a name's
-        beginning or in the error.
+        """Find rows by saga if the term is an id, else by the start of a name or by the error.
+
+        The latter search covers only the open and the newest rows.
         """
         term = search_term.strip()
         if not term:
             return queryset, False
         try:
-            return queryset.filter(saga=UUID(term)), False
+            saga = UUID(term)
         except ValueError:
-            found = Q(**{f"{self.error_field}__icontains": term})
-            for field in self.word_fields:
-                found |= Q(**{f"{field}__startswith": term})
-            return among_newest(queryset.filter(found), *self.open_rows), False
+            matches = self._matches(term)
+            return among_newest(queryset.filter(matches), *self.open_rows), False
+        return queryset.filter(saga=saga), False
+
+    def _matches(self, term: str) -> Q:
+        matches = Q(**{f"{self.error_field}__icontains": term})
+        for field in self.name_fields:
+            matches |= Q(**{f"{field}__startswith": term})
+        return matches
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        """Show the payloads laid out, below the plain columns."""
-        plain = [field.name for field in self.opts.fields if field.name not in self.payloads]
-        return [*plain, *map(_laid_out, self.payloads)]
+        """Show the plain columns, and below them the JSON columns with indentation."""
+        plain = [field.name for field in self.opts.fields if field.name not in self.json_fields]
+        return [*plain, *map(_indented, self.json_fields)]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        """Nothing is to be edited."""
+        """Make all fields read-only."""
         return self.get_fields(request, obj)
 
     @admin.display(description="saga")
-    def whole(self, row: Any) -> SafeString:
-        """Link to the page of the row's saga, where there is one."""
-        homes = [get_home(name).tracked for name in home_names()]
-        options = next(
-            (model._meta for model in homes if self.admin_site.is_registered(model)), None
-        )
+    def saga_link(self, row: Any) -> SafeString:
+        """Link to the page of the row's saga, if its model has an admin."""
+        models = [get_home(name).tracked for name in home_names()]
+        registered = [model._meta for model in models if self.admin_site.is_registered(model)]
+        options = next(iter(registered), None)
         if options is None:
             return format_html("{}", row.saga)
+
         page = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[row.saga])
         return format_html('<a class="underline" href="{}">{}</a>', page, row.saga)
 
     @admin.display(description="written")
     def written(self, row: Any) -> str:
-        """Say how old the row is."""
+        """Return the row's age."""
         return age(row.created_at)
 
 
-def _laid_out(column: str) -> Callable[[Any], SafeString]:
+def _indented(column: str) -> Callable[[Any], SafeString]:
     @admin.display(description=column)
-    def laid_out(row: Any) -> SafeString:
-        return preformatted(
-            json.dumps(getattr(row, column), indent=2, ensure_ascii=False, sort_keys=True)
-        )
+    def indented(row: Any) -> SafeString:
+        value = getattr(row, column)
+        return preformatted(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True))
 
-    return laid_out
+    return indented
 
 
 class OutboxAdmin(_MessageAdmin):
-    """A service's outbox: its events, where each goes next, and whether it was sent."""
+    """A service's outbox: its events, the target of each, and whether it was sent."""
 
     list_display = (
         "type",
-        "whole",
+        "saga_link",
         "state",
         "step",
         "target",
@@ -141,11 +148,9 @@ class OutboxAdmin(_MessageAdmin):
         "last_error",
     )
     list_filter = (PublicationFilter, UnsentForFilter, StepFilter)
-    payloads = ("data", "context", "plan", "headers")
-    search_help_text = (
-        "Order id, the beginning of an event, a step or a target, or words of the error."
-    )
-    word_fields = ("type", "step", "target")
+    json_fields = ("data", "context", "plan", "headers")
+    search_help_text = "Order id, the start of an event, step or target, or a part of the error."
+    name_fields = ("type", "step", "target")
     error_field = "last_error"
     open_rows = (UNSENT,)
     ordering = ("-id",)
@@ -153,7 +158,7 @@ class OutboxAdmin(_MessageAdmin):
 
     @display(description="state", label=PUBLICATION)
     def state(self, row: Any) -> str:
-        """Say whether the row was sent."""
+        """Return whether the row was sent."""
         if row.published_at:
             return "published"
         if row.last_error:
@@ -162,35 +167,39 @@ class OutboxAdmin(_MessageAdmin):
 
     @admin.display(description="next try")
     def next_try(self, row: Any) -> str:
-        """Say when a relay takes the row, unless it was sent."""
+        """Return the time when the relay takes an unsent row."""
         return "–" if row.published_at else age(row.due_at)
 
     @admin.action(description="Publish again", permissions=("operate",))
     def publish_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Make the rows due again and nudge the relay. Receivers that did the step stay silent."""
+        """Make the rows due again and request a flush.
+
+        A receiver that already did the step ignores the message.
+        """
         service = get_service(self.opts.app_label)
-        rearmed = outbox.republish(service, ids=list(queryset.values_list("id", flat=True)))
+        ids = list(queryset.values_list("id", flat=True))
+        rows = outbox.republish(service, ids=ids)
         request_flush(service.name)
-        self.message_user(request, f"{rearmed} due for publishing again.", messages.SUCCESS)
+        self.message_user(request, f"{rows} messages will be published again.", messages.SUCCESS)
 
 
 class InboxAdmin(_MessageAdmin):
-    """A service's inbox: what became of each step of each saga here."""
+    """A service's inbox: the state of each step of each saga in this service."""
 
     list_display = (
         "step",
-        "whole",
+        "saga_link",
         "outcome",
         "attempts",
         "short_error",
         "written",
         "next_try",
-        "moved",
+        "changed",
     )
     list_filter = (StateFilter, OpenForFilter, StepFilter)
-    payloads = ("message",)
-    search_help_text = "Order id, the beginning of a step, or words of the error."
-    word_fields = ("step",)
+    json_fields = ("message",)
+    search_help_text = "Order id, the start of a step, or a part of the error."
+    name_fields = ("step",)
     error_field = "error"
     open_rows = (OPEN, HELD)
     ordering = ("-id",)
@@ -198,40 +207,38 @@ class InboxAdmin(_MessageAdmin):
 
     @display(description="state", label=STATES)
     def outcome(self, row: Any) -> str:
-        """Say what became of the step, and whether it is dead: parked, failing again and again,
-        given up.
-        """
-        tired = row.attempts >= settings.SAGA_STEP_ATTEMPTS
+        """Return the step's state. "parked", "keeps failing" and "given up" need an operator."""
+        exhausted = row.attempts >= settings.SAGA_STEP_ATTEMPTS
         match row.state:
             case "waiting" if row.send_at is None:
                 return "parked"
-            case "waiting" if tired:
+            case "waiting" if exhausted:
                 return "keeps failing"
             case "refused" if not row.attempts:
                 return "barred"
-            case "refused" if tired:
+            case "refused" if exhausted:
                 return "given up"
         return str(row.state)
 
     @admin.display(description="error")
     def short_error(self, row: Any) -> str:
-        """Show the beginning of the error; the row's page has all of it."""
+        """Return the start of the error. The row's page shows all of it."""
         return Truncator(row.error).chars(80)
 
-    @admin.display(description="moved")
-    def moved(self, row: Any) -> str:
-        """Say how long ago the row last changed."""
+    @admin.display(description="changed")
+    def changed(self, row: Any) -> str:
+        """Return the time since the row last changed."""
         return age(row.updated_at)
 
     @admin.display(description="next try")
     def next_try(self, row: Any) -> str:
-        """Say when the service sends an open step to itself again."""
+        """Return the time when the service sends an open step to itself again."""
         return age(row.send_at)
 
     @admin.action(description="Try again now", permissions=("operate",))
     def try_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Bring the next try of open steps forward to now; done and refused ones are final."""
+        """Make the next attempt of open steps due now. Done and refused steps are final."""
         service = get_service(self.opts.app_label)
-        brought = inbox.make_due_now(service, list(queryset.values_list("id", flat=True)))
+        rows = inbox.make_due_now(service, list(queryset.values_list("id", flat=True)))
         request_flush(service.name)
-        self.message_user(request, f"{brought} steps are tried again now.", messages.SUCCESS)
+        self.message_user(request, f"{rows} steps will be tried again now.", messages.SUCCESS)

@@ -38,7 +38,7 @@ def _set_up_logging(**_: Any) -> None:
 def _start_meters(**_: Any) -> None:
     """Start before the pool forks, so that all children write where the main process reads."""
     if settings.METRICS_PORT:
-        instrumentation.start_meters()
+        instrumentation.start_metrics()
 
 
 def _serve_metrics(**_: Any) -> None:
@@ -70,7 +70,7 @@ def _bind_log_context(task: Task, task_id: str, args: Sequence[Any], **_: Any) -
     """Add the task and its sagas to every log line of the task, including Celery's own."""
     clear_contextvars()
     messages = messages_from_args(task.name, args)
-    ids = instrumentation.ids(map(_saga_and_headers, messages))
+    ids = instrumentation.log_ids(map(_saga_and_headers, messages))
     bind_contextvars(task=task.name, task_id=task_id, **ids)
 
 

@@ -144,7 +144,7 @@ def redrive_stalled(home: str) -> int:
 def make_rows_due(self: Task, service: str, sagas: list[str]) -> int:
     """Make a service's outbox rows of these sagas due again."""
     try:
-        return redrive.make_rows_due(get_service(service), [UUID(saga) for saga in sagas])
+        return redrive.republish(get_service(service), [UUID(saga) for saga in sagas])
     except DatabaseError as error:
         _retry_later(self, error)
         raise
@@ -156,8 +156,8 @@ def release_held(service: str) -> int:
     it.
     """
     try:
-        sent = holds.send_on(get_service(service))
-        if sent == holds.ROUND:
+        sent = holds.resume(get_service(service))
+        if sent == holds.BATCH_SIZE:
             task_signature("release_held", service, queue=service).apply_async()
     except Exception as error:
         _drop_broken_connections()

@@ -81,7 +81,7 @@ def publish(
         entries_by_home.setdefault(service.name, []).extend(timeline_entries)
 
     try:
-        with instrumentation.publishing(service.name, rows):
+        with instrumentation.observe_publishing(service.name, rows):
             flush_behind_first = service.name if and_then_flush else None
             for batch in _outbox_batches(service, rows):
                 _send(batch, flush_behind_first)

@@ -56,7 +56,7 @@ def claim(
     held = [message for message in messages if message.saga in claims.held]
 
     duplicates = len(messages) - len(ours) - len(held)
-    instrumentation.skipped(service.alias, step, duplicates=duplicates, held=len(held))
+    instrumentation.record_skipped(service.alias, step, duplicates=duplicates, held=len(held))
     _write_on_hold(service, step, plan, held)
 
     action = bar_action(service, plan, step, ours)

@@ -52,7 +52,7 @@ def call_outside(
     """
     try:
         reach(Point.NOT_CALLED, step, claimed)
-        with instrumentation.calling(step, claimed):
+        with instrumentation.observe_call(step, claimed):
             answers = handler.call(requests)
         reach(Point.NOT_RECORDED, step, claimed)
     except Exception as error:

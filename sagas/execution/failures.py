@@ -74,7 +74,9 @@ def record_failures(plan: Plan, step: str, failures: Iterable[Failure]) -> list[
 
         rows = _rows_of_failures(plan, step, counted)
         outbox.write(service, plan, rows, leased=True)
-        instrumentation.counted(service.alias, step, failed=len(counted), given_up=len(given_up))
+        instrumentation.record_failures(
+            service.alias, step, failed=len(counted), given_up=len(given_up)
+        )
 
     return rows
 

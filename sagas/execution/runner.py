@@ -71,7 +71,7 @@ def run(
         plan=plan,
         timeline_entries=list(timeline_entries),
     )
-    with instrumentation.running(step, distinct) as traced:
+    with instrumentation.observe_run(step, distinct) as traced:
         failures = step_run.run_batch(traced)
         if step_run.timeline_entries:  # no rows were published, so the entries are not sent yet
             step_run.publish([])
@@ -220,7 +220,7 @@ class _StepRun:
             error,
             exc_info=error,
         )
-        instrumentation.failed(message, error)
+        instrumentation.record_error(message, error)
         self.first_error = self.first_error or error
 
         # An unreadable context does not count against its saga, because the re-drive has the sender

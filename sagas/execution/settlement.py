@@ -96,7 +96,7 @@ def settle(
 
     rows = [settlement.row for settlement in settlements if settlement.row is not None]
     outbox.write(service, plan, rows, leased=True)
-    instrumentation.settled(service.alias, step, claimed, outcomes, rows)
+    instrumentation.record_outcomes(service.alias, step, claimed, outcomes, rows)
     return rows
 
 

@@ -1,8 +1,10 @@
-"""Seeing what the engine does: the ids on its log lines, its metrics and its traces, in one place.
+"""Instrumentation of the engine: log context, metrics and traces in one place.
 
-The engine calls these at its few turning points, once for a batch. What is off costs a comparison:
-metrics are on in a worker with METRICS_PORT (`sagas.observability.prometheus`), traces where
-OpenTelemetry is installed and has an address (`sagas.observability.tracing`).
+The engine calls these functions at its few turning points, once for a batch. If metrics and traces
+are off, a call costs a comparison.
+
+- Metrics are on in a worker with METRICS_PORT (`sagas.observability.prometheus`).
+- Traces are on if OpenTelemetry is installed and has an address (`sagas.observability.tracing`).
 """
 
 import time
@@ -21,80 +23,80 @@ from sagas.definition.messages import Message, OutboxRow
 from sagas.observability import tracing
 
 if TYPE_CHECKING:
-    from sagas.observability.prometheus import Meters
+    from sagas.observability.prometheus import WorkerMetrics
 
 __all__ = [
-    "calling",
-    "counted",
-    "failed",
-    "ids",
     "log_context",
+    "log_ids",
     "new_headers",
-    "publishing",
-    "rescued",
+    "observe_call",
+    "observe_publishing",
+    "observe_run",
+    "record_error",
+    "record_failures",
+    "record_outcomes",
+    "record_redrive",
+    "record_skipped",
     "run_isolated",
-    "running",
-    "settled",
-    "skipped",
-    "start_meters",
+    "start_metrics",
 ]
 
-# The most ids on a line about a batch.
-MOST_IDS = 20
+# The most ids on the log line of a batch.
+MAX_LOGGED_IDS = 20
 
-# Under this name the id of the request that began a saga travels in its messages.
+# The header in which a saga's messages carry the id of the request that began the saga.
 REQUEST_ID = "request_id"
 
-_meters: "Meters | None" = None
+_metrics: "WorkerMetrics | None" = None
 
 
 T = TypeVar("T")
 
 
 class HasSaga(Protocol):
-    """Whatever belongs to one saga."""
+    """A message or a row that belongs to one saga."""
 
     @property
-    def saga(self) -> UUID:
-        """The saga it belongs to."""
+    def saga(self) -> UUID: ...
 
 
 class HasHeaders(HasSaga, Protocol):
-    """A message, a row of the outbox or an entry of the timeline."""
+    """A message, an outbox row or a timeline entry."""
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """What travels with it."""
+    def headers(self) -> Mapping[str, str]: ...
 
 
-def start_meters() -> "Meters":
-    """Observe from now on, in this process and those it forks."""
-    global _meters  # noqa: PLW0603  one of each process
-    from sagas.observability.prometheus import Meters  # noqa: PLC0415  where it is off, not even imported
+def start_metrics() -> "WorkerMetrics":
+    """Record metrics from now on, in this process and in the processes it forks."""
+    global _metrics  # noqa: PLW0603  one of each process
+    from sagas.observability.prometheus import WorkerMetrics  # noqa: PLC0415  not imported where it is off
 
-    _meters = Meters()
-    return _meters
+    _metrics = WorkerMetrics()
+    return _metrics
 
 
-def log_context(travellers: Iterable[HasHeaders]) -> AbstractContextManager[None]:
-    """Bind the ids of sagas and of the requests that began them to what is logged in this
-    context.
+def log_context(items: Iterable[HasHeaders]) -> AbstractContextManager[None]:
+    """Add the ids of some sagas, and of the requests that began them, to each log line within."""
+    return bound_contextvars(**log_ids((str(item.saga), item.headers) for item in items))
+
+
+def log_ids(items: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, list[str]]:
+    """Return the ids for a log line about some sagas, given with their headers.
+
+    At most `MAX_LOGGED_IDS` of each kind.
     """
-    return bound_contextvars(**ids((str(one.saga), one.headers) for one in travellers))
-
-
-def ids(travellers: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, list[str]]:
-    """Return what a log line about some sagas, given with their headers, names: at most
-    `MOST_IDS` of each.
-    """
-    found = list(travellers)
-    requests = dict.fromkeys(headers[REQUEST_ID] for _, headers in found if REQUEST_ID in headers)
-    sagas = dict.fromkeys(saga for saga, _ in found)
-    return {"sagas": list(sagas)[:MOST_IDS], "request_ids": list(requests)[:MOST_IDS]}
+    pairs = list(items)
+    sagas = dict.fromkeys(saga for saga, _ in pairs)
+    requests = dict.fromkeys(headers[REQUEST_ID] for _, headers in pairs if REQUEST_ID in headers)
+    return {
+        "sagas": list(sagas)[:MAX_LOGGED_IDS],
+        "request_ids": list(requests)[:MAX_LOGGED_IDS],
+    }
 
 
 def new_headers(saga: UUID, headers: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the headers a saga begins with: the request it is begun by, and the trace."""
+    """Return the headers of a new saga: the id of the present request, and the trace context."""
     request_id = get_contextvars().get(REQUEST_ID)
     return {
         **({REQUEST_ID: request_id} if request_id else {}),
@@ -104,105 +106,118 @@ def new_headers(saga: UUID, headers: Mapping[str, str] | None = None) -> dict[st
 
 
 @contextmanager
-def running(step: str, messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    """Observe the run of a step; yield the messages as they travel on, each with its span."""
-    began = time.perf_counter()
+def observe_run(step: str, messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Measure and trace the run of a step. Yield the messages, each with its span's context."""
+    started_at = time.perf_counter()
     with tracing.processing(step, messages) as traced:
         yield traced
-    if _meters:
-        with suppress(OSError):  # a full disk fails no step
-            _meters.batches.labels(step).observe(time.perf_counter() - began)
+
+    if _metrics:
+        with suppress(OSError):  # a full disk must not fail a step
+            _metrics.batches.labels(step).observe(time.perf_counter() - started_at)
 
 
-def calling(step: str, claimed: Iterable[HasSaga]) -> AbstractContextManager[None]:
-    """Observe a call to an outside system for some messages."""
-    return tracing.calling(step, [one.saga for one in claimed]) if tracing.on() else nullcontext()
+def observe_call(step: str, claimed: Iterable[HasSaga]) -> AbstractContextManager[None]:
+    """Trace a call to an outside system for some messages."""
+    if not tracing.is_on():
+        return nullcontext()
+    return tracing.calling(step, [message.saga for message in claimed])
 
 
-def run_isolated(message: Message, again: Callable[[Message], T]) -> T:
-    """Run a message of a batch by itself, with what is logged bound to it alone."""
+def run_isolated(message: Message, run: Callable[[Message], T]) -> T:
+    """Run one message of a batch by itself, with only its own ids on the log lines."""
     with log_context([message]):
-        return again(message)
+        return run(message)
 
 
-def failed(message: Message, error: Exception) -> None:
-    """Observe an error that is a message's own. The try is counted when it counts (`counted`)."""
-    tracing.failed(message.saga, error)
+def record_error(message: Message, error: Exception) -> None:
+    """Record an error of one message in its span. `record_failures` counts it later."""
+    tracing.record_error(message.saga, error)
 
 
-class _Settled(NamedTuple):
+class _Outcomes(NamedTuple):
+    """The outcomes of a batch, and the outbox rows that it wrote."""
+
     step: str
-    outcomes: dict[UUID, str]
+    by_saga: dict[UUID, str]
     envelopes: Sequence[OutboxRow]
 
-    def record_outcomes(self) -> None:
-        tracing.record_outcomes(self.outcomes)
-        if _meters:
-            _meters.count(self.step, self.outcomes.values())
-            for row in self.envelopes:
-                if row.target is None and not is_notice(row.type) and row.created_at:
-                    seconds = (row.created_at - row.started_at).total_seconds()
-                    _meters.sagas.labels(row.plan.home, row.type).observe(max(0.0, seconds))
+    def record(self) -> None:
+        tracing.record_outcomes(self.by_saga)
+        if not _metrics:
+            return
+
+        _metrics.count(self.step, self.by_saga.values())
+        for row in self.envelopes:
+            ends_saga = row.target is None and not is_notice(row.type)
+            if ends_saga and row.created_at:
+                seconds = (row.created_at - row.started_at).total_seconds()
+                _metrics.sagas.labels(row.plan.home, row.type).observe(max(0.0, seconds))
 
 
-def settled(
+def record_outcomes(
     alias: str,
     step: str,
     claimed: Iterable[HasSaga],
     outcomes: Iterable[Outcome],
     envelopes: Sequence[OutboxRow],
 ) -> None:
-    """Observe outcomes, once the caller's transaction has committed them."""
-    if _meters or tracing.on():
-        onward = {row.saga for row in envelopes if row.target}
-        named = {
-            one.saga: _name(outcome, onward=one.saga in onward)
-            for one, outcome in zip(claimed, outcomes, strict=True)
-        }
-        tell = _Settled(step, named, envelopes).record_outcomes
-        transaction.on_commit(tell, using=alias, robust=True)
+    """Record the outcomes of a batch, once the caller's transaction has committed."""
+    if not (_metrics or tracing.is_on()):
+        return
+
+    with_next_step = {row.saga for row in envelopes if row.target}
+    by_saga = {
+        message.saga: _name(outcome, has_next_step=message.saga in with_next_step)
+        for message, outcome in zip(claimed, outcomes, strict=True)
+    }
+    record = _Outcomes(step, by_saga, envelopes).record
+    transaction.on_commit(record, using=alias, robust=True)
 
 
-def skipped(alias: str, step: str, *, duplicates: int, held: int) -> None:
-    """Observe messages for which nothing is done: done before, barred, or in another's hands;
-    and those put on hold.
+def record_skipped(alias: str, step: str, *, duplicates: int, held: int) -> None:
+    """Count messages that the step did not run for.
+
+    `duplicates` were done before, barred, or leased to another worker. `held` are on hold.
     """
-    if _meters and duplicates + held:
+    if _metrics and duplicates + held:
         outcomes = ["duplicate"] * duplicates + ["held"] * held
-        transaction.on_commit(partial(_meters.count, step, outcomes), using=alias, robust=True)
+        transaction.on_commit(partial(_metrics.count, step, outcomes), using=alias, robust=True)
 
 
-def counted(alias: str, step: str, *, failed: int, given_up: int) -> None:
-    """Observe tries that failed, and steps that were given up with them."""
-    if _meters:
+def record_failures(alias: str, step: str, *, failed: int, given_up: int) -> None:
+    """Count failed attempts. `given_up` of them were the last attempt of their step."""
+    if _metrics:
         outcomes = ["failed"] * (failed - given_up) + ["given_up"] * given_up
-        transaction.on_commit(partial(_meters.count, step, outcomes), using=alias, robust=True)
+        transaction.on_commit(partial(_metrics.count, step, outcomes), using=alias, robust=True)
 
 
 @contextmanager
-def publishing(service: str, envelopes: Sequence[OutboxRow]) -> Iterator[None]:
-    """Observe the sending of rows of an outbox."""
+def observe_publishing(service: str, envelopes: Sequence[OutboxRow]) -> Iterator[None]:
+    """Log, count and trace the publishing of outbox rows."""
     with log_context(envelopes), tracing.publishing(service, envelopes):
         try:
             yield
         except Exception:
-            if _meters:
-                _meters.unpublished.labels(service).inc()
+            if _metrics:
+                _metrics.unpublished.labels(service).inc()
             raise
-    if _meters:
+
+    if _metrics:
         with suppress(OSError):
-            _meters.published.labels(service).observe(len(envelopes))
+            _metrics.published.labels(service).observe(len(envelopes))
 
 
-def rescued(home: str, sagas: int) -> None:
-    """Observe a round of the rescue."""
-    if _meters:
+def record_redrive(home: str, sagas: int) -> None:
+    """Record a re-drive round and the number of sagas that it re-drove."""
+    if _metrics:
         with suppress(OSError):
-            _meters.rescued_at.labels(home).set(time.time())
-            _meters.redriven.labels(home).inc(sagas)
+            _metrics.last_redrive_at.labels(home).set(time.time())
+            _metrics.redriven.labels(home).inc(sagas)
 
 
-def _name(outcome: Outcome, *, onward: bool) -> str:
+def _name(outcome: Outcome, *, has_next_step: bool) -> str:
+    """Return the name of an outcome in metrics and spans."""
     match outcome:
         case Refusal():
             return "refused"
@@ -211,5 +226,5 @@ def _name(outcome: Outcome, *, onward: bool) -> str:
         case Waiting():
             return "waiting"
         case Retry():
-            return "given_up" if onward else "waiting"
+            return "given_up" if has_next_step else "waiting"
     return "done"

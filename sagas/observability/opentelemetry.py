@@ -1,9 +1,9 @@
-"""The spans themselves, by OpenTelemetry. Imported only where it is installed
-(`sagas.observability.tracing`).
+"""Creates the spans with OpenTelemetry. `sagas.observability.tracing` imports it where it is
+installed.
 
-A batch is no span: each of its messages has one in the trace of its own saga, with the size of the
-batch as an attribute. Attributes are OpenTelemetry's for messaging, and ours; nothing of a saga's
-context is among them.
+A batch has no span. Each of its messages has a span in the trace of its own saga, with the size of
+the batch as an attribute. The attributes are OpenTelemetry's for messaging, and `saga.*`. None
+contains data of a saga's context.
 https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
 """
 
@@ -32,49 +32,50 @@ __all__ = ["Spans"]
 
 NAME = "order-saga"
 
-# Asked every few seconds, and nobody's order.
+# Monitoring requests these every few seconds, and none of them concerns an order.
 UNTRACED = "healthz,readyz,metrics"
 
-# Milliseconds that the end of a process may take to send what is left.
-LAST = 2_000
+# Milliseconds for sending the remaining spans as a process ends.
+FLUSH_TIMEOUT = 2_000
 
 _w3c = TraceContextTextMapPropagator()
 _running: ContextVar[Mapping[UUID, Span]] = ContextVar("running", default={})  # noqa: B039  never written to
 
 
 class Spans:
-    """What `sagas.observability.tracing` does where it is on."""
+    """The spans of this process. `sagas.observability.tracing` calls it where tracing is on."""
 
     def __init__(self) -> None:
-        named = {} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: NAME}
-        self._provider = TracerProvider(resource=Resource.create(named))
+        attributes = {} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: NAME}
+        self._provider = TracerProvider(resource=Resource.create(attributes))
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("sagas")
+
         os.environ.setdefault("OTEL_PYTHON_DJANGO_EXCLUDED_URLS", UNTRACED)
-        propagate.set_global_textmap(_w3c)  # no baggage: what a client sends along does not travel
+        propagate.set_global_textmap(_w3c)  # no baggage: it would carry a client's data along
         DjangoInstrumentor().instrument(tracer_provider=self._provider)
 
     def flush(self) -> None:
-        """Send what is left."""
-        self._provider.force_flush(LAST)
+        """Send the remaining spans."""
+        self._provider.force_flush(FLUSH_TIMEOUT)
 
     def new_headers(self, saga: UUID) -> dict[str, str]:
-        """Return the current span's context, and name the saga in the span."""
+        """Return the current span's context, and set the saga's id on the span."""
         span = trace.get_current_span()
         span.set_attribute("saga.id", str(saga))
         return _context_of(span)
 
     @contextmanager
     def processing(self, step: str, messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-        """Span the run of a step."""
+        """Trace the run of a step."""
         spans = {
             message.saga: self._of_message(step, message, len(messages)) for message in messages
         }
         token = _running.set(spans)
         try:
             yield [
-                replace(one, headers={**one.headers, **_context_of(spans[one.saga])})
-                for one in messages
+                replace(message, headers={**message.headers, **_context_of(spans[message.saga])})
+                for message in messages
             ]
         except Exception as error:
             for span in spans.values():
@@ -87,8 +88,10 @@ class Spans:
 
     @contextmanager
     def calling(self, step: str, sagas: Sequence[UUID]) -> Iterator[None]:
-        """Span a call to an outside system; where it is for one saga, what is called may go on
-        below.
+        """Trace a call to an outside system.
+
+        The span of a single call becomes the current span, so that the client's own spans are its
+        children.
         """
         parents = _running.get()
         spans = [
@@ -117,27 +120,27 @@ class Spans:
 
     @contextmanager
     def publishing(self, service: str, envelopes: Sequence[OutboxRow]) -> Iterator[None]:
-        """Span the sending of rows that go on to another step."""
-        began, problem = time.time_ns(), None
+        """Trace the publishing of the rows that have a target."""
+        started_at, failure = time.time_ns(), None
         try:
             yield
         except Exception as error:
-            problem = error
+            failure = error
             raise
         finally:
             for row in envelopes:
                 if row.target:
-                    self._of_row(service, row, row.target, began, len(envelopes), problem)
+                    self._of_row(service, row, row.target, started_at, len(envelopes), failure)
 
     def record_outcomes(self, outcomes: Mapping[UUID, str]) -> None:
-        """Write outcomes to the spans of the step that runs."""
+        """Set the outcome on the span of each saga in the running step."""
         spans = _running.get()
         for saga, outcome in outcomes.items():
             if saga in spans:
                 spans[saga].set_attribute("saga.outcome", outcome)
 
-    def failed(self, saga: UUID, error: Exception) -> None:
-        """Write an error to the span of a saga in the step that runs."""
+    def record_error(self, saga: UUID, error: Exception) -> None:
+        """Set an error on the span of a saga in the running step."""
         if span := _running.get().get(saga):
             _fail(span, error)
 
@@ -157,19 +160,24 @@ class Spans:
         service: str,
         row: OutboxRow,
         target: str,
-        began: int,
+        started_at: int,
         batch: int,
-        problem: Exception | None,
+        failure: Exception | None,
     ) -> None:
         attributes = {
             **_messaging("send", target, row.id, row.saga, batch),
             "saga.service": service,
             "saga.event": row.type,
         }
-        kind, parent = SpanKind.PRODUCER, _w3c.extract(row.headers)
-        span = self._tracer.start_span(f"send {target}", parent, kind, attributes, start_time=began)
-        if problem:
-            _fail(span, problem)
+        span = self._tracer.start_span(
+            f"send {target}",
+            _w3c.extract(row.headers),
+            SpanKind.PRODUCER,
+            attributes,
+            start_time=started_at,
+        )
+        if failure:
+            _fail(span, failure)
         span.end()
 
 
@@ -195,6 +203,6 @@ def _context_of(span: Span) -> dict[str, str]:
 
 
 def _fail(span: Span, error: Exception) -> None:
-    """Mark a span as failed by the kind of error alone: its text may quote a row."""
+    """Mark a span as failed with the error's type only, because its text may quote a row."""
     span.set_attribute("error.type", type(error).__qualname__)
     span.set_status(Status(StatusCode.ERROR))

@@ -1,8 +1,7 @@
-"""What a worker observes while it works, for Prometheus: served by its main process, written by all
-of its children.
+"""The Prometheus metrics of a worker. All its processes write them, its main process serves them.
 
-Imported only where METRICS_PORT is set: elsewhere nothing is observed, and it costs nothing.
-prometheus-client keeps the values of each child in a file, which outlives it:
+The module is imported only where METRICS_PORT is set. prometheus-client keeps the values of each
+process in a file, which outlives the process:
 https://prometheus.github.io/client_python/multiprocess/
 """
 
@@ -25,63 +24,62 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-__all__ = ["Meters", "serve"]
+__all__ = ["WorkerMetrics", "serve"]
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
-# Seconds.
-OF_A_BATCH = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-OF_A_SAGA = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
+# Histogram buckets: seconds of a batch, seconds of a saga, messages of a batch.
+BATCH_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+SAGA_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 MESSAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
-class Meters:
-    """The metrics of a worker."""
+class WorkerMetrics:
+    """The metrics of a worker. They are in no registry, because the collector reads the files."""
 
     def __init__(self) -> None:
-        _one_file_for_each_process()
-        # In no registry: the collector reads the files.
+        _use_files()
         self.batches = Histogram(
             "saga_step_batch_seconds",
-            "One run of a step for a batch.",
+            "Duration of a step's run for one batch.",
             ["step"],
-            buckets=OF_A_BATCH,
+            buckets=BATCH_SECONDS,
             registry=None,
         )
         self.outcomes = Counter(
             "saga_step_outcomes",
-            "What became of messages, by step and outcome.",
+            "Outcomes of messages, by step and outcome.",
             ["step", "outcome"],
             registry=None,
         )
         self.sagas = Histogram(
             "saga_duration_seconds",
-            "From placed to ended.",
+            "Time from a saga's start to its end.",
             ["home", "event"],
-            buckets=OF_A_SAGA,
+            buckets=SAGA_SECONDS,
             registry=None,
         )
         self.published = Histogram(
             "saga_relay_batch_messages",
-            "Rows sent at once.",
+            "Outbox rows that the relay published at once.",
             ["service"],
             buckets=MESSAGES,
             registry=None,
         )
         self.unpublished = Counter(
             "saga_relay_publish_failures",
-            "Batches given back to the outbox.",
+            "Batches that the relay could not publish and gave back to the outbox.",
             ["service"],
             registry=None,
         )
         self.redriven = Counter(
-            "saga_redriven", "Sagas driven again by the rescue.", ["home"], registry=None
+            "saga_redriven", "Stalled sagas that were re-driven.", ["home"], registry=None
         )
-        self.rescued_at = Gauge(
+        self.last_redrive_at = Gauge(
             "saga_rescue_last_run_timestamp_seconds",
-            "When the rescue last ran, which beat has it do.",
+            "Time of the last re-drive round, which beat starts.",
             ["home"],
             multiprocess_mode="max",
             registry=None,
@@ -95,8 +93,9 @@ class Meters:
 
 
 def serve(host: str, port: int) -> WSGIServer | None:
-    """Serve what this process and its children observe; return None where the port is taken:
-    work goes on.
+    """Serve the metrics of this process and its children.
+
+    Return None if the port is taken: the worker runs on without serving them.
     """
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
@@ -104,26 +103,31 @@ def serve(host: str, port: int) -> WSGIServer | None:
         server, _ = start_http_server(port, host, registry)
     except OSError as error:
         logger.warning(
-            "METRICS_PORT %d is not free, so this worker's metrics are not served: %r", port, error
+            "This worker does not serve its metrics, because it cannot listen on METRICS_PORT %d: "
+            "%r. Give each worker of a host a port of its own.",
+            port,
+            error,
         )
         return None
     return server
 
 
-def _one_file_for_each_process() -> None:
-    """Choose where the values lie, emptied of another run's; the choice must be made before the
-    first metric.
+def _use_files() -> None:
+    """Choose the folder of the values, and remove those of an earlier run.
+
+    It must run before the first metric is created.
     """
     folder = os.environ.get(FOLDER)
     if folder is None:
         folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix="saga-metrics-")
         atexit.register(_remove, folder, os.getpid())
-    for left in Path(folder).glob("*.db"):
-        left.unlink()
+
+    for leftover in Path(folder).glob("*.db"):
+        leftover.unlink()
     values.ValueClass = values.MultiProcessValue()
 
 
 def _remove(folder: str, owner: int) -> None:
-    """Remove the values as the worker ends; a child that ends leaves them."""
+    """Remove the folder as the worker ends. A child that ends leaves it alone."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,8 @@
-"""Traces, where OpenTelemetry is installed and told where to send them; otherwise nothing, at the
-cost of a comparison.
+"""Traces, if OpenTelemetry is installed and has an address. Otherwise a call costs a comparison.
 
-One trace for each saga, by way of the outbox: a row's headers hold the W3C trace context of the
-span that wrote it, and the span of the next step has that one as its parent, whichever process runs
-it and however often.
+Each saga is one trace. The headers of an outbox row hold the W3C trace context of the span that
+wrote the row. That span is the parent of the next step's span, in whichever process and however
+often the step runs.
 """
 
 import os
@@ -20,15 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "calling",
-    "failed",
+    "is_configured",
+    "is_installed",
+    "is_on",
     "new_headers",
-    "on",
     "processing",
     "publishing",
+    "record_error",
     "record_outcomes",
     "start",
     "stop",
-    "wanted",
 ]
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -36,70 +36,68 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 _spans: "Spans | None" = None
 
 
-def wanted() -> bool:
-    """Tell whether this process is told where to send traces."""
-    return (
-        any(os.environ.get(name) for name in ENDPOINTS)
-        and os.environ.get("OTEL_SDK_DISABLED") != "true"
-    )
+def is_configured() -> bool:
+    """Whether the environment has an address for traces."""
+    has_endpoint = any(os.environ.get(name) for name in ENDPOINTS)
+    return has_endpoint and os.environ.get("OTEL_SDK_DISABLED") != "true"
 
 
-def installed() -> bool:
-    """Tell whether `requirements-otel.txt` is installed."""
-    return all(
-        find_spec(name) for name in ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter")
-    )
+def is_installed() -> bool:
+    """Whether `requirements-otel.txt` is installed."""
+    modules = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter")
+    return all(find_spec(name) for name in modules)
 
 
 def start() -> None:
-    """Trace from now on, if it is wanted and possible."""
+    """Trace from now on, if OpenTelemetry is configured and installed."""
     global _spans  # noqa: PLW0603  one of each process
-    if wanted() and installed() and _spans is None:
+    if is_configured() and is_installed() and _spans is None:
         from sagas.observability.opentelemetry import Spans  # noqa: PLC0415  an extra: it may not be there
 
         _spans = Spans()
 
 
 def stop() -> None:
-    """Send what is left, as this process ends."""
+    """Send the remaining spans, as this process ends."""
     if _spans:
         _spans.flush()
 
 
-def on() -> bool:
-    """Tell whether this process traces."""
+def is_on() -> bool:
+    """Whether this process traces."""
     return _spans is not None
 
 
 def new_headers(saga: UUID) -> dict[str, str]:
-    """Return the context of the span that is current, for the headers of the saga it begins."""
+    """Return the trace context of the current span, for the headers of a new saga."""
     return _spans.new_headers(saga) if _spans else {}
 
 
 def processing(step: str, messages: Sequence[Message]) -> AbstractContextManager[Sequence[Message]]:
-    """Trace the run of a step, with one span for each message; yield the messages with the spans
-    in their headers.
+    """Trace the run of a step, one span for each message.
+
+    Yield the messages with the context of their spans in their headers.
     """
     return _spans.processing(step, messages) if _spans else nullcontext(messages)
 
 
 def calling(step: str, sagas: Sequence[UUID]) -> AbstractContextManager[None]:
-    """Trace a call to an outside system, with one span for each saga."""
+    """Trace a call to an outside system, one span for each saga."""
     return _spans.calling(step, sagas) if _spans else nullcontext()
 
 
 def publishing(service: str, envelopes: Sequence[OutboxRow]) -> AbstractContextManager[None]:
-    """Trace the sending of rows of an outbox, with one span for each."""
+    """Trace the publishing of outbox rows, one span for each row that has a target."""
     return _spans.publishing(service, envelopes) if _spans else nullcontext()
 
 
 def record_outcomes(outcomes: Mapping[UUID, str]) -> None:
-    """Write outcomes to the spans of the step that runs."""
+    """Set the outcome on the span of each saga in the running step."""
     if _spans:
         _spans.record_outcomes(outcomes)
 
 
-def failed(saga: UUID, error: Exception) -> None:
-    """Write an error to the span of a saga in the step that runs."""
+def record_error(saga: UUID, error: Exception) -> None:
+    """Set an error on the span of a saga in the running step."""
     if _spans:
-        _spans.failed(saga, error)
+        _spans.record_error(saga, error)

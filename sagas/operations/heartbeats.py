@@ -1,9 +1,9 @@
-"""Which workers are alive. Each tells Redis every few seconds which queues it takes messages from.
+"""Heartbeats: each worker writes to Redis every few seconds that it is alive, and its queues.
 
-Not Celery's `inspect`, which takes remote control, nor its events, which do not name queues. It is
-told from the loop in which the worker takes its messages, so a worker that hangs, or has lost the
-broker, falls silent. Nobody decides by it: what Redis forgets is told again soon. The clock is
-Redis' own, for those of hosts differ.
+Celery's `inspect` would need remote control, and its events do not name queues. The heartbeat runs
+in the event loop that receives the worker's messages, so a worker that hangs or has lost the broker
+stops sending it. No decision depends on a heartbeat: if Redis loses one, the next replaces it. All
+times are of Redis' clock, because the clocks of hosts differ.
 """
 
 import logging
@@ -22,25 +22,34 @@ __all__ = ["DEAD_AFTER", "WorkerHeartbeat", "recent_heartbeats", "start_heartbea
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two tellings; the pause where Redis is away, which its timeout would have the loop
-# wait for; the silence after which a worker no longer counts as alive; and how long it is
-# remembered.
-EVERY, PAUSE, DEAD_AFTER, REMEMBERED = 5.0, 15.0, 30.0, 24 * 3600.0
-TIMEOUT = 0.5
+# Seconds between two heartbeats; after one that failed, longer, because the worker's loop waits for
+# Redis' timeout each time.
+INTERVAL = 5.0
+INTERVAL_AFTER_FAILURE = 15.0
+
+# Seconds without a heartbeat after which a worker counts as dead, and after which it is removed.
+DEAD_AFTER = 30.0
+REMOVE_AFTER = 24 * 3600.0
+
+# Seconds.
+REDIS_TIMEOUT = 0.5
 
 KEY = "saga:workers"
 
+# Bytes of an unreadable heartbeat that are logged.
+MAX_LOGGED = 200
 
-class _Told(msgspec.Struct, frozen=True):
+
+class _Stored(msgspec.Struct, frozen=True):
+    """A heartbeat as it is stored. `at` is in seconds since the epoch, by Redis' clock."""
+
     queues: list[str]
     processes: int
     at: float
 
 
 class WorkerHeartbeat(NamedTuple):
-    """A worker as it was last heard: its queues, how many tasks it runs at once, and seconds
-    since.
-    """
+    """The last heartbeat of a worker: its queues, its number of processes, its age in seconds."""
 
     name: str
     queues: list[str]
@@ -49,65 +58,73 @@ class WorkerHeartbeat(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        """Tell whether it was heard lately."""
         return self.seconds <= DEAD_AFTER
 
 
 def start_heartbeat(consumer: Any) -> None:
-    """Have a worker tell from now on that it is alive. Called in its main process, once it is
-    ready.
-    """
-    queues, processes = (
-        sorted(consumer.app.amqp.queues.consume_from),
-        int(consumer.pool.num_processes),
-    )
+    """Start the heartbeat of a worker. Call it in the main process, once the worker is ready."""
+    queues = sorted(consumer.app.amqp.queues.consume_from)
+    processes = int(consumer.pool.num_processes)
 
-    def tell() -> None:
-        told = _attempt(lambda: _tell(consumer.hostname, queues, processes))
-        consumer.timer.call_after(EVERY if told else PAUSE, tell)
+    def beat() -> None:
+        written = _try_write(lambda: _write(consumer.hostname, queues, processes))
+        consumer.timer.call_after(INTERVAL if written else INTERVAL_AFTER_FAILURE, beat)
 
-    tell()
+    beat()
 
 
 def recent_heartbeats() -> list[WorkerHeartbeat]:
-    """Return the workers that were heard within a day, the latest first. Raises RedisError where
-    Redis is away.
-    """
-    now, told = _now(), _told()
-    found = [
+    """Return the workers with a heartbeat within a day, the latest first. Raises RedisError."""
+    now, stored = _now(), _read()
+    workers = [
         WorkerHeartbeat(name, one.queues, one.processes, max(0.0, now - one.at))
-        for name, one in told.items()
+        for name, one in stored.items()
     ]
-    if gone := [worker.name for worker in found if worker.seconds > REMEMBERED]:
-        _redis().hdel(KEY, *gone)
-    return sorted(
-        (worker for worker in found if worker.name not in gone), key=lambda worker: worker.seconds
-    )
+
+    expired = [worker.name for worker in workers if worker.seconds > REMOVE_AFTER]
+    if expired:
+        _redis().hdel(KEY, *expired)
+
+    recent = [worker for worker in workers if worker.name not in expired]
+    return sorted(recent, key=lambda worker: worker.seconds)
 
 
-def _tell(name: str, queues: list[str], processes: int) -> None:
-    _redis().hset(KEY, name, msgspec.json.encode(_Told(queues, processes, _now())))
+def _write(name: str, queues: list[str], processes: int) -> None:
+    heartbeat = _Stored(queues, processes, _now())
+    _redis().hset(KEY, name, msgspec.json.encode(heartbeat))
 
 
-def _told() -> dict[str, _Told]:
-    """Return what was told; what nobody can read is left out: whoever can write to Redis can
-    write anything.
+def _read() -> dict[str, _Stored]:
+    """Return the stored heartbeats by worker.
+
+    Unreadable ones are left out, because any client of Redis can write to the key.
     """
-    found: dict[str, _Told] = {}
+    heartbeats: dict[str, _Stored] = {}
     entries: Any = _redis().hgetall(KEY)
-    for name, said in entries.items():
+    for name, raw in entries.items():
+        worker = name.decode(errors="replace")
         try:
-            found[name.decode(errors="replace")] = msgspec.json.decode(said, type=_Told)
+            heartbeats[worker] = msgspec.json.decode(raw, type=_Stored)
         except msgspec.MsgspecError:
-            logger.warning("What a worker told of itself cannot be read: %r", said[:200])
-    return found
+            logger.warning(
+                "Ignored an unreadable heartbeat of worker %r in the Redis key %s: %r",
+                worker,
+                KEY,
+                raw[:MAX_LOGGED],
+            )
+    return heartbeats
 
 
-def _attempt(telling: Callable[[], None]) -> bool:
+def _try_write(write: Callable[[], None]) -> bool:
     try:
-        telling()
+        write()
     except RedisError as error:
-        logger.warning("Redis does not take that this worker is alive: %r", error)
+        logger.warning(
+            "Could not write this worker's heartbeat to Redis, so the console may show it as dead. "
+            "The next try is in %d s. %r",
+            INTERVAL_AFTER_FAILURE,
+            error,
+        )
         return False
     return True
 
@@ -119,8 +136,11 @@ def _now() -> float:
 
 @cache
 def _redis() -> Redis:
-    """Return this process's client: one try, and no long one."""
+    """Return this process's client. It tries each command once, with a short timeout."""
     once = Retry(NoBackoff(), 0)
     return Redis.from_url(
-        settings.REDIS_URL, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=once
+        settings.REDIS_URL,
+        socket_timeout=REDIS_TIMEOUT,
+        socket_connect_timeout=REDIS_TIMEOUT,
+        retry=once,
     )

@@ -1,10 +1,13 @@
-"""Marking a step as done by hand: a person's word in the place of the step's own run, under the
-rules of its domain.
+"""Manual completion: an operator confirms that a step was done outside the system.
 
-It commits what the step's success would: the domain's rows (`ManualCompletion.record`), the inbox
-row with whose word it was, the barred action of an undo, and the event that carries the saga on. A
-row that is final stays as it is, and one that a worker has in hand is left to it; so the step is
-done once, whoever comes first.
+It commits the same rows as a successful run of the step:
+
+- the domain's rows, by the rule that the domain declares (`ManualCompletion.record`),
+- the inbox row with the confirmation, and the barred action of an undo,
+- the event that carries the saga on.
+
+A final row stays as it is, and a row that a worker has leased is refused. So the step is done once,
+either by a worker or by hand.
 """
 
 from typing import NamedTuple
@@ -32,82 +35,95 @@ from sagas.storage.registry import service_of_step
 
 __all__ = ["BY_HAND", "mark_done"]
 
-# In the event, for everyone who reads the timeline; whose word it was, and on what evidence, stays
-# in the inbox.
+# A key in the event's data, for all readers of the timeline. The name of the operator and the
+# evidence stay in the inbox row.
 BY_HAND = "by_hand"
 
 
-class Open(NamedTuple):
-    """What the row of an open step keeps, and the attempt it is at."""
+class OpenStep(NamedTuple):
+    """The message that the row of an open step keeps, and the number of its attempt."""
 
     stored: StoredMessage
     attempt: int
 
 
 def mark_done(step: str, saga: UUID, confirmation: ManualConfirmation) -> None:
-    """Mark a saga's open step as done, and send on what follows. Raises `ManualCompletionRefused`.
+    """Mark a saga's open step as done, and publish what follows. Raises `ManualCompletionRefused`.
 
-    Done by the very same word already, it changes nothing.
+    If the same confirmation completed the step before, nothing changes.
     """
     definition = handlers.definition(step)
     if definition is None or definition.manual is None:
         raise ManualCompletionRefused(
-            f"{step} cannot be marked as done: whether it is, only the step itself can tell."
+            f"{step} cannot be marked as done: only a run of the step can tell whether it is done."
         )
     rule = definition.manual
     if rule.reference and not confirmation.reference:
         raise ManualCompletionRefused(
-            f"{step} cannot be marked as done without the {rule.reference}."
+            f"{step} cannot be marked as done without the {rule.reference}. Enter it and try again."
         )
+
     service = service_of_step(step)
     with transaction.atomic(using=service.alias):
         row = inbox.lock(service, step, saga)
         if row is None or row.by_hand != msgspec.to_builtins(confirmation):
-            _commit(definition, rule, _open(step, row), confirmation)
+            _commit(definition, rule, _open_step(step, row), confirmation)
     request_flush(service.name)
 
 
 def _commit(
-    definition: StepDefinition, rule: ManualCompletion, row: Open, confirmation: ManualConfirmation
+    definition: StepDefinition,
+    rule: ManualCompletion,
+    row: OpenStep,
+    confirmation: ManualConfirmation,
 ) -> None:
-    """Do it in the caller's transaction. Locks as a run of the step does: its row, the action's,
-    the domain's.
+    """Complete the step in the caller's transaction.
+
+    It locks rows in the same order as a run of the step: its own, the action's, the domain's.
     """
-    step, service, (stored, attempt) = definition.name, service_of_step(definition.name), row
+    step, (stored, attempt) = definition.name, row
+    service = service_of_step(step)
     message = stored.message
     saga = message.saga
+
     inbox.mark_done(service, step, saga, confirmation)
     action = bar_action(service, stored.plan, step, [message])
     try:
         context = read_context(definition, message)
     except UnreadableContext as error:
         raise ManualCompletionRefused(
-            f"{error}. Publish the sender's message again first."
+            f"{error}. Publish the sender's message again, then mark the step as done."
         ) from error
-    event = rule.record(
-        Delivery(saga=saga, context=context, attempt=attempt, action_done=saga in action.done),
-        confirmation,
+
+    delivery = Delivery(
+        saga=saga, context=context, attempt=attempt, action_done=saga in action.done
     )
-    envelope = StepAttempt(stored.plan, step, message, attempt).outbox_row(
+    event = rule.record(delivery, confirmation)
+
+    outbox_row = StepAttempt(stored.plan, step, message, attempt).outbox_row(
         event, target=stored.plan.after(step)
     )
-    envelope.data = {**envelope.data, BY_HAND: True}
-    outbox.write(service, stored.plan, [envelope], leased=False)
-    instrumentation.settled(service.alias, step, [message], [event], [envelope])
+    outbox_row.data = {**outbox_row.data, BY_HAND: True}
+    outbox.write(service, stored.plan, [outbox_row], leased=False)
+    instrumentation.record_outcomes(service.alias, step, [message], [event], [outbox_row])
 
 
-def _open(step: str, row: LockedRow | None) -> Open:
-    """Return what the row of a step keeps, if it is open and nobody's."""
+def _open_step(step: str, row: LockedRow | None) -> OpenStep:
+    """Return the message and attempt of a step's row. Refuse a row that is not open and free."""
     if row is None:
-        raise ManualCompletionRefused(f"This order has not come to {step}.")
+        raise ManualCompletionRefused(f"This order has not reached {step} yet.")
     if row.state in {"done", "refused"}:
-        raise ManualCompletionRefused(f"{step} is {row.state} meanwhile: nothing is left to mark.")
+        raise ManualCompletionRefused(
+            f"{step} is already {row.state}, so it cannot be marked as done."
+        )
     if row.leased:
         raise ManualCompletionRefused(
-            f"A worker has {step} in hand at this moment. Wait until it says what came of it."
+            f"A worker is running {step} at this moment. Wait for its result, and look again."
         )
     if row.stored is None:
         raise ManualCompletionRefused(
-            f"{step} keeps no message to carry the order on. Publish its messages again first."
+            f"The inbox row of {step} keeps no message to continue the order with. "
+            "Publish the order's messages again first."
         )
-    return Open(msgspec.json.decode(row.stored, type=StoredMessage), max(1, row.attempts))
+    stored = msgspec.json.decode(row.stored, type=StoredMessage)
+    return OpenStep(stored, max(1, row.attempts))

@@ -1,9 +1,9 @@
-"""The rescue: finds sagas that have not ended and show no progress, and has every service send
-their rows again.
+"""Re-drives: every service publishes the outbox rows of a stalled saga again.
 
-Receivers that already did a step stay silent, so a re-drive that was not needed costs messages and
-nothing else. The interval doubles with each re-drive of a saga, rounds are bounded, and none starts
-while the broker has a backlog: a queue that is long is not a stall. Neither is a hold.
+A saga has stalled if it has not ended and shows no progress for SAGA_STALL_SECONDS. Receivers that
+already did their step ignore the message, so an unneeded re-drive costs messages and nothing else.
+The interval doubles with each re-drive of a saga. A saga on hold has not stalled. No round starts
+while the broker has a backlog, because a saga in a long queue has not stalled either.
 """
 
 import logging
@@ -22,66 +22,78 @@ from sagas.operations import holds
 from sagas.storage import outbox, sql
 from sagas.storage.registry import Home, Service
 
-__all__ = ["make_rows_due", "run_once"]
+__all__ = ["republish", "run_once"]
 
 logger = logging.getLogger(__name__)
 
-# Sagas re-driven in one round, and messages in one queue above which no round starts.
-ROUND = 500
-BACKLOG = 200
+# The most sagas that are re-driven in one round.
+BATCH_SIZE = 500
 
-# The interval stops doubling here: 64 × SAGA_STALL_SECONDS.
-MOST_DOUBLINGS = 6
+# With more messages than this in one queue, no round starts.
+MAX_QUEUE_LENGTH = 200
+
+# The interval stops doubling at 64 × SAGA_STALL_SECONDS.
+MAX_DOUBLINGS = 6
 
 STALLED = """
 UPDATE {tracked} s
    SET redrives = s.redrives + 1,
-       rescue_at = clock_timestamp() + make_interval(secs => %(stall)s * 2 ^ LEAST(s.redrives + 1, %(doublings)s)),
+       rescue_at = clock_timestamp()
+                   + make_interval(secs => %(stall)s * 2 ^ LEAST(s.redrives + 1, %(doublings)s)),
        needs_attention = s.needs_attention OR s.redrives + 1 >= %(redrives)s
  WHERE s.id = ANY(ARRAY(SELECT id FROM {tracked} s WHERE ended_at IS NULL AND rescue_at <= now()
                             AND NOT {on_hold}
-                         ORDER BY rescue_at LIMIT %(round)s FOR NO KEY UPDATE SKIP LOCKED))
+                         ORDER BY rescue_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
 RETURNING s.id, s.plan::text
 """
 
 
 def run_once(home: Home) -> int:
-    """Re-drive the sagas that have stalled longest; return how many."""
-    if queues.home_backlog(home.name) > BACKLOG:
-        instrumentation.rescued(home.name, 0)
+    """Re-drive the sagas that stalled first; return how many."""
+    if queues.home_backlog(home.name) > MAX_QUEUE_LENGTH:
+        instrumentation.record_redrive(home.name, 0)
         return 0
-    params = {
-        "stall": settings.SAGA_STALL_SECONDS,
-        "doublings": MOST_DOUBLINGS,
-        "redrives": settings.SAGA_REDRIVES,
-        "round": ROUND,
-    }
-    statement = STALLED.format(tracked=home.tracked._meta.db_table, on_hold=holds.is_on_hold(home))
-    stalled = sql.fetch(home.alias, statement, params)
+
+    stalled = _take_stalled(home)
     for service, sagas in _by_service(stalled).items():
-        task_signature(
-            "redrive", service, [str(saga) for saga in sagas], queue=service
-        ).apply_async()
-    instrumentation.rescued(home.name, len(stalled))
+        ids = [str(saga) for saga in sagas]
+        task_signature("redrive", service, ids, queue=service).apply_async()
+
+    instrumentation.record_redrive(home.name, len(stalled))
     if stalled:
         logger.warning(
-            "%d sagas have not moved and are driven again, first %s", len(stalled), stalled[0][0]
+            "Re-driving %d sagas of %s that made no progress, the first is %s. "
+            "If this repeats, check the workers, the broker and the open steps of these sagas.",
+            len(stalled),
+            home.name,
+            stalled[0][0],
         )
     return len(stalled)
 
 
-def make_rows_due(service: Service, sagas: Sequence[UUID]) -> int:
-    """Make all of a service's outbox rows of these sagas due again, and send them; return how
-    many.
-    """
-    rearmed = outbox.republish(service, sagas=sagas)
+def republish(service: Service, sagas: Sequence[UUID]) -> int:
+    """Publish all outbox rows of some sagas again; return the number of rows."""
+    rows = outbox.republish(service, sagas=sagas)
     relay.flush(service)
-    return rearmed
+    return rows
+
+
+def _take_stalled(home: Home) -> list[tuple[Any, ...]]:
+    """Set the time of the next re-drive of stalled sagas, and return their ids and plans."""
+    params = {
+        "stall": settings.SAGA_STALL_SECONDS,
+        "doublings": MAX_DOUBLINGS,
+        "redrives": settings.SAGA_REDRIVES,
+        "limit": BATCH_SIZE,
+    }
+    table = home.tracked._meta.db_table
+    statement = STALLED.format(tracked=table, on_hold=holds.is_on_hold(home))
+    return sql.fetch(home.alias, statement, params)
 
 
 def _by_service(stalled: Sequence[tuple[Any, ...]]) -> dict[str, list[UUID]]:
-    found: dict[str, list[UUID]] = {}
+    by_service: dict[str, list[UUID]] = {}
     for saga, plan in stalled:
         for service in msgspec.json.decode(plan, type=Plan).services():
-            found.setdefault(service, []).append(saga)
-    return found
+            by_service.setdefault(service, []).append(saga)
+    return by_service

@@ -1,8 +1,7 @@
-"""Retention: what ended long ago is purged, saga by saga, in every service.
+"""Retention: every service deletes the messages of sagas that ended SAGA_RETENTION_DAYS ago.
 
-A saga that is still open keeps all its rows, however old: the rescue needs them. What was purged is
-remembered by a watermark, so that a message of a saga that old is parked and never run a second
-time.
+An open saga keeps all its rows, however old, because a re-drive needs them. Each service records a
+watermark: a message of an older saga is parked and never run, because its inbox row is gone.
 """
 
 from collections.abc import Sequence
@@ -18,9 +17,9 @@ from sagas.storage.registry import Home, Service, service_names
 
 __all__ = ["broadcast", "purge"]
 
-# Rows deleted in one transaction: short enough to hold nobody up. They are looked for many at a
-# time, for each look passes by all that was deleted before it and not yet vacuumed.
-BATCH = 1_000
+# Rows deleted in one transaction, so that no other transaction waits for long. Rows are looked up
+# many at a time, because each look-up scans the deleted rows that are not yet vacuumed.
+DELETED_AT_ONCE = 1_000
 FOUND_AT_ONCE = 50_000
 
 HORIZON = """
@@ -29,48 +28,55 @@ SELECT now() - make_interval(days => %(days)s),
                 AND created_at < now() - make_interval(days => %(days)s))
 """
 
-REMEMBER = """
+SET_WATERMARK = """
 INSERT INTO {watermark} AS w (id, before, kept) VALUES (1, %(before)s, %(kept)s::uuid[])
 ON CONFLICT (id) DO UPDATE SET before = GREATEST(w.before, EXCLUDED.before), kept = EXCLUDED.kept
 """
 
-FIND = """
-SELECT id FROM {table} WHERE saga_started_at < %(before)s AND NOT saga = ANY(%(kept)s::uuid[]) LIMIT %(limit)s
+# Holds on sagas only. These sagas ended so long ago that no message of theirs can arrive any more.
+DELETE_HOLDS = """
+DELETE FROM {hold}
+ WHERE saga IS NOT NULL AND since < %(before)s AND NOT saga = ANY(%(kept)s::uuid[])
 """
-# Of sagas alone, and only those that were over before a message of theirs could come again.
-FORGET_HOLDS = "DELETE FROM {hold} WHERE saga IS NOT NULL AND since < %(before)s AND NOT saga = ANY(%(kept)s::uuid[])"
+
+FIND = """
+SELECT id FROM {table}
+ WHERE saga_started_at < %(before)s AND NOT saga = ANY(%(kept)s::uuid[]) LIMIT %(limit)s
+"""
+
 DELETE = "DELETE FROM {table} WHERE id = ANY(%(ids)s)"
 
 
 def broadcast(home: Home) -> None:
-    """Tell every service from when on it must remember, and which older sagas are still open."""
+    """Send every service the time before which to purge, and the open sagas older than that."""
+    statement = HORIZON.format(tracked=home.tracked._meta.db_table)
     params = {"days": settings.SAGA_RETENTION_DAYS}
-    ((before, kept),) = sql.fetch(
-        home.alias, HORIZON.format(tracked=home.tracked._meta.db_table), params
-    )
+    ((before, open_sagas),) = sql.fetch(home.alias, statement, params)
+
+    kept = [str(saga) for saga in open_sagas]
     for service in service_names():
-        arguments = (service, before.isoformat(), [str(saga) for saga in kept])
-        task_signature("purge", *arguments, queue=service).apply_async()
+        task_signature("purge", service, before.isoformat(), kept, queue=service).apply_async()
 
 
 def purge(service: Service, *, before: datetime, kept: Sequence[UUID]) -> int:
-    """Forget the sagas begun before a time, except the ones kept; return how many rows were
-    deleted.
+    """Delete the messages of sagas that started before a time, except those in `kept`.
 
-    The watermark commits first: from then on no message of a purged saga runs.
+    Return the number of rows. The watermark commits first: from then on no message of a purged saga
+    runs.
     """
     params = {"before": before, "kept": list(kept), "limit": FOUND_AT_ONCE}
     with transaction.atomic(using=service.alias):
-        sql.run(service.alias, REMEMBER.format(watermark=service.watermark), params)
-        sql.run(service.alias, FORGET_HOLDS.format(hold=service.hold), params)
-    return sum(_empty(service, table, params) for table in (service.outbox, service.inbox))
+        sql.run(service.alias, SET_WATERMARK.format(watermark=service.watermark), params)
+        sql.run(service.alias, DELETE_HOLDS.format(hold=service.hold), params)
+
+    return sum(_purge_table(service, table, params) for table in (service.outbox, service.inbox))
 
 
-def _empty(service: Service, table: str, params: dict[str, object]) -> int:
+def _purge_table(service: Service, table: str, params: dict[str, object]) -> int:
+    find, delete = FIND.format(table=table), DELETE.format(table=table)
     deleted = 0
-    while found := [row[0] for row in sql.fetch(service.alias, FIND.format(table=table), params)]:
-        for start in range(0, len(found), BATCH):
-            deleted += sql.run(
-                service.alias, DELETE.format(table=table), {"ids": found[start : start + BATCH]}
-            )
+    while ids := [row[0] for row in sql.fetch(service.alias, find, params)]:
+        for start in range(0, len(ids), DELETED_AT_ONCE):
+            chunk = ids[start : start + DELETED_AT_ONCE]
+            deleted += sql.run(service.alias, delete, {"ids": chunk})
     return deleted

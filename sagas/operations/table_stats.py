@@ -1,5 +1,6 @@
-"""What the engine's tables say of its state at this moment, for metrics. Every statement goes by
-an index, bounded.
+"""Counts of the rows in the engine's tables, for metrics and the console.
+
+Every statement uses an index and reads at most `COUNT_LIMIT` rows.
 """
 
 from collections.abc import Iterator
@@ -10,26 +11,26 @@ from sagas.storage import sql
 from sagas.storage.registry import Home, Service
 
 __all__ = [
-    "MOST",
-    "Holds",
-    "InboxRows",
-    "OutboxRows",
-    "Sagas",
-    "holds_of",
-    "inbox_rows",
-    "outbox_rows",
-    "sagas_of",
+    "COUNT_LIMIT",
+    "HoldStats",
+    "InboxStats",
+    "OutboxStats",
+    "SagaStats",
+    "hold_stats",
+    "inbox_stats",
+    "outbox_stats",
+    "saga_stats",
 ]
 
-# No more rows than this are looked at: a count that stands here is at least as much. A quarter of a
-# second of work.
-MOST = 100_000
+# A quarter of a second of work. A count that equals the limit is a lower bound.
+COUNT_LIMIT = 100_000
 
-# The age is by created_at: a broker that fails gives rows back as due anew, again and again.
+# The age is that of created_at, because a row that the broker refuses becomes due again and again.
 OUTBOX = """
 SELECT count(*) FILTER (WHERE due_at <= now()), count(*) FILTER (WHERE due_at > now()),
        COALESCE(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
-  FROM (SELECT due_at, created_at FROM {outbox} WHERE published_at IS NULL ORDER BY due_at LIMIT %(most)s) unpublished
+  FROM (SELECT due_at, created_at FROM {outbox}
+         WHERE published_at IS NULL ORDER BY due_at LIMIT %(most)s) unpublished
 """
 
 INBOX = """
@@ -40,10 +41,11 @@ SELECT step, CASE WHEN send_at IS NULL THEN 'parked' ELSE state END, count(*),
  GROUP BY 1, 2
 """
 
-# Held rows have no time to be sent; the index finds them by their state.
+# A statement of its own: held rows have no send_at, and the index has them by their state.
 HELD = """
 SELECT step, 'held', count(*), extract(epoch FROM clock_timestamp() - min(updated_at))::float8
-  FROM (SELECT step, updated_at FROM {inbox} WHERE state = 'held' ORDER BY step, id LIMIT %(most)s) held
+  FROM (SELECT step, updated_at FROM {inbox}
+         WHERE state = 'held' ORDER BY step, id LIMIT %(most)s) held
  GROUP BY 1
 """
 
@@ -53,28 +55,26 @@ SELECT step, count(*), extract(epoch FROM clock_timestamp() - min(since))::float
 """
 
 SAGAS = """
-SELECT count(*), count(*) FILTER (WHERE rescue_at <= now() AND NOT on_hold), count(*) FILTER (WHERE redrives > 0),
-       COALESCE(extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE NOT on_hold)), 0)::float8,
+SELECT count(*), count(*) FILTER (WHERE rescue_at <= now() AND NOT on_hold),
+       count(*) FILTER (WHERE redrives > 0),
+       COALESCE(extract(epoch FROM clock_timestamp()
+                                   - min(created_at) FILTER (WHERE NOT on_hold)), 0)::float8,
        count(*) FILTER (WHERE on_hold)
-  FROM (SELECT rescue_at, redrives, created_at, {on_hold} AS on_hold FROM {tracked} s WHERE ended_at IS NULL
-         ORDER BY rescue_at LIMIT %(most)s) open
+  FROM (SELECT rescue_at, redrives, created_at, {on_hold} AS on_hold FROM {tracked} s
+         WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) open
 """
 
 
-class OutboxRows(NamedTuple):
-    """What a service has not published yet. Seconds since the oldest row was written; 0 where
-    there is none.
-    """
+class OutboxStats(NamedTuple):
+    """The unpublished rows of a service. `oldest_seconds`: age of the oldest; 0 without one."""
 
     due: int
     leased: int
     oldest_seconds: float
 
 
-class InboxRows(NamedTuple):
-    """The open rows of one step in one state (`started`, `waiting`, `parked` or `held`), and the
-    age of the oldest.
-    """
+class InboxStats(NamedTuple):
+    """The open rows of one step in one state: `started`, `waiting`, `parked` or `held`."""
 
     step: str
     state: str
@@ -82,21 +82,19 @@ class InboxRows(NamedTuple):
     oldest_seconds: float
 
 
-class Holds(NamedTuple):
-    """What is on hold in a service: a step of all sagas or, without one, so many sagas; and
-    since when the first is.
-    """
+class HoldStats(NamedTuple):
+    """The holds of a service: on one step, or on `number` sagas if `step` is None."""
 
     step: str | None
     number: int
     oldest_seconds: float
 
 
-class Sagas(NamedTuple):
-    """The sagas of a home that have not ended: all, those due for a re-drive, those re-driven since
-    they last moved.
+class SagaStats(NamedTuple):
+    """The open sagas of a home.
 
-    Those on hold are counted by themselves: they are not due, and the oldest is not one of them.
+    `stalled` are due for a re-drive. `redriven` were re-driven since their last progress. Sagas on
+    hold are in `open` and `on_hold`, but not in `stalled`, and `oldest_seconds` ignores them.
     """
 
     open: int
@@ -106,27 +104,30 @@ class Sagas(NamedTuple):
     on_hold: int
 
 
-def outbox_rows(service: Service) -> OutboxRows:
-    """Count what a service has not published."""
-    [row] = sql.fetch(service.alias, OUTBOX.format(outbox=service.outbox), {"most": MOST})
-    return OutboxRows(*row)
+def outbox_stats(service: Service) -> OutboxStats:
+    """Count the unpublished rows of a service's outbox."""
+    statement = OUTBOX.format(outbox=service.outbox)
+    [row] = sql.fetch(service.alias, statement, {"most": COUNT_LIMIT})
+    return OutboxStats(*row)
 
 
-def inbox_rows(service: Service) -> Iterator[InboxRows]:
-    """Count the steps that a service has begun and not finished."""
-    for statement in (INBOX, HELD):
-        rows = sql.fetch(service.alias, statement.format(inbox=service.inbox), {"most": MOST})
-        yield from (InboxRows(*row) for row in rows)
+def inbox_stats(service: Service) -> Iterator[InboxStats]:
+    """Count the open rows of a service's inbox, by step and state."""
+    for template in (INBOX, HELD):
+        statement = template.format(inbox=service.inbox)
+        rows = sql.fetch(service.alias, statement, {"most": COUNT_LIMIT})
+        yield from (InboxStats(*row) for row in rows)
 
 
-def holds_of(service: Service) -> list[Holds]:
-    """Count what is on hold in a service."""
+def hold_stats(service: Service) -> list[HoldStats]:
+    """Count the holds in a service."""
     rows = sql.fetch(service.alias, HOLDS.format(hold=service.hold), {"service": service.name})
-    return [Holds(*row) for row in rows]
+    return [HoldStats(*row) for row in rows]
 
 
-def sagas_of(home: Home) -> Sagas:
-    """Count the sagas of a home that have not ended."""
-    statement = SAGAS.format(tracked=home.tracked._meta.db_table, on_hold=holds.is_on_hold(home))
-    [row] = sql.fetch(home.alias, statement, {"most": MOST})
-    return Sagas(*row)
+def saga_stats(home: Home) -> SagaStats:
+    """Count the open sagas of a home."""
+    table = home.tracked._meta.db_table
+    statement = SAGAS.format(tracked=table, on_hold=holds.is_on_hold(home))
+    [row] = sql.fetch(home.alias, statement, {"most": COUNT_LIMIT})
+    return SagaStats(*row)

@@ -1,10 +1,12 @@
-"""Failpoints: named places at which a test has a real process killed, frozen or made to raise.
+"""Failpoints: named places at which a test kills or freezes a real process, or makes it raise.
 
-Off unless the environment variable FAILPOINTS names a directory; until then `reach` and
-`reach_each` are functions that do nothing, bound at import. A fault is armed by putting a file of
-its name into `armed/`, while the processes run. Whoever reaches the place first takes it by an
-atomic rename, so it happens once, in one process; leaves a record of it in `hits/`, logs it, and
-suffers it. One that was frozen leaves a file in `thawed/` as it goes on.
+They are off unless the environment variable FAILPOINTS names a directory. Where they are off,
+`reach` and `reach_each` are functions that do nothing, bound at import.
+
+A test arms a fault by putting a file of the fault's name into `armed/`, while the processes run.
+The first process that reaches the place takes the file by an atomic rename, so the fault happens
+once. That process writes a record into `hits/`, logs it, and suffers the fault. After a freeze it
+also creates a file in `thawed/`.
 """
 
 import json
@@ -41,25 +43,25 @@ ARMED, TAKEN, HITS, THAWED = "armed", "taken", "hits", "thawed"
 
 
 class Point(StrEnum):
-    """Where, between two things of which a crash may leave only the first."""
+    """A place between two effects, where a crash leaves only the first."""
 
-    UNCOMMITTED = "K1"  # the request's rows are written, its transaction is open
-    NOT_NUDGED = "K2"  # it is committed, the relay does not know yet
-    NOT_ANSWERED = "K3"  # the relay is nudged, the client has no answer
-    LEASED = "K4"  # the relay has claimed a row, and has not sent it
-    SENT = "K5"  # sent, not marked
-    TAKEN = "K6"  # the worker's main process has the message, the broker has forgotten it
-    NOT_BEGUN = "K7"  # the worker's child has the message, the step's transaction is still to come
-    NOT_CALLED = "K8"  # the intent is committed, the outside system knows nothing
-    NOT_RECORDED = "K9"  # the outside system has acted, we have not written it down
-    COMMITTED = "K10"  # step and outbox row are committed, nothing is sent
-    PASSED_ON = "K11"  # the saga goes on elsewhere, the broker still thinks this step is running
-    NOT_ACKNOWLEDGED = "K12"  # what a webhook told is committed, its sender has no answer
+    UNCOMMITTED = "K1"  # the request has written its rows, but not committed
+    FLUSH_NOT_REQUESTED = "K2"  # committed, but no flush is requested
+    NOT_ANSWERED = "K3"  # a flush is requested, but the client has no answer
+    LEASED = "K4"  # the relay has leased a row, but not sent it
+    SENT = "K5"  # the row is sent, but not marked as published
+    TAKEN = "K6"  # the worker's main process has the message, and the broker no longer does
+    NOT_BEGUN = "K7"  # the worker's child has the message, but the step has no transaction yet
+    NOT_CALLED = "K8"  # the intent is committed, but the outside system is not called
+    NOT_RECORDED = "K9"  # the outside system has acted, but its answer is not committed
+    COMMITTED = "K10"  # the step and its outbox row are committed, but nothing is sent
+    PASSED_ON = "K11"  # the next message is sent, but this step's message is not acknowledged
+    NOT_ACKNOWLEDGED = "K12"  # a webhook's event is committed, but its sender has no answer
     ROUND_SENT = "K13"  # beat has sent a task
 
 
 class Action(StrEnum):
-    """What happens there."""
+    """The kind of fault."""
 
     KILL = "kill"
     RAISE = "raise"
@@ -71,9 +73,7 @@ class InjectedFault(Exception):
 
 
 class Fault(NamedTuple):
-    """One fault: where, at which step (or event, or task), and what happens. Its name is that of
-    its file.
-    """
+    """A fault at a point of one step, event or task."""
 
     point: Point
     step: str
@@ -81,19 +81,19 @@ class Fault(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of its file in each of the folders."""
+        """The name of the fault's file in each folder."""
         return f"{self.point}-{self.step}-{self.action}"
 
 
 class HasSaga(Protocol):
-    """What knows its saga: a message, a row."""
+    """A message or a row that belongs to one saga."""
 
     @property
     def saga(self) -> UUID: ...
 
 
 class HasTarget(HasSaga, Protocol):
-    """A row of the outbox, which knows what it tells of and where it goes."""
+    """An outbox row: its event type, and the step that receives it."""
 
     @property
     def type(self) -> str: ...
@@ -104,17 +104,17 @@ class HasTarget(HasSaga, Protocol):
 
 @dataclass(frozen=True)
 class Failpoints:
-    """The failpoints of this process, armed by the files of a directory."""
+    """The failpoints of this process, armed by files in a directory."""
 
     directory: Path
 
-    def reach(self, point: Point, step: str, concerned: Iterable[HasSaga] | None = None) -> None:
-        """Suffer the fault that is armed here, if one is.
+    def reach(self, point: Point, step: str, items: Iterable[HasSaga] | None = None) -> None:
+        """Suffer the fault that is armed at a point of a step, if there is one.
 
-        `concerned` are the messages that are here; a fault armed for sagas from some id on passes
-        older ones by.
+        `items` are the messages or rows at this point. A fault whose file contains a saga's id
+        ignores older sagas.
         """
-        sagas = None if concerned is None else sorted(str(item.saga) for item in concerned)
+        sagas = None if items is None else sorted(str(item.saga) for item in items)
         for action in Action:
             fault = Fault(point, step, action)
             if self._take(fault, sagas):
@@ -122,28 +122,35 @@ class Failpoints:
                 self._suffer(fault)
 
     def reach_each(self, point: Point, rows: Iterable[HasTarget]) -> None:
-        """Reach a point with rows of an outbox: once for each step they go to, or event they end
-        with.
-        """
+        """Reach a point with outbox rows: once for each target, or event type without a target."""
         by_step: dict[str, list[HasTarget]] = {}
         for row in rows:
             by_step.setdefault(row.target or row.type, []).append(row)
-        for step, those in by_step.items():
-            self.reach(point, step, those)
+
+        for step, step_rows in by_step.items():
+            self.reach(point, step, step_rows)
 
     def _take(self, fault: Fault, sagas: list[str] | None) -> bool:
+        """Take the fault's file; return False if another process has it, or it is not armed."""
         armed = self.directory / ARMED / fault.name
         try:
-            if sagas is not None and not any(saga >= armed.read_text() for saga in sagas):
-                return False
+            if sagas is not None:
+                oldest = armed.read_text()
+                if not any(saga >= oldest for saga in sagas):
+                    return False
             armed.rename(self._folder(TAKEN) / fault.name)
         except FileNotFoundError:
             return False
         return True
 
     def _record(self, fault: Fault, sagas: list[str] | None) -> None:
-        """Tell of the hit; a whole record or none, for a reader may come at any moment."""
-        logger.warning("Failpoint %s is hit by %d, for %s", fault.name, os.getpid(), sagas)
+        """Log the hit, and write its record atomically, because a test may read it at any time."""
+        logger.warning(
+            "A test's failpoint %s was reached by process %d, with sagas %s",
+            fault.name,
+            os.getpid(),
+            sagas,
+        )
         record = {
             "pid": os.getpid(),
             "thread": threading.current_thread().name,
@@ -155,18 +162,18 @@ class Failpoints:
         taken.rename(self._folder(HITS) / f"{fault.name}@{record['at']}")
 
     def _suffer(self, fault: Fault) -> None:
-        # raise_signal, so that this very thread gets it: with os.kill another may, and this one
-        # gets some way further.
+        # raise_signal delivers the signal to this thread. With os.kill another thread may get it,
+        # while this one runs on.
         match fault.action:
             case Action.KILL:
                 signal.raise_signal(signal.SIGKILL)
             case Action.FREEZE:
                 try:
                     signal.raise_signal(signal.SIGSTOP)
-                finally:  # what came in meanwhile is raised first, as Celery's time limit is
+                finally:  # a signal that arrived meanwhile may raise here: Celery's time limit
                     (self._folder(THAWED) / fault.name).touch()
             case Action.RAISE:
-                raise InjectedFault(f"{fault.name} was armed.")
+                raise InjectedFault(f"A test armed the failpoint {fault.name}.")
 
     def _folder(self, name: str) -> Path:
         folder = self.directory / name
@@ -174,29 +181,32 @@ class Failpoints:
         return folder
 
 
-class _Of(NamedTuple):
+class _SagaOf(NamedTuple):
+    """The saga of a message that is not decoded yet."""
+
     saga: UUID
 
 
 def _watch_deliveries(failpoints: Failpoints) -> None:
-    """Reach K6 in the main process of a worker: no signal of Celery's comes before the broker's
-    own bookkeeping.
-    """
-    from kombu.transport.redis import QoS  # noqa: PLC0415  where failpoints are off, nothing of the broker is touched
+    """Reach K6 in the main process of a worker.
 
-    keep = QoS.append
+    It wraps kombu's bookkeeping, because Celery has no signal before it.
+    """
+    from kombu.transport.redis import QoS  # noqa: PLC0415  not patched where failpoints are off
+
+    original = QoS.append
 
     def append(self: Any, message: Any, delivery_tag: Any) -> None:
         if message.headers.get("task") == "sagas.run_step":
             step, _, messages, *_ = message.payload[0]
-            failpoints.reach(Point.TAKEN, step, [_Of(UUID(one["saga"])) for one in messages])
-        keep(self, message, delivery_tag)
+            failpoints.reach(Point.TAKEN, step, [_SagaOf(UUID(one["saga"])) for one in messages])
+        original(self, message, delivery_tag)
 
     QoS.append = append  # type: ignore[method-assign]
 
 
 def _watch_rounds(failpoints: Failpoints) -> None:
-    """Reach K13 in beat."""
+    """Reach K13 in beat, after each task that it sends."""
     signals.after_task_publish.connect(
         lambda sender="", **_: failpoints.reach(Point.ROUND_SENT, sender),
         weak=False,
@@ -205,7 +215,7 @@ def _watch_rounds(failpoints: Failpoints) -> None:
 
 
 def _nothing(*_: object) -> None:
-    """Do nothing: failpoints are off."""
+    """Replace `reach` and `reach_each` where failpoints are off."""
 
 
 reach: Callable[..., None] = _nothing

@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 each_point = pytest.mark.parametrize(
-    "point", [Point.UNCOMMITTED, Point.NOT_NUDGED, Point.NOT_ANSWERED]
+    "point", [Point.UNCOMMITTED, Point.FLUSH_NOT_REQUESTED, Point.NOT_ANSWERED]
 )
 each_action = pytest.mark.parametrize("action", list(Action))
 

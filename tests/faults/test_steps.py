@@ -29,7 +29,12 @@ pytestmark = [
 
 # Those of requests are broken in test_requests.py, that of a webhook in
 # tests/system/test_stripe.py.
-OF_REQUESTS = (Point.UNCOMMITTED, Point.NOT_NUDGED, Point.NOT_ANSWERED, Point.NOT_ACKNOWLEDGED)
+OF_REQUESTS = (
+    Point.UNCOMMITTED,
+    Point.FLUSH_NOT_REQUESTED,
+    Point.NOT_ANSWERED,
+    Point.NOT_ACKNOWLEDGED,
+)
 POINTS = [point for point in Point if point not in OF_REQUESTS]
 
 

@@ -1,6 +1,4 @@
-"""The outbox and inbox pages of every service: found by order, filtered by state, and safe to
-act on.
-"""
+"""The outbox and inbox pages of every service: search, filters and actions."""
 
 import pytest
 from django.apps import apps
@@ -16,8 +14,8 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
 @pytest.fixture(autouse=True)
-def nudged(monkeypatch):
-    """The services whose relay was nudged; no thread flushes by itself."""
+def flushed(monkeypatch):
+    """The services for which a flush was requested. The background flush is disabled."""
     services: list[str] = []
     monkeypatch.setattr("sagas.admin.messages.request_flush", services.append)
     return services
@@ -36,7 +34,7 @@ def viewer(client, django_user_model):
 
 
 def sent(service, **fields):
-    """Write a row to a service's outbox: published, unless told otherwise."""
+    """Write a row to a service's outbox, published by default."""
     row = {
         "id": uuid7(),
         "saga": uuid7(),
@@ -51,7 +49,7 @@ def sent(service, **fields):
 
 
 def received(service, **fields):
-    """Write a row to a service's inbox: waiting for its next try, unless told otherwise."""
+    """Write a row to a service's inbox, waiting for its next attempt by default."""
     row = {
         "saga": uuid7(),
         "step": f"{service}.do",
@@ -109,7 +107,7 @@ def test_rows_are_filtered_by_state(operator, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_steps_are_filtered_by_whether_they_are_dead_and_by_name(operator, service, settings):
+def test_steps_are_filtered_by_state_and_by_name(operator, service, settings):
     waiting = received(service, attempts=1)
     parked = received(service, attempts=1, send_at=None)
     failing = received(service, attempts=settings.SAGA_STEP_ATTEMPTS, step=f"{service}.undo")
@@ -133,7 +131,7 @@ def test_rows_are_found_by_words_of_their_error(operator, service):
     assert shown(operator, service, "outbox", q="redis up") == {message.pk}
 
 
-def test_what_is_open_is_found_however_old_and_what_is_over_among_the_newest(operator, monkeypatch):
+def test_open_rows_are_found_at_any_age_and_final_rows_among_the_newest(operator, monkeypatch):
     monkeypatch.setattr(changelist, "NEWEST", 2)
     old = received("orders", error="long ago")
     held = received("orders", error="long ago", state="held", send_at=None)
@@ -160,26 +158,26 @@ def test_what_is_open_is_found_however_old_and_what_is_over_among_the_newest(ope
         ("refused", {"attempts": 1, "state": "refused"}),
     ],
 )
-def test_a_step_says_how_it_stands(operator, said, fields):
+def test_a_step_shows_its_state(operator, said, fields):
     received("orders", **fields)
     assert f"\n{said}\n" in operator.get(page("orders", "inbox")).content.decode()
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_publish_again_makes_rows_due_and_nudges_the_relay_of_their_service(
-    operator, service, nudged
+def test_publish_again_makes_rows_due_and_requests_a_flush_of_their_service(
+    operator, service, flushed
 ):
     again, left = sent(service), sent(service)
     act(operator, service, "outbox", "publish_again", again)
     again.refresh_from_db()
     left.refresh_from_db()
     assert (again.published_at, left.published_at is None) == (None, False)
-    assert nudged == [service]
+    assert flushed == [service]
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_try_now_brings_waiting_steps_forward_and_leaves_final_and_parked_ones(
-    operator, service, nudged
+    operator, service, flushed
 ):
     waiting = received(service)
     final = received(service, state="refused", send_at=None)
@@ -189,11 +187,11 @@ def test_try_now_brings_waiting_steps_forward_and_leaves_final_and_parked_ones(
         row.refresh_from_db()
     assert waiting.send_at.year < 2099
     assert (final.state, final.send_at, parked.send_at) == ("refused", None, None)
-    assert nudged == [service]
+    assert flushed == [service]
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_nobody_adds_edits_or_deletes_a_row(operator, service):
+def test_rows_cannot_be_added_edited_or_deleted(operator, service):
     row = sent(service)
     assert operator.get(reverse(f"admin:{service}_outbox_add")).status_code == 403
     assert (
@@ -210,15 +208,15 @@ def test_nobody_adds_edits_or_deletes_a_row(operator, service):
     )
 
 
-def test_a_viewer_without_rights_sees_and_does_nothing(viewer, nudged):
+def test_a_user_without_permission_gets_403(viewer, flushed):
     row = sent("orders")
     assert viewer.get(page("orders", "outbox")).status_code == 403
     assert act(viewer, "orders", "outbox", "publish_again", row).status_code == 403
-    assert nudged == []
+    assert flushed == []
 
 
 def test_a_page_never_counts_a_whole_table(monkeypatch, operator):
-    monkeypatch.setattr(BoundedPaginator, "MOST", 2)
+    monkeypatch.setattr(BoundedPaginator, "MAX_COUNT", 2)
     for _ in range(4):
         sent("orders")
     assert operator.get(page("orders", "outbox")).context["cl"].result_count == 2
@@ -232,7 +230,7 @@ def test_rows_are_filtered_by_how_old_they_are(operator, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_row_shows_its_payload_laid_out_and_leads_to_its_order(operator, service):
+def test_a_row_shows_indented_json_and_links_to_its_order(operator, service):
     row = sent(service, data={"note": "<b>"})
     text = operator.get(reverse(f"admin:{service}_outbox_change", args=[row.pk])).content.decode()
     assert "{\n  &quot;note&quot;: &quot;&lt;b&gt;&quot;\n}" in text

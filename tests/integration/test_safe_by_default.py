@@ -1,4 +1,4 @@
-"""With DEBUG off nothing is left open: the process refuses to start, or every door is closed."""
+"""With DEBUG off the service is safe by default, or it refuses to start."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 
 def manage(*arguments, **variables):
-    """Run a management command as in production, with the servers of this test."""
+    """Run a management command with production settings, on the servers of this test."""
     environ = {**environment(), **PRODUCTION, "SECRET_KEY": SECRET, **variables}
     environ["RUN_DIR"] = "/nowhere"
     return subprocess.run(
@@ -66,7 +66,7 @@ def test_it_refuses_to_start_and_says_what_is_missing(variables, says):
     assert SECRET not in started.stderr
 
 
-def test_what_only_this_machine_reaches_needs_neither_a_long_key_nor_https():
+def test_a_service_for_this_machine_only_needs_neither_a_long_key_nor_https():
     asked = "from django.conf import settings; print(settings.HTTPS, settings.DEBUG)"
     started = manage(
         "shell",
@@ -82,14 +82,14 @@ def test_what_only_this_machine_reaches_needs_neither_a_long_key_nor_https():
 
 @pytest.fixture
 def https(settings):
-    """The settings of production that a running test can take over."""
+    """Use those production settings that a test can change while it runs."""
     for name in ("SECURE_SSL_REDIRECT", "SECURE_HSTS_INCLUDE_SUBDOMAINS", "SECURE_HSTS_PRELOAD"):
         setattr(settings, name, True)
     settings.SECURE_HSTS_SECONDS = 365 * 24 * 3600
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = True
 
 
-def test_plain_http_is_sent_on_to_https_except_for_health(https):
+def test_plain_http_is_redirected_to_https_except_for_health(https):
     for path in (shop.ORDERS, "/admin/", "/api/v1/docs/"):
         answer = Client().get(path)
         assert (answer.status_code, answer.headers["Location"]) == (
@@ -100,14 +100,14 @@ def test_plain_http_is_sent_on_to_https_except_for_health(https):
     assert Client().get("/healthz/x").status_code == 301
 
 
-def test_a_proxys_word_for_https_is_taken_only_if_we_were_told_to(https, settings):
+def test_the_proxys_https_header_is_trusted_only_if_configured(https, settings):
     ask = lambda: Client().get(shop.ORDERS, headers={"X-Forwarded-Proto": "https"}).status_code  # noqa: E731
     assert ask() == 301
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     assert ask() == 401
 
 
-def test_https_answers_tell_browsers_to_stay_and_trust_nobody(https):
+def test_https_responses_have_the_security_headers(https):
     answer = Client().get("/admin/login/", secure=True)
     assert (
         answer.headers["Strict-Transport-Security"]
@@ -122,8 +122,9 @@ def test_https_answers_tell_browsers_to_stay_and_trust_nobody(https):
 
 
 class Inline(HTMLParser):
-    """What a page holds that its policy forbids: scripts, styles and handlers inside it, and
-    files from elsewhere.
+    """Collects the parts of a page that its policy forbids.
+
+    These are inline scripts, styles and handlers, and files from other hosts.
     """
 
     def __init__(self):
@@ -131,25 +132,27 @@ class Inline(HTMLParser):
         self.forbidden = []
 
     def handle_starttag(self, tag, attrs):
-        told = dict(attrs)
+        attributes = dict(attrs)
         if tag == "style" or (
-            tag == "script" and "src" not in told and told.get("type") != "application/json"
+            tag == "script"
+            and "src" not in attributes
+            and attributes.get("type") != "application/json"
         ):
             self.forbidden.append(tag)
         self.forbidden += [
-            f"{tag} {name}" for name in told if name == "style" or name.startswith("on")
+            f"{tag} {name}" for name in attributes if name == "style" or name.startswith("on")
         ]
         self.forbidden += [
-            f"{tag} {name}={told[name]}"
+            f"{tag} {name}={attributes[name]}"
             for name in ("src", "href", "action")
-            if told.get(name)
-            and re.match(r"(?:[a-z]+:)?//|javascript:|data:text", told[name])
+            if attributes.get(name)
+            and re.match(r"(?:[a-z]+:)?//|javascript:|data:text", attributes[name])
             and tag != "a"
         ]
 
 
 def pages():
-    """Return a page of every kind that the admin has here, and Swagger's."""
+    """Return a page of every kind in the admin, and Swagger's."""
     placed = shop.order(of="ada")
     product = shop.stocked()
     return [
@@ -169,7 +172,7 @@ def pages():
     ]
 
 
-def test_no_page_holds_what_the_policy_forbids(client):
+def test_no_page_violates_the_content_security_policy(client):
     found = {"/admin/login/": client.get("/admin/login/")}
     client.force_login(User.objects.create_superuser("olga"))
     found |= {path: client.get(path) for path in pages()}
@@ -186,7 +189,7 @@ def test_no_page_holds_what_the_policy_forbids(client):
             assert "unsafe" not in answer.headers[HEADER], path
 
 
-def test_swaggers_page_starts_from_a_script_of_its_own(client):
+def test_swaggers_page_loads_its_own_script(client):
     page = client.get("/api/v1/docs/").content.decode()
     scripts = re.findall(r'<script src="([^"]+)"', page)
     assert len(scripts) == 3

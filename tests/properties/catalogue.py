@@ -2,7 +2,7 @@
 
 from django.apps import apps
 
-from audit.gather import services
+from audit.load import saga_services
 from inventory.services import adjust_stock
 from orders.models import Product
 from sagas.storage import sql
@@ -24,7 +24,7 @@ PIECES = {"MUG": 100, "PLATE": 100, "RARE": 3, "VASE": 0}
 def open_shop() -> None:
     """Remove all orders from the services and the broker, and fill the stock."""
     broker.empty()
-    for service in services():
+    for service in saga_services():
         tables = [model._meta.db_table for model in apps.get_app_config(service.name).get_models()]
         sql.run(service.alias, f"TRUNCATE {', '.join(tables)}", {})
     for sku, pieces in PIECES.items():

@@ -13,7 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import override_settings
 
-from audit.gather import services
+from audit.load import saga_services
 from audit.report import Report
 from audit.run import audit
 from orders.catalogue import LineWanted
@@ -68,7 +68,7 @@ class SagaHarness:
         self.faults.install(patch)
         self.ada, _ = User.objects.get_or_create(username="ada")
         open_shop()
-        self.captured = CapturedMessages(*(service.name for service in services()))
+        self.captured = CapturedMessages(*(service.name for service in saga_services()))
 
     def close(self) -> None:
         """Close the connection to the broker."""
@@ -145,12 +145,12 @@ class SagaHarness:
 
     def flush(self) -> None:
         """Flush every service, as beat does."""
-        for service in services():
+        for service in saga_services():
             self._as_a_process(lambda service=service: relay.flush(service))  # type: ignore[misc]
 
     def pass_time(self) -> None:
         """Let every lease expire, make every next attempt due, and let every order count as stalled."""
-        for service in services():
+        for service in saga_services():
             sql.run(service.alias, LEASES_OVER.format(inbox=service.inbox), {})
             sql.run(service.alias, DUE.format(outbox=service.outbox), {})
         sql.run("default", STALLED, {})
@@ -266,12 +266,12 @@ class SagaHarness:
             sql.fetch(service.alias, QUIET.format(outbox=service.outbox, inbox=service.inbox), {})[
                 0
             ][0]
-            for service in services()
+            for service in saga_services()
         )
 
     def _states(self) -> list[str]:
         found = [str(order) for order in Order.objects.all()]
-        for service in services():
+        for service in saga_services():
             statement = f"SELECT step, state, attempts, error FROM {service.inbox} ORDER BY id"
             found += [" ".join(map(str, row)) for row in sql.fetch(service.alias, statement, {})]
         return found

@@ -163,8 +163,8 @@ def test_a_collector_that_is_away_holds_up_no_order(place):
 
 
 def test_without_an_address_nothing_is_traced():
-    assert not tracing.wanted()
-    assert not tracing.on()
+    assert not tracing.is_configured()
+    assert not tracing.is_on()
 
 
 def test_an_address_without_the_extra_is_told_at_the_start(monkeypatch):

@@ -1,6 +1,4 @@
-"""Which databases a process must be given, by the services it serves, and how it keeps its
-connections to them.
-"""
+"""The databases that a process needs for its services, and the options of its connections."""
 
 import environ
 import pytest
@@ -15,7 +13,7 @@ URLS = {variable: f"postgres://us:secret@db/{alias}" for alias, variable in VARI
 
 @pytest.fixture
 def given(monkeypatch):
-    """Return what sets these variables, and of the rest none."""
+    """Return a function that sets these variables and unsets the others."""
 
     def give(*names, **values):
         for name in (
@@ -43,15 +41,15 @@ def test_a_process_needs_the_databases_of_the_services_it_serves(given, services
         databases(given("DATABASE_URL", "INVENTORY_DATABASE_URL", SERVICES=services))
 
 
-def test_a_service_nobody_knows_is_refused(given):
+def test_an_unknown_service_is_refused(given):
     with pytest.raises(
         ImproperlyConfigured,
-        match=r"SERVICES names payment\. There are orders, payments, inventory",
+        match=r"unknown service: payment\. Choose from: orders, payments, inventory",
     ):
         databases(given(*URLS, SERVICES="payment"))
 
 
-def test_the_database_of_another_service_is_named_to_whoever_asks_for_it(given):
+def test_a_query_of_another_services_database_raises_an_error_that_names_it(given):
     handler = ConnectionHandler(databases(given("PAYMENTS_DATABASE_URL", SERVICES="payments")))
     assert handler["payments"].settings_dict["NAME"] == "payments"
     for alias in ("default", "inventory"):
@@ -67,7 +65,7 @@ def test_two_services_never_share_a_database(given):
         )
 
 
-def test_what_the_address_says_of_a_session_outdoes_the_planner_settings_and_not_the_time_limits(
+def test_the_url_overrides_the_planners_settings_but_not_the_time_limits(
     given,
 ):
     url = URLS["DATABASE_URL"] + "?options=-c%20random_page_cost%3D2%20-c%20lock_timeout%3D1h"
@@ -85,7 +83,7 @@ def test_a_process_keeps_its_connections_and_has_no_pool(given):
         assert "pool" not in config["OPTIONS"]
 
 
-def test_the_api_shares_a_pool_of_bounded_size_that_soon_says_that_it_is_empty(given):
+def test_the_api_has_a_bounded_pool_with_a_short_timeout(given):
     for config in databases(given(*URLS, DATABASE_POOL_SIZE="7")).values():
         assert config["CONN_MAX_AGE"] == 0
         assert config["CONN_HEALTH_CHECKS"]

@@ -14,24 +14,28 @@ from payments.gateways.base import StatementUnavailable
 
 __all__ = ["Command"]
 
-# Wide enough for a whole row where the output is no terminal, as in the log of a build.
+# Columns: wide enough for a row of the table where the output is not a terminal, as in a build log.
 WIDTH = 140
+
+WITHOUT_GATEWAY = "Run it with --no-gateway to check everything else."
 
 VIOLATED = 1
 UNAVAILABLE = 2
 
 
 class Command(BaseCommand):
-    """Check, print, and exit 0 where every invariant holds, 1 where one does not, 2 where not
-    all can be read.
-    """
+    """Check and print. Exit codes: 0 if every invariant holds, 1 if not, 2 if data is missing."""
 
-    help = "Checks the invariants across the three databases. Reads only, and may run while orders are being placed."
-    requires_system_checks = ()  # what is wrong with the code is no reason not to look at the data
+    help = (
+        "Checks the invariants across the three databases. It only reads, and may run while orders "
+        "are being placed. Exit codes: 0 every invariant holds, 1 at least one does not, 2 a "
+        "database or the gateway's statement could not be read."
+    )
+    requires_system_checks = ()  # an error in the code must not keep an operator from the data
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
-        parser.add_argument("--json", action="store_true", help="print JSON rather than a table")
+        parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
         parser.add_argument(
             "--expect-ended",
             action="store_true",
@@ -40,7 +44,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--no-gateway",
             action="store_true",
-            help="go by what payments knows, where the gateway is not simulated",
+            help="do not ask the payment gateway for its statement; trust the payments table",
         )
         parser.add_argument(
             "--limit",
@@ -58,8 +62,14 @@ class Command(BaseCommand):
                 limit=options["limit"],
                 ask_gateway=not options["no_gateway"],
             )
-        except (DatabaseUnavailable, StatementUnavailable) as error:
+        except DatabaseUnavailable as error:
             raise CommandError(str(error), returncode=UNAVAILABLE) from error
+        except StatementUnavailable as error:
+            text = (
+                f"The audit cannot read the payment gateway's statement: {error} {WITHOUT_GATEWAY}"
+            )
+            raise CommandError(text, returncode=UNAVAILABLE) from error
+
         self._show(report, json=options["json"])
         if report.violations:
             raise SystemExit(VIOLATED)
@@ -68,9 +78,12 @@ class Command(BaseCommand):
         if json:
             self.stdout.write(as_json(report))
             return
-        terminal = self.stdout.isatty()
-        width = None if terminal else WIDTH
-        output = cast("IO[str]", self.stdout)  # Django's wrapper can do all that rich asks of it
-        print_report(
-            report, Console(file=output, force_terminal=terminal, width=width, highlight=False)
+
+        is_terminal = self.stdout.isatty()
+        console = Console(
+            file=cast("IO[str]", self.stdout),  # Django's wrapper has all methods that rich calls
+            force_terminal=is_terminal,
+            width=None if is_terminal else WIDTH,
+            highlight=False,
         )
+        print_report(report, console)

@@ -13,7 +13,7 @@ from console.bulk_actions.results import ActionResult
 from console.models import Run
 from sagas.definition.plan import service_name
 from sagas.operations import holds as engine_holds
-from sagas.operations.table_stats import MOST
+from sagas.operations.table_stats import COUNT_LIMIT
 
 __all__ = ["HoldStep"]
 
@@ -44,8 +44,8 @@ class HoldStep(StepAction):
         """Count the open orders, and the messages that are at the step now."""
         service = service_name(step)
         holds_now = queries.number(service, holds.STEP_HOLDS, step=step)
-        open_orders = queries.number("orders", OPEN_ORDERS, most=MOST)
-        at_step = queries.number(service, AT_STEP, step=step, most=MOST)
+        open_orders = queries.number("orders", OPEN_ORDERS, most=COUNT_LIMIT)
+        at_step = queries.number(service, AT_STEP, step=step, most=COUNT_LIMIT)
         return queries.impact(orders=open_orders, step_holds=1 - holds_now, messages=at_step)
 
     def tiles(self, impact: Impact) -> Sequence[Tile]:

@@ -61,7 +61,7 @@ class Release(OrderAction):
         lifted = [engine_holds.release(service, saga=order.id) for service in reversed(services)]
 
         for service in services:
-            if engine_holds.send_on_saga(service, order.id):
+            if engine_holds.resume_saga(service, order.id):
                 wakeup.request_flush(service.name)
 
         still_held = holds.steps_of(services, STILL_HELD_STEPS, order.id)

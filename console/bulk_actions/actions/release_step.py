@@ -11,7 +11,7 @@ from console.models import Run
 from sagas.definition.plan import service_name
 from sagas.delivery.signatures import task_signature
 from sagas.operations import holds as engine_holds
-from sagas.operations.table_stats import MOST
+from sagas.operations.table_stats import COUNT_LIMIT
 from sagas.storage.registry import Service, service_of_step
 
 __all__ = ["ReleaseStep"]
@@ -31,7 +31,7 @@ class ReleaseStep(StepAction):
         """Count the orders that wait at the step."""
         service = service_name(step)
         holds_now = queries.number(service, holds.STEP_HOLDS, step=step)
-        waiting = queries.number(service, holds.WAITING_AT_STEP, step=step, most=MOST)
+        waiting = queries.number(service, holds.WAITING_AT_STEP, step=step, most=COUNT_LIMIT)
         return queries.impact(orders=waiting, step_holds=holds_now, messages=waiting)
 
     def tiles(self, impact: Impact) -> Sequence[Tile]:

@@ -12,12 +12,12 @@ __all__ = ["Command"]
 class Command(BaseCommand):
     """Run `migrate` on each configured database, one after the other."""
 
-    help = "Migrates the database of every service."
+    help = "Migrates the database of every service, and stops at the first that fails."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate each alias; stop at the first that fails."""
+        """Migrate each database; stop at the first that fails."""
         for alias in connections:
-            self.stdout.write(self.style.MIGRATE_HEADING(f"Database {alias!r}"))
+            self.stdout.write(self.style.MIGRATE_HEADING(f"Migrating the database {alias!r}"))
             call_command(
                 "migrate", database=alias, interactive=False, verbosity=options["verbosity"]
             )

@@ -1,6 +1,4 @@
-"""The alert rules and the page on observability name metrics that there are, and the page names
-all of them.
-"""
+"""The alert rules and the page on observability name existing metrics, and the page names all."""
 
 import re
 from pathlib import Path
@@ -15,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.monitoring import metrics
 from payments.models import Hold, Inbox
 from sagas.ids import uuid7
-from sagas.observability.prometheus import FOLDER, Meters
+from sagas.observability.prometheus import FOLDER, WorkerMetrics
 from tests.integration.api.test_metrics import captured, placed
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -29,7 +27,7 @@ NAME = re.compile(r"\b(?:saga|orders|money)_[a-z_]+\b")
 
 @pytest.fixture
 def served(http, ada, monkeypatch):
-    """Return the names of the samples that the API serves when there is something of everything."""
+    """Return the names of the samples that the API serves if every table has rows."""
     monkeypatch.setattr(metrics, "KEPT", -1.0)
     monkeypatch.setattr(metrics, "LIMIT", 30)
     for _ in range(3):
@@ -51,24 +49,24 @@ def observed(monkeypatch, tmp_path):
     """Return the names of the samples that a worker serves."""
     monkeypatch.setenv(FOLDER, str(tmp_path))
     monkeypatch.setattr(values, "ValueClass", values.ValueClass)
-    families = [family for metric in vars(Meters()).values() for family in metric.describe()]
+    families = [family for metric in vars(WorkerMetrics()).values() for family in metric.describe()]
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
     return {family.name + ending for family in families for ending in endings[family.type]}
 
 
 def without_endings(names):
-    """Return the names as they stand on the page: a histogram's is one."""
+    """Return the names as the page has them: one for each histogram."""
     return {re.sub(r"_(bucket|count|sum)$", "", name) for name in names}
 
 
-def test_every_alert_asks_for_metrics_that_exist(served, observed):
+def test_every_alert_uses_metrics_that_exist(served, observed):
     for rule in RULES:
         asked = set(NAME.findall(rule["expr"]))
         assert asked, rule["alert"]
         assert asked <= served | observed, rule["alert"]
 
 
-def test_every_alert_says_what_to_do_and_stands_on_the_page():
+def test_every_alert_has_an_action_and_is_documented():
     for rule in RULES:
         assert rule["annotations"]["summary"], rule["alert"]
         assert rule["annotations"]["action"], rule["alert"]
@@ -77,6 +75,6 @@ def test_every_alert_says_what_to_do_and_stands_on_the_page():
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
 
 
-def test_the_page_names_every_metric_and_no_other(served, observed):
+def test_the_page_documents_every_metric_and_no_other(served, observed):
     named = re.findall(r"^\| `([a-z_]+)", PAGE, re.MULTILINE)
     assert set(named) == without_endings(served | observed)

@@ -1,5 +1,5 @@
-"""`/metrics`: what it says is so, it says so by index, and nothing that is down or hangs keeps
-the rest from it.
+"""`/metrics`: its values are right, its statements use indexes, and a fault of one section does not
+affect the others.
 """
 
 import json
@@ -42,9 +42,7 @@ SECTIONS = {
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    """No answer from the test before, and all the time a busy machine may need; what is down
-    says so at once.
-    """
+    """Disable the cache of answers, and give a busy machine enough time for each."""
     monkeypatch.setattr(metrics, "KEPT", -1.0)
     monkeypatch.setattr(metrics, "LIMIT", 30)
     monkeypatch.setattr(health, "LIMIT", 30)
@@ -52,7 +50,7 @@ def fresh(monkeypatch):
 
 @pytest.fixture
 def scrape(http):
-    """Ask for the metrics; return every sample by its name and labels."""
+    """Return a function that requests the metrics and returns each sample by name and labels."""
 
     def ask():
         answer = http.get("/metrics")
@@ -126,7 +124,7 @@ def test_every_section_answers(scrape):
     assert down(samples) == set()
 
 
-def test_orders_are_counted_by_where_they_are(scrape, ada):
+def test_orders_are_counted_by_status(scrape, ada):
     for status in ("pending", "pending", "paid"):
         placed(ada, status=status)
     placed(ada, status="fulfilled", ended_at=timezone.now())
@@ -141,7 +139,7 @@ def test_orders_are_counted_by_where_they_are(scrape, ada):
     assert samples["saga_redriven", "orders"] == 1
 
 
-def test_all_orders_are_estimated_once_postgresql_has_looked(scrape, ada):
+def test_the_total_is_estimated_once_postgresql_has_analyzed(scrape, ada):
     for _ in range(10):
         placed(ada, status="fulfilled", ended_at=timezone.now())
     with connections["default"].cursor() as cursor:
@@ -185,9 +183,7 @@ def test_open_steps_are_counted_by_state(scrape):
     }
 
 
-def test_what_is_on_hold_is_told_with_its_age_and_its_orders_count_as_neither_stalled_nor_old(
-    scrape, ada
-):
+def test_holds_have_their_age_and_their_orders_are_neither_stalled_nor_old(scrape, ada):
     hour = timezone.now() - timedelta(hours=1)
     order, waiting = placed(ada), placed(ada, on_hold="payments.charge")
     Order.objects.update(created_at=hour)
@@ -210,7 +206,7 @@ def test_what_is_on_hold_is_told_with_its_age_and_its_orders_count_as_neither_st
     assert scrape()["saga_open_oldest_seconds", "orders"] > 3_599
 
 
-def test_money_is_in_limbo_while_its_order_is_open(scrape, ada):
+def test_captured_money_is_unsettled_while_its_order_is_open(scrape, ada):
     for amount, currency, ago in ((1_000, "eur", 90), (250, "eur", 5), (700, "usd", 30)):
         captured(placed(ada, status="paid"), amount, currency, ago=ago)
     captured(placed(ada, status="fulfilled", ended_at=timezone.now()), 9_999)
@@ -222,7 +218,7 @@ def test_money_is_in_limbo_while_its_order_is_open(scrape, ada):
     assert samples["money_in_limbo_complete",] == 1
 
 
-def test_money_says_so_where_it_did_not_look_at_all_open_orders(scrape, ada, monkeypatch):
+def test_unsettled_money_is_incomplete_if_not_all_open_orders_were_read(scrape, ada, monkeypatch):
     monkeypatch.setattr(audit_metrics, "ORDERS", 1)
     for _ in range(2):
         captured(placed(ada), 500)
@@ -231,14 +227,14 @@ def test_money_says_so_where_it_did_not_look_at_all_open_orders(scrape, ada, mon
     assert samples["money_in_limbo_minor_units", "eur"] == 500
 
 
-def test_a_database_that_is_down_takes_only_its_own_sections_along(scrape, ada):
+def test_a_database_that_is_down_affects_only_its_own_sections(scrape, ada):
     placed(ada)
     with unreachable("payments", 1):
         assert down(scrape()) == {"payments messages", "money"}
     assert down(scrape()) == set()
 
 
-def test_a_database_that_hangs_holds_nobody_up(scrape, http, monkeypatch):
+def test_a_database_that_hangs_does_not_delay_the_answer(scrape, http, monkeypatch):
     monkeypatch.setattr(metrics, "LIMIT", 2)
     monkeypatch.setattr(health, "LIMIT", 2)
     with (
@@ -254,14 +250,14 @@ def test_a_database_that_hangs_holds_nobody_up(scrape, http, monkeypatch):
         assert len([one for one in deadline._running.values() if not one.done()]) <= under_way
 
 
-def test_a_broker_that_is_down_is_said_to_be(scrape, broker):
+def test_a_broker_that_is_down_is_reported(scrape, broker):
     broker.kill()
     samples = scrape()
     assert down(samples) == {"broker"}
     assert not [key for key in samples if key[0] == "saga_queue_messages"]
 
 
-def test_those_who_ask_at_once_share_an_answer(http, monkeypatch):
+def test_concurrent_requests_share_an_answer(http, monkeypatch):
     monkeypatch.setattr(metrics, "KEPT", 60)
     monkeypatch.setattr(metrics, "_snapshots", metrics._Snapshots())
     taken = []
@@ -333,20 +329,18 @@ FILL = {
 
 
 def nodes(plan):
-    """Return the types of all nodes of a plan, but for what looks into the table of holds, which
-    is small.
-    """
+    """Return the types of all nodes of a plan, except those on the table of holds, which is small."""
     below = [kind for child in plan.get("Plans", ()) for kind in nodes(child)]
     return below if plan.get("Relation Name", "").endswith("_hold") else [plan["Node Type"], *below]
 
 
-def test_every_statement_goes_by_an_index(ada):
+def test_every_statement_uses_an_index(ada):
     for alias, statements in FILL.items():
         with connections[alias].cursor() as cursor:
             for statement in statements.split(";"):
                 cursor.execute(statement, {"user": ada.id} if "%(user)s" in statement else {})
     params: dict[str, Any] = {
-        "most": table_stats.MOST,
+        "most": table_stats.COUNT_LIMIT,
         "orders": audit_metrics.ORDERS,
         "on_hold": [],
     }

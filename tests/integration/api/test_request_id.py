@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from config.logs import logging_config
 from inventory.services import adjust_stock
 from orders.models import Outbox, Product
-from sagas.observability.instrumentation import ids
+from sagas.observability.instrumentation import log_ids
 from tests.system.harness import order_body
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -105,7 +105,7 @@ def test_an_error_is_one_line_with_its_traceback(logged):
 
 
 def test_a_line_about_a_batch_names_its_sagas_up_to_a_limit():
-    named = ids((str(number), {"request_id": f"r{number % 2}"}) for number in range(1_000))
+    named = log_ids((str(number), {"request_id": f"r{number % 2}"}) for number in range(1_000))
     assert len(named["sagas"]) == 20
     assert named["request_ids"] == ["r0", "r1"]
 

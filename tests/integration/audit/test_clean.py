@@ -1,6 +1,4 @@
-"""What is as it should be gives no finding, however it came to be so; and what the command says
-of what it finds.
-"""
+"""Correct data give no violation, whichever way they arose; and the output of the command."""
 
 import io
 import json
@@ -10,10 +8,10 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from audit.databases import DatabaseUnavailable, fetch
-from audit.gather import services
+from audit.load import saga_services
 from audit.run import audit
 from orders.models import Order
-from tests.integration.audit import shop
+from tests.integration.audit import harness
 
 pytestmark = pytest.mark.django_db(databases=["default", "payments", "inventory"])
 
@@ -27,7 +25,7 @@ def found(**options):
     ]
 
 
-def test_every_way_an_order_can_end_is_clean(orders) -> None:
+def test_every_way_to_end_an_order_gives_no_violation(orders) -> None:
     assert found() == []
     ended = Order.objects.exclude(ended_at=None).values_list("id", flat=True)
     assert set(ended) == set(orders) - {orders.open}
@@ -42,8 +40,8 @@ def test_an_open_order_counts_only_where_all_are_expected_to_have_ended(orders) 
     ]
 
 
-def test_messages_that_were_purged_are_not_missed(orders) -> None:
-    for service in services():
+def test_purged_messages_are_not_reported_as_missing(orders) -> None:
+    for service in saga_services():
         with connections[service.alias].cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {service.watermark} VALUES (1, now() + interval '1 h', '{{}}')"
@@ -51,10 +49,10 @@ def test_messages_that_were_purged_are_not_missed(orders) -> None:
             cursor.execute(f"DELETE FROM {service.outbox}")
     report = audit()
     assert report.violations == 0
-    assert report.orders["forgotten"] == len(orders)
+    assert report.orders["purged"] == len(orders)
 
 
-def test_where_the_ledger_is_elsewhere_the_report_says_that_it_goes_by_payments(
+def test_the_report_notes_that_payments_replace_a_ledger_that_was_not_asked(
     orders, settings
 ) -> None:
     settings.PAYMENT_GATEWAY = "stripe"
@@ -75,7 +73,7 @@ def test_the_command_exits_with_1_and_names_the_rows(orders) -> None:
     output = io.StringIO()
     with (
         pytest.raises(SystemExit) as exit_,
-        shop.planted("inventory", "UPDATE inventory_stockitem SET on_hand = 7"),
+        harness.temporary_changes("inventory", "UPDATE inventory_stockitem SET on_hand = 7"),
     ):
         call_command("audit", stdout=output)
     assert exit_.value.code == 1
@@ -86,18 +84,18 @@ def test_more_rows_than_the_limit_are_counted_and_not_printed(orders) -> None:
     output = io.StringIO()
     with (
         pytest.raises(SystemExit),
-        shop.planted("inventory", "UPDATE inventory_stockitem SET on_hand = 7"),
+        harness.temporary_changes("inventory", "UPDATE inventory_stockitem SET on_hand = 7"),
     ):
         call_command("audit", limit=1, stdout=output)
     assert "I6 PLATE" not in output.getvalue()
     assert "I6 … and 1 more" in output.getvalue()
 
 
-def test_json_says_what_the_table_says(orders) -> None:
+def test_json_has_the_same_results_as_the_table(orders) -> None:
     output = io.StringIO()
     with (
         pytest.raises(SystemExit),
-        shop.planted("inventory", "UPDATE inventory_stockitem SET on_hand = 7"),
+        harness.temporary_changes("inventory", "UPDATE inventory_stockitem SET on_hand = 7"),
     ):
         call_command("audit", json=True, stdout=output)
     report = json.loads(output.getvalue())
@@ -110,8 +108,8 @@ def test_json_says_what_the_table_says(orders) -> None:
 
 def test_a_database_that_cannot_be_read_exits_with_2_and_is_named() -> None:
     with (
-        shop.planted("inventory", "ALTER TABLE inventory_stockitem RENAME TO gone"),
-        pytest.raises(CommandError, match="'inventory' cannot be audited") as error,
+        harness.temporary_changes("inventory", "ALTER TABLE inventory_stockitem RENAME TO gone"),
+        pytest.raises(CommandError, match="cannot read the database 'inventory'") as error,
     ):
         call_command("audit")
     assert error.value.returncode == 2

@@ -9,8 +9,8 @@ from django.test.utils import CaptureQueriesContext
 
 from sagas.delivery import wakeup
 from sagas.storage.sql import run
-from tests.integration.audit.conftest import a_days_work
-from tests.integration.audit.shop import planted
+from tests.integration.audit.conftest import place_and_end_orders
+from tests.integration.audit.harness import temporary_changes
 from tests.integration.console.operators import member
 from tests.integration.orders import shop
 
@@ -41,7 +41,7 @@ def broken():
     """Rename a table of a service in this transaction, so that queries fail until the test ends."""
     with ExitStack() as stack:
         yield lambda alias, table: stack.enter_context(
-            planted(alias, f"ALTER TABLE {table} RENAME TO gone")
+            temporary_changes(alias, f"ALTER TABLE {table} RENAME TO gone")
         )
 
 
@@ -82,7 +82,7 @@ def viewer(db):
 def orders(django_db_setup, django_db_blocker):
     """A shop after a day's work, shared by the tests of a module, which roll back their changes."""
     with django_db_blocker.unblock():
-        yield a_days_work()
+        yield place_and_end_orders()
         for alias in connections:
             call_command("flush", database=alias, interactive=False, verbosity=0)
 

@@ -10,7 +10,7 @@ from console.models import Run
 from orders.models import Order
 from orders.status import Status
 from payments.models import Inbox, Payment
-from tests.integration.audit import shop as walked
+from tests.integration.audit import harness as walked
 from tests.integration.orders import shop
 
 FAR = "2099-01-01T00:00:00Z"

@@ -11,7 +11,7 @@ from orders.models import Order
 from payments.models import Inbox, Payment, SimulatedCharge
 from sagas.operations import holds
 from sagas.storage.registry import get_service
-from tests.integration.audit import shop as walked
+from tests.integration.audit import harness as walked
 from tests.integration.console.operators import member, outcomes, paid, stuck, work
 
 pytestmark = [
@@ -63,7 +63,7 @@ def test_from_the_orders_page_to_its_end_with_the_evidence_shown(operator):
     }
     operator.post(f"/admin/console/run/{shown.context['run'].id}/confirm/", given)
     work()
-    walked.walk(order.id)
+    walked.run_to_end(order.id)
     assert Order.objects.get().status == "cancelled"
     assert audit(expect_ended=True).violations == 0
     assert (

@@ -9,7 +9,7 @@ from orders.models import Order, Outbox
 from orders.saga import AUTHORIZE_FIRST
 from payments.models import Inbox, Payment
 from sagas.ids import uuid7
-from tests.integration.audit import shop as walked
+from tests.integration.audit import harness as walked
 from tests.integration.console.conftest import count_queries
 from tests.integration.console.operators import FAR, confirmed, member, outcomes, paid, stuck, work
 from tests.integration.orders import shop
@@ -35,7 +35,7 @@ class TestEffects:
 
     def test_publish_again_makes_every_message_due(self, olga):
         order = paid()
-        walked.tell()
+        walked.record_timeline()
         run = confirmed("publish", order, by=olga)
         work()
         assert outcomes(run) == [("done", "2 messages sent again.")]
@@ -45,7 +45,7 @@ class TestEffects:
         order = paid()
         run = confirmed("cancel", order, by=olga, reason="Fraud ring 7")
         work()
-        walked.walk(order.id)
+        walked.run_to_end(order.id)
         order.refresh_from_db()
         assert outcomes(run) == [("done", "Cancelling: the steps that were done are being undone.")]
         assert (order.status, order.failure_code, order.failure_detail) == (
@@ -62,7 +62,7 @@ class TestEffects:
         run = confirmed("cancel", order, by=olga)
         work()
         assert outcomes(run) == [("nothing", "It is fulfilled, so it can no longer be cancelled.")]
-        walked.walk(order.id)
+        walked.run_to_end(order.id)
         assert (Payment.objects.get().status, Reservation.objects.get().state) == (
             "captured",
             "shipped",
@@ -78,7 +78,7 @@ class TestEffects:
             ("done", "Cancel requested: the service of the pivot decides whether it comes in time.")
         ]
         walked.deliver("payments.withhold", order.id, plan=AUTHORIZE_FIRST.plan)
-        walked.walk(order.id, plan=AUTHORIZE_FIRST.plan)
+        walked.run_to_end(order.id, plan=AUTHORIZE_FIRST.plan)
         order.refresh_from_db()
         assert (order.status, order.failure_code) == ("cancelled", "cancelled_by_shop")
 

@@ -80,7 +80,7 @@ def test_a_service_that_does_not_answer_is_named(viewer, orders, broken):
 
 def test_it_takes_few_queries(viewer, orders):
     with count_queries() as total:
-        exported(viewer, orders.called_off_late)
+        exported(viewer, orders.cancelled_late)
     assert total() <= 20
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from audit.metrics import limbo
+from audit.metrics import unsettled_money
 from console.bulk_actions import runs, worker
 from console.bulk_actions.results import NotAllowed, StateConflict
 from console.holds import current_holds
@@ -17,7 +17,7 @@ from payments.models import Inbox
 from sagas.operations import redrive
 from sagas.storage.registry import get_home
 from tests.broker import empty, take
-from tests.integration.audit import shop as walked
+from tests.integration.audit import harness as walked
 from tests.integration.console.operators import (
     confirmed,
     member,
@@ -83,7 +83,7 @@ class TestOrders:
         assert (outcomes(run), held(order)) == ([("done", "Released.")], 0)
         assert InventoryInbox.objects.get(step="inventory.reserve").state == "waiting"
         assert "inventory" in flushed
-        walked.walk(order.id)
+        walked.run_to_end(order.id)
         order.refresh_from_db()
         assert order.status == "fulfilled"
 
@@ -192,12 +192,12 @@ class TestOrders:
                 "Cancelling, but the order is on hold: its steps are undone after the release.",
             )
         ]
-        walked.walk(order.id)
+        walked.run_to_end(order.id)
         order.refresh_from_db()
         assert order.status == "cancelling"
         confirmed("release", order, by=olga)
         work()
-        walked.walk(order.id)
+        walked.run_to_end(order.id)
         order.refresh_from_db()
         assert order.status == "cancelled"
 
@@ -212,10 +212,13 @@ class TestOrders:
 
     def test_money_of_an_order_on_hold_is_in_limbo_and_makes_nobody_impatient(self, olga):
         order = paid()
-        assert limbo().held["eur"].seconds > 0
+        assert unsettled_money().by_currency["eur"].seconds > 0
         confirmed("hold", order, by=olga)
         work()
-        assert (limbo().held["eur"].orders, limbo().held["eur"].seconds) == (1, 0.0)
+        assert (
+            unsettled_money().by_currency["eur"].orders,
+            unsettled_money().by_currency["eur"].seconds,
+        ) == (1, 0.0)
 
 
 class TestSteps:
@@ -260,7 +263,7 @@ class TestSteps:
         work()
         order = walked.place("MUG")
         walked.deliver("payments.charge", order)
-        walked.tell()
+        walked.record_timeline()
         Order.objects.update(rescue_at="2020-01-01T00:00:00Z")
         assert OrdersHold.objects.get().step == Order.objects.get().on_hold == "payments.charge"
         assert redrive.run_once(get_home("orders")) == 0

@@ -177,7 +177,7 @@ def _few_at_once(monkeypatch):
     """Have the console look at as few rows, in proportion, as it does among a million."""
     if not A_MILLION:
         monkeypatch.setattr(changelist, "NEWEST", NEWEST)
-        monkeypatch.setattr(BoundedPaginator, "MOST", PAGED)
+        monkeypatch.setattr(BoundedPaginator, "MAX_COUNT", PAGED)
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def test_an_order_shows_what_each_service_knows_of_it(viewer, orders):
 
 def test_an_order_is_shown_with_few_queries_however_many_messages_it_has(viewer, orders):
     with count_queries() as total:
-        assert viewer.get(change(orders.called_off_late)).status_code == 200
+        assert viewer.get(change(orders.cancelled_late)).status_code == 200
     assert total() <= 20
 
 

@@ -10,7 +10,7 @@ from orders.saga import AUTHORIZE_FIRST
 from orders.status import Status
 from payments.models import Payment
 from sagas.ids import uuid7
-from tests.integration.audit import shop as walked
+from tests.integration.audit import harness as walked
 from tests.integration.console.conftest import count_queries
 from tests.integration.console.operators import paid, select, stuck
 from tests.integration.orders import shop

@@ -58,7 +58,7 @@ def test_a_run_that_is_not_over_is_kept_however_old(olga, settings):
 
 
 def test_a_large_run_is_forgotten_in_small_batches(olga, monkeypatch):
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(retention, "DELETED_AT_ONCE", 2)
     run = runs.draft("retry", [stuck().id for _ in range(5)], by=olga)
     aged(run, 8)
     assert retention.purge() == 6
@@ -88,7 +88,7 @@ def test_a_draft_that_is_gone_is_not_confirmed(client, olga):
 
 
 def test_the_log_is_forgotten_after_two_years_in_small_batches(monkeypatch):
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(retention, "DELETED_AT_ONCE", 2)
     for days in (900, 800, 731, 729, 1):
         log_entry(days)
     assert retention.purge() == 3

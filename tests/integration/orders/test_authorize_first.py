@@ -18,7 +18,7 @@ from payments.models import Payment, SimulatedCharge, SimulatedIntent
 from payments.steps import Capture
 from sagas.operations import holds
 from sagas.storage.registry import get_service
-from tests.integration.audit import shop
+from tests.integration.audit import harness
 from tests.integration.orders.shop import client_of, path
 from tests.integration.races import at_once
 
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 PLAN = AUTHORIZE_FIRST.plan
 UP_TO_CAPTURE = ("payments.authorize", "inventory.reserve")
 
-deliver = partial(shop.deliver, plan=PLAN)
-walk = partial(shop.walk, plan=PLAN)
+deliver = partial(harness.deliver, plan=PLAN)
+walk = partial(harness.run_to_end, plan=PLAN)
 
 
 @pytest.fixture(autouse=True)
 def authorize_first(settings):
     settings.ORDER_SAGA = "authorize_first"
-    shop.open_shop()
+    harness.open_shop()
 
 
 def moved(order):
@@ -68,7 +68,7 @@ def assert_let_go(order):
 
 
 def test_the_money_is_taken_once_the_stock_is_held():
-    order = shop.place()
+    order = harness.place()
     for step in UP_TO_CAPTURE:
         deliver(step, order)
         assert moved(order) == []
@@ -89,7 +89,7 @@ def test_the_money_is_taken_once_the_stock_is_held():
 
 
 def test_an_order_for_which_there_is_no_stock_moves_no_money():
-    order = shop.place("VASE")
+    order = harness.place("VASE")
     walk(order)
     assert status(order) == ("cancelled", "out_of_stock")
     assert_let_go(order)
@@ -97,14 +97,14 @@ def test_an_order_for_which_there_is_no_stock_moves_no_money():
 
 
 def test_a_declined_authorization_cancels_the_order():
-    order = shop.place(method="pm_card_chargeDeclined")
+    order = harness.place(method="pm_card_chargeDeclined")
     walk(order)
     assert status(order) == ("cancelled", "payment_declined")
     assert_let_go(order)
 
 
 def test_an_authorization_that_has_run_out_is_refused_at_the_capture_and_undone():
-    order = shop.place(method="pm_sim_authorization_lapses")
+    order = harness.place(method="pm_sim_authorization_lapses")
     walk(order)
     assert status(order) == ("cancelled", "authorization_expired")
     assert_let_go(order)
@@ -114,7 +114,7 @@ def test_an_authorization_that_has_run_out_is_refused_at_the_capture_and_undone(
     "method", ["pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"]
 )
 def test_answers_that_are_lost_are_asked_for_and_the_order_is_charged_once(method):
-    order = shop.place(method=method)
+    order = harness.place(method=method)
     walk(order)
     assert status(order) == ("fulfilled", "")
     assert moved(order) == ["capture"]
@@ -122,13 +122,13 @@ def test_answers_that_are_lost_are_asked_for_and_the_order_is_charged_once(metho
 
 
 def test_each_order_keeps_the_plan_it_was_placed_with(settings):
-    authorized = shop.place()
+    authorized = harness.place()
     settings.ORDER_SAGA = "charge_first"
-    charged = shop.place()
+    charged = harness.place()
     plans = dict(Order.objects.values_list("id", "plan__saga"))
     assert plans == {authorized: "authorize_first", charged: "place_order"}
     walk(authorized)
-    shop.walk(charged, plan=PLACE_ORDER.plan)
+    harness.run_to_end(charged, plan=PLACE_ORDER.plan)
     assert status(authorized) == status(charged) == ("fulfilled", "")
     assert "payment.authorized" not in told(charged)
     call_command("audit", "--expect-ended")
@@ -136,7 +136,7 @@ def test_each_order_keeps_the_plan_it_was_placed_with(settings):
 
 @pytest.mark.parametrize("done", [(), UP_TO_CAPTURE[:1], UP_TO_CAPTURE])
 def test_a_cancel_before_the_capture_has_begun_comes_in_time(done):
-    order, ada = shop.place(), client_of("ada")
+    order, ada = harness.place(), client_of("ada")
     for step in done:
         deliver(step, order)
     answer = ada.post(path(order, "cancel/"))
@@ -151,7 +151,7 @@ def test_a_cancel_before_the_capture_has_begun_comes_in_time(done):
 
 
 def test_a_cancel_after_the_capture_comes_too_late_and_the_order_shows_no_failure():
-    order, ada = shop.place(), client_of("ada")
+    order, ada = harness.place(), client_of("ada")
     for step in (*UP_TO_CAPTURE, "payments.capture"):
         deliver(step, order)
     assert ada.post(path(order, "cancel/")).status_code == 202
@@ -166,19 +166,19 @@ def test_a_cancel_after_the_capture_comes_too_late_and_the_order_shows_no_failur
 
 
 def test_a_request_to_cancel_that_is_lost_until_the_order_has_ended_is_no_lost_message():
-    order = shop.place()
+    order = harness.place()
     for step in (*UP_TO_CAPTURE, "payments.capture"):
         deliver(step, order)
     cancel_order(Order.objects.get(id=order))
     for step in ("orders.fulfil", "inventory.ship"):
         deliver(step, order)
-    shop.tell()
+    harness.record_timeline()
     assert state(order, "payments.withhold") is None
     call_command("audit", "--expect-ended")
 
 
 def test_twenty_cancels_at_once_ask_once():
-    order, clients = shop.place(), [client_of("ada") for _ in range(20)]
+    order, clients = harness.place(), [client_of("ada") for _ in range(20)]
     answers = at_once([partial(client.post, path(order, "cancel/")) for client in clients])
     assert {answer.status_code for answer in answers} == {202}
     assert Outbox.objects.filter(saga=order, type="order.cancelling").count() == 1
@@ -186,7 +186,7 @@ def test_twenty_cancels_at_once_ask_once():
 
 
 def test_a_cancel_while_the_gateway_is_asked_to_capture_waits_for_its_answer(monkeypatch):
-    order = shop.place()
+    order = harness.place()
     for step in UP_TO_CAPTURE:
         deliver(step, order)
 
@@ -235,7 +235,7 @@ def cancelled_with_its_capture_on_hold(order, **what):
 
 @pytest.mark.parametrize(("held", "withhold"), [("step", "waiting"), ("saga", "held")])
 def test_a_cancel_waits_for_a_capture_on_hold_which_may_have_been_asked_for_before(held, withhold):
-    order = shop.place()
+    order = harness.place()
     release = cancelled_with_its_capture_on_hold(
         order, **{held: order if held == "saga" else "payments.capture"}
     )
@@ -249,7 +249,7 @@ def test_a_cancel_waits_for_a_capture_on_hold_which_may_have_been_asked_for_befo
 
 
 def test_a_cancel_that_waited_for_a_capture_on_hold_which_is_refused_goes_on_to_undo():
-    order = shop.place(method="pm_sim_authorization_lapses")
+    order = harness.place(method="pm_sim_authorization_lapses")
     release = cancelled_with_its_capture_on_hold(order, step="payments.capture")
     release()
     walk(order)
@@ -259,7 +259,7 @@ def test_a_cancel_that_waited_for_a_capture_on_hold_which_is_refused_goes_on_to_
 
 @pytest.mark.parametrize("step", ["payments.authorize", "payments.capture"])
 def test_a_cancel_of_an_order_that_has_not_come_to_its_capture_waits_for_no_step_on_hold(step):
-    order = shop.place()
+    order = harness.place()
     hold(step=step)
     deliver("payments.authorize", order)
     assert client_of("ada").post(path(order, "cancel/")).status_code == 202
@@ -271,7 +271,7 @@ def test_a_cancel_of_an_order_that_has_not_come_to_its_capture_waits_for_no_step
 
 
 def test_a_cancel_that_waited_for_a_capture_which_is_refused_goes_on_to_undo():
-    order = shop.place(method="pm_sim_authorization_lapses")
+    order = harness.place(method="pm_sim_authorization_lapses")
     for step in UP_TO_CAPTURE:
         deliver(step, order)
     cancel_order(Order.objects.get(id=order))
@@ -282,7 +282,7 @@ def test_a_cancel_that_waited_for_a_capture_which_is_refused_goes_on_to_undo():
 
 
 def test_a_cancel_and_the_capture_at_once_have_one_winner():
-    orders = [shop.place() for _ in range(8)]
+    orders = [harness.place() for _ in range(8)]
     for step in UP_TO_CAPTURE:
         deliver(step, *orders)
     for order in orders:
@@ -306,12 +306,12 @@ def test_a_cancel_and_the_capture_at_once_have_one_winner():
 
 
 def test_a_capture_that_keeps_failing_is_not_given_up_but_a_person_is_told():
-    order = shop.place()
+    order = harness.place()
     for step in UP_TO_CAPTURE:
         deliver(step, order)
-    shop.give_up("payments.capture", order, plan=PLAN)
+    harness.give_up("payments.capture", order, plan=PLAN)
     assert state(order, "payments.capture") == "waiting"
-    shop.tell()
+    harness.record_timeline()
     assert Order.objects.get(id=order).needs_attention
     walk(order)
     assert status(order) == ("fulfilled", "")
@@ -319,7 +319,7 @@ def test_a_capture_that_keeps_failing_is_not_given_up_but_a_person_is_told():
 
 
 def test_what_is_about_to_run_out_is_called_off():
-    order, other = shop.place(), shop.place()
+    order, other = harness.place(), harness.place()
     for step in UP_TO_CAPTURE:
         deliver(step, order, other)
     Payment.objects.filter(order_id=order).update(authorization_expires_at=Now())
@@ -333,7 +333,7 @@ def test_what_is_about_to_run_out_is_called_off():
 
 
 def test_an_authorization_whose_capture_has_begun_is_not_called_off():
-    order = shop.place(method="pm_sim_timeout_lost")
+    order = harness.place(method="pm_sim_timeout_lost")
     deliver("payments.authorize", order)
     for step in (*UP_TO_CAPTURE, "payments.capture"):
         deliver(step, order)
@@ -344,7 +344,7 @@ def test_an_authorization_whose_capture_has_begun_is_not_called_off():
 
 
 def test_an_order_cancelled_too_late_cannot_be_cancelled_by_its_own_service():
-    order = shop.place()
+    order = harness.place()
     walk(order)
     with pytest.raises(OrderFulfilledError):
         cancel_order(Order.objects.get(id=order))

@@ -15,7 +15,7 @@ from payments.gateways import get_gateway
 from payments.gateways.base import ChargeRequest
 from payments.models import Payment, SimulatedCharge
 from sagas.ids import uuid7
-from tests.integration.audit import shop
+from tests.integration.audit import harness
 from tests.sandbox.process import Sandbox, running
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -30,14 +30,14 @@ def sandbox_process() -> Iterator[Sandbox]:
 
 @pytest.fixture(autouse=True)
 def _orders(sandbox: Sandbox) -> None:
-    shop.open_shop()
+    harness.open_shop()
     placed = [
-        shop.place(),
-        shop.place("VASE"),
-        shop.place(method="pm_card_chargeDeclined"),
-        shop.place("MUG", "PLATE"),
+        harness.place(),
+        harness.place("VASE"),
+        harness.place(method="pm_card_chargeDeclined"),
+        harness.place("MUG", "PLATE"),
     ]
-    shop.walk(*placed)
+    harness.run_to_end(*placed)
 
 
 def found() -> set[tuple[str, str]]:
@@ -59,7 +59,7 @@ def test_a_charge_that_belongs_to_no_order_is_found() -> None:
     stranger = uuid7()
     get_gateway().charge([ChargeRequest("by hand", stranger, 700, "eur", "pm_card_visa")])
     assert found() == {
-        ("I5", "is no order, but the gateway's ledger has it"),
+        ("I5", "the gateway's ledger has money of it, but there is no such order"),
         ("I4", "700 too much kept"),
     }
 
@@ -87,19 +87,19 @@ def test_without_a_statement_it_exits_with_2_and_can_go_by_payments_alone(
     assert error.value.returncode == 2
     output = io.StringIO()
     call_command("audit", no_gateway=True, stdout=output)
-    assert "by what payments knows alone" in output.getvalue()
+    assert "from our payments only" in output.getvalue()
 
 
 def test_orders_that_were_paid_through_another_gateway_before_are_looked_up_there(
     settings: Settings,
 ) -> None:
     settings.PAYMENT_GATEWAY = "simulated"
-    before = shop.place()
-    shop.walk(before)
+    before = harness.place()
+    harness.run_to_end(before)
     assert found() == set()
     settings.PAYMENT_GATEWAY = "stripe"
-    after = shop.place()
-    shop.walk(after)
+    after = harness.place()
+    harness.run_to_end(after)
     assert set(
         Payment.objects.filter(order_id__in=(before, after)).values_list("gateway", flat=True)
     ) == {

@@ -1,5 +1,5 @@
-"""Holds: what is on hold does not run, is not lost, is no fault, and runs once when it is
-released.
+"""Holds: a step on hold does not run, is not lost, counts no failure, and runs once after the
+release.
 """
 
 from datetime import timedelta
@@ -14,7 +14,7 @@ from sagas.delivery import relay
 from sagas.delivery.signatures import task_signature
 from sagas.lifecycle import CancelResult
 from sagas.operations import holds, redrive, retention
-from sagas.operations.table_stats import holds_of, inbox_rows, sagas_of
+from sagas.operations.table_stats import hold_stats, inbox_stats, saga_stats
 from tests.broker import empty, take
 from tests.integration.races import started
 from tests.trips.harness import (
@@ -45,7 +45,7 @@ def hold(**what):
 
 
 def delivered():
-    """Run what lies in the broker as a worker would, until there is nothing."""
+    """Run the tasks in the broker as a worker does, until there is none."""
     while sent := take("trips"):
         for message in sent:
             getattr(tasks, message.task.removeprefix("sagas."))(*message.args)
@@ -54,16 +54,16 @@ def delivered():
 
 
 def released(**what):
-    """Release, send on and deliver."""
+    """Release, resume and deliver."""
     holds.release(TRIPS, **what)
-    sent = holds.send_on(TRIPS)
+    sent = holds.resume(TRIPS)
     delivered()
     return sent
 
 
 class TestHolding:
     @pytest.mark.parametrize("step", ["trips.book", "trips.pay"])
-    def test_a_step_on_hold_keeps_its_message_and_counts_no_try(self, step):
+    def test_a_step_on_hold_keeps_its_message_and_counts_no_attempt(self, step):
         (trip,) = begin()
         hold(step=step)
         walk([trip])
@@ -73,7 +73,7 @@ class TestHolding:
         assert step not in effects(trip)
 
     @pytest.mark.parametrize("step", ["trips.book", "trips.pay"])
-    def test_once_it_is_released_it_runs_as_its_first_try_and_the_trip_ends(self, step):
+    def test_after_the_release_the_step_runs_as_its_first_attempt_and_the_trip_ends(self, step):
         (trip,) = begin()
         hold(step=step)
         walk([trip])
@@ -98,26 +98,26 @@ class TestHolding:
         released(saga=trip)
         assert effects(trip)[-2:] == ["trips.unbook", "trips.drop"]
 
-    def test_held_twice_it_is_held_once_and_keeps_who_and_why_of_the_first(self):
+    def test_a_second_hold_changes_nothing_and_the_first_keeps_its_operator_and_reason(self):
         assert hold(step="trips.book")
         assert not holds.hold(TRIPS, step="trips.book", by="anna", why="Me too.")
         assert Hold.objects.values_list("by", "why").get() == ("olga", "The bank is down.")
 
-    def test_released_twice_it_is_released_once(self):
+    def test_a_second_release_changes_nothing(self):
         hold(step="trips.book")
         assert holds.release(TRIPS, step="trips.book")
         assert not holds.release(TRIPS, step="trips.book")
 
-    def test_a_step_that_both_hold_waits_for_both(self):
+    def test_a_step_under_two_holds_waits_for_both_releases(self):
         (trip,) = begin()
         hold(step="trips.book")
         hold(saga=trip)
         walk([trip])
         assert released(step="trips.book") == 0
-        assert holds.send_on_saga(TRIPS, trip) == 0
+        assert holds.resume_saga(TRIPS, trip) == 0
         assert released(saga=trip) == 1
 
-    def test_a_step_that_waits_for_its_next_try_is_held_when_that_comes_and_keeps_its_count(self):
+    def test_a_retry_of_a_step_on_hold_is_held_and_keeps_its_attempts(self):
         (trip,) = begin()
         fail("trips.book", [trip])
         hold(step="trips.book")
@@ -130,7 +130,7 @@ class TestHolding:
 
 
 class TestMessages:
-    def test_a_message_that_comes_again_and_again_changes_nothing(self):
+    def test_repeated_deliveries_to_a_step_on_hold_change_nothing(self):
         (trip,) = begin()
         hold(step="trips.book")
         for _ in range(3):
@@ -139,16 +139,16 @@ class TestMessages:
         released(step="trips.book")
         assert effects(trip).count("trips.book") == 1
 
-    def test_one_that_comes_between_release_and_sending_on_runs_at_once_and_once(self):
+    def test_a_delivery_between_release_and_resume_runs_the_step_once(self):
         (trip,) = begin()
         hold(step="trips.book")
         deliver("trips.book", [trip])
         holds.release(TRIPS, step="trips.book")
         deliver("trips.book", [trip])
         assert state(trip, "trips.book") == "done"
-        assert holds.send_on(TRIPS) == 0
+        assert holds.resume(TRIPS) == 0
 
-    def test_a_broker_that_loses_everything_loses_nothing_that_is_held(self):
+    def test_held_messages_survive_a_broker_that_loses_everything(self):
         (trip,) = begin()
         hold(step="trips.book")
         relay.flush(TRIPS)
@@ -157,12 +157,12 @@ class TestMessages:
         assert released(step="trips.book") == 1
         assert effects(trip)[-1] == "trips.travel"
 
-    def test_what_is_lost_while_it_is_sent_on_is_sent_again(self):
+    def test_a_message_that_is_lost_after_the_resume_is_sent_again(self):
         (trip,) = begin()
         hold(step="trips.book")
         deliver("trips.book", [trip])
         holds.release(TRIPS, step="trips.book")
-        holds.send_on(TRIPS)
+        holds.resume(TRIPS)
         empty()
         make_due()
         relay.flush(TRIPS)
@@ -180,7 +180,7 @@ class TestMessages:
         assert released(step="trips.pay") == 0
         assert effects(trip)[-1] == "trips.drop"
 
-    def test_a_pivot_that_is_held_can_be_called_off(self):
+    def test_a_saga_whose_pivot_is_held_can_be_cancelled(self):
         (trip,) = begin()
         hold(step="trips.confirm")
         walk([trip])
@@ -193,7 +193,7 @@ class TestMessages:
 
 
 class TestInFlight:
-    def test_a_step_that_runs_as_it_is_held_ends_and_the_next_waits(self):
+    def test_a_step_that_is_running_when_the_hold_comes_ends_and_the_next_waits(self):
         (trip,) = begin()
         behaviour["trips.book", trip] = lambda _: (
             started(lambda: hold(saga=trip)).result(timeout=20) and None
@@ -201,13 +201,13 @@ class TestInFlight:
         walk([trip])
         assert (state(trip, "trips.book"), state(trip, "trips.pay")) == ("done", "held")
 
-    def test_the_answer_to_a_call_that_was_made_before_the_hold_is_recorded(self):
+    def test_the_answer_to_a_call_made_before_the_hold_is_recorded(self):
         (trip,) = begin()
         deliver("trips.book", [trip])
 
         def meanwhile(saga):
             hold(step="trips.pay")
-            make_due()  # it sleeps for longer than its lease, and the relay sends the step again
+            make_due()  # the call outlasts its lease, and the relay sends the step again
             deliver("trips.pay", [saga])
             assert state(saga, "trips.pay") == "held"
 
@@ -215,7 +215,7 @@ class TestInFlight:
         deliver("trips.pay", [trip])
         assert (state(trip, "trips.pay"), effects(trip)) == ("done", ["trips.book", "trips.pay"])
 
-    def test_a_call_whose_answer_is_not_known_is_not_asked_for_until_it_is_released(self):
+    def test_an_unknown_call_is_not_repeated_until_the_release(self):
         (trip,) = begin()
         deliver("trips.book", [trip])
         behaviour["trips.pay/call", trip] = lambda _: Unknown("no answer")
@@ -229,11 +229,11 @@ class TestInFlight:
         released(step="trips.pay")
         assert effects(trip)[-1] == "trips.travel"
 
-    def test_a_claim_that_saw_the_hold_a_moment_longer_is_sent_on_by_the_next_round(self):
+    def test_a_claim_that_still_saw_the_hold_is_resumed_by_the_next_round(self):
         (trip,) = begin()
         hold(step="trips.book")
         with transaction.atomic():
-            deliver("trips.book", [trip])  # not committed: nobody sees that it is held
+            deliver("trips.book", [trip])  # not committed, so the held row is not visible
             assert started(lambda: released(step="trips.book")).result(timeout=20) == 0
         assert state(trip, "trips.book") == "held"
         tasks.release_held("trips")
@@ -241,11 +241,9 @@ class TestInFlight:
         assert effects(trip)[-1] == "trips.travel"
 
 
-class TestSendingOn:
-    def test_a_round_is_bounded_takes_the_oldest_first_and_comes_again_behind_itself(
-        self, monkeypatch
-    ):
-        monkeypatch.setattr(holds, "ROUND", 2)
+class TestResuming:
+    def test_a_round_is_bounded_takes_the_oldest_first_and_requests_the_next(self, monkeypatch):
+        monkeypatch.setattr(holds, "BATCH_SIZE", 2)
         trips = begin(3)
         hold(step="trips.book")
         for trip in trips:
@@ -258,18 +256,18 @@ class TestSendingOn:
         assert tasks.release_held("trips") == 1
         assert "sagas.release_held" not in [sent.task for sent in take("trips")]
 
-    def test_none_starts_while_the_queue_is_long(self, monkeypatch):
-        monkeypatch.setattr(holds, "CONGESTED", 1)
+    def test_no_round_starts_while_the_queue_is_long(self, monkeypatch):
+        monkeypatch.setattr(holds, "MAX_QUEUE_LENGTH", 1)
         (trip,) = begin()
         hold(step="trips.book")
         deliver("trips.book", [trip])
         holds.release(TRIPS, step="trips.book")
         task_signature("flush", "trips", queue="trips").apply_async()
-        assert holds.send_on(TRIPS) == 0
+        assert holds.resume(TRIPS) == 0
         empty()
-        assert holds.send_on(TRIPS) == 1
+        assert holds.resume(TRIPS) == 1
 
-    def test_a_broker_that_is_down_leaves_it_to_the_next_round(self, dead_broker):
+    def test_rows_stay_held_while_the_broker_is_down(self, dead_broker):
         (trip,) = begin()
         hold(step="trips.book")
         deliver("trips.book", [trip])
@@ -280,7 +278,7 @@ class TestSendingOn:
         assert tasks.release_held("trips") == 1
 
 
-class TestRescue:
+class TestRedrive:
     def stalled(self):
         Trip.objects.update(rescue_at=LONG_AGO)
         return redrive.run_once(HOME)
@@ -304,7 +302,7 @@ class TestRescue:
         holds.release(TRIPS, step="trips.book")
         assert self.stalled() == 2
 
-    def test_whatever_it_does_next_says_that_it_waits_no_more(self):
+    def test_the_next_event_clears_the_hold_at_the_home(self):
         begin()
         hold(step="trips.book")
         relay.flush(TRIPS)
@@ -312,7 +310,7 @@ class TestRescue:
         released(step="trips.book")
         assert Trip.objects.get().on_hold == ""
 
-    def test_that_it_waits_does_not_take_back_that_it_needs_a_person(self):
+    def test_a_hold_does_not_clear_needs_attention(self):
         (trip,) = begin()
         Trip.objects.update(needs_attention=True)
         hold(step="trips.book")
@@ -321,36 +319,39 @@ class TestRescue:
         delivered()
         assert Trip.objects.get().needs_attention
 
-    def test_a_redrive_of_what_is_held_changes_nothing(self):
+    def test_a_redrive_of_a_held_saga_changes_nothing(self):
         (trip,) = begin()
         hold(step="trips.book")
         deliver("trips.book", [trip])
-        redrive.make_rows_due(TRIPS, [trip])
+        redrive.republish(TRIPS, [trip])
         delivered()
         assert (state(trip, "trips.book"), events(trip).count("saga.on_hold")) == ("held", 1)
 
 
-class TestFigures:
-    def test_what_is_held_is_counted_by_itself_and_not_as_stalled_or_old(self):
+class TestStats:
+    def test_held_sagas_are_counted_separately_and_not_as_stalled_or_old(self):
         waiting, other = begin(2)
         hold(step="trips.book")
         hold(saga=other)
         relay.flush(TRIPS)
         delivered()
         Trip.objects.update(rescue_at=LONG_AGO, created_at=LONG_AGO)
-        found = sagas_of(HOME)
+        found = saga_stats(HOME)
         assert (found.open, found.stalled, found.on_hold, found.oldest_seconds) == (2, 0, 2, 0.0)
-        assert [(rows.step, rows.state, rows.rows) for rows in inbox_rows(TRIPS)] == [
+        assert [(rows.step, rows.state, rows.rows) for rows in inbox_stats(TRIPS)] == [
             ("trips.book", "held", 2)
         ]
-        assert {(one.step, one.number) for one in holds_of(TRIPS)} == {("trips.book", 1), (None, 1)}
+        assert {(one.step, one.number) for one in hold_stats(TRIPS)} == {
+            ("trips.book", 1),
+            (None, 1),
+        }
         assert Effect.objects.count() == 0
         assert {waiting, other} == set(
             Outbox.objects.filter(type="saga.on_hold").values_list("saga", flat=True)
         )
 
 
-def test_holds_of_sagas_that_were_over_long_ago_are_forgotten_and_no_other():
+def test_only_holds_of_sagas_that_ended_long_ago_are_purged():
     over, still_open = begin(2)
     for trip in (over, still_open):
         hold(saga=trip)

@@ -1,4 +1,4 @@
-"""Retention: what ended long ago goes, what is open stays, and what was purged never runs again."""
+"""Retention: old ended sagas are purged, open ones stay, and purged ones never run again."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ TOMORROW = timezone.now() + timedelta(days=1)
 
 
 def test_ended_sagas_are_purged_and_open_ones_keep_every_row(monkeypatch):
-    monkeypatch.setattr(retention, "BATCH", 3)
+    monkeypatch.setattr(retention, "DELETED_AT_ONCE", 3)
     ended, still_open = begin(2)
     walk([ended, still_open])
     deleted = retention.purge(TRIPS, before=TOMORROW, kept=[still_open])
@@ -52,7 +52,7 @@ def test_the_watermark_never_moves_back():
     assert Watermark.objects.get().before == TOMORROW
 
 
-def test_every_service_is_told_the_horizon_and_the_old_sagas_still_open(settings):
+def test_every_service_receives_the_horizon_and_the_old_open_sagas(settings):
     settings.SAGA_RETENTION_DAYS = 30
     old, _ = begin(2)
     Trip.objects.filter(id=old).update(created_at=timezone.now() - timedelta(days=31))

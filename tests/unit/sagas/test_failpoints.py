@@ -59,7 +59,7 @@ def test_a_fault_that_is_armed_happens_once_and_leaves_a_record(place):
     assert str(here.saga) in record.read_text()
 
 
-def test_of_many_who_reach_it_at_once_one_suffers_it(place):
+def test_of_many_threads_that_reach_it_at_once_one_suffers_the_fault(place):
     arm(place, Action.RAISE)
 
     def suffers(_):
@@ -73,7 +73,7 @@ def test_of_many_who_reach_it_at_once_one_suffers_it(place):
         assert sum(pool.map(suffers, range(64))) == 1
 
 
-def test_another_point_another_step_and_an_older_saga_pass_it_by(place):
+def test_a_fault_ignores_other_points_other_steps_and_older_sagas(place):
     older = row()
     fault = arm(place, Action.RAISE, since=uuid7())
     place.reach(Point.COMMITTED, "payments.charge", [row()])
@@ -83,7 +83,7 @@ def test_another_point_another_step_and_an_older_saga_pass_it_by(place):
     assert (place.directory / ARMED / fault.name).exists()
 
 
-def test_rows_of_an_outbox_reach_it_by_where_they_go_or_what_they_end_with(place):
+def test_outbox_rows_reach_a_point_by_their_target_or_event_type(place):
     arm(place, Action.RAISE)
     place.reach_each(Point.NOT_BEGUN, [row(target="inventory.reserve"), row(target=None)])
     with pytest.raises(InjectedFault):
@@ -103,7 +103,7 @@ def test_a_process_is_killed(place):
     assert len(hits(place, fault)) == 1
 
 
-def test_a_process_is_frozen_and_says_when_it_goes_on(place):
+def test_a_process_is_frozen_and_leaves_a_file_when_it_continues(place):
     fault = arm(place, Action.FREEZE)
     process = reaching(place)
     try:

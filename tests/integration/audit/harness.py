@@ -1,4 +1,4 @@
-"""A shop whose orders are placed by the real services and walked by hand through the real steps."""
+"""Places orders through the real services, and delivers their messages to the real steps."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.db import connections, transaction
 from django.test import override_settings
 
-from audit.case import FINAL
-from audit.gather import services
+from audit.load import saga_services
+from audit.snapshot import FINAL
 from inventory.services import adjust_stock
 from orders.catalogue import LineWanted
 from orders.models import Order, Product
@@ -28,7 +28,7 @@ from sagas.storage.registry import Service, get_home, service_of_step
 
 PLAN = PLACE_ORDER.plan
 
-# More rounds than the longest walk has hops, with a charge that has to be asked twice.
+# More rounds than the longest saga needs, with a charge that needs two calls.
 ROUNDS = 12
 
 SENT = """
@@ -47,9 +47,7 @@ numbers = count()
 
 
 def open_shop() -> None:
-    """Offer mugs and plates, of which there are a hundred each, and a vase, of which there is
-    none.
-    """
+    """Create products: mugs and plates with a hundred in stock each, and a vase with none."""
     for sku, amount in (("MUG", 1250), ("PLATE", 900), ("VASE", 8000)):
         Product.objects.get_or_create(
             sku=sku, defaults={"name": sku, "unit_amount": amount, "currency": "eur"}
@@ -60,8 +58,9 @@ def open_shop() -> None:
 
 
 def place(*skus: str, method: str = "pm_card_visa", first: str = "") -> UUID:
-    """Place an order for two pieces of each SKU, to be charged or authorized `first`; by
-    default, as is set.
+    """Place an order for two pieces of each SKU.
+
+    `first`: "charge" or "authorize", and otherwise the saga of the settings.
     """
     ada, _ = User.objects.get_or_create(username="ada")
     lines = tuple(LineWanted(sku, 2) for sku in skus or ("MUG",))
@@ -76,19 +75,19 @@ def place(*skus: str, method: str = "pm_card_visa", first: str = "") -> UUID:
 
 
 def cancel(order: UUID) -> None:
-    """Call an order off, as its customer does."""
+    """Cancel an order as its customer does."""
     cancel_order(Order.objects.get(id=order))
 
 
 def deliver(step: str, *orders: UUID, plan: Plan = PLAN) -> None:
-    """Deliver to a step what was sent to it for these orders, from whichever service."""
+    """Deliver to a step the messages that any service sent it for these orders."""
     _make_due(service_of_step(step))
     if messages := messages_to(step, orders):
         runner.run(step, plan, messages)
 
 
 def give_up(step: str, order: UUID, plan: Plan = PLAN) -> None:
-    """Count a last failed try of a step."""
+    """Record failures of a step until it is given up."""
     (message,) = messages_to(step, [order])
     for attempt in range(1, 6):
         failures.record_failures(
@@ -96,29 +95,27 @@ def give_up(step: str, order: UUID, plan: Plan = PLAN) -> None:
         )
 
 
-def walk(*orders: UUID, plan: Plan = PLAN) -> None:
-    """Deliver whatever is sent for these orders until nothing is left to do, and tell the
-    timeline.
-    """
+def run_to_end(*orders: UUID, plan: Plan = PLAN) -> None:
+    """Deliver the messages of these orders until none is left, and record the timeline."""
     for _ in range(ROUNDS):
         for step in plan.names():
             deliver(step, *_waiting(step, orders), plan=plan)
-    tell()
+    record_timeline()
 
 
-def tell() -> None:
-    """Record every event in the timeline, and mark it as sent."""
-    entries = [entry for service in services() for entry in _entries(service)]
+def record_timeline() -> None:
+    """Record every event in the timeline, and mark its row as published."""
+    entries = [entry for service in saga_services() for entry in _entries(service)]
     timeline.record(get_home("orders"), entries)
-    for service in services():
+    for service in saga_services():
         sql.run(service.alias, PUBLISHED.format(outbox=service.outbox), {})
 
 
 def messages_to(step: str, orders: Iterable[UUID]) -> list[Message]:
-    """Return the messages that were sent to a step for these orders."""
+    """Return the messages sent to a step for these orders."""
     rows = [
         row
-        for service in services()
+        for service in saga_services()
         for row in sql.fetch(
             service.alias,
             SENT.format(outbox=service.outbox),
@@ -138,8 +135,8 @@ def messages_to(step: str, orders: Iterable[UUID]) -> list[Message]:
 
 
 @contextmanager
-def planted(alias: str, *statements: str, **params: Any) -> Iterator[None]:
-    """Let statements have been run while the context lasts, and be rolled back after it."""
+def temporary_changes(alias: str, *statements: str, **params: Any) -> Iterator[None]:
+    """Run statements in a transaction that is rolled back at the end of the context."""
     with transaction.atomic(using=alias):
         with connections[alias].cursor() as cursor:
             for statement in statements:

@@ -1,5 +1,6 @@
-"""A case: everything the three databases say of one order. What the checks of single orders look
-at.
+"""An order's snapshot: every row that the three databases hold about one order.
+
+The checks of single orders read it, and nothing else.
 """
 
 from collections.abc import Iterator
@@ -15,22 +16,22 @@ from sagas.models import Inbox
 
 __all__ = [
     "FINAL",
-    "Case",
     "Event",
+    "InboxRow",
     "Line",
     "Movement",
     "Order",
+    "OrderSnapshot",
     "Payment",
-    "Recorded",
     "Reservation",
-    "StepState",
+    "TimelineRow",
 ]
 
 FINAL = frozenset({Inbox.State.DONE.value, Inbox.State.REFUSED.value})
 
 
 class Order(NamedTuple):
-    """The order itself. `amount` is in minor units of `currency`."""
+    """A row of the orders table. `amount` is in minor units of `currency`."""
 
     id: UUID
     status: str
@@ -42,14 +43,14 @@ class Order(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What the order wants of one SKU."""
+    """An order line: the quantity ordered of one SKU."""
 
     sku: str
     quantity: int
 
 
 class Payment(NamedTuple):
-    """What payments knows of the order's money. Amounts in minor units."""
+    """A payment as the payments service recorded it. Amounts are in minor units."""
 
     status: str
     amount: int
@@ -59,7 +60,7 @@ class Payment(NamedTuple):
 
 
 class Movement(NamedTuple):
-    """What the gateway says it moved: a capture or a refund. Minor units."""
+    """A capture or a refund in the gateway's ledger. The amount is in minor units."""
 
     kind: str
     charge_id: str | None
@@ -68,7 +69,7 @@ class Movement(NamedTuple):
 
 
 class Reservation(NamedTuple):
-    """What inventory holds, held or shipped for the order."""
+    """Stock that inventory holds, released or shipped for the order."""
 
     sku: str
     quantity: int
@@ -76,10 +77,10 @@ class Reservation(NamedTuple):
 
 
 class Event(NamedTuple):
-    """A row of an outbox. `step` wrote it (empty at the start of a walk), `target` is whom it goes
-    to.
+    """An outbox row. `step` wrote it, and `target` is the step that receives it.
 
-    `unsent`: it has been due for longer than any relay that runs would leave it.
+    `step` is empty for the event that starts a path through the plan. `unsent`: the row has been
+    due for longer than a running relay would leave it.
     """
 
     id: UUID
@@ -90,25 +91,25 @@ class Event(NamedTuple):
     unsent: bool
 
     @property
-    def is_news(self) -> bool:
-        """Whether it tells of a change, rather than of a step that is still under way."""
+    def is_change(self) -> bool:
+        """Whether the event reports a change, not a step that is still in progress."""
         return not is_notice(self.type)
 
     @property
     def is_refusal(self) -> bool:
-        """Whether it is its step's way of saying no."""
+        """Whether the event is the refusal that its step declares."""
         known = definition(self.step)
         return known is not None and known.refusal is not None and known.refusal.type == self.type
 
 
-class StepState(NamedTuple):
-    """A row of an inbox."""
+class InboxRow(NamedTuple):
+    """An inbox row: the state of one step."""
 
     step: str
     state: str
 
 
-class Recorded(NamedTuple):
+class TimelineRow(NamedTuple):
     """A row of the timeline."""
 
     id: UUID
@@ -117,75 +118,78 @@ class Recorded(NamedTuple):
 
 
 @dataclass(slots=True)
-class Case:
-    """One order, and all that is known of it. `remembered`: no service has purged the messages
-    of its saga.
+class OrderSnapshot:
+    """One order with its rows in all services.
+
+    `has_messages`: no service has purged the messages of the order's saga.
     """
 
     order: Order
-    remembered: bool = True
+    has_messages: bool = True
     lines: list[Line] = field(default_factory=list)
     payments: list[Payment] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     reservations: list[Reservation] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    steps: list[StepState] = field(default_factory=list)
-    timeline: list[Recorded] = field(default_factory=list)
+    steps: list[InboxRow] = field(default_factory=list)
+    timeline: list[TimelineRow] = field(default_factory=list)
 
     @property
     def fulfilled(self) -> bool:
-        """Whether the order is fulfilled."""
         return self.order.status == "fulfilled"
 
     @property
     def cancelled(self) -> bool:
-        """Whether the order is cancelled."""
         return self.order.status == "cancelled"
 
     @property
-    def kept(self) -> int:
-        """What was captured and not refunded, in minor units."""
-        return self.captured - self.refunded
-
-    @property
     def captured(self) -> int:
-        """What was captured, in minor units."""
+        """The captured amount, in minor units."""
         return sum(movement.amount for movement in self.movements if movement.kind == "capture")
 
     @property
     def refunded(self) -> int:
-        """What was refunded, in minor units."""
+        """The refunded amount, in minor units."""
         return sum(movement.amount for movement in self.movements if movement.kind == "refund")
 
+    @property
+    def net_captured(self) -> int:
+        """The captured amount less the refunded amount, in minor units."""
+        return self.captured - self.refunded
+
     def state(self, step: str | None) -> str | None:
-        """Return the state of a step, or None where there is no row of it."""
+        """Return the state of a step, or None if the step has no inbox row."""
         return next((row.state for row in self.steps if row.step == step), None)
 
-    def news(self) -> Iterator[Event]:
-        """Yield the events that tell of a change."""
-        return (event for event in self.events if event.is_news)
+    def changes(self) -> Iterator[Event]:
+        """Yield the events that report a change."""
+        return (event for event in self.events if event.is_change)
 
     def types(self) -> set[str]:
         """Return the types of all events of the order."""
         return {event.type for event in self.events}
 
-    def last_walk(self) -> list[Event]:
+    def final_path(self) -> list[Event]:
         """Return the events that led to the end of the saga, first to last.
 
-        Each was written by the step that the one before it went to. The first has no step, if none
-        is missing.
+        Each event was written by the step that received the event before it. The first event has
+        no step, unless an event is missing.
         """
         plan = self.order.plan
-        last = plan.last if self.fulfilled else plan.abort
-        walk = [event for event in self.news() if event.step == last and event.target is None][:1]
-        while walk and walk[0].step and (before := self._before(walk[0])):
-            walk.insert(0, before)
-        return walk
+        last_step = plan.last if self.fulfilled else plan.abort
+        endings = (
+            event for event in self.changes() if event.step == last_step and event.target is None
+        )
+        path = list(endings)[:1]
 
-    def _before(self, event: Event) -> Event | None:
-        asked = (
+        while path and path[0].step and (before := self._event_before(path[0])):
+            path.insert(0, before)
+        return path
+
+    def _event_before(self, event: Event) -> Event | None:
+        candidates = (
             other
             for other in self.events
             if other.target == event.step and other.seq == event.seq - 1
         )
-        return next(asked, None)
+        return next(candidates, None)

@@ -1,5 +1,5 @@
-"""A step marked as done by hand commits what its success would: the order goes on, and the audit
-stays clean.
+"""A step marked as done by hand commits the same rows as its success: the order continues, and the
+audit finds no violation.
 """
 
 import pytest
@@ -14,44 +14,42 @@ from sagas.definition.handlers import ManualCompletionRefused, ManualConfirmatio
 from sagas.operations import holds, manual
 from sagas.operations.manual import mark_done
 from sagas.storage.registry import get_service
-from tests.integration.audit import shop
+from tests.integration.audit import harness
 from tests.integration.races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
-WORD = ManualConfirmation(
+CONFIRMATION = ManualConfirmation(
     by="olga", evidence="Refunded in the gateway's dashboard at noon.", reference="re_by_hand"
 )
 
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
-    """No thread flushes by itself."""
+    """Disable the background flush."""
     monkeypatch.setattr(manual, "request_flush", lambda service: None)
-    shop.open_shop()
+    harness.open_shop()
 
 
 def to_be_refunded():
-    """Return an order that is being cancelled, and whose refund is on hold."""
-    order = shop.place("MUG")
-    shop.deliver("payments.charge", order)
+    """Return an order that is being cancelled, with its refund on hold."""
+    order = harness.place("MUG")
+    harness.deliver("payments.charge", order)
     holds.hold(
         get_service("payments"),
         step="payments.refund",
         by="olga",
         why="The gateway refuses refunds.",
     )
-    shop.cancel(order)
-    shop.deliver("inventory.release", order)
-    shop.deliver("payments.refund", order)
+    harness.cancel(order)
+    harness.deliver("inventory.release", order)
+    harness.deliver("payments.refund", order)
     assert Inbox.objects.get(step="payments.refund").state == "held"
     return order
 
 
 def refund_at_the_gateway(order):
-    """Refund an order's charge in full on the gateway's own page, of which the gateway knows and
-    we do not.
-    """
+    """Refund an order's charge in full on the gateway's own page, so that only the gateway knows."""
     charge = SimulatedCharge.objects.get(order_id=order)
     SimulatedCharge.objects.create(
         kind="refund",
@@ -63,11 +61,11 @@ def refund_at_the_gateway(order):
     )
 
 
-def test_a_refund_made_at_the_gateway_ends_the_order_and_every_book_agrees():
+def test_a_refund_made_at_the_gateway_ends_the_order_and_all_ledgers_agree():
     order = to_be_refunded()
     refund_at_the_gateway(order)
-    mark_done("payments.refund", order, WORD)
-    shop.walk(order)
+    mark_done("payments.refund", order, CONFIRMATION)
+    harness.run_to_end(order)
     payment = Payment.objects.get()
     assert (payment.status, payment.refunded_amount, payment.refund_reference) == (
         "refunded",
@@ -80,11 +78,11 @@ def test_a_refund_made_at_the_gateway_ends_the_order_and_every_book_agrees():
     assert not Drift.objects.exists()
 
 
-def test_whose_word_it_was_stays_with_the_row_and_the_timeline_tells_that_it_was_by_hand_alone():
+def test_the_inbox_row_names_the_operator_and_the_timeline_only_says_by_hand():
     order = to_be_refunded()
     refund_at_the_gateway(order)
-    mark_done("payments.refund", order, WORD)
-    shop.walk(order)
+    mark_done("payments.refund", order, CONFIRMATION)
+    harness.run_to_end(order)
     row = Inbox.objects.get(step="payments.refund")
     assert (row.state, row.message, row.by_hand and row.by_hand["by"]) == ("done", None, "olga")
     told = TimelineEvent.objects.get(type="payment.refunded").detail
@@ -102,62 +100,62 @@ def test_without_the_refunds_id_nothing_is_marked():
     )
 
 
-def test_a_charge_cannot_be_marked_for_what_is_charged_only_the_gateway_can_tell():
-    order = shop.place("MUG")
-    with pytest.raises(ManualCompletionRefused, match="only the step itself can tell"):
-        mark_done("payments.charge", order, WORD)
+def test_a_charge_cannot_be_marked_because_only_the_gateway_knows_its_result():
+    order = harness.place("MUG")
+    with pytest.raises(ManualCompletionRefused, match="only a run of the step can tell"):
+        mark_done("payments.charge", order, CONFIRMATION)
 
 
-def test_a_refund_of_a_charge_whose_outcome_is_not_known_is_left_to_the_gateway_and_nothing_is_changed():
-    order = shop.place("MUG", method="pm_sim_timeout_charged")
-    shop.deliver("payments.charge", order)
+def test_a_refund_of_a_charge_with_an_unknown_outcome_is_refused_and_changes_nothing():
+    order = harness.place("MUG", method="pm_sim_timeout_charged")
+    harness.deliver("payments.charge", order)
     holds.hold(get_service("payments"), step="payments.refund", by="olga", why="Why not.")
-    shop.cancel(order)
-    shop.deliver("inventory.release", order)
-    shop.deliver("payments.refund", order)
+    harness.cancel(order)
+    harness.deliver("inventory.release", order)
+    harness.deliver("payments.refund", order)
     with pytest.raises(ManualCompletionRefused, match="No captured charge"):
-        mark_done("payments.refund", order, WORD)
+        mark_done("payments.refund", order, CONFIRMATION)
     assert Inbox.objects.get(step="payments.refund").state == "held"
     assert Inbox.objects.get(step="payments.charge").state == "waiting"
 
 
-def test_a_step_that_was_done_meanwhile_is_not_done_twice():
+def test_a_step_that_is_already_done_is_not_done_twice():
     order = to_be_refunded()
     holds.release(get_service("payments"), step="payments.refund")
-    shop.deliver("payments.refund", order)
-    with pytest.raises(ManualCompletionRefused, match=r"payments\.refund is done meanwhile"):
-        mark_done("payments.refund", order, WORD)
+    harness.deliver("payments.refund", order)
+    with pytest.raises(ManualCompletionRefused, match=r"payments\.refund is already done"):
+        mark_done("payments.refund", order, CONFIRMATION)
     assert Outbox.objects.filter(type="payment.refunded").count() == 1
 
 
-def test_a_step_that_the_order_has_not_come_to_cannot_be_marked():
-    order = shop.place("MUG")
-    with pytest.raises(ManualCompletionRefused, match=r"has not come to inventory\.ship"):
-        mark_done("inventory.ship", order, WORD)
+def test_a_step_that_the_order_has_not_reached_cannot_be_marked():
+    order = harness.place("MUG")
+    with pytest.raises(ManualCompletionRefused, match=r"has not reached inventory\.ship"):
+        mark_done("inventory.ship", order, CONFIRMATION)
 
 
-def test_a_step_that_a_worker_has_in_hand_is_left_to_it():
+def test_a_step_that_a_worker_is_running_cannot_be_marked():
     order = to_be_refunded()
     Inbox.objects.filter(step="payments.refund").update(
         state="started", due_at="2099-01-01T00:00:00Z"
     )
-    with pytest.raises(ManualCompletionRefused, match=r"A worker has payments\.refund in hand"):
-        mark_done("payments.refund", order, WORD)
+    with pytest.raises(ManualCompletionRefused, match=r"A worker is running payments\.refund"):
+        mark_done("payments.refund", order, CONFIRMATION)
 
 
-def test_the_same_word_said_twice_at_once_is_one_refund():
+def test_the_same_confirmation_given_concurrently_is_one_refund():
     order = to_be_refunded()
     refund_at_the_gateway(order)
-    at_once([lambda: mark_done("payments.refund", order, WORD)] * 4)
+    at_once([lambda: mark_done("payments.refund", order, CONFIRMATION)] * 4)
     assert Outbox.objects.filter(type="payment.refunded").count() == 1
 
 
-def test_a_message_of_the_step_that_comes_afterwards_changes_nothing():
+def test_a_later_message_of_the_step_changes_nothing():
     order = to_be_refunded()
     refund_at_the_gateway(order)
-    mark_done("payments.refund", order, WORD)
+    mark_done("payments.refund", order, CONFIRMATION)
     holds.release(get_service("payments"), step="payments.refund")
-    shop.deliver("payments.refund", order)
+    harness.deliver("payments.refund", order)
     assert SimulatedCharge.objects.filter(kind="refund").count() == 1
 
 
@@ -168,29 +166,29 @@ def test_a_message_of_the_step_that_comes_afterwards_changes_nothing():
         ("inventory.release", ("payments.charge", "inventory.reserve"), "released"),
     ],
 )
-def test_stock_that_was_moved_by_hand_is_counted_as_the_step_would(step, before, state):
-    order = shop.place("MUG")
+def test_stock_moved_by_hand_is_counted_like_the_step_does(step, before, state):
+    order = harness.place("MUG")
     for done in before:
-        shop.deliver(done, order)
+        harness.deliver(done, order)
     if step == "inventory.release":
-        shop.cancel(order)
+        harness.cancel(order)
     holds.hold(get_service("inventory"), step=step, by="olga", why="The belt is broken.")
-    shop.deliver(step, order)
+    harness.deliver(step, order)
     mark_done(step, order, ManualConfirmation(by="olga", evidence="Carried by hand."))
-    shop.walk(order)
+    harness.run_to_end(order)
     assert Reservation.objects.get().state == state
     assert "Carried by hand." in str(InventoryInbox.objects.get(step=step).by_hand)
     assert audit(expect_ended=True).violations == 0
 
 
-def test_stock_that_an_order_does_not_hold_cannot_have_been_moved():
-    order = shop.place("MUG")
-    shop.deliver("payments.charge", order)
-    shop.cancel(order)
+def test_stock_that_an_order_does_not_hold_cannot_be_marked_as_moved():
+    order = harness.place("MUG")
+    harness.deliver("payments.charge", order)
+    harness.cancel(order)
     holds.hold(
         get_service("inventory"), step="inventory.release", by="olga", why="The belt is broken."
     )
-    shop.deliver("inventory.release", order)
+    harness.deliver("inventory.release", order)
     with pytest.raises(ManualCompletionRefused, match="hold no stock"):
-        mark_done("inventory.release", order, WORD)
+        mark_done("inventory.release", order, CONFIRMATION)
     assert InventoryInbox.objects.get(step="inventory.release").state == "held"

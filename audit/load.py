@@ -1,0 +1,159 @@
+"""Loads the snapshots, a page of orders at a time: one statement for each table, never for each
+order.
+
+The three databases cannot be read at the same moment. The order of reading keeps the findings
+true:
+
+- Orders come first. An order that has ended by then is final, and so are its payment and stock.
+- The timeline comes before the outboxes, because an event is in its outbox before it is in the
+  timeline.
+- One statement reads a service's outbox and inbox, because each step writes both in one
+  transaction.
+- The watermarks come last. If a service purged rows before they were read, its watermark shows it.
+
+Therefore a check of an open order compares no two databases, except the timeline with the
+outboxes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from audit.databases import fetch
+from audit.ledger import Ledger
+from audit.snapshot import (
+    Event,
+    InboxRow,
+    Line,
+    Order,
+    OrderSnapshot,
+    Payment,
+    Reservation,
+    TimelineRow,
+)
+from orders.saga import SAGAS
+from sagas.definition.plan import Plan
+from sagas.storage.registry import Service, get_service
+
+__all__ = ["load_snapshots", "saga_services"]
+
+PAGE = 2_000
+
+NEWEST = "SELECT id FROM orders_order ORDER BY id DESC LIMIT 1"
+
+ORDERS = """
+SELECT id, status, amount, currency, plan::text, created_at, ended_at IS NOT NULL
+  FROM orders_order
+ WHERE (%(after)s::uuid IS NULL OR id > %(after)s::uuid) AND id <= %(newest)s
+ ORDER BY id LIMIT %(limit)s
+"""
+
+LINES = """
+SELECT order_id, sku, quantity FROM orders_orderline WHERE order_id = ANY(%(orders)s::uuid[])
+"""
+
+TIMELINE = """
+SELECT saga, id, seq, type FROM orders_timelineevent WHERE saga = ANY(%(orders)s::uuid[])
+"""
+
+PAYMENTS = """
+SELECT order_id, status, amount, refunded_amount, currency, charge_id
+  FROM payments_payment WHERE order_id = ANY(%(orders)s::uuid[])
+"""
+
+RESERVATIONS = """
+SELECT order_id, sku, quantity, state
+  FROM inventory_reservation WHERE order_id = ANY(%(orders)s::uuid[])
+"""
+
+# A row with an id is of the outbox. Without one it is of the inbox, with its state as the type.
+MESSAGES = """
+SELECT saga, id, seq, type, step, target,
+       published_at IS NULL AND due_at < now() - make_interval(secs => %(unsent_after)s)
+  FROM {outbox} WHERE saga = ANY(%(orders)s::uuid[])
+ UNION ALL
+SELECT saga, NULL, NULL, state, step, NULL, NULL
+  FROM {inbox} WHERE saga = ANY(%(orders)s::uuid[])
+"""
+
+PURGED_BEFORE = "SELECT max(before) FROM {watermark}"
+
+decode_plan = lru_cache(maxsize=100)(msgspec.json.Decoder(Plan).decode)
+
+
+def saga_services() -> list[Service]:
+    """Return the services that take part in any of the order sagas."""
+    names = {name for saga in SAGAS.values() for name in saga.plan.services()}
+    return [get_service(name) for name in sorted(names)]
+
+
+def load_snapshots(*, ledger: Ledger, unsent_after: float) -> Iterator[list[OrderSnapshot]]:
+    """Yield the snapshots of all orders that exist now, in pages.
+
+    `unsent_after`: seconds after which an outbox row that is due and not sent counts as stuck.
+    """
+    newest = fetch("default", NEWEST)
+    after: UUID | None = None
+    while newest and (page := _orders(after, newest[0][0])):
+        yield _load_page(page, ledger=ledger, unsent_after=unsent_after)
+        after = page[-1].id
+
+
+def _orders(after: UUID | None, newest: UUID) -> list[Order]:
+    rows = fetch("default", ORDERS, {"after": after, "newest": newest, "limit": PAGE})
+    return [
+        Order(order, status, amount, currency, decode_plan(plan), created_at, ended)
+        for order, status, amount, currency, plan, created_at, ended in rows
+    ]
+
+
+def _load_page(
+    orders: Sequence[Order], *, ledger: Ledger, unsent_after: float
+) -> list[OrderSnapshot]:
+    snapshots = {order.id: OrderSnapshot(order) for order in orders}
+    ids = list(snapshots)
+
+    def fill(alias: str, sql: str, add: Callable[[OrderSnapshot, tuple[Any, ...]], None]) -> None:
+        for order, *columns in fetch(alias, sql, {"orders": ids, "unsent_after": unsent_after}):
+            add(snapshots[order], tuple(columns))
+
+    fill("default", TIMELINE, lambda order, row: order.timeline.append(TimelineRow(*row)))
+    fill("default", LINES, lambda order, row: order.lines.append(Line(*row)))
+    fill("payments", PAYMENTS, lambda order, row: order.payments.append(Payment(*row)))
+    for order, movement in ledger.movements(ids):
+        snapshots[order].movements.append(movement)
+    fill("inventory", RESERVATIONS, lambda order, row: order.reservations.append(Reservation(*row)))
+
+    for service in saga_services():
+        statement = MESSAGES.format(outbox=service.outbox, inbox=service.inbox)
+        fill(service.alias, statement, _add_message)
+
+    _mark_purged(snapshots.values())
+    return list(snapshots.values())
+
+
+def _add_message(snapshot: OrderSnapshot, row: tuple[Any, ...]) -> None:
+    event_id, _, type_or_state, step, *_ = row
+    if event_id is None:
+        snapshot.steps.append(InboxRow(step, type_or_state))
+    else:
+        snapshot.events.append(Event(*row))
+
+
+def _mark_purged(snapshots: Iterable[OrderSnapshot]) -> None:
+    before = _purged_before()
+    for snapshot in snapshots:
+        snapshot.has_messages = before is None or snapshot.order.created_at >= before
+
+
+def _purged_before() -> datetime | None:
+    """Return the latest watermark of all services; None if no service has purged yet."""
+    marks = [
+        fetch(service.alias, PURGED_BEFORE.format(watermark=service.watermark))[0][0]
+        for service in saga_services()
+    ]
+    return max((mark for mark in marks if mark is not None), default=None)
