@@ -1,6 +1,9 @@
 """Charts over time as geometry: stacked bars and lines, drawn by a template as SVG.
 
 Lengths are in pixels of the drawing. The template chooses the colours.
+
+unfold's chart component cannot replace this: it draws once, at page load, so the canvas is blank
+after the page's first refresh, without scripts, and for screen readers.
 """
 
 from collections import Counter

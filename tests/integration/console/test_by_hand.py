@@ -99,7 +99,7 @@ def test_a_large_refund_by_hand_takes_a_second_person(olga, anna, settings):
     assert Payment.objects.get().status == "refunded"
 
 
-def test_marked_by_two_people_it_is_done_once_and_the_second_is_told(olga):
+def test_a_step_marked_by_two_people_is_done_once_and_the_second_run_says_so(olga):
     order, oscar = to_be_refunded(), member("oscar", "operator")
     first, second = (
         marked(order, REFUND, by=by, reference=ref) for by, ref in ((olga, "re_1"), (oscar, "re_2"))
@@ -121,7 +121,7 @@ def test_a_worker_that_died_after_it_had_marked_the_step_does_not_make_it_look_u
     ]
 
 
-def test_what_is_no_longer_as_it_was_shown_is_shown_again(olga):
+def test_a_mark_whose_preview_has_changed_is_not_confirmed(olga):
     order = to_be_refunded()
     run = runs.draft("by_hand", [order.id], by=olga, step=REFUND)
     seen = runs.preview(run).fingerprint
@@ -157,7 +157,7 @@ def test_a_charge_is_not_offered_and_not_taken(operator):
 
 
 @pytest.mark.parametrize("group", ["viewer", "approver"])
-def test_who_is_no_operator_marks_nothing(client, group):
+def test_only_an_operator_can_mark_a_step(client, group):
     client.force_login(member("vera", group))
     assert (
         client.post(f"/admin/orders/order/{stuck().id}/by-hand/", {"step": REFUND}).status_code

@@ -24,7 +24,7 @@ class TestConfirming:
         with pytest.raises(NotAllowed, match="Give a reason"):
             runs.confirm(run.id, by=olga, reason="  ", fingerprint=runs.preview(run).fingerprint)
 
-    def test_what_has_changed_since_it_was_shown_is_shown_again(self, olga):
+    def test_a_cancel_whose_preview_has_changed_is_not_confirmed(self, olga):
         order = paid()
         run = runs.draft("cancel", [order.id], by=olga)
         seen = runs.preview(run).fingerprint
@@ -86,7 +86,7 @@ class TestFourEyes:
         large.refresh_from_db()
         assert (large.state, large.items.get().state) == ("declined", "pending")
 
-    def test_nobody_approves_what_they_have_requested(self, large, olga):
+    def test_a_requester_cannot_approve_the_own_run(self, large, olga):
         olga.groups.add(Group.objects.get(name="approver"))
         with pytest.raises(NotAllowed, match="another person must"):
             runs.approve(large.id, by=olga, fingerprint=runs.preview(large).fingerprint)
@@ -95,6 +95,6 @@ class TestFourEyes:
         with pytest.raises(IntegrityError, match="console_run_four_eyes"), transaction.atomic():
             Run.objects.filter(id=large.id).update(decided_by=olga)
 
-    def test_a_refund_up_to_the_limit_needs_nobody_else(self, olga, settings):
+    def test_a_refund_up_to_the_limit_needs_no_approval(self, olga, settings):
         settings.CONSOLE_REFUND_LIMIT = 2_500
         assert confirmed("cancel", paid(), by=olga).state == "running"

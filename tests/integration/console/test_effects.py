@@ -142,7 +142,7 @@ class TestEffects:
         work()
         assert Inbox.objects.filter(send_at=FAR).exists()
 
-    def test_an_order_that_is_none_has_nothing_to_do(self, olga):
+    def test_an_order_that_does_not_exist_has_nothing_to_do(self, olga):
         run = runs.draft("cancel", [uuid7()], by=olga)
         runs.confirm(
             run.id, by=olga, reason="typed by hand", fingerprint=runs.preview(run).fingerprint

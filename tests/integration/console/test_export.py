@@ -24,7 +24,7 @@ def exported(client, order):
     return json.loads(answer.content)
 
 
-def test_it_holds_what_every_service_knows_of_the_order(viewer, orders):
+def test_the_export_holds_the_rows_of_every_service(viewer, orders):
     found = exported(viewer, orders.out_of_stock)
     assert found["order"]["id"] == str(orders.out_of_stock)
     assert found["order"]["lines"][0] == {"sku": "MUG", "quantity": 2, "unit_amount": 1250}
@@ -41,7 +41,7 @@ def test_it_holds_what_every_service_knows_of_the_order(viewer, orders):
     assert (found["unreachable"], found["failed_tasks"], found["actions"]) == ([], [], [])
 
 
-def test_what_is_the_customers_alone_and_the_providers_keys_are_left_out(viewer):
+def test_the_confirmation_address_and_the_providers_keys_are_left_out(viewer):
     url = "https://hooks.stripe.com/redirect?client_secret=seti_secret"
     order = shop.order(
         action={"type": "redirect", "url": url, "expires_at": "2026-01-01T00:00:00Z"}

@@ -54,7 +54,7 @@ def test_steps_that_fail_alike_are_a_group_the_largest_first():
     assert (found[0].attempts, found[0].error) == (3, "no answer within 3 s")
 
 
-def test_what_is_final_or_has_no_error_is_no_failure():
+def test_a_final_step_or_one_without_error_is_no_failure():
     failing("declined", state="refused")
     failing("asked twice", state="done")
     failing("")
@@ -95,11 +95,11 @@ def test_a_service_that_is_down_is_named_and_the_others_are_shown(viewer, broken
     assert len(page.context["failures"].groups) == 1
 
 
-def test_where_nothing_fails_the_page_says_what_would_be_there(viewer):
+def test_without_failures_the_page_explains_itself(viewer):
     assert "No step fails." in viewer.get(PAGE).content.decode()
 
 
-def test_what_an_error_says_is_text_and_no_markup(viewer):
+def test_an_error_is_escaped(viewer):
     failing("<script>alert(1)</script>")
     assert "<script>alert(1)" not in viewer.get(PAGE).content.decode()
 
@@ -112,5 +112,5 @@ def test_the_page_takes_few_queries_however_much_fails(viewer):
     assert total() <= 20
 
 
-def test_who_may_not_view_orders_sees_no_failures(db):
+def test_failures_need_the_permission_to_view_orders(db):
     assert client_of("sid").get(PAGE).status_code == 403

@@ -41,7 +41,7 @@ def counted(past):
     return [(run.orders, run.ended, run.failed_again, run.open) for run in past]
 
 
-def test_of_the_orders_of_a_run_it_is_told_how_many_ended_and_how_many_failed_again(olga):
+def test_a_past_run_counts_its_orders_that_ended_and_that_failed_again(olga):
     helped, failed, waiting = stuck(), stuck(), stuck()
     failure = key()
     run = retried(helped, failed, waiting, by=olga)
@@ -69,7 +69,7 @@ def test_an_order_that_ended_only_after_a_second_run_was_not_helped_by_the_first
     assert counted(past) == [(1, 1, 0, 0), (1, 0, 1, 0)]
 
 
-def test_what_was_done_about_another_failure_is_not_told(olga):
+def test_a_run_against_another_failure_is_not_listed(olga):
     order = stuck()
     other = stuck()
     Inbox.objects.filter(saga=other.id).update(error="something else")
@@ -97,7 +97,7 @@ def test_the_page_of_a_failure_shows_its_orders_and_its_history(viewer, olga):
     assert '<span class="late">1</span>' in text
 
 
-def test_a_failure_that_is_over_is_still_told_of_and_so_are_runs_that_are_gone(viewer, olga):
+def test_past_failures_and_purged_runs_are_still_listed(viewer, olga):
     order = stuck()
     failure = key()
     retried(order, by=olga)
@@ -115,7 +115,7 @@ def test_a_failure_that_never_was_is_not_found(viewer):
     assert viewer.get("/admin/failures/0123456789abcdef/").status_code == 404
 
 
-def test_who_may_not_view_orders_sees_no_history():
+def test_history_needs_the_permission_to_view_orders():
     assert client_of("sid").get("/admin/failures/0123456789abcdef/").status_code == 403
 
 

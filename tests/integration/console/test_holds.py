@@ -63,7 +63,7 @@ def for_all(action, step, *, by, reason="The gateway refuses cards."):
 
 
 class TestOrders:
-    def test_a_selection_is_shown_what_it_would_hold_and_nothing_is_held_yet(self, operator):
+    def test_a_selection_leads_to_a_preview_and_holds_no_order_yet(self, operator):
         order, ended = paid(), shop.order(Status.CANCELLED)
         page = select(operator, "hold", order, ended)
         assert (page.context["impact"].orders, page.context["impact"].affected) == (2, 1)
@@ -87,7 +87,7 @@ class TestOrders:
         order.refresh_from_db()
         assert order.status == "fulfilled"
 
-    def test_who_holds_and_why_is_kept_in_the_service_and_shown_with_the_order(
+    def test_author_and_reason_of_a_hold_are_stored_in_the_service_and_shown_with_the_order(
         self, operator, olga
     ):
         order = paid()
@@ -142,7 +142,7 @@ class TestOrders:
             0,
         )
 
-    def test_what_is_at_work_is_told_and_ends_first(self, olga):
+    def test_a_running_step_is_named_and_finishes_first(self, olga):
         order = stuck()
         Inbox.objects.update(state="started")
         run = confirmed("hold", order, by=olga)
@@ -176,7 +176,7 @@ class TestOrders:
         work()
         assert (outcomes(run), held(order)) == ([("done", "On hold before its next step.")], 3)
 
-    def test_tried_again_or_cancelled_on_hold_it_says_what_it_waits_for(self, olga):
+    def test_a_retry_or_cancel_of_an_order_on_hold_names_the_hold(self, olga):
         order = paid()
         confirmed("hold", order, by=olga)
         work()
@@ -201,7 +201,7 @@ class TestOrders:
         order.refresh_from_db()
         assert order.status == "cancelled"
 
-    def test_those_on_hold_are_found_in_the_list_and_released_together(self, operator, olga):
+    def test_orders_on_hold_are_filtered_in_the_list_and_released_together(self, operator, olga):
         orders = [paid(), paid()]
         paid()
         confirmed("hold", *orders, by=olga)
@@ -210,7 +210,7 @@ class TestOrders:
         assert set(page.context["cl"].result_list) == set(orders)
         assert select(operator, "release", *orders).context["impact"].affected == 2
 
-    def test_money_of_an_order_on_hold_is_in_limbo_and_makes_nobody_impatient(self, olga):
+    def test_money_of_an_order_on_hold_counts_as_unsettled_without_an_age(self, olga):
         order = paid()
         assert unsettled_money().by_currency["eur"].seconds > 0
         confirmed("hold", order, by=olga)
@@ -222,7 +222,7 @@ class TestOrders:
 
 
 class TestSteps:
-    def test_an_approver_sees_what_it_would_hold_says_why_and_it_is_held(self, approver):
+    def test_an_approver_sees_the_preview_gives_a_reason_and_the_step_is_held(self, approver):
         order = shop.order()
         page = approver.post(STEP, {"action": "hold_step", "step": "payments.charge"}, follow=True)
         impact = page.context["impact"]
@@ -238,7 +238,7 @@ class TestSteps:
         )
         assert order.status == "pending"
 
-    def test_who_holds_what_why_and_how_many_wait_stands_on_a_page(self, operator, anna):
+    def test_the_page_of_holds_shows_step_author_reason_and_waiting_orders(self, operator, anna):
         walked.open_shop()
         for_all("hold_step", "payments.charge", by=anna)
         work()
@@ -255,9 +255,7 @@ class TestSteps:
         assert "The gateway refuses cards." in page
         assert "You need the permission to hold steps" in page
 
-    def test_the_rescue_is_told_at_the_home_of_the_sagas_and_drives_none_that_waits_there(
-        self, anna
-    ):
+    def test_the_home_knows_of_a_held_step_and_does_not_redrive_orders_that_wait_there(self, anna):
         walked.open_shop()
         for_all("hold_step", "payments.charge", by=anna)
         work()
@@ -334,7 +332,7 @@ class TestSteps:
             runs.confirm(run.id, by=anna, reason="Cards are refused.", fingerprint="")
         assert current_holds().unreachable == ["payments"]
 
-    def test_a_step_that_is_none_is_refused(self, approver):
+    def test_an_unknown_step_is_rejected(self, approver):
         page = approver.post(STEP, {"action": "hold_step", "step": "payments.swindle"}, follow=True)
         assert "Unknown step" in page.content.decode()
         assert not Run.objects.exists()
@@ -343,7 +341,7 @@ class TestSteps:
 class TestRights:
     @pytest.mark.parametrize("group", ["viewer", "operator"])
     @pytest.mark.parametrize("action", ["hold_step", "release_step"])
-    def test_who_is_no_approver_holds_no_step(self, client, group, action):
+    def test_only_an_approver_can_hold_a_step(self, client, group, action):
         client.force_login(member("vera", group))
         assert client.post(STEP, {"action": action, "step": "payments.charge"}).status_code == 403
         assert "Preview …" not in client.get(PAGE).content.decode()
@@ -360,7 +358,7 @@ class TestRights:
         )
         assert "Unknown action" in page.content.decode()
 
-    def test_who_may_no_longer_hold_a_step_cannot_confirm_a_draft_of_before(self, approver, anna):
+    def test_a_draft_cannot_be_confirmed_after_the_permission_is_gone(self, approver, anna):
         run = runs.draft_for_step("hold_step", "payments.charge", by=anna)
         anna.groups.clear()
         given = {"reason": "Cards are refused.", "seen": ""}

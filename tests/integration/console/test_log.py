@@ -17,7 +17,7 @@ pytestmark = [
 
 
 class TestLog:
-    def test_it_says_who_did_what_why_and_what_came_of_it(self, operator, olga):
+    def test_an_entry_holds_person_action_reason_and_outcome(self, operator, olga):
         order = stuck()
         confirmed("retry", order, by=olga)
         work()
@@ -43,7 +43,7 @@ class TestLog:
         ):
             cursor.execute(change)
 
-    def test_nobody_edits_it_in_the_admin(self, admin_client, olga):
+    def test_the_log_is_read_only_in_the_admin(self, admin_client, olga):
         confirmed("retry", stuck(), by=olga)
         entry = LogEntry.objects.get()
         for page in ("change", "delete"):
@@ -55,7 +55,7 @@ class TestLog:
             )
         assert admin_client.get("/admin/console/logentry/add/").status_code == 403
 
-    def test_who_has_requested_a_run_cannot_be_deleted_from_under_it(self, olga):
+    def test_the_requester_of_a_run_cannot_be_deleted(self, olga):
         confirmed("retry", stuck(), by=olga)
         with pytest.raises(ProtectedError):
             olga.delete()
@@ -71,6 +71,6 @@ def test_the_page_of_a_run_renews_itself_while_it_runs_and_stops_when_it_has_end
     assert "1 step made due now." in page
 
 
-def test_who_may_not_view_runs_sees_no_progress(olga):
+def test_progress_needs_the_permission_to_view_runs(olga):
     run = runs.draft("retry", [stuck().id], by=olga)
     assert client_of("sid").get(f"/admin/console/run/{run.id}/progress/").status_code == 403

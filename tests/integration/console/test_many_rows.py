@@ -34,8 +34,8 @@ from tools.local.stack import Stack
 MANY = int(os.environ.get("MANY", "100000"))
 A_MILLION = MANY >= 1_000_000
 
-# Rows that one statement may read, by what it did and not by what was estimated, where the console
-# looks at so few.
+# Rows that one statement may actually read (not the planner's estimate), with the console's limits
+# lowered to these.
 NEWEST, PAGED = 2_000, 1_000
 MOST_READ = 120_000 if A_MILLION else 12_000
 
@@ -174,7 +174,7 @@ def _many(django_db_setup, django_db_blocker):
 
 @pytest.fixture(autouse=True)
 def _few_at_once(monkeypatch):
-    """Have the console look at as few rows, in proportion, as it does among a million."""
+    """Lower the console's limits in proportion to the number of rows."""
     if not A_MILLION:
         monkeypatch.setattr(changelist, "NEWEST", NEWEST)
         monkeypatch.setattr(BoundedPaginator, "MAX_COUNT", PAGED)
@@ -182,7 +182,7 @@ def _few_at_once(monkeypatch):
 
 @contextmanager
 def captured():
-    """Give what was asked of each database meanwhile: (alias, statement)."""
+    """Yield the queries of each database: (alias, statement)."""
     with ExitStack() as stack:
         found = {
             alias: stack.enter_context(CaptureQueriesContext(connections[alias]))
@@ -263,7 +263,7 @@ def assert_cheap(asked, *, most=MOST_READ):
         for query in queries
     ],
 )
-def test_a_list_reads_few_rows_whatever_is_searched_for(viewer, address):
+def test_a_list_reads_few_rows_for_any_search(viewer, address):
     with captured() as asked:
         assert viewer.get(address).status_code == 200
     assert_cheap(asked)

@@ -39,7 +39,9 @@ def test_orders_are_filtered_by_status_by_need_and_by_age(viewer):
     assert listed(viewer, older="1h") == [old.id]
 
 
-def test_the_list_shows_amounts_with_their_currency_and_marks_only_what_needs_attention(viewer):
+def test_the_list_shows_amounts_with_their_currency_and_marks_only_orders_that_need_attention(
+    viewer,
+):
     shop.order(currency="jpy")
     page = viewer.get(LIST).content.decode()
     assert "2,500 JPY" in page
@@ -48,7 +50,7 @@ def test_the_list_shows_amounts_with_their_currency_and_marks_only_what_needs_at
     assert "\nneeds attention\n" in viewer.get(LIST, {"show": "all"}).content.decode()
 
 
-def test_the_list_opens_on_what_needs_attention_where_something_does(viewer):
+def test_the_list_opens_on_the_orders_that_need_attention_if_there_are_any(viewer):
     order = shop.order()
     assert listed(viewer) == [order.id]
     stuck = shop.order(Status.PAID, needs_attention=True)
@@ -72,7 +74,7 @@ def test_each_tab_shows_its_orders(viewer):
 @pytest.mark.parametrize(
     "query", [{"o": "4"}, {"o": "-3.2"}, {"o": "x"}, {"status__exact": "x"}, {"show": "x"}]
 )
-def test_what_no_index_sorts_or_nobody_knows_is_left_out(viewer, query):
+def test_unindexed_and_unknown_sort_columns_are_ignored(viewer, query):
     orders = [shop.order(amount=amount).id for amount in (2, 1, 3)]
     assert listed(viewer, **query) == orders[::-1]
 
@@ -88,7 +90,7 @@ def test_the_list_counts_no_further_than_people_page(viewer, django_assert_max_n
     assert all("LIMIT" in count for count in counts)
 
 
-def test_an_order_shows_what_each_service_knows_of_it(viewer, orders):
+def test_an_order_shows_the_rows_of_each_service(viewer, orders):
     page = viewer.get(change(orders.out_of_stock)).content.decode()
     assert "185.00 EUR" in page
     assert "payment.refunded" in page
@@ -127,7 +129,7 @@ def test_an_order_that_needs_attention_says_which_step_said_what(viewer):
     assert "orders.fulfil says “No &lt;luck&gt;”" in page
 
 
-def test_what_an_event_tells_is_text_and_no_markup(viewer):
+def test_the_detail_of_an_event_is_escaped(viewer):
     order = shop.order()
     TimelineEvent.objects.create(
         id=uuid7(),
@@ -143,13 +145,13 @@ def test_what_an_event_tells_is_text_and_no_markup(viewer):
     assert '"<script>"' not in page
 
 
-def test_who_may_not_view_orders_sees_none(client):
+def test_orders_need_the_permission_to_view_them(client):
     stranger = client_of("sid")
     assert stranger.get(LIST).status_code == 403
     assert stranger.get(change(shop.order())).status_code == 403
 
 
-def test_nobody_adds_edits_or_deletes_an_order(viewer, admin_client):
+def test_orders_are_read_only(viewer, admin_client):
     order = shop.order()
     for client in (viewer, admin_client):
         assert client.get(reverse("admin:orders_order_add")).status_code == 403

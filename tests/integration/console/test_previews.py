@@ -43,14 +43,14 @@ class TestPreview:
             {"eur": 2500},
         )
 
-    def test_what_is_fulfilled_or_past_its_pivot_is_not_counted(self, olga):
+    def test_an_order_past_its_pivot_is_not_counted(self, olga):
         order = paid()
         walked.deliver("inventory.reserve", order.id)
         walked.deliver("orders.fulfil", order.id)
         impact = runs.preview(runs.draft("cancel", [order.id], by=olga))
         assert (impact.affected, impact.refunds, impact.units) == (0, {}, 0)
 
-    def test_what_is_past_the_pivot_of_its_own_plan_is_not_counted(self, olga, settings):
+    def test_an_order_past_the_pivot_of_its_own_plan_is_not_counted(self, olga, settings):
         walked.open_shop()
         settings.ORDER_SAGA = "authorize_first"
         under_way, captured = (Order.objects.get(id=walked.place()) for _ in range(2))

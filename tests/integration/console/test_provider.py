@@ -43,7 +43,7 @@ def test_a_payment_made_with_another_server_than_stripe_has_no_page(settings):
     assert provider_page(payment()) is None
 
 
-def test_what_stands_in_a_charge_does_not_lead_elsewhere():
+def test_a_charge_id_is_quoted_in_the_link():
     assert (
         provider_page(payment("py_/../..?x=1#"))
         == "https://dashboard.stripe.com/test/payments/py_%2F..%2F..%3Fx%3D1%23"

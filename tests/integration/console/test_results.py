@@ -65,7 +65,7 @@ def test_a_failed_task_shows_its_traceback_and_leads_to_its_order(viewer, failed
     assert "Traceback: &lt;boom&gt;" in page
 
 
-def test_what_was_chained_behind_a_task_that_failed_has_not_failed(failed):
+def test_a_task_chained_behind_a_failed_task_has_not_failed(failed):
     assert TaskResult.objects.values_list("task_name", flat=True).get() == "sagas.run_step"
 
 
@@ -102,7 +102,7 @@ def test_a_timeline_that_could_not_be_recorded_is_about_the_sagas_of_its_entries
     assert orders_of(TaskResult.objects.get()) == [saga]
 
 
-def test_a_task_that_nobody_knows_has_failed_about_no_order():
+def test_an_unknown_task_names_no_order():
     request = Bunch(
         name="sagas.of_another_release", chord=None, errbacks=None
     )  # all that Celery tells of one
@@ -142,7 +142,7 @@ def test_failed_tasks_are_listed_and_found_by_id(viewer, failed):
     ]
 
 
-def test_a_result_is_evidence_that_nobody_changes(admin_client, failed):
+def test_a_failed_task_cannot_be_deleted(admin_client, failed):
     _, task = failed
     assert (
         admin_client.post(
@@ -155,5 +155,5 @@ def test_a_result_is_evidence_that_nobody_changes(admin_client, failed):
 @pytest.mark.parametrize(
     ("app", "model"), [("knox", "AuthToken"), ("django_celery_results", "GroupResult")]
 )
-def test_what_is_nobodys_business_has_no_page(app, model):
+def test_tokens_and_group_results_have_no_page(app, model):
     assert not admin.site.is_registered(apps.get_model(app, model))

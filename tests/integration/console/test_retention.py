@@ -65,7 +65,7 @@ def test_a_large_run_is_forgotten_in_small_batches(olga, monkeypatch):
     assert not RunItem.objects.exists()
 
 
-def test_what_is_being_confirmed_is_not_forgotten_meanwhile(olga):
+def test_a_draft_that_is_being_confirmed_is_not_deleted(olga):
     run = runs.draft("retry", [stuck().id], by=olga)
     aged(run, 8)
     with transaction.atomic():
@@ -95,7 +95,7 @@ def test_the_log_is_forgotten_after_two_years_in_small_batches(monkeypatch):
     assert LogEntry.objects.count() == 2
 
 
-def test_the_database_refuses_to_forget_what_is_less_than_a_year_old(settings):
+def test_the_database_refuses_to_delete_entries_younger_than_a_year(settings):
     settings.CONSOLE_LOG_DAYS = 1
     log_entry(364)
     with pytest.raises(IntegrityError, match="only grows"):

@@ -38,7 +38,7 @@ class TestRights:
         assert [action.name for action in page.context["actions"]] == ["retry", "publish", "hold"]
         assert operator.get(f"/admin/orders/order/{ended.id}/change/").context["actions"] == []
 
-    def test_an_approver_who_is_no_operator_acts_on_nothing(self, client, anna):
+    def test_an_approver_cannot_act_on_an_order(self, client, anna):
         client.force_login(anna)
         assert (
             client.post(f"/admin/orders/order/{stuck().id}/act/", {"action": "cancel"}).status_code
@@ -65,13 +65,13 @@ class TestRights:
             == 403
         )
 
-    def test_an_action_that_is_none_is_refused(self, operator):
+    def test_an_unknown_action_is_rejected(self, operator):
         page = operator.post(
             f"/admin/orders/order/{stuck().id}/act/", {"action": "delete"}, follow=True
         )
         assert "Unknown action" in page.content.decode()
 
-    def test_what_an_administrator_took_from_a_group_stays_taken(self):
+    def test_a_permission_taken_from_a_group_stays_taken(self):
         from console.permissions import make_groups  # noqa: PLC0415
 
         Group.objects.get(name="operator").permissions.clear()

@@ -13,7 +13,7 @@ LIVE = "/admin/live/"
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
-def test_without_any_order_the_page_says_what_would_be_there(viewer):
+def test_without_any_order_the_page_explains_itself(viewer):
     page = viewer.get(START).content.decode()
     assert "every order has ended" in page
     assert "No order has ended yet." in page
@@ -58,13 +58,13 @@ def test_the_menu_is_there_without_the_number_where_it_cannot_be_asked(viewer, r
     assert "badge" not in menu["Needs attention"]
 
 
-def test_the_menu_offers_only_what_may_be_opened():
+def test_the_menu_offers_only_permitted_pages():
     pat = client_of("pat", "view_payment")
     groups = pat.get(START).context["sidebar_navigation"]
     assert [item["title"] for group in groups for item in group["items"]] == ["Start", "Payments"]
 
 
-def test_the_figures_are_for_those_who_may_view_orders():
+def test_the_figures_need_the_permission_to_view_orders():
     pat = client_of("pat", "view_payment")
     assert "You need the permission to view orders" in pat.get(START).content.decode()
     assert pat.get(LIVE).status_code == 403
@@ -85,7 +85,7 @@ def test_a_broker_that_is_down_leaves_a_gap_and_the_rest_is_shown(viewer, broker
     assert "unknown" in page.content.decode()
 
 
-def test_what_is_read_does_not_grow_with_the_orders(viewer):
+def test_the_number_of_queries_does_not_grow_with_the_orders(viewer):
     viewer.get(START)
     with count_queries() as few:
         viewer.get(START)

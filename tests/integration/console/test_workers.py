@@ -75,7 +75,7 @@ def test_a_worker_is_forgotten_after_a_day():
 @pytest.mark.parametrize(
     "garbage", ["", "[]", '{"queues": 1}', b"\xff\x00", '{"queues": [], "processes": "x"}']
 )
-def test_what_nobody_can_read_is_left_out(viewer, garbage):
+def test_unreadable_heartbeats_are_left_out(viewer, garbage):
     told({"broken": garbage, b"\xff": entry(0, "orders"), "good": entry(0, "orders")})
     assert viewer.get(LIVE).status_code == 200
     assert alive() == {"orders": 2, "payments": 0}

@@ -45,7 +45,7 @@ def test_an_undo_stands_below_its_action():
             assert places[step.undo].y > places[step.name].y
 
 
-def test_what_has_not_happened_lies_ahead_until_the_saga_has_ended():
+def test_a_step_without_a_row_is_ahead_until_the_saga_has_ended():
     assert looks()["inventory.ship"] is StepStatus.AHEAD
     assert looks(ended=True)["inventory.ship"] is StepStatus.UNNEEDED
 
@@ -91,7 +91,7 @@ def test_only_the_ways_that_were_gone_are_drawn_as_gone():
     assert gone == {"payments.charge"}
 
 
-def test_what_bars_a_pivot_stands_below_it_and_undoes_nothing():
+def test_the_step_that_bars_a_pivot_stands_below_it_and_undoes_nothing():
     rows = [row("payments.capture"), row("payments.withhold")]
     boxes = {box.name: box for box in build_diagram(AUTHORIZE_FIRST.plan, rows, ended=False).boxes}
     assert set(boxes) == set(AUTHORIZE_FIRST.plan.names())
