@@ -15,7 +15,7 @@ import httpx
 from django.db import connections
 
 from tools.local.ports import free_port
-from tools.local.processes import GUARD
+from tools.local.processes import ORPHAN_REAPER
 
 __all__ = ["LIMIT", "Process", "api", "beat", "environment", "until", "url", "worker"]
 
@@ -47,7 +47,9 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        GUARD.watch(popen.pid, signal.SIGKILL)  # a run that is killed leaves no process behind
+        ORPHAN_REAPER.watch(
+            popen.pid, signal.SIGKILL
+        )  # a run that is killed leaves no process behind
         return popen
 
     def revive(self) -> None:
@@ -68,7 +70,7 @@ class Process:
             return
         finally:
             self.popen.wait(LIMIT)
-            GUARD.forget(self.popen.pid)
+            ORPHAN_REAPER.forget(self.popen.pid)
 
 
 def environment() -> dict[str, str]:

@@ -18,7 +18,7 @@ from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.ledger import LINES, Line
 from tests.faults.walks import AUTHORIZED, CALLED_OFF, DECLINED, FULFILLED, SOLD_OUT, WITHHELD
 from tests.plugin import running
-from tools.chaos.provider import misbehaving
+from tools.chaos.provider_faults import provider_faults
 
 pytestmark = [
     pytest.mark.django_db(databases="__all__"),
@@ -70,7 +70,7 @@ def test_an_order_ends_as_it_should_whatever_happens_on_its_way(
     machine, customer, point, action, walks
 ):
     sandbox = running().env.get("STRIPE_API_BASE")
-    with misbehaving(sandbox, seed=POINTS.index(point)), ExitStack() as armed:
+    with provider_faults(sandbox, seed=POINTS.index(point)), ExitStack() as armed:
         orders = {walk: begin(walk, armed, machine, customer, point, action) for walk in walks}
         machine.until(lambda: survived(machine, point, action, orders), "all has been survived")
     call_command("audit", "--expect-ended")

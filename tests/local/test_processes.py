@@ -29,10 +29,10 @@ threading.Event().wait()
 """
 
 
-def process(script: str, tmp_path: Path, *, patience: float = 20.0) -> Process:
+def process(script: str, tmp_path: Path, *, stop_timeout: float = 20.0) -> Process:
     """Start a shell script and wait until it says that it is ready."""
     log = tmp_path / "log"
-    started = Process("script", ["/bin/sh", "-c", script], log=log, patience=patience)
+    started = Process("script", ["/bin/sh", "-c", script], log=log, stop_timeout=stop_timeout)
     started.start()
     assert eventually(lambda: "ready" in log.read_text())
     return started
@@ -62,7 +62,7 @@ def test_a_child_dies_with_its_killed_parent(tmp_path: Path) -> None:
 
 
 def test_a_program_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
-    stubborn = process(STUBBORN, tmp_path, patience=0.2)
+    stubborn = process(STUBBORN, tmp_path, stop_timeout=0.2)
     tree = stubborn.tree()
     stubborn.stop()
     assert not stubborn.running
@@ -70,7 +70,7 @@ def test_a_program_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> 
 
 
 def test_a_frozen_program_can_be_stopped(tmp_path: Path) -> None:
-    pool = process(POOL, tmp_path, patience=5)
+    pool = process(POOL, tmp_path, stop_timeout=5)
     pool.freeze()
     assert eventually(lambda: pool.tree()[0].status() == psutil.STATUS_STOPPED)
     pool.stop()

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tools.local.errors import LocalError, PortTaken, ServerFailed, StackRunning
-from tools.local.ports import chosen_port, free_port
+from tools.local.ports import free_port, port_from_env
 from tools.local.postgres import SERVICES, Postgres
 from tools.local.rundir import RunDir
 from tools.local.sandbox import PaymentSandbox
@@ -121,7 +121,7 @@ def test_a_server_that_cannot_start_shows_what_its_log_says(tmp_path: Path) -> N
 def test_a_port_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_PORT", "http")
     with pytest.raises(LocalError, match="API_PORT is 'http'"):
-        chosen_port("API_PORT", 8000)
+        port_from_env("API_PORT", 8000)
 
 
 def test_servers_that_the_user_has_are_not_started(tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_servers_that_the_user_has_are_not_started(tmp_path: Path) -> None:
 def test_the_sandbox_is_started_for_who_pays_through_stripe_and_has_no_account(
     tmp_path: Path,
 ) -> None:
-    def sandbox(**given: str) -> bool:
-        servers = local_servers(RunDir(tmp_path), given)
+    def sandbox(**user_env: str) -> bool:
+        servers = local_servers(RunDir(tmp_path), user_env)
         started = "sandbox" in [server.name for server in servers.needed]
         assert started == ("STRIPE_API_BASE" in servers.env)
         return started
@@ -171,7 +171,7 @@ def test_the_sandbox_takes_the_key_that_the_project_is_given_and_shows_it_to_nob
 def test_a_run_directory_serves_one_stack_at_a_time(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
     with run_dir.locked():
-        with pytest.raises(StackRunning, match="is up already"), RunDir(run_dir.path).locked():
+        with pytest.raises(StackRunning, match="is already running"), RunDir(run_dir.path).locked():
             pytest.fail("The directory was given out twice")
         with pytest.raises(StackRunning):
             RunDir(run_dir.path).remove()

@@ -128,7 +128,7 @@ def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(
         check=False,
     )
     assert refused.returncode == 1
-    assert f"is up already, held by process {second.popen.pid}" in refused.stderr
+    assert f"is already running as process {second.popen.pid}" in refused.stderr
 
     everything = second.processes()
     second.popen.terminate()

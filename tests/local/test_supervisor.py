@@ -40,7 +40,7 @@ def words(path: Path) -> list[str]:
 
 def test_a_dead_child_comes_back_after_its_pause(child: Callable[[str, int], Child]) -> None:
     worker = child("worker", 1)
-    supervisor = Supervisor([worker], say=lambda news: None)
+    supervisor = Supervisor([worker], notify=lambda news: None)
     supervisor.start()
     first = worker.process.pid
     worker.process.stop()
@@ -55,7 +55,7 @@ def test_the_pause_doubles_up_to_a_limit_and_starts_anew_for_a_settled_child(
     child: Callable[[str, int], Child],
 ) -> None:
     worker = child("worker", 1)
-    assert [worker.died(now=1.0) for _ in range(7)] == [
+    assert [worker.record_death(now=1.0) for _ in range(7)] == [
         0.5,
         1,
         2,
@@ -64,7 +64,7 @@ def test_the_pause_doubles_up_to_a_limit_and_starts_anew_for_a_settled_child(
         LONGEST_PAUSE_SECONDS,
         LONGEST_PAUSE_SECONDS,
     ]
-    assert worker.died(now=SETTLED_SECONDS + 1) == 0.5
+    assert worker.record_death(now=SETTLED_SECONDS + 1) == 0.5
 
 
 def test_programs_stop_in_the_reverse_order_of_their_start(
@@ -106,7 +106,7 @@ class Homeless:
 def test_a_start_that_fails_is_tried_again_and_said() -> None:
     homeless = Homeless()
     said: list[str] = []
-    supervisor = Supervisor([Child(process=homeless, stage=0)], say=said.append)
+    supervisor = Supervisor([Child(process=homeless, stage=0)], notify=said.append)
     assert [supervisor.run_once(now) for now in (0.0, 1e9, 2e9)] == [0, 0, 0]
     assert homeless.starts == 2
     assert "Port 8000 is taken" in said[1]

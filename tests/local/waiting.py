@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from tools.local.processes import moments
+from tools.local.processes import poll
 
 __all__ = ["eventually"]
 
 
 def eventually(condition: Callable[[], object], *, seconds: float = 60.0) -> bool:
     """Say whether a condition came to hold within a time."""
-    return any(condition() for _ in moments(seconds, pause=0.02))
+    return any(condition() for _ in poll(seconds, pause=0.02))

@@ -47,7 +47,7 @@ def test_a_system_that_is_killed_under_load_keeps_every_promise():
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout)
     assert (outcome["orders"], outcome["open"], outcome["violations"]) == (150, 0, [])
-    assert sum(outcome["struck"].values()) == 9
+    assert sum(outcome["injected"].values()) == 9
 
 
 def test_a_plain_chain_sent_on_commit_loses_orders_under_the_same_faults(capsys):

@@ -6,7 +6,7 @@ import psycopg
 
 from tools.benchmarks.shop import SKUS, SOLD_OUT
 from tools.local.errors import LocalError
-from tools.local.processes import moments
+from tools.local.processes import poll
 from tools.local.servers import DATABASE_VARIABLES
 from tools.local.stack import ADMIN, Stack
 
@@ -76,7 +76,7 @@ class Books:
     def wait_until_ended(self) -> None:
         """Wait until no order is open."""
         with psycopg.connect(self._urls["orders"], autocommit=True) as session:
-            for _ in moments(LIMIT, pause=LOOK_SECONDS):
+            for _ in poll(LIMIT, pause=LOOK_SECONDS):
                 if session.execute(OPEN).fetchone() == (False,):
                     return
         raise BenchmarkFailed(f"There are orders that have not ended after {LIMIT} s.")

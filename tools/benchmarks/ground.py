@@ -50,7 +50,7 @@ def _stack(run_dir: RunDir, settings: str) -> Iterator[Stack]:
 
     with contextlib.ExitStack() as leaving:
         with _environment(settings):
-            stack = leaving.enter_context(running_stack(run_dir, say=say))
+            stack = leaving.enter_context(running_stack(run_dir, notify=say))
         yield stack
 
 

@@ -1,3 +1,4 @@
-"""The fault soak: the whole system under load over HTTP, while its processes are killed. Knows
-it from outside only.
+"""The fault soak: kill processes of the whole system while it serves load over HTTP.
+
+The soak imports nothing of the service. It sees HTTP, the database and the processes.
 """

@@ -1,4 +1,4 @@
-"""Which faults strike, and when: drawn from a seed before anything is started."""
+"""The schedule of faults, drawn from a seed before any process starts."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -8,9 +8,9 @@ __all__ = ["FLUSHALL", "KILLS", "Fault", "schedule"]
 
 FLUSHALL = "FLUSHALL"
 
-# How many of a hundred kills are of each kind. What the supervisor restarts is down for up to ten
-# seconds each time; the children of a main process are replaced at once, so that most kills meet a
-# system that works.
+# Percentage of kills for each kind of process. The supervisor restarts a main process after up to
+# ten seconds. A main process replaces its children at once. Most kills are of children, so that
+# most kills hit a working system.
 KILLS: Mapping[str, int] = {
     "worker child": 32,
     "worker": 23,
@@ -25,8 +25,9 @@ KILLS: Mapping[str, int] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A fault that strikes once `after` orders are answered; `choice`, from 0 to 1, picks one of
-    several processes.
+    """A fault, injected once `after` orders are answered.
+
+    `choice`, from 0 to 1, selects one of several processes.
     """
 
     kind: str
@@ -35,21 +36,20 @@ class Fault:
 
 
 def schedule(*, orders: int, kills: int, flushalls: int, seed: int) -> list[Fault]:
-    """Return the faults in their order, spread over the orders; the last one strikes with the
-    last order.
-    """
-    dice = random.Random(f"faults {seed}")
-    kinds = [*_kinds(kills, dice), *[FLUSHALL] * flushalls]
-    dice.shuffle(kinds)
-    moments = sorted(dice.randint(1, orders) for _ in kinds)
+    """Return the faults in order, spread over all orders; the last comes with the last order."""
+    rng = random.Random(f"faults {seed}")
+    kinds = [*_kinds(kills, rng), *[FLUSHALL] * flushalls]
+    rng.shuffle(kinds)
+    moments = sorted(rng.randint(1, orders) for _ in kinds)
     moments[-1:] = [orders] * bool(moments)
+
     return [
-        Fault(kind=kind, after=after, choice=dice.random())
+        Fault(kind=kind, after=after, choice=rng.random())
         for kind, after in zip(kinds, moments, strict=True)
     ]
 
 
-def _kinds(kills: int, dice: random.Random) -> Iterator[str]:
-    """Yield every kind once, as far as the kills go, and then at random."""
+def _kinds(kills: int, rng: random.Random) -> Iterator[str]:
+    """Yield each kind once, then random kinds, `kills` in total."""
     yield from list(KILLS)[:kills]
-    yield from dice.choices(list(KILLS), weights=list(KILLS.values()), k=max(0, kills - len(KILLS)))
+    yield from rng.choices(list(KILLS), weights=list(KILLS.values()), k=max(0, kills - len(KILLS)))

@@ -1,4 +1,4 @@
-"""What the soak shows: its progress, and what it came to."""
+"""Print the progress and the result of a soak."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,13 +11,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tools.chaos.errands import KINDS
 from tools.chaos.soak import Outcome, Size
+from tools.chaos.workload import KINDS
 
 __all__ = ["as_json", "progress_of", "show"]
 
 MOST_VIOLATIONS = 50
-# Where nobody sees bars move, a line for each such part of the orders.
+# Without a terminal, progress is printed this many times.
 PARTS = 10
 
 Progressed = Callable[[int, int, int], None]
@@ -25,12 +25,11 @@ Progressed = Callable[[int, int, int], None]
 
 @contextmanager
 def progress_of(console: Console, size: Size) -> Iterator[Progressed]:
-    """Draw a bar each for what is answered, has ended and has struck; lines where the output is
-    no terminal.
-    """
+    """Draw bars for answered orders, ended orders and faults; print lines without a terminal."""
     if not console.is_terminal:
         yield Lines(console, size)
         return
+
     columns = (
         TextColumn("{task.description:<9}"),
         BarColumn(40),
@@ -53,45 +52,48 @@ def progress_of(console: Console, size: Size) -> Iterator[Progressed]:
 
 
 class Lines:
-    """Progress as lines, a few in all."""
+    """Prints progress as lines: one for each tenth of the orders."""
 
     def __init__(self, console: Console, size: Size) -> None:
-        """Take where to print, and how much there will be."""
+        """Print to `console` for a soak of `size`."""
         self._console = console
         self._size = size
         self._part = 0
 
-    def __call__(self, answered: int, ended: int, struck: int) -> None:
-        """Print a line if another part of the orders has been answered."""
+    def __call__(self, answered: int, ended: int, injected: int) -> None:
+        """Print a line if another tenth of the orders has been answered."""
         part = PARTS * answered // self._size.orders
         if part > self._part:
             self._part = part
             self._console.print(
-                f"{answered:,} orders answered, {ended:,} ended, {struck:,} faults", highlight=False
+                f"{answered:,} orders answered, {ended:,} ended, {injected:,} faults injected",
+                highlight=False,
             )
 
 
 def as_json(outcome: Outcome) -> str:
-    """Return the outcome as JSON text."""
+    """Encode the outcome as JSON text."""
     return msgspec.json.format(msgspec.json.encode(outcome), indent=2).decode()
 
 
 def show(console: Console, outcome: Outcome) -> None:
-    """Show how the orders ended, what was answered, what struck, and everything that is wrong."""
-    console.print(_ends(outcome))
-    console.print(_counts("Faults that struck", outcome.struck))
-    console.print(_counts("Answers to the customers", outcome.answers))
+    """Print how the orders ended, the faults, the answers, and all violations."""
+    console.print(_endings(outcome))
+    console.print(_counts("Injected faults", outcome.injected))
+    console.print(_counts("HTTP answers to the customers", outcome.answers))
     for violation in outcome.violations[:MOST_VIOLATIONS]:
         console.print(f"[red]{escape(violation)}", soft_wrap=True)
+
     if hidden := len(outcome.violations[MOST_VIOLATIONS:]):
-        console.print(f"[red]… and {hidden:,} more")
+        console.print(f"[red]… and {hidden:,} more violations")
 
 
-def _ends(outcome: Outcome) -> Table:
-    table = _table("What became of the orders", "Orders", "", "How they ended")
+def _endings(outcome: Outcome) -> Table:
+    table = _table("How the orders ended", "Orders", "Kind", "Outcomes")
     for kind in KINDS:
-        found = outcome.ends.get(kind.title, Counter())
-        table.add_row(f"{found.total():,}", kind.title, _spelt(found))
+        found = outcome.endings.get(kind.title, Counter())
+        table.add_row(f"{found.total():,}", kind.title, _join_counts(found))
+
     return table
 
 
@@ -112,5 +114,5 @@ def _table(title: str, *columns: str) -> Table:
     return Table(*columns, title=f"\n{title}", show_header=any(columns), **style)  # type: ignore[arg-type]
 
 
-def _spelt(found: Counter[str]) -> str:
+def _join_counts(found: Counter[str]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in found.most_common())

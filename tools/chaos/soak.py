@@ -1,6 +1,4 @@
-"""One soak from beginning to end: open the shop, let in customers and faults, wait until it is
-quiet, look at it.
-"""
+"""One soak: create products, run the load and the faults, wait for all orders, check them."""
 
 import json
 import subprocess
@@ -10,33 +8,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from tools.chaos.books import Books, OrderRow
-from tools.chaos.crowd import Crowd
-from tools.chaos.errands import errands, products
+from tools.chaos.checks import END_SECONDS, seconds_to_the_end, violations
+from tools.chaos.client_record import ClientRecord
+from tools.chaos.fault_injector import FaultInjector
 from tools.chaos.faults import schedule
-from tools.chaos.ground import Journal
-from tools.chaos.mayhem import Mayhem
-from tools.chaos.provider import misbehaving
-from tools.chaos.record import Record
-from tools.chaos.verdict import END_SECONDS, seconds_to_the_end, violations
+from tools.chaos.isolated_stack import Journal
+from tools.chaos.load_generator import LoadGenerator
+from tools.chaos.order_reader import OrderReader, OrderRow
+from tools.chaos.provider_faults import provider_faults
+from tools.chaos.workload import operations, products
 from tools.local.demo.client import Client
 from tools.local.errors import ServerFailed
-from tools.local.processes import moments
+from tools.local.processes import poll
 from tools.local.stack import ADMIN, Stack
 
 __all__ = ["Outcome", "Size", "Soak"]
 
-# What the last order leaves to do, as marking a message sent, ends within moments.
+# After the last order ends, the services still finish messages. That takes a moment.
 QUIET_SECONDS = 20.0
 LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How many orders and faults, drawn from which seed.
+    """The number of orders and faults, and the seed.
 
-    `most_open`: orders that are open at once; `patience`: seconds from the last fault until the
-    last order ends.
+    `most_open` limits the open orders. `patience` is the time in seconds from the last fault until
+    the last order must have ended.
     """
 
     orders: int
@@ -49,49 +47,55 @@ class Size:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What a soak came to."""
+    """The result of a soak."""
 
     size: Size
     orders: int
     open: int
     answers: Counter[str]
-    struck: Counter[str]
-    ends: dict[str, Counter[str]] = field(default_factory=dict)
+    injected: Counter[str]
+    endings: dict[str, Counter[str]] = field(default_factory=dict)
     seconds_to_the_end: float
     violations: list[str]
 
 
 class Soak:
-    """A shop, its customers and its faults."""
+    """Runs load and faults against a system, and checks the result."""
 
     def __init__(
         self, stack: Stack, size: Size, *, progressed: Callable[[int, int, int], None]
     ) -> None:
-        """Take a system that is up and has no orders yet, and what to tell how much is answered,
-        ended and struck.
+        """Run against `stack`, which is up and has no orders.
+
+        Calls `progressed` with the number of answered orders, ended orders and injected faults.
         """
         self.stack = stack
         self.size = size
         self.progressed = progressed
-        self.errands = errands(orders=size.orders, seed=size.seed)
-        self.record = Record([errand.wish for errand in self.errands if errand.deed == "place"])
-        self.books = Books(stack.env["DATABASE_URL"])
+        self.operations = operations(orders=size.orders, seed=size.seed)
+        self.record = ClientRecord(
+            [operation.request for operation in self.operations if operation.verb == "place"]
+        )
+        self.order_reader = OrderReader(stack.env["DATABASE_URL"])
         faults = schedule(
             orders=size.orders, kills=size.kills, flushalls=size.flushalls, seed=size.seed
         )
-        self.mayhem = Mayhem(
-            stack, faults, answered=lambda: self.record.placed, say=Journal(stack.run_dir)
+        self.injector = FaultInjector(
+            stack, faults, answered=lambda: self.record.placed, notify=Journal(stack.run_dir)
         )
 
     def run(self) -> Outcome:
-        """Do all of it; return what came of it."""
-        self._open_shop()
-        crowd = Crowd(self.stack.api, self._token(), self.record, most_open=self.size.most_open)
-        self._with_progress(lambda: self._under_load(crowd))
+        """Run the soak and return its result."""
+        self._create_products()
+        load = LoadGenerator(
+            self.stack.api, self._token(), self.record, most_open=self.size.most_open
+        )
+        self._with_progress(lambda: self._under_load(load))
         self._wait_for_the_end()
-        return self._look_at_it()
 
-    def _open_shop(self) -> None:
+        return self._result()
+
+    def _create_products(self) -> None:
         staff = Client(self.stack.api, username=ADMIN, password=self.stack.admin_password)
         for product in products(self.size.orders):
             staff.add_product(product, sku=product.sku)
@@ -99,19 +103,24 @@ class Soak:
     def _token(self) -> str:
         done = self.stack.manage("create_token", ADMIN)
         if done.returncode:
-            raise ServerFailed(f"There is no token for the customers: {done.stderr.strip()}")
+            raise ServerFailed(
+                f"`manage.py create_token {ADMIN}` failed, so the customers cannot log in: "
+                f"{done.stderr.strip()}"
+            )
+
         return done.stdout.strip()
 
-    def _under_load(self, crowd: Crowd) -> None:
-        with misbehaving(self.stack.sandbox, seed=self.size.seed):
-            self.mayhem.start()
-            crowd.run(self.errands)
-            self.mayhem.finish(seconds=END_SECONDS)
+    def _under_load(self, load: LoadGenerator) -> None:
+        with provider_faults(self.stack.sandbox, seed=self.size.seed):
+            self.injector.start()
+            load.run(self.operations)
+            self.injector.finish(seconds=END_SECONDS)
 
     def _with_progress(self, work: Callable[[], None]) -> None:
         over = threading.Event()
         watch = threading.Thread(target=self._watch, args=(over,), name="progress", daemon=True)
         watch.start()
+
         try:
             work()
         finally:
@@ -120,61 +129,62 @@ class Soak:
 
     def _watch(self, over: threading.Event) -> None:
         while not over.wait(LOOK_SECONDS):
-            self._look()
+            self._update_progress()
 
-    def _look(self) -> bool:
-        """Show how far it is; say whether every order has ended."""
-        count = self.books.count()
+    def _update_progress(self) -> bool:
+        """Report the progress; return whether every order has ended."""
+        count = self.order_reader.count()
         if count is None:
             return False
-        self.record.ended, there_are = count
-        self.progressed(self.record.placed, self.record.ended, self.mayhem.struck.total())
-        return self.record.ended == there_are
+
+        self.record.ended = count.ended
+        self.progressed(self.record.placed, count.ended, self.injector.injected.total())
+        return count.ended == count.total
 
     def _wait_for_the_end(self) -> None:
-        since = (datetime.now(UTC) - self.mayhem.last_at).total_seconds()
-        for _ in moments(self.size.patience - since, pause=LOOK_SECONDS):
-            if self._look():
+        since = (datetime.now(UTC) - self.injector.last_at).total_seconds()
+        for _ in poll(self.size.patience - since, pause=LOOK_SECONDS):
+            if self._update_progress():
                 return
 
-    def _look_at_it(self) -> Outcome:
-        orders, last_fault_at = self.books.orders(), self.mayhem.last_at
+    def _result(self) -> Outcome:
+        orders, last_fault_at = self.order_reader.orders(), self.injector.last_at
         still_open = sum(order.ended_at is None for order in orders)
         return Outcome(
             size=self.size,
             orders=len(orders),
             open=still_open,
             answers=self.record.answers,
-            struck=self.mayhem.struck,
-            ends=self._ends(orders),
+            injected=self.injector.injected,
+            endings=self._endings(orders),
             seconds_to_the_end=seconds_to_the_end(orders, last_fault_at),
             violations=[
                 *(
-                    f"{fault.kind} could not strike: it never came back"
-                    for fault in self.mayhem.pending
+                    f"{fault.kind}: not injected, because its process was never restarted"
+                    for fault in self.injector.pending
                 ),
                 *violations(self.record, orders, last_fault_at=last_fault_at),
                 *self._audit(all_ended=still_open == 0),
             ],
         )
 
-    def _ends(self, orders: list[OrderRow]) -> dict[str, Counter[str]]:
-        """Return how the orders of each kind ended."""
-        ends: dict[str, Counter[str]] = {}
+    def _endings(self, orders: list[OrderRow]) -> dict[str, Counter[str]]:
+        """Count the outcomes of each kind of order."""
+        endings: dict[str, Counter[str]] = {}
         for order in orders:
-            purchase = self.record.purchases.get(order.key or "")
-            title = purchase.wish.kind.title if purchase else "nobody's"
-            ends.setdefault(title, Counter())[order.outcome] += 1
-        return ends
+            customer_order = self.record.orders.get(order.key or "")
+            title = customer_order.request.kind.title if customer_order else "unknown customer"
+            endings.setdefault(title, Counter())[order.outcome] += 1
+
+        return endings
 
     def _audit(self, *, all_ended: bool) -> list[str]:
-        """Check the invariants, again while the last messages settle: they hold once things are
-        quiet.
-        """
-        for _ in moments(QUIET_SECONDS, pause=1):
+        """Check the invariants; repeat for QUIET_SECONDS, while the last messages are processed."""
+        for _ in poll(QUIET_SECONDS, pause=1):
             done = self.stack.manage("audit", "--expect-ended", "--json")
             if done.returncode == 0 or not all_ended:
                 break
+
         return _audit_violations(done)
 
 
@@ -182,9 +192,11 @@ def _audit_violations(done: subprocess.CompletedProcess[str]) -> list[str]:
     try:
         verdicts = json.loads(done.stdout)["invariants"]
     except ValueError:
-        return [f"The audit failed: {done.stderr.strip()}"]
+        return [f"`manage.py audit` failed: {done.stderr.strip()}"]
+
     return [
-        f"audit {verdict['id']}, {verdict['violations']} in all: {shown['subject']}: {shown['detail']}"
+        f"audit {verdict['id']} ({verdict['violations']} violations): "
+        f"{shown['subject']}: {shown['detail']}"
         for verdict in verdicts
         for shown in verdict["shown"]
     ]

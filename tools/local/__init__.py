@@ -1,3 +1,4 @@
-"""The whole system on one machine: embedded servers, a supervisor and the demo. Knows the
-project from outside only.
+"""The whole system on one machine: embedded servers, a supervisor and the demo.
+
+It imports nothing of the service, and starts its programs as a user would.
 """

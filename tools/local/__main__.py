@@ -11,9 +11,10 @@ from tools.local.signals import stop_in_order
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command that the command line names; return the exit code."""
     chosen = _parser().parse_args(arguments)
     stop_in_order()
+
     try:
         if chosen.command == "exec":
             return execute([part for part in chosen.rest if part != "--"])
@@ -27,15 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.local", description="The whole system on this machine."
+        prog="python -m tools.local", description="Run the whole system on this machine."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="start everything and keep it up until Ctrl-C")
     commands.add_parser(
-        "demo", help="start everything, place orders, kill a worker, check what came of it"
+        "demo", help="start everything, place orders, kill a worker, check the result"
     )
     with_servers = commands.add_parser("exec", help="run a command with the servers' environment")
     with_servers.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+
     return parser
 
 

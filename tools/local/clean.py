@@ -1,5 +1,6 @@
-"""Remove the run directory: `python3 -m tools.local.clean`. Standard library only: there may be no
-virtualenv any more.
+"""Remove the run directory: `python3 -m tools.local.clean`.
+
+It needs only the standard library, because the virtual environment may be gone.
 """
 
 import sys

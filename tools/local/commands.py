@@ -1,4 +1,4 @@
-"""What `python -m tools.local` can do."""
+"""The commands of `python -m tools.local`."""
 
 import subprocess
 import threading
@@ -13,23 +13,27 @@ __all__ = ["execute", "run"]
 
 
 def run() -> int:
-    """Run the whole system until a signal to end; say where it is."""
+    """Run the whole system until Ctrl-C or SIGTERM, and print its addresses."""
     run_dir = RunDir()
     choose_gateway(run_dir)
     print("Starting PostgreSQL, Valkey, three workers, the API and beat")
+
     try:
         with running_stack(run_dir) as stack:
             print(welcome(stack), flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
         print("Stopped")
+
     return 0
 
 
 def welcome(stack: Stack) -> str:
-    """Return where everything is, and how to get in."""
+    """Return the addresses, the login and the log directory as text."""
     sandbox = (
-        f"\n  Sandbox {stack.sandbox}, in place of Stripe: no money moves" if stack.sandbox else ""
+        f"\n  Sandbox {stack.sandbox} (stands in for Stripe: no money moves)"
+        if stack.sandbox
+        else ""
     )
     return f"""
   API     {stack.api}/api/v1/
@@ -38,16 +42,18 @@ def welcome(stack: Stack) -> str:
   Login   {ADMIN} / {stack.admin_password}
   Logs    {stack.run_dir.logs}
 
-Ctrl-C stops it. The data stay in {stack.run_dir.path}."""
+Ctrl-C stops it. The data stays in {stack.run_dir.path}."""
 
 
 def execute(command: Sequence[str]) -> int:
-    """Run a command with the servers' environment, starting the servers where they are down;
-    return its exit code.
+    """Run a command with the servers' environment; return its exit code.
+
+    Starts the servers first if they are down, and stops them afterwards.
     """
     run_dir = RunDir()
     if run_dir.in_use:
         return _call(command, environment(run_dir, run_dir.read_env()))
+
     choose_gateway(run_dir)
     with embedded_servers(run_dir) as env:
         return _call(command, environment(run_dir, env))

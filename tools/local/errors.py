@@ -1,24 +1,25 @@
-"""What can go wrong before the system is up, said in one line that tells what to do."""
+"""Errors that keep the system from starting. Each message says what to do."""
 
 __all__ = ["LocalError", "PortTaken", "ServerFailed", "StackRunning"]
 
 
 class LocalError(Exception):
-    """Something the user can put right: printed without a traceback."""
+    """An error that the user can fix. The command line prints it without a traceback."""
 
 
 class PortTaken(LocalError):
-    """Another program listens where one of ours should."""
+    """Another program listens on a port that a server of the stack needs."""
 
     def __init__(self, port: int, variable: str) -> None:
         super().__init__(
-            f"Port {port} is taken by another program. Set {variable} to a free port, or stop that program."
+            f"Another program uses port {port}. "
+            f"Stop that program, or set {variable} to a free port."
         )
 
 
 class StackRunning(LocalError):
-    """The stack of this run directory is up already."""
+    """Another process runs the stack of this run directory."""
 
 
 class ServerFailed(LocalError):
-    """A server or a command ended where it should have come up."""
+    """A server or command of the stack failed."""

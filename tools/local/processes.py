@@ -1,4 +1,4 @@
-"""One program of the stack: started in a session of its own, and never left behind."""
+"""A program of the stack. It runs in its own session, and ends when this process ends."""
 
 import atexit
 import contextlib
@@ -14,19 +14,19 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["GUARD", "Process"]
+__all__ = ["ORPHAN_REAPER", "Process"]
 
 HERE = Path(__file__).parent
 BARE_PYTHON = (sys.executable, "-I", "-S")
-# The kernel ties a child to the thread that forked it, so one thread that lives as long as this
-# process forks them all.
+# The kernel sends the death signal when the forking thread ends. One thread, which lives as long
+# as this process, forks all programs.
 SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
 class Process:
-    """A program that can be started, stopped, killed and frozen, again and again."""
+    """A program that can be started, stopped, killed and frozen repeatedly."""
 
-    def __init__(  # noqa: PLR0913  # by keyword, and what the kernel needs to know of a program is this much
+    def __init__(  # noqa: PLR0913  # all by keyword
         self,
         name: str,
         command: Sequence[str],
@@ -37,12 +37,12 @@ class Process:
         user: int = 0,
         stop_signal: signal.Signals = signal.SIGTERM,
         death_signal: signal.Signals = signal.SIGKILL,
-        patience: float = 20.0,
+        stop_timeout: float = 20.0,
     ) -> None:
         """Describe a program.
 
-        `user` is the uid to drop to (0: none); `stop_signal` asks it to end, within `patience`
-        seconds; `death_signal` is what it gets when this process dies.
+        `user` is the uid to drop to (0: keep the user). `stop_signal` asks the program to end
+        within `stop_timeout` seconds. The kernel sends `death_signal` when this process dies.
         """
         self.name = name
         self.command = list(command)
@@ -52,7 +52,7 @@ class Process:
         self.user = user
         self.stop_signal = stop_signal
         self.death_signal = death_signal
-        self.patience = patience
+        self.stop_timeout = stop_timeout
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -62,23 +62,23 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether the program is up; buries it, with whatever children it left, when it is not."""
+        """Whether the program is up. Kills the remaining children of a program that has ended."""
         if self._popen and self._popen.poll() is not None:
-            self._bury()
+            self._clean_up()
         return self._popen is not None
 
     def start(self) -> None:
-        """Start the program; it is up, but not yet ready, when this returns."""
+        """Start the program. It may not be ready yet when this returns."""
         if not self.running:
             self._popen = SPAWNER.submit(self._spawn).result()
-            GUARD.watch(self._popen.pid, self.death_signal)
+            ORPHAN_REAPER.watch(self._popen.pid, self.death_signal)
 
     def stop(self) -> None:
-        """Ask the program to end; kill it, and its children, when it has not after its patience."""
+        """Ask the program to end; kill it and its children after `stop_timeout` seconds."""
         if self.running:
             self.thaw()
             self.signal(self.stop_signal)
-            self._wait(self.patience)
+            self._wait(self.stop_timeout)
             self.kill()
 
     def kill(self) -> None:
@@ -89,13 +89,11 @@ class Process:
         self._wait(None)
 
     def freeze(self) -> None:
-        """Stop the program and its descendants where they are, with SIGSTOP: a machine that
-        hangs.
-        """
+        """Suspend the program and its descendants with SIGSTOP, like a machine that hangs."""
         self._signal_tree(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen program and its descendants go on."""
+        """Resume a frozen program and its descendants."""
         self._signal_tree(signal.SIGCONT)
 
     def signal(self, number: int) -> None:
@@ -104,12 +102,14 @@ class Process:
             self._popen.send_signal(number)
 
     def tree(self) -> list[psutil.Process]:
-        """Return the program's process, then its descendants; nothing while it is down."""
+        """Return the program's process, then its descendants; an empty list while it is down."""
         if not self.running or self.pid is None:
             return []
+
         with contextlib.suppress(psutil.NoSuchProcess):
             main = psutil.Process(self.pid)
             return [main, *main.children(recursive=True)]
+
         return []
 
     def _signal_tree(self, number: int) -> None:
@@ -120,7 +120,7 @@ class Process:
     def _spawn(self) -> subprocess.Popen[bytes]:
         tie = [
             *BARE_PYTHON,
-            str(HERE / "launch.py"),
+            str(HERE / "exec_tied_to_parent.py"),
             str(os.getpid()),
             str(int(self.death_signal)),
             str(self.user),
@@ -140,79 +140,83 @@ class Process:
         if self._popen:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(seconds)
-                self._bury()
+                self._clean_up()
 
-    def _bury(self) -> None:
-        """Take along the children that a killed parent leaves: a worker's pool would wait for
-        work for ever.
-        """
+    def _clean_up(self) -> None:
+        """Kill the children of an ended program: a worker's pool would wait for work forever."""
         if self._popen:
             group, self._popen = self._popen.pid, None
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
-            GUARD.forget(group)
+
+            ORPHAN_REAPER.forget(group)
 
 
-class Guard:
-    """This side of the pipe to `guard.py`, which ends our process groups when we are killed."""
+class OrphanReaper:
+    """Starts `orphan_reaper.py`, which ends our process groups when this process is killed."""
 
     def __init__(self) -> None:
-        """Start nothing yet: the guard starts with the first group."""
+        """Create a reaper. Its process starts with the first group."""
         self._groups: dict[int, int] = {}
         self._popen: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
     def watch(self, group: int, death_signal: int) -> None:
-        """Have a process group ended when this process dies."""
+        """End a process group when this process dies."""
         with self._lock:
             self._groups[group] = death_signal
-            self._tell(f"+{group} {int(death_signal)}\n")
+            self._write(f"+{group} {int(death_signal)}\n")
 
     def forget(self, group: int) -> None:
-        """Leave a process group alone from now on: its number may go to another program."""
+        """Forget a process group, because another program may get its number."""
         with self._lock:
             self._groups.pop(group, None)
-            self._tell(f"-{group}\n")
+            self._write(f"-{group}\n")
 
     def close(self) -> None:
-        """Let the guard go, as this process ends."""
+        """End the reaper's process."""
         if self._popen and self._popen.stdin:
             self._popen.stdin.close()
             self._popen.wait()
 
-    def _tell(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         if self._popen and self._popen.poll() is None and self._popen.stdin:
             with contextlib.suppress(BrokenPipeError):
                 self._popen.stdin.write(line.encode())
                 return
+
         if self._groups:
             self._start()
 
     def _start(self) -> None:
         self._popen = subprocess.Popen(
-            [*BARE_PYTHON, str(HERE / "guard.py")],
+            [*BARE_PYTHON, str(HERE / "orphan_reaper.py")],
             stdin=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
         )
-        everything = "".join(f"+{group} {number}\n" for group, number in self._groups.items())
+        lines = "".join(f"+{group} {number}\n" for group, number in self._groups.items())
         if self._popen.stdin:
-            self._popen.stdin.write(everything.encode())
+            self._popen.stdin.write(lines.encode())
 
 
-GUARD = Guard()
-atexit.register(GUARD.close)
+ORPHAN_REAPER = OrphanReaper()
+atexit.register(ORPHAN_REAPER.close)
 
 
 def wait_until_gone(processes: Sequence[psutil.Process], *, seconds: float) -> list[psutil.Process]:
-    """Wait for processes that are no children of ours to end; return those that have not."""
+    """Wait up to `seconds` for processes to end; return the processes that still run.
+
+    They need not be children of this process.
+    """
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     return list(alive)
 
 
-def moments(seconds: float, *, pause: float = 0.05) -> Iterator[float]:
-    """Yield the seconds left, a moment apart, until the time is up: for waiting on a condition,
-    with a limit.
+def poll(seconds: float, *, pause: float = 0.05) -> Iterator[float]:
+    """Yield the remaining seconds every `pause` seconds, until `seconds` have passed.
+
+    Use it to wait for a condition with a time limit.
     """
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:

@@ -1,9 +1,9 @@
-"""Every program of the project that runs beside the servers, in one place, as data."""
+"""The programs of the service that run beside the servers."""
 
 import sys
 from dataclasses import dataclass
 
-from tools.local.ports import HOST, chosen_port
+from tools.local.ports import HOST, port_from_env
 
 __all__ = ["API_PORT_VARIABLE", "PROGRAMS", "Program", "api_port", "manage"]
 
@@ -12,14 +12,12 @@ API_PORT_VARIABLE = "API_PORT"
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """A program, and its place in the order: stages start from the lowest, and stop from the
-    highest.
-    """
+    """A program and its stage. Stages start from the lowest and stop from the highest."""
 
     name: str
     stage: int
     command: tuple[str, ...]
-    patience: float = 20.0
+    stop_timeout: float = 20.0
 
 
 def manage(*arguments: str) -> tuple[str, ...]:
@@ -29,11 +27,11 @@ def manage(*arguments: str) -> tuple[str, ...]:
 
 def api_port() -> int:
     """Return the port the API listens on."""
-    return chosen_port(API_PORT_VARIABLE, 8000)
+    return port_from_env(API_PORT_VARIABLE, 8000)
 
 
 def _worker(service: str) -> Program:
-    # Gossip, mingle and heartbeats tell workers of each other, which none here needs to know.
+    # Gossip, mingle and heartbeats inform workers about each other. These workers do not need that.
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     command = (
         "-m",
@@ -76,6 +74,6 @@ PROGRAMS = (
             "-s",
             "{run_dir}/celerybeat-schedule",
         ),
-        patience=5.0,
+        stop_timeout=5.0,
     ),
 )

@@ -1,6 +1,4 @@
-"""The run directory, `.run/`: the servers' data, secrets, logs, and who is using it. Standard
-library only.
-"""
+"""The run directory, `.run/`: the servers' data, secrets, logs and lock. Standard library only."""
 
 import contextlib
 import fcntl
@@ -14,43 +12,43 @@ from typing import Any
 
 from tools.local.errors import StackRunning
 
-__all__ = ["PROJECT", "RunDir", "last_words"]
+__all__ = ["PROJECT", "RunDir", "log_tail"]
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 class RunDir:
-    """A directory that belongs to one stack at a time and survives it."""
+    """A directory that one stack at a time uses. It stays when the stack stops."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Use `path`, else what RUN_DIR names, else `.run/` in the project."""
+        """Use `path`, else the RUN_DIR variable, else `.run/` in the project."""
         self.path = Path(path or os.environ.get("RUN_DIR") or PROJECT / ".run").absolute()
         self.logs = self.path / "logs"
         self.env_file = self.path / "env"
 
     def create(self) -> None:
-        """Make the directory: everyone may pass through (an unprivileged server must), nobody
-        else may look around.
-        """
+        """Create the directory. Other users may traverse it, as servers must, but not list it."""
         self.logs.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o711)
 
     def log(self, name: str) -> Path:
-        """Return where a program's output goes."""
+        """Return the path of a program's log."""
         return self.logs / f"{name}.log"
 
     def secret(self, name: str, *, size: int = 24) -> str:
-        """Return a password, of so many random bytes, made once and kept."""
+        """Return a random password of `size` bytes, created on first use and kept."""
         kept = self._read("secrets.json")
         if name not in kept:
             kept[name] = secrets.token_urlsafe(size)
             self._write("secrets.json", json.dumps(kept, indent=2))
+
         return str(kept[name])
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory; raise StackRunning where another process does. The lock dies with
-        its holder.
+        """Lock the directory; raise StackRunning if another process holds the lock.
+
+        The kernel releases the lock when its holder dies.
         """
         self.create()
         with (self.path / "lock").open("w") as lock:
@@ -58,14 +56,16 @@ class RunDir:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StackRunning(self._who_runs()) from None
-            (self.path / "state.json").unlink(missing_ok=True)  # it tells of a stack that is gone
+
+            (self.path / "state.json").unlink(missing_ok=True)  # from a stack that has ended
             yield
 
     @property
     def in_use(self) -> bool:
-        """Whether some process holds the directory."""
+        """Whether a process holds the lock of the directory."""
         if not self.path.is_dir():
             return False
+
         try:
             with self.locked():
                 return False
@@ -73,38 +73,38 @@ class RunDir:
             return True
 
     def write_env(self, env: Mapping[str, str]) -> None:
-        """Leave the environment where `manage.py` finds it."""
+        """Write the environment to `env`, where `manage.py` reads it."""
         self._write("env", "".join(f"{name}={value}\n" for name, value in env.items()))
 
     def read_env(self) -> dict[str, str]:
-        """Return what `write_env` left."""
+        """Read the environment that `write_env` wrote."""
         lines = self.env_file.read_text().splitlines()
         return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Leave word of what is running: the supervisor, its programs and their process ids, the
-        API's address.
-        """
+        """Write the ids of the supervisor and its programs, and the API's address."""
         self._write("state.json", json.dumps(state, indent=2))
 
     def read_state(self) -> dict[str, Any]:
-        """Return what `write_state` left; nothing where no stack has run."""
+        """Read the state that `write_state` wrote; empty if no stack has run."""
         return self._read("state.json")
 
     def remove(self) -> None:
-        """Remove everything, also what lies elsewhere; raise StackRunning while it is in use."""
+        """Remove the directory and the data its links point to; raise StackRunning if in use."""
         if not self.path.is_dir():
             return
+
         with self.locked():
             for link in filter(Path.is_symlink, self.path.iterdir()):
                 shutil.rmtree(link.resolve(), ignore_errors=True)
+
             shutil.rmtree(self.path)
 
     def _who_runs(self) -> str:
         state = self.read_state()
-        supervisor = f" by process {state['supervisor']}" if "supervisor" in state else ""
-        where = f", its API at {state['api']}" if "api" in state else ""
-        return f"The stack in {self.path} is up already, held{supervisor}{where}. Use it, or stop it first."
+        supervisor = f" as process {state['supervisor']}" if "supervisor" in state else ""
+        where = f", with its API at {state['api']}" if "api" in state else ""
+        return f"The stack in {self.path} is already running{supervisor}{where}. Stop it first."
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
@@ -113,7 +113,7 @@ class RunDir:
             return {}
 
     def _write(self, name: str, text: str) -> None:
-        """Replace a file as a whole, readable by its owner alone."""
+        """Replace a file atomically. Only its owner can read it."""
         self.create()
         unfinished = self.path / f"{name}.{os.getpid()}"
         unfinished.touch(mode=0o600)
@@ -121,6 +121,6 @@ class RunDir:
         unfinished.rename(self.path / name)
 
 
-def last_words(log: Path) -> str:
-    """Return the last lines of a log: what a program said before it ended."""
+def log_tail(log: Path) -> str:
+    """Return the last lines of a log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-8:])

@@ -1,6 +1,4 @@
-"""The payment sandbox, for PAYMENT_GATEWAY=stripe without an account there: a program of its
-own, reached over HTTP.
-"""
+"""The payment sandbox as a server, for PAYMENT_GATEWAY=stripe without a Stripe account."""
 
 import contextlib
 import os
@@ -27,24 +25,22 @@ class PaymentSandbox(EmbeddedServer):
     port_variable = "LOCAL_SANDBOX_PORT"
 
     def __init__(self, run_dir: RunDir, port: int) -> None:
-        """Describe a sandbox whose books lie in `run_dir`."""
+        """Describe a sandbox whose ledger is in `run_dir`."""
         self.run_dir = run_dir
         self.port = port
         self.log = run_dir.log(self.name)
         self.home = run_dir.path / self.name
 
     @staticmethod
-    def is_wanted(given: Mapping[str, str]) -> bool:
-        """Say whether the user pays through Stripe, but has `given` nothing that leads to an
-        account or a server.
-        """
-        return given.get("PAYMENT_GATEWAY") == "stripe" and not any(
-            name.startswith("STRIPE_") for name in given
+    def is_needed(user_env: Mapping[str, str]) -> bool:
+        """Return whether the user chose Stripe without naming an account or a server."""
+        return user_env.get("PAYMENT_GATEWAY") == "stripe" and not any(
+            name.startswith("STRIPE_") for name in user_env
         )
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables that lead the project to it."""
+        """The variables that make the service use this sandbox."""
         return {
             "PAYMENT_GATEWAY": "stripe",
             "STRIPE_API_BASE": f"http://{HOST}:{self.port}",
@@ -53,17 +49,16 @@ class PaymentSandbox(EmbeddedServer):
         }
 
     def prepare(self) -> Process:
-        """Make the place of its books. It reads its secrets from the environment, as the project
-        does.
-        """
+        """Create the ledger's directory. The sandbox reads its secrets from the environment."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         options = ("--port", str(self.port), "--ledger", str(self.home / "ledger.sqlite3"))
         webhooks = ("--webhook-url", f"http://{HOST}:{api_port()}{WEBHOOKS}")
         command = [sys.executable, "-m", "tools.stripe_sandbox", *options, *webhooks]
+
         return Process(self.name, command, log=self.log, env=os.environ | self.env, cwd=PROJECT)
 
     def answers(self) -> bool:
-        """Say whether it serves."""
+        """Return whether the sandbox answers."""
         with contextlib.suppress(httpx.TransportError):
             url = f"http://{HOST}:{self.port}/sandbox/health"
             return httpx.get(url, timeout=2, trust_env=False).is_success

@@ -1,12 +1,12 @@
-"""What both embedded servers share: a process, a port, and an answer to wait for."""
+"""Base class of the embedded servers: a process, a port, and a readiness check."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
 
 from tools.local.errors import ServerFailed
-from tools.local.ports import demand_free
-from tools.local.processes import Process, moments
-from tools.local.rundir import last_words
+from tools.local.ports import require_free
+from tools.local.processes import Process, poll
+from tools.local.rundir import log_tail
 
 __all__ = ["EmbeddedServer"]
 
@@ -14,7 +14,7 @@ START_SECONDS = 60.0  # a crash recovery takes longer than a start
 
 
 class EmbeddedServer(ABC):
-    """A server whose data survive it."""
+    """A server that keeps its data when it stops."""
 
     name: str
     port_variable: str
@@ -24,24 +24,21 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def prepare(self) -> Process:
-        """Make ready what the server needs before it can start, clear what a killed one left;
-        return what to run.
-        """
+        """Prepare the start, clean up after a killed server, and return the process to run."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Say whether the server serves now."""
+        """Return whether the server answers now."""
 
-    def provision(self) -> None:  # noqa: B027  # there may be nothing to do
-        """Make, after each start, what must exist inside the server."""
+    def provision(self) -> None:  # noqa: B027  # optional
+        """Create missing contents of the server, after each start."""
 
     def start(self) -> None:
-        """Start the server and wait until it answers; raise PortTaken or ServerFailed where it
-        cannot.
-        """
+        """Start the server and wait until it answers; raise PortTaken or ServerFailed."""
         if self.running:
             return
-        demand_free(self.port, self.port_variable)
+
+        require_free(self.port, self.port_variable)
         self.process = self.prepare()
         self.process.start()
         self._wait_for_answer(self.process)
@@ -58,37 +55,38 @@ class EmbeddedServer(ABC):
         return self.process.pid if self.process else None
 
     def stop(self) -> None:
-        """Shut the server down in order."""
+        """Shut the server down cleanly."""
         if self.process:
             self.process.stop()
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL, every process of it."""
+        """Kill all processes of the server with SIGKILL."""
         if self.process:
             self.process.kill()
 
     def restart(self) -> None:
-        """Stop the server in order, then start it again."""
+        """Stop the server cleanly, then start it again."""
         self.stop()
         self.start()
 
     def freeze(self) -> None:
-        """Let the server hang: it keeps its connections and answers nothing."""
+        """Suspend the server: it keeps its connections but does not answer."""
         if self.process:
             self.process.freeze()
 
     def thaw(self) -> None:
-        """Let a frozen server go on."""
+        """Resume a frozen server."""
         if self.process:
             self.process.thaw()
 
     def _wait_for_answer(self, process: Process) -> None:
-        for _ in moments(START_SECONDS):
+        for _ in poll(START_SECONDS):
             if self.answers():
                 return
             if not process.running:
                 break
+
         process.stop()
         raise ServerFailed(
-            f"{self.name} did not start. Its log, {self.log}, ends:\n{last_words(self.log)}"
+            f"{self.name} did not start. Its log {self.log} ends with:\n{log_tail(self.log)}"
         )

@@ -1,7 +1,6 @@
-"""The embedded servers, PostgreSQL and Valkey, as a context: for the supervisor, for single
-commands and for tests.
+"""The embedded servers as a context: PostgreSQL, Valkey, and the payment sandbox if needed.
 
-With them the payment sandbox, where it is wanted.
+The supervisor, single commands and tests use them.
 """
 
 import contextlib
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.local.gateway import GATEWAY
-from tools.local.ports import chosen_port, free_port
+from tools.local.ports import free_port, port_from_env
 from tools.local.postgres import Postgres
 from tools.local.rundir import RunDir
 from tools.local.sandbox import PaymentSandbox
@@ -25,18 +24,18 @@ DATABASE_VARIABLES = {
     "PAYMENTS_DATABASE_URL": "payments",
     "INVENTORY_DATABASE_URL": "inventory",
 }
-# One machine is one address, and the demo and the soak have one customer each, in a hurry.
-UNLIMITED = {
+# The demo and the soak send all requests from one address as one customer.
+NO_RATE_LIMITS = {
     f"RATE_LIMIT_{what}": "0" for what in ("READS", "WRITES", "ORDERS", "LOGINS", "STRANGERS")
 }
-# Uncommon ones, and below those that the system hands out by itself.
+# Uncommon ports below the ephemeral range.
 POSTGRES_PORT = 25432
 REDIS_PORT = 25379
 SANDBOX_PORT = 25111
 
 
 class Servers:
-    """The embedded servers that are needed, and the environment that leads to them."""
+    """The needed servers, and the environment that makes the service use them."""
 
     def __init__(
         self,
@@ -44,28 +43,26 @@ class Servers:
         postgres: Postgres,
         valkey: Valkey,
         *,
-        given: dict[str, str],
+        user_env: dict[str, str],
         sandbox: PaymentSandbox | None = None,
     ) -> None:
-        """Take what the user has `given`, as environment variables, in place of a server of
-        ours.
-        """
+        """Use the servers that `user_env` names instead of embedded ones."""
         self.run_dir = run_dir
         self.postgres = postgres
         self.valkey = valkey
-        self.given = given
+        self.user_env = user_env
         self.sandbox = sandbox
 
     @property
     def needed(self) -> list[EmbeddedServer]:
-        """The servers to start, in that order."""
-        postgres = [] if DATABASE_VARIABLES.keys() <= self.given.keys() else [self.postgres]
-        valkey = [] if "REDIS_URL" in self.given else [self.valkey]
+        """The servers to start, in start order."""
+        postgres = [] if DATABASE_VARIABLES.keys() <= self.user_env.keys() else [self.postgres]
+        valkey = [] if "REDIS_URL" in self.user_env else [self.valkey]
         return [*postgres, *valkey, *([self.sandbox] if self.sandbox else [])]
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables the project reads, what the user has given taking precedence."""
+        """The variables that the service reads. The user's variables win."""
         ours = {
             variable: self.postgres.url(service) for variable, service in DATABASE_VARIABLES.items()
         }
@@ -74,40 +71,41 @@ class Servers:
             "SECRET_KEY": self.run_dir.secret("SECRET_KEY", size=48),
             "DEBUG": "on",
         }
-        ours |= UNLIMITED
+        ours |= NO_RATE_LIMITS
         ours[GATEWAY] = "simulated"
         ours |= self.sandbox.env if self.sandbox else {}
-        return ours | {name: self.given[name] for name in ours if name in self.given}
+
+        return ours | {name: self.user_env[name] for name in ours if name in self.user_env}
 
     @contextlib.contextmanager
     def up(self) -> Iterator[None]:
-        """Start what is needed; stop it, last first, in the end."""
+        """Start the needed servers; stop them in reverse order at the end."""
         with contextlib.ExitStack() as stack:
             for server in self.needed:
                 server.start()
                 stack.callback(server.stop)
+
             yield
 
 
-def local_servers(run_dir: RunDir, given: dict[str, str] | None = None) -> Servers:
-    """Describe the servers of a run directory, on the ports that the environment chooses."""
-    given = dict(os.environ) if given is None else given
-    given = {name: value for name, value in given.items() if value}
-    sandbox = PaymentSandbox(run_dir, chosen_port(PaymentSandbox.port_variable, SANDBOX_PORT))
+def local_servers(run_dir: RunDir, user_env: dict[str, str] | None = None) -> Servers:
+    """Describe the servers of a run directory, with ports from the environment."""
+    environment = os.environ if user_env is None else user_env
+    user_env = {name: value for name, value in environment.items() if value}
+    sandbox = PaymentSandbox(run_dir, port_from_env(PaymentSandbox.port_variable, SANDBOX_PORT))
+
     return Servers(
         run_dir,
-        Postgres(run_dir, chosen_port(Postgres.port_variable, POSTGRES_PORT)),
-        Valkey(run_dir, chosen_port(Valkey.port_variable, REDIS_PORT)),
-        given=given,
-        sandbox=sandbox if PaymentSandbox.is_wanted(given) else None,
+        Postgres(run_dir, port_from_env(Postgres.port_variable, POSTGRES_PORT)),
+        Valkey(run_dir, port_from_env(Valkey.port_variable, REDIS_PORT)),
+        user_env=user_env,
+        sandbox=sandbox if PaymentSandbox.is_needed(user_env) else None,
     )
 
 
 @contextlib.contextmanager
 def embedded_servers(run_dir: RunDir) -> Iterator[dict[str, str]]:
-    """Run the servers of a run directory; give the environment that leads to them, and leave it
-    in `.run/env`.
-    """
+    """Run the servers of a run directory; yield their environment and write it to `.run/env`."""
     servers = local_servers(run_dir)
     with run_dir.locked(), servers.up():
         run_dir.write_env(servers.env)
@@ -116,13 +114,13 @@ def embedded_servers(run_dir: RunDir) -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def private_servers(*, durable: bool = False, started: bool = True) -> Iterator[Servers]:
-    """Run servers of one's own, on free ports and in a temporary directory, for a test session.
+    """Run separate servers for a test session, on free ports and in a temporary directory.
 
-    Not `started`: they only have addresses, which is enough to read the settings.
+    Servers that are not `started` only have addresses, which is enough to read the settings.
 
     The services' roles may create databases. Each server can be killed, frozen and restarted, and
-    keeps its port. With PAYMENT_GATEWAY=stripe in the environment the payment sandbox is one of
-    them, whatever account that names.
+    keeps its port. With PAYMENT_GATEWAY=stripe the payment sandbox is one of them, even if the
+    environment names a Stripe account.
     """
     with tempfile.TemporaryDirectory(prefix="servers-", ignore_cleanup_errors=True) as directory:
         run_dir = RunDir(Path(directory))
@@ -130,9 +128,10 @@ def private_servers(*, durable: bool = False, started: bool = True) -> Iterator[
         stripe = os.environ.get("PAYMENT_GATEWAY") == "stripe"
         sandbox = PaymentSandbox(run_dir, free_port()) if stripe else None
         servers = Servers(
-            run_dir, postgres, Valkey(run_dir, free_port()), given={}, sandbox=sandbox
+            run_dir, postgres, Valkey(run_dir, free_port()), user_env={}, sandbox=sandbox
         )
         with run_dir.locked(), servers.up() if started else contextlib.nullcontext():
             yield servers
-        # The lock file is let go before the directory, and what lies elsewhere, is removed.
+
+        # After the lock is released: remove() takes it again.
         run_dir.remove()

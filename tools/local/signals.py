@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal all mean the same: stop in order."""
+"""Handle Ctrl-C, SIGTERM and a closed terminal alike: stop in order."""
 
 import signal
 import time
@@ -6,8 +6,8 @@ from types import FrameType
 
 __all__ = ["stop_in_order"]
 
-# `make` and `timeout` pass on a signal that we have had already; what comes later is a person in a
-# hurry.
+# `make` and `timeout` forward a signal that this process also gets directly. A second signal that
+# comes later than this is from the user.
 ECHO_SECONDS = 2.0
 
 
@@ -24,8 +24,10 @@ class _Interrupt:
 
 
 def stop_in_order() -> None:
-    """Turn the first signal to end into a KeyboardInterrupt; a second one, not at once,
-    interrupts the stopping too.
+    """Raise KeyboardInterrupt for SIGINT, SIGTERM and SIGHUP.
+
+    Signals within ECHO_SECONDS of the first are ignored. A later signal also interrupts the
+    shutdown.
     """
     interrupt = _Interrupt()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -1,4 +1,4 @@
-"""The whole system: servers, migrations, workers, API and beat, under one supervisor."""
+"""Start the whole system under one supervisor: servers, migrations, workers, API and beat."""
 
 import contextlib
 import os
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import httpx
 
 from tools.local.errors import ServerFailed
-from tools.local.ports import HOST, demand_free
-from tools.local.processes import Process, moments
+from tools.local.ports import HOST, require_free
+from tools.local.processes import Process, poll
 from tools.local.programs import API_PORT_VARIABLE, PROGRAMS, Program, api_port, manage
-from tools.local.rundir import PROJECT, RunDir, last_words
+from tools.local.rundir import PROJECT, RunDir, log_tail
 from tools.local.servers import Servers, local_servers
 from tools.local.supervisor import Child, Supervisor
 
@@ -27,7 +27,7 @@ WATCH_SECONDS = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """A system that is up: what a client needs to know of it."""
+    """A running system: its run directory, API address and environment."""
 
     run_dir: RunDir
     api: str
@@ -40,7 +40,7 @@ class Stack:
 
     @property
     def sandbox(self) -> str | None:
-        """The address of the server that stands for Stripe, if one does."""
+        """The address of the sandbox or server that stands in for Stripe, if any."""
         return self.env.get("STRIPE_API_BASE")
 
     def pid(self, program: str) -> int | None:
@@ -49,7 +49,7 @@ class Stack:
         return int(found) if found else None
 
     def manage(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a management command; return what it printed and how it ended."""
+        """Run a management command; return its output and exit code."""
         env = self.env | variables
         return subprocess.run(
             manage(*arguments), cwd=PROJECT, env=env, capture_output=True, text=True, check=False
@@ -57,55 +57,63 @@ class Stack:
 
     @classmethod
     def attach(cls, run_dir: RunDir) -> "Stack":
-        """Return the stack that another process runs in `run_dir`; raise ServerFailed where its
-        API is not up.
+        """Return the stack that another process runs in `run_dir`.
+
+        Raises ServerFailed if that process has not started the API.
         """
         api = run_dir.read_state().get("api")
         if not api:
             raise ServerFailed(
-                f"{run_dir.path} is in use, but by no whole system. Stop what uses it, or wait for it."
+                f"Another process uses {run_dir.path}, but its API is not up. "
+                f"Wait until it is, or stop that process."
             )
+
         return cls(run_dir=run_dir, api=api, env=environment(run_dir, run_dir.read_env()))
 
 
 def environment(run_dir: RunDir, servers: dict[str, str]) -> dict[str, str]:
-    """Return the environment the project's programs run in."""
+    """Return the environment for the programs of the service."""
     return os.environ | servers | {"RUN_DIR": str(run_dir.path), "PYTHONUNBUFFERED": "1"}
 
 
 @contextlib.contextmanager
-def running_stack(run_dir: RunDir, *, say: Callable[[str], None] = print) -> Iterator[Stack]:
-    """Run the whole system until the block is left, and `say` what dies; raise a LocalError
-    where it cannot come up.
+def running_stack(run_dir: RunDir, *, notify: Callable[[str], None] = print) -> Iterator[Stack]:
+    """Run the whole system while the context lasts; raise a LocalError if it cannot start.
+
+    Calls `notify` with a line for each program that dies.
     """
     servers = local_servers(run_dir)
     port = api_port()
+
     with run_dir.locked():
-        demand_free(port, API_PORT_VARIABLE)
+        require_free(port, API_PORT_VARIABLE)
         for server in servers.needed:
-            demand_free(server.port, server.port_variable)
+            require_free(server.port, server.port_variable)
+
         stack = Stack(
             run_dir=run_dir, api=f"http://{HOST}:{port}", env=environment(run_dir, servers.env)
         )
         with servers.up():
             run_dir.write_env(servers.env)
-            _must(run_dir, "migrate_all", env=stack.env)
-            with _supervised(stack, servers, say):
+            _run_or_fail(run_dir, "migrate_all", env=stack.env)
+
+            with _supervised(stack, servers, notify):
                 _create_admin(stack)
                 _wait_until_ready(stack)
                 yield stack
 
 
 @contextlib.contextmanager
-def _supervised(stack: Stack, servers: Servers, say: Callable[[str], None]) -> Iterator[None]:
-    def changed(pids: dict[str, int]) -> None:
+def _supervised(stack: Stack, servers: Servers, notify: Callable[[str], None]) -> Iterator[None]:
+    def on_change(pids: dict[str, int]) -> None:
         stack.run_dir.write_state({"supervisor": os.getpid(), "api": stack.api, "programs": pids})
 
-    supervisor = Supervisor(_children(stack, servers), say=say, changed=changed)
+    supervisor = Supervisor(_children(stack, servers), notify=notify, on_change=on_change)
     stopping = threading.Event()
     watch = threading.Thread(
         target=_watch, args=(supervisor, stopping), name="supervisor", daemon=True
     )
+
     try:
         supervisor.start()
         watch.start()
@@ -114,6 +122,7 @@ def _supervised(stack: Stack, servers: Servers, say: Callable[[str], None]) -> I
         stopping.set()
         if watch.ident:
             watch.join()
+
         supervisor.stop()
 
 
@@ -123,8 +132,9 @@ def _watch(supervisor: Supervisor, stopping: threading.Event) -> None:
 
 
 def _children(stack: Stack, servers: Servers) -> list[Child]:
-    """Put the servers, which are up, below the programs: they come back when they die, and stop
-    last.
+    """Return servers and programs as children of the supervisor.
+
+    The running servers get the lowest stages, so that they stop last.
     """
     needed = servers.needed
     below = [
@@ -144,33 +154,40 @@ def _process(stack: Stack, program: Program) -> Process:
         log=stack.run_dir.log(program.name),
         env=stack.env,
         cwd=PROJECT,
-        patience=program.patience,
+        stop_timeout=program.stop_timeout,
     )
 
 
-def _must(run_dir: RunDir, command: str, *, env: dict[str, str]) -> None:
+def _run_or_fail(run_dir: RunDir, command: str, *, env: dict[str, str]) -> None:
     log = run_dir.log(command)
     with log.open("wb") as output:
         done = subprocess.run(
             manage(command), cwd=PROJECT, env=env, stdout=output, stderr=output, check=False
         )
+
     if done.returncode:
-        raise ServerFailed(f"manage.py {command} failed. Its log, {log}, ends:\n{last_words(log)}")
+        raise ServerFailed(
+            f"`manage.py {command}` failed. Its log {log} ends with:\n{log_tail(log)}"
+        )
 
 
 def _create_admin(stack: Stack) -> None:
     arguments = ("createsuperuser", "--noinput", "--username", ADMIN, "--email", "admin@localhost")
     done = stack.manage(*arguments, DJANGO_SUPERUSER_PASSWORD=stack.admin_password)
     if done.returncode and "already taken" not in done.stderr:
-        raise ServerFailed(f"The admin user could not be created: {done.stderr.strip()}")
+        raise ServerFailed(
+            f"`manage.py createsuperuser` failed, so there is no admin user: {done.stderr.strip()}"
+        )
 
 
 def _wait_until_ready(stack: Stack) -> None:
-    for _ in moments(READY_SECONDS):
+    for _ in poll(READY_SECONDS):
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{stack.api}/readyz", timeout=5, trust_env=False).is_success:
                 return
+
     log = stack.run_dir.log("api")
     raise ServerFailed(
-        f"The API is not ready after {READY_SECONDS:.0f} s. Its log, {log}, ends:\n{last_words(log)}"
+        f"The API is not ready after {READY_SECONDS:.0f} s. "
+        f"Its log {log} ends with:\n{log_tail(log)}"
     )

@@ -1,6 +1,4 @@
-"""Keep a set of programs running: started in order, restarted when one dies, stopped in the
-reverse order.
-"""
+"""Keep programs running: start them in order, restart dead ones, stop them in reverse order."""
 
 import itertools
 import time
@@ -15,13 +13,12 @@ __all__ = ["Child", "Supervisor"]
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
-# A program that has been up this long has recovered: its next death is a new one, not part of a
-# series.
+# After this uptime a program has recovered, and its next death starts a new series.
 SETTLED_SECONDS = 30.0
 
 
 class Runnable(Protocol):
-    """What the supervisor needs of a process."""
+    """A process that the supervisor can run."""
 
     name: str
 
@@ -42,7 +39,7 @@ class Runnable(Protocol):
 
 @dataclass(kw_only=True)
 class Child:
-    """A program under supervision, and what its past says of when to start it again."""
+    """A supervised program and the time of its next start."""
 
     process: Runnable
     stage: int
@@ -56,15 +53,17 @@ class Child:
         self.started_at = now
         self.process.start()
 
-    def died(self, now: float) -> float:
-        """Note a death; return the seconds until the next start, which double with each death in
-        a row.
+    def record_death(self, now: float) -> float:
+        """Schedule the next start; return the seconds until then.
+
+        The pause doubles with each death in a series.
         """
         self.deaths = 1 if now - self.started_at > SETTLED_SECONDS else self.deaths + 1
         pause: float = min(
             FIRST_PAUSE_SECONDS * 2 ** min(self.deaths - 1, 10), LONGEST_PAUSE_SECONDS
         )
         self.next_start_at = now + pause
+
         return pause
 
 
@@ -75,35 +74,37 @@ class Supervisor:
         self,
         children: list[Child],
         *,
-        say: Callable[[str], None] = print,
-        changed: Callable[[dict[str, int]], None] = lambda pids: None,
+        notify: Callable[[str], None] = print,
+        on_change: Callable[[dict[str, int]], None] = lambda pids: None,
     ) -> None:
-        """Take the children, what to `say` news to, and what to tell the process ids each time
-        one has `changed`.
+        """Supervise `children`.
+
+        Calls `notify` with a line for each event, and `on_change` with all process ids after each
+        start.
         """
         self.children = sorted(children, key=lambda child: child.stage)
-        self._say = say
-        self._changed = changed
+        self._notify = notify
+        self._on_change = on_change
 
     def start(self) -> None:
         """Start every child, the lowest stage first."""
         for child in self.children:
             child.start(time.monotonic())
-        self._changed(self.pids)
+        self._on_change(self.pids)
 
     def run_once(self, now: float) -> int:
-        """Start again what has died and has waited long enough; return how many were started."""
-        started = sum(self._look_after(child, now) for child in self.children)
+        """Restart the dead children whose pause is over; return their number."""
+        started = sum(self._restart_if_due(child, now) for child in self.children)
         if started:
-            self._changed(self.pids)
+            self._on_change(self.pids)
         return started
 
     def stop(self) -> None:
-        """Stop the highest stage first; all of a stage at once, each with its own patience."""
+        """Stop the stages from the highest; stop the children of a stage at the same time."""
         by_stage = itertools.groupby(reversed(self.children), key=lambda child: child.stage)
         for _, stage in by_stage:
             _stop_together([child.process for child in stage])
-        self._changed(self.pids)
+        self._on_change(self.pids)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -112,25 +113,28 @@ class Supervisor:
             child.process.name: child.process.pid for child in self.children if child.process.pid
         }
 
-    def _look_after(self, child: Child, now: float) -> bool:
+    def _restart_if_due(self, child: Child, now: float) -> bool:
         if child.process.running:
             return False
+
         if child.next_start_at is None:
-            pause = child.died(now)
-            self._say(f"{child.process.name} has died; starting it again in {pause:.1f} s")
+            pause = child.record_death(now)
+            self._notify(f"{child.process.name} has died. Restarting it in {pause:.1f} s.")
         elif now >= child.next_start_at:
-            return self._start_again(child, now)
+            return self._restart(child, now)
+
         return False
 
-    def _start_again(self, child: Child, now: float) -> bool:
+    def _restart(self, child: Child, now: float) -> bool:
         try:
             child.start(now)
         except LocalError as error:
-            pause = child.died(time.monotonic())
-            self._say(
-                f"{child.process.name} does not come back, next try in {pause:.1f} s: {error}"
+            pause = child.record_death(time.monotonic())
+            self._notify(
+                f"{child.process.name} did not start. Trying again in {pause:.1f} s. {error}"
             )
             return False
+
         return True
 
 

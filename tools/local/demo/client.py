@@ -1,4 +1,4 @@
-"""The REST API as the demo's staff and customer use it."""
+"""A client of the REST API for the demo's staff and customer."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import httpx
 
-from tools.local.demo.script import Product, Wish
+from tools.local.demo.order_kinds import OrderRequest, Product
 from tools.local.errors import LocalError
-from tools.local.processes import moments
+from tools.local.processes import poll
 
 __all__ = ["Client", "DemoFailed", "Json"]
 
@@ -17,32 +17,33 @@ RETRY_SECONDS = 20.0
 
 
 class DemoFailed(LocalError):
-    """The API gave an answer that the demo cannot go on with."""
+    """The API gave an answer that stops the demo."""
 
 
 class Client:
     """A user of the API, with a token."""
 
     def __init__(self, api: str, *, username: str, password: str) -> None:
-        """Log in; raise DemoFailed where name and password are not accepted."""
-        # trust_env: a proxy has no business between two programs of one machine.
+        """Log in; raise DemoFailed if the API refuses the name or the password."""
+        # trust_env: no proxy between two programs on one machine.
         self._http = httpx.Client(base_url=f"{api}/api/v1/", timeout=10, trust_env=False)
         token = self._post("auth/token/", {"username": username, "password": password})["token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
     def add_product(self, product: Product, *, sku: str) -> None:
-        """Put a product into the catalogue under `sku`, and its pieces into the stock."""
+        """Add a product to the catalogue as `sku`, and its pieces to the stock."""
         price = {"unit_amount": product.unit_amount, "currency": "eur"}
         self._post("products/", {"sku": sku, "name": product.name, **price})
+
         if product.stock:
             self._post(
                 f"stock/{sku}/adjustments/", {"quantity": product.stock, "reason": "delivery"}
             )
 
-    def place(self, wish: Wish, *, skus: dict[str, str]) -> Json:
-        """Place an order and return it. Whatever happens on the way, its key makes it one order."""
-        lines = [{"sku": skus[sku], "quantity": wish.quantity} for sku in wish.skus]
-        body = {"lines": lines, "payment_method": wish.payment_method}
+    def place(self, request: OrderRequest, *, skus: dict[str, str]) -> Json:
+        """Place an order and return it. The idempotency key prevents a second order on retries."""
+        lines = [{"sku": skus[sku], "quantity": request.quantity} for sku in request.skus]
+        body = {"lines": lines, "payment_method": request.payment_method}
         return self._post("orders/", body, headers={"Idempotency-Key": str(uuid4())})
 
     def cancel(self, order: Json) -> Json:
@@ -54,11 +55,11 @@ class Client:
         return self._pages("orders/", {"created_after": moment, "limit": "100"})
 
     def timeline(self, order: Json) -> list[Json]:
-        """Return what happened to an order, oldest first."""
+        """Return the timeline of an order, oldest entry first."""
         return list(self._pages(f"orders/{order['id']}/timeline/", {"limit": "100"}))
 
     def stock(self, sku: str) -> Json | None:
-        """Return a SKU's stock, or None where it never had any."""
+        """Return a SKU's stock, or None if it never had any."""
         answer = self._request("GET", f"stock/{sku}/")
         return None if answer.status_code == 404 else _json(answer)
 
@@ -74,29 +75,35 @@ class Client:
         return _json(self._request("POST", url, json=body, headers=headers))
 
     def _request(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Send a request, again where the answer may be another one the next time."""
+        """Send a request; repeat it after connection errors and server errors."""
         if "params" in options and not options["params"]:
-            del options[
-                "params"
-            ]  # they would take those away that stand in the address of a next page
-        trouble = ""
-        for _ in moments(RETRY_SECONDS, pause=0.2):
+            # Empty parameters would remove the query of a next page's URL.
+            del options["params"]
+
+        problem = ""
+        for _ in poll(RETRY_SECONDS, pause=0.2):
             try:
                 answer = self._http.request(method, url, **options)
             except httpx.TransportError as error:
-                trouble = repr(error)
+                problem = repr(error)
                 continue
+
             if answer.status_code < 500:
                 return answer
-            trouble = answer.text
+
+            problem = answer.text
+
         raise DemoFailed(
-            f"{method} {url} has not been answered for {RETRY_SECONDS:.0f} s: {trouble}"
+            f"The API has not answered {method} {url} for {RETRY_SECONDS:.0f} s. "
+            f"The last problem: {problem}"
         )
 
 
 def _json(answer: httpx.Response) -> Json:
     if answer.is_success:
         return dict(answer.json())
+
     raise DemoFailed(
-        f"{answer.request.method} {answer.request.url} was answered {answer.status_code}: {answer.text}"
+        f"The API answered {answer.request.method} {answer.request.url} with status "
+        f"{answer.status_code}: {answer.text}"
     )

@@ -1,4 +1,4 @@
-"""What the demo sells, who buys, and how each kind of order must end. All of it is data."""
+"""The demo's data: products, kinds of orders, and how each kind must end."""
 
 import random
 from collections import Counter
@@ -9,15 +9,15 @@ __all__ = [
     "CANCELLED_BY_CUSTOMER",
     "KINDS",
     "PRODUCTS",
-    "Kind",
+    "OrderKind",
+    "OrderRequest",
     "Outcome",
     "Product",
-    "Wish",
+    "order_requests",
     "shuffled",
-    "wishes",
 ]
 
-# How an order ended: its status, and the code of its failure, empty where it was fulfilled.
+# An order's final status and its failure code, which is empty for a fulfilled order.
 Outcome = tuple[str, str]
 
 FULFILLED: Outcome = ("fulfilled", "")
@@ -28,7 +28,7 @@ CANCELLED: Outcome = ("cancelled", "cancelled_by_customer")
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """Something for sale: the price in cents, and how many there are."""
+    """A product. `unit_amount` is in cents, `stock` in pieces."""
 
     sku: str
     name: str
@@ -37,10 +37,8 @@ class Product:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
-    """Orders of one kind: what they are for, how they are paid, and how many must end in which
-    way.
-    """
+class OrderKind:
+    """One kind of order: its content, its payment methods, and the expected outcomes."""
 
     title: str
     skus: tuple[str, ...]
@@ -49,7 +47,7 @@ class Kind:
 
     @property
     def orders(self) -> int:
-        """How many there are."""
+        """The number of orders of this kind."""
         return self.expected.total()
 
 
@@ -60,25 +58,25 @@ PRODUCTS = (
     Product(sku="LAMP", name="Lamp, the last seven", unit_amount=8900, stock=7),
 )
 
-CANCELLED_BY_CUSTOMER = Kind(
+CANCELLED_BY_CUSTOMER = OrderKind(
     title="cancelled by its customer", skus=("SHIRT",), expected=Counter({CANCELLED: 1})
 )
 
 KINDS = (
-    Kind(title="paid by card", skus=("MUG", "SHIRT"), expected=Counter({FULFILLED: 141})),
-    Kind(
+    OrderKind(title="paid by card", skus=("MUG", "SHIRT"), expected=Counter({FULFILLED: 141})),
+    OrderKind(
         title="card declined",
         skus=("MUG",),
         payment_methods=("pm_card_chargeDeclined", "pm_card_chargeDeclinedInsufficientFunds"),
         expected=Counter({DECLINED: 20}),
     ),
-    Kind(title="product sold out", skus=("POSTER",), expected=Counter({OUT_OF_STOCK: 13})),
-    Kind(
+    OrderKind(title="product sold out", skus=("POSTER",), expected=Counter({OUT_OF_STOCK: 13})),
+    OrderKind(
         title="24 buyers, 7 pieces",
         skus=("LAMP",),
         expected=Counter({FULFILLED: 7, OUT_OF_STOCK: 17}),
     ),
-    Kind(
+    OrderKind(
         title="charged, then timed out",
         skus=("MUG",),
         payment_methods=("pm_sim_timeout_charged",),
@@ -89,19 +87,19 @@ KINDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """An order that is yet to be placed."""
+class OrderRequest:
+    """An order to place."""
 
-    kind: Kind
+    kind: OrderKind
     skus: tuple[str, ...]
     quantity: int
     payment_method: str
 
 
-def wishes(kind: Kind) -> Iterator[Wish]:
-    """Yield the orders of a kind, which take turns in what they order and how they pay."""
+def order_requests(kind: OrderKind) -> Iterator[OrderRequest]:
+    """Yield the orders of a kind. SKUs, quantities and payment methods rotate."""
     for number in range(kind.orders):
-        yield Wish(
+        yield OrderRequest(
             kind=kind,
             skus=kind.skus[: 1 + number % len(kind.skus)],
             quantity=1 + number % 2 if kind.expected.keys() == {FULFILLED} else 1,
@@ -109,8 +107,8 @@ def wishes(kind: Kind) -> Iterator[Wish]:
         )
 
 
-def shuffled(kinds: tuple[Kind, ...], *, seed: int = 7) -> list[Wish]:
-    """Return the orders of all kinds, mixed, in the same way each time."""
-    mixed = [wish for kind in kinds for wish in wishes(kind)]
+def shuffled(kinds: tuple[OrderKind, ...], *, seed: int = 7) -> list[OrderRequest]:
+    """Return the orders of all kinds in a random but repeatable order."""
+    mixed = [request for kind in kinds for request in order_requests(kind)]
     random.Random(seed).shuffle(mixed)
     return mixed

@@ -1,6 +1,4 @@
-"""How the demo goes: open the shop, let everybody in, kill a worker, wait until every order has
-ended.
-"""
+"""One run of the demo: create products, place orders, kill a worker, wait for all orders."""
 
 import os
 import secrets
@@ -13,24 +11,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from tools.local.demo.client import Client, DemoFailed, Json
-from tools.local.demo.script import (
+from tools.local.demo.order_kinds import (
     CANCELLED_BY_CUSTOMER,
     KINDS,
     PRODUCTS,
-    Kind,
+    OrderKind,
+    OrderRequest,
     Outcome,
-    Wish,
+    order_requests,
     shuffled,
-    wishes,
 )
-from tools.local.processes import moments
+from tools.local.processes import poll
 from tools.local.stack import ADMIN, Stack
 
-__all__ = ["END_SECONDS", "Story", "Watcher"]
+__all__ = ["END_SECONDS", "DemoRun", "ProgressListener"]
 
 CLIENTS = 8
-VICTIM = "worker-payments"
-# A message that died with the worker is sent again after SAGA_STALL_SECONDS, by default 30.
+KILLED_WORKER = "worker-payments"
+# The service resends the killed worker's messages after SAGA_STALL_SECONDS, 30 by default.
 END_SECONDS = 90.0
 TERMINAL = {"fulfilled", "cancelled"}
 
@@ -45,34 +43,35 @@ user.save()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watcher:
-    """Who is told how far the story is."""
+class ProgressListener:
+    """Functions that the run calls: with the number of placed and ended orders, and with texts."""
 
     placed: Callable[[int], None]
     ended: Callable[[int], None]
-    says: Callable[[str], None]
+    message: Callable[[str], None]
 
 
 @dataclass
-class Story:
-    """The orders of one demo: those placed, by their ids, and how they look now."""
+class DemoRun:
+    """One demo: the kinds of the placed orders, and the orders as last read, both by id."""
 
     stack: Stack
-    watcher: Watcher
+    listener: ProgressListener
     began_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    kinds: dict[str, Kind] = field(default_factory=dict)
+    kinds: dict[str, OrderKind] = field(default_factory=dict)
     orders: dict[str, Json] = field(default_factory=dict)
 
-    def open_shop(self) -> None:
-        """Let staff put the products into the catalogue, under SKUs of this demo, and the
-        customer in.
-        """
+    def create_users_and_products(self) -> None:
+        """Create the customer, and products with SKUs of this demo."""
         password = self.stack.run_dir.secret(CUSTOMER)
         done = self.stack.manage(
             "shell", "-c", CREATE_CUSTOMER, CUSTOMER=CUSTOMER, CUSTOMER_PASSWORD=password
         )
         if done.returncode:
-            raise DemoFailed(f"The customer could not be created: {done.stderr}")
+            raise DemoFailed(
+                f"`manage.py shell` failed to create the user {CUSTOMER}: {done.stderr}"
+            )
+
         self.customer = Client(self.stack.api, username=CUSTOMER, password=password)
         self.staff = Client(self.stack.api, username=ADMIN, password=self.stack.admin_password)
         series = secrets.token_hex(2).upper()
@@ -81,34 +80,33 @@ class Story:
             self.staff.add_product(product, sku=self.skus[product.sku])
 
     def place_orders(self) -> None:
-        """Place all orders from several clients at once; in the middle, kill a worker and cancel
-        an order.
-        """
-        crowd = shuffled(tuple(kind for kind in KINDS if kind is not CANCELLED_BY_CUSTOMER))
+        """Place all orders from several clients; halfway, kill a worker and cancel an order."""
+        requests = shuffled(tuple(kind for kind in KINDS if kind is not CANCELLED_BY_CUSTOMER))
         with ThreadPoolExecutor(CLIENTS) as clients:
-            for number, _ in enumerate(clients.map(self._place, crowd), start=1):
-                if number == len(crowd) // 2:
+            for number, _ in enumerate(clients.map(self._place, requests), start=1):
+                if number == len(requests) // 2:
                     self._kill_a_worker()
-                    self._place_and_cancel()  # with nobody to charge it, it cannot be too late
+                    # The payment worker is dead, so no charge can come before the cancel.
+                    self._place_and_cancel()
+
                 if number % 20 == 0:
-                    self._look()
+                    self._refresh()
 
     def wait_for_the_end(self) -> None:
-        """Wait until every order is fulfilled or cancelled and nothing is held for one, or until
-        the time is up.
-        """
+        """Wait until every order has ended and no stock is reserved, at most END_SECONDS."""
         started = time.monotonic()
-        for _ in moments(END_SECONDS, pause=0.3):
-            self._look()
-            if not self.open_orders and not self._held():
-                self.watcher.says(
-                    f"Every order had ended {time.monotonic() - started:.1f} s after the last was placed."
+        for _ in poll(END_SECONDS, pause=0.3):
+            self._refresh()
+            if not self.open_orders and not self._reserved_pieces():
+                seconds = time.monotonic() - started
+                self.listener.message(
+                    f"Every order has ended, {seconds:.1f} s after the last order was placed."
                 )
                 return
 
     @property
     def open_orders(self) -> list[Json]:
-        """The orders that have not ended, or that nobody finds any more."""
+        """The orders that have not ended, and the orders that the API does not list."""
         missing = (
             {"id": found, "status": "missing", "failure": None}
             for found in self.kinds.keys() - self.orders
@@ -118,66 +116,68 @@ class Story:
             *(order for order in self.orders.values() if order["status"] not in TERMINAL),
         ]
 
-    def of(self, kind: Kind) -> list[Json]:
+    def of(self, kind: OrderKind) -> list[Json]:
         """Return the orders of a kind."""
         return [order for found, order in self.orders.items() if self.kinds[found] == kind]
 
-    def outcomes(self, kind: Kind) -> Counter[Outcome]:
-        """Return how many orders of a kind ended in which way."""
+    def outcomes(self, kind: OrderKind) -> Counter[Outcome]:
+        """Count the outcomes of the orders of a kind."""
         return Counter(outcome(order) for order in self.of(kind))
 
     @property
     def as_expected(self) -> bool:
-        """Whether every kind of order ended as it must."""
+        """Whether the orders of every kind ended as expected."""
         return all(self.outcomes(kind) == kind.expected for kind in KINDS)
 
     def slowest(self) -> Json | None:
-        """Return the fulfilled order that took longest, if any is: one that the killed worker
-        held up.
-        """
+        """Return the slowest fulfilled order, if any: the killed worker delayed it."""
         fulfilled = (order for order in self.orders.values() if order["status"] == "fulfilled")
         return max(fulfilled, key=duration, default=None)
 
-    def _place(self, wish: Wish) -> Json:
-        order = self.customer.place(wish, skus=self.skus)
-        self.kinds[order["id"]] = wish.kind
-        self.watcher.placed(len(self.kinds))
+    def _place(self, request: OrderRequest) -> Json:
+        order = self.customer.place(request, skus=self.skus)
+        self.kinds[order["id"]] = request.kind
+        self.listener.placed(len(self.kinds))
         return order
 
     def _place_and_cancel(self) -> None:
-        for wish in wishes(CANCELLED_BY_CUSTOMER):
-            self.customer.cancel(self._place(wish))
+        for request in order_requests(CANCELLED_BY_CUSTOMER):
+            self.customer.cancel(self._place(request))
 
     def _kill_a_worker(self) -> None:
-        pid = self.stack.pid(VICTIM)
+        pid = self.stack.pid(KILLED_WORKER)
         if pid is None:
             raise DemoFailed(
-                f"{VICTIM} is down, so it cannot be killed. Its log: {self.stack.run_dir.log(VICTIM)}"
+                f"{KILLED_WORKER} is not running, so the demo cannot kill it. "
+                f"See its log: {self.stack.run_dir.log(KILLED_WORKER)}"
             )
+
         os.kill(pid, signal.SIGKILL)
-        self.watcher.says(
-            f"Killed {VICTIM}, process {pid}, with SIGKILL, {len(self.kinds)} orders into the demo."
+        self.listener.message(
+            f"Killed {KILLED_WORKER} (process {pid}) with SIGKILL "
+            f"after {len(self.kinds)} orders were placed."
         )
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
+        """Read this demo's orders again."""
         ours = (
             order
             for order in self.customer.orders_since(self.began_at.isoformat())
             if order["id"] in self.kinds
         )
         self.orders = {order["id"]: order for order in ours}
-        self.watcher.ended(len(self.kinds) - len(self.open_orders))
+        self.listener.ended(len(self.kinds) - len(self.open_orders))
 
-    def _held(self) -> int:
+    def _reserved_pieces(self) -> int:
         found = (self.staff.stock(sku) for sku in self.skus.values())
         return sum(stock["reserved"] for stock in found if stock)
 
 
 def outcome(order: Json) -> Outcome:
-    """Return how an order ended."""
+    """Return the final status and the failure code of an order."""
     return order["status"], (order["failure"] or {}).get("code", "")
 
 
 def duration(order: Json) -> timedelta:
-    """Return the time from the placing of an order to its last change."""
+    """Return the time from placing an order to its last change."""
     return datetime.fromisoformat(order["updated_at"]) - datetime.fromisoformat(order["created_at"])

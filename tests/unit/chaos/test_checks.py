@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tools.chaos.books import OrderRow
-from tools.chaos.errands import KINDS, Wish
-from tools.chaos.record import Record
-from tools.chaos.verdict import END_SECONDS, seconds_to_the_end, violations
+from tools.chaos.checks import END_SECONDS, seconds_to_the_end, violations
+from tools.chaos.client_record import ClientRecord
+from tools.chaos.order_reader import OrderRow
+from tools.chaos.workload import KINDS, OrderRequest
 
 FAULT_AT = datetime(2026, 1, 1, tzinfo=UTC)
 PAID, DECLINED, SOLD_OUT, *_ = KINDS
@@ -16,9 +16,11 @@ PAID, DECLINED, SOLD_OUT, *_ = KINDS
 @pytest.fixture
 def record():
     """One customer with one order, answered with the id `first`."""
-    wish = Wish(key="key", kind=PAID, skus=("MUG",), quantity=1, payment_method="pm_card_visa")
-    record = Record([wish])
-    record.confirmed("key", "first")
+    request = OrderRequest(
+        key="key", kind=PAID, skus=("MUG",), quantity=1, payment_method="pm_card_visa"
+    )
+    record = ClientRecord([request])
+    record.record_order("key", "first")
     return record
 
 
@@ -36,7 +38,7 @@ def test_nothing_is_found_where_all_is_well(record):
 
 
 def test_an_order_that_was_answered_201_and_does_not_exist(record):
-    assert found(record) == ["I1: order first was answered 201 and does not exist"]
+    assert found(record) == ["I1: order first was answered 201 but does not exist"]
 
 
 def test_an_order_that_has_not_ended(record):
@@ -46,11 +48,11 @@ def test_an_order_that_has_not_ended(record):
 
 
 def test_two_orders_under_one_key(record):
-    assert "I2: 2 orders under the key key" in found(record, row(), row("second"))
+    assert "I2: 2 orders have the key key" in found(record, row(), row("second"))
 
 
 def test_one_key_that_was_answered_with_two_orders(record):
-    record.confirmed("key", "second")
+    record.record_order("key", "second")
     assert "I2: the key key was answered with 2 orders" in found(
         record, row(), row("second", key="other")
     )
@@ -59,7 +61,7 @@ def test_one_key_that_was_answered_with_two_orders(record):
 @pytest.mark.parametrize("key", ["unheard-of", None])
 def test_an_order_that_no_customer_placed(record, key):
     assert found(record, row(), row("second", key=key)) == [
-        f"I2: 1 orders under the key {key}, which no customer used"
+        f"I2: 1 orders have the key {key}, which no customer used"
     ]
 
 
@@ -71,7 +73,7 @@ def test_an_order_that_ended_too_late(record):
 
 def test_an_order_that_was_cancelled_though_nobody_asked(record):
     late = row(status="cancelled", failure="cancelled_by_customer")
-    assert found(record, late) == ["Order first, paid by card, ended cancelled_by_customer"]
+    assert found(record, late) == ["Order first (paid by card) ended cancelled_by_customer"]
 
 
 @pytest.mark.parametrize(
@@ -83,27 +85,33 @@ def test_an_order_that_was_cancelled_though_nobody_asked(record):
     ],
 )
 def test_a_cancellation_whose_answer_was_not_true(record, answer, told_a_lie, kept_its_word):
-    purchase = record.purchases["key"]
-    purchase.cancel_asked, purchase.cancel_answer = True, answer
+    customer_order = record.orders["key"]
+    customer_order.cancel_asked, customer_order.cancel_answer = True, answer
     assert len(found(record, told_a_lie)) == 1
     assert found(record, kept_its_word) == []
 
 
 @pytest.mark.parametrize("kind", [DECLINED, SOLD_OUT])
 def test_an_order_that_was_fulfilled_and_could_not_be(kind):
-    record = Record([Wish(key="key", kind=kind, skus=kind.skus, quantity=1, payment_method="any")])
-    assert found(record, row()) == [f"Order first, {kind.title}, ended fulfilled"]
+    record = ClientRecord(
+        [OrderRequest(key="key", kind=kind, skus=kind.skus, quantity=1, payment_method="any")]
+    )
+    assert found(record, row()) == [f"Order first ({kind.title}) ended fulfilled"]
 
 
 def test_an_order_that_exists_though_its_answer_never_came():
-    record = Record(
-        [Wish(key="key", kind=PAID, skus=("MUG",), quantity=1, payment_method="pm_card_visa")]
+    record = ClientRecord(
+        [
+            OrderRequest(
+                key="key", kind=PAID, skus=("MUG",), quantity=1, payment_method="pm_card_visa"
+            )
+        ]
     )
     assert found(record, row()) == []
 
 
 def test_an_answer_that_nobody_should_get(record):
-    record.odd("POST orders/ was answered 500")
+    record.add_unexpected("POST orders/ was answered 500")
     assert found(record, row()) == ["POST orders/ was answered 500"]
 
 
@@ -118,6 +126,6 @@ def test_the_time_to_the_end_is_that_of_the_last_order(record):
 def test_where_payments_are_authorized_first_a_cancellation_that_was_only_asked_for_may_come_too_late(
     record, answer, lies
 ):
-    purchase = record.purchases["key"]
-    purchase.cancel_asked, purchase.cancel_answer = True, answer
+    customer_order = record.orders["key"]
+    customer_order.cancel_asked, customer_order.cancel_answer = True, answer
     assert len(found(record, row()._replace(saga="authorize_first"))) == lies

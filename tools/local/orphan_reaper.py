@@ -1,10 +1,8 @@
-"""Outlive a killed supervisor just long enough to end what it started. Run as a script; its stdin
-is a pipe.
+"""End the processes of a killed supervisor. Run as a script that reads a pipe from stdin.
 
-The pipe carries `+GROUP SIGNAL` for each process group that was started and `-GROUP` for each that
-is gone. It closes when the supervisor dies, however it dies. What the kernel's death signal cannot
-do is done here: the children of a worker are not tied to it, and other systems than Linux know no
-death signal. Standard library only.
+The supervisor writes `+GROUP SIGNAL` for each process group it starts and `-GROUP` for each group
+that has ended. The pipe closes when the supervisor dies. The kernel's death signal is not enough:
+it does not reach the children of a worker, and only Linux has it. Standard library only.
 """
 
 import contextlib
@@ -14,13 +12,11 @@ import sys
 import time
 from collections.abc import Iterable
 
-PATIENCE_SECONDS = 5.0
+STOP_SECONDS = 5.0
 
 
 def watch(lines: Iterable[str]) -> dict[int, int]:
-    """Follow the pipe until it closes; return the groups still there, each with the signal that
-    ends it.
-    """
+    """Read the pipe until it closes; return the remaining groups and their end signals."""
     groups: dict[int, int] = {}
     for line in lines:
         group, *death_signal = line[1:].split()
@@ -28,16 +24,19 @@ def watch(lines: Iterable[str]) -> dict[int, int]:
             groups[int(group)] = int(death_signal[0])
         else:
             groups.pop(int(group), None)
+
     return groups
 
 
-def end(groups: dict[int, int], *, patience: float = PATIENCE_SECONDS) -> None:
-    """Send each group its signal, and SIGKILL to what is left after `patience` seconds."""
+def end(groups: dict[int, int], *, seconds: float = STOP_SECONDS) -> None:
+    """Send each group its signal, and SIGKILL to the groups that remain after `seconds`."""
     for group, death_signal in groups.items():
         _signal(group, death_signal)
-    deadline = time.monotonic() + patience
+
+    deadline = time.monotonic() + seconds
     while any(_signal(group, 0) for group in groups) and time.monotonic() < deadline:
         time.sleep(0.05)
+
     for group in groups:
         _signal(group, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""The orders as the database has them, read from outside with plain SQL."""
+"""Read the orders from the database with plain SQL."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import psycopg
 
-__all__ = ["Books", "OrderRow"]
+__all__ = ["OrderCount", "OrderReader", "OrderRow"]
 
 COUNT = "SELECT count(*) FILTER (WHERE ended_at IS NOT NULL), count(*) FROM orders_order"
 ORDERS = """
@@ -15,8 +15,15 @@ SELECT o.id::text, k.key, o.status, o.failure_code, o.ended_at, o.plan->>'saga'
 """
 
 
+class OrderCount(NamedTuple):
+    """How many orders have ended, and how many exist."""
+
+    ended: int
+    total: int
+
+
 class OrderRow(NamedTuple):
-    """An order, and the key it was placed under."""
+    """An order and its idempotency key."""
 
     id: str
     key: str | None
@@ -27,28 +34,28 @@ class OrderRow(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """How it ended: `fulfilled`, or the code of why not; its status where it is still open."""
+        """`fulfilled`, or the failure code of a cancelled order; the status of an open one."""
         return self.failure if self.status == "cancelled" else self.status
 
 
-class Books:
-    """The orders' database. A new connection each time, for the server may have been killed
-    since.
+class OrderReader:
+    """Reads the database of orders.
+
+    Each call opens a new connection, because the server may have been killed in between.
     """
 
     def __init__(self, url: str) -> None:
-        """Take the URL of the orders' database."""
+        """Read from the database at `url`."""
         self._url = url
 
-    def count(self) -> tuple[int, int] | None:
-        """Return how many orders have ended, and how many there are; None while the database is
-        down.
-        """
+    def count(self) -> OrderCount | None:
+        """Count ended orders and all orders; return None while the database is down."""
         try:
-            ((ended, there_are),) = self._fetch(COUNT)
+            ((ended, total),) = self._fetch(COUNT)
         except psycopg.OperationalError:
             return None
-        return int(ended), int(there_are)
+
+        return OrderCount(ended=int(ended), total=int(total))
 
     def orders(self) -> list[OrderRow]:
         """Return all orders."""

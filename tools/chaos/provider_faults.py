@@ -1,6 +1,4 @@
-"""The payment sandbox, where PAYMENT_GATEWAY=stripe has one: told to misbehave for a while, and
-to stop then.
-"""
+"""Make the payment sandbox fail for a while. Only PAYMENT_GATEWAY=stripe starts a sandbox."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -8,10 +6,9 @@ from typing import Any
 
 import httpx
 
-__all__ = ["misbehaving"]
+__all__ = ["provider_faults"]
 
-# Of every hundred requests, how many meet which fault; of every hundred webhooks likewise. For
-# ever.
+# Percentage of requests, and of webhooks, that get each fault.
 OF_REQUESTS: Mapping[str, int] = {
     "500_done": 3,
     "500_lost": 3,
@@ -33,16 +30,16 @@ OF_WEBHOOKS: Mapping[str, int] = {
 
 
 @contextlib.contextmanager
-def misbehaving(sandbox: str | None, *, seed: int) -> Iterator[None]:
-    """Let the sandbox at an address misbehave as long as the context lasts. Does nothing where
-    there is none.
-    """
+def provider_faults(sandbox: str | None, *, seed: int) -> Iterator[None]:
+    """Inject faults at the sandbox while the context lasts; do nothing without a sandbox."""
     if sandbox is None:
         yield
         return
+
     with httpx.Client(base_url=sandbox, trust_env=False, timeout=30) as control:
         for rule in _rules(seed):
             control.post("/sandbox/faults", json=rule).raise_for_status()
+
         try:
             yield
         finally:

@@ -1,6 +1,4 @@
-"""A whole system of its own to be killed: in a new run directory, on free ports, and never on
-servers of the user's.
-"""
+"""A separate system for the soak: a new run directory, free ports, and no server of the user."""
 
 import contextlib
 import os
@@ -18,9 +16,9 @@ from tools.local.servers import DATABASE_VARIABLES
 from tools.local.stack import Stack, running_stack
 from tools.local.valkey import Valkey
 
-__all__ = ["Journal", "new_run_dir", "own_ground"]
+__all__ = ["Journal", "isolated_stack", "new_run_dir"]
 
-GIVEN = (
+IGNORED_VARIABLES = (
     *(*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "RUN_DIR"),
     *("STRIPE_API_KEY", "STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET"),
 )
@@ -33,30 +31,31 @@ PORTS = (
 
 
 class Journal:
-    """Where every fault and every restart is written down, beside the logs of the programs."""
+    """Logs each fault and each restart to `chaos.log`, beside the logs of the programs."""
 
     def __init__(self, run_dir: RunDir) -> None:
-        """Write to `chaos.log` of a run directory."""
+        """Write to `chaos.log` in a run directory."""
         self.path = run_dir.log("chaos")
 
     def __call__(self, news: str) -> None:
-        """Write down a line, and when."""
+        """Append a line with the time."""
         with self.path.open("a") as journal:
             journal.write(f"{datetime.now(UTC):%H:%M:%S.%f} {news}\n")
 
 
 def new_run_dir() -> RunDir:
-    """Return a run directory that nobody has used."""
+    """Create a run directory in the system's temporary directory."""
     run_dir = RunDir(Path(tempfile.mkdtemp(prefix="chaos-")))
     run_dir.create()
     return run_dir
 
 
 @contextlib.contextmanager
-def own_ground(run_dir: RunDir) -> Iterator[Stack]:
-    """Run a system from nothing, whatever servers the environment names."""
-    for variable in GIVEN:
+def isolated_stack(run_dir: RunDir) -> Iterator[Stack]:
+    """Start a new system, and ignore the servers that the environment names."""
+    for variable in IGNORED_VARIABLES:
         os.environ.pop(variable, None)
+
     os.environ.update({variable: str(free_port()) for variable in PORTS})
-    with running_stack(run_dir, say=Journal(run_dir)) as stack:
+    with running_stack(run_dir, notify=Journal(run_dir)) as stack:
         yield stack

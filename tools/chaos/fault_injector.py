@@ -1,4 +1,4 @@
-"""Strikes each fault when its time has come, and notes what was struck, and when last."""
+"""Injects each fault when it is due, and counts the injected faults."""
 
 import threading
 from collections import Counter
@@ -11,16 +11,16 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tools.chaos.faults import FLUSHALL, Fault
-from tools.chaos.victims import Victims
+from tools.chaos.process_targets import ProcessTargets
 from tools.local.stack import Stack
 
-__all__ = ["Mayhem"]
+__all__ = ["FaultInjector"]
 
 PAUSE_SECONDS = 0.02
 
 
-class Mayhem:
-    """The faults of one soak, those to come and those that have struck."""
+class FaultInjector:
+    """Injects the faults of one soak: `pending` are still to come, `injected` counts the others."""
 
     def __init__(
         self,
@@ -28,46 +28,48 @@ class Mayhem:
         faults: list[Fault],
         *,
         answered: Callable[[], int],
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
-        """Take the faults, what tells how many orders are `answered`, and what to `say` each
-        strike to.
+        """Inject `faults` into `stack`, depending on the number of orders `answered`.
+
+        Calls `notify` with a line for each injected fault.
         """
         self.pending = list(faults)
-        self.struck: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
         self.last_at = datetime.now(UTC)
-        self._victims = Victims(stack)
+        self._targets = ProcessTargets(stack)
         self._broker = redis.Redis.from_url(
             stack.env["REDIS_URL"], socket_timeout=2, retry=Retry(NoBackoff(), 0)
         )
         self._answered = answered
-        self._say = say
+        self._notify = notify
         self._enough = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mayhem", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="injector", daemon=True)
 
     def start(self) -> None:
-        """Begin, in a thread."""
+        """Start injecting in a thread."""
         self._thread.start()
 
     def finish(self, *, seconds: float) -> None:
-        """Wait until the last fault has struck, at most so long: a victim may be on its way
-        back.
+        """Wait up to `seconds` for the remaining faults, then stop.
+
+        A fault waits for its process when the supervisor has yet to restart it.
         """
         self._thread.join(seconds)
         self._enough.set()
         self._thread.join()
 
     def run_once(self) -> int:
-        """Strike the first fault that is due and finds its victim alive; return how many that
-        was.
-        """
+        """Inject the first due fault whose target is alive; return the number injected, 0 or 1."""
         due = (fault for fault in self.pending if fault.after <= self._answered())
-        fault = next((fault for fault in due if self._strike(fault)), None)
+        fault = next((fault for fault in due if self._inject(fault)), None)
         if fault is None:
             return 0
+
         self.pending.remove(fault)
-        self.struck[fault.kind] += 1
+        self.injected[fault.kind] += 1
         self.last_at = datetime.now(UTC)
+
         return 1
 
     def _run(self) -> None:
@@ -75,15 +77,16 @@ class Mayhem:
             if not self.run_once():
                 self._enough.wait(PAUSE_SECONDS)
 
-    def _strike(self, fault: Fault) -> bool:
-        struck = self._flush() if fault.kind == FLUSHALL else self._kill(fault)
-        if struck:
-            self._say(f"{fault.kind}: {struck}, with {self._answered()} orders answered")
-        return bool(struck)
+    def _inject(self, fault: Fault) -> bool:
+        target = self._flush() if fault.kind == FLUSHALL else self._kill(fault)
+        if target:
+            self._notify(f"{fault.kind}: {target}, with {self._answered()} orders answered")
+
+        return bool(target)
 
     def _kill(self, fault: Fault) -> str:
         try:
-            return self._victims.kill(fault.kind, choice=fault.choice)
+            return self._targets.kill(fault.kind, choice=fault.choice)
         except psutil.NoSuchProcess:
             return ""
 
@@ -93,4 +96,5 @@ class Mayhem:
             self._broker.flushall()
         except redis.RedisError:
             return ""
+
         return f"{lost} keys lost"

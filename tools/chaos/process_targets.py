@@ -1,4 +1,4 @@
-"""Finding what to kill: the living processes of each kind, and none that is not ours."""
+"""Find the live processes of each kind, and kill one. Only processes of this stack are touched."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -8,56 +8,60 @@ import psutil
 
 from tools.local.stack import Stack
 
-__all__ = ["VICTIMS", "Victims"]
+__all__ = ["TARGETS", "ProcessTargets"]
 
 WORKERS = ("worker-orders", "worker-payments", "worker-inventory")
 
 
 @dataclass(frozen=True)
-class Where:
-    """Where the processes of a kind are: the programs they belong to, and whether below their
-    main process.
+class Location:
+    """The programs that processes of a kind belong to.
+
+    `children` selects the children of the main process instead of the main process itself.
     """
 
     programs: tuple[str, ...]
     children: bool = False
 
 
-VICTIMS: Mapping[str, Where] = {
-    "worker": Where(WORKERS),
-    "worker child": Where(WORKERS, children=True),
-    "API": Where(("api",)),
-    "API worker": Where(("api",), children=True),
-    "beat": Where(("beat",)),
-    "PostgreSQL": Where(("postgres",)),
-    "PostgreSQL process": Where(("postgres",), children=True),
-    "Valkey": Where(("valkey",)),
+TARGETS: Mapping[str, Location] = {
+    "worker": Location(WORKERS),
+    "worker child": Location(WORKERS, children=True),
+    "API": Location(("api",)),
+    "API worker": Location(("api",), children=True),
+    "beat": Location(("beat",)),
+    "PostgreSQL": Location(("postgres",)),
+    "PostgreSQL process": Location(("postgres",), children=True),
+    "Valkey": Location(("valkey",)),
 }
 
 
-class Victims:
+class ProcessTargets:
     """The processes of a stack that this process supervises."""
 
     def __init__(self, stack: Stack) -> None:
-        """Take the stack."""
+        """Find processes of `stack`."""
         self._stack = stack
 
     def kill(self, kind: str, *, choice: float) -> str:
-        """Kill one process of a kind with SIGKILL; return which, or nothing where none of them
-        lives.
+        """Kill one process of a kind with SIGKILL.
+
+        Return its program and process id, or an empty string if none is alive.
         """
         found = list(self._living(kind))
         if not found:
             return ""
+
         program, victim = found[int(choice * len(found))]
         try:
             victim.kill()
         except psutil.NoSuchProcess:
             return ""
+
         return f"{program}, process {victim.pid}"
 
     def _living(self, kind: str) -> Iterator[tuple[str, psutil.Process]]:
-        where = VICTIMS[kind]
+        where = TARGETS[kind]
         for program in where.programs:
             main = self._main(program)
             for process in main.children() if main and where.children else [main]:
@@ -65,8 +69,9 @@ class Victims:
                     yield program, process
 
     def _main(self, program: str) -> psutil.Process | None:
-        """Return a program's main process. Only a child of ours: the number of a dead one may be
-        another's by now.
+        """Return a program's main process, if it is alive and a child of this process.
+
+        The id of a dead process may by now belong to a process of another user.
         """
         pid = self._stack.pid(program)
         try:

@@ -1,0 +1,92 @@
+"""Compare the answers that the customers got with the orders in the database."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from tools.chaos.client_record import ClientRecord, CustomerOrder
+from tools.chaos.order_reader import OrderRow
+
+__all__ = ["END_SECONDS", "seconds_to_the_end", "violations"]
+
+# I13: the time limit, after the last fault, for every order to end.
+END_SECONDS = 120.0
+# The outcome of a valid order when one of its steps kept failing. Its steps are undone.
+GIVEN_UP = "internal_error"
+
+
+def violations(
+    record: ClientRecord, orders: Sequence[OrderRow], *, last_fault_at: datetime
+) -> list[str]:
+    """Return a line for each broken promise to a customer."""
+    return [
+        *record.unexpected,
+        *_keys(record, orders),
+        *_answers(record, orders),
+        *_endings(orders, last_fault_at),
+        *_outcomes(record, orders),
+    ]
+
+
+def seconds_to_the_end(orders: Sequence[OrderRow], last_fault_at: datetime) -> float:
+    """Return the seconds from the last fault until the last ended order."""
+    ends = [order.ended_at for order in orders if order.ended_at]
+    return max(0.0, (max(ends) - last_fault_at).total_seconds()) if ends else 0.0
+
+
+def _keys(record: ClientRecord, orders: Sequence[OrderRow]) -> Iterator[str]:
+    """I2: one order for each key, and no order without a key."""
+    for key, count in Counter(order.key for order in orders).items():
+        if key not in record.orders:
+            yield f"I2: {count} orders have the key {key}, which no customer used"
+        elif count > 1:
+            yield f"I2: {count} orders have the key {key}"
+
+
+def _answers(record: ClientRecord, orders: Sequence[OrderRow]) -> Iterator[str]:
+    """I1: every order that was answered 201 exists."""
+    existing = {(order.key, order.id) for order in orders}
+    for key, customer_order in record.orders.items():
+        if len(customer_order.ids) > 1:
+            yield f"I2: the key {key} was answered with {len(customer_order.ids)} orders"
+
+        for order in sorted(customer_order.ids):
+            if (key, order) not in existing:
+                yield f"I1: order {order} was answered 201 but does not exist"
+
+
+def _endings(orders: Sequence[OrderRow], last_fault_at: datetime) -> Iterator[str]:
+    """I1 and I13: every order has ended, and in time."""
+    for order in orders:
+        if order.ended_at is None:
+            yield f"I1: order {order.id} is {order.status} and has not ended"
+
+    if (seconds := seconds_to_the_end(orders, last_fault_at)) > END_SECONDS:
+        yield f"I13: the last order ended {seconds:.0f} s after the last fault"
+
+
+def _outcomes(record: ClientRecord, orders: Sequence[OrderRow]) -> Iterator[str]:
+    """Each order ended in an allowed way, and as the answer to its cancellation said."""
+    for order in orders:
+        customer_order = record.orders.get(order.key or "")
+        if customer_order and order.ended_at and not _may_end(customer_order, order):
+            kind = customer_order.request.kind.title
+            cancel = f", cancel answered {customer_order.cancel_answer}"
+            told = cancel if customer_order.cancel_asked else ""
+            yield f"Order {order.id} ({kind}{told}) ended {order.outcome}"
+
+
+def _may_end(customer_order: CustomerOrder, order: OrderRow) -> bool:
+    allowed = customer_order.request.kind.may_end | {GIVEN_UP}
+    if customer_order.cancel_asked:
+        allowed |= {"cancelled_by_customer"}
+
+    match customer_order.cancel_answer:
+        case 202 if order.saga == "authorize_first":
+            pass  # requested only: the cancel may come too late
+        case 200 | 202:
+            allowed -= {"fulfilled"}
+        case 409:
+            allowed = frozenset({"fulfilled"})
+
+    return order.outcome in allowed

@@ -1,0 +1,135 @@
+"""The customers' operations, drawn from a seed: place orders of every kind, retry, cancel."""
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from tools.local.demo.order_kinds import PRODUCTS, Product
+
+__all__ = ["KINDS", "Operation", "OrderKind", "OrderRequest", "operations", "products"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderKind:
+    """One kind of order: its share in percent, its content, and its allowed outcomes.
+
+    `may_end` holds for orders that no customer cancels.
+    """
+
+    title: str
+    share: int
+    skus: tuple[str, ...]
+    payment_methods: tuple[str, ...] = ("pm_card_visa",)
+    may_end: frozenset[str]
+
+
+KINDS = (
+    OrderKind(
+        title="paid by card", share=60, skus=("MUG", "SHIRT"), may_end=frozenset({"fulfilled"})
+    ),
+    OrderKind(
+        title="card declined",
+        share=10,
+        skus=("MUG",),
+        payment_methods=("pm_card_chargeDeclined", "pm_card_chargeDeclinedInsufficientFunds"),
+        may_end=frozenset({"payment_declined"}),
+    ),
+    OrderKind(
+        title="product sold out", share=8, skus=("POSTER",), may_end=frozenset({"out_of_stock"})
+    ),
+    OrderKind(
+        title="three buyers for each piece",
+        share=12,
+        skus=("LAMP",),
+        may_end=frozenset({"fulfilled", "out_of_stock"}),
+    ),
+    OrderKind(
+        title="the gateway's answer lost",
+        share=10,
+        skus=("MUG",),
+        payment_methods=("pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"),
+        may_end=frozenset({"fulfilled"}),
+    ),
+)
+# Pieces in stock for each order placed: plenty, too few, or none.
+STOCK: Mapping[str, float] = {"MUG": 4, "SHIRT": 4, "LAMP": 0.04, "POSTER": 0}
+
+CANCELLED_SHARE = 0.10
+SENT_AGAIN_SHARE = 0.05
+# A cancel or retry follows its order within this many operations: at once, or after it has ended.
+SECOND_THOUGHTS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderRequest:
+    """An order to place, with its own idempotency key."""
+
+    key: str
+    kind: OrderKind
+    skus: tuple[str, ...]
+    quantity: int
+    payment_method: str
+
+    @property
+    def body(self) -> dict[str, object]:
+        """The JSON body of the request."""
+        lines = [{"sku": sku, "quantity": self.quantity} for sku in self.skus]
+        return {"lines": lines, "payment_method": self.payment_method}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One request of a customer: `place`, `again` (place with the same key), or `cancel`."""
+
+    verb: str
+    request: OrderRequest
+
+
+def products(orders: int) -> list[Product]:
+    """Return the products, with enough stock for a number of orders."""
+    return [
+        Product(
+            sku=product.sku,
+            name=product.name,
+            unit_amount=product.unit_amount,
+            stock=round(STOCK[product.sku] * orders),
+        )
+        for product in PRODUCTS
+    ]
+
+
+def operations(*, orders: int, seed: int) -> list[Operation]:
+    """Return all operations in order: an order is placed before it is retried or cancelled."""
+    rng = random.Random(f"operations {seed}")
+    placed = [(float(number), "place", _wish(rng)) for number in range(orders)]
+    later = [
+        operation
+        for number, _, request in placed
+        for operation in _afterwards(number, request, rng)
+    ]
+    in_order = sorted([*placed, *later], key=lambda operation: operation[0])
+
+    return [Operation(verb=verb, request=request) for _, verb, request in in_order]
+
+
+def _wish(rng: random.Random) -> OrderRequest:
+    (kind,) = rng.choices(KINDS, weights=[kind.share for kind in KINDS])
+    return OrderRequest(
+        key=str(UUID(int=rng.getrandbits(128), version=4)),
+        kind=kind,
+        skus=kind.skus[: rng.randint(1, len(kind.skus))],
+        quantity=rng.randint(1, 2) if "LAMP" not in kind.skus else 1,
+        payment_method=rng.choice(kind.payment_methods),
+    )
+
+
+def _afterwards(
+    number: float, request: OrderRequest, rng: random.Random
+) -> Iterator[tuple[float, str, OrderRequest]]:
+    if rng.random() < CANCELLED_SHARE:
+        # Most cancels come early, because most orders end within a moment.
+        yield number + SECOND_THOUGHTS * rng.random() ** 3, "cancel", request
+
+    if rng.random() < SENT_AGAIN_SHARE:
+        yield number + SECOND_THOUGHTS * rng.random(), "again", request
