@@ -102,7 +102,7 @@ def test_the_servers_listen_on_the_loopback_interface_and_ask_for_a_password(
 def test_a_busy_port_is_named_with_the_variable_that_changes_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(PortTaken, match=f"Port {port} is taken.*LOCAL_REDIS_PORT"):
+        with pytest.raises(PortTaken, match=f"uses port {port}.*LOCAL_REDIS_PORT"):
             Valkey(RunDir(tmp_path), port).start()
 
 

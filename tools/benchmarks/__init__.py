@@ -1,3 +1,4 @@
-"""The benchmark behind `make bench`: how fast sagas end, beside bare SQL, a naive Celery chain
-and a bare view.
+"""The benchmark behind `make bench`.
+
+It compares the service with bare SQL, a naive Celery chain, and a view that only inserts.
 """

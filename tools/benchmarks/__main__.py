@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from tools.benchmarks.ground import new_shop
 from tools.benchmarks.growth import GrowthSize, measure_growth
+from tools.benchmarks.isolated_stack import new_system
+from tools.benchmarks.measurement import Size, measure
 from tools.benchmarks.report import show, show_growth, write, write_growth
-from tools.benchmarks.rounds import Size, measure
 from tools.local.errors import LocalError
 from tools.local.signals import stop_in_order
 
@@ -19,59 +19,71 @@ NARROWEST = 110
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure; print and write what came of it."""
-    given = _parser().parse_args(arguments)
+    """Measure, print the results, and write them to files."""
+    options = _parser().parse_args(arguments)
     stop_in_order()
+
     try:
-        if given.growth:
-            _measure_growth(given)
+        if options.growth:
+            _measure_growth(options)
         else:
-            _measure(_size(given))
+            _measure(_size(options))
     except LocalError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
     return 0
 
 
 def _measure(size: Size) -> None:
     console, started = _console(), time.monotonic()
-    with contextlib.ExitStack() as leaving:
-        ours = leaving.enter_context(new_shop())
-        plain = leaving.enter_context(new_shop(plain=True))
-        measured = measure(ours, plain, size, say=lambda news: console.print(news, highlight=False))
+    with contextlib.ExitStack() as contexts:
+        ours = contexts.enter_context(new_system())
+        baseline = contexts.enter_context(new_system(baseline=True))
+        measured = measure(
+            ours, baseline, size, notify=lambda news: console.print(news, highlight=False)
+        )
+
     show(console, measured)
     console.print(
-        f"{time.monotonic() - started:.0f} s in all. Everything measured: {write(measured)}",
+        f"The benchmark took {time.monotonic() - started:.0f} s. "
+        f"All results are in {write(measured)}",
         highlight=False,
     )
 
 
-def _measure_growth(given: argparse.Namespace) -> None:
+def _measure_growth(options: argparse.Namespace) -> None:
     console, started = _console(), time.monotonic()
     size = GrowthSize(
-        rounds=given.rounds, history=given.history, backlog=given.backlog, orders=given.orders
+        rounds=options.rounds,
+        history=options.history,
+        backlog=options.backlog,
+        orders=options.orders,
     )
-    with contextlib.ExitStack() as leaving:
-        empty = leaving.enter_context(new_shop())
-        old = leaving.enter_context(new_shop())
+
+    with contextlib.ExitStack() as contexts:
+        empty = contexts.enter_context(new_system())
+        old = contexts.enter_context(new_system())
         growth = measure_growth(
-            empty, old, size, say=lambda news: console.print(news, highlight=False)
+            empty, old, size, notify=lambda news: console.print(news, highlight=False)
         )
+
     show_growth(console, growth)
     path = write_growth(growth)
     console.print(
-        f"{time.monotonic() - started:.0f} s in all. Everything measured: {path}", highlight=False
+        f"The benchmark took {time.monotonic() - started:.0f} s. All results are in {path}",
+        highlight=False,
     )
 
 
-def _size(given: argparse.Namespace) -> Size:
+def _size(options: argparse.Namespace) -> Size:
     return Size(
-        rounds=given.rounds,
-        orders=given.orders,
-        naive_orders=given.naive_orders,
-        steady_seconds=given.seconds,
+        rounds=options.rounds,
+        orders=options.orders,
+        naive_orders=options.naive_orders,
+        steady_seconds=options.seconds,
     )
 
 
@@ -82,38 +94,48 @@ def _console() -> Console:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.benchmarks", description="How fast sagas end, beside baselines."
+        prog="python -m tools.benchmarks",
+        description="Measure throughput, latency and CPU of sagas, and compare with baselines.",
     )
     parser.add_argument(
-        "--rounds", type=int, default=Size.rounds, help="of every run, interleaved (%(default)s)"
+        "--rounds", type=int, default=Size.rounds, help="number of interleaved rounds (%(default)s)"
     )
     parser.add_argument(
-        "--orders", type=int, default=Size.orders, help="in each run of ours (%(default)s)"
+        "--orders",
+        type=int,
+        default=Size.orders,
+        help="orders in each run of the service (%(default)s)",
     )
     parser.add_argument(
         "--naive-orders",
         type=int,
         default=Size.naive_orders,
-        help="in each run of the naive chain (%(default)s)",
+        help="orders in each run of the naive chain (%(default)s)",
     )
     parser.add_argument(
         "--seconds",
         type=float,
         default=Size.steady_seconds,
-        help="of orders at a fixed rate (%(default)s)",
+        help="duration of the run at a fixed rate (%(default)s)",
     )
     parser.add_argument(
-        "--growth", action="store_true", help="measure a long history and a backlog instead"
+        "--growth",
+        action="store_true",
+        help="measure the effect of a long history and of a backlog instead",
     )
     parser.add_argument(
         "--history",
         type=int,
         default=1_000_000,
-        help="finished orders, with --growth (%(default)s)",
+        help="finished orders in the database, with --growth (%(default)s)",
     )
     parser.add_argument(
-        "--backlog", type=int, default=100_000, help="orders of the backlog (%(default)s)"
+        "--backlog",
+        type=int,
+        default=100_000,
+        help="orders in the backlog, with --growth (%(default)s)",
     )
+
     return parser
 
 

@@ -1,6 +1,4 @@
-"""The chart of a benchmark: bars, as SVG written by hand, readable on a light page and on a dark
-one.
-"""
+"""Draw the benchmark's bar chart as SVG, for light and dark pages."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -30,9 +28,7 @@ STYLE = """
 
 
 def chart(figures: Sequence[Figure], verdicts: Sequence[Verdict]) -> str:
-    """Return sagas per second as bars, the spread of the rounds as a line on each, and the
-    ratios below.
-    """
+    """Return an SVG with sagas per second as bars, the range of the rounds, and the ratios."""
     shown = [figure for figure in figures if figure.name in BARS]
     most = max(figure.most for figure in shown)
     ratios = [
@@ -49,6 +45,7 @@ def chart(figures: Sequence[Figure], verdicts: Sequence[Verdict]) -> str:
         f'  <text class="small" x="0" y="{height - 6}">{escape(_words(ratios))}</text>',
         "</svg>",
     ]
+
     return "\n".join(lines) + "\n"
 
 
@@ -58,11 +55,14 @@ def _bar(figure: Figure, top: int, most: float) -> Iterator[str]:
     left, right = LABEL + figure.least * scale, LABEL + figure.most * scale
     yield f'  <text x="0" y="{middle + 5}">{escape(figure.name)}</text>'
     width = figure.median * scale
-    yield f'  <rect x="{LABEL}" y="{top}" width="{width:.1f}" height="{BAR}" rx="2" fill="{BARS[figure.name]}"/>'
+    yield (
+        f'  <rect x="{LABEL}" y="{top}" width="{width:.1f}" height="{BAR}" rx="2" '
+        f'fill="{BARS[figure.name]}"/>'
+    )
     yield f'  <line class="range" x1="{left:.1f}" y1="{middle}" x2="{right:.1f}" y2="{middle}"/>'
     yield f'  <text x="{right + 8:.1f}" y="{middle + 5}">{figure.median:,.0f}</text>'
 
 
 def _words(ratios: Sequence[Verdict]) -> str:
-    said = [f"{verdict.figure.name}: {verdict.figure.median:.2g}×" for verdict in ratios]
-    return "Bars: median of the rounds; lines: least to most. " + "; ".join(said)
+    parts = [f"{verdict.figure.name}: {verdict.figure.median:.2g}×" for verdict in ratios]
+    return "Bars: median of the rounds. Lines: minimum to maximum. " + "; ".join(parts)

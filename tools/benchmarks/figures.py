@@ -1,5 +1,6 @@
-"""From rounds to figures: each ratio within its round, and the median of the rounds with their
-spread.
+"""Compute figures from rounds: the median and range of each value and of each ratio.
+
+A ratio compares two runs of the same round.
 """
 
 import statistics
@@ -7,14 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tools.benchmarks.growth import Growth
-from tools.benchmarks.rounds import Measured, Round
+from tools.benchmarks.measurement import Measurement, Round
 
 __all__ = ["TARGETS", "Figure", "Target", "Verdict", "absolute", "judge", "judge_growth"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A median over the rounds, and the least and the most."""
+    """The median, minimum and maximum over the rounds."""
 
     name: str
     unit: str
@@ -25,7 +26,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A ratio that is to be at least, or at most, some value."""
+    """A ratio with a lower or an upper limit."""
 
     name: str
     ratio: Callable[[Round], float]
@@ -35,7 +36,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A target, and what was measured."""
+    """A measured ratio, its target, and whether it meets the target."""
 
     figure: Figure
     target: str
@@ -50,11 +51,11 @@ ABSOLUTE: Sequence[tuple[str, str, Callable[[Round], float]]] = (
     ("Bare SQL", "sagas/s", lambda one: one.bare.rate),
     ("Naive chain, draining", "sagas/s", lambda one: one.naive_drained.rate),
     ("Naive chain, live", "sagas/s", lambda one: one.naive_live.rate),
-    ("CPU, draining", "s per 1,000", lambda one: one.drained.cpu_in_all),
-    ("CPU, live with placing", "s per 1,000", lambda one: one.live.cpu_in_all),
-    ("CPU, bare SQL", "s per 1,000", lambda one: one.bare.cpu_in_all),
-    ("CPU, naive chain, draining", "s per 1,000", lambda one: one.naive_drained.cpu_in_all),
-    ("CPU, naive chain, live", "s per 1,000", lambda one: one.naive_live.cpu_in_all),
+    ("CPU, draining", "s per 1,000", lambda one: one.drained.cpu_total),
+    ("CPU, live with placing", "s per 1,000", lambda one: one.live.cpu_total),
+    ("CPU, bare SQL", "s per 1,000", lambda one: one.bare.cpu_total),
+    ("CPU, naive chain, draining", "s per 1,000", lambda one: one.naive_drained.cpu_total),
+    ("CPU, naive chain, live", "s per 1,000", lambda one: one.naive_live.cpu_total),
     ("POST to final status at 25/s, p50", "ms", lambda one: one.steady.p50),
     ("POST to final status at 25/s, p99", "ms", lambda one: one.steady.p99),
     ("Naive chain at 25/s, p50", "ms", lambda one: one.naive_steady.p50),
@@ -89,12 +90,12 @@ TARGETS: Sequence[Target] = (
     Target(
         name="CPU, draining ÷ naive",
         at_most=0.08,
-        ratio=lambda one: one.drained.cpu_in_all / one.naive_drained.cpu_in_all,
+        ratio=lambda one: one.drained.cpu_total / one.naive_drained.cpu_total,
     ),
     Target(
         name="CPU, live ÷ naive",
         at_most=0.15,
-        ratio=lambda one: one.live.cpu_in_all / one.naive_live.cpu_in_all,
+        ratio=lambda one: one.live.cpu_total / one.naive_live.cpu_total,
     ),
     Target(
         name="p50 at 25/s ÷ naive",
@@ -114,12 +115,12 @@ TARGETS: Sequence[Target] = (
 )
 
 
-def absolute(measured: Measured) -> list[Figure]:
-    """Return what was measured, in its own units: true of this machine at this hour only."""
+def absolute(measured: Measurement) -> list[Figure]:
+    """Return the absolute figures. They hold only for this machine at this time."""
     return [_figure(name, unit, map(value, measured.rounds)) for name, unit, value in ABSOLUTE]
 
 
-def judge(measured: Measured) -> list[Verdict]:
+def judge(measured: Measurement) -> list[Verdict]:
     """Return each ratio, and whether its median meets the target."""
     verdicts = []
     for target in TARGETS:
@@ -140,13 +141,15 @@ def judge(measured: Measured) -> list[Verdict]:
                     met=figure.median <= target.at_most,
                 )
             )
+
     return verdicts
 
 
 def judge_growth(growth: Growth) -> list[Verdict]:
-    """Return what a history and a backlog leave of the throughput of an empty system."""
+    """Return the throughput with a history, and with a backlog, relative to an empty system."""
     kept = [old.rate / empty.rate for old, empty in zip(growth.old, growth.empty, strict=True)]
     figures = [_figure(f"{growth.size.history:,} finished orders ÷ none", "×", iter(kept))]
+
     if growth.backlog:
         empty = statistics.median(one.rate for one in growth.empty)
         figures.append(
@@ -156,6 +159,7 @@ def judge_growth(growth: Growth) -> list[Verdict]:
                 iter([growth.backlog.rate / empty]),
             )
         )
+
     return [Verdict(figure=figure, target="≥ 0.9", met=figure.median >= 0.9) for figure in figures]
 
 

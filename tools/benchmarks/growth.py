@@ -1,21 +1,19 @@
-"""What becomes of it as it grows: the same runs on an empty system and on one with a long
-history, and a backlog.
-"""
+"""Measure growth: compare an empty system with one that has a long history, and drain a backlog."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tools.benchmarks.history import write_history
 from tools.benchmarks.machine import peak_memory
-from tools.benchmarks.rounds import WARM_UP
-from tools.benchmarks.runs import Shop, Throughput
+from tools.benchmarks.measurement import WARM_UP
+from tools.benchmarks.scenarios import SystemUnderTest, Throughput
 
 __all__ = ["Growth", "GrowthSize", "measure_growth"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GrowthSize:
-    """How long the history and the backlog are, and how much each run drains."""
+    """The number of orders in the history, in the backlog, and in each run."""
 
     rounds: int = 3
     history: int = 1_000_000
@@ -25,8 +23,9 @@ class GrowthSize:
 
 @dataclass(kw_only=True)
 class Growth:
-    """Draining, interleaved, on an empty system and on one with a history; then the backlog on
-    the empty one.
+    """The results: runs on an empty system and on one with a history, and the backlog's run.
+
+    The backlog runs on the empty system. `memory` is the peak memory in megabytes by process.
     """
 
     size: GrowthSize
@@ -37,26 +36,34 @@ class Growth:
 
 
 def measure_growth(
-    empty: Shop, old: Shop, size: GrowthSize, *, say: Callable[[str], None]
+    empty: SystemUnderTest, old: SystemUnderTest, size: GrowthSize, *, notify: Callable[[str], None]
 ) -> Growth:
-    """Write the history, then drain by turns; then a backlog."""
+    """Write the history, drain both systems in turn, then drain a backlog."""
     growth = Growth(size=size)
-    for shop in (empty, old):
-        shop.drain(WARM_UP)
-    with old.quiet():
-        write_history(old.stack, size.history, say=say)
-    for shop in (empty, old):
-        shop.books.analyze()
+    for system in (empty, old):
+        system.drain(WARM_UP)
+
+    with old.paused():
+        write_history(old.stack, size.history, notify=notify)
+
+    for system in (empty, old):
+        system.database.analyze()
+
     for number in range(size.rounds):
-        say(f"Round {number + 1} of {size.rounds}")
-        with old.quiet():
+        notify(f"Round {number + 1} of {size.rounds}")
+        with old.paused():
             growth.empty.append(empty.drain(size.orders))
-        with empty.quiet():
+
+        with empty.paused():
             growth.old.append(old.drain(size.orders))
-        say(
-            f"  empty {growth.empty[-1].rate:,.0f}, with a history {growth.old[-1].rate:,.0f} sagas/s"
+
+        notify(
+            f"  empty {growth.empty[-1].rate:,.0f} sagas/s, "
+            f"with a history {growth.old[-1].rate:,.0f} sagas/s"
         )
-    with old.quiet():
+
+    with old.paused():
         growth.backlog = empty.drain(size.backlog)
+
     growth.memory = peak_memory(empty.stack)
     return growth

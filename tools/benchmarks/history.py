@@ -1,12 +1,10 @@
-"""Finished orders by the hundred thousand, as though the shop had been open for long: written
-with SQL.
-"""
+"""Write a long history of finished orders with SQL."""
 
 from collections.abc import Callable
 
 import psycopg
 
-from tools.benchmarks.shop import PAYMENT_METHOD, SKUS
+from tools.benchmarks.order_data import PAYMENT_METHOD, SKUS
 from tools.local.servers import DATABASE_VARIABLES
 from tools.local.stack import Stack
 
@@ -14,22 +12,24 @@ __all__ = ["write_history"]
 
 AT_ONCE = 50_000
 
-# n counts the orders, backwards in time; their ids, UUIDv7 in form, are made of it, the same in all
-# three databases.
+# n counts the orders backwards in time. The id is a UUIDv7 computed from n, so that the three
+# databases agree.
 ID = (
     "('0' || to_hex(1700000000000 - n * 1000::bigint) || '70008' || lpad(to_hex(n), 15, '0'))::uuid"
 )
 AT = "now() - make_interval(secs => n)"
 SERIES = "FROM generate_series(%(first)s::int, %(last)s::int) n"
 OUTBOX = f"""
-INSERT INTO {{service}}_outbox (id, saga, saga_started_at, seq, type, step, step_attempt, data, context, plan, target,
-                                headers, created_at, due_at, published_at, attempts, last_error)
+INSERT INTO {{service}}_outbox (id, saga, saga_started_at, seq, type, step, step_attempt, data,
+                                context, plan, target, headers, created_at, due_at, published_at,
+                                attempts, last_error)
 SELECT uuidv7(), {ID}, {AT}, {{seq}}, '{{type}}', '{{step}}', 1, '{{{{}}}}',
-       '{{{{"amount": 1000, "currency": "eur", "payment_method": "pm_card_visa"}}}}', '{{{{}}}}', {{target}},
-       '{{{{}}}}', {AT}, {AT}, {AT}, 1, '' {SERIES}
+       '{{{{"amount": 1000, "currency": "eur", "payment_method": "pm_card_visa"}}}}', '{{{{}}}}',
+       {{target}}, '{{{{}}}}', {AT}, {AT}, {AT}, 1, '' {SERIES}
 """
 INBOX = f"""
-INSERT INTO {{service}}_inbox (saga, saga_started_at, step, state, attempts, error, due_at, created_at, updated_at)
+INSERT INTO {{service}}_inbox (saga, saga_started_at, step, state, attempts, error, due_at,
+                               created_at, updated_at)
 SELECT {ID}, {AT}, '{{step}}', 'done', 1, '', {AT}, {AT}, {AT} {SERIES}
 """
 TIMELINE = f"""
@@ -37,8 +37,8 @@ INSERT INTO orders_timelineevent (id, saga, seq, type, service, step, attempt, a
 SELECT uuidv7(), {ID}, {{seq}}, '{{type}}', '{{service}}', '{{step}}', 1, {AT}, '{{{{}}}}' {SERIES}
 """
 ORDER = f"""
-INSERT INTO orders_order (id, user_id, status, amount, currency, payment_method, plan, redrives, needs_attention,
-                          failure_code, failure_detail, created_at, updated_at, ended_at)
+INSERT INTO orders_order (id, user_id, status, amount, currency, payment_method, plan, redrives,
+                          needs_attention, failure_code, failure_detail, created_at, updated_at, ended_at)
 SELECT {ID}, u.id, 'fulfilled', 1000, 'eur', %(method)s, '{{}}', 0, false, '', '', {AT}, {AT}, {AT}
   FROM generate_series(%(first)s::int, %(last)s::int) n, auth_user u WHERE u.username = 'admin'
 """
@@ -47,11 +47,14 @@ INSERT INTO orders_orderline (order_id, sku, quantity, unit_amount)
 SELECT {ID}, (%(skus)s::text[])[1 + n %% cardinality(%(skus)s::text[])], 1, 1000 {SERIES}
 """
 PAYMENT = f"""
-INSERT INTO payments_payment (id, order_id, status, amount, currency, payment_method, charge_id, charge_key, refund_key)
-SELECT uuidv7(), {ID}, 'captured', 1000, 'eur', %(method)s, 'ch_' || n, 'charge-' || {ID}, 'refund-' || {ID} {SERIES}
+INSERT INTO payments_payment (id, order_id, status, amount, currency, payment_method, charge_id,
+                              charge_key, refund_key)
+SELECT uuidv7(), {ID}, 'captured', 1000, 'eur', %(method)s, 'ch_' || n, 'charge-' || {ID},
+       'refund-' || {ID} {SERIES}
 """
 INTENT = f"""
-INSERT INTO payments_simulatedintent (key, state, order_id, amount, currency, payment_method, charge_id)
+INSERT INTO payments_simulatedintent (key, state, order_id, amount, currency, payment_method,
+                                      charge_id)
 SELECT 'charge-' || {ID}, 'captured', {ID}, 1000, 'eur', %(method)s, 'ch_' || n {SERIES}
 """
 CAPTURE = f"""
@@ -62,8 +65,7 @@ RESERVATION = f"""
 INSERT INTO inventory_reservation (order_id, sku, quantity, state)
 SELECT {ID}, (%(skus)s::text[])[1 + n %% cardinality(%(skus)s::text[])], 1, 'shipped' {SERIES}
 """
-# What each step of a fulfilled order has left: its service, its name, its event, and where that
-# went.
+# The steps of a fulfilled order: service, step, event, and the step that receives the event.
 STEPS = (
     ("orders", "", "order.created", "'payments.charge'"),
     ("payments", "payments.charge", "payment.processed", "'inventory.reserve'"),
@@ -78,14 +80,15 @@ DOMAIN = {
 }
 
 
-def write_history(stack: Stack, orders: int, *, say: Callable[[str], None]) -> None:
-    """Write finished orders with all that their sagas left in the three databases."""
+def write_history(stack: Stack, orders: int, *, notify: Callable[[str], None]) -> None:
+    """Write finished orders with all rows of their sagas to the three databases."""
     statements = {service: [*own, *_messages(service)] for service, own in DOMAIN.items()}
     for first in range(1, orders + 1, AT_ONCE):
         last = min(first + AT_ONCE - 1, orders)
         for variable, service in DATABASE_VARIABLES.items():
             _write(stack.env[variable], statements[service], first, last)
-        say(f"  {last:,} finished orders")
+
+        notify(f"  {last:,} finished orders")
 
 
 def _messages(service: str) -> list[str]:
@@ -95,8 +98,10 @@ def _messages(service: str) -> list[str]:
         if owner == service:
             found.append(OUTBOX.format(**names))
             found += [INBOX.format(**names)] if step else []
+
         if service == "orders":
             found.append(TIMELINE.format(**names))
+
     return found
 
 

@@ -1,6 +1,4 @@
-"""What the programs of a stack cost: CPU seconds and peak memory, by process, as the kernel
-counts them.
-"""
+"""Measure CPU seconds and peak memory of the processes of a stack."""
 
 import contextlib
 from collections import Counter
@@ -19,36 +17,39 @@ MEGABYTE = 1_000_000
 
 
 def cpu_seconds(stack: Stack) -> Counter[str]:
-    """Return the CPU seconds that each kind of process has used since it was started."""
+    """Return the CPU seconds that each kind of process has used since its start."""
     used: Counter[str] = Counter()
     for name, process in _processes(stack):
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-            # Those of children that have ended as well, as PostgreSQL's autovacuum workers do.
+            # Includes ended children, such as PostgreSQL's autovacuum workers.
             used[name] += times.user + times.system + times.children_user + times.children_system
+
     return used
 
 
 def peak_memory(stack: Stack) -> dict[str, float]:
-    """Return the most memory that the largest process of each kind has held at once, in megabytes.
+    """Return the peak memory of the largest process of each kind, in megabytes.
 
-    For PostgreSQL that includes the shared buffers it has touched.
+    For PostgreSQL it includes the shared buffers that the process used.
     """
     peaks: dict[str, float] = {}
     for name, process in _processes(stack):
         with contextlib.suppress(OSError, StopIteration):
             peaks[name] = max(peaks.get(name, 0.0), _high_water(process.pid) / MEGABYTE)
+
     return peaks
 
 
 @contextlib.contextmanager
 def frozen(stack: Stack, programs: tuple[str, ...] = WORKERS) -> Iterator[None]:
-    """Stop some programs of a stack where they are until the block is left."""
+    """Suspend programs of a stack while the context lasts."""
     processes = [
         process for name, process in _processes(stack) if name.partition(":")[0] in programs
     ]
     for process in processes:
         process.suspend()
+
     try:
         yield
     finally:
@@ -57,8 +58,9 @@ def frozen(stack: Stack, programs: tuple[str, ...] = WORKERS) -> Iterator[None]:
 
 
 def _processes(stack: Stack) -> Iterator[tuple[str, psutil.Process]]:
-    """Yield every living process of a stack with its kind: that of a worker's main process is
-    not its children's.
+    """Yield each live process of a stack and its kind.
+
+    A worker's main process and its children are different kinds.
     """
     for program in PROGRAMS:
         if pid := stack.pid(program):

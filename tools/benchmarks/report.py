@@ -1,6 +1,4 @@
-"""What a benchmark shows and leaves behind: a table, JSON with everything, and a chart for the
-README.
-"""
+"""Print the results of a benchmark, and write them as JSON and as a chart for the README."""
 
 import os
 import platform
@@ -19,7 +17,7 @@ from rich.table import Table
 from tools.benchmarks.chart import chart
 from tools.benchmarks.figures import Figure, Verdict, absolute, judge, judge_growth
 from tools.benchmarks.growth import Growth
-from tools.benchmarks.rounds import Measured
+from tools.benchmarks.measurement import Measurement
 from tools.local.rundir import PROJECT
 
 __all__ = ["show", "show_growth", "write", "write_growth"]
@@ -37,29 +35,29 @@ PACKAGES = (
 )
 
 
-def show(console: Console, measured: Measured) -> None:
-    """Print every figure, and every ratio with its target."""
+def show(console: Console, measured: Measurement) -> None:
+    """Print all figures, and all ratios with their targets."""
     console.print(_figures(absolute(measured)))
     console.print(_cpu(measured))
     console.print(_verdicts(judge(measured)))
 
 
 def show_growth(console: Console, growth: Growth) -> None:
-    """Print how draining keeps up with a history and a backlog."""
+    """Print the throughput with a history and with a backlog."""
     console.print(_verdicts(judge_growth(growth)))
     memory = ", ".join(f"{name} {most:.0f}" for name, most in sorted(growth.memory.items()))
-    console.print(f"The most memory after the backlog, MB: {memory}", highlight=False)
+    console.print(f"Peak memory by process after the backlog, in MB: {memory}", highlight=False)
 
 
 def write_growth(growth: Growth) -> Path:
-    """Write JSON; return where it is."""
+    """Write the results as JSON; return the path."""
     return _write(
         "growth.json", {"machine": _machine(), "targets": judge_growth(growth), "growth": growth}
     )
 
 
-def write(measured: Measured) -> Path:
-    """Write JSON and chart; return where the JSON is."""
+def write(measured: Measurement) -> Path:
+    """Write the results as JSON and as a chart; return the path of the JSON."""
     everything = {
         "machine": _machine(),
         "size": measured.size,
@@ -70,6 +68,7 @@ def write(measured: Measured) -> Path:
     }
     path = _write("bench.json", everything)
     (RESULTS / "bench.svg").write_text(chart(absolute(measured), judge(measured)))
+
     return path
 
 
@@ -81,7 +80,7 @@ def _write(name: str, everything: dict[str, Any]) -> Path:
 
 
 def _machine() -> dict[str, Any]:
-    """Return where and with what this was measured."""
+    """Describe the machine and the versions of the packages."""
     return {
         "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}Z",
         "cpus": os.cpu_count(),
@@ -94,21 +93,26 @@ def _machine() -> dict[str, Any]:
 
 def _figures(figures: list[Figure]) -> Table:
     table = _table(
-        "Figures of this machine, at this hour: median of the rounds",
+        "Absolute figures: valid for this machine at this time only",
         "",
         "median",
-        "least",
-        "most",
-        "",
+        "min",
+        "max",
+        "unit",
     )
     for figure in figures:
         table.add_row(figure.name, *(_number(value) for value in _three(figure)), figure.unit)
+
     return table
 
 
-def _cpu(measured: Measured) -> Table:
+def _cpu(measured: Measurement) -> Table:
     table = _table(
-        "CPU seconds per 1,000 sagas, and the most memory, by process", "", "draining", "live", "MB"
+        "CPU seconds per 1,000 sagas, and peak memory, by process",
+        "process",
+        "draining",
+        "live",
+        "MB",
     )
     names = sorted({name for one in measured.rounds for name in (*one.drained.cpu, *one.live.cpu)})
     for name in names:
@@ -116,11 +120,20 @@ def _cpu(measured: Measured) -> Table:
         live = median(one.live.cpu.get(name, 0.0) for one in measured.rounds)
         memory = measured.memory.get(name)
         table.add_row(name, f"{drained:.3f}", f"{live:.3f}", f"{memory:.0f}" if memory else "")
+
     return table
 
 
 def _verdicts(verdicts: list[Verdict]) -> Table:
-    table = _table("Ratios within a round", "", "median", "least", "most", "target", "")
+    table = _table(
+        "Ratios: both runs of a ratio belong to the same round",
+        "",
+        "median",
+        "min",
+        "max",
+        "target",
+        "result",
+    )
     for verdict in verdicts:
         three = [_number(value) for value in _three(verdict.figure)]
         table.add_row(
@@ -129,6 +142,7 @@ def _verdicts(verdicts: list[Verdict]) -> Table:
             verdict.target,
             "[green]met" if verdict.met else "[red]missed",
         )
+
     return table
 
 

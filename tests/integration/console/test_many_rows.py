@@ -27,7 +27,7 @@ from tests.integration.console.operators import stuck
 from tests.integration.orders import shop
 from tests.processes import url
 from tools.benchmarks.history import write_history
-from tools.benchmarks.shop import SKUS
+from tools.benchmarks.order_data import SKUS
 from tools.local.rundir import RunDir
 from tools.local.stack import Stack
 
@@ -159,7 +159,7 @@ def _many(django_db_setup, django_db_blocker):
             api="",
             env={variable: url(alias) for alias, variable in VARIABLES.items()},
         )
-        write_history(stack, MANY, say=lambda _: None)
+        write_history(stack, MANY, notify=lambda _: None)
         for alias, statement in (("default", LOG), ("default", TASKS), ("payments", EVENTS)):
             sql.run(alias, statement, {"rows": MANY // 4})
         for _ in range(12):

@@ -1,10 +1,10 @@
-"""The naive shop's paths, and the bare view."""
+"""The naive service's paths, and the view that only inserts."""
 
 from django.urls import path
 
 from tests.naive.urls import handler400, handler403, handler404, handler500
 from tests.naive.urls import urlpatterns as paths
-from tools.benchmarks.plain.views import BareOrdersView
+from tools.benchmarks.baseline.views import BareOrdersView
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 

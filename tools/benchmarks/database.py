@@ -1,19 +1,19 @@
-"""The orders' tables, read and filled from outside with plain SQL."""
+"""Read and fill the databases of a stack with plain SQL."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
-from tools.benchmarks.shop import SKUS, SOLD_OUT
+from tools.benchmarks.order_data import SKUS, SOLD_OUT
 from tools.local.errors import LocalError
 from tools.local.processes import poll
 from tools.local.servers import DATABASE_VARIABLES
 from tools.local.stack import ADMIN, Stack
 
-__all__ = ["BenchmarkFailed", "Books"]
+__all__ = ["BenchmarkFailed", "Database", "Span"]
 
 PIECES = 100_000_000
-# The longest a run waits for its last order. Seconds.
+# Time limit for the last order of a run, in seconds.
 LIMIT = 600
 LOOK_SECONDS = 0.1
 
@@ -26,7 +26,7 @@ DELIVERY = """
 INSERT INTO inventory_stockadjustment (sku, quantity, reason, by)
 SELECT unnest(%s::text[]), %s, 'delivery', %s
 """
-# Whether, not how many: to count a backlog of 100,000 ten times a second takes a good part of a
+# EXISTS instead of count(*): counting a backlog of 100,000 rows ten times a second uses much of a
 # CPU.
 OPEN = "SELECT EXISTS (SELECT FROM orders_order WHERE ended_at IS NULL)"
 ENDED = """
@@ -34,7 +34,7 @@ SELECT extract(epoch FROM max(ended_at))::float8, extract(epoch FROM min(created
        count(*) FILTER (WHERE status = 'fulfilled'), count(*) FILTER (WHERE status = 'cancelled')
   FROM orders_order WHERE created_at >= to_timestamp(%s)
 """
-# When the status became a final one: nothing touches `updated_at` after that.
+# The time of the final status: `updated_at` does not change afterwards.
 TERMINAL = """
 SELECT id::text, extract(epoch FROM {column})::float8 FROM orders_order
  WHERE created_at >= to_timestamp(%s) AND status IN ('fulfilled', 'cancelled')
@@ -43,33 +43,38 @@ END_ALL = "UPDATE orders_order SET ended_at = now() WHERE ended_at IS NULL"
 
 
 class BenchmarkFailed(LocalError):
-    """A run did not do what it was to measure."""
+    """A run did not do the work that it measures."""
 
 
-class Books:
+class Span(NamedTuple):
+    """When the first order was placed and the last order ended, in Unix time."""
+
+    first_placed_at: float
+    last_ended_at: float
+
+
+class Database:
     """The three databases of a stack."""
 
     def __init__(self, stack: Stack) -> None:
-        """Take the stack."""
+        """Use the databases of `stack`."""
         self._urls = {
             service: stack.env[variable] for variable, service in DATABASE_VARIABLES.items()
         }
 
-    def open_shop(self) -> None:
-        """Put the products into the catalogue and the pieces into the stock."""
+    def create_products(self) -> None:
+        """Insert the products and their stock."""
         self._run("orders", PRODUCTS, [[*SKUS, SOLD_OUT]])
         self._run("inventory", STOCK, [SKUS, PIECES])
         self._run("inventory", DELIVERY, [SKUS, PIECES, ADMIN])
 
     def analyze(self) -> None:
-        """Have the planner know the tables."""
+        """Update the planner's statistics."""
         for service in self._urls:
             self._run(service, "ANALYZE")
 
-    def tidy(self) -> None:
-        """Do now what autovacuum would do within a minute, in the midst of whatever is measured
-        then.
-        """
+    def vacuum(self) -> None:
+        """Vacuum now. Otherwise autovacuum does it within a minute, during a measurement."""
         for service in self._urls:
             self._run(service, "VACUUM")
 
@@ -79,29 +84,31 @@ class Books:
             for _ in poll(LIMIT, pause=LOOK_SECONDS):
                 if session.execute(OPEN).fetchone() == (False,):
                     return
-        raise BenchmarkFailed(f"There are orders that have not ended after {LIMIT} s.")
 
-    def span(self, since: float, *, fulfilled: int, cancelled: int) -> tuple[float, float]:
-        """Return when the first order was placed and the last ended since a moment, all in Unix
-        time.
+        raise BenchmarkFailed(
+            f"Some orders have not ended after {LIMIT} s. Check that the workers are running."
+        )
 
-        Raise BenchmarkFailed unless that many were fulfilled and cancelled.
+    def span(self, since: float, *, fulfilled: int, cancelled: int) -> Span:
+        """Return the time span of the orders placed since a moment, in Unix time.
+
+        Raises BenchmarkFailed unless exactly `fulfilled` and `cancelled` orders ended so.
         """
         ((end, first, done, undone),) = self._fetch(ENDED, [since])
         if (done, undone) != (fulfilled, cancelled):
             raise BenchmarkFailed(
-                f"{done} orders were fulfilled and {undone} cancelled, not {fulfilled}, {cancelled}."
+                f"{done} orders were fulfilled and {undone} cancelled, "
+                f"but {fulfilled} and {cancelled} were expected."
             )
-        return first, end
+
+        return Span(first_placed_at=first, last_ended_at=end)
 
     def terminal(self, since: float, *, column: str) -> dict[str, float]:
-        """Return when each order since a moment reached its final status, by its id, in Unix
-        time.
-        """
+        """Map the id of each order placed since a moment to the Unix time of its final status."""
         return dict(self._fetch(TERMINAL.format(column=column), [since]))
 
     def end_all(self) -> None:
-        """Close the orders that nobody works on."""
+        """Mark all open orders as ended."""
         self._run("orders", END_ALL)
 
     def versions(self) -> str:

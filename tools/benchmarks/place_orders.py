@@ -1,10 +1,9 @@
-"""A process that places orders through the service function, as the API would: `python -m
-tools.benchmarks.place`.
+"""Place orders through the service function, as the API does.
 
-It is told what to do by lines on its stdin, and answers each with a line of JSON. `place 100 0.1`
-places a hundred orders, of which a tenth finds no stock; `hold 100 0.1` does so as though the relay
-were down, and none is sent on before `send`; `cpu` tells the seconds it has used. Its threads keep
-their connections, as those of an API do.
+`python -m tools.benchmarks.place_orders` reads commands from stdin and answers each with a line of
+JSON. `place 100 0.1` places 100 orders; a tenth of them find no stock. `hold 100 0.1` does the
+same, but the orders stay in the outbox until `send`. `cpu` returns the used CPU seconds. The threads keep
+their database connections, as the threads of the API do.
 """
 
 import argparse
@@ -15,41 +14,49 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
 import django
 
-from tools.benchmarks.shop import PAYMENT_METHOD, wishes
+from tools.benchmarks.order_data import PAYMENT_METHOD, skus_to_order
 
 __all__ = ["main"]
 
-# How an order is placed, what keeps orders from being sent on meanwhile, and what sends those.
-Placing: TypeAlias = tuple[
-    Callable[[str], object], Callable[[], AbstractContextManager[object]], Callable[[], object]
-]
+
+@dataclass(frozen=True, kw_only=True)
+class Placing:
+    """How a system places an order, holds its messages back, and sends the held messages."""
+
+    place: Callable[[str], object]
+    hold_back: Callable[[], AbstractContextManager[object]]
+    send_held: Callable[[], object]
 
 
 def main() -> None:
-    """Place orders, as often as told."""
-    given = _arguments()
+    """Run the commands from stdin."""
+    options = _arguments()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
-    place, keep, send = (_naive if "plain" in os.environ["DJANGO_SETTINGS_MODULE"] else _ours)()
-    with ThreadPoolExecutor(given.threads) as pool:
+    naive = "baseline" in os.environ["DJANGO_SETTINGS_MODULE"]
+    placing = _naive() if naive else _ours()
+
+    with ThreadPoolExecutor(options.threads) as pool:
         _answer(ready=True)
         for line in sys.stdin:
             match line.split():
-                case ["place" | "hold" as word, orders, undone]:
-                    skus = list(wishes(int(orders), undone=float(undone)))
-                    shares = [skus[start :: given.threads] for start in range(given.threads)]
-                    with keep() if word == "hold" else nullcontext():
-                        list(pool.map(_placing(place), shares))
+                case ["place" | "hold" as command, orders, undone]:
+                    skus = list(skus_to_order(int(orders), undone=float(undone)))
+                    shares = [skus[start :: options.threads] for start in range(options.threads)]
+                    with placing.hold_back() if command == "hold" else nullcontext():
+                        list(pool.map(_place_all(placing.place), shares))
+
                     _answer(placed=len(skus))
                 case ["send"]:
-                    send()
+                    placing.send_held()
                     _answer(sent=True)
                 case ["cpu"]:
                     _answer(cpu=time.process_time())
@@ -66,17 +73,21 @@ def _ours() -> Placing:
             user_id=user, key=str(uuid4()), new=new, render=lambda order: str(order.id)
         )
 
-    def keep() -> AbstractContextManager[object]:
-        return patch.object(
-            lifecycle, "request_flush", lambda service: None
-        )  # what is placed stays in the outbox
+    def hold_back() -> AbstractContextManager[object]:
+        # Without a flush, the messages stay in the outbox.
+        return patch.object(lifecycle, "request_flush", lambda service: None)
 
-    return _for_customer(place), keep, partial(wakeup.request_flush, "orders")
+    return Placing(
+        place=_for_customer(place),
+        hold_back=hold_back,
+        send_held=partial(wakeup.request_flush, "orders"),
+    )
 
 
 def _naive() -> Placing:
-    """Return how the naive shop places an order; its chain is sent on commit, so the workers are
-    held instead.
+    """Return how the naive service places an order.
+
+    It sends the chain on commit and cannot hold it back. The benchmark freezes the workers instead.
     """
     from orders.services import NewOrder  # noqa: PLC0415  only once Django is set up
     from tests.naive.orders import place as place_naively  # noqa: PLC0415
@@ -86,7 +97,7 @@ def _naive() -> Placing:
             user, str(uuid4()), NewOrder(lines=_lines(sku), payment_method=PAYMENT_METHOD)
         )
 
-    return _for_customer(place), nullcontext, lambda: None
+    return Placing(place=_for_customer(place), hold_back=nullcontext, send_held=lambda: None)
 
 
 def _for_customer(place: Callable[[int, str], object]) -> Callable[[str], object]:
@@ -102,7 +113,7 @@ def _lines(sku: str) -> Any:
     return (LineWanted(sku=sku, quantity=1),)
 
 
-def _placing(place: Callable[[str], object]) -> Callable[[Sequence[str]], None]:
+def _place_all(place: Callable[[str], object]) -> Callable[[Sequence[str]], None]:
     def each(skus: Sequence[str]) -> None:
         for sku in skus:
             place(sku)
@@ -115,7 +126,7 @@ def _answer(**facts: object) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tools.benchmarks.place")
+    parser = argparse.ArgumentParser(prog="python -m tools.benchmarks.place_orders")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 

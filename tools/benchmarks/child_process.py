@@ -1,4 +1,4 @@
-"""The processes that a run starts, on the stack that it measures."""
+"""The processes that a run starts to create load."""
 
 import json
 import subprocess
@@ -6,18 +6,18 @@ import sys
 from types import TracebackType
 from typing import Any
 
-from tools.benchmarks.books import BenchmarkFailed
+from tools.benchmarks.database import BenchmarkFailed
 from tools.local.rundir import PROJECT
 from tools.local.stack import Stack
 
-__all__ = ["Helper"]
+__all__ = ["ChildProcess"]
 
 
-class Helper:
-    """One of the benchmark's own modules, run as a program: a line in, a line of JSON out."""
+class ChildProcess:
+    """A module of the benchmark that runs as a program: lines in, lines of JSON out."""
 
     def __init__(self, stack: Stack, module: str, *arguments: object) -> None:
-        """Start it in the environment of a stack."""
+        """Start the module in the environment of a stack."""
         self._module = module
         self._popen = subprocess.Popen(
             [sys.executable, "-m", f"tools.benchmarks.{module}", *map(str, arguments)],
@@ -28,8 +28,8 @@ class Helper:
             text=True,
         )
 
-    def __enter__(self) -> "Helper":
-        """Hand it out."""
+    def __enter__(self) -> "ChildProcess":
+        """Return the process."""
         return self
 
     def __exit__(
@@ -38,28 +38,32 @@ class Helper:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End it."""
+        """End the process."""
         self.end()
 
     def end(self) -> None:
-        """End it."""
+        """Kill the process."""
         self._popen.kill()
         self._popen.communicate()
 
-    def tell(self, word: str) -> None:
-        """Tell it to do something."""
+    def send(self, command: str) -> None:
+        """Send a command."""
         if self._popen.stdin:
-            self._popen.stdin.write(f"{word}\n")
+            self._popen.stdin.write(f"{command}\n")
             self._popen.stdin.flush()
 
-    def hear(self) -> dict[str, Any]:
-        """Wait for its next answer."""
+    def receive(self) -> dict[str, Any]:
+        """Wait for the next answer."""
         line = self._popen.stdout.readline() if self._popen.stdout else ""
         if not line:
-            raise BenchmarkFailed(f"tools.benchmarks.{self._module} ended without an answer.")
+            raise BenchmarkFailed(
+                f"The process tools.benchmarks.{self._module} ended without an answer. "
+                f"Its error is printed above."
+            )
+
         return dict(json.loads(line))
 
-    def ask(self, word: str) -> dict[str, Any]:
-        """Tell it to do something, and wait for its answer."""
-        self.tell(word)
-        return self.hear()
+    def request(self, command: str) -> dict[str, Any]:
+        """Send a command and wait for the answer."""
+        self.send(command)
+        return self.receive()

@@ -1,6 +1,4 @@
-"""Two whole systems, each on servers of its own: the service as it is, and the plain shop it is
-measured against.
-"""
+"""Start separate systems with their own servers: the service, or the baseline."""
 
 import contextlib
 import os
@@ -8,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.benchmarks.runs import Shop
+from tools.benchmarks.scenarios import SystemUnderTest
 from tools.local.ports import free_port
 from tools.local.postgres import Postgres
 from tools.local.programs import API_PORT_VARIABLE
@@ -17,51 +15,51 @@ from tools.local.servers import DATABASE_VARIABLES
 from tools.local.stack import Stack, running_stack
 from tools.local.valkey import Valkey
 
-__all__ = ["new_shop"]
+__all__ = ["new_system"]
 
 GIVEN = (*DATABASE_VARIABLES, "REDIS_URL", "CELERY_BROKER_URL", "SECRET_KEY", "DEBUG", "RUN_DIR")
 PORTS = (Postgres.port_variable, Valkey.port_variable, API_PORT_VARIABLE)
-# Debugging costs time, and remembers every statement. gunicorn starts anew what was frozen for
-# long.
+# DEBUG costs time and keeps every statement in memory. gunicorn would restart API workers that were
+# frozen for a long time.
 SETTINGS = {"DEBUG": "off", "ALLOWED_HOSTS": "127.0.0.1", "GUNICORN_CMD_ARGS": "--timeout 600"}
-PLAIN = "tools.benchmarks.plain.settings"
+BASELINE_SETTINGS = "tools.benchmarks.baseline.settings"
 
 
 @contextlib.contextmanager
-def new_shop(*, plain: bool = False) -> Iterator[Shop]:
-    """Run a system from nothing, with the durable servers and the default settings that `make
-    run` has.
-    """
+def new_system(*, baseline: bool = False) -> Iterator[SystemUnderTest]:
+    """Start a new system with the durable servers and default settings of `make run`."""
     run_dir = RunDir(Path(tempfile.mkdtemp(prefix="benchmark-")))
-    with contextlib.ExitStack() as leaving:
-        leaving.callback(run_dir.remove)
-        shop = Shop(
-            leaving.enter_context(_stack(run_dir, "config.settings" if not plain else PLAIN)),
-            plain=plain,
+    with contextlib.ExitStack() as contexts:
+        contexts.callback(run_dir.remove)
+        system = SystemUnderTest(
+            contexts.enter_context(
+                _stack(run_dir, "config.settings" if not baseline else BASELINE_SETTINGS)
+            ),
+            baseline=baseline,
         )
-        leaving.callback(shop.close)
-        yield shop
+        contexts.callback(system.close)
+        yield system
 
 
 @contextlib.contextmanager
 def _stack(run_dir: RunDir, settings: str) -> Iterator[Stack]:
-    def say(news: str) -> None:
-        print(news)
-
-    with contextlib.ExitStack() as leaving:
+    with contextlib.ExitStack() as contexts:
         with _environment(settings):
-            stack = leaving.enter_context(running_stack(run_dir, notify=say))
+            stack = contexts.enter_context(running_stack(run_dir))
+
         yield stack
 
 
 @contextlib.contextmanager
 def _environment(settings: str) -> Iterator[None]:
-    """Set what a stack reads as it starts, whatever servers the user's environment names."""
+    """Set the environment for the start of a stack, without the servers that the user named."""
     before = dict(os.environ)
     for variable in GIVEN:
         os.environ.pop(variable, None)
+
     ports = {variable: str(free_port()) for variable in PORTS}
     os.environ.update({"DJANGO_SETTINGS_MODULE": settings, **SETTINGS, **ports})
+
     try:
         yield
     finally:

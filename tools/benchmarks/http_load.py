@@ -1,9 +1,8 @@
-"""Customers over HTTP, in a process of their own, as lean as the standard library allows: each
-keeps its connection.
+"""Place orders over HTTP from a separate process, with little CPU: it uses only `http.client`.
 
-`python -m tools.benchmarks.customers URL TOKEN` sends for a time, either at a fixed rate, whatever the
-answers take, or as fast as they come. It prints, as JSON, each accepted order's id, when it was
-sent (Unix time) and how long its answer took.
+`python -m tools.benchmarks.http_load URL TOKEN` sends orders for a time, at a fixed rate or as fast
+as the API answers. It prints JSON: for each accepted order its id, the Unix time of the request,
+and the seconds until the answer.
 """
 
 import argparse
@@ -15,30 +14,31 @@ import time
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from tools.benchmarks.shop import SKUS, body
+from tools.benchmarks.order_data import SKUS, body
 
 __all__ = ["main"]
 
 
-class Customer(threading.Thread):
-    """One connection, which sends whenever `due` holds a moment, until it holds None."""
+class LoadThread(threading.Thread):
+    """A connection that places an order at each time from the queue `due`, until it gets None."""
 
     def __init__(self, url: str, token: str, due: "queue.Queue[float | None]") -> None:
-        """Take where to send to, and when."""
+        """Send to `url` at the times in `due`."""
         super().__init__(daemon=True)
-        self.place = urlsplit(url)
+        self.address = urlsplit(url)
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self.due = due
         self.answers: list[tuple[str, float, float]] = []
         self.refused = 0
 
     def run(self) -> None:
-        """Send."""
+        """Place the orders."""
         connection = http.client.HTTPConnection(
-            str(self.place.hostname), self.place.port, timeout=30
+            str(self.address.hostname), self.address.port, timeout=30
         )
         connection.connect()
         number = 0
+
         while (moment := self.due.get()) is not None:
             time.sleep(max(0.0, moment - time.time()))
             self.send(connection, SKUS[number % len(SKUS)])
@@ -48,47 +48,53 @@ class Customer(threading.Thread):
         """Place one order."""
         sent = time.time()
         headers = self.headers | {"Idempotency-Key": str(uuid4())}
-        connection.request("POST", self.place.path, json.dumps(body(sku)), headers)
+        connection.request("POST", self.address.path, json.dumps(body(sku)), headers)
         response = connection.getresponse()
         answer = response.read()
+
         if response.status == http.client.CREATED:
             self.answers.append((json.loads(answer)["id"], sent, time.time() - sent))
         else:
             self.refused += 1
 
 
-class Hurry(Customer):
-    """A customer who sends again as soon as he is answered, until a moment."""
+class FullSpeedThread(LoadThread):
+    """A connection that places the next order as soon as it is answered, until a moment."""
 
     until = 0.0
 
     def run(self) -> None:
-        """Send."""
+        """Place the orders."""
         connection = http.client.HTTPConnection(
-            str(self.place.hostname), self.place.port, timeout=30
+            str(self.address.hostname), self.address.port, timeout=30
         )
         number = 0
+
         while time.time() < self.until:
             self.send(connection, SKUS[number % len(SKUS)])
             number += 1
 
 
 def main() -> None:
-    """Send, and tell what was answered."""
-    given = _arguments()
+    """Place the orders, and print the answers."""
+    options = _arguments()
     due: queue.Queue[float | None] = queue.Queue()
-    kind = Customer if given.rate else Hurry
-    customers = [kind(given.url, given.token, due) for _ in range(given.connections)]
+    kind = LoadThread if options.rate else FullSpeedThread
+    customers = [kind(options.url, options.token, due) for _ in range(options.connections)]
     start = time.time() + 0.2
-    Hurry.until = start + given.seconds
+    FullSpeedThread.until = start + options.seconds
     for customer in customers:
         customer.start()
-    for number in range(int(given.rate * given.seconds)):
-        due.put(start + number / given.rate)
+
+    for number in range(int(options.rate * options.seconds)):
+        due.put(start + number / options.rate)
+
     for _ in customers:
         due.put(None)
+
     for customer in customers:
         customer.join()
+
     answers = [answer for customer in customers for answer in customer.answers]
     print(
         json.dumps({"answers": answers, "refused": sum(customer.refused for customer in customers)})
@@ -96,7 +102,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tools.benchmarks.customers")
+    parser = argparse.ArgumentParser(prog="python -m tools.benchmarks.http_load")
     parser.add_argument("url")
     parser.add_argument("token")
     parser.add_argument("--seconds", type=float, required=True)
@@ -104,9 +110,10 @@ def _arguments() -> argparse.Namespace:
         "--rate",
         type=float,
         default=0.0,
-        help="orders per second; without it, as fast as they come",
+        help="orders per second (default: as fast as the API answers)",
     )
     parser.add_argument("--connections", type=int, default=8)
+
     return parser.parse_args()
 
 

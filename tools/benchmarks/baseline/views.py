@@ -1,4 +1,4 @@
-"""A bare create view of REST framework's: it inserts an order with its lines, and that is all."""
+"""A plain create view of Django REST framework: it only inserts an order and its lines."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class LineSerializer(serializers.ModelSerializer[OrderLine]):
 
 
 class OrderSerializer(serializers.ModelSerializer[Order]):
-    """An order with its lines, as REST framework's documentation writes nested ones."""
+    """An order with its lines, as in REST framework's documentation of nested serializers."""
 
     lines = LineSerializer(many=True)
 
@@ -34,17 +34,19 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
         lines = validated_data.pop("lines")
         products = Product.objects.in_bulk([line["sku"] for line in lines], field_name="sku")
         amount = sum(products[line["sku"]].unit_amount * line["quantity"] for line in lines)
+
         with transaction.atomic():
             order = Order.objects.create(**validated_data, amount=amount, currency="eur", plan={})
             OrderLine.objects.bulk_create(
                 OrderLine(order=order, unit_amount=products[line["sku"]].unit_amount, **line)
                 for line in lines
             )
+
         return order
 
 
 class BareOrdersView(generics.CreateAPIView[Order]):
-    """Orders, created."""
+    """Create orders."""
 
     serializer_class = OrderSerializer
     parser_classes = (JSONParser,)

@@ -1,0 +1,1 @@
+"""The baselines: the naive service with persistent connections, and a view that only inserts."""

@@ -1,3 +1,0 @@
-"""What the service is measured against: the naive shop with its connections kept, and a view
-that only inserts.
-"""
