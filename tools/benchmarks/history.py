@@ -38,8 +38,10 @@ SELECT uuidv7(), {ID}, {{seq}}, '{{type}}', '{{service}}', '{{step}}', 1, {AT}, 
 """
 ORDER = f"""
 INSERT INTO orders_order (id, user_id, status, amount, currency, payment_method, plan, redrives,
-                          needs_attention, failure_code, failure_detail, created_at, updated_at, ended_at)
-SELECT {ID}, u.id, 'fulfilled', 1000, 'eur', %(method)s, '{{}}', 0, false, '', '', {AT}, {AT}, {AT}
+                          needs_attention, failure_code, failure_detail, created_at, updated_at,
+                          ended_at)
+SELECT {ID}, u.id, 'fulfilled', 1000, 'eur', %(method)s, '{{}}', 0, false, '', '', {AT}, {AT},
+       {AT}
   FROM generate_series(%(first)s::int, %(last)s::int) n, auth_user u WHERE u.username = 'admin'
 """
 LINE = f"""

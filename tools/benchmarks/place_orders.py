@@ -2,8 +2,8 @@
 
 `python -m tools.benchmarks.place_orders` reads commands from stdin and answers each with a line of
 JSON. `place 100 0.1` places 100 orders; a tenth of them find no stock. `hold 100 0.1` does the
-same, but the orders stay in the outbox until `send`. `cpu` returns the used CPU seconds. The threads keep
-their database connections, as the threads of the API do.
+same, but the orders stay in the outbox until `send`. `cpu` returns the used CPU seconds. The
+threads keep their database connections, as the threads of the API do.
 """
 
 import argparse
