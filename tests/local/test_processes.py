@@ -77,19 +77,19 @@ def test_a_frozen_program_can_be_stopped(tmp_path: Path) -> None:
     assert not pool.running
 
 
-@pytest.mark.parametrize("also_the_guard", [False, True])
-def test_a_killed_supervisor_leaves_nothing(tmp_path: Path, *, also_the_guard: bool) -> None:
-    # Without its guard, only the kernel is left to end what the supervisor started; it does not
+@pytest.mark.parametrize("also_the_reaper", [False, True])
+def test_a_killed_supervisor_leaves_nothing(tmp_path: Path, *, also_the_reaper: bool) -> None:
+    # Without its reaper, only the kernel is left to end what the supervisor started; it does not
     # reach the pool.
-    script = "echo ready; exec sleep 1000" if also_the_guard else POOL
+    script = "echo ready; exec sleep 1000" if also_the_reaper else POOL
     arguments = [sys.executable, "-c", SUPERVISOR, script, str(tmp_path / "log")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as supervisor:
         assert supervisor.stdout
         assert supervisor.stdout.readline()
         assert eventually(lambda: "ready" in (tmp_path / "log").read_text())
         started = psutil.Process(supervisor.pid).children(recursive=True)
-        guard = [found for found in started if "guard.py" in " ".join(found.cmdline())]
-        for victim in [*(guard if also_the_guard else []), psutil.Process(supervisor.pid)]:
+        reaper = [found for found in started if "orphan_reaper.py" in " ".join(found.cmdline())]
+        for victim in [*(reaper if also_the_reaper else []), psutil.Process(supervisor.pid)]:
             victim.kill()
-    assert len(guard) == 1
+    assert len(reaper) == 1
     assert eventually(lambda: not alive(started))

@@ -10,7 +10,7 @@ import stripe
 
 from tests.sandbox.fields import problems
 from tests.sandbox.process import Sandbox
-from tools.stripe_sandbox.shapes import API_VERSION
+from tools.stripe_sandbox.api_objects import API_VERSION
 
 
 def raw(answer: Any) -> Any:

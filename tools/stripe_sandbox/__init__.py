@@ -1,3 +1,1 @@
-"""A payment provider that is not one: it answers as Stripe's API does, keeps its own books, and
-fails on demand.
-"""
+"""A simulated payment provider: it answers as Stripe's API does, and fails on demand."""

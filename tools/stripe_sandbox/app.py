@@ -1,22 +1,20 @@
-"""From a request to a reply: who may, which call, which fault, and what was answered under the
-same key before.
-"""
+"""Answer a request: check access, find the route, apply a fault, replay an earlier answer."""
 
 import logging
 import time
 
 from tools.stripe_sandbox import access, faults, idempotency, routes
-from tools.stripe_sandbox.books import Books
+from tools.stripe_sandbox.api_objects import API_VERSION
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.control import Control
-from tools.stripe_sandbox.errors import ApiError, Lost, server_error
+from tools.stripe_sandbox.errors import ApiError, RequestLost, server_error
 from tools.stripe_sandbox.expand import expand
 from tools.stripe_sandbox.faults import BEFORE, HANG_SECONDS, Fault, Rule
 from tools.stripe_sandbox.forms import Form, decode
+from tools.stripe_sandbox.http import Ending, Reply, Request, to_json
 from tools.stripe_sandbox.idempotency import Answer, InFlight
 from tools.stripe_sandbox.records import new_id
-from tools.stripe_sandbox.shapes import API_VERSION
-from tools.stripe_sandbox.wire import Ending, Reply, Request, to_json
+from tools.stripe_sandbox.store import Store
 
 __all__ = ["App"]
 
@@ -33,20 +31,21 @@ ENDINGS = {
 
 
 class App:
-    """The sandbox as a function of a request. Called by many threads at once."""
+    """Answers requests. Several threads call it at once."""
 
-    def __init__(self, books: Books, *, api_key: str, origin: str) -> None:
-        """Serve these books to who has the key; `origin` is the address that links into the
-        sandbox begin with.
+    def __init__(self, store: Store, *, api_key: str, origin: str) -> None:
+        """Serve the objects of `store` to clients with `api_key`.
+
+        `origin` is the sandbox's own address, the start of links into it.
         """
-        self.books = books
+        self.store = store
         self.api_key = api_key
         self.origin = origin
-        self.control = Control(books, origin=origin)
+        self.control = Control(store, origin=origin)
         self.in_flight = InFlight()
 
     def handle(self, request: Request) -> Reply:
-        """Answer a request, whatever it is."""
+        """Answer a request."""
         id = new_id("req")
         try:
             reply = self._reply(request, id)
@@ -54,13 +53,14 @@ class App:
             reply = _refused(error)
         except Exception:
             log.exception(
-                "%s %s %s failed. That is an error of the sandbox, not one of its faults.",
+                "%s %s %s failed. This is a bug in the sandbox, not an injected fault.",
                 id,
                 *_line(request),
             )
             reply = _refused(
-                server_error("The sandbox has failed, and not on demand. Its log says how.")
+                server_error("The sandbox has a bug and failed. Its log has the traceback.")
             )
+
         reply.headers = {"Request-Id": id, "Stripe-Version": API_VERSION, **reply.headers}
         log.info("%s %s %s %s %s", id, *_line(request), reply.status, reply.ending.name.lower())
         return reply
@@ -68,6 +68,7 @@ class App:
     def _reply(self, request: Request, id: str) -> Reply:
         if not request.path.startswith("/v1/"):
             return self.control.handle(request)
+
         access.authenticate(request, self.api_key)
         version = access.version(request)
         found = routes.find(request.method, request.path)
@@ -75,28 +76,34 @@ class App:
             raise ApiError(
                 f"Unrecognized request URL ({request.method}: {request.path}).", status=404
             )
+
         route, ids = found
         call = self._call(request, id)
-        with self.books.transaction():
-            rule = faults.strike(self.books, route.operation)
+        with self.store.transaction():
+            rule = faults.next_fault(self.store, route.operation)
+
         if rule and rule.fault in BEFORE:
-            return _struck(rule)
+            return _fault_reply(rule)
+
         with self.in_flight.holding(call.key):
             reply = self._execute(call, route, ids, rule)
+
         reply.headers["Stripe-Version"] = version
         return reply
 
     def _call(self, request: Request, id: str) -> Call:
-        """Read the parameters: from the body of a POST, and from the query of a GET."""
+        """Read the parameters: from the body of a POST, from the query of a GET."""
         post = request.method == "POST"
         if post and request.body and not request.headers.get("content-type", "").startswith(FORM):
             raise ApiError(f"Send the parameters as {FORM}.")
+
         try:
             encoded = request.body.decode() if post else request.query
         except UnicodeDecodeError:
-            raise ApiError("The body is no UTF-8.") from None
+            raise ApiError("The body is not valid UTF-8.") from None
+
         return Call(
-            books=self.books,
+            store=self.store,
             form=Form(decode(encoded)),
             request=id,
             key=request.headers.get("idempotency-key") or None if post else None,
@@ -106,15 +113,17 @@ class App:
     def _execute(
         self, call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None
     ) -> Reply:
-        """Do the work, once for each key, and lose its answer where a fault wants that."""
+        """Execute the call, once for each key, and lose the answer if a fault says so."""
         if rule and rule.fault == Fault.SLOW:
-            time.sleep(max(rule.span, 0.0))
+            time.sleep(max(rule.duration, 0.0))
         if rule and rule.fault == Fault.STALE:
-            call.unseen_after = self.books.now() - rule.span
+            call.invisible_after = self.store.now() - rule.duration
+
         answer = self._answer(call, route, ids, rule)
         if answer is None:
             return Reply(ending=Ending.HANG, seconds=HANG_SECONDS)
-        fault, seconds = (rule.fault, rule.span) if rule else (call.fault, HANG_SECONDS)
+
+        fault, seconds = (rule.fault, rule.duration) if rule else (call.fault, HANG_SECONDS)
         return Reply(
             status=answer.status,
             body=answer.body.encode(),
@@ -126,18 +135,18 @@ class App:
     def _answer(
         self, call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None
     ) -> Answer | None:
-        """Return what was answered under the key before, or work, and write down both what was done
-        and the answer.
+        """Return the earlier answer for the key, or execute the call and keep its answer.
 
-        None is for a request that is lost on its way.
+        Returns None for a request that is lost on its way.
         """
         endpoint = f"{route.operation} {' '.join(ids)}".strip()
-        with self.books.transaction():
+        with self.store.transaction():
             answer = idempotency.recall(call, endpoint)
             if answer is None:
                 answer = _work(call, route, ids, rule)
                 if answer is not None and call.key is not None:
                     idempotency.keep(call, endpoint, answer)
+
             return answer
 
 
@@ -146,33 +155,36 @@ def _work(
 ) -> Answer | None:
     try:
         status, body = 200, expand(call, route.handler(call, *ids))
-    except Lost:
+    except RequestLost:
         return None
     except ApiError as error:
         if not error.executed:
-            raise  # whatever was begun is rolled back, and no answer is kept
+            raise  # rolls back; no answer is kept
+
         status, body = error.status, error.body()
+
     if Fault.ERROR_DONE in {call.fault, rule.fault if rule else None}:
         failure = server_error()
         status, body = failure.status, failure.body()
+
     return Answer(status=status, body=to_json(body).decode(), request=str(call.request))
 
 
-def _struck(rule: Rule) -> Reply:
-    """Return what becomes of a request that a fault strikes before anything is done."""
+def _fault_reply(rule: Rule) -> Reply:
+    """Return the reply for a fault that prevents the execution."""
     match rule.fault:
         case Fault.RATE_LIMIT:
-            error = ApiError(
-                "Too many requests, as the sandbox was told.", status=429, code="rate_limit"
-            )
+            error = ApiError("Too many requests (injected fault).", status=429, code="rate_limit")
             reply = _refused(error)
-            reply.headers["Retry-After"] = str(max(1, round(rule.span)))
+            reply.headers["Retry-After"] = str(max(1, round(rule.duration)))
+
             return reply
         case Fault.CONFLICT:
             return _refused(idempotency.in_use())
         case Fault.ERROR_LOST:
             return _refused(server_error())
-    return Reply(ending=ENDINGS[rule.fault], seconds=rule.span)
+
+    return Reply(ending=ENDINGS[rule.fault], seconds=rule.duration)
 
 
 def _refused(error: ApiError) -> Reply:
@@ -182,15 +194,17 @@ def _refused(error: ApiError) -> Reply:
 def _headers(call: Call, answer: Answer) -> dict[str, str]:
     headers = dict(JSON)
     if call.key is not None:
-        # To send a kept answer's request again is no use, and Stripe's client asks this header
-        # before it does.
+        # A retry would get the same kept answer. Stripe's client reads this header before it
+        # retries.
         headers |= {
             "Idempotency-Key": call.key,
             "Original-Request": answer.request,
             "Stripe-Should-Retry": "false",
         }
+
     if answer.replayed:
         headers["Idempotent-Replayed"] = "true"
+
     return headers
 
 

@@ -1,9 +1,9 @@
-"""Charges and payment methods: to be read; only a payment intent makes them."""
+"""Read charges and payment methods. Only payment intents create them."""
 
 from typing import Any
 
 from tools.stripe_sandbox.call import Call
-from tools.stripe_sandbox.lists import one, page
+from tools.stripe_sandbox.pagination import page, retrieve_one
 from tools.stripe_sandbox.records import Charge, PaymentMethod
 
 __all__ = ["list_all", "retrieve", "retrieve_method"]
@@ -11,7 +11,7 @@ __all__ = ["list_all", "retrieve", "retrieve_method"]
 
 def retrieve(call: Call, id: str) -> dict[str, Any]:
     """GET /v1/charges/{id}"""
-    return one(call, Charge, id)
+    return retrieve_one(call, Charge, id)
 
 
 def list_all(call: Call) -> dict[str, Any]:
@@ -22,4 +22,4 @@ def list_all(call: Call) -> dict[str, Any]:
 
 def retrieve_method(call: Call, id: str) -> dict[str, Any]:
     """GET /v1/payment_methods/{id}"""
-    return one(call, PaymentMethod, id)
+    return retrieve_one(call, PaymentMethod, id)

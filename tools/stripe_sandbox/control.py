@@ -1,6 +1,4 @@
-"""What a test, a check or a demo may ask of the sandbox beside the API: under /sandbox/, from
-this machine alone.
-"""
+"""The control API under /sandbox/ for tests and the demo. Only this machine may call it."""
 
 import ipaddress
 import re
@@ -11,51 +9,52 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec import Meta
 
-from tools.stripe_sandbox import bank, deliveries, faults, intents, ledger, pages
-from tools.stripe_sandbox.books import Books
+from tools.stripe_sandbox import delayed_settlement, deliveries, faults, intents, ledger, pages
 from tools.stripe_sandbox.call import Call
-from tools.stripe_sandbox.errors import ApiError, no_such
-from tools.stripe_sandbox.faults import LONGEST_SECONDS, Rule
+from tools.stripe_sandbox.errors import ApiError, not_found
+from tools.stripe_sandbox.faults import MAX_SECONDS, Rule
+from tools.stripe_sandbox.http import Reply, Request, to_json
 from tools.stripe_sandbox.records import Event, Intent
-from tools.stripe_sandbox.wire import Reply, Request, to_json
+from tools.stripe_sandbox.store import Store
 
 __all__ = ["Control"]
 
 T = TypeVar("T")
 
-MOST_ENTRIES = 1000
+MAX_ENTRIES = 1000
 
 
 class Advance(msgspec.Struct, forbid_unknown_fields=True):
     """Set the clock forward."""
 
-    advance: Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
+    advance: Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 
 
 class Outcome(msgspec.Struct, forbid_unknown_fields=True):
-    """How the bank answers in the end."""
+    """The bank's final answer."""
 
     outcome: Literal["succeeded", "failed"]
 
 
-class Again(msgspec.Struct, forbid_unknown_fields=True):
-    """Tell an event again: `copies` times, after `delay` seconds, `forged`, or with its time
-    `shift` seconds off.
+class Redelivery(msgspec.Struct, forbid_unknown_fields=True):
+    """Send an event again: `copies` times, after `delay` seconds.
+
+    A `forged` event has a wrong signature. `shift` moves its signed time by seconds.
     """
 
     event: str
     copies: Annotated[int, Meta(ge=1, le=1000)] = 1
-    delay: Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)] = 0.0
+    delay: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] = 0.0
     forged: bool = False
-    shift: Annotated[int, Meta(ge=-LONGEST_SECONDS, le=LONGEST_SECONDS)] = 0
+    shift: Annotated[int, Meta(ge=-MAX_SECONDS, le=MAX_SECONDS)] = 0
 
 
 class Control:
     """The calls under /sandbox/, and the front page."""
 
-    def __init__(self, books: Books, *, origin: str) -> None:
-        """Control what these books hold."""
-        self.books = books
+    def __init__(self, store: Store, *, origin: str) -> None:
+        """Control the sandbox that uses `store`."""
+        self.store = store
         self.origin = origin
         self.calls: dict[tuple[str, str], Callable[..., Reply]] = {
             ("GET", "/"): lambda request: pages.front(),
@@ -74,87 +73,93 @@ class Control:
         }
 
     def handle(self, request: Request) -> Reply:
-        """Answer a request that is not the API's."""
+        """Answer a request outside of /v1/."""
         if request.path != "/" and not ipaddress.ip_address(request.client).is_loopback:
-            raise ApiError("The sandbox is controlled from its own machine alone.", status=403)
+            raise ApiError("Only the sandbox's own machine may call /sandbox/.", status=403)
+
         for (method, path), answer in self.calls.items():
             found = re.fullmatch(path, request.path)
             if found and method == request.method:
                 return answer(request, *found.groups())
+
         raise ApiError(f"The sandbox has no {request.method} {request.path}.", status=404)
 
     def ledger(self, request: Request) -> Reply:
-        """All money that was moved, oldest first, behind the entry that `after` names."""
+        """List the movements of money after the entry `after`, oldest first."""
         after, most = _number(request, "after", 0), _number(request, "limit", 100)
-        if not 1 <= most <= MOST_ENTRIES:
-            raise ApiError(f"limit is from 1 to {MOST_ENTRIES}.", param="limit")
-        return _json(ledger.entries(self.books, after=after, most=most))
+        if not 1 <= most <= MAX_ENTRIES:
+            raise ApiError(f"limit must be from 1 to {MAX_ENTRIES}.", param="limit")
+        return _json(ledger.entries(self.store, after=after, most=most))
 
     def faults(self, request: Request) -> Reply:
-        """All rules, with how often each has struck."""
-        return _json({"object": "list", "data": faults.rules(self.books)})
+        """List all rules and their counters."""
+        return _json({"object": "list", "data": faults.rules(self.store)})
 
     def add_fault(self, request: Request) -> Reply:
-        """Make a rule."""
+        """Add a rule."""
         rule = _read(request, Rule)
-        faults.add(self.books, rule)
+        faults.add(self.store, rule)
         return _json(rule)
 
     def clear_faults(self, request: Request) -> Reply:
-        """Forget all rules."""
-        faults.clear(self.books)
+        """Remove all rules."""
+        faults.clear(self.store)
         return self.faults(request)
 
     def clock(self, request: Request) -> Reply:
-        """The sandbox's time."""
-        return _json({"now": self.books.now(), "ahead": self.books.ahead})
+        """Return the sandbox's time."""
+        return _json({"now": self.store.now(), "ahead": self.store.ahead})
 
     def advance(self, request: Request) -> Reply:
         """Set the clock forward."""
-        self.books.advance(_read(request, Advance).advance)
+        self.store.advance(_read(request, Advance).advance)
         return self.clock(request)
 
     def deliveries(self, request: Request) -> Reply:
-        """The newest thousand deliveries of events."""
-        return _json({"object": "list", "data": deliveries.newest(self.books, MOST_ENTRIES)})
+        """List the newest 1,000 deliveries of events."""
+        return _json({"object": "list", "data": deliveries.newest(self.store, MAX_ENTRIES)})
 
     def deliver_again(self, request: Request) -> Reply:
-        """Tell an event again."""
-        again = _read(request, Again)
-        with self.books.transaction():
-            if self.books.find(Event, again.event) is None:
-                raise no_such("event", again.event, param="event")
+        """Send an event again."""
+        redelivery = _read(request, Redelivery)
+        with self.store.transaction():
+            if self.store.find(Event, redelivery.event) is None:
+                raise not_found("event", redelivery.event, param="event")
+
             deliveries.deliver_again(
-                self.books,
-                again.event,
-                copies=again.copies,
-                delay=again.delay,
-                forged=again.forged,
-                shift=again.shift,
+                self.store,
+                redelivery.event,
+                copies=redelivery.copies,
+                delay=redelivery.delay,
+                forged=redelivery.forged,
+                shift=redelivery.shift,
             )
+
         return self.deliveries(request)
 
     def settle(self, request: Request, id: str) -> Reply:
-        """Let a payment intent or a refund end now."""
-        bank.settle(self.books, id, _read(request, Outcome).outcome)
+        """Settle a payment intent or a refund now."""
+        delayed_settlement.settle(self.store, id, _read(request, Outcome).outcome)
         return _json({"id": id})
 
     def ask_customer(self, request: Request, id: str) -> Reply:
-        """The page of the customer's bank."""
-        intent = self.books.find(Intent, id)
+        """Return the page of the customer's bank."""
+        intent = self.store.find(Intent, id)
         if intent is None:
-            raise no_such("payment_intent", id, param="id")
+            raise not_found("payment_intent", id, param="id")
         return pages.authentication(intent)
 
     def authenticate(self, request: Request, id: str) -> Reply:
         """Answer for the customer: `consent=yes` or `consent=no`, as the page's form sends it."""
         consent = parse_qs(request.body.decode(errors="replace")).get("consent", [""])[0]
         if consent not in {"yes", "no"}:
-            raise ApiError("consent is yes or no.", param="consent")
-        with self.books.transaction():
+            raise ApiError("consent must be yes or no.", param="consent")
+
+        with self.store.transaction():
             intent = intents.authenticate(
-                Call(books=self.books, origin=self.origin), id, consented=consent == "yes"
+                Call(store=self.store, origin=self.origin), id, consented=consent == "yes"
             )
+
         return pages.back_to_shop(intent)
 
 
@@ -170,7 +175,7 @@ def _read(request: Request, type: type[T]) -> T:
 
 
 def _number(request: Request, name: str, default: int) -> int:
-    given = parse_qs(request.query).get(name, [str(default)])[0]
-    if not re.fullmatch("[0-9]{1,15}", given):
-        raise ApiError(f"{name} is a whole number.", param=name)
-    return int(given)
+    text = parse_qs(request.query).get(name, [str(default)])[0]
+    if not re.fullmatch("[0-9]{1,15}", text):
+        raise ApiError(f"{name} must be a whole number.", param=name)
+    return int(text)

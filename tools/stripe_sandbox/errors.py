@@ -1,13 +1,13 @@
-"""What the API refuses, in the shape and with the codes that Stripe documents for it."""
+"""Errors of the API, in the format and with the codes that Stripe documents."""
 
 from typing import Any
 
 __all__ = [
     "ApiError",
     "CardError",
-    "Lost",
+    "RequestLost",
     "missing",
-    "no_such",
+    "not_found",
     "server_error",
     "unexpected_state",
 ]
@@ -16,8 +16,10 @@ DOCUMENTATION = "https://docs.stripe.com/error-codes#"
 
 
 class ApiError(Exception):
-    """A refusal. `executed` says whether it came of doing the work: only then is it kept for the
-    idempotency key.
+    """An error response.
+
+    `executed` tells whether the call was executed. Only then the error is kept for the idempotency
+    key.
     """
 
     def __init__(
@@ -31,7 +33,7 @@ class ApiError(Exception):
         executed: bool = False,
         **more: Any,
     ) -> None:
-        """Describe a refusal; `more` are further fields of the error object."""
+        """Describe an error; `more` are further fields of the error object."""
         super().__init__(message)
         self.status = status
         self.executed = executed
@@ -44,7 +46,7 @@ class ApiError(Exception):
         }
 
     def body(self) -> dict[str, Any]:
-        """Return the response's body. Stripe leaves out what is null here, and here alone."""
+        """Return the response's body. Stripe omits null fields only in errors."""
         error = {name: value for name, value in self.fields.items() if value is not None}
         if "code" in error:
             error["doc_url"] = DOCUMENTATION + str(error["code"]).replace("_", "-")
@@ -55,23 +57,21 @@ class CardError(ApiError):
     """The card was declined. `details` are the error object's fields, the intent included."""
 
     def __init__(self, message: str, **details: Any) -> None:
-        """Describe a decline, which is an answer as good as any, and kept as one."""
+        """Describe a decline. A decline is kept for the idempotency key."""
         super().__init__(message, status=402, type="card_error", executed=True, **details)
 
 
-class Lost(Exception):
-    """The request is to be taken for one that never arrived: nothing is done, nothing is
-    answered.
-    """
+class RequestLost(Exception):
+    """The sandbox acts as if the request never arrived: it does nothing and does not answer."""
 
 
 def missing(param: str) -> ApiError:
-    """A required parameter is not there."""
+    """A required parameter is missing."""
     return ApiError(f"Missing required param: {param}.", code="parameter_missing", param=param)
 
 
-def no_such(noun: str, id: str, *, param: str, status: int = 404) -> ApiError:
-    """What the request names does not exist: 404 in a path, 400 in a parameter."""
+def not_found(noun: str, id: str, *, param: str, status: int = 404) -> ApiError:
+    """An object does not exist: 404 if the path names it, 400 if a parameter does."""
     return ApiError(
         f"No such {noun}: '{id}'",
         status=status,
@@ -82,14 +82,14 @@ def no_such(noun: str, id: str, *, param: str, status: int = 404) -> ApiError:
 
 
 def unexpected_state(message: str, intent: dict[str, Any]) -> ApiError:
-    """The intent's status does not allow this; the error carries the intent."""
+    """The intent's status does not allow the call. The error contains the intent."""
     return ApiError(
         message, code="payment_intent_unexpected_state", executed=True, payment_intent=intent
     )
 
 
 def server_error(
-    message: str = "Something went wrong inside the sandbox, as it was told to.",
+    message: str = "Something went wrong inside the sandbox (injected fault).",
 ) -> ApiError:
-    """A 500."""
+    """An internal error: 500."""
     return ApiError(message, status=500, type="api_error", executed=True)

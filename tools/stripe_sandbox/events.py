@@ -1,35 +1,35 @@
-"""Events: written down with what they tell of, in the same transaction, and put up for delivery."""
+"""Events: recorded in the transaction of the change they describe, and scheduled for delivery."""
 
 from typing import Any
 
+from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.deliveries import schedule
-from tools.stripe_sandbox.lists import one, page
+from tools.stripe_sandbox.pagination import page, retrieve_one
 from tools.stripe_sandbox.records import Event, Record, new_id
-from tools.stripe_sandbox.shapes import shape
 
-__all__ = ["happened", "list_all", "retrieve"]
+__all__ = ["list_all", "record_event", "retrieve"]
 
 
-def happened(call: Call, type: str, record: Record) -> None:
-    """Record that something happened to an object, with the object as it is now."""
+def record_event(call: Call, type: str, record: Record) -> None:
+    """Record an event with the current state of its object, and schedule its delivery."""
     event = Event(
         id=new_id("evt"),
         created=call.now,
         type=type,
-        data=shape(call.books, record),
+        data=to_api_object(call.store, record),
         request={"id": call.request, "idempotency_key": call.key},
     )
-    call.books.add(event)
-    schedule(call.books, event)
+    call.store.add(event)
+    schedule(call.store, event)
 
 
 def retrieve(call: Call, id: str) -> dict[str, Any]:
     """GET /v1/events/{id}"""
-    return one(call, Event, id)
+    return retrieve_one(call, Event, id)
 
 
 def list_all(call: Call) -> dict[str, Any]:
-    """GET /v1/events, newest first; `type` and `types` choose."""
+    """GET /v1/events, newest first, filtered by `type` and `types`"""
     kinds = [kind for kind in (call.form.text("type"), *call.form.texts("types")) if kind]
     return page(call, Event, "/v1/events", {"type": kinds}, also=("types",))

@@ -1,16 +1,16 @@
-"""`expand[]`: ids replaced by the objects they name."""
+"""`expand[]`: replace ids by the objects."""
 
 from typing import Any
 
+from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.errors import ApiError
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, Record, Refund
-from tools.stripe_sandbox.shapes import shape
 
 __all__ = ["expand"]
 
-# As deep as Stripe goes.
-DEEPEST = 4
+# Stripe's own limit.
+MAX_DEPTH = 4
 EXPANDABLE: dict[str, type[Record]] = {
     "charge": Charge,
     "latest_charge": Charge,
@@ -20,39 +20,40 @@ EXPANDABLE: dict[str, type[Record]] = {
 
 
 def expand(call: Call, body: dict[str, Any]) -> dict[str, Any]:
-    """Return a response with all expanded that the request asks for; raise ApiError for what
-    cannot be.
-    """
-    for wish in call.form.texts("expand"):
-        path = wish.split(".")
+    """Expand the requested properties of a response; raise ApiError for other properties."""
+    for requested in call.form.texts("expand"):
+        path = requested.split(".")
         if path[0] == "data" and isinstance(body.get("data"), list):
             for one in body["data"]:
-                _expand(call, one, path[1:], wish)
+                _expand(call, one, path[1:], requested)
         else:
-            _expand(call, body, path, wish)
+            _expand(call, body, path, requested)
+
     return body
 
 
-def _expand(call: Call, body: dict[str, Any], path: list[str], wish: str) -> None:
-    if not path or len(path) > DEEPEST:
-        raise _not_expandable(wish)
+def _expand(call: Call, body: dict[str, Any], path: list[str], requested: str) -> None:
+    if not path or len(path) > MAX_DEPTH:
+        raise _not_expandable(requested)
+
     name = path[0]
     if name == "refunds" and body.get("object") == Charge.kind:
         body.setdefault(name, _refunds(call, body["id"]))
     elif name not in EXPANDABLE or name not in body:
-        raise _not_expandable(wish)
+        raise _not_expandable(requested)
     elif isinstance(body[name], str):
-        body[name] = shape(call.books, call.books.get(EXPANDABLE[name], body[name]))
+        body[name] = to_api_object(call.store, call.store.get(EXPANDABLE[name], body[name]))
+
     if path[1:] and body[name]:
-        _expand(call, body[name], path[1:], wish)
+        _expand(call, body[name], path[1:], requested)
 
 
 def _refunds(call: Call, charge: str) -> dict[str, Any]:
-    """Return a charge's newest refunds as the list inside it."""
-    found = call.books.select(
+    """Return the list object with a charge's newest refunds."""
+    found = call.store.select(
         Refund, "AND json_extract(body, '$.charge') = ? ORDER BY seq DESC LIMIT 11", [charge]
     )
-    data = [shape(call.books, refund) for refund in found[:10]]
+    data = [to_api_object(call.store, refund) for refund in found[:10]]
     return {
         "object": "list",
         "url": f"/v1/charges/{charge}/refunds",
@@ -61,5 +62,5 @@ def _refunds(call: Call, charge: str) -> dict[str, Any]:
     }
 
 
-def _not_expandable(wish: str) -> ApiError:
-    return ApiError(f"This property cannot be expanded: {wish}.", param="expand")
+def _not_expandable(requested: str) -> ApiError:
+    return ApiError(f"This property cannot be expanded: {requested}.", param="expand")

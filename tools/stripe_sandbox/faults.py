@@ -1,6 +1,4 @@
-"""Faults on demand: rules, each for some operations, a number of times, and with a probability
-drawn from a seed.
-"""
+"""Fault rules: a pattern of operations, a fault, how many times, and a seeded probability."""
 
 import random
 from enum import StrEnum
@@ -10,31 +8,29 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from tools.stripe_sandbox.books import Books
 from tools.stripe_sandbox.records import new_id
+from tools.stripe_sandbox.store import Store
 
 __all__ = [
     "AFTER",
     "BEFORE",
     "HANG_SECONDS",
-    "LONGEST_SECONDS",
+    "MAX_SECONDS",
     "Fault",
     "Rule",
     "add",
     "clear",
+    "next_fault",
     "rules",
-    "strike",
 ]
 
-# How long an answer that never comes keeps its connection, where the rule does not say.
+# The default time that a connection stays open without an answer.
 HANG_SECONDS = 60.0
-LONGEST_SECONDS = 10_000_000
+MAX_SECONDS = 10_000_000
 
 
 class Fault(StrEnum):
-    """What goes wrong. `lost`: before anything was done; `done`: after it was done and written
-    down.
-    """
+    """A kind of fault. `lost`: the call is not executed. `done`: it is executed and committed."""
 
     TIMEOUT_LOST = "timeout_lost"
     TIMEOUT_DONE = "timeout_done"
@@ -46,8 +42,7 @@ class Fault(StrEnum):
     CONFLICT = "409"
     SLOW = "slow"
     STALE = "stale"
-    # Of webhooks, whose operations are called `webhooks.` and the event's type. They have no
-    # others.
+    # Faults of webhooks, whose operations are named `webhooks.<event type>`.
     DROP = "drop"
     DUPLICATE = "duplicate"
     DELAY = "delay"
@@ -70,10 +65,10 @@ DEFAULT_SECONDS = {
 
 
 class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A rule: `operation` is a pattern such as `payment_intents.*`; no `times` is for ever.
+    """A rule. `operation` is a pattern such as `payment_intents.*`.
 
-    `seconds` is how long it hangs, waits, lags behind or is wrong (a `shift` may be negative), and
-    for a 429 what Retry-After says.
+    `times` is the number of faults, None is unlimited. `seconds` is the duration of the fault: the
+    time to hang, wait, lag or shift (which may be negative), or the Retry-After of a 429.
     """
 
     operation: str
@@ -82,67 +77,69 @@ class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     times: Annotated[int, Meta(ge=0)] | None = 1
     probability: Annotated[float, Meta(ge=0, le=1)] = 1.0
     seed: int = 0
-    seconds: Annotated[float, Meta(ge=-LONGEST_SECONDS, le=LONGEST_SECONDS)] | None = None
-    seen: int = 0
-    struck: int = 0
+    seconds: Annotated[float, Meta(ge=-MAX_SECONDS, le=MAX_SECONDS)] | None = None
+    calls: int = msgspec.field(default=0, name="seen")
+    hits: int = msgspec.field(default=0, name="struck")
 
-    def is_for(self, operation: str) -> bool:
-        """Say whether the rule is for an operation, and has not yet struck as often as it was
-        to.
-        """
-        over = self.times is not None and self.struck >= self.times
-        of_its_kind = (self.fault in OF_WEBHOOKS) == operation.startswith("webhooks.")
-        return not over and of_its_kind and fnmatchcase(operation, self.operation)
+    def applies_to(self, operation: str) -> bool:
+        """Return whether the rule matches an operation and has faults left."""
+        used_up = self.times is not None and self.hits >= self.times
+        same_kind = (self.fault in OF_WEBHOOKS) == operation.startswith("webhooks.")
+        return not used_up and same_kind and fnmatchcase(operation, self.operation)
 
     @property
-    def span(self) -> float:
-        """The seconds that the rule gives, or what is usual for its fault."""
+    def duration(self) -> float:
+        """The rule's `seconds`, or the default of its fault."""
         return DEFAULT_SECONDS.get(self.fault, 0.0) if self.seconds is None else self.seconds
 
     def draw(self) -> bool:
-        """Say whether this call is struck. The same seed strikes the same calls, in the order in
-        which they come.
+        """Count a call and return whether it gets the fault.
+
+        The same seed gives the same results for the same sequence of calls.
         """
-        self.seen += 1
-        hit = random.Random(f"{self.seed}:{self.seen}").random() < self.probability
-        self.struck += hit
+        self.calls += 1
+        hit = random.Random(f"{self.seed}:{self.calls}").random() < self.probability
+        self.hits += hit
         return hit
 
 
-def add(books: Books, rule: Rule) -> None:
-    """Make a rule hold from now on, in place of one with its id."""
-    with books.transaction():
-        books.execute(
+def add(store: Store, rule: Rule) -> None:
+    """Add a rule. It replaces a rule with the same id."""
+    with store.transaction():
+        store.execute(
             "INSERT OR REPLACE INTO rule (id, body) VALUES (?, ?)",
             [rule.id, msgspec.json.encode(rule).decode()],
         )
 
 
-def rules(books: Books) -> list[Rule]:
-    """Return all rules, with how many calls each has seen and struck."""
+def rules(store: Store) -> list[Rule]:
+    """Return all rules with their counters."""
     return [
         msgspec.json.decode(body, type=Rule)
-        for (body,) in books.execute("SELECT body FROM rule ORDER BY rowid")
+        for (body,) in store.execute("SELECT body FROM rule ORDER BY rowid")
     ]
 
 
-def clear(books: Books) -> None:
-    """Forget all rules."""
-    with books.transaction():
-        books.execute("DELETE FROM rule")
+def clear(store: Store) -> None:
+    """Remove all rules."""
+    with store.transaction():
+        store.execute("DELETE FROM rule")
 
 
-def strike(books: Books, operation: str) -> Rule | None:
-    """Return the first rule that strikes this call, having counted it; None is the ordinary
-    case. In a transaction.
+def next_fault(store: Store, operation: str) -> Rule | None:
+    """Count this call, and return the first rule whose fault it gets, or None.
+
+    Call it in a transaction.
     """
-    for rule in rules(books):
-        if not rule.is_for(operation):
+    for rule in rules(store):
+        if not rule.applies_to(operation):
             continue
+
         hit = rule.draw()
-        books.execute(
+        store.execute(
             "UPDATE rule SET body = ? WHERE id = ?", [msgspec.json.encode(rule).decode(), rule.id]
         )
         if hit:
             return rule
+
     return None

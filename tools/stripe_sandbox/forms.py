@@ -1,4 +1,4 @@
-"""Request parameters: form-encoded, nested by brackets, read strictly."""
+"""Parse request parameters strictly: form-encoded, nested with brackets."""
 
 import re
 from collections.abc import Collection
@@ -12,36 +12,42 @@ __all__ = ["Form", "decode"]
 NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 INDEX = re.compile(r"[0-9]{1,4}")
 INTEGER = re.compile(r"-?[0-9]{1,18}")
-DEEPEST = 8
-MOST_PARAMETERS = 1000
+MAX_DEPTH = 8
+MAX_PARAMETERS = 1000
 
 # Stripe's limits for metadata.
-MOST_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 50, 40, 500
+MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE = 50, 40, 500
 
 
 def decode(encoded: str) -> dict[str, Any]:
-    """Return what `a[b][c]=1&d[0]=2&e[]=3` says: texts in dictionaries, a list being one whose
-    keys are numbers.
+    """Parse text such as `a[b][c]=1&d[0]=2&e[]=3` into nested dictionaries.
+
+    A list becomes a dictionary whose keys are numbers.
     """
     try:
         pairs = parse_qsl(
-            encoded, keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS
+            encoded, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS
         )
     except (UnicodeDecodeError, ValueError):
-        raise ApiError("The parameters are no form-encoded UTF-8, or too many.") from None
+        raise ApiError(
+            f"The parameters are not form-encoded UTF-8, or more than {MAX_PARAMETERS}."
+        ) from None
+
     tree: dict[str, Any] = {}
     for name, value in pairs:
         _place(tree, _path(name), value)
+
     return tree
 
 
 def _path(name: str) -> list[str]:
     found = NAME.fullmatch(name)
     path = [found[1], *re.findall(r"\[([^\[\]]*)\]", found[2])] if found else []
-    if not 1 <= len(path) <= DEEPEST:
+    if not 1 <= len(path) <= MAX_DEPTH:
         raise ApiError(
-            "A parameter's name is malformed: it is a name, then keys in brackets.", param=name
+            "A parameter's name is malformed. Send a name, then keys in brackets.", param=name
         )
+
     return path
 
 
@@ -49,26 +55,21 @@ def _place(tree: dict[str, Any], path: list[str], value: str) -> None:
     for key in path[:-1]:
         tree = tree.setdefault(key or str(len(tree)), {})
         if not isinstance(tree, dict):
-            raise ApiError(
-                "A parameter is given both as a value and as a collection.", param=path[0]
-            )
+            raise ApiError("A parameter is both a value and a collection.", param=path[0])
+
     tree[path[-1] or str(len(tree))] = value
 
 
 class Form:
-    """The parameters of one request, each read by its type. A wrong one raises the error that
-    Stripe answers.
-    """
+    """The parameters of a request. Each method reads one type, and raises the error of Stripe."""
 
-    def __init__(self, values: dict[str, Any], *, within: str = "") -> None:
-        """Take decoded parameters; `within` is the parameter they stand in."""
+    def __init__(self, values: dict[str, Any], *, parent: str = "") -> None:
+        """Read decoded parameters; `parent` is the parameter that contains them."""
         self.values = values
-        self.within = within
+        self.parent = parent
 
-    def only(self, *names: str) -> None:
-        """Refuse parameters with other names than these. What is to be expanded may be said with
-        every request.
-        """
+    def allow_only(self, *names: str) -> None:
+        """Raise ApiError for a parameter with another name. `expand` is always allowed."""
         for name in self.values:
             if name not in {*names, "expand"}:
                 param = self._full(name)
@@ -77,13 +78,11 @@ class Form:
                 )
 
     def has(self, name: str) -> bool:
-        """Say whether a parameter is given."""
+        """Return whether a parameter is present."""
         return name in self.values
 
     def text(self, name: str) -> str | None:
-        """Return a text, or None where it is not given. To unset something by an empty one is
-        not possible here.
-        """
+        """Return a text, or None if it is absent. An empty text is an error."""
         value = self.values.get(name)
         if value == "":
             raise ApiError(
@@ -91,86 +90,96 @@ class Form:
                 code="parameter_invalid_empty",
                 param=self._full(name),
             )
+
         if value is not None and not isinstance(value, str):
             raise self._invalid(name, "Invalid string")
+
         return value
 
     def required(self, name: str) -> str:
-        """Return a text that must be given."""
+        """Return a required text."""
         value = self.text(name)
         if value is None:
             raise missing(self._full(name))
         return value
 
     def integer(self, name: str, *, least: int = 0) -> int | None:
-        """Return a whole number of at least `least`, or None where it is not given."""
+        """Return a whole number of at least `least`, or None if it is absent."""
         value = self.text(name)
         if value is None:
             return None
+
         if not INTEGER.fullmatch(value) or int(value) < least:
             raise ApiError(
                 f"Invalid integer for {self._full(name)}: {value!r}. It must be {least} or more.",
                 code="parameter_invalid_integer",
                 param=self._full(name),
             )
+
         return int(value)
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """Return a truth value."""
+        """Return a boolean."""
         value = self.text(name)
         if value not in {None, "true", "false"}:
             raise self._invalid(name, "Invalid boolean")
         return default if value is None else value == "true"
 
     def choice(self, name: str, options: Collection[str], default: str | None = None) -> str | None:
-        """Return one of the options."""
+        """Return one of `options`, or the default if it is absent."""
         value = self.text(name)
         if value is not None and value not in options:
             raise self._invalid(name, f"Must be one of {', '.join(sorted(options))}")
         return default if value is None else value
 
     def texts(self, name: str) -> list[str]:
-        """Return a list of texts; empty where it is not given."""
+        """Return a list of texts; empty if it is absent."""
         value = self.values.get(name, {})
         if not isinstance(value, dict) or not all(INDEX.fullmatch(key) for key in value):
             raise self._invalid(name, "Invalid array")
+
         items = [value[key] for key in sorted(value, key=int)]
         if not all(isinstance(item, str) for item in items):
             raise self._invalid(name, "Invalid array")
+
         return items
 
     def inner(self, name: str) -> "Form | None":
-        """Return the parameters inside another one."""
+        """Return the parameters inside another parameter."""
         value = self.values.get(name)
         if value is None:
             return None
         if not isinstance(value, dict):
             raise self._invalid(name, "Invalid object")
-        return Form(value, within=self._full(name))
+
+        return Form(value, parent=self._full(name))
 
     def metadata(self) -> dict[str, str]:
-        """Return the metadata. An empty value unsets a key, so it adds none."""
+        """Return the metadata. A key with an empty value is not added."""
         if self.values.get("metadata") == "":
             return {}
+
         inner = self.inner("metadata")
         values = inner.values if inner else {}
-        if len(values) > MOST_METADATA:
-            raise self._invalid("metadata", f"You can specify up to {MOST_METADATA} keys")
+        if len(values) > MAX_METADATA:
+            raise self._invalid("metadata", f"You can specify up to {MAX_METADATA} keys")
+
         for key, value in values.items():
             if (
                 not isinstance(value, str)
-                or len(value) > LONGEST_METADATA_VALUE
-                or len(key) > LONGEST_METADATA_KEY
+                or len(value) > MAX_METADATA_VALUE
+                or len(key) > MAX_METADATA_KEY
             ):
                 raise self._invalid(
                     f"metadata[{key}]",
-                    f"Metadata keys have up to {LONGEST_METADATA_KEY} characters, values up to "
-                    f"{LONGEST_METADATA_VALUE}",
+                    f"Metadata keys have up to {MAX_METADATA_KEY} characters, values up to "
+                    f"{MAX_METADATA_VALUE}",
                 )
+
         return {key: value for key, value in values.items() if value}
 
     def _full(self, name: str) -> str:
-        return f"{self.within}[{name}]" if self.within else name
+        return f"{self.parent}[{name}]" if self.parent else name
 
-    def _invalid(self, name: str, what: str) -> ApiError:
-        return ApiError(f"{what}: {self._full(name)}.", param=self._full(name))
+    def _invalid(self, name: str, problem: str) -> ApiError:
+        return ApiError(f"{problem}: {self._full(name)}.", param=self._full(name))

@@ -1,6 +1,4 @@
-"""Idempotency keys, as Stripe documents them: the first answer is kept, whatever it was, and
-given again.
-"""
+"""Idempotency keys as Stripe documents them: the first answer is kept and repeated."""
 
 import json
 import threading
@@ -14,12 +12,12 @@ from tools.stripe_sandbox.errors import ApiError
 
 __all__ = ["Answer", "InFlight", "in_use", "keep", "recall"]
 
-FORGOTTEN_AFTER_SECONDS = 24 * 3600
-LONGEST_KEY = 255
+KEY_LIFETIME_SECONDS = 24 * 3600
+MAX_KEY_LENGTH = 255
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer under a key: `request` is the id of the one that was first answered so."""
+    """The answer of a key. `request` is the id of the first request with the key."""
 
     status: int
     body: str
@@ -28,27 +26,32 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InFlight:
-    """The keys that are being worked on. Kept in memory: a killed sandbox works on nothing, and
-    has done nothing.
+    """The keys of the requests in progress.
+
+    They are kept in memory only, because a kill ends all requests and rolls them back.
     """
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start without keys."""
         self._keys: set[str] = set()
         self._lock = threading.Lock()
 
     @contextmanager
     def holding(self, key: str | None) -> Iterator[None]:
-        """Work on a key; raise the 409 where another request does."""
+        """Hold a key while the context lasts; raise a 409 error if another request holds it."""
         if key is None:
             yield
             return
-        if len(key) > LONGEST_KEY:
-            raise ApiError(f"An idempotency key has at most {LONGEST_KEY} characters.")
+
+        if len(key) > MAX_KEY_LENGTH:
+            raise ApiError(f"An idempotency key has at most {MAX_KEY_LENGTH} characters.")
+
         with self._lock:
             if key in self._keys:
                 raise in_use()
+
             self._keys.add(key)
+
         try:
             yield
         finally:
@@ -59,7 +62,7 @@ class InFlight:
 def in_use() -> ApiError:
     """The 409 for a key that another request is using."""
     return ApiError(
-        "Another request with this idempotency key is still in progress. Ask again once it has ended.",
+        "Another request with this idempotency key is still in progress. Retry when it has ended.",
         status=409,
         type="idempotency_error",
         code="idempotency_key_in_use",
@@ -67,36 +70,40 @@ def in_use() -> ApiError:
 
 
 def recall(call: Call, endpoint: str) -> Answer | None:
-    """Return what was answered under the call's key; raise the 400 where it was used for something
-    else.
+    """Return the earlier answer of the call's key; raise a 400 error if the request differs.
 
-    A key is forgotten after 24 hours.
+    A key expires after 24 hours.
     """
     if call.key is None:
         return None
-    oldest = call.books.now() - FORGOTTEN_AFTER_SECONDS
-    rows = call.books.execute(
-        "SELECT endpoint, parameters, status, body, request FROM answer WHERE key = ? AND created > ?",
+
+    oldest = call.store.now() - KEY_LIFETIME_SECONDS
+    rows = call.store.execute(
+        "SELECT endpoint, parameters, status, body, request FROM answer"
+        " WHERE key = ? AND created > ?",
         [call.key, oldest],
     )
     if not rows:
         return None
+
     first_endpoint, parameters, status, body, request = rows[0]
     if (first_endpoint, parameters) != (endpoint, _canonical(call)):
-        what = (
+        required = (
             "the same parameters"
             if first_endpoint == endpoint
             else f"the same endpoint, {first_endpoint}"
         )
         raise ApiError(
-            f"The idempotency key '{call.key}' was first used with other input: it can only be used again with {what}.",
+            f"The idempotency key '{call.key}' was first used with other input. "
+            f"Use it only with {required}.",
             type="idempotency_error",
         )
+
     return Answer(status=status, body=body, request=request, replayed=True)
 
 
 def keep(call: Call, endpoint: str, answer: Answer) -> None:
-    """Keep an answer under the call's key."""
+    """Keep the answer for the call's key."""
     row = [
         call.key,
         endpoint,
@@ -106,7 +113,7 @@ def keep(call: Call, endpoint: str, answer: Answer) -> None:
         answer.request,
         call.now,
     ]
-    call.books.execute("INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    call.store.execute("INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _canonical(call: Call) -> str:

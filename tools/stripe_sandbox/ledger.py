@@ -1,33 +1,31 @@
-"""The ledger: every capture and every refund in the order in which they were written down, for
-outside checks.
-"""
+"""The ledger: all captures and refunds in the order of their commits, for checks from outside."""
 
 from typing import Any
 
-from tools.stripe_sandbox.books import Books
 from tools.stripe_sandbox.records import Charge, Intent, Refund
+from tools.stripe_sandbox.store import Store
 
 __all__ = ["entries"]
 
 
-def entries(books: Books, *, after: int, most: int) -> dict[str, Any]:
-    """Return up to `most` entries behind the one numbered `after`.
+def entries(store: Store, *, after: int, most: int) -> dict[str, Any]:
+    """Return up to `most` entries after the entry number `after`.
 
-    A refund moves money unless its status is `failed`; `order_id` is what the payment intent's
-    metadata say.
+    A refund moves money unless its status is `failed`. `order_id` comes from the payment intent's
+    metadata.
     """
-    rows = books.execute(
+    rows = store.execute(
         "SELECT seq, kind, id FROM movement WHERE seq > ? ORDER BY seq LIMIT ?", [after, most + 1]
     )
-    data = [_entry(books, seq, kind, id) for seq, kind, id in rows[:most]]
+    data = [_entry(store, seq, kind, id) for seq, kind, id in rows[:most]]
     return {"object": "list", "url": "/sandbox/ledger", "has_more": len(rows) > most, "data": data}
 
 
-def _entry(books: Books, seq: int, kind: str, id: str) -> dict[str, Any]:
+def _entry(store: Store, seq: int, kind: str, id: str) -> dict[str, Any]:
     movement: Charge | Refund = (
-        books.get(Charge, id) if kind == "capture" else books.get(Refund, id)
+        store.get(Charge, id) if kind == "capture" else store.get(Refund, id)
     )
-    intent = books.get(Intent, movement.payment_intent)
+    intent = store.get(Intent, movement.payment_intent)
     return {
         "seq": seq,
         "kind": kind,

@@ -1,22 +1,24 @@
-"""The few pages for a person: what this is, and the bank's question to the customer."""
+"""The HTML pages: the front page, and the bank's question to the customer."""
 
 from html import escape
 
+from tools.stripe_sandbox.http import Reply
 from tools.stripe_sandbox.records import Intent
-from tools.stripe_sandbox.wire import Reply
 
 __all__ = ["authentication", "back_to_shop", "front"]
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
 <body style="font-family: sans-serif; max-width: 40em; margin: 3em auto">
-<p style="background: #fd6; padding: .5em">This is a sandbox. No money moves, and no card exists.</p>
+<p style="background: #fd6; padding: .5em">
+This is a sandbox. No money moves, and no card exists.</p>
 <h1>{title}</h1>
 {content}
 </body></html>
 """
-FRONT = """<p>It answers under <code>/v1/</code> as Stripe's API does, in test mode, and keeps its own
-<a href="/sandbox/ledger">ledger</a>. <code>sandbox/README.md</code> says how it is made to fail.</p>"""
+FRONT = """<p>It answers under <code>/v1/</code> as Stripe's API does, in test mode, and keeps its
+own <a href="/sandbox/ledger">ledger</a>. <code>tools/stripe_sandbox/README.md</code> describes how to
+inject faults.</p>"""
 QUESTION = """<p>Pay {amount} {currency} (in minor units)?</p>
 <form method="post">
 <button name="consent" value="yes">Yes, it is me</button>
@@ -25,16 +27,17 @@ QUESTION = """<p>Pay {amount} {currency} (in minor units)?</p>
 
 
 def front() -> Reply:
-    """Say what this is."""
+    """Return the front page."""
     return _page("A sandbox payment provider", FRONT)
 
 
 def authentication(intent: Intent) -> Reply:
-    """Ask the customer, if there is still something to ask."""
+    """Return the bank's question, or the status if there is no question."""
     if intent.status != "requires_action":
         return _page(
             "Nothing to confirm", f"<p>This payment's status is {escape(intent.status)}.</p>"
         )
+
     return _page(
         "Your bank asks",
         QUESTION.format(amount=intent.amount, currency=escape(intent.currency.upper())),
@@ -42,7 +45,7 @@ def authentication(intent: Intent) -> Reply:
 
 
 def back_to_shop(intent: Intent) -> Reply:
-    """Send the customer back to where the shop wants them, if it wants them anywhere."""
+    """Redirect the customer to the return_url, if there is one."""
     page = _page("Thank you", f"<p>This payment's status is {escape(intent.status)}.</p>")
     if intent.return_url:
         page.status, page.headers = 303, {**page.headers, "Location": intent.return_url}

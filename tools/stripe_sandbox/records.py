@@ -1,4 +1,4 @@
-"""What the books hold: the state of each object, without what never changes in a sandbox."""
+"""The stored state of each object, without the fields that never change in the sandbox."""
 
 import secrets
 from typing import Any, ClassVar
@@ -9,9 +9,7 @@ __all__ = ["Charge", "Event", "Intent", "PaymentMethod", "Record", "Refund", "ne
 
 
 def new_id(prefix: str) -> str:
-    """Return a fresh id such as `pi_…`. Nothing may be read from it but its prefix, as with
-    Stripe's.
-    """
+    """Return a new random id such as `pi_…`."""
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
@@ -25,7 +23,7 @@ class Record(msgspec.Struct, kw_only=True):
 
 
 class PaymentMethod(Record, kw_only=True):
-    """A test card, attached. `name` is the one that says how it behaves."""
+    """A payment method made from a test card. The card's `name` sets its behaviour."""
 
     kind = "payment_method"
 
@@ -64,7 +62,7 @@ class Intent(Record, kw_only=True):
 
 
 class Charge(Record, kw_only=True):
-    """One try to take an intent's money."""
+    """One attempt to charge an intent."""
 
     kind = "charge"
 
@@ -86,7 +84,7 @@ class Charge(Record, kw_only=True):
 
 
 class Refund(Record, kw_only=True):
-    """Money on its way back."""
+    """A refund of a charge."""
 
     kind = "refund"
 
@@ -101,7 +99,7 @@ class Refund(Record, kw_only=True):
 
 
 class Event(Record, kw_only=True):
-    """Something that happened; `data` is the object as it was then."""
+    """An event. `data` is the object at the time of the event."""
 
     kind = "event"
 

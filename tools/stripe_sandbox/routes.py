@@ -1,4 +1,4 @@
-"""Every call of the API: its method, its path, what faults call it, and the code behind it."""
+"""The routes of the API: method, path, operation name and handler."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ __all__ = ["Route", "find"]
 
 
 class Route(NamedTuple):
-    """A call. `operation` is the name that a fault's rule chooses it by."""
+    """A route. Fault rules select it by `operation`."""
 
     method: str
     path: re.Pattern[str]
@@ -43,9 +43,10 @@ ROUTES = (
 
 
 def find(method: str, path: str) -> tuple[Route, tuple[str, ...]] | None:
-    """Return the call that a request is for, with the ids in its path."""
+    """Return the route of a request, with the ids in its path."""
     for route in ROUTES:
         found = route.path.fullmatch(path)
         if found and route.method == method:
             return route, found.groups()
+
     return None

@@ -1,15 +1,13 @@
-"""The search for payment intents: the part of Stripe's query language that asks for facts joined
-by AND.
-"""
+"""Search payment intents with a part of Stripe's query language: conditions joined by AND."""
 
 import re
 from typing import Any
 
+from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.errors import ApiError
-from tools.stripe_sandbox.lists import limit
+from tools.stripe_sandbox.pagination import limit
 from tools.stripe_sandbox.records import Intent
-from tools.stripe_sandbox.shapes import shape
 
 __all__ = ["search"]
 
@@ -24,36 +22,42 @@ NUMBER_FIELDS = ("amount", "created")
 
 
 def search(call: Call) -> dict[str, Any]:
-    """GET /v1/payment_intents/search, newest first. Stripe's own lags by up to a minute; here a
-    fault makes it lag.
+    """GET /v1/payment_intents/search, newest first.
+
+    Stripe's search lags by up to a minute. This search lags only with the fault `stale`.
     """
-    call.form.only("query", "limit", "page")
+    call.form.allow_only("query", "limit", "page")
     condition, values = _condition(call.form.required("query"))
-    if call.unseen_after is not None:
+
+    if call.invisible_after is not None:
         condition += " AND created <= ?"
-        values.append(call.unseen_after)
+        values.append(call.invisible_after)
+
     most, skip = limit(call), call.form.integer("page") or 0
-    found = call.books.select(
+    found = call.store.select(
         Intent, f"{condition} ORDER BY seq DESC LIMIT ? OFFSET ?", [*values, most + 1, skip]
     )
     more = len(found) > most
+
     return {
         "object": "search_result",
         "url": URL,
         "has_more": more,
         "next_page": str(skip + most) if more else None,
-        "data": [shape(call.books, intent) for intent in found[:most]],
+        "data": [to_api_object(call.store, intent) for intent in found[:most]],
     }
 
 
 def _condition(query: str) -> tuple[str, list[Any]]:
-    """Return what the query says in SQL, with its values."""
+    """Translate the query to an SQL condition and its values."""
     sql, rest = "", query
     values: list[Any] = []
+
     while True:
         clause = CLAUSE.match(rest)
         if clause is None:
-            raise _unreadable(query)
+            raise _invalid_query(query)
+
         condition, more = _clause(clause, query)
         sql, values, rest = f"{sql} AND {condition}", [*values, *more], rest[clause.end() :]
         if not clause["and"]:
@@ -67,16 +71,18 @@ def _clause(clause: re.Match[str], query: str) -> tuple[str, list[Any]]:
         return "id IN (SELECT id FROM tag WHERE key = ? AND value = ?)", [clause["key"], text]
     if field in TEXT_FIELDS and operator == ":" and number is None:
         return f"json_extract(body, '$.{field}') = ?", [text]
+
     if field in NUMBER_FIELDS and re.fullmatch("[0-9]{1,18}", number or text):
         return f"json_extract(body, '$.{field}') {operator.replace(':', '=')} ?", [
             int(number or text)
         ]
-    raise _unreadable(query)
+
+    raise _invalid_query(query)
 
 
-def _unreadable(query: str) -> ApiError:
+def _invalid_query(query: str) -> ApiError:
     return ApiError(
-        f"The query {query!r} is not one the sandbox reads. It reads metadata['key']:'value', status, currency, amount"
-        " and created, joined by AND.",
+        f"The sandbox cannot parse the query {query!r}. It supports metadata['key']:'value', "
+        "status, currency, amount and created, joined by AND.",
         param="query",
     )

@@ -1,4 +1,4 @@
-"""A request and a reply, apart from the server that carries them."""
+"""A request and a reply, independent of the HTTP server."""
 
 from enum import Enum, auto
 from typing import Any
@@ -10,9 +10,7 @@ __all__ = ["Ending", "Reply", "Request", "to_json"]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as it came in. Header names are in lower case; `client` is the address it came
-    from.
-    """
+    """An HTTP request. Header names are in lower case; `client` is the client's address."""
 
     method: str
     target: str
@@ -22,25 +20,25 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def path(self) -> str:
-        """The path, without what follows a question mark."""
+        """The decoded path, without the query."""
         return unquote(self.target.partition("?")[0])
 
     @property
     def query(self) -> str:
-        """What follows the question mark, still encoded."""
+        """The query, still encoded."""
         return self.target.partition("?")[2]
 
 
 class Ending(Enum):
-    """What becomes of a reply."""
+    """How the server ends a request."""
 
     ANSWER = auto()
-    HANG = auto()  # nothing is said until the client goes, or the reply's seconds are over
-    RESET = auto()  # the connection is broken
+    HANG = auto()  # no answer until the client disconnects or the reply's seconds are over
+    RESET = auto()  # the connection is reset
 
 
 class Reply(msgspec.Struct, kw_only=True):
-    """What is to be answered, if it is."""
+    """An answer, and how to end the request."""
 
     status: int = 200
     body: bytes = b""
@@ -50,5 +48,5 @@ class Reply(msgspec.Struct, kw_only=True):
 
 
 def to_json(value: Any) -> bytes:
-    """Return a value as JSON."""
+    """Encode a value as JSON."""
     return msgspec.json.encode(value)

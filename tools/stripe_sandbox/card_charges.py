@@ -1,19 +1,17 @@
-"""What happens at the card: an intent is charged, declined, or sent to its customer's bank
-first.
-"""
+"""Charge the card of a payment intent: charge it, decline it, or require authentication first."""
 
 from typing import Any, NoReturn
 
+from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.call import Call
-from tools.stripe_sandbox.errors import CardError, Lost
-from tools.stripe_sandbox.events import happened
+from tools.stripe_sandbox.cards import GENERIC, METHODS, Card, Decline, card_of
+from tools.stripe_sandbox.errors import CardError, RequestLost
+from tools.stripe_sandbox.events import record_event
 from tools.stripe_sandbox.faults import AFTER, Fault
-from tools.stripe_sandbox.methods import GENERIC, METHODS, Card, Decline, behaviour
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, new_id
-from tools.stripe_sandbox.settlements import settle_later
-from tools.stripe_sandbox.shapes import shape
+from tools.stripe_sandbox.settlement_queue import settle_later
 
-__all__ = ["attempt", "authenticated", "capture", "lose_once", "release", "settle"]
+__all__ = ["attempt", "capture", "finish_authentication", "lose_first_request", "release", "settle"]
 
 UNAUTHENTICATED = Decline(
     "authentication_required",
@@ -27,80 +25,77 @@ NO_CONSENT = Decline(
 )
 
 
-def lose_once(call: Call, method: str, *, subject: str | None) -> None:
-    """Raise Lost at the first try of a `subject` with a payment method that loses its first
-    request.
-    """
+def lose_first_request(call: Call, method: str, *, subject: str | None) -> None:
+    """Raise RequestLost for the first request about `subject`, if the test card demands it."""
     card = METHODS.get(method)
     if card is None or card.fault != Fault.TIMEOUT_LOST:
         return
-    if call.books.execute(
+
+    if call.store.execute(
         "INSERT OR IGNORE INTO lost (subject) VALUES (?) RETURNING subject", [subject]
     ):
-        raise Lost
+        raise RequestLost
 
 
 def attempt(call: Call, intent: Intent, method: PaymentMethod, *, customer_present: bool) -> None:
-    """Charge an intent, or have its customer authenticate first; raise CardError where the card
-    says no.
-    """
-    card = behaviour(method)
+    """Charge an intent, or require authentication first; raise CardError for a decline."""
+    card = card_of(method)
     intent.payment_method = method.id
     intent.last_payment_error = intent.next_action = None
+
     if not card.authenticate:
         _charge(call, intent, method, card)
     elif customer_present:
         intent.status = "requires_action"
         intent.next_action = _next_action(call, intent)
-        call.books.save(intent)
-        happened(call, "payment_intent.requires_action", intent)
+        call.store.save(intent)
+        record_event(call, "payment_intent.requires_action", intent)
     else:
         _decline(call, intent, method, UNAUTHENTICATED)
 
 
-def authenticated(call: Call, intent: Intent, *, consented: bool) -> None:
-    """Go on once the customer has answered the bank; raise CardError where that ends in a
-    decline.
-    """
-    method = call.books.get(PaymentMethod, str(intent.payment_method))
+def finish_authentication(call: Call, intent: Intent, *, consented: bool) -> None:
+    """Continue after the customer answered the bank; raise CardError for a decline."""
+    method = call.store.get(PaymentMethod, str(intent.payment_method))
     intent.next_action = None
+
     if consented:
-        _charge(call, intent, method, behaviour(method))
+        _charge(call, intent, method, card_of(method))
     else:
         _decline(call, intent, method, NO_CONSENT)
 
 
 def capture(call: Call, intent: Intent, charge: Charge, amount: int) -> None:
-    """Take so much of what is authorized; the rest is let go."""
+    """Capture `amount` of the authorized amount, and release the rest."""
     charge.captured, charge.amount_captured = True, amount
     charge.status = intent.status = "succeeded"
     intent.amount_received, intent.amount_capturable = amount, 0
-    call.books.save(charge)
-    call.books.save(intent)
-    call.books.moved("capture", charge.id)
+    call.store.save(charge)
+    call.store.save(intent)
+    call.store.add_movement("capture", charge.id)
 
 
 def release(call: Call, intent: Intent) -> None:
-    """Let go of what is authorized and not captured."""
+    """Release the authorized amount that is not captured."""
     if intent.amount_capturable and intent.latest_charge:
-        charge = call.books.get(Charge, intent.latest_charge)
+        charge = call.store.get(Charge, intent.latest_charge)
         charge.amount_refunded = charge.amount
-        call.books.save(charge)
-        happened(call, "charge.refunded", charge)
+        call.store.save(charge)
+        record_event(call, "charge.refunded", charge)
+
     intent.amount_capturable = 0
 
 
 def settle(call: Call, intent: Intent, outcome: str) -> None:
-    """Let a processing intent succeed or fail, as the bank says in the end; any other is left as
-    it is.
-    """
+    """End a processing intent as `outcome` says; ignore an intent in another status."""
     if intent.status != "processing" or not intent.latest_charge:
         return
-    charge = call.books.get(Charge, intent.latest_charge)
+
+    charge = call.store.get(Charge, intent.latest_charge)
     if outcome == "succeeded":
         capture(call, intent, charge, intent.amount)
-        happened(call, "charge.succeeded", charge)
-        happened(call, "payment_intent.succeeded", intent)
+        record_event(call, "charge.succeeded", charge)
+        record_event(call, "payment_intent.succeeded", intent)
     else:
         _failed(call, intent, charge, GENERIC)
 
@@ -108,37 +103,37 @@ def settle(call: Call, intent: Intent, outcome: str) -> None:
 def _charge(call: Call, intent: Intent, method: PaymentMethod, card: Card) -> None:
     if card.decline:
         _decline(call, intent, method, card.decline)
+
     charge = _new_charge(call, intent, method, status="pending" if card.processing else "succeeded")
     if card.fault in AFTER:
         call.fault = card.fault
+
     if card.processing:
         intent.status = "processing"
-        call.books.save(intent)
-        settle_later(call.books, intent.id, "succeeded")
-        happened(call, "charge.pending", charge)
-        happened(call, "payment_intent.processing", intent)
+        call.store.save(intent)
+        settle_later(call.store, intent.id, "succeeded")
+        record_event(call, "charge.pending", charge)
+        record_event(call, "payment_intent.processing", intent)
     elif intent.capture_method == "manual":
         intent.status, intent.amount_capturable = "requires_capture", intent.amount
-        call.books.save(intent)
-        happened(call, "charge.succeeded", charge)
-        happened(call, "payment_intent.amount_capturable_updated", intent)
+        call.store.save(intent)
+        record_event(call, "charge.succeeded", charge)
+        record_event(call, "payment_intent.amount_capturable_updated", intent)
     else:
         capture(call, intent, charge, intent.amount)
-        happened(call, "charge.succeeded", charge)
-        happened(call, "payment_intent.succeeded", intent)
+        record_event(call, "charge.succeeded", charge)
+        record_event(call, "payment_intent.succeeded", intent)
 
 
 def _decline(call: Call, intent: Intent, method: PaymentMethod, decline: Decline) -> NoReturn:
     charge = _new_charge(call, intent, method, status="failed")
     error = _failed(call, intent, charge, decline)
-    error.fields["payment_intent"] = shape(call.books, intent)
+    error.fields["payment_intent"] = to_api_object(call.store, intent)
     raise error
 
 
 def _failed(call: Call, intent: Intent, charge: Charge, decline: Decline) -> CardError:
-    """Write down that a charge has failed, and put the intent back to where it wants another
-    method.
-    """
+    """Record a failed charge. The intent then requires another payment method."""
     fields = {
         "code": decline.code,
         "decline_code": decline.decline_code,
@@ -146,14 +141,17 @@ def _failed(call: Call, intent: Intent, charge: Charge, decline: Decline) -> Car
     }
     charge.status = "failed"
     charge.decline = {name: value for name, value in fields.items() if value is not None}
-    call.books.save(charge)
-    method = call.books.get(PaymentMethod, charge.payment_method)
-    error = CardError(**charge.decline, charge=charge.id, payment_method=shape(call.books, method))
+    call.store.save(charge)
+    method = call.store.get(PaymentMethod, charge.payment_method)
+    error = CardError(
+        **charge.decline, charge=charge.id, payment_method=to_api_object(call.store, method)
+    )
     intent.status, intent.payment_method = "requires_payment_method", None
     intent.last_payment_error = error.body()["error"]
-    call.books.save(intent)
-    happened(call, "charge.failed", charge)
-    happened(call, "payment_intent.payment_failed", intent)
+    call.store.save(intent)
+    record_event(call, "charge.failed", charge)
+    record_event(call, "payment_intent.payment_failed", intent)
+
     return error
 
 
@@ -173,8 +171,9 @@ def _new_charge(call: Call, intent: Intent, method: PaymentMethod, *, status: st
         statement_descriptor_suffix=intent.statement_descriptor_suffix,
         transfer_group=intent.transfer_group,
     )
-    call.books.add(charge)
+    call.store.add(charge)
     intent.latest_charge = charge.id
+
     return charge
 
 
@@ -185,6 +184,7 @@ def _next_action(call: Call, intent: Intent) -> dict[str, Any]:
             "type": "redirect_to_url",
             "redirect_to_url": {"return_url": intent.return_url, "url": url},
         }
+
     return {
         "type": "use_stripe_sdk",
         "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": url},

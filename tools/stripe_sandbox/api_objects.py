@@ -1,16 +1,14 @@
-"""How the books' objects look in the API: every field that Stripe's description requires, and
-the common nulls.
-"""
+"""Convert records to the objects of the API, with all fields that Stripe requires."""
 
 from typing import Any
 
-from tools.stripe_sandbox.books import Books
-from tools.stripe_sandbox.methods import behaviour
+from tools.stripe_sandbox.cards import card_of
 from tools.stripe_sandbox.records import Charge, Event, Intent, PaymentMethod, Record, Refund
+from tools.stripe_sandbox.store import Store
 
-__all__ = ["API_VERSION", "shape"]
+__all__ = ["API_VERSION", "to_api_object"]
 
-# The version of Stripe's API whose shapes these are.
+# The version of Stripe's API that these formats follow.
 API_VERSION = "2026-10-28.endive"
 
 NO_ADDRESS = {
@@ -21,32 +19,39 @@ NO_ADDRESS = {
     "postal_code": None,
     "state": None,
 }
-NOBODY = {"address": NO_ADDRESS, "email": None, "name": None, "phone": None, "tax_id": None}
+NO_BILLING_DETAILS = {
+    "address": NO_ADDRESS,
+    "email": None,
+    "name": None,
+    "phone": None,
+    "tax_id": None,
+}
 CHECKS = {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"}
 EXPIRY = {"exp_month": 12, "exp_year": 2034}
 COUNTRY = "US"
 
-# Seconds until what is authorized and not captured is let go. The sandbox says so, and leaves it to
-# who cancels.
-HELD = 7 * 24 * 3600
+# Seconds until an authorization expires. The sandbox only reports the time. It does not release the
+# amount by itself.
+AUTHORIZATION_SECONDS = 7 * 24 * 3600
 
 
-def shape(books: Books, record: Record) -> dict[str, Any]:
-    """Return an object as the API shows it."""
+def to_api_object(store: Store, record: Record) -> dict[str, Any]:
+    """Convert a record to the object of the API."""
     common = {"id": record.id, "object": record.kind, "created": record.created, "livemode": False}
     match record:
         case Intent():
             return common | _intent(record)
         case Charge():
-            return common | _charge(books, record)
+            return common | _charge(store, record)
         case Refund():
             del common["livemode"]  # a refund has none
             return common | _refund(record)
         case PaymentMethod():
             return common | _payment_method(record)
         case Event():
-            return common | _event(books, record)
-    raise TypeError(f"{type(record).__name__} has no shape.")
+            return common | _event(store, record)
+
+    raise TypeError(f"{type(record).__name__} is not an object of the API.")
 
 
 def _intent(intent: Intent) -> dict[str, Any]:
@@ -109,7 +114,7 @@ def _intent(intent: Intent) -> dict[str, Any]:
     }
 
 
-def _charge(books: Books, charge: Charge) -> dict[str, Any]:
+def _charge(store: Store, charge: Charge) -> dict[str, Any]:
     same = (
         *(
             "amount",
@@ -142,10 +147,11 @@ def _charge(books: Books, charge: Charge) -> dict[str, Any]:
         *("shipping", "source", "source_transfer", "transfer_data"),
     )
     decline = charge.decline or {}
+
     return {
         **{name: getattr(charge, name) for name in same},
         **dict.fromkeys(nulls),
-        "billing_details": NOBODY,
+        "billing_details": NO_BILLING_DETAILS,
         "calculated_statement_descriptor": "SANDBOX",
         "disputed": False,
         "failure_code": decline.get("code"),
@@ -153,7 +159,7 @@ def _charge(books: Books, charge: Charge) -> dict[str, Any]:
         "fraud_details": {},
         "outcome": _outcome(charge),
         "paid": charge.status == "succeeded",
-        "payment_method_details": _details(books.get(PaymentMethod, charge.payment_method), charge),
+        "payment_method_details": _details(store.get(PaymentMethod, charge.payment_method), charge),
         "refunded": charge.amount_refunded == (charge.amount_captured or charge.amount),
     }
 
@@ -177,7 +183,7 @@ def _outcome(charge: Charge) -> dict[str, Any]:
 
 
 def _details(method: PaymentMethod, charge: Charge) -> dict[str, Any]:
-    card = behaviour(method)
+    card = card_of(method)
     return {
         "type": "card",
         "card": {
@@ -188,7 +194,7 @@ def _details(method: PaymentMethod, charge: Charge) -> dict[str, Any]:
             **(
                 {}
                 if charge.captured or charge.decline
-                else {"capture_before": charge.created + HELD}
+                else {"capture_before": charge.created + AUTHORIZATION_SECONDS}
             ),
             "checks": CHECKS,
             "country": COUNTRY,
@@ -226,14 +232,15 @@ def _refund(refund: Refund) -> dict[str, Any]:
         body["pending_reason"] = "processing"
     if refund.failure_reason:
         body["failure_reason"] = refund.failure_reason
+
     return body
 
 
 def _payment_method(method: PaymentMethod) -> dict[str, Any]:
-    card = behaviour(method)
+    card = card_of(method)
     return {
         "allow_redisplay": "unspecified",
-        "billing_details": NOBODY,
+        "billing_details": NO_BILLING_DETAILS,
         "customer": None,
         "customer_account": None,
         "metadata": {},
@@ -256,14 +263,14 @@ def _payment_method(method: PaymentMethod) -> dict[str, Any]:
     }
 
 
-def _event(books: Books, event: Event) -> dict[str, Any]:
-    waiting = books.execute(
+def _event(store: Store, event: Event) -> dict[str, Any]:
+    waiting = store.execute(
         "SELECT count(*) FROM delivery WHERE event = ? AND state = 'due'", [event.id]
     )
     return {
         "api_version": API_VERSION,
         "data": {"object": event.data},
-        "pending_webhooks": min(waiting[0][0], 1),  # one endpoint, however often it is told
+        "pending_webhooks": min(waiting[0][0], 1),  # counts endpoints, and there is one
         "request": event.request,
         "type": event.type,
     }

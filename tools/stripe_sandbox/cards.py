@@ -1,21 +1,17 @@
-"""Test cards by the names that Stripe gives them, and the simulated ones that misbehave: how
-each of them behaves.
-"""
+"""The test cards: Stripe's own, and simulated cards with faults."""
 
 import msgspec
 
 from tools.stripe_sandbox.call import Call
-from tools.stripe_sandbox.errors import no_such
+from tools.stripe_sandbox.errors import not_found
 from tools.stripe_sandbox.faults import Fault
 from tools.stripe_sandbox.records import PaymentMethod, new_id
 
-__all__ = ["GENERIC", "METHODS", "Card", "Decline", "attach", "behaviour"]
+__all__ = ["GENERIC", "METHODS", "Card", "Decline", "attach", "card_of"]
 
 
 class Decline(msgspec.Struct, frozen=True):
-    """Why the issuer says no: Stripe's error code, its decline code where there is one, and the
-    words.
-    """
+    """The reason of a decline: Stripe's error code, its decline code if any, and the message."""
 
     code: str
     decline_code: str | None
@@ -23,7 +19,7 @@ class Decline(msgspec.Struct, frozen=True):
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """How a card behaves. `refund` is what becomes of its refunds: at first, and in the end."""
+    """The behaviour of a card. `refund` is the first and the final status of its refunds."""
 
     brand: str = "visa"
     last4: str = "4242"
@@ -48,7 +44,7 @@ PROCESSING_ERROR = Decline(
     "processing_error", None, "The card could not be processed. Try again in a little while."
 )
 
-# https://docs.stripe.com/testing; where Stripe has renamed one, under both names.
+# From https://docs.stripe.com/testing. A card that Stripe renamed has both names.
 METHODS = {
     "pm_card_visa": Card(),
     "pm_card_visa_debit": Card(last4="5556", funding="debit"),
@@ -78,7 +74,7 @@ METHODS = {
     ),
     "pm_card_pendingRefund": Card(last4="7726", refund=("pending", "succeeded")),
     "pm_card_refundFail": Card(last4="5126", refund=("succeeded", "failed")),
-    # Not Stripe's: what cards do not show by themselves.
+    # Not Stripe's: behaviour that Stripe's cards do not offer.
     "pm_sim_processing": Card(processing=True),
     "pm_sim_timeout_charged": Card(fault=Fault.TIMEOUT_DONE),
     "pm_sim_timeout_lost": Card(fault=Fault.TIMEOUT_LOST),
@@ -87,19 +83,22 @@ METHODS = {
 
 
 def attach(call: Call, name: str) -> PaymentMethod:
-    """Return the payment method of that id; one of the test names makes a new one. Unknown: 400
-    `resource_missing`.
+    """Return the payment method with that id, or create one if `name` is a test card.
+
+    Raises a 400 error `resource_missing` for an unknown name.
     """
     if name not in METHODS:
-        known = call.books.find(PaymentMethod, name)
+        known = call.store.find(PaymentMethod, name)
         if known is None:
-            raise no_such("PaymentMethod", name, param="payment_method", status=400)
+            raise not_found("PaymentMethod", name, param="payment_method", status=400)
+
         return known
+
     method = PaymentMethod(id=new_id("pm"), created=call.now, name=name)
-    call.books.add(method)
+    call.store.add(method)
     return method
 
 
-def behaviour(method: PaymentMethod) -> Card:
-    """Say how a payment method behaves."""
+def card_of(method: PaymentMethod) -> Card:
+    """Return the card of a payment method."""
     return METHODS[method.name]

@@ -1,6 +1,4 @@
-"""The sandbox's own books: one SQLite file, which stands for an outside system's ledger and
-forgets nothing.
-"""
+"""The sandbox's database: one SQLite file, which keeps the ledger and all other state."""
 
 import sqlite3
 import threading
@@ -14,7 +12,7 @@ import msgspec
 
 from tools.stripe_sandbox.records import Record
 
-__all__ = ["Books"]
+__all__ = ["Store"]
 
 R = TypeVar("R", bound=Record)
 
@@ -28,7 +26,8 @@ CREATE TABLE IF NOT EXISTS record (
 );
 CREATE INDEX IF NOT EXISTS record_kind ON record (kind, seq);
 CREATE INDEX IF NOT EXISTS record_charge ON record (kind, json_extract(body, '$.charge'), seq);
-CREATE INDEX IF NOT EXISTS record_payment_intent ON record (kind, json_extract(body, '$.payment_intent'), seq);
+CREATE INDEX IF NOT EXISTS record_payment_intent
+    ON record (kind, json_extract(body, '$.payment_intent'), seq);
 CREATE TABLE IF NOT EXISTS tag (
     key TEXT NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (key, value, id)
 ) WITHOUT ROWID;
@@ -67,33 +66,35 @@ INSERT OR IGNORE INTO clock VALUES (1, 0);
 """
 
 
-class Books:
-    """The books, used by one thread at a time: SQLite has one writer, and a lock is a fairer
-    queue than its retries.
+class Store:
+    """The database. A lock lets one thread at a time in.
+
+    SQLite has one writer, and a lock is fairer than SQLite's retries.
     """
 
     def __init__(
-        self, path: Path, *, listened_to: bool = False, settle_seconds: float = 10.0
+        self, path: Path, *, has_endpoint: bool = False, settle_seconds: float = 10.0
     ) -> None:
-        """Open the books, making them where there are none.
+        """Open the store, and create it if it does not exist.
 
-        `listened_to`: an endpoint waits for events. `settle_seconds`: how long a bank takes for
-        what it does not do at once.
+        `has_endpoint`: events are sent to a webhook endpoint. `settle_seconds`: the time until the
+        bank settles a pending payment or refund.
         """
-        self.listened_to = listened_to
+        self.has_endpoint = has_endpoint
         self.settle_seconds = settle_seconds
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, timeout=30
         )
-        # A killed process loses nothing in this mode; only a power cut might, and this is no bank.
+
+        # In this mode a killed process loses nothing. Only a power cut could lose transactions.
         self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
         self._connection.executescript(SCHEMA)
         self._ahead = float(self._connection.execute("SELECT ahead FROM clock").fetchone()[0])
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what the block writes as a whole, or nothing of it."""
+        """Commit all writes of the context, or roll all of them back."""
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -101,6 +102,7 @@ class Books:
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 raise
+
             self._connection.execute("COMMIT")
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -114,45 +116,47 @@ class Books:
 
     @property
     def ahead(self) -> float:
-        """How many seconds the sandbox's clock is ahead."""
+        """The seconds by which the sandbox's clock is ahead."""
         return self._ahead
 
     def advance(self, seconds: float) -> None:
-        """Set the clock forward, for good."""
+        """Set the clock forward permanently."""
         with self.transaction():
             self.execute("UPDATE clock SET ahead = ahead + ?", [seconds])
             self._ahead += seconds
 
     def add(self, record: Record) -> None:
-        """Write down a new object."""
+        """Insert a new object."""
         body = msgspec.json.encode(record).decode()
         row = [record.id, record.kind, record.created, body]
         self.execute("INSERT INTO record (id, kind, created, body) VALUES (?, ?, ?, ?)", row)
 
     def save(self, record: Record) -> None:
-        """Write down what has become of an object."""
+        """Update an object."""
         self.execute(
             "UPDATE record SET body = ? WHERE id = ?",
             [msgspec.json.encode(record).decode(), record.id],
         )
 
     def find(self, kind: type[R], id: str) -> R | None:
-        """Return an object, or None where there is none of this kind."""
+        """Return an object of this kind, or None."""
         rows = self.execute("SELECT body FROM record WHERE id = ? AND kind = ?", [id, kind.kind])
         return msgspec.json.decode(rows[0][0], type=kind) if rows else None
 
     def get(self, kind: type[R], id: str) -> R:
-        """Return an object that another one names, so it exists."""
+        """Return an object that another object refers to."""
         record = self.find(kind, id)
         if record is None:
             raise LookupError(
-                f"The books name {id}, but do not hold it: the file was changed by another hand."
+                f"The ledger refers to {id}, but does not contain it. Another program changed the file."
             )
+
         return record
 
     def select(self, kind: type[R], condition: str = "", values: Sequence[Any] = ()) -> list[R]:
-        """Return the objects of a kind that an SQL condition on table `record` (and an order and
-        a limit) picks.
+        """Return the objects of a kind that match `condition`: SQL on the table `record`.
+
+        The condition may also contain ORDER BY and LIMIT.
         """
         rows = self.execute(
             f"SELECT body FROM record WHERE kind = ? {condition}",  # noqa: S608
@@ -160,6 +164,6 @@ class Books:
         )
         return [msgspec.json.decode(body, type=kind) for (body,) in rows]
 
-    def moved(self, kind: str, id: str) -> None:
-        """Note in the ledger that money moved: a `capture` by a charge, or a `refund`."""
+    def add_movement(self, kind: str, id: str) -> None:
+        """Add a movement of money to the ledger: the `capture` of a charge, or a `refund`."""
         self.execute("INSERT INTO movement (kind, id) VALUES (?, ?)", [kind, id])
