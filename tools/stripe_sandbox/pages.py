@@ -17,7 +17,8 @@ This is a sandbox. No money moves, and no card exists.</p>
 </body></html>
 """
 FRONT = """<p>It answers under <code>/v1/</code> as Stripe's API does, in test mode, and keeps its
-own <a href="/sandbox/ledger">ledger</a>. <code>tools/stripe_sandbox/README.md</code> describes how to
+own <a href="/sandbox/ledger">ledger</a>.
+<code>tools/stripe_sandbox/README.md</code> describes how to
 inject faults.</p>"""
 QUESTION = """<p>Pay {amount} {currency} (in minor units)?</p>
 <form method="post">

@@ -148,7 +148,8 @@ class Store:
         record = self.find(kind, id)
         if record is None:
             raise LookupError(
-                f"The ledger refers to {id}, but does not contain it. Another program changed the file."
+                f"The ledger refers to {id}, but does not contain it. "
+                f"Another program changed the file."
             )
 
         return record
