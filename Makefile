@@ -1,15 +1,16 @@
-# Everything from nothing: needs Python 3.11 or newer and make. `make help` lists what there is.
-#   PYTHON=python3.13 make test    another Python; give it a VENV of its own
-#   ARGS="-k stock -x" make test   more arguments for pytest, or for the soak
+# Every target installs what it needs. You need Python 3.11 or newer and make.
+# `make help` lists the targets.
+#   PYTHON=python3.13 VENV=.venv-3.13 make test    use another Python, with its own environment
+#   ARGS="-k stock -x" make test                   pass more arguments to pytest or the soak
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-# How many processes run the tests, each with servers of its own; 0 for this one alone, as `ARGS=--pdb` needs.
+# The number of test processes. Each starts its own servers. `ARGS=--pdb` needs WORKERS=0.
 WORKERS ?= 2
-# How many made-up requests for each operation and role.
+# The number of generated requests for each operation and role (make fuzz).
 EXAMPLES ?= 300
-# How much chaos, and from which seed it is drawn.
+# The number of orders and faults, and the seed (make chaos).
 ORDERS ?= 10000
 KILLS ?= 500
 FLUSHALLS ?= 20
@@ -23,82 +24,82 @@ DEVELOPMENT := $(VENV)/.development-installed
 .DEFAULT_GOAL := help
 .PHONY: help demo run test chaos faults outside browser bench fuzz schema imports lint format lock model clean distclean
 
-help: ## Say what each target does
+help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
 		printf '  make %-10s %s\n' "$$target" "$$does"; done
 
-demo: $(RUNTIME) ## Start the whole system, place 200 orders, kill a worker, check every invariant
+demo: $(RUNTIME) ## Start the whole system, place 200 orders, kill a worker, check all invariants
 	@$(RUN) tools.local demo
 
-run: $(RUNTIME) ## Start the whole system and keep it up until Ctrl-C
+run: $(RUNTIME) ## Start the whole system and run it until Ctrl-C
 	@$(RUN) tools.local run
 
-test: $(DEVELOPMENT) ## Run all tests but the faults and the browser, on servers of their own
+test: $(DEVELOPMENT) ## Run all tests except faults, outside and browser
 	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not faults and not outside and not browser" $(ARGS)
 
-faults: $(DEVELOPMENT) ## Kill, freeze and break real processes at every point of every step
+faults: $(DEVELOPMENT) ## Test that orders survive a kill, freeze or error at every point of every step
 	@$(RUN) pytest -m faults $(ARGS)
 
-browser: $(DEVELOPMENT) ## Use the console in Chromium as an operator does; SCREENSHOTS=docs/images keeps pictures
+browser: $(DEVELOPMENT) ## Test the console in Chromium; SCREENSHOTS=docs/images saves screenshots
 	@$(RUN) pytest -m browser $(ARGS)
 
-outside: $(DEVELOPMENT) ## Take broker and databases away in every way, and send messages that are broken
+outside: $(DEVELOPMENT) ## Test failures of broker and databases, and broken messages
 	@$(RUN) pytest -m outside $(ARGS)
 
-chaos: $(RUNTIME) ## Kill every kind of process under load, then check every promise: ORDERS= KILLS= FLUSHALLS= SEED=
+chaos: $(RUNTIME) ## Kill all kinds of processes under load, then check all orders: ORDERS= KILLS= FLUSHALLS= SEED=
 	@$(RUN) tools.chaos --orders $(ORDERS) --kills $(KILLS) --flushalls $(FLUSHALLS) --seed $(SEED) $(ARGS)
 
-imports: $(DEVELOPMENT) ## Draw docs/images/imports.svg anew, from the imports of the engine
+imports: $(DEVELOPMENT) ## Generate docs/images/imports.svg from the imports of the engine
 	@$(RUN) tools.import_map
 
-schema: $(RUNTIME) ## Write docs/openapi.yaml and docs/errors.md anew, from the code
+schema: $(RUNTIME) ## Generate docs/openapi.yaml and docs/errors.md from the code
 	@$(RUN) tools.local exec -- $(VENV)/bin/python manage.py describe_api
 
-fuzz: $(DEVELOPMENT) ## Make up many requests from the API's description, and check every answer: EXAMPLES=
+fuzz: $(DEVELOPMENT) ## Generate many requests from the API schema and check all answers: EXAMPLES=
 	@FUZZ_EXAMPLES=$(EXAMPLES) $(RUN) pytest -n $(WORKERS) --dist worksteal tests/fuzz --timeout 3600 $(ARGS)
 
-bench: $(RUNTIME) ## Measure throughput, latency and CPU beside bare SQL and a naive chain, on servers of its own
+bench: $(RUNTIME) ## Measure throughput, latency and CPU, and compare with bare SQL and a naive chain
 	@$(RUN) tools.benchmarks $(ARGS)
 
-lint: $(DEVELOPMENT) ## Check style, format, types, layers and known weaknesses
+lint: $(DEVELOPMENT) ## Check style, format, types, imports and security
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports --no-cache
 	$(RUN) bandit --quiet --configfile pyproject.toml --recursive .
 
-format: $(DEVELOPMENT) ## Rewrite what the linter can put right by itself
+format: $(DEVELOPMENT) ## Format the code and apply the linter's automatic fixes
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-lock: ## Pin the newest versions that requirements*.in allow, with their hashes
+lock: ## Pin the newest allowed versions of all requirements, with hashes
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@for requirements in requirements requirements-otel requirements-dev; do \
 		$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" $$requirements.in --output-file $$requirements.txt || exit 1; done
 
-model: ## Check the protocol with the model checker SPIN, and what each protection in it is for
+model: ## Check the saga protocol with SPIN, and show what fails without each protection
 	@$(PYTHON) docs/model/run.py
 
-clean: ## Remove the data of the embedded servers and every cache
+clean: ## Remove all data of the embedded servers and all caches
 	@$(PYTHON) -m tools.local.clean
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
-distclean: clean ## Remove the virtual environments as well
+distclean: clean ## Like clean, and remove the virtual environments
 	@rm -rf .venv .venv-* $(VENV)
 
 $(RUNTIME): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "$(PYTHON) is missing or older than Python 3.11. Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; \
+		echo "$(PYTHON) is missing or older than Python 3.11. Run: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; \
 		exit 1; }
-	@echo "Installing what the service needs into $(VENV)"
+	@echo "Installing the service's packages into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) -r requirements.txt
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
-	@echo "Installing what the tests and linters need into $(VENV)"
+	@echo "Installing the packages for tests and linters into $(VENV)"
 	@$(INSTALL) -r requirements.txt -r requirements-dev.txt
 	@touch $@
