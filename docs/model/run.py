@@ -1,11 +1,10 @@
-"""Check the models of an order's two sagas with SPIN: that they hold, and that each protection in
-them is needed.
+"""Check the models of an order's two sagas with SPIN, and show that each protection is needed.
 
-    python docs/model/run.py               what `make model` runs
-    python docs/model/run.py --thorough    with more faults at once; minutes, and some gigabytes
+    python docs/model/run.py               the same as `make model`
+    python docs/model/run.py --thorough    more faults at once; takes minutes and some gigabytes
 
-Exits 0 only if every check that must hold holds, and every check without a protection fails.
-README.md lists the limits of the model.
+The exit code is 0 only if every property holds, and if a property fails without each protection.
+README.md describes the models and their limits.
 """
 
 import argparse
@@ -31,7 +30,7 @@ TOOLS = {
     "gcc": "Debian, Ubuntu: apt-get install gcc. macOS: xcode-select --install",
 }
 
-# Longest path to follow, and seconds for one search: far above what any search needs.
+# Limits of one search: the length of a path, and the seconds. All searches stay far below them.
 DEPTH = 2_000_000
 LIMIT = 1_800
 
@@ -43,36 +42,38 @@ CYCLE = "START OF CYCLE"
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One search of a model. `held_by` is the function behind the protection that `without`
-    removes; without one, the model must hold.
+    """One search of a model.
+
+    `without` names the protections that this search removes, and `held_by` the function that
+    implements them. A search that `must_fail` has to find a counter-example.
     """
 
-    says: str
+    title: str
     model: str = CHARGE_FIRST
     mode: int = SAFETY
     options: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     held_by: str = ""
-    fails: bool = False
+    must_fail: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result of a search: an error with the steps that lead to it, or none in `states` states."""
+    """The result of a search: the number of states, and the steps to an error if there is one."""
 
     states: int
     failed: bool
     complete: bool
     seconds: float
-    story: tuple[str, ...] = ()
+    trace: tuple[str, ...] = ()
 
 
 class ModelError(Exception):
-    """The model could not be checked. The text names the cause and the remedy."""
+    """The model could not be checked. The message says what to do."""
 
 
 def _without(
-    says: str,
+    title: str,
     *without: str,
     held_by: str,
     mode: int = SAFETY,
@@ -80,178 +81,186 @@ def _without(
     options: tuple[str, ...] = (),
 ) -> Check:
     return Check(
-        says=says,
+        title=title,
         model=model,
         mode=mode,
         options=options,
         without=without,
         held_by=held_by,
-        fails=True,
+        must_fail=True,
     )
 
 
-def _reaches(says: str, probe: int, model: str = CHARGE_FIRST) -> Check:
-    return Check(says=says, model=model, options=(f"PROBE={probe}",), fails=True)
+def _reaches(title: str, probe: int, model: str = CHARGE_FIRST) -> Check:
+    return Check(title=title, model=model, options=(f"PROBE={probe}",), must_fail=True)
 
 
 HOLDING = (
     *(
         Check(
-            says=f"Safe in every state, {workers} payment workers", options=(f"WORKERS={workers}",)
+            title=f"Safe in every state, {workers} payment workers", options=(f"WORKERS={workers}",)
         )
         for workers in (2, 3, 4)
     ),
-    Check(says="Safe where only the status bars the pivot", without=("NO_PIVOT_TOMBSTONE",)),
-    Check(says="Safe where only the tombstone bars the pivot", without=("NO_STATUS_CHECK",)),
+    Check(title="Safe if only the status bars the pivot", without=("NO_PIVOT_TOMBSTONE",)),
+    Check(title="Safe if only the tombstone bars the pivot", without=("NO_STATUS_CHECK",)),
     Check(
-        says="Every order ends: a fault of each kind, two crashes",
+        title="Every order ends: a fault of each kind, two crashes",
         mode=LIVENESS,
         options=("CRASHES=2",),
     ),
     *(
         Check(
-            says=f"Authorize first: safe in every state, {workers} workers",
+            title=f"Authorize first: safe in every state, {workers} workers",
             model=AUTHORIZE_FIRST,
             options=(f"WORKERS={workers}",),
         )
         for workers in (2, 3)
     ),
     Check(
-        says="Authorize first: every order ends",
+        title="Authorize first: every order ends",
         model=AUTHORIZE_FIRST,
         mode=LIVENESS,
         options=("TAKES=0", "DUPS=0"),
     ),
 )
 THOROUGH = (
-    Check(says="Every order ends: two losses", mode=LIVENESS, options=("LOSSES=2",)),
+    Check(title="Every order ends: two losses", mode=LIVENESS, options=("LOSSES=2",)),
     Check(
-        says="Every order ends: a re-drive that comes too early",
+        title="Every order ends: a re-drive that comes too early",
         mode=LIVENESS,
         options=("EARLY=1",),
     ),
 )
 REACHABLE = (
-    _reaches("An order is fulfilled and shipped, and has ended", 1),
-    _reaches("An order is cancelled, refunded and released", 2),
-    _reaches("A charge is voided before it began", 3),
-    _reaches("A charge that was never recorded is refunded", 4),
-    _reaches("Authorize first: fulfilled, shipped, ended", 1, AUTHORIZE_FIRST),
+    _reaches("An order is fulfilled and shipped, and ends", 1),
+    _reaches("An order is cancelled, refunded, and its stock released", 2),
+    _reaches("A charge is voided before it starts", 3),
+    _reaches("A charge without a recorded answer is refunded", 4),
+    _reaches("Authorize first: fulfilled and shipped, and ends", 1, AUTHORIZE_FIRST),
     _reaches("Authorize first: cancelled in time, and voided", 2, AUTHORIZE_FIRST),
     _reaches("Authorize first: the cancel comes too late", 3, AUTHORIZE_FIRST),
     _reaches("Authorize first: it expires before the capture", 4, AUTHORIZE_FIRST),
 )
 PROTECTIONS = (
     _without(
-        "the inbox: a repeated message has no effect",
-        "NO_INBOX",
-        held_by="sagas.storage.inbox.claim",
+        "The inbox ignores a repeated message", "NO_INBOX", held_by="sagas.storage.inbox.claim"
     ),
-    _without("an undo bars its action", "NO_TOMBSTONE", held_by="sagas.storage.inbox.bar"),
+    _without("An undo bars its action", "NO_TOMBSTONE", held_by="sagas.storage.inbox.bar"),
     _without(
-        "a cancel bars the pivot, and fulfil checks the status",
+        "A cancel bars the pivot, and fulfil checks the status",
         "NO_PIVOT_TOMBSTONE",
         "NO_STATUS_CHECK",
         held_by="sagas.lifecycle.cancel_before_pivot",
     ),
     _without(
-        "the fence: an unused key is voided", "NO_FENCE", held_by="payments.steps.Refund.call"
+        "The fence: an unused key is voided", "NO_FENCE", held_by="payments.steps.Refund.call"
     ),
     _without(
-        "a refund asks the gateway, not its own table",
+        "A refund asks the gateway, not the payments table",
         "NO_ASK",
         held_by="payments.steps.Refund.call",
     ),
-    _without("only open rows accept an answer", "NO_CAS", held_by="sagas.storage.inbox.lock_open"),
     _without(
-        "a step that is given up is itself undone first",
+        "Only open inbox rows take an answer", "NO_CAS", held_by="sagas.storage.inbox.lock_open"
+    ),
+    _without(
+        "A step that is given up is undone first",
         "NO_OWN_UNDO",
         held_by="sagas.definition.plan.Plan.after_giving_up",
     ),
     _without(
-        "the callback leaves final rows alone",
+        "The failure callback does not change final rows",
         "CB_BLIND",
         held_by="sagas.storage.inbox.count_failures",
     ),
     _without(
-        "no step after the pivot is given up",
+        "A step after the pivot is never given up",
         "CB_POSTPIVOT",
         held_by="sagas.definition.plan.Plan.refusable",
     ),
-    _without("no undo is given up", "CB_UNDO", held_by="sagas.execution.retry_policy.is_exhausted"),
     _without(
-        "the watermark: a purged saga is not run",
+        "An undo is never given up", "CB_UNDO", held_by="sagas.execution.retry_policy.is_exhausted"
+    ),
+    _without(
+        "The watermark: a purged step is not run again",
         "NO_WATERMARK",
         held_by="sagas.storage.inbox.park",
     ),
     _without(
-        "the re-drive", "NO_RESCUE", held_by="sagas.operations.redrive.run_once", mode=LIVENESS
+        "The re-drive resumes stalled orders",
+        "NO_RESCUE",
+        held_by="sagas.operations.redrive.run_once",
+        mode=LIVENESS,
     ),
     _without(
-        "open rows are sent again", "NO_DUE", held_by="sagas.storage.inbox.claim_due", mode=LIVENESS
+        "Open inbox rows are sent again",
+        "NO_DUE",
+        held_by="sagas.storage.inbox.claim_due",
+        mode=LIVENESS,
     ),
     _without(
-        "a lost answer is looked up, not charged for again",
+        "A lost answer is looked up instead of charging again",
         "NO_FIND",
         held_by="payments.steps.Charge.call",
         mode=LIVENESS,
     ),
     _without(
-        "open sagas are not purged",
+        "Rows of open sagas are not purged",
         "PURGE_TIP",
         held_by="sagas.operations.retention.broadcast",
         mode=LIVENESS,
     ),
     _without(
-        "the end of a saga is not a status",
+        "An order has ended only when `ended_at` is set",
         "RESCUE_UNTIL_STATUS",
         held_by="sagas.storage.timeline.record",
         mode=LIVENESS,
     ),
     _without(
-        "all rows are sent again, not only an old one",
+        "The re-drive sends all rows again, not an old one",
         "RESCUE_OLD_ROWS",
         held_by="sagas.storage.outbox.republish",
         mode=LIVENESS,
     ),
     _without(
-        "rows are sent again in all services, not only in orders",
+        "The re-drive covers all services, not only orders",
         "RESCUE_ORDERS_ONLY",
         held_by="sagas.operations.redrive.republish",
         mode=LIVENESS,
     ),
     _without(
-        "authorize first: a cancel asks the service of the pivot",
+        "Authorize first: a cancel asks the pivot's service",
         "NO_REQUEST",
         held_by="sagas.lifecycle.request_cancel",
         model=AUTHORIZE_FIRST,
     ),
     _without(
-        "authorize first: a cancel in time bars the capture",
+        "Authorize first: a cancel in time bars the capture",
         "NO_BAR",
         held_by="sagas.storage.inbox.bar",
         model=AUTHORIZE_FIRST,
     ),
     _without(
-        "authorize first: a cancel waits for a capture that has begun",
+        "Authorize first: a started capture is waited for",
         "NO_PATIENCE",
         held_by="sagas.definition.handlers.bar",
         model=AUTHORIZE_FIRST,
     ),
     _without(
-        "authorize first: a capture is not given up",
+        "Authorize first: a capture is never given up",
         "CB_PIVOT",
         held_by="sagas.execution.retry_policy.is_exhausted",
         model=AUTHORIZE_FIRST,
     ),
     _without(
-        "authorize first: the fence: an unused key is voided",
+        "Authorize first: the fence, an unused key is voided",
         "NO_FENCE",
         held_by="payments.steps.Void.call",
         model=AUTHORIZE_FIRST,
     ),
     _without(
-        "authorize first: an order cancelled too late is fulfilled",
+        "Authorize first: an order cancelled too late is fulfilled",
         "NO_LATE_FULFIL",
         held_by="orders.steps.fulfil",
         mode=LIVENESS,
@@ -259,7 +268,7 @@ PROTECTIONS = (
         options=("TAKES=0", "DUPS=0", "ERRS=0", "UNKS=0", "CRASHES=0"),
     ),
     _without(
-        "authorize first: the re-drive",
+        "Authorize first: the re-drive resumes stalled orders",
         "NO_RESCUE",
         held_by="sagas.operations.redrive.run_once",
         mode=LIVENESS,
@@ -270,12 +279,15 @@ PROTECTIONS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run all checks, print their results, and return the exit code."""
-    parser = argparse.ArgumentParser(description="Check the model of an order's saga.")
+    """Run all searches, print the results, and return the exit code."""
+    parser = argparse.ArgumentParser(description="Check the models of an order's sagas with SPIN.")
     parser.add_argument(
-        "--thorough", action="store_true", help="more faults at once: minutes, and some gigabytes"
+        "--thorough",
+        action="store_true",
+        help="more faults at once; takes minutes and some gigabytes",
     )
     options = parser.parse_args(arguments)
+
     try:
         _require_tools()
         return _run([*HOLDING, *(THOROUGH if options.thorough else ())])
@@ -287,21 +299,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(holding: Sequence[Check]) -> int:
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        # Start the longest searches first. The results are shown in the order of the tables.
+        # The longest searches start first. The output follows the order of the tables.
         running = {
             check: pool.submit(_search, check)
             for check in reversed([*PROTECTIONS, *REACHABLE, *holding])
         }
-        as_said = [
-            _show_table("Must hold", holding, running),
+        as_expected = [
+            _show_table("Properties that must hold", holding, running),
             _show_table(
-                "Must be reachable (otherwise the model proves nothing)", REACHABLE, running
+                "Outcomes that must be reachable (otherwise the model proves nothing)",
+                REACHABLE,
+                running,
             ),
             _show_protections(running),
         ]
-    _print(f"\n{len(running)} searches in {time.monotonic() - started:.0f} s: ", end="")
-    _print("all as expected." if all(as_said) else "NOT all as expected, see above.")
-    return 0 if all(as_said) else 1
+
+    seconds = time.monotonic() - started
+    if all(as_expected):
+        _print(f"\nPASSED: all {len(running)} searches ended as expected, in {seconds:.0f} s.")
+        return 0
+
+    _print(f"\nFAILED: a search did not end as expected. See above. {seconds:.0f} s.")
+    return 1
 
 
 def _show_table(
@@ -311,87 +330,100 @@ def _show_table(
     found = [(check, running[check].result()) for check in checks]
     for check, outcome in found:
         _print(
-            f"  {check.says:<52} {_verdict(check, outcome):<22} {outcome.states:>9,} states {outcome.seconds:5.1f} s"
+            f"  {check.title:<52} {_verdict(check, outcome):<22} "
+            f"{outcome.states:>9,} states {outcome.seconds:5.1f} s"
         )
+
     return all(_as_expected(check, outcome) for check, outcome in found)
 
 
 def _show_protections(running: dict[Check, "Future[Outcome]"]) -> bool:
     _print(
-        "\nWhat goes wrong without each protection: the shortest sequence, or one that never ends"
+        "\nProtections: without each of them, this sequence violates a property "
+        "(the shortest one, or an endless one)"
     )
     found = [(check, running[check].result()) for check in PROTECTIONS]
     for check, outcome in found:
-        _print(f"\n  {check.says}  [{check.held_by}]  -D{' -D'.join(check.without)}")
+        _print(f"\n  {check.title}")
+        _print(f"  in {check.held_by}, removed with -D{' -D'.join(check.without)}")
         _print(f"  {_verdict(check, outcome)}, {outcome.states:,} states, {outcome.seconds:.1f} s")
         _print(
             textwrap.fill(
-                " → ".join(outcome.story), 112, initial_indent="    ", subsequent_indent="    "
+                " → ".join(outcome.trace), 112, initial_indent="    ", subsequent_indent="    "
             )
         )
+
     return all(_as_expected(check, outcome) for check, outcome in found)
 
 
 def _as_expected(check: Check, outcome: Outcome) -> bool:
-    return outcome.failed == check.fails and (outcome.failed or outcome.complete)
+    return outcome.failed == check.must_fail and (outcome.failed or outcome.complete)
 
 
 def _verdict(check: Check, outcome: Outcome) -> str:
     if not outcome.failed:
         good = "holds" if outcome.complete else "SEARCH NOT COMPLETE"
-        return f"NO COUNTER-EXAMPLE ({good})" if check.fails else good
+        return f"NO COUNTER-EXAMPLE FOUND ({good})" if check.must_fail else good
+
     found = "reached" if check in REACHABLE else "counter-example"
-    return found if check.fails else f"VIOLATED: {' → '.join(outcome.story)}"
+    return found if check.must_fail else f"VIOLATED: {' → '.join(outcome.trace)}"
 
 
 def _search(check: Check) -> Outcome:
-    """Generate, compile and run the checker of one search, in a temporary directory."""
+    """Generate, compile and run the checker of one search in a temporary directory."""
     started = time.monotonic()
     with TemporaryDirectory() as folder:
         shutil.copy(FOLDER / check.model, folder)
         defines = [f"-D{name}" for name in (f"MODE={check.mode}", *check.options, *check.without)]
         _tool(folder, "spin", *defines, "-a", check.model)
         _tool(folder, "gcc", *_compiler_options(check), "-o", "pan", "pan.c")
-        said = _tool(
+        output = _tool(
             folder, "./pan", f"-m{DEPTH}", "-w22", *(["-a"] if check.mode == LIVENESS else [])
         )
-        errors, states = re.search(r"errors: (\d+)", said), re.search(r"(\d+) states, stored", said)
+        errors, states = (
+            re.search(r"errors: (\d+)", output),
+            re.search(r"(\d+) states, stored", output),
+        )
         if not errors or not states:
-            raise ModelError(f"The search of {check.says!r} did not finish:\n{said}")
+            raise ModelError(f"The search {check.title!r} did not finish:\n{output}")
+
         failed = int(errors[1]) > 0
         trail = _tool(folder, "spin", *defines, "-t", "-p", check.model) if failed else ""
         return Outcome(
             states=int(states[1]),
             failed=failed,
-            complete="not completed" not in said and "too small" not in said,
+            complete="not completed" not in output and "too small" not in output,
             seconds=time.monotonic() - started,
-            story=tuple(_story(check.model, trail)),
+            trace=tuple(_trace(check.model, trail)),
         )
 
 
 def _compiler_options(check: Check) -> list[str]:
     if check.mode == LIVENESS:
-        return ["-O1" if check.fails else "-O2"]
-    # Breadth first if an error is expected, because it finds the shortest sequence.
-    return ["-O1", "-DSAFETY", "-DBFS"] if check.fails else ["-O2", "-DSAFETY"]
+        return ["-O1" if check.must_fail else "-O2"]
+    # Breadth-first search finds the shortest counter-example.
+    return ["-O1", "-DSAFETY", "-DBFS"] if check.must_fail else ["-O2", "-DSAFETY"]
 
 
-def _story(model: str, trail: str) -> Iterator[str]:
-    """Yield the names of the transitions of a trail. Each line of the model that begins a
-    transition names it.
+def _trace(model: str, trail: str) -> Iterator[str]:
+    """Yield the names of the transitions in a trail.
+
+    The line of the model that starts a transition has its name in a comment.
     """
     names = _names(model)
     begins: dict[str, str] = {}
+
     for line in trail.splitlines():
         if CYCLE in line:
-            yield "AND SO ON FOR EVER"
+            yield "AND SO ON FOREVER"
+
         step = TRAIL_STEP.search(line)
         if step and step[2] in names and begins.setdefault(step[2], step[3]) == step[3]:
             yield names[step[2]]
 
 
 def _names(model: str) -> dict[str, str]:
-    """Return the name of each transition, app and function, by its line number."""
+    """Map line numbers to the names of transitions: the app and its function."""
     lines = enumerate((FOLDER / model).read_text().splitlines(), start=1)
     return {str(number): _short(found) for number, line in lines if (found := NAMED.search(line))}
 
@@ -400,6 +432,7 @@ def _short(found: re.Match[str]) -> str:
     function, remark, fault = found.groups()
     if fault:
         return str(fault).removeprefix("fault: ").upper()
+
     app, _, *name = function.split(".")
     return f"{app}.{'.'.join(name)}{f' ({remark})' if remark else ''}"
 
@@ -412,7 +445,7 @@ def _require_tools() -> None:
     ]
     if missing:
         raise ModelError(
-            "\n".join([*missing, "Only `make model` needs it; the service and its tests do not."])
+            "\n".join([*missing, "Only `make model` needs it. The service and its tests do not."])
         )
 
 
@@ -422,6 +455,7 @@ def _tool(folder: str, *command: str) -> str:
     )
     if done.returncode and command[0] != "./pan":
         raise ModelError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
     return done.stdout + done.stderr
 
 
