@@ -8,13 +8,13 @@ from inventory.services import adjust_stock
 from orders.models import Product
 from tests.broker import empty
 from tests.conftest import _end_other_sessions
-from tests.faults import ledger
+from tests.faults import fault_report
 from tests.faults.customer import Customer
-from tests.faults.machine import machine_in
+from tests.faults.full_system import full_system_in
 
 
 @pytest.fixture(scope="package")
-def machine(django_db_setup, django_db_blocker, tmp_path_factory):
+def system(django_db_setup, django_db_blocker, tmp_path_factory):
     """The running system, and a shop with plenty of mugs and three rare ones."""
     with django_db_blocker.unblock():
         empty()
@@ -22,7 +22,7 @@ def machine(django_db_setup, django_db_blocker, tmp_path_factory):
         Product.objects.create(sku="RARE", name="A rare mug", unit_amount=9_000, currency="eur")
         adjust_stock(sku="MUG", quantity=100_000, reason="delivery", by="tests")
         adjust_stock(sku="RARE", quantity=3, reason="delivery", by="tests")
-        with machine_in(tmp_path_factory.mktemp("machine")) as running:
+        with full_system_in(tmp_path_factory.mktemp("system")) as running:
             yield running
         _end_other_sessions()
         for alias in connections:
@@ -31,17 +31,17 @@ def machine(django_db_setup, django_db_blocker, tmp_path_factory):
 
 
 @pytest.fixture
-def _django_db_helper(machine):
+def _django_db_helper(system):
     """In place of pytest-django's, which wraps a test in a transaction, or empties the tables
     behind it.
     """
 
 
 @pytest.fixture(scope="package")
-def customer(machine):
-    return Customer(machine)
+def customer(system):
+    return Customer(system)
 
 
 def pytest_terminal_summary():
-    if ledger.LINES:
-        ledger.print_lines()
+    if fault_report.RESULTS:
+        fault_report.print_results()

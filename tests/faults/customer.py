@@ -9,31 +9,31 @@ import httpx
 from django.contrib.auth.models import User
 
 from api.auth.authentication import issue_token
-from tests.faults.machine import Machine
+from tests.faults.full_system import FullSystem
 
 __all__ = ["Customer"]
 
 # Longer than any answer takes, shorter than a process stays frozen. Seconds.
-PATIENCE = 3
+TIMEOUT_SECONDS = 3
 
 
 class Customer:
-    """One customer of a machine's API, at an address of it."""
+    """One customer of a system's API, at an address of it."""
 
-    def __init__(self, machine: Machine, name: str = "ada", url: str = "") -> None:
-        self.machine = machine
-        self.url = url or machine.url
+    def __init__(self, system: FullSystem, name: str = "ada", url: str = "") -> None:
+        self.system = system
+        self.url = url or system.url
         user, _ = User.objects.get_or_create(username=name)
         self.headers = {"Authorization": f"Bearer {issue_token(user)}"}
 
-    def ask(
+    def request_order(
         self, key: str, *, sku: str = "MUG", quantity: int = 1, method: str = "pm_card_visa"
     ) -> httpx.Response | None:
         """Ask for an order once; None where the connection breaks, or nobody answers."""
         wanted = {"lines": [{"sku": sku, "quantity": quantity}], "payment_method": method}
         return self._post("/api/v1/orders/", wanted, {"Idempotency-Key": key})
 
-    def call_off(self, order: UUID) -> httpx.Response | None:
+    def request_cancel(self, order: UUID) -> httpx.Response | None:
         """Ask once that an order be cancelled."""
         return self._post(f"/api/v1/orders/{order}/cancel/", None, {})
 
@@ -42,26 +42,28 @@ class Customer:
         key = str(uuid4())
 
         def placed() -> UUID | None:
-            answer = self.ask(key, sku=sku, quantity=quantity, method=method)
+            answer = self.request_order(key, sku=sku, quantity=quantity, method=method)
             return (
                 UUID(answer.json()["id"])
                 if answer is not None and answer.status_code == 201
                 else None
             )
 
-        return self.machine.until(placed, "the order is answered") or UUID(int=0)
+        return self.system.until(placed, "the order is answered") or UUID(int=0)
 
-    def insist_on_calling_off(self, order: UUID) -> None:
+    def cancel_until_answered(self, order: UUID) -> None:
         """Cancel an order, however often it takes to get an answer."""
 
         def called_off() -> bool:
-            answer = self.call_off(order)
+            answer = self.request_cancel(order)
             return answer is not None and answer.status_code in {200, 202}
 
-        self.machine.until(called_off, "the cancel is answered")
+        self.system.until(called_off, "the cancel is answered")
 
     def _post(self, path: str, body: object, headers: dict[str, str]) -> httpx.Response | None:
         with suppress(httpx.TransportError):
             url, headers = f"{self.url}{path}", self.headers | headers
-            return httpx.post(url, json=body, headers=headers, timeout=PATIENCE, trust_env=False)
+            return httpx.post(
+                url, json=body, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False
+            )
         return None

@@ -11,7 +11,7 @@ from inventory.models import Reservation
 from orders.models import IdempotencyKey, Inbox, Order
 from sagas.ids import uuid7
 from sagas.testing.failpoints import Action, Fault, Point
-from tests.faults.ledger import LINES, Line
+from tests.faults.fault_report import RESULTS, FaultResult
 
 pytestmark = [
     pytest.mark.django_db(databases="__all__"),
@@ -28,46 +28,46 @@ each_action = pytest.mark.parametrize("action", list(Action))
 
 @each_point
 @each_action
-def test_an_order_placed_in_spite_of_it_is_one_order(machine, customer, point, action):
+def test_an_order_placed_in_spite_of_it_is_one_order(system, customer, point, action):
     fault, key = Fault(point, "order.created", action), str(uuid4())
-    with machine.armoury.armed([fault], since=uuid7()):
-        customer.ask(key)
-        machine.until(lambda: machine.armoury.hits(fault), "the fault is hit")
+    with system.faults.arm([fault], since=uuid7()):
+        customer.request_order(key)
+        system.until(lambda: system.faults.hits(fault), "the fault is hit")
     placed = IdempotencyKey.objects.filter(key=key)
     assert placed.exists() == (point is not Point.UNCOMMITTED)
     if action is Action.FREEZE and not placed.exists():
-        assert customer.ask(key).status_code == 409
+        assert customer.request_order(key).status_code == 409
     elif action is Action.FREEZE:
-        machine.until(
+        system.until(
             lambda: ended(placed.get().order_id), "the order has ended, and nobody was told"
         )
-    go_on(machine, fault)
-    order = UUID(machine.until(lambda: answered(customer, key), "the client has an answer"))
-    machine.until(lambda: ended(order), "the order has ended")
+    resume(system, fault)
+    order = UUID(system.until(lambda: answered(customer, key), "the client has an answer"))
+    system.until(lambda: ended(order), "the order has ended")
     assert placed.count() == 1
-    conclude(machine, fault, order, "fulfilled")
+    conclude(system, fault, order, "fulfilled")
 
 
 @each_point
 @each_action
-def test_an_order_called_off_in_spite_of_it_is_undone_once(machine, customer, point, action):
+def test_an_order_called_off_in_spite_of_it_is_undone_once(system, customer, point, action):
     fault = Fault(point, "order.cancelling", action)
-    with machine.without("orders"):
+    with system.paused("orders"):
         order = customer.place()
-        machine.until(
+        system.until(
             Reservation.objects.filter(order_id=order, state="held").exists, "the stock is held"
         )
-        with machine.armoury.armed([fault], since=order):
-            customer.call_off(order)
-            machine.until(lambda: machine.armoury.hits(fault), "the fault is hit")
+        with system.faults.arm([fault], since=order):
+            customer.request_cancel(order)
+            system.until(lambda: system.faults.hits(fault), "the fault is hit")
         barred = Inbox.objects.filter(saga=order, step="orders.fulfil", state="refused")
         assert barred.exists() == (point is not Point.UNCOMMITTED)
         if not barred.exists():
-            go_on(machine, fault)
-        customer.insist_on_calling_off(order)
-    machine.until(lambda: ended(order), "the order has ended")
-    go_on(machine, fault)
-    conclude(machine, fault, order, "cancelled")
+            resume(system, fault)
+        customer.cancel_until_answered(order)
+    system.until(lambda: ended(order), "the order has ended")
+    resume(system, fault)
+    conclude(system, fault, order, "cancelled")
 
 
 def ended(order):
@@ -75,18 +75,18 @@ def ended(order):
 
 
 def answered(customer, key):
-    answer = customer.ask(key)
+    answer = customer.request_order(key)
     return answer.json()["id"] if answer is not None and answer.status_code == 201 else None
 
 
-def go_on(machine, fault):
+def resume(system, fault):
     """Let a process that was frozen go on, and wait until it has."""
     if fault.action is Action.FREEZE:
-        machine.armoury.thaw(fault)
-        machine.until(lambda: machine.armoury.over(fault), "the frozen process has gone on")
+        system.faults.thaw(fault)
+        system.until(lambda: system.faults.is_over(fault), "the frozen process has gone on")
 
 
-def conclude(machine, fault, order, status):
+def conclude(system, fault, order, status):
     assert Order.objects.get(id=order).status == status
     call_command("audit", "--expect-ended")
-    LINES.append(Line(fault, "the request", len(machine.armoury.hits(fault)), status))
+    RESULTS.append(FaultResult(fault, "the request", len(system.faults.hits(fault)), status))

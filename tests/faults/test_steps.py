@@ -15,8 +15,8 @@ from sagas.ids import uuid7
 from sagas.storage import sql
 from sagas.storage.registry import service_of_step
 from sagas.testing.failpoints import Action, Fault, Point
-from tests.faults.ledger import LINES, Line
-from tests.faults.walks import AUTHORIZED, CALLED_OFF, DECLINED, FULFILLED, SOLD_OUT, WITHHELD
+from tests.faults.fault_report import RESULTS, FaultResult
+from tests.faults.scenarios import AUTHORIZED, CANCELLED, DECLINED, FULFILLED, SOLD_OUT, WITHHELD
 from tests.plugin import running
 from tools.chaos.provider_faults import provider_faults
 
@@ -40,74 +40,80 @@ POINTS = [point for point in Point if point not in OF_REQUESTS]
 
 # Walks that run at once have no place in common. One that began later never meets the faults of an
 # earlier one.
-TOGETHER = ((CALLED_OFF, FULFILLED), (SOLD_OUT, DECLINED), (WITHHELD, AUTHORIZED))
+TOGETHER = ((CANCELLED, FULFILLED), (SOLD_OUT, DECLINED), (WITHHELD, AUTHORIZED))
 
 
 def groups(point, action):
-    """Return the walks that run at once, for each run. Two workers of a service frozen at once
+    """Return the scenarios that run at once, for each run. Two workers of a service frozen at once
     would leave nobody.
     """
     if point is Point.ROUND_SENT:
         return ((FULFILLED,),)
     if (point, action) == (Point.TAKEN, Action.FREEZE):
-        return tuple((walk,) for group in TOGETHER for walk in group)
+        return tuple((scenario,) for group in TOGETHER for scenario in group)
     return TOGETHER
 
 
 def combinations():
     return [
         pytest.param(
-            point, action, walks, id=f"{point}-{action}-{'-'.join(walk.name for walk in walks)}"
+            point,
+            action,
+            scenarios,
+            id=f"{point}-{action}-{'-'.join(scenario.name for scenario in scenarios)}",
         )
         for point in POINTS
         for action in Action
-        for walks in groups(point, action)
+        for scenarios in groups(point, action)
     ]
 
 
-@pytest.mark.parametrize(("point", "action", "walks"), combinations())
+@pytest.mark.parametrize(("point", "action", "scenarios"), combinations())
 def test_an_order_ends_as_it_should_whatever_happens_on_its_way(
-    machine, customer, point, action, walks
+    system, customer, point, action, scenarios
 ):
     sandbox = running().env.get("STRIPE_API_BASE")
     with provider_faults(sandbox, seed=POINTS.index(point)), ExitStack() as armed:
-        orders = {walk: begin(walk, armed, machine, customer, point, action) for walk in walks}
-        machine.until(lambda: survived(machine, point, action, orders), "all has been survived")
+        orders = {
+            scenario: begin(scenario, armed, system, customer, point, action)
+            for scenario in scenarios
+        }
+        system.until(lambda: survived(system, point, action, orders), "all has been survived")
     call_command("audit", "--expect-ended")
-    for walk, order in orders.items():
+    for scenario, order in orders.items():
         status = Order.objects.get(id=order).status
-        LINES.extend(
-            line(machine, fault, walk, order, status) for fault in walk.faults(point, action)
+        RESULTS.extend(
+            line(system, fault, scenario, order, status) for fault in scenario.faults(point, action)
         )
-        assert status == walk.ends
+        assert status == scenario.final_status
 
 
-def begin(walk, armed, machine, customer, point, action):
+def begin(scenario, armed, system, customer, point, action):
     """Set an order going, with faults in its way; return its id."""
-    faults, since = [*walk.faults(point, action), *walk.helpers(point)], uuid7()
-    return walk.begin(
-        customer, lambda: armed.enter_context(machine.armoury.armed(faults, since=since))
+    faults, since = [*scenario.faults(point, action), *scenario.enabling_faults(point)], uuid7()
+    return scenario.start(
+        customer, lambda: armed.enter_context(system.faults.arm(faults, since=since))
     )
 
 
-def line(machine, fault, walk, order, status):
+def line(system, fault, scenario, order, status):
     """Return the line of a fault, once it is sure that it was this order's."""
-    hits = machine.armoury.hits(fault)
+    hits = system.faults.hits(fault)
     assert all(order in hit.sagas for hit in hits) or fault.point is Point.ROUND_SENT
-    return Line(fault, walk.name, len(hits), status)
+    return FaultResult(fault, scenario.name, len(hits), status)
 
 
-def survived(machine, point, action, orders):
+def survived(system, point, action, orders):
     """Thaw whoever has been frozen long enough; tell whether all faults are over, and all orders
     have ended.
     """
     over = True
-    for walk, order in orders.items():
+    for scenario, order in orders.items():
         ended = Order.objects.filter(id=order, ended_at__isnull=False).exists()
-        for fault in walk.faults(point, action):
+        for fault in scenario.faults(point, action):
             if action is Action.FREEZE and (ended or overtaken(fault, order)):
-                machine.armoury.thaw(fault)
-            over = over and ended and machine.armoury.over(fault)
+                system.faults.thaw(fault)
+            over = over and ended and system.faults.is_over(fault)
     return over
 
 

@@ -5,7 +5,7 @@ from django.db import connections
 
 from api.auth.authentication import issue_token
 from tests.outside import customer
-from tests.outside.world import BRISK, as_superuser, running_system
+from tests.outside.harness import SHORT_TIMES, as_superuser, running_system
 from tests.plugin import running
 from tests.system.harness import SERVICES, shop
 
@@ -15,14 +15,14 @@ __all__ = ["shop"]
 @pytest.fixture(scope="module")
 def system(django_db_setup):
     """Workers and beat."""
-    with running_system(BRISK) as system:
+    with running_system(SHORT_TIMES) as system:
         yield system
 
 
 @pytest.fixture(scope="module")
 def api(django_db_setup):
     """The address of the API, as its own process."""
-    with customer.api(**BRISK) as address:
+    with customer.api(**SHORT_TIMES) as address:
         yield address
 
 
@@ -33,9 +33,9 @@ def ada(api, shop):
 
 
 @pytest.fixture(autouse=True)
-def brisk(settings):
+def short_times(settings):
     """Orders that this process places count as stalled as soon as the workers' do."""
-    settings.SAGA_STALL_SECONDS = float(BRISK["SAGA_STALL_SECONDS"])
+    settings.SAGA_STALL_SECONDS = float(SHORT_TIMES["SAGA_STALL_SECONDS"])
 
 
 @pytest.fixture

@@ -58,12 +58,12 @@ class Customer:
             self.refusals.append(answer.status_code)
         return answer.status_code
 
-    def insist(self, key: str, **wanted: Any) -> None:
+    def order_until_placed(self, key: str, **wanted: Any) -> None:
         """Ask for an order, with the same key, until it is placed."""
         until(lambda: self.order(key, **wanted) == HTTPStatus.CREATED, f"{key} is placed")
 
     @contextmanager
-    def shopping(self) -> Iterator[None]:
+    def ordering(self) -> Iterator[None]:
         """Place one order after another, until the context ends."""
         enough = threading.Event()
         thread = threading.Thread(target=self._shop, args=(enough,))
@@ -74,7 +74,7 @@ class Customer:
             enough.set()
             thread.join()
 
-    def orders_more(self, orders: int) -> None:
+    def wait_for_orders(self, orders: int) -> None:
         """Wait until so many more orders are placed than are now."""
         wanted = len(self.placed) + orders
         until(lambda: len(self.placed) >= wanted, f"{orders} more orders are placed")
@@ -83,4 +83,4 @@ class Customer:
         for number in count():
             if enough.is_set():
                 return
-            self.insist(f"shopping-{number}")
+            self.order_until_placed(f"shopping-{number}")

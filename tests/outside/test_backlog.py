@@ -15,7 +15,7 @@ from inventory.services import adjust_stock
 from orders.models import Order
 from sagas.ids import uuid7
 from sagas.storage import sql
-from tests.outside.world import System, valkey
+from tests.outside.harness import System, valkey
 from tests.processes import beat, until, worker
 from tests.system.harness import SERVICES, ended, order, outcome
 
@@ -127,7 +127,7 @@ def test_a_backlog_drains_in_bounded_memory_and_new_orders_with_it(api_client, c
                 break
         wait(lambda: still_open() == 0, "the backlog is drained")
         seconds = time.monotonic() - started
-        system.come_to_rest()
+        system.wait_until_idle()
     with capsys.disabled():
         shares = ", ".join(f"{share:.1%}" for share in overtaken)
         sizes = ", ".join(

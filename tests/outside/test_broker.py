@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from orders.models import Outbox, TimelineEvent
-from tests.outside.world import BRISK, in_database, valkey
+from tests.outside.harness import SHORT_TIMES, in_database, valkey
 from tests.processes import until
 from tests.system.harness import order, outcome
 
@@ -37,7 +37,7 @@ def test_a_broker_that_comes_back_empty_has_lost_no_order(api_client, system, br
     shutil.rmtree(broker.home / "appendonlydir")
     placed += place(api_client, 5, "during")
     broker.start()
-    system.come_to_rest()
+    system.wait_until_idle()
     assert {outcome(one) for one in placed} == {FULFILLED}
 
 
@@ -50,7 +50,7 @@ def test_a_broker_that_is_flushed_again_and_again_has_lost_no_order(api_client, 
                 lambda: Outbox.objects.filter(published_at__isnull=False).exists(), "some are sent"
             )
             client.flushall()
-    system.come_to_rest()
+    system.wait_until_idle()
     assert {outcome(one) for one in placed} == {FULFILLED}
 
 
@@ -61,9 +61,9 @@ def test_a_broker_that_is_down_for_longer_than_every_lease_delays_orders_and_no_
     until(some_are_under_way, "some orders are under way")
     broker.kill()
     placed += place(api_client, 5, "during")
-    outlast(2 * float(BRISK["SAGA_LEASE_SECONDS"]) + 2)
+    outlast(2 * float(SHORT_TIMES["SAGA_LEASE_SECONDS"]) + 2)
     broker.start()
-    system.come_to_rest()
+    system.wait_until_idle()
     assert {outcome(one) for one in placed} == {FULFILLED}
 
 
@@ -75,9 +75,9 @@ def test_a_broker_that_hangs_under_running_workers_delays_orders_and_no_more(
     broker.freeze()
     placed += place(api_client, 5, "during")
     until(lambda: Outbox.objects.exclude(last_error="").exists(), "a relay has tried in vain")
-    outlast(float(BRISK["SAGA_LEASE_SECONDS"]) + 1)
+    outlast(float(SHORT_TIMES["SAGA_LEASE_SECONDS"]) + 1)
     broker.thaw()
-    system.come_to_rest()
+    system.wait_until_idle()
     assert {outcome(one) for one in placed} == {FULFILLED}
 
 
@@ -94,6 +94,6 @@ def test_a_broker_without_memory_delays_orders_and_no_more(api_client, system, b
             )
         finally:
             client.config_set("maxmemory", 0)
-    system.come_to_rest()
+    system.wait_until_idle()
     assert {outcome(one) for one in placed} == {FULFILLED}
     assert (system.workers[0].popen, life.poll()) == (life, None), "the worker gave up"

@@ -13,7 +13,7 @@ import pytest
 
 from payments.models import Inbox
 from sagas.storage.registry import get_service
-from tests.outside.world import BRISK, System, in_database, valkey
+from tests.outside.harness import SHORT_TIMES, System, in_database, valkey
 from tests.processes import ROOT, beat, until, worker
 from tests.system.harness import SERVICES, order, outcome
 
@@ -33,9 +33,9 @@ def system(request):
     path = f"{Path(__file__).parent / 'shifted_clock'}{os.pathsep}{ROOT}"
     shifted = {"PYTHONPATH": path, "CLOCK_SHIFT": str(request.param)}
     with ExitStack() as stack:
-        right = stack.enter_context(worker("orders", "inventory", environ=BRISK))
-        wrong = stack.enter_context(worker("payments", environ={**BRISK, **shifted}))
-        stack.enter_context(beat(environ=BRISK))
+        right = stack.enter_context(worker("orders", "inventory", environ=SHORT_TIMES))
+        wrong = stack.enter_context(worker("payments", environ={**SHORT_TIMES, **shifted}))
+        stack.enter_context(beat(environ=SHORT_TIMES))
         assert abs(_off(wrong) - request.param) < HOUR / 2, "the clock is not shifted"
         yield System([wrong, right])
 
@@ -52,7 +52,7 @@ def test_a_service_whose_clock_is_an_hour_off_holds_nothing_up(api_client, syste
     until(asked.exists, "a step waits for its next try", process=system.workers[0])
     with valkey() as client:
         client.flushall()  # what is lost is found by the service's own flush
-    system.come_to_rest()
+    system.wait_until_idle()
     assert {outcome(one) for one in placed} == {("fulfilled", "")}
     for service in map(get_service, SERVICES):
         for table in (service.outbox, service.inbox):

@@ -16,7 +16,7 @@ from orders.models import Outbox as OrdersOutbox
 from payments.models import Inbox as PaymentsInbox
 from payments.models import Outbox as PaymentsOutbox
 from payments.models import SimulatedCharge
-from tests.outside.tap import lose, send, tapped
+from tests.outside.captured_messages import capture, lose, send
 from tests.processes import until
 from tests.system.harness import net, order, outcome
 
@@ -57,9 +57,9 @@ def orders_of_each_kind(client):
 
 
 def test_every_message_again_twice_and_in_any_order_changes_nothing(api_client, system):
-    with tapped() as messages:
+    with capture() as messages:
         orders_of_each_kind(api_client)
-        system.come_to_rest()
+        system.wait_until_idle()
     before = effects()
     again = steps(messages) * 2
     assert {sent.args[0] for sent in again} >= {
@@ -72,19 +72,19 @@ def test_every_message_again_twice_and_in_any_order_changes_nothing(api_client, 
     }
     random.Random(1).shuffle(again)
     send(*again)
-    system.come_to_rest()
+    system.wait_until_idle()
     assert effects() == before
 
 
 def test_an_undo_that_comes_before_its_action_bars_it_for_ever(api_client, system):
-    with tapped() as messages, system.asleep():
+    with capture() as messages, system.suspended():
         placed = order(api_client, "late")
         until(lambda: steps(messages, "payments.charge"), "its charge is sent")
         lost = lose("payments.charge", messages)
         assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code == 202
     until(lambda: outcome(placed)[0] == "cancelled", "the order is cancelled")
     send(*lost)
-    system.come_to_rest()
+    system.wait_until_idle()
     assert PaymentsInbox.objects.get(saga=placed, step="payments.charge").state == "refused"
     assert not SimulatedCharge.objects.exists()
     assert net(placed) == 0

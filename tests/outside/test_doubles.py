@@ -6,7 +6,7 @@ import pytest
 
 from orders.models import Order
 from payments.models import SimulatedCharge
-from tests.outside.world import BRISK
+from tests.outside.harness import SHORT_TIMES
 from tests.processes import beat, worker
 from tests.system.harness import SERVICES, order, outcome
 
@@ -14,10 +14,10 @@ pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pyte
 
 
 def test_two_of_everything_have_one_effect(api_client, system):
-    with worker(*SERVICES, environ=BRISK, concurrency=2), beat(environ=BRISK):
+    with worker(*SERVICES, environ=SHORT_TIMES, concurrency=2), beat(environ=SHORT_TIMES):
         placed = [order(api_client, f"mug-{number}") for number in range(20)]
         rare = [order(api_client, f"rare-{number}", sku="RARE") for number in range(5)]
-        system.come_to_rest()
+        system.wait_until_idle()
     assert {outcome(one) for one in placed} == {("fulfilled", "")}
     assert sorted(outcome(one)[0] for one in rare) == ["cancelled"] * 2 + ["fulfilled"] * 3
     assert SimulatedCharge.objects.filter(kind="capture").count() == Order.objects.count()

@@ -8,7 +8,7 @@ from base64 import b64encode
 
 import pytest
 
-from tests.outside.world import valkey
+from tests.outside.harness import valkey
 from tests.processes import until
 from tests.system.harness import order
 
@@ -118,7 +118,7 @@ def test_garbage_in_a_queue_is_logged_and_dropped_and_the_rest_goes_on(api_clien
             "none of it will come back",
             process=process,
         )
-    system.come_to_rest()
+    system.wait_until_idle()
     output = system.output()[said:]
     assert {kind for kind in GARBAGE if kind not in output} == set()
     assert (process.popen, process.popen.poll()) == (life, None)
@@ -138,7 +138,7 @@ def test_garbage_among_the_unacknowledged_is_logged_and_dropped(api_client, syst
         until(lambda: client.zcount("unacked_index", 1, 1) == 0, "it is gone", process=process)
         assert foul.keys().isdisjoint(_unacknowledged(client))
     order(api_client, "after")
-    system.come_to_rest()
+    system.wait_until_idle()
     assert (process.popen, process.popen.poll()) == (life, None)
     assert {tag for tag in foul if tag not in process.output()} <= {"no-message"}
 

@@ -10,7 +10,7 @@ from django_celery_results.models import TaskResult
 
 from payments.models import Inbox
 from sagas.delivery.signatures import task_signature
-from tests.outside.tap import lose, send, tapped
+from tests.outside.captured_messages import capture, lose, send
 from tests.processes import until
 from tests.system.harness import order, outcome
 
@@ -45,15 +45,15 @@ def test_messages_whose_arguments_are_broken_are_seen_and_the_rest_goes_on(api_c
         "all of them are seen as failures",
         process=system.workers[0],
     )
-    system.come_to_rest()
+    system.wait_until_idle()
     assert [outcome(before), outcome(after)] == [FULFILLED, FULFILLED]
 
 
 def test_a_task_that_nobody_knows_is_seen_and_the_rest_goes_on(api_client, system):
     sent = current_app.send_task("sagas.of_another_release", ["x"], queue="payments").id
     after = order(api_client, "after")
-    system.says("sagas.of_another_release")
-    system.come_to_rest()
+    system.wait_for_output("sagas.of_another_release")
+    system.wait_until_idle()
     assert outcome(after) == FULFILLED
     assert TaskResult.objects.get(task_id=sent).status == "FAILURE"
 
@@ -68,15 +68,15 @@ def test_a_body_that_is_no_json_is_logged_and_the_rest_goes_on(api_client, syste
             headers={"task": "sagas.run_step", "id": "broken", "lang": "py"},
         )
     after = order(api_client, "after")
-    system.says("{{{")
-    system.come_to_rest()
+    system.wait_for_output("{{{")
+    system.wait_until_idle()
     assert outcome(after) == FULFILLED
 
 
 def test_a_step_that_nobody_knows_is_parked_and_seen_and_its_order_goes_on(api_client, system):
-    with tapped() as messages:
+    with capture() as messages:
         placed = order(api_client, "one")
-        system.come_to_rest()
+        system.wait_until_idle()
     _, plan, batch, *_ = _charges(messages)[0].args
     newer_release = task_signature("run_step", "payments.gift_wrap", plan, batch, queue="payments")
     newer_release.link_error(
@@ -88,7 +88,7 @@ def test_a_step_that_nobody_knows_is_parked_and_seen_and_its_order_goes_on(api_c
     assert "No process of this service knows the step" in parked.get().error
     assert outcome(placed) == FULFILLED
     parked.delete()
-    system.come_to_rest()
+    system.wait_until_idle()
 
 
 def older(args):
@@ -116,19 +116,19 @@ def newer(args):
 
 @pytest.mark.parametrize("shape", [older, newer])
 def test_events_of_another_release_are_understood(api_client, system, shape):
-    with tapped() as messages, system.asleep():
+    with capture() as messages, system.suspended():
         placed = order(api_client, "one")
         until(lambda: _charges(messages), "its charge is sent")
         (charge,) = lose("payments.charge", messages)
         send(charge.with_args(shape(charge.args)))
-    system.come_to_rest()
+    system.wait_until_idle()
     assert outcome(placed) == FULFILLED
 
 
 def test_an_order_whose_message_was_broken_on_its_way_goes_on_with_the_senders_own_copy(
     api_client, system
 ):
-    with tapped() as messages, system.asleep():
+    with capture() as messages, system.suspended():
         broken, whole = order(api_client, "broken"), order(api_client, "whole")
         until(
             lambda: sum(len(sent.args[2]) for sent in _charges(messages)) == 2,
@@ -141,7 +141,7 @@ def test_an_order_whose_message_was_broken_on_its_way_goes_on_with_the_senders_o
         saga=broken, step="payments.charge", error__contains="cannot read"
     )
     until(unread.exists, "it is seen", process=system.workers[0])
-    system.come_to_rest()
+    system.wait_until_idle()
     assert [outcome(broken), outcome(whole)] == [FULFILLED, FULFILLED]
 
 

@@ -10,7 +10,7 @@ from django.db import connections
 from inventory.models import Reservation
 from orders.models import Order, Outbox
 from payments.models import Inbox, Payment
-from tests.outside.world import as_superuser, end_sessions, name_of
+from tests.outside.harness import as_superuser, end_sessions, name_of
 from tests.processes import until
 from tests.system.harness import net, outcome
 
@@ -41,24 +41,24 @@ def assert_all_fulfilled(customer):
 def test_without_payments_orders_are_taken_and_wait(ada, system):
     with down("payments"):
         for number in range(3):
-            ada.insist(f"waits-{number}")
+            ada.order_until_placed(f"waits-{number}")
         until(lambda: not Outbox.objects.filter(published_at=None).exists(), "all are sent")
         assert set(Order.objects.values_list("status", flat=True)) == {"pending"}
-    system.come_to_rest()
+    system.wait_until_idle()
     assert_all_fulfilled(ada)
 
 
 def test_without_inventory_orders_are_taken_and_paid_and_wait(ada, system):
     with down("inventory"):
         for number in range(3):
-            ada.insist(f"waits-{number}")
+            ada.order_until_placed(f"waits-{number}")
         until(lambda: Order.objects.filter(status="paid").count() == 3, "all are paid")
-    system.come_to_rest()
+    system.wait_until_idle()
     assert_all_fulfilled(ada)
 
 
 def test_without_orders_none_is_taken_and_the_other_services_go_on(ada, system):
-    ada.insist("under-way", method="pm_sim_timeout_lost")
+    ada.order_until_placed("under-way", method="pm_sim_timeout_lost")
     until(lambda: Inbox.objects.filter(step="payments.charge").exists(), "its charge is tried")
     with down("default"):
         assert ada.order("too-early") == 503
@@ -68,6 +68,6 @@ def test_without_orders_none_is_taken_and_the_other_services_go_on(ada, system):
         )
         until(Reservation.objects.exists, "its stock is reserved")
     assert Order.objects.count() == 1
-    ada.insist("too-early")
-    system.come_to_rest()
+    ada.order_until_placed("too-early")
+    system.wait_until_idle()
     assert_all_fulfilled(ada)

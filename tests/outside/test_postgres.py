@@ -8,7 +8,7 @@ import pytest
 from django.db import connections
 
 from orders.models import Order
-from tests.outside.world import as_superuser, end_sessions, in_database, name_of, superuser_in
+from tests.outside.harness import as_superuser, end_sessions, in_database, name_of, superuser_in
 from tests.processes import until
 from tests.system.harness import net, outcome
 
@@ -39,27 +39,27 @@ def assert_the_record_is_true(customer):
 
 @pytest.mark.parametrize("way", ["kill", "stop"])
 def test_a_restart_under_load_loses_nothing_that_was_answered(ada, system, postgres, way):
-    with ada.shopping():
-        ada.orders_more(5)
+    with ada.ordering():
+        ada.wait_for_orders(5)
         getattr(postgres, way)()
         until(lambda: 503 in ada.refusals, "the API says that it cannot")
         postgres.start()
-        ada.orders_more(5)
-    system.come_to_rest()
+        ada.wait_for_orders(5)
+    system.wait_until_idle()
     assert set(ada.refusals) <= {503}
     assert_the_record_is_true(ada)
 
 
 def test_sessions_ended_in_the_midst_of_their_transactions_cost_time_and_nothing_else(ada, system):
     ended: Counter[str] = Counter()
-    with ada.shopping():
-        ada.orders_more(5)
+    with ada.ordering():
+        ada.wait_for_orders(5)
         until(
             lambda: _end_some(ended) and ended.total() >= 15 and len(ended) == 3,
             "15 sessions are ended",
         )
-        ada.orders_more(5)
-    system.come_to_rest()
+        ada.wait_for_orders(5)
+    system.wait_until_idle()
     assert set(ada.refusals) <= {409, 503}
     assert_the_record_is_true(ada)
 
@@ -70,7 +70,7 @@ def _end_some(ended):
 
 
 def test_a_server_that_is_read_only_takes_no_order_and_answers_what_is_asked(ada, system):
-    ada.insist("before")
+    ada.order_until_placed("before")
     _read_only("on")
     try:
         until(lambda: ada.order("meanwhile") == 503, "the API says that it cannot")
@@ -78,8 +78,8 @@ def test_a_server_that_is_read_only_takes_no_order_and_answers_what_is_asked(ada
         assert ada.get("products/").json()["results"][0]["sku"] == "MUG"
     finally:
         _read_only("off")
-    ada.insist("meanwhile")
-    system.come_to_rest()
+    ada.order_until_placed("meanwhile")
+    system.wait_until_idle()
     assert_the_record_is_true(ada)
 
 
@@ -101,15 +101,15 @@ def test_a_step_that_loses_a_deadlock_runs_again_as_a_whole(ada, system):
             "SET deadlock_timeout = '1min'"
         )  # the other side finds out first, and gives way
         rival.execute(TAKE, ["RARE"])
-        ada.insist("both", sku="MUG", and_sku="RARE")
+        ada.order_until_placed("both", sku="MUG", and_sku="RARE")
         until(
             lambda: in_database("inventory", WAITING),
             "the step has the mug and waits for the rare one",
         )
         rival.execute(TAKE, ["MUG"])
         rival.commit()
-    system.says("deadlock detected")
-    system.come_to_rest()
+    system.wait_for_output("deadlock detected")
+    system.wait_until_idle()
     assert outcome(ada.placed["both"]) == FULFILLED
 
 
@@ -123,11 +123,11 @@ def test_a_step_that_cannot_be_serialized_runs_again_as_a_whole(ada, system):
         connections.close_all()
         with superuser_in("inventory") as rival:
             rival.execute("UPDATE inventory_stockitem SET on_hand = on_hand WHERE sku = 'MUG'")
-            ada.insist("one")
+            ada.order_until_placed("one")
             until(lambda: in_database("inventory", WAITING), "the step waits for the mug")
             rival.commit()
-        system.says("could not serialize access")
-        system.come_to_rest()
+        system.wait_for_output("could not serialize access")
+        system.wait_until_idle()
     finally:
         as_superuser("ALTER DATABASE {} RESET default_transaction_isolation", name_of("inventory"))
         end_sessions()

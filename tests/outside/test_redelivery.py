@@ -13,8 +13,8 @@ from orders.models import Order, Outbox
 from payments.models import Inbox
 from sagas.ids import uuid7
 from sagas.testing.failpoints import Action, Fault, Point
-from tests.faults.arming import Armoury
-from tests.outside.world import BRISK, System, valkey
+from tests.faults.armed_faults import ArmedFaults
+from tests.outside.harness import SHORT_TIMES, System, valkey
 from tests.processes import beat, until, worker
 from tests.system.harness import SERVICES, ended, order, outcome
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pyte
 # Nothing but the broker finds in time what was lost: no order counts as stalled, and no lease runs
 # out. The broker waits a fifth longer than a task may run.
 BROKER_ALONE = {
-    **BRISK,
+    **SHORT_TIMES,
     "SAGA_STALL_SECONDS": "3600",
     "SAGA_LEASE_SECONDS": "3600",
     "TASK_TIME_LIMIT": "20",
@@ -53,7 +53,7 @@ def test_messages_a_killed_worker_had_taken_come_again_by_the_broker_alone(
     api_client, settings, tmp_path, kill
 ):
     settings.SAGA_STALL_SECONDS = 3600
-    armoury = Armoury(tmp_path)
+    armed_faults = ArmedFaults(tmp_path)
     environ = {**BROKER_ALONE, "FAILPOINTS": str(tmp_path)}
     with ExitStack() as stack:
         process = stack.enter_context(
@@ -62,9 +62,9 @@ def test_messages_a_killed_worker_had_taken_come_again_by_the_broker_alone(
         stack.enter_context(beat(environ=BROKER_ALONE))
         placed = []
         for fault in FAULTS:
-            stack.enter_context(armoury.armed([fault], since=uuid7()))
+            stack.enter_context(armed_faults.arm([fault], since=uuid7()))
             placed.append(order(api_client, fault.step))
-            until(partial(armoury.hits, fault), f"{fault.name} is hit", process=process)
+            until(partial(armed_faults.hits, fault), f"{fault.name} is hit", process=process)
         until(partial(ended, placed[-1]), "nothing else is under way", process=process)
         kill(process)
         with valkey() as client:
@@ -76,11 +76,13 @@ def test_messages_a_killed_worker_had_taken_come_again_by_the_broker_alone(
                 process=successor,
             )
             for fault in FAULTS if kill is kill_main_process else ():
-                armoury.thaw(
+                armed_faults.thaw(
                     fault
                 )  # a child that was left behind goes on, and finds that it is too late
-                until(partial(armoury.over, fault), f"{fault.name} is over", process=successor)
-            System([successor]).come_to_rest()
+                until(
+                    partial(armed_faults.is_over, fault), f"{fault.name} is over", process=successor
+                )
+            System([successor]).wait_until_idle()
     assert set(Order.objects.values_list("redrives", flat=True)) == {0}
     assert max(Outbox.objects.values_list("attempts", flat=True)) == 1
     assert set(Inbox.objects.filter(step="payments.charge").values_list("attempts", flat=True)) == {

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from payments.models import Inbox, Payment, SimulatedCharge
+from tests.outside.harness import SHORT_TIMES, in_database, running_system, superuser_in
 from tests.outside.waiting.gateway import AFTER, BEFORE, LOCK
-from tests.outside.world import BRISK, in_database, running_system, superuser_in
 from tests.processes import until
 from tests.system.harness import net, order, outcome
 
@@ -20,7 +20,7 @@ CALLED_OFF = ("cancelled", "cancelled_by_customer")
 
 # The lease outlasts the wait: nobody else takes the charge over meanwhile.
 PATIENT = {
-    **BRISK,
+    **SHORT_TIMES,
     "SAGA_LEASE_SECONDS": "60",
     "DJANGO_SETTINGS_MODULE": "tests.outside.waiting.settings",
 }
@@ -68,7 +68,7 @@ def test_a_slow_charge_that_a_cancel_overtakes_leaves_no_money_with_us(
         placed = order(api_client, "slow", quantity=amount // 1_000)
         waiting()
         call_off(api_client, placed)
-    patient.come_to_rest()
+    patient.wait_until_idle()
     assert outcome(placed) == CALLED_OFF
     assert list(SimulatedCharge.objects.order_by("id").values_list("kind", flat=True)) == moved
     assert Payment.objects.get().status == ("refunded" if moved else "void")
@@ -88,8 +88,8 @@ def test_a_worker_that_freezes_between_its_claim_and_its_call_charges_nothing_wh
             said = len(patient.output())
         finally:
             os.kill(process, signal.SIGCONT)
-    patient.says("Task sagas.run_step", since=said)
-    patient.come_to_rest()
+    patient.wait_for_output("Task sagas.run_step", since=said)
+    patient.wait_until_idle()
     assert outcome(placed) == CALLED_OFF
     assert not SimulatedCharge.objects.exists()
     assert Inbox.objects.get(step="payments.charge").state == "refused"
@@ -109,7 +109,7 @@ def test_an_answer_that_is_lost_is_asked_for_or_undone_and_never_assumed(
     )
     for placed in regretted:
         assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code in {202, 409}
-    patient.come_to_rest()
+    patient.wait_until_idle()
     assert [(outcome(one), net(one)) for one in kept] == [(("fulfilled", ""), 1_000)] * 2
     for placed in regretted:
         assert (outcome(placed), net(placed)) in {(CALLED_OFF, 0), (("fulfilled", ""), 1_000)}

@@ -16,7 +16,7 @@ from sagas.ids import uuid7
 from sagas.testing.failpoints import Action as Fate
 from sagas.testing.failpoints import Fault, Point
 from tests.broker import empty
-from tests.faults.arming import Armoury
+from tests.faults.armed_faults import ArmedFaults
 from tests.processes import beat, until, worker
 from tests.system.harness import (
     QUICK,
@@ -74,9 +74,9 @@ def states(step, *orders):
 @contextmanager
 def armed(folder, fault):
     """Arm a fault for processes that start from now on, and yield their environment."""
-    armoury = Armoury(folder)
-    with armoury.armed([fault], since=uuid7()):
-        yield armoury, {**SHORT, "FAILPOINTS": str(folder)}
+    armed_faults = ArmedFaults(folder)
+    with armed_faults.arm([fault], since=uuid7()):
+        yield armed_faults, {**SHORT, "FAILPOINTS": str(folder)}
 
 
 def test_nothing_is_charged_while_charges_are_on_hold_and_every_order_ends_once_they_are_released(
@@ -119,15 +119,15 @@ def test_a_charge_that_is_under_way_as_its_order_is_held_is_recorded_and_the_nex
     api_client, anna, tmp_path
 ):
     fault = Fault(Point.NOT_RECORDED, CHARGE, Fate.FREEZE)
-    with armed(tmp_path, fault) as (armoury, environ), system(environ):
+    with armed(tmp_path, fault) as (armed_faults, environ), system(environ):
         placed = order(api_client, "in-flight")
         until(
-            lambda: armoury.hits(fault),
+            lambda: armed_faults.hits(fault),
             "the gateway has charged, and its answer is not written down",
         )
         assert to_orders("hold", anna, placed) == ["done"]
         assert "payments.charge is running" in Run.objects.get().items.get().outcome
-        armoury.thaw(fault)
+        armed_faults.thaw(fault)
         until(lambda: Payment.objects.filter(status="captured").exists(), "the answer is recorded")
         until(lambda: Order.objects.get().on_hold == RESERVE, "the next step waits")
         assert to_orders("release", anna, placed) == ["done"]
@@ -140,10 +140,10 @@ def test_a_charge_whose_worker_dies_under_the_hold_is_asked_for_after_it_and_mad
     api_client, anna, tmp_path
 ):
     fault = Fault(Point.NOT_RECORDED, CHARGE, Fate.KILL)
-    with armed(tmp_path, fault) as (armoury, environ), system(environ) as workers:
+    with armed(tmp_path, fault) as (armed_faults, environ), system(environ) as workers:
         placed = order(api_client, "killed")
         until(
-            lambda: armoury.hits(fault),
+            lambda: armed_faults.hits(fault),
             "its worker has died after the gateway charged",
             restarting=workers.values(),
         )

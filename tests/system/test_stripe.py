@@ -20,7 +20,7 @@ from orders.saga import SAGAS
 from payments.models import Payment, WebhookEvent
 from sagas.ids import uuid7
 from sagas.testing.failpoints import Action, Fault, Point
-from tests.faults.arming import Armoury
+from tests.faults.armed_faults import ArmedFaults
 from tests.integration.payments.stripe_harness import confirm, moved_money, use_stripe
 from tests.processes import Process, beat, until, worker
 from tests.sandbox.process import API_KEY, SECRET, Sandbox, running
@@ -197,7 +197,7 @@ def test_a_webhook_whose_answer_is_lost_has_its_effect_once(
     street: Street, api_client: Client, tmp_path: Path, action: Action
 ) -> None:
     placed = order(api_client, "key", method="pm_card_threeDSecure2Required")
-    armoury = Armoury(tmp_path)
+    armed_faults = ArmedFaults(tmp_path)
     fault = Fault(Point.NOT_ACKNOWLEDGED, "payment_intent.succeeded", action)
     api = street.serve(tmp_path, FAILPOINTS=str(tmp_path))
     try:
@@ -205,12 +205,12 @@ def test_a_webhook_whose_answer_is_lost_has_its_effect_once(
             asked = until(
                 lambda: next_action(api_client, placed), "the customer is asked", process=working
             )
-        with armoury.armed([fault], since=uuid7()):
+        with armed_faults.arm([fault], since=uuid7()):
             confirm(street.sandbox, asked["url"])
-            until(lambda: armoury.hits(fault), "the fault is hit", process=api)
+            until(lambda: armed_faults.hits(fault), "the fault is hit", process=api)
         told = WebhookEvent.objects.get(type=fault.step).id
         until(lambda: delivery(street, told)["attempts"], "the sandbox has no answer", process=api)
-        armoury.thaw(fault)
+        armed_faults.thaw(fault)
         until(
             lambda: delivery(street, told)["state"] == "delivered",
             "it has told the event again",

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 
 import redis
 
-from tests.outside.world import valkey
+from tests.outside.harness import valkey
 from tests.system.harness import SERVICES
 
-__all__ = ["Sent", "lose", "send", "tapped"]
+__all__ = ["CapturedMessage", "capture", "lose", "send"]
 
 QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 
 
-class Sent(NamedTuple):
+class CapturedMessage(NamedTuple):
     """A message as the broker holds it."""
 
     queue: str
@@ -37,25 +37,25 @@ class Sent(NamedTuple):
         """The arguments of its task."""
         return self._body()[0]
 
-    def with_args(self, args: Any) -> "Sent":
+    def with_args(self, args: Any) -> "CapturedMessage":
         """Return the message with other arguments."""
         envelope = json.loads(self.raw)
         _, *rest = self._body()
         envelope["body"] = b64encode(json.dumps([args, *rest]).encode()).decode()
-        return Sent(self.queue, json.dumps(envelope).encode())
+        return CapturedMessage(self.queue, json.dumps(envelope).encode())
 
     def _body(self) -> Any:
         return json.loads(b64decode(json.loads(self.raw)["body"]))
 
 
-def send(*messages: Sent) -> None:
+def send(*messages: CapturedMessage) -> None:
     """Put messages into their queues, as if they were sent just now."""
     with valkey() as client:
         for message in messages:
             client.lpush(message.queue, message.raw)
 
 
-def lose(step: str, messages: Sequence[Sent]) -> list[Sent]:
+def lose(step: str, messages: Sequence[CapturedMessage]) -> list[CapturedMessage]:
     """Take the messages to a step out of their queues, and return them."""
     asked = [sent for sent in messages if sent.task == "sagas.run_step" and sent.args[0] == step]
     with valkey() as client:
@@ -63,13 +63,13 @@ def lose(step: str, messages: Sequence[Sent]) -> list[Sent]:
 
 
 @contextmanager
-def tapped() -> Iterator[list[Sent]]:
+def capture() -> Iterator[list[CapturedMessage]]:
     """Gather what is sent to the services while the context lasts."""
     with redis.Redis(connection_pool=valkey().connection_pool) as client:
         line = client.connection_pool.get_connection()
         line.send_command("MONITOR")
         line.read_response()
-        found: list[Sent] = []
+        found: list[CapturedMessage] = []
         closing = threading.Event()
         thread = threading.Thread(target=_listen, args=(line, found, closing))
         thread.start()
@@ -81,10 +81,10 @@ def tapped() -> Iterator[list[Sent]]:
             line.disconnect()
 
 
-def _listen(line: Any, found: list[Sent], closing: threading.Event) -> None:
+def _listen(line: Any, found: list[CapturedMessage], closing: threading.Event) -> None:
     while not closing.is_set():
         if not line.can_read(timeout=0.1):
             continue
         command, *words = QUOTED.findall(line.read_response(disable_decoding=True))
         if command.upper() == b"LPUSH" and (queue := words[0].decode()) in SERVICES:
-            found.append(Sent(queue, codecs.escape_decode(words[1])[0]))
+            found.append(CapturedMessage(queue, codecs.escape_decode(words[1])[0]))

@@ -9,32 +9,32 @@ from rich.table import Table
 
 from sagas.testing.failpoints import Fault
 
-__all__ = ["LINES", "Line", "print_lines"]
+__all__ = ["RESULTS", "FaultResult", "print_results"]
 
 
-class Line(NamedTuple):
-    """One fault: the walk it was put in the way of, how often it was hit, and how that walk
+class FaultResult(NamedTuple):
+    """One fault: the scenario it was put in the way of, how often it was hit, and how that scenario
     ended.
     """
 
     fault: Fault
-    walk: str
+    scenario: str
     hits: int
     outcome: str
 
 
-LINES: list[Line] = []
+RESULTS: list[FaultResult] = []
 
 
-def print_lines() -> None:
+def print_results() -> None:
     """Print every line, in the order of the points."""
-    table = Table(title=f"{len(LINES)} faults", title_style="bold")
-    for heading in ("Point", "", "Step", "Action", "Walk", "Hits", "Outcome"):
+    table = Table(title=f"{len(RESULTS)} faults", title_style="bold")
+    for heading in ("Point", "", "Step", "Action", "Scenario", "Hits", "Outcome"):
         table.add_column(heading, justify="right" if heading == "Hits" else "left")
-    for line in sorted(LINES, key=lambda one: int(one.fault.point[1:])):
+    for line in sorted(RESULTS, key=lambda one: int(one.fault.point[1:])):
         point, step, action = line.fault
         meaning = point.name.lower().replace("_", " ")
         table.add_row(
-            point.value, meaning, step, action.value, line.walk, str(line.hits), line.outcome
+            point.value, meaning, step, action.value, line.scenario, str(line.hits), line.outcome
         )
     Console(width=120).print(table)

@@ -11,7 +11,7 @@ from payments.models import Inbox, Payment
 from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.customer import Customer
 
-__all__ = ["AUTHORIZED", "CALLED_OFF", "DECLINED", "FULFILLED", "SOLD_OUT", "WITHHELD", "Walk"]
+__all__ = ["AUTHORIZED", "CANCELLED", "DECLINED", "FULFILLED", "SOLD_OUT", "WITHHELD", "Scenario"]
 
 EXTERNAL = (
     "payments.charge",
@@ -24,21 +24,21 @@ RELAY = (Point.LEASED, Point.SENT)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Walk:
-    """A walk: those of its steps at which faults are armed, its last event, and how its order must
+class Scenario:
+    """A scenario: those of its steps at which faults are armed, its last event, and how its order must
     end.
 
-    `begin` readies an order, calls what it is given to arm the faults, and sets the order going.
+    start readies an order, calls what it is given to arm the faults, and sets the order going.
     """
 
     name: str
     steps: tuple[str, ...]
     last_event: str
-    ends: str
-    begin: Callable[[Customer, Callable[[], None]], UUID]
+    final_status: str
+    start: Callable[[Customer, Callable[[], None]], UUID]
 
-    def places(self, point: Point) -> tuple[str, ...]:
-        """Return where on this walk a point is reached: at steps, at rows of the outbox, in
+    def reached_at(self, point: Point) -> tuple[str, ...]:
+        """Return where on this scenario a point is reached: at steps, at rows of the outbox, in
         rounds of beat.
         """
         if point is Point.ROUND_SENT:
@@ -46,7 +46,7 @@ class Walk:
         if point is Point.LEASED and self is SOLD_OUT:
             return self.steps[
                 1:
-            ]  # what goes to the first is sent by the charge itself, which no fault of this walk meets
+            ]  # what goes to the first is sent by the charge itself, which no fault of this scenario meets
         if point in RELAY:
             return (*self.steps, self.last_event) if self.last_event else self.steps
         if point in (Point.NOT_CALLED, Point.NOT_RECORDED):
@@ -54,10 +54,10 @@ class Walk:
         return self.steps
 
     def faults(self, point: Point, action: Action) -> list[Fault]:
-        """Return the faults of one kind that this walk can meet."""
-        return [Fault(point, place, action) for place in self.places(point)]
+        """Return the faults of one kind that this scenario can meet."""
+        return [Fault(point, place, action) for place in self.reached_at(point)]
 
-    def helpers(self, point: Point) -> list[Fault]:
+    def enabling_faults(self, point: Point) -> list[Fault]:
         """Return what must go wrong before a point is reached: steps send their rows themselves,
         where they can.
         """
@@ -73,14 +73,14 @@ def _fulfilled(customer: Customer, arm: Callable[[], None]) -> UUID:
     return customer.place()
 
 
-def _called_off(customer: Customer, arm: Callable[[], None]) -> UUID:
+def _cancelled(customer: Customer, arm: Callable[[], None]) -> UUID:
     """Call an order off when its stock is held and nothing but the pivot is missing."""
-    with customer.machine.without("orders"):
+    with customer.system.paused("orders"):
         order = customer.place()
         held = Reservation.objects.filter(order_id=order, state="held")
-        customer.machine.until(held.exists, "the stock is held")
+        customer.system.until(held.exists, "the stock is held")
         arm()
-        customer.insist_on_calling_off(order)
+        customer.cancel_until_answered(order)
     return order
 
 
@@ -104,36 +104,36 @@ def _withheld(customer: Customer, arm: Callable[[], None]) -> UUID:
     barred.
     """
     customer = _authorizing(customer)
-    with customer.machine.without("inventory"):
+    with customer.system.paused("inventory"):
         order = customer.place()
         authorized = Payment.objects.filter(order_id=order, status="authorized")
-        customer.machine.until(authorized.exists, "the order is authorized")
+        customer.system.until(authorized.exists, "the order is authorized")
         arm()
-        customer.insist_on_calling_off(order)
+        customer.cancel_until_answered(order)
         withheld = Inbox.objects.filter(saga=order, step="payments.withhold", state="done")
-        customer.machine.until(withheld.exists, "the capture is barred")
+        customer.system.until(withheld.exists, "the capture is barred")
     return order
 
 
 def _authorizing(customer: Customer) -> Customer:
-    return Customer(customer.machine, url=customer.machine.authorizing_url)
+    return Customer(customer.system, url=customer.system.authorizing_url)
 
 
-FULFILLED = Walk(
+FULFILLED = Scenario(
     name="fulfilled",
     steps=("payments.charge", "inventory.reserve", "orders.fulfil", "inventory.ship"),
     last_event="stock.shipped",
-    ends="fulfilled",
-    begin=_fulfilled,
+    final_status="fulfilled",
+    start=_fulfilled,
 )
-CALLED_OFF = Walk(
-    name="called off",
+CANCELLED = Scenario(
+    name="cancelled",
     steps=("inventory.release", "payments.refund", "orders.cancel"),
     last_event="order.cancelled",
-    ends="cancelled",
-    begin=_called_off,
+    final_status="cancelled",
+    start=_cancelled,
 )
-AUTHORIZED = Walk(
+AUTHORIZED = Scenario(
     name="authorized",
     steps=(
         "payments.authorize",
@@ -143,27 +143,27 @@ AUTHORIZED = Walk(
         "inventory.ship",
     ),
     last_event="stock.shipped",
-    ends="fulfilled",
-    begin=_authorized,
+    final_status="fulfilled",
+    start=_authorized,
 )
-WITHHELD = Walk(
+WITHHELD = Scenario(
     name="withheld",
     steps=("payments.withhold", "inventory.release", "payments.void", "orders.cancel"),
     last_event="order.cancelled",
-    ends="cancelled",
-    begin=_withheld,
+    final_status="cancelled",
+    start=_withheld,
 )
-SOLD_OUT = Walk(
+SOLD_OUT = Scenario(
     name="sold out",
     steps=("inventory.reserve", "payments.refund"),
     last_event="",
-    ends="cancelled",
-    begin=_sold_out,
+    final_status="cancelled",
+    start=_sold_out,
 )
-DECLINED = Walk(
+DECLINED = Scenario(
     name="declined",
     steps=("payments.charge", "orders.cancel"),
     last_event="order.cancelled",
-    ends="cancelled",
-    begin=_declined,
+    final_status="cancelled",
+    start=_declined,
 )

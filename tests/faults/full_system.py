@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import httpx
 
-from tests.faults.arming import Armoury
+from tests.faults.armed_faults import ArmedFaults
 from tests.processes import Process, until
 from tools.local.ports import free_port
 
-__all__ = ["SERVICES", "Machine", "machine_in"]
+__all__ = ["SERVICES", "FullSystem", "full_system_in"]
 
 SERVICES = ("orders", "payments", "inventory")
 
@@ -35,14 +35,14 @@ QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "I
 T = TypeVar("T")
 
 
-class Machine:
+class FullSystem:
     """Processes by name, and how each is started: whoever waits here also starts again what has
     died.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.armoury = Armoury(folder / "failpoints")
+        self.faults = ArmedFaults(folder / "failpoints")
         self.url = f"http://127.0.0.1:{free_port()}"
         self.authorizing_url = f"http://127.0.0.1:{free_port()}"
         self.commands = {
@@ -60,7 +60,7 @@ class Machine:
     def start(self, name: str) -> None:
         """Start a process."""
         saga = "authorize_first" if name == AUTHORIZING else "charge_first"
-        environ = {**TIMES, "FAILPOINTS": str(self.armoury.directory), "ORDER_SAGA": saga}
+        environ = {**TIMES, "FAILPOINTS": str(self.faults.directory), "ORDER_SAGA": saga}
         log = self.folder / f"{name}.log"
         self.processes[name] = Process(*self.commands[name], log=log, environ=environ)
 
@@ -69,16 +69,16 @@ class Machine:
         try:
             return until(condition, what, limit=limit, restarting=self.processes.values())
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.words()}") from None
+            raise AssertionError(f"{error}\n{self.logs()}") from None
 
-    def words(self) -> str:
+    def logs(self) -> str:
         """Return the last of what every process has printed."""
         return "\n".join(
             f"--- {name}\n{one.output()[-2500:]}" for name, one in self.processes.items()
         )
 
     @contextmanager
-    def without(self, service: str) -> Iterator[None]:
+    def paused(self, service: str) -> Iterator[None]:
         """Hold the workers of a service for a while: what is sent to it waits in the broker."""
         held = [
             process.popen.pid
@@ -101,17 +101,17 @@ class Machine:
 
 
 @contextmanager
-def machine_in(folder: Path) -> Iterator[Machine]:
+def full_system_in(folder: Path) -> Iterator[FullSystem]:
     """Run the system until the block is left."""
     (folder / "failpoints").mkdir()
-    machine = Machine(folder)
+    system = FullSystem(folder)
     try:
-        for name in machine.commands:
-            machine.start(name)
-        machine.until(machine.ready, "the system is ready")
-        yield machine
+        for name in system.commands:
+            system.start(name)
+        system.until(system.ready, "the system is ready")
+        yield system
     finally:
-        for process in machine.processes.values():
+        for process in system.processes.values():
             process.kill()
 
 

@@ -24,7 +24,7 @@ from tests.processes import LIMIT, Process, beat, until, worker
 from tests.system.harness import SERVICES, assert_sound
 
 __all__ = [
-    "BRISK",
+    "SHORT_TIMES",
     "System",
     "as_superuser",
     "end_sessions",
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 # Leases and stalls so short that what a fault loses is found again in seconds.
-BRISK = {
+SHORT_TIMES = {
     "OUTBOX_FLUSH_SECONDS": "0.25",
     "SAGA_STALL_SECONDS": "3",
     "SAGA_LEASE_SECONDS": "4",
@@ -45,13 +45,13 @@ BRISK = {
 }
 
 # The longest an order may take to end once the faults are over. Seconds.
-MOST_SECONDS = 90
+MAX_SECONDS_TO_END = 90
 
 # More messages than workers that sleep can have been given.
 ENOUGH = 6
 
 # Longer than any step takes here. Seconds.
-JUST_NOW = 2
+RECENT_SECONDS = 2
 
 OPEN_ROWS = """
 SELECT (SELECT count(*) FROM {outbox} WHERE published_at IS NULL)
@@ -76,7 +76,7 @@ class System:
         """Return what the workers have printed."""
         return "\n".join(process.output() for process in self.workers)
 
-    def says(self, text: str, *, since: int = 0) -> None:
+    def wait_for_output(self, text: str, *, since: int = 0) -> None:
         """Wait until the workers have printed a text, after as many characters as `since`."""
         until(
             lambda: text in self.output()[since:],
@@ -85,7 +85,7 @@ class System:
         )
 
     @contextmanager
-    def asleep(self) -> Iterator[None]:
+    def suspended(self) -> Iterator[None]:
         """Let the workers take nothing from the broker while the context lasts."""
         self._signal(signal.SIGSTOP)
         try:
@@ -105,12 +105,12 @@ class System:
         for process in self.workers:
             os.kill(process.popen.pid, number)
 
-    def come_to_rest(self) -> None:
+    def wait_until_idle(self) -> None:
         """Wait until every order has ended and nothing is under way any more; then every
         invariant must hold.
         """
         connections.close_all()  # a fault may have broken them
-        self._until(_all_ended, "all orders have ended", limit=MOST_SECONDS)
+        self._until(_all_ended, "all orders have ended", limit=MAX_SECONDS_TO_END)
         self._until(_nothing_open, "every row is sent and settled")
         self._until(lambda: in_broker() == 0, "the broker is empty")
         with valkey() as client:
@@ -137,7 +137,7 @@ def in_broker() -> int:
     One that was taken longer ago is done, but the broker has not heard of it: it comes again after
     a minute.
     """
-    since = time.time() - JUST_NOW
+    since = time.time() - RECENT_SECONDS
     with valkey() as client:
         waiting: list[Any] = [client.llen(queue) for queue in SERVICES]
         taken: Any = dict(client.zrange("unacked_index", 0, -1, withscores=True))

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sagas.testing.failpoints import ARMED, HITS, THAWED, Action, Fault
 
-__all__ = ["Armoury", "Hit"]
+__all__ = ["ArmedFaults", "Hit"]
 
 
 class Hit(NamedTuple):
@@ -23,7 +23,7 @@ class Hit(NamedTuple):
     sagas: list[UUID]
 
 
-class Armoury:
+class ArmedFaults:
     """The directory that FAILPOINTS names."""
 
     def __init__(self, directory: Path) -> None:
@@ -32,7 +32,7 @@ class Armoury:
             (directory / name).mkdir()
 
     @contextmanager
-    def armed(self, faults: Iterable[Fault], *, since: UUID) -> Iterator[None]:
+    def arm(self, faults: Iterable[Fault], *, since: UUID) -> Iterator[None]:
         """Arm faults for the sagas begun since an id was made; disarm in the end what was not
         hit.
         """
@@ -60,7 +60,7 @@ class Armoury:
             Hit(record["pid"], [UUID(saga) for saga in record["sagas"] or ()]) for record in records
         ]
 
-    def over(self, fault: Fault) -> bool:
+    def is_over(self, fault: Fault) -> bool:
         """Tell whether a fault has been hit and, where it froze a process, that process has gone
         on.
         """
