@@ -1,6 +1,4 @@
-"""Arming faults in processes that run, hearing of those that were hit, and letting the frozen go
-on.
-"""
+"""Arm faults in running processes, read which were hit, and resume frozen processes."""
 
 import json
 import os
@@ -17,14 +15,14 @@ __all__ = ["ArmedFaults", "Hit"]
 
 
 class Hit(NamedTuple):
-    """A fault that happened: in which process, and to which sagas."""
+    """A fault that was hit: the process, and the sagas of its message."""
 
     pid: int
     sagas: list[UUID]
 
 
 class ArmedFaults:
-    """The directory that FAILPOINTS names."""
+    """The faults in the directory that FAILPOINTS names."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -33,9 +31,7 @@ class ArmedFaults:
 
     @contextmanager
     def arm(self, faults: Iterable[Fault], *, since: UUID) -> Iterator[None]:
-        """Arm faults for the sagas begun since an id was made; disarm in the end what was not
-        hit.
-        """
+        """Arm faults for the sagas started after the id `since` was made; disarm them at the end."""
         for fault in faults:
             self._forget(fault)
             unseen = self.directory / f"{fault.name}.new"
@@ -43,6 +39,7 @@ class ArmedFaults:
             unseen.rename(
                 self.directory / ARMED / fault.name
             )  # whole at once, for it may be read at any moment
+
         try:
             yield
         finally:
@@ -50,9 +47,7 @@ class ArmedFaults:
                 (self.directory / ARMED / fault.name).unlink(missing_ok=True)
 
     def hits(self, fault: Fault) -> list[Hit]:
-        """Return every record that a fault has left: none before it was hit, and never more than
-        one.
-        """
+        """Return the records of a fault: none before it is hit, and at most one."""
         records = [
             json.loads(path.read_text()) for path in (self.directory / HITS).glob(f"{fault.name}@*")
         ]
@@ -61,9 +56,7 @@ class ArmedFaults:
         ]
 
     def is_over(self, fault: Fault) -> bool:
-        """Tell whether a fault has been hit and, where it froze a process, that process has gone
-        on.
-        """
+        """Return whether a fault was hit and, if it froze a process, that process has resumed."""
         return (
             (self.directory / THAWED / fault.name).exists()
             if fault.action is Action.FREEZE
@@ -71,8 +64,8 @@ class ArmedFaults:
         )
 
     def thaw(self, fault: Fault) -> None:
-        """Let a process that was frozen go on, if it has been. One that did not live to has lost
-        to its time limit.
+        """Resume the process that a fault froze. A process that died meanwhile counts as resumed,
+        because its time limit killed it.
         """
         for hit in self.hits(fault):
             try:

@@ -1,4 +1,4 @@
-"""One system for all faults: it is started once, and its rows are never emptied in between."""
+"""All fault tests share one system. It starts once, and its rows stay between tests."""
 
 import pytest
 from django.core.management import call_command
@@ -15,7 +15,7 @@ from tests.faults.full_system import full_system_in
 
 @pytest.fixture(scope="package")
 def system(django_db_setup, django_db_blocker, tmp_path_factory):
-    """The running system, and a shop with plenty of mugs and three rare ones."""
+    """The running system, with many mugs and three rare mugs in stock."""
     with django_db_blocker.unblock():
         empty()
         Product.objects.create(sku="MUG", name="Mug", unit_amount=1_000, currency="eur")
@@ -24,16 +24,18 @@ def system(django_db_setup, django_db_blocker, tmp_path_factory):
         adjust_stock(sku="RARE", quantity=3, reason="delivery", by="tests")
         with full_system_in(tmp_path_factory.mktemp("system")) as running:
             yield running
+
         _end_other_sessions()
         for alias in connections:
             call_command("flush", database=alias, interactive=False, verbosity=0)
+
         empty()
 
 
 @pytest.fixture
 def _django_db_helper(system):
-    """In place of pytest-django's, which wraps a test in a transaction, or empties the tables
-    behind it.
+    """Replace pytest-django's fixture, which would wrap a test in a transaction or empty the
+    tables.
     """
 
 

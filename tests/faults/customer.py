@@ -1,6 +1,4 @@
-"""A customer over HTTP: asks again under the same key until there is an answer, as the API has
-them do.
-"""
+"""A customer over HTTP, who repeats a request with the same key until it is answered."""
 
 from contextlib import suppress
 from uuid import UUID, uuid4
@@ -13,12 +11,12 @@ from tests.faults.full_system import FullSystem
 
 __all__ = ["Customer"]
 
-# Longer than any answer takes, shorter than a process stays frozen. Seconds.
+# Seconds. Longer than any answer takes, shorter than a process stays frozen.
 TIMEOUT_SECONDS = 3
 
 
 class Customer:
-    """One customer of a system's API, at an address of it."""
+    """A customer of the API at `url`."""
 
     def __init__(self, system: FullSystem, name: str = "ada", url: str = "") -> None:
         self.system = system
@@ -29,16 +27,16 @@ class Customer:
     def request_order(
         self, key: str, *, sku: str = "MUG", quantity: int = 1, method: str = "pm_card_visa"
     ) -> httpx.Response | None:
-        """Ask for an order once; None where the connection breaks, or nobody answers."""
+        """Send an order once; return None if the connection breaks or no answer comes."""
         wanted = {"lines": [{"sku": sku, "quantity": quantity}], "payment_method": method}
         return self._post("/api/v1/orders/", wanted, {"Idempotency-Key": key})
 
     def request_cancel(self, order: UUID) -> httpx.Response | None:
-        """Ask once that an order be cancelled."""
+        """Send a cancel request once."""
         return self._post(f"/api/v1/orders/{order}/cancel/", None, {})
 
     def place(self, *, sku: str = "MUG", quantity: int = 1, method: str = "pm_card_visa") -> UUID:
-        """Place an order, however often it takes to get an answer; return its id."""
+        """Repeat an order until it is answered; return its id."""
         key = str(uuid4())
 
         def placed() -> UUID | None:
@@ -52,13 +50,13 @@ class Customer:
         return self.system.until(placed, "the order is answered") or UUID(int=0)
 
     def cancel_until_answered(self, order: UUID) -> None:
-        """Cancel an order, however often it takes to get an answer."""
+        """Repeat a cancel request until it is answered."""
 
-        def called_off() -> bool:
+        def answered() -> bool:
             answer = self.request_cancel(order)
             return answer is not None and answer.status_code in {200, 202}
 
-        self.system.until(called_off, "the cancel is answered")
+        self.system.until(answered, "the cancel is answered")
 
     def _post(self, path: str, body: object, headers: dict[str, str]) -> httpx.Response | None:
         with suppress(httpx.TransportError):
@@ -66,4 +64,5 @@ class Customer:
             return httpx.post(
                 url, json=body, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False
             )
+
         return None

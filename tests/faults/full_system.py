@@ -1,5 +1,5 @@
-"""The whole system in real processes, two workers for each service, that comes back whatever is
-done to it.
+"""The whole system in real processes, with two workers for each service. Dead processes are
+restarted.
 """
 
 import os
@@ -19,15 +19,15 @@ __all__ = ["SERVICES", "FullSystem", "full_system_in"]
 
 SERVICES = ("orders", "payments", "inventory")
 
-# Short, so that what waits for a lease, a stall or a redelivery is soon over. The time limit stays
-# above the longest freeze: a process that is thawed must have missed its lease, and still be alive.
+# Short times, so that leases, stalls and redeliveries are over soon. The task time limit is longer
+# than the longest freeze: a resumed process must have lost its lease and still be alive.
 TIMES = {
     "OUTBOX_FLUSH_SECONDS": "0.3",
     "SAGA_STALL_SECONDS": "1.5",
     "SAGA_LEASE_SECONDS": "1",
     "TASK_TIME_LIMIT": "30",
 }
-# The API whose orders are authorized first.
+# The API process that uses the saga `authorize_first`.
 AUTHORIZING = "api-authorizing"
 
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO")
@@ -36,9 +36,7 @@ T = TypeVar("T")
 
 
 class FullSystem:
-    """Processes by name, and how each is started: whoever waits here also starts again what has
-    died.
-    """
+    """The processes by name, and their commands. Waiting also restarts dead processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,34 +63,37 @@ class FullSystem:
         self.processes[name] = Process(*self.commands[name], log=log, environ=environ)
 
     def until(self, condition: Callable[[], T], what: str, *, limit: float = 200) -> T:
-        """Wait for a condition, and tend the processes meanwhile."""
+        """Wait for a condition, and restart dead processes meanwhile."""
         try:
             return until(condition, what, limit=limit, restarting=self.processes.values())
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.logs()}") from None
 
     def logs(self) -> str:
-        """Return the last of what every process has printed."""
+        """Return the end of each process's output."""
         return "\n".join(
             f"--- {name}\n{one.output()[-2500:]}" for name, one in self.processes.items()
         )
 
     @contextmanager
     def paused(self, service: str) -> Iterator[None]:
-        """Hold the workers of a service for a while: what is sent to it waits in the broker."""
+        """Suspend the workers of a service while the context lasts. Its messages wait in the
+        broker.
+        """
         held = [
             process.popen.pid
             for name, process in self.processes.items()
             if name.startswith(service)
         ]
         _signal(held, signal.SIGSTOP)
+
         try:
             yield
         finally:
             _signal(held, signal.SIGCONT)
 
     def ready(self) -> bool:
-        """Tell whether every worker takes messages and the API answers."""
+        """Return whether every worker takes messages and both APIs answer."""
         workers = [one for name, one in self.processes.items() if name.startswith(SERVICES)]
         apis = (self.url, self.authorizing_url)
         return all(" ready." in worker.output() for worker in workers) and all(
@@ -102,12 +103,14 @@ class FullSystem:
 
 @contextmanager
 def full_system_in(folder: Path) -> Iterator[FullSystem]:
-    """Run the system until the block is left."""
+    """Run the system while the context lasts."""
     (folder / "failpoints").mkdir()
     system = FullSystem(folder)
+
     try:
         for name in system.commands:
             system.start(name)
+
         system.until(system.ready, "the system is ready")
         yield system
     finally:

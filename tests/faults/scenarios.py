@@ -1,6 +1,4 @@
-"""The ways an order can go, each with the steps it takes: where faults are put, and how it must
-end all the same.
-"""
+"""The scenarios of the fault tests: steps at which faults are armed, and expected results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,10 +23,9 @@ RELAY = (Point.LEASED, Point.SENT)
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A scenario: those of its steps at which faults are armed, its last event, and how its order must
-    end.
+    """The steps where faults are armed, the last event, and the order's expected final status.
 
-    start readies an order, calls what it is given to arm the faults, and sets the order going.
+    `start` prepares an order, calls its second argument to arm the faults, and lets the order run.
     """
 
     name: str
@@ -38,19 +35,20 @@ class Scenario:
     start: Callable[[Customer, Callable[[], None]], UUID]
 
     def reached_at(self, point: Point) -> tuple[str, ...]:
-        """Return where on this scenario a point is reached: at steps, at rows of the outbox, in
-        rounds of beat.
-        """
+        """Return the steps, outbox rows or beat rounds where this scenario reaches a point."""
         if point is Point.ROUND_SENT:
             return ("sagas.flush", "sagas.rescue")
+
         if point is Point.LEASED and self is SOLD_OUT:
-            return self.steps[
-                1:
-            ]  # what goes to the first is sent by the charge itself, which no fault of this scenario meets
+            # The charge itself sends the message to the first step, and this scenario does not
+            # fault it.
+            return self.steps[1:]
+
         if point in RELAY:
             return (*self.steps, self.last_event) if self.last_event else self.steps
         if point in (Point.NOT_CALLED, Point.NOT_RECORDED):
             return tuple(step for step in self.steps if step in EXTERNAL)
+
         return self.steps
 
     def faults(self, point: Point, action: Action) -> list[Fault]:
@@ -58,8 +56,8 @@ class Scenario:
         return [Fault(point, place, action) for place in self.reached_at(point)]
 
     def enabling_faults(self, point: Point) -> list[Fault]:
-        """Return what must go wrong before a point is reached: steps send their rows themselves,
-        where they can.
+        """Return the faults that make a point reachable: a step's own flush fails, so that the
+        relay sends the row.
         """
         return (
             [Fault(Point.COMMITTED, step, Action.RAISE) for step in self.steps]
@@ -74,13 +72,14 @@ def _fulfilled(customer: Customer, arm: Callable[[], None]) -> UUID:
 
 
 def _cancelled(customer: Customer, arm: Callable[[], None]) -> UUID:
-    """Call an order off when its stock is held and nothing but the pivot is missing."""
+    """Cancel an order whose stock is reserved, just before the pivot."""
     with customer.system.paused("orders"):
         order = customer.place()
         held = Reservation.objects.filter(order_id=order, state="held")
         customer.system.until(held.exists, "the stock is held")
         arm()
         customer.cancel_until_answered(order)
+
     return order
 
 
@@ -100,7 +99,7 @@ def _authorized(customer: Customer, arm: Callable[[], None]) -> UUID:
 
 
 def _withheld(customer: Customer, arm: Callable[[], None]) -> UUID:
-    """Call an order off when it is authorized; its stock is not held before the capture is
+    """Cancel an order after its authorization. Its stock is not reserved before the capture is
     barred.
     """
     customer = _authorizing(customer)
@@ -112,6 +111,7 @@ def _withheld(customer: Customer, arm: Callable[[], None]) -> UUID:
         customer.cancel_until_answered(order)
         withheld = Inbox.objects.filter(saga=order, step="payments.withhold", state="done")
         customer.system.until(withheld.exists, "the capture is barred")
+
     return order
 
 

@@ -1,4 +1,4 @@
-"""A client's request, broken off at every point of it: asked again, it is answered, and was done
+"""A client's request breaks at each of its failpoints. The retry is answered, and the work is done
 once.
 """
 
@@ -33,14 +33,17 @@ def test_an_order_placed_in_spite_of_it_is_one_order(system, customer, point, ac
     with system.faults.arm([fault], since=uuid7()):
         customer.request_order(key)
         system.until(lambda: system.faults.hits(fault), "the fault is hit")
+
     placed = IdempotencyKey.objects.filter(key=key)
     assert placed.exists() == (point is not Point.UNCOMMITTED)
+
     if action is Action.FREEZE and not placed.exists():
         assert customer.request_order(key).status_code == 409
     elif action is Action.FREEZE:
         system.until(
             lambda: ended(placed.get().order_id), "the order has ended, and nobody was told"
         )
+
     resume(system, fault)
     order = UUID(system.until(lambda: answered(customer, key), "the client has an answer"))
     system.until(lambda: ended(order), "the order has ended")
@@ -57,14 +60,18 @@ def test_an_order_called_off_in_spite_of_it_is_undone_once(system, customer, poi
         system.until(
             Reservation.objects.filter(order_id=order, state="held").exists, "the stock is held"
         )
+
         with system.faults.arm([fault], since=order):
             customer.request_cancel(order)
             system.until(lambda: system.faults.hits(fault), "the fault is hit")
+
         barred = Inbox.objects.filter(saga=order, step="orders.fulfil", state="refused")
         assert barred.exists() == (point is not Point.UNCOMMITTED)
         if not barred.exists():
             resume(system, fault)
+
         customer.cancel_until_answered(order)
+
     system.until(lambda: ended(order), "the order has ended")
     resume(system, fault)
     conclude(system, fault, order, "cancelled")
@@ -80,7 +87,7 @@ def answered(customer, key):
 
 
 def resume(system, fault):
-    """Let a process that was frozen go on, and wait until it has."""
+    """Resume a frozen process, and wait until it has continued."""
     if fault.action is Action.FREEZE:
         system.faults.thaw(fault)
         system.until(lambda: system.faults.is_over(fault), "the frozen process has gone on")

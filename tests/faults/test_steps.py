@@ -1,8 +1,7 @@
-"""Every place in a saga's way, every step and every undo: a process is killed, raises or freezes
-there, once.
+"""A process is killed, raises or freezes at each failpoint of each step and each undo.
 
-Each fault is proved to have been hit. The order ends as it would have without it, and the audit
-finds nothing. Where payments go to Stripe's sandbox, it misbehaves meanwhile.
+Each fault must be hit. The order ends as it would without the fault, and the audit finds nothing.
+The payment sandbox, if used, injects faults at the same time.
 """
 
 from contextlib import ExitStack
@@ -27,8 +26,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-# Those of requests are broken in test_requests.py, that of a webhook in
-# tests/system/test_stripe.py.
+# test_requests.py covers the failpoints of requests, tests/system/test_stripe.py that of a webhook.
 OF_REQUESTS = (
     Point.UNCOMMITTED,
     Point.FLUSH_NOT_REQUESTED,
@@ -38,19 +36,22 @@ OF_REQUESTS = (
 POINTS = [point for point in Point if point not in OF_REQUESTS]
 
 
-# Walks that run at once have no place in common. One that began later never meets the faults of an
+# Scenarios that run at the same time share no step. A later one never meets the faults of an
 # earlier one.
 TOGETHER = ((CANCELLED, FULFILLED), (SOLD_OUT, DECLINED), (WITHHELD, AUTHORIZED))
 
 
 def groups(point, action):
-    """Return the scenarios that run at once, for each run. Two workers of a service frozen at once
-    would leave nobody.
+    """Return the groups of scenarios that run at the same time.
+
+    For TAKEN and FREEZE they run one by one, because two frozen workers would leave the service
+    none.
     """
     if point is Point.ROUND_SENT:
         return ((FULFILLED,),)
     if (point, action) == (Point.TAKEN, Action.FREEZE):
         return tuple((scenario,) for group in TOGETHER for scenario in group)
+
     return TOGETHER
 
 
@@ -75,37 +76,42 @@ def test_an_order_ends_as_it_should_whatever_happens_on_its_way(
     sandbox = running().env.get("STRIPE_API_BASE")
     with provider_faults(sandbox, seed=POINTS.index(point)), ExitStack() as armed:
         orders = {
-            scenario: begin(scenario, armed, system, customer, point, action)
+            scenario: start(scenario, armed, system, customer, point, action)
             for scenario in scenarios
         }
-        system.until(lambda: survived(system, point, action, orders), "all has been survived")
+        system.until(
+            lambda: all_finished(system, point, action, orders),
+            "all faults are over and all orders have ended",
+        )
+
     call_command("audit", "--expect-ended")
     for scenario, order in orders.items():
         status = Order.objects.get(id=order).status
         RESULTS.extend(
-            line(system, fault, scenario, order, status) for fault in scenario.faults(point, action)
+            result_of(system, fault, scenario, order, status)
+            for fault in scenario.faults(point, action)
         )
         assert status == scenario.final_status
 
 
-def begin(scenario, armed, system, customer, point, action):
-    """Set an order going, with faults in its way; return its id."""
+def start(scenario, armed, system, customer, point, action):
+    """Start an order with faults in its way; return its id."""
     faults, since = [*scenario.faults(point, action), *scenario.enabling_faults(point)], uuid7()
     return scenario.start(
         customer, lambda: armed.enter_context(system.faults.arm(faults, since=since))
     )
 
 
-def line(system, fault, scenario, order, status):
-    """Return the line of a fault, once it is sure that it was this order's."""
+def result_of(system, fault, scenario, order, status):
+    """Return the result of a fault, after checking that this order hit it."""
     hits = system.faults.hits(fault)
     assert all(order in hit.sagas for hit in hits) or fault.point is Point.ROUND_SENT
     return FaultResult(fault, scenario.name, len(hits), status)
 
 
-def survived(system, point, action, orders):
-    """Thaw whoever has been frozen long enough; tell whether all faults are over, and all orders
-    have ended.
+def all_finished(system, point, action, orders):
+    """Resume processes that have been frozen long enough; return whether all faults are over and
+    all orders have ended.
     """
     over = True
     for scenario, order in orders.items():
@@ -113,16 +119,22 @@ def survived(system, point, action, orders):
         for fault in scenario.faults(point, action):
             if action is Action.FREEZE and (ended or overtaken(fault, order)):
                 system.faults.thaw(fault)
+
             over = over and ended and system.faults.is_over(fault)
+
     return over
 
 
 def overtaken(fault: Fault, order):
-    """Tell whether another worker has done the step whose message a frozen one took: soon, or no
-    worker is left.
+    """Return whether another worker has run the step whose message a frozen worker took. Without
+    this check, no worker would be left soon.
     """
     if fault.point is not Point.TAKEN:
         return False
+
     service = service_of_step(fault.step)
-    found = f"SELECT 1 FROM {service.inbox} WHERE saga = %(saga)s AND step = %(step)s AND state IN ('done', 'refused')"
+    found = (
+        f"SELECT 1 FROM {service.inbox} WHERE saga = %(saga)s AND step = %(step)s"
+        " AND state IN ('done', 'refused')"
+    )
     return bool(sql.fetch(service.alias, found, {"saga": order, "step": fault.step}))

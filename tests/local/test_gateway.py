@@ -1,5 +1,5 @@
-"""Which gateway the demo and `make run` pay through: the sandbox, unless the user or earlier
-payments say otherwise.
+"""Choosing the gateway of the demo and `make run`: the sandbox, the user's choice, or the earlier
+one.
 """
 
 import os
@@ -15,7 +15,7 @@ from tools.local.servers import local_servers
 
 @pytest.fixture
 def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    """Return a run directory that nothing was paid in, in an environment that names no gateway."""
+    """Return a run directory without payments, in an environment that names no gateway."""
     for name in [name for name in os.environ if name.startswith(("STRIPE_", "PAYMENT_GATEWAY"))]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(os, "environ", os.environ.copy())
@@ -23,9 +23,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
 
 
 def pay(run_dir: RunDir) -> str:
-    """Choose a gateway, and leave word of it as a stack does; return the servers that would be
-    started.
-    """
+    """Choose a gateway and record it as a stack does; return the name of the gateway in use."""
     choose_gateway(run_dir)
     servers = local_servers(run_dir)
     run_dir.write_env(servers.env)

@@ -1,4 +1,4 @@
-"""A process is never left behind: neither by a stop, nor by the death of its parent."""
+"""A process never stays behind: neither after a stop, nor after the death of its parent."""
 
 import os
 import signal
@@ -30,23 +30,22 @@ threading.Event().wait()
 
 
 def process(script: str, tmp_path: Path, *, stop_timeout: float = 20.0) -> Process:
-    """Start a shell script and wait until it says that it is ready."""
+    """Start a shell script and wait until it prints `ready`."""
     log = tmp_path / "log"
     started = Process("script", ["/bin/sh", "-c", script], log=log, stop_timeout=stop_timeout)
     started.start()
     assert eventually(lambda: "ready" in log.read_text())
+
     return started
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Return those that still run."""
+    """Return the processes that still run."""
     return [found for found in processes if runs(found)]
 
 
 def runs(process: psutil.Process) -> bool:
-    """Tell whether it runs; one that only waits for its parent to look at it has ended, as has
-    one that is gone.
-    """
+    """Return whether a process runs. A zombie does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -91,5 +90,6 @@ def test_a_killed_supervisor_leaves_nothing(tmp_path: Path, *, also_the_reaper: 
         reaper = [found for found in started if "orphan_reaper.py" in " ".join(found.cmdline())]
         for victim in [*(reaper if also_the_reaper else []), psutil.Process(supervisor.pid)]:
             victim.kill()
+
     assert len(reaper) == 1
     assert eventually(lambda: not alive(started))

@@ -1,6 +1,4 @@
-"""The embedded servers keep their data, keep the services apart, and come back from whatever
-ended them.
-"""
+"""The embedded servers keep their data, isolate the services, and recover from kills."""
 
 import os
 import socket
@@ -27,13 +25,13 @@ from tools.local.valkey import Valkey
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
-    """Run a pair of servers that a test may kill."""
+    """Run servers that a test may kill."""
     with private_servers(durable=True) as running:
         yield running
 
 
 def rows(url: str, statement: str) -> list[tuple[object, ...]]:
-    """Run a statement; return its rows, where it has any."""
+    """Run a statement; return its rows, if any."""
     with psycopg.connect(url, autocommit=True, connect_timeout=2) as session:
         cursor = session.execute(statement)
         return cursor.fetchall() if cursor.description else []
@@ -91,6 +89,7 @@ def test_the_servers_listen_on_the_loopback_interface_and_ask_for_a_password(
             dbname="orders",
             passfile="none",
         )
+
     once = Retry(NoBackoff(), 0)
     with (
         redis.Redis(port=servers.valkey.port, retry=once) as client,
@@ -114,6 +113,7 @@ def test_a_server_that_cannot_start_shows_what_its_log_says(tmp_path: Path) -> N
     (home / "data").mkdir(mode=0o777)
     with pytest.raises(ServerFailed, match="postgres did not start") as failure:
         postgres.start()
+
     assert "data" in str(failure.value)
     run_dir.remove()
 
@@ -156,6 +156,7 @@ def test_the_sandbox_takes_the_key_that_the_project_is_given_and_shows_it_to_nob
     run_dir.create()
     sandbox = PaymentSandbox(run_dir, free_port())
     sandbox.start()
+
     try:
         key = sandbox.env["STRIPE_API_KEY"]
         events = httpx.get(
@@ -165,6 +166,7 @@ def test_the_sandbox_takes_the_key_that_the_project_is_given_and_shows_it_to_nob
         assert key not in " ".join(psutil.Process(sandbox.pid).cmdline())
     finally:
         sandbox.stop()
+
     assert "SANDBOX: stopped" in sandbox.log.read_text()
 
 
@@ -173,8 +175,10 @@ def test_a_run_directory_serves_one_stack_at_a_time(tmp_path: Path) -> None:
     with run_dir.locked():
         with pytest.raises(StackRunning, match="is already running"), RunDir(run_dir.path).locked():
             pytest.fail("The directory was given out twice")
+
         with pytest.raises(StackRunning):
             RunDir(run_dir.path).remove()
+
     run_dir.remove()
     assert not run_dir.path.exists()
 

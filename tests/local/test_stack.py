@@ -1,5 +1,5 @@
-"""`python -m tools.local run`: the whole system comes up, mends itself, stops in order; killed, it
-leaves nothing behind.
+"""`python -m tools.local run`: the system starts, restarts dead programs, stops in order, and
+leaves no process behind when it is killed.
 """
 
 import os
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
 class Running:
-    """A `python -m tools.local run` of one's own."""
+    """A separate `python -m tools.local run`."""
 
     def __init__(self, run_dir: RunDir) -> None:
         servers = (Postgres, Valkey, PaymentSandbox)
@@ -59,26 +59,27 @@ class Running:
         self.said = ""
 
     def wait_until_up(self) -> None:
-        """Read what it says until it has said where it is."""
+        """Read its output until it prints its addresses."""
         assert self.popen.stdout
         for line in self.popen.stdout:
             self.said += line
             if "Ctrl-C stops it" in line:
                 return
+
         pytest.fail(f"It did not come up:\n{self.said}")
 
     def pid(self, program: str) -> int:
-        """Return the process id of a program, as the run directory has it."""
+        """Return a program's process id from the run directory."""
         return int(self.run_dir.read_state()["programs"].get(program, 0))
 
     def processes(self) -> list[psutil.Process]:
-        """Return everything that it has started."""
+        """Return all processes that it has started."""
         return list(psutil.Process(self.popen.pid).children(recursive=True))
 
 
 @pytest.fixture
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Running]]:
-    """Start whole systems, one after the other, on the same run directory."""
+    """Start whole systems one after the other in the same run directory."""
     run_dir = RunDir(tmp_path_factory.mktemp("stack") / "run")
     started: list[Running] = []
 
@@ -91,11 +92,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], R
     for one in started:
         one.popen.terminate()
         one.popen.communicate()
+
     run_dir.remove()
 
 
 def ended(process: psutil.Process) -> bool:
-    """Say whether a process is gone, or waits for nothing but its parent's look."""
+    """Return whether a process is gone or a zombie."""
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
@@ -110,6 +112,7 @@ def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(
     }
     for pid in victims.values():
         os.kill(pid, signal.SIGKILL)
+
     assert eventually(lambda: all(first.pid(name) not in {0, old} for name, old in victims.items()))
     assert eventually(lambda: httpx.get(f"{first.api}/readyz", trust_env=False).status_code == 200)
 

@@ -1,5 +1,5 @@
-"""The supervisor starts again what dies, more and more slowly, and stops in the reverse order of
-the start.
+"""The supervisor restarts dead programs with growing pauses, and stops in the reverse order of
+stages.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ WRITES_ITS_LAST_WORD = (
 
 @pytest.fixture
 def child(tmp_path: Path) -> Iterator[Callable[[str, int], Child]]:
-    """Make children that write their names as they start and as they are stopped."""
+    """Create children that record their names when they start and stop."""
     script = WRITES_ITS_LAST_WORD.format(start=tmp_path / "started", end=tmp_path / "ended")
     made: list[Child] = []
 
@@ -34,7 +34,7 @@ def child(tmp_path: Path) -> Iterator[Callable[[str, int], Child]]:
 
 
 def words(path: Path) -> list[str]:
-    """Return the names written so far."""
+    """Return the recorded names."""
     return path.read_text().split() if path.exists() else []
 
 
@@ -88,7 +88,7 @@ def test_programs_stop_in_the_reverse_order_of_their_start(
 
 
 class Homeless:
-    """A program that cannot start while another has its port."""
+    """A program that cannot start because its port is taken."""
 
     name = "api"
     pid = None
@@ -100,7 +100,7 @@ class Homeless:
         raise PortTaken(8000, "API_PORT")
 
     def stop(self) -> None:
-        """Be down already."""
+        """Do nothing, because it is down."""
 
 
 def test_a_start_that_fails_is_tried_again_and_said() -> None:

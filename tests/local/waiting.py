@@ -1,4 +1,4 @@
-"""Waiting for what another process does, with a limit."""
+"""Wait for a condition in another process, with a time limit."""
 
 from collections.abc import Callable
 
@@ -8,5 +8,5 @@ __all__ = ["eventually"]
 
 
 def eventually(condition: Callable[[], object], *, seconds: float = 60.0) -> bool:
-    """Say whether a condition came to hold within a time."""
+    """Return whether a condition becomes true within the time."""
     return any(condition() for _ in poll(seconds, pause=0.02))

@@ -16,11 +16,12 @@ from tests.naive.tasks import charge, fulfil, reserve
 
 
 def place(user: int, key: str, new: NewOrder) -> Order:
-    """Place an order, or return the one that was placed under the key."""
+    """Place an order, or return the earlier order with the same key."""
     with transaction.atomic():
         found = look(user, key, [line.sku for line in new.lines])
         if found.known:
             return Order.objects.get(id=found.known.order_id)
+
         return _create(user, key, new, price(new.lines, found.prices))
 
 
@@ -41,4 +42,5 @@ def _create(user: int, key: str, new: NewOrder, priced: Priced) -> Order:
     )
     steps = chain(*[step.si(str(order.id)) for step in (charge, reserve, fulfil)])
     transaction.on_commit(steps.delay)
+
     return order

@@ -29,11 +29,13 @@ def charge(order_id: str) -> None:
     order = Order.objects.get(id=order_id)
     if order.status != "pending":
         return
+
     key = f"charge-{order.id}"
     request = ChargeRequest(key, order.id, order.amount, order.currency, order.payment_method)
     (answer,) = SimulatedGateway().find([request])
     if not isinstance(answer, Captured):
         (answer,) = SimulatedGateway().charge([request])
+
     if isinstance(answer, Declined):
         cancel(order, "payment_declined")
     elif isinstance(answer, Captured):
@@ -48,6 +50,7 @@ def reserve(order_id: str) -> None:
     order = Order.objects.get(id=order_id)
     if order.status != "paid":
         return
+
     try:
         with transaction.atomic(using="inventory"):
             for line in order.placed_lines:

@@ -31,7 +31,7 @@ class NaiveCancelView(APIView):
     """Cancelling."""
 
     def post(self, request: Request, pk: UUID) -> Response:
-        """Cancel an order that is still open; nobody gives the money back."""
+        """Cancel an open order. The payment is not refunded."""
         order = get_object_or_404(Order, pk=pk)
         cancel(order, "cancelled_by_customer")
         order.refresh_from_db()

@@ -1,6 +1,4 @@
-"""A tap on the broker: what is sent while it is open, as it lies in the queues, to be sent
-again.
-"""
+"""Capture the messages that are sent to the broker, so that a test can send them again."""
 
 import codecs
 import json
@@ -22,19 +20,19 @@ QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 
 
 class CapturedMessage(NamedTuple):
-    """A message as the broker holds it."""
+    """A message in the format of the broker."""
 
     queue: str
     raw: bytes
 
     @property
     def task(self) -> str:
-        """The name of its task."""
+        """The name of the task."""
         return str(json.loads(self.raw)["headers"]["task"])
 
     @property
     def args(self) -> Any:
-        """The arguments of its task."""
+        """The arguments of the task."""
         return self._body()[0]
 
     def with_args(self, args: Any) -> "CapturedMessage":
@@ -49,14 +47,14 @@ class CapturedMessage(NamedTuple):
 
 
 def send(*messages: CapturedMessage) -> None:
-    """Put messages into their queues, as if they were sent just now."""
+    """Put messages into their queues, as if they were sent now."""
     with valkey() as client:
         for message in messages:
             client.lpush(message.queue, message.raw)
 
 
 def lose(step: str, messages: Sequence[CapturedMessage]) -> list[CapturedMessage]:
-    """Take the messages to a step out of their queues, and return them."""
+    """Remove the messages to a step from their queues, and return them."""
     asked = [sent for sent in messages if sent.task == "sagas.run_step" and sent.args[0] == step]
     with valkey() as client:
         return [sent for sent in asked if client.lrem(sent.queue, 1, sent.raw.decode())]
@@ -64,7 +62,7 @@ def lose(step: str, messages: Sequence[CapturedMessage]) -> list[CapturedMessage
 
 @contextmanager
 def capture() -> Iterator[list[CapturedMessage]]:
-    """Gather what is sent to the services while the context lasts."""
+    """Capture the messages to the services while the context lasts."""
     with redis.Redis(connection_pool=valkey().connection_pool) as client:
         line = client.connection_pool.get_connection()
         line.send_command("MONITOR")
@@ -73,6 +71,7 @@ def capture() -> Iterator[list[CapturedMessage]]:
         closing = threading.Event()
         thread = threading.Thread(target=_listen, args=(line, found, closing))
         thread.start()
+
         try:
             yield found
         finally:
@@ -85,6 +84,7 @@ def _listen(line: Any, found: list[CapturedMessage], closing: threading.Event) -
     while not closing.is_set():
         if not line.can_read(timeout=0.1):
             continue
+
         command, *words = QUOTED.findall(line.read_response(disable_decoding=True))
         if command.upper() == b"LPUSH" and (queue := words[0].decode()) in SERVICES:
             found.append(CapturedMessage(queue, codecs.escape_decode(words[1])[0]))

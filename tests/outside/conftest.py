@@ -1,4 +1,4 @@
-"""Workers and beat that stay up for a whole module, quick to find out that something is lost."""
+"""Workers and beat for a whole module. They detect lost messages quickly."""
 
 import pytest
 from django.db import connections
@@ -21,7 +21,7 @@ def system(django_db_setup):
 
 @pytest.fixture(scope="module")
 def api(django_db_setup):
-    """The address of the API, as its own process."""
+    """The address of the API, which runs in a separate process."""
     with customer.api(**SHORT_TIMES) as address:
         yield address
 
@@ -34,18 +34,17 @@ def ada(api, shop):
 
 @pytest.fixture(autouse=True)
 def short_times(settings):
-    """Orders that this process places count as stalled as soon as the workers' do."""
+    """Use the workers' stall time for orders that the test process places."""
     settings.SAGA_STALL_SECONDS = float(SHORT_TIMES["SAGA_STALL_SECONDS"])
 
 
 @pytest.fixture
 def postgres():
-    """PostgreSQL, up again when the test is done with it; a kill takes nothing from it that was
-    committed.
-    """
+    """PostgreSQL, restarted after the test. A kill loses no committed transaction."""
     server = running().postgres
     for role in SERVICES:
         as_superuser("ALTER ROLE {} SET synchronous_commit = on", role)
+
     yield server
     server.start()
     connections.close_all()

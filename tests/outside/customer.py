@@ -1,6 +1,4 @@
-"""The API as its own process, and customers who order over HTTP, note the answers, and ask
-again.
-"""
+"""The API in a separate process, and customers who order over HTTP and repeat requests."""
 
 import threading
 from collections.abc import Iterator
@@ -20,15 +18,13 @@ __all__ = ["Customer", "api"]
 
 @contextmanager
 def api(**environ: str) -> Iterator[str]:
-    """Run the API as its own process; yield its address."""
+    """Run the API in a separate process; yield its address."""
     with processes.api(environ=environ) as (address, _):
         yield address
 
 
 class Customer:
-    """A customer, who notes every answer: `placed` has the order of each key, `refusals` every
-    other status.
-    """
+    """A customer. `placed` maps keys to order ids; `refusals` lists all other statuses."""
 
     def __init__(self, address: str, token: str) -> None:
         self.address = address
@@ -37,37 +33,41 @@ class Customer:
         self.refusals: list[int] = []
 
     def get(self, path: str) -> httpx.Response:
-        """Read something."""
+        """Send a GET request."""
         return httpx.get(
             f"{self.address}/api/v1/{path}", headers=self.headers, timeout=30, trust_env=False
         )
 
     def order(self, key: str, **wanted: Any) -> int | None:
-        """Ask for an order once; return the status, or None where the connection broke."""
+        """Send an order once; return the status, or None if the connection broke."""
         headers = {**self.headers, "Idempotency-Key": key}
         url = f"{self.address}/api/v1/orders/"
+
         try:
             answer = httpx.post(
                 url, json=order_body(**wanted), headers=headers, timeout=30, trust_env=False
             )
         except httpx.TransportError:
             return None
+
         if answer.status_code == HTTPStatus.CREATED:
             assert self.placed.setdefault(key, answer.json()["id"]) == answer.json()["id"]
         else:
             self.refusals.append(answer.status_code)
+
         return answer.status_code
 
     def order_until_placed(self, key: str, **wanted: Any) -> None:
-        """Ask for an order, with the same key, until it is placed."""
+        """Repeat an order with the same key until it is placed."""
         until(lambda: self.order(key, **wanted) == HTTPStatus.CREATED, f"{key} is placed")
 
     @contextmanager
     def ordering(self) -> Iterator[None]:
-        """Place one order after another, until the context ends."""
+        """Place orders one after another while the context lasts."""
         enough = threading.Event()
         thread = threading.Thread(target=self._shop, args=(enough,))
         thread.start()
+
         try:
             yield
         finally:
@@ -75,7 +75,7 @@ class Customer:
             thread.join()
 
     def wait_for_orders(self, orders: int) -> None:
-        """Wait until so many more orders are placed than are now."""
+        """Wait until `orders` more orders are placed."""
         wanted = len(self.placed) + orders
         until(lambda: len(self.placed) >= wanted, f"{orders} more orders are placed")
 

@@ -1,6 +1,4 @@
-"""What the tests of outside faults share: the broker and PostgreSQL at a distance, and a system
-that comes to rest.
-"""
+"""The harness of the tests in this folder: the broker, PostgreSQL and a running system."""
 
 import json
 import os
@@ -36,7 +34,7 @@ __all__ = [
     "valkey",
 ]
 
-# Leases and stalls so short that what a fault loses is found again in seconds.
+# Short leases and stalls, so that the system finds lost messages within seconds.
 SHORT_TIMES = {
     "OUTBOX_FLUSH_SECONDS": "0.25",
     "SAGA_STALL_SECONDS": "3",
@@ -44,13 +42,13 @@ SHORT_TIMES = {
     "SAGA_STEP_ATTEMPTS": "3",
 }
 
-# The longest an order may take to end once the faults are over. Seconds.
+# Seconds. The longest time for orders to end after the last fault.
 MAX_SECONDS_TO_END = 90
 
-# More messages than workers that sleep can have been given.
+# More messages than suspended workers can have prefetched.
 ENOUGH = 6
 
-# Longer than any step takes here. Seconds.
+# Seconds. Longer than any step takes in these tests.
 RECENT_SECONDS = 2
 
 OPEN_ROWS = """
@@ -60,7 +58,8 @@ SELECT (SELECT count(*) FROM {outbox} WHERE published_at IS NULL)
 
 END = """
 WITH theirs AS MATERIALIZED (
-  SELECT pid, datname FROM pg_stat_activity WHERE datname LIKE 'test\\_%' AND pid <> pg_backend_pid() AND {which}
+  SELECT pid, datname FROM pg_stat_activity
+   WHERE datname LIKE 'test\\_%' AND pid <> pg_backend_pid() AND {which}
 )
 SELECT datname FROM theirs WHERE pg_terminate_backend(pid)
 """
@@ -73,11 +72,11 @@ class System:
     workers: Sequence[Process]
 
     def output(self) -> str:
-        """Return what the workers have printed."""
+        """Return the output of the workers."""
         return "\n".join(process.output() for process in self.workers)
 
     def wait_for_output(self, text: str, *, since: int = 0) -> None:
-        """Wait until the workers have printed a text, after as many characters as `since`."""
+        """Wait until the workers print `text` after the first `since` characters of output."""
         until(
             lambda: text in self.output()[since:],
             f"a worker says {text!r}",
@@ -86,19 +85,17 @@ class System:
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Let the workers take nothing from the broker while the context lasts."""
+        """Suspend the workers while the context lasts."""
         self._signal(signal.SIGSTOP)
         try:
-            # A worker that waits for a message is given one all the same: let it be one of beat's.
+            # A waiting worker still gets one message. Make sure that it is one of beat's.
             until(lambda: in_broker() > ENOUGH, "messages wait in the broker")
             yield
         finally:
             self._signal(signal.SIGCONT)
 
     def _until(self, condition: Callable[[], bool], what: str, *, limit: float = LIMIT) -> None:
-        """Wait, as a service manager would stand by: a worker gives up by itself on some faults
-        of the broker.
-        """
+        """Wait for a condition, and restart a worker that exits because of the broker."""
         until(condition, what, limit=limit, process=self.workers[0], restarting=self.workers)
 
     def _signal(self, number: int) -> None:
@@ -106,21 +103,21 @@ class System:
             os.kill(process.popen.pid, number)
 
     def wait_until_idle(self) -> None:
-        """Wait until every order has ended and nothing is under way any more; then every
-        invariant must hold.
-        """
+        """Wait until all orders have ended and no message is left; then check all invariants."""
         connections.close_all()  # a fault may have broken them
         self._until(_all_ended, "all orders have ended", limit=MAX_SECONDS_TO_END)
         self._until(_nothing_open, "every row is sent and settled")
         self._until(lambda: in_broker() == 0, "the broker is empty")
         with valkey() as client:
-            client.flushall()  # what lost its acknowledgement would come again in the midst of the next test
+            # Messages without an acknowledgement would come again during the next test.
+            client.flushall()
+
         assert_sound()
 
 
 @contextmanager
 def running_system(environ: Mapping[str, str]) -> Iterator[System]:
-    """Run a worker for all services, with two processes, and beat."""
+    """Run beat, and a worker for all services with two processes."""
     with worker(*SERVICES, environ=environ, concurrency=2) as process, beat(environ=environ):
         yield System([process])
 
@@ -131,51 +128,46 @@ def valkey() -> redis.Redis:
 
 
 def in_broker() -> int:
-    """Return how many messages wait in the broker, or with a worker: taken just now, or to be tried
-    again later.
+    """Return the number of messages that wait in the broker, in a worker, or for a retry.
 
-    One that was taken longer ago is done, but the broker has not heard of it: it comes again after
-    a minute.
+    A message taken longer ago is done, but not acknowledged. The broker delivers it again after a
+    minute.
     """
     since = time.time() - RECENT_SECONDS
     with valkey() as client:
         waiting: list[Any] = [client.llen(queue) for queue in SERVICES]
         taken: Any = dict(client.zrange("unacked_index", 0, -1, withscores=True))
         messages: Any = client.hgetall("unacked")
+
     held = [tag for tag, at in taken.items() if max(at, _due(messages.get(tag))) > since]
     return int(sum(waiting)) + len(held)
 
 
 def _due(unacked: bytes | None) -> float:
-    """Return when a worker will run a message that it has taken: a retry waits in its memory.
-    Seconds since 1970.
-    """
+    """Return the Unix time at which a worker runs a message that it holds for a retry, else 0."""
     eta = json.loads(unacked)[0].get("headers", {}).get("eta") if unacked else None
     return datetime.fromisoformat(eta).timestamp() if eta else 0
 
 
 def as_superuser(statement: str, *names: str) -> list[tuple[Any, ...]]:
-    """Run a statement as PostgreSQL's superuser, with these identifiers in its places; return
-    its rows.
-    """
+    """Run a statement as PostgreSQL's superuser with the given identifiers; return its rows."""
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
         done = session.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
         return done.fetchall() if done.description else []
 
 
 def end_sessions(which: str = "true") -> list[str]:
-    """End the sessions in the test's databases, of which a condition holds; return the database of
-    each.
+    """End the sessions in the test databases that match a condition; return the database of each.
 
-    Those of the caller are among them: close them, where they are needed again.
+    The caller's own sessions are included. Close them if you need them again.
     """
     return [name for (name,) in as_superuser(END.format(which=which))]
 
 
 @contextmanager
 def superuser_in(alias: str) -> Iterator[psycopg.Connection]:
-    """A transaction of the superuser in the database of an alias, rolled back unless the test
-    commits it.
+    """Yield a superuser's session in the database of an alias; roll back what the test does not
+    commit.
     """
     with psycopg.connect(running().postgres.superuser_url, dbname=name_of(alias)) as session:
         try:

@@ -1,7 +1,6 @@
-"""A backlog drains in bounded memory, in batches all the way, and the orders that come meanwhile
-drain with it.
+"""A backlog drains in bounded memory and in batches, and new orders are processed meanwhile.
 
-Of 1,500 orders; BACKLOG=100000 tries more. What it took is printed.
+The backlog has 1,500 orders. BACKLOG=100000 makes it larger. The test prints its measurements.
 """
 
 import os
@@ -20,9 +19,9 @@ from tests.processes import beat, until, worker
 from tests.system.harness import SERVICES, ended, order, outcome
 
 SIZE = int(os.environ.get("BACKLOG", "1500"))
-# Orders in one message, so that the backlog is more than a hundred messages.
+# Orders in one message. The backlog makes more than a hundred messages.
 BATCH = max(10, min(100, SIZE // 150))
-# Seconds to drain it, on a machine that has much else to do.
+# Seconds to drain it, on a busy machine.
 LIMIT = 120 + SIZE / 20
 
 pytestmark = [
@@ -31,29 +30,30 @@ pytestmark = [
     pytest.mark.timeout(2 * LIMIT),
 ]
 
-# Messages in all queues, taken ones included: a few for each batch, however slow the slowest
-# service is.
+# Messages in all queues, including taken ones: a few for each batch.
 MOST_MESSAGES = 100 + 4 * SIZE // BATCH
-# Bytes of one process, its shared memory included.
+# Bytes of one process, including shared memory.
 MOST_MEMORY = 256 * 2**20
-# Seconds between two looks.
+# Seconds between two measurements.
 PAUSE = 0.2
 
-# Copies of an order that nobody has worked on: the same rows, but for their ids.
+# Copies of an unprocessed order: the same rows with other ids.
 COPY = {
     "orders_order": "jsonb_build_object('id', n.id, 'rescue_at', now() + interval '30 s')",
     "orders_orderline": (
-        "jsonb_build_object('order_id', n.id, 'id', nextval(pg_get_serial_sequence('orders_orderline', 'id')))"
+        "jsonb_build_object('order_id', n.id,"
+        " 'id', nextval(pg_get_serial_sequence('orders_orderline', 'id')))"
     ),
     "orders_outbox": (
-        "jsonb_build_object('id', n.event, 'saga', n.id, 'due_at', now(), 'published_at', NULL, 'attempts', 0)"
+        "jsonb_build_object('id', n.event, 'saga', n.id, 'due_at', now(),"
+        " 'published_at', NULL, 'attempts', 0)"
     ),
 }
 KEY = {"orders_order": "id", "orders_orderline": "order_id", "orders_outbox": "saga"}
 
 
 class Peaks:
-    """The most of everything that was seen at once."""
+    """The peak values of everything measured."""
 
     def __init__(self, processes):
         self.processes = processes
@@ -62,14 +62,16 @@ class Peaks:
         self.looked_at = 0.0
 
     def look(self):
-        """Look again, unless it was just now."""
+        """Measure again after PAUSE seconds."""
         if time.monotonic() < self.looked_at + PAUSE:
             return
+
         self.looked_at = time.monotonic()
         with valkey() as client:
             held = client.hlen("unacked") + sum(client.llen(queue) for queue in SERVICES)
             self.messages = max(self.messages, held)
             self._note("valkey", client.info("memory")["used_memory_rss"])
+
         for name, process in self.processes.items():
             parent = psutil.Process(process.popen.pid)
             for one in (parent, *parent.children()):
@@ -80,7 +82,7 @@ class Peaks:
 
 
 def multiply(order_id, copies):
-    """Make as many copies of an order, all due at once."""
+    """Insert `copies` copies of an order, all due at once."""
     ids = {
         "template": order_id,
         "ids": [uuid7() for _ in range(copies)],
@@ -104,6 +106,7 @@ def test_a_backlog_drains_in_bounded_memory_and_new_orders_with_it(api_client, c
     adjust_stock(sku="MUG", quantity=SIZE, reason="delivery", by="tests")
     multiply(order(api_client, "first"), SIZE - 1)
     started, overtaken = time.monotonic(), []
+
     with ExitStack() as stack:
         processes = {
             name: stack.enter_context(worker(name, environ=environ, concurrency=2))
@@ -125,17 +128,21 @@ def test_a_backlog_drains_in_bounded_memory_and_new_orders_with_it(api_client, c
             assert outcome(newcomer) == ("fulfilled", "")
             if still_open() < SIZE / 2:  # the next one would find too little of it
                 break
+
         wait(lambda: still_open() == 0, "the backlog is drained")
         seconds = time.monotonic() - started
         system.wait_until_idle()
+
     with capsys.disabled():
         shares = ", ".join(f"{share:.1%}" for share in overtaken)
         sizes = ", ".join(
             f"{name} {size / 2**20:.0f} MiB" for name, size in sorted(peaks.memory.items())
         )
         print(  # noqa: T201
-            f"\n{SIZE:,} orders in {seconds:.0f} s; at most {peaks.messages} messages in the broker; {sizes}; "
+            f"\n{SIZE:,} orders in {seconds:.0f} s; "
+            f"at most {peaks.messages} messages in the broker; {sizes}; "
             f"of the backlog a new order met, still open as it ended: {shares}"
         )
+
     assert peaks.messages <= MOST_MESSAGES
     assert max(peaks.memory.values()) <= MOST_MEMORY

@@ -1,5 +1,5 @@
-"""The broker loses everything, goes away, hangs or is full: orders are taken all the while, and
-end once it is well.
+"""The broker loses its data, goes away, hangs or is full. Orders are accepted meanwhile, and end
+afterwards.
 """
 
 import shutil
@@ -25,7 +25,7 @@ def some_are_under_way():
 
 
 def outlast(seconds):
-    """Wait until the oldest order is so old, by the database's clock."""
+    """Wait until the oldest order is `seconds` old, by the database's clock."""
     oldest = f"SELECT now() - min(created_at) > interval '{seconds} s' FROM orders_order"
     until(lambda: in_database("default", oldest) == [(True,)], f"an order is {seconds} s old")
 
@@ -50,6 +50,7 @@ def test_a_broker_that_is_flushed_again_and_again_has_lost_no_order(api_client, 
                 lambda: Outbox.objects.filter(published_at__isnull=False).exists(), "some are sent"
             )
             client.flushall()
+
     system.wait_until_idle()
     assert {outcome(one) for one in placed} == {FULFILLED}
 
@@ -84,6 +85,7 @@ def test_a_broker_that_hangs_under_running_workers_delays_orders_and_no_more(
 def test_a_broker_without_memory_delays_orders_and_no_more(api_client, system, broker):
     placed, life = place(api_client, 5, "before"), system.workers[0].popen
     until(some_are_under_way, "some orders are under way")
+
     with valkey() as client:
         client.config_set("maxmemory", 1)
         try:
@@ -94,6 +96,7 @@ def test_a_broker_without_memory_delays_orders_and_no_more(api_client, system, b
             )
         finally:
             client.config_set("maxmemory", 0)
+
     system.wait_until_idle()
     assert {outcome(one) for one in placed} == {FULFILLED}
     assert (system.workers[0].popen, life.poll()) == (life, None), "the worker gave up"

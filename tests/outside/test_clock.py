@@ -32,6 +32,7 @@ def system(request):
     """Payments on a host whose clock is off, the other services on hosts whose clock is right."""
     path = f"{Path(__file__).parent / 'shifted_clock'}{os.pathsep}{ROOT}"
     shifted = {"PYTHONPATH": path, "CLOCK_SHIFT": str(request.param)}
+
     with ExitStack() as stack:
         right = stack.enter_context(worker("orders", "inventory", environ=SHORT_TIMES))
         wrong = stack.enter_context(worker("payments", environ={**SHORT_TIMES, **shifted}))
@@ -51,9 +52,11 @@ def test_a_service_whose_clock_is_an_hour_off_holds_nothing_up(api_client, syste
     asked = Inbox.objects.filter(state="waiting")
     until(asked.exists, "a step waits for its next try", process=system.workers[0])
     with valkey() as client:
-        client.flushall()  # what is lost is found by the service's own flush
+        client.flushall()  # the service's own flush finds the lost messages
+
     system.wait_until_idle()
     assert {outcome(one) for one in placed} == {("fulfilled", "")}
+
     for service in map(get_service, SERVICES):
         for table in (service.outbox, service.inbox):
             assert in_database(service.alias, OUT_OF_TIME.format(table=table)) == [(0,)]

@@ -53,6 +53,7 @@ def orders_of_each_kind(client):
     placed.append(order(client, "greedy", sku="RARE", quantity=4))
     placed.append(order(client, "regret"))
     client.post(f"/api/v1/orders/{placed[-1]}/cancel/")
+
     return placed
 
 
@@ -60,6 +61,7 @@ def test_every_message_again_twice_and_in_any_order_changes_nothing(api_client, 
     with capture() as messages:
         orders_of_each_kind(api_client)
         system.wait_until_idle()
+
     before = effects()
     again = steps(messages) * 2
     assert {sent.args[0] for sent in again} >= {
@@ -82,6 +84,7 @@ def test_an_undo_that_comes_before_its_action_bars_it_for_ever(api_client, syste
         until(lambda: steps(messages, "payments.charge"), "its charge is sent")
         lost = lose("payments.charge", messages)
         assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code == 202
+
     until(lambda: outcome(placed)[0] == "cancelled", "the order is cancelled")
     send(*lost)
     system.wait_until_idle()

@@ -18,6 +18,7 @@ def test_two_of_everything_have_one_effect(api_client, system):
         placed = [order(api_client, f"mug-{number}") for number in range(20)]
         rare = [order(api_client, f"rare-{number}", sku="RARE") for number in range(5)]
         system.wait_until_idle()
+
     assert {outcome(one) for one in placed} == {("fulfilled", "")}
     assert sorted(outcome(one)[0] for one in rare) == ["cancelled"] * 2 + ["fulfilled"] * 3
     assert SimulatedCharge.objects.filter(kind="capture").count() == Order.objects.count()

@@ -1,5 +1,5 @@
-"""Garbage on the broker's own lists, beneath what Celery sends: logged and dropped, and in
-nobody's way.
+"""Garbage in the broker's own lists, below the level of Celery: it is logged and dropped, and
+blocks nothing.
 """
 
 import json
@@ -50,7 +50,7 @@ def encoded(body):
     return b64encode(body).decode()
 
 
-# Each by a word of its own, which is in it, and so in what is logged of it.
+# Each has a keyword that appears in its content, and so in the log line about it.
 GARBAGE: dict[str, bytes] = {
     "no-json": b"{{{ no-json",
     "no-text": b"\xff\xfe no-text",
@@ -108,16 +108,19 @@ GARBAGE: dict[str, bytes] = {
 def test_garbage_in_a_queue_is_logged_and_dropped_and_the_rest_goes_on(api_client, system):
     (process,), said = system.workers, len(system.output())
     life = process.popen
+
     with valkey() as client:
         for number, raw in enumerate(GARBAGE.values()):
             order(api_client, f"meanwhile-{number}")
             client.lpush("payments", raw, raw)
+
         until(lambda: not client.llen("payments"), "all of it is taken", process=process)
         until(
             lambda: GARBAGE.keys().isdisjoint(_unacknowledged(client)),
             "none of it will come back",
             process=process,
         )
+
     system.wait_until_idle()
     output = system.output()[said:]
     assert {kind for kind in GARBAGE if kind not in output} == set()
@@ -132,11 +135,13 @@ def test_garbage_among_the_unacknowledged_is_logged_and_dropped(api_client, syst
         "no-triple": '{"rotten": 1}',
         "no-message": '["x", "", "payments"]',
     }
+
     with valkey() as client:
         client.hset("unacked", mapping=foul)
         client.zadd("unacked_index", dict.fromkeys([*foul, "absent"], 1))
         until(lambda: client.zcount("unacked_index", 1, 1) == 0, "it is gone", process=process)
         assert foul.keys().isdisjoint(_unacknowledged(client))
+
     order(api_client, "after")
     system.wait_until_idle()
     assert (process.popen, process.popen.poll()) == (life, None)

@@ -1,5 +1,5 @@
-"""Messages that no release of ours would send, and those of an older and a newer one: seen, and
-in nobody's way.
+"""Messages that no release sends, and messages of older and newer releases: they are logged and
+block nothing.
 """
 
 from typing import Any
@@ -67,6 +67,7 @@ def test_a_body_that_is_no_json_is_logged_and_the_rest_goes_on(api_client, syste
             content_encoding="utf-8",
             headers={"task": "sagas.run_step", "id": "broken", "lang": "py"},
         )
+
     after = order(api_client, "after")
     system.wait_for_output("{{{")
     system.wait_until_idle()
@@ -77,6 +78,7 @@ def test_a_step_that_nobody_knows_is_parked_and_seen_and_its_order_goes_on(api_c
     with capture() as messages:
         placed = order(api_client, "one")
         system.wait_until_idle()
+
     _, plan, batch, *_ = _charges(messages)[0].args
     newer_release = task_signature("run_step", "payments.gift_wrap", plan, batch, queue="payments")
     newer_release.link_error(
@@ -92,21 +94,23 @@ def test_a_step_that_nobody_knows_is_parked_and_seen_and_its_order_goes_on(api_c
 
 
 def older(args):
-    """Leave out what has a default, and what no step reads."""
+    """Remove the fields that have a default and that no step reads."""
     step, plan, (message,), *_ = args
     lines = [
         {"sku": line["sku"], "quantity": line["quantity"]} for line in message["context"]["lines"]
     ]
     needed = {name: message[name] for name in ("id", "saga", "started_at", "seq")}
+
     return [step, plan, [{**needed, "context": {**message["context"], "lines": lines}}]]
 
 
 def newer(args):
-    """Put in what this release does not know."""
+    """Add fields that this release does not know."""
     step, plan, (message,), *_ = args
     context = {**message["context"], "gift": {"wrapped": True}}
     context["lines"] = [{**line, "colour": "blue"} for line in context["lines"]]
     steps = [{**one, "deadline": 60} for one in plan["steps"]]
+
     return [
         step,
         {**plan, "steps": steps, "priority": 3},
@@ -121,6 +125,7 @@ def test_events_of_another_release_are_understood(api_client, system, shape):
         until(lambda: _charges(messages), "its charge is sent")
         (charge,) = lose("payments.charge", messages)
         send(charge.with_args(shape(charge.args)))
+
     system.wait_until_idle()
     assert outcome(placed) == FULFILLED
 
@@ -134,9 +139,11 @@ def test_an_order_whose_message_was_broken_on_its_way_goes_on_with_the_senders_o
             lambda: sum(len(sent.args[2]) for sent in _charges(messages)) == 2,
             "their charges are sent",
         )
+
         for charge in lose("payments.charge", messages):
             step, plan, batch, *_ = charge.args
             send(charge.with_args([step, plan, [_without_amount(one, of=broken) for one in batch]]))
+
     unread = Inbox.objects.filter(
         saga=broken, step="payments.charge", error__contains="cannot read"
     )

@@ -21,10 +21,11 @@ FULFILLED = ("fulfilled", "")
 
 @contextmanager
 def down(alias):
-    """A context in which nobody can reach a database."""
+    """A context in which no process can reach a database."""
     name = name_of(alias)
     connections[alias].close()
     as_superuser("ALTER DATABASE {} ALLOW_CONNECTIONS false", name)
+
     try:
         end_sessions(f"datname = '{name}'")
         yield
@@ -42,8 +43,10 @@ def test_without_payments_orders_are_taken_and_wait(ada, system):
     with down("payments"):
         for number in range(3):
             ada.order_until_placed(f"waits-{number}")
+
         until(lambda: not Outbox.objects.filter(published_at=None).exists(), "all are sent")
         assert set(Order.objects.values_list("status", flat=True)) == {"pending"}
+
     system.wait_until_idle()
     assert_all_fulfilled(ada)
 
@@ -52,7 +55,9 @@ def test_without_inventory_orders_are_taken_and_paid_and_wait(ada, system):
     with down("inventory"):
         for number in range(3):
             ada.order_until_placed(f"waits-{number}")
+
         until(lambda: Order.objects.filter(status="paid").count() == 3, "all are paid")
+
     system.wait_until_idle()
     assert_all_fulfilled(ada)
 
@@ -60,6 +65,7 @@ def test_without_inventory_orders_are_taken_and_paid_and_wait(ada, system):
 def test_without_orders_none_is_taken_and_the_other_services_go_on(ada, system):
     ada.order_until_placed("under-way", method="pm_sim_timeout_lost")
     until(lambda: Inbox.objects.filter(step="payments.charge").exists(), "its charge is tried")
+
     with down("default"):
         assert ada.order("too-early") == 503
         until(
@@ -67,6 +73,7 @@ def test_without_orders_none_is_taken_and_the_other_services_go_on(ada, system):
             "the order is paid all the same",
         )
         until(Reservation.objects.exists, "its stock is reserved")
+
     assert Order.objects.count() == 1
     ada.order_until_placed("too-early")
     system.wait_until_idle()

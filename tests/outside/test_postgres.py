@@ -20,9 +20,7 @@ IN_TRANSACTION = "backend_type = 'client backend' AND xact_start IS NOT NULL"
 
 @pytest.fixture(autouse=True)
 def durable(postgres):
-    """What was committed before a kill is there after it. New sessions alone know of it, so the
-    old ones end.
-    """
+    """Make commits survive a kill. Only new sessions get the setting, so the old sessions end."""
     end_sessions()
     connections.close_all()
 
@@ -45,6 +43,7 @@ def test_a_restart_under_load_loses_nothing_that_was_answered(ada, system, postg
         until(lambda: 503 in ada.refusals, "the API says that it cannot")
         postgres.start()
         ada.wait_for_orders(5)
+
     system.wait_until_idle()
     assert set(ada.refusals) <= {503}
     assert_the_record_is_true(ada)
@@ -59,6 +58,7 @@ def test_sessions_ended_in_the_midst_of_their_transactions_cost_time_and_nothing
             "15 sessions are ended",
         )
         ada.wait_for_orders(5)
+
     system.wait_until_idle()
     assert set(ada.refusals) <= {409, 503}
     assert_the_record_is_true(ada)
@@ -72,12 +72,14 @@ def _end_some(ended):
 def test_a_server_that_is_read_only_takes_no_order_and_answers_what_is_asked(ada, system):
     ada.order_until_placed("before")
     _read_only("on")
+
     try:
         until(lambda: ada.order("meanwhile") == 503, "the API says that it cannot")
         assert ada.get(f"orders/{ada.placed['before']}/").status_code == 200
         assert ada.get("products/").json()["results"][0]["sku"] == "MUG"
     finally:
         _read_only("off")
+
     ada.order_until_placed("meanwhile")
     system.wait_until_idle()
     assert_the_record_is_true(ada)
@@ -90,7 +92,8 @@ def _read_only(switch):
 
 WAITING = """
 SELECT 1 FROM pg_stat_activity
- WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%inventory_stockitem%'
+ WHERE datname = current_database() AND wait_event_type = 'Lock'
+   AND query LIKE '%inventory_stockitem%'
 """
 TAKE = "SELECT 1 FROM inventory_stockitem WHERE sku = %s FOR UPDATE"
 
@@ -108,6 +111,7 @@ def test_a_step_that_loses_a_deadlock_runs_again_as_a_whole(ada, system):
         )
         rival.execute(TAKE, ["MUG"])
         rival.commit()
+
     system.wait_for_output("deadlock detected")
     system.wait_until_idle()
     assert outcome(ada.placed["both"]) == FULFILLED
@@ -121,15 +125,18 @@ def test_a_step_that_cannot_be_serialized_runs_again_as_a_whole(ada, system):
     try:
         end_sessions()
         connections.close_all()
+
         with superuser_in("inventory") as rival:
             rival.execute("UPDATE inventory_stockitem SET on_hand = on_hand WHERE sku = 'MUG'")
             ada.order_until_placed("one")
             until(lambda: in_database("inventory", WAITING), "the step waits for the mug")
             rival.commit()
+
         system.wait_for_output("could not serialize access")
         system.wait_until_idle()
     finally:
         as_superuser("ALTER DATABASE {} RESET default_transaction_isolation", name_of("inventory"))
         end_sessions()
         connections.close_all()
+
     assert_the_record_is_true(ada)

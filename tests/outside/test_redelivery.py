@@ -1,6 +1,4 @@
-"""A worker is gone with what it took: the broker alone gives it to another, once it has waited
-long enough.
-"""
+"""A worker dies with the messages it took. Only the broker delivers them again, after its timeout."""
 
 import os
 import signal
@@ -20,8 +18,7 @@ from tests.system.harness import SERVICES, ended, order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
-# Nothing but the broker finds in time what was lost: no order counts as stalled, and no lease runs
-# out. The broker waits a fifth longer than a task may run.
+# Only the broker finds lost messages in time: no order counts as stalled.
 BROKER_ALONE = {
     **SHORT_TIMES,
     "SAGA_STALL_SECONDS": "3600",
@@ -55,20 +52,24 @@ def test_messages_a_killed_worker_had_taken_come_again_by_the_broker_alone(
     settings.SAGA_STALL_SECONDS = 3600
     armed_faults = ArmedFaults(tmp_path)
     environ = {**BROKER_ALONE, "FAILPOINTS": str(tmp_path)}
+
     with ExitStack() as stack:
         process = stack.enter_context(
             worker(*SERVICES, environ=environ, concurrency=len(FAULTS) + 1)
         )
         stack.enter_context(beat(environ=BROKER_ALONE))
         placed = []
+
         for fault in FAULTS:
             stack.enter_context(armed_faults.arm([fault], since=uuid7()))
             placed.append(order(api_client, fault.step))
             until(partial(armed_faults.hits, fault), f"{fault.name} is hit", process=process)
+
         until(partial(ended, placed[-1]), "nothing else is under way", process=process)
         kill(process)
         with valkey() as client:
             assert client.hlen("unacked") >= len(FAULTS)
+
         with worker(*SERVICES, environ=BROKER_ALONE, concurrency=2) as successor:
             until(
                 lambda: all(outcome(one) == ("fulfilled", "") for one in placed),
@@ -82,7 +83,9 @@ def test_messages_a_killed_worker_had_taken_come_again_by_the_broker_alone(
                 until(
                     partial(armed_faults.is_over, fault), f"{fault.name} is over", process=successor
                 )
+
             System([successor]).wait_until_idle()
+
     assert set(Order.objects.values_list("redrives", flat=True)) == {0}
     assert max(Outbox.objects.values_list("attempts", flat=True)) == 1
     assert set(Inbox.objects.filter(step="payments.charge").values_list("attempts", flat=True)) == {

@@ -1,5 +1,5 @@
-"""Charges whose outcome nobody knows in time: captured once and fulfilled, or net zero; never
-anything in between.
+"""Charges with an unknown outcome end as captured once and fulfilled, or as net zero, never in
+between.
 """
 
 import os
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pyte
 
 CALLED_OFF = ("cancelled", "cancelled_by_customer")
 
-# The lease outlasts the wait: nobody else takes the charge over meanwhile.
+# The lease is longer than the wait, so no other worker takes over the charge.
 PATIENT = {
     **SHORT_TIMES,
     "SAGA_LEASE_SECONDS": "60",
@@ -27,7 +27,8 @@ PATIENT = {
 
 WAITING = """
 SELECT substr(application_name, 9)::int FROM pg_stat_activity
- WHERE datname = current_database() AND application_name LIKE 'process %' AND wait_event_type = 'Lock'
+ WHERE datname = current_database() AND application_name LIKE 'process %'
+   AND wait_event_type = 'Lock'
 """
 
 
@@ -40,9 +41,7 @@ def patient(django_db_setup):
 
 @contextmanager
 def gateway_waits():
-    """Let charges wait at the gateway while the context lasts, or until what it yields is
-    committed.
-    """
+    """Block charges at the gateway while the context lasts, or until the yielded session commits."""
     with superuser_in("payments") as session:
         session.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         yield session
@@ -68,6 +67,7 @@ def test_a_slow_charge_that_a_cancel_overtakes_leaves_no_money_with_us(
         placed = order(api_client, "slow", quantity=amount // 1_000)
         waiting()
         call_off(api_client, placed)
+
     patient.wait_until_idle()
     assert outcome(placed) == CALLED_OFF
     assert list(SimulatedCharge.objects.order_by("id").values_list("kind", flat=True)) == moved
@@ -82,12 +82,14 @@ def test_a_worker_that_freezes_between_its_claim_and_its_call_charges_nothing_wh
         placed = order(api_client, "frozen", quantity=BEFORE // 1_000)
         process = waiting()
         os.kill(process, signal.SIGSTOP)
+
         try:
             gateway.commit()
             call_off(api_client, placed)
             said = len(patient.output())
         finally:
             os.kill(process, signal.SIGCONT)
+
     patient.wait_for_output("Task sagas.run_step", since=said)
     patient.wait_until_idle()
     assert outcome(placed) == CALLED_OFF
@@ -109,9 +111,11 @@ def test_an_answer_that_is_lost_is_asked_for_or_undone_and_never_assumed(
     )
     for placed in regretted:
         assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code in {202, 409}
+
     patient.wait_until_idle()
     assert [(outcome(one), net(one)) for one in kept] == [(("fulfilled", ""), 1_000)] * 2
     for placed in regretted:
         assert (outcome(placed), net(placed)) in {(CALLED_OFF, 0), (("fulfilled", ""), 1_000)}
+
     captures = SimulatedCharge.objects.filter(kind="capture").values_list("order_id", flat=True)
     assert len(captures) == len(set(captures))

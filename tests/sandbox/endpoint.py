@@ -1,4 +1,4 @@
-"""A shop's webhook endpoint: it writes down what it is told, and answers as a test wants."""
+"""A webhook endpoint that records all events and answers as the test says."""
 
 import threading
 from collections.abc import Iterator
@@ -74,6 +74,7 @@ def listening() -> Iterator[Endpoint]:
     with Endpoint() as endpoint:
         thread = threading.Thread(target=endpoint.serve_forever)
         thread.start()
+
         try:
             yield endpoint
         finally:

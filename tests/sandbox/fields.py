@@ -39,6 +39,7 @@ def _none_fits(value: Any, options: tuple[Any, ...], at: str) -> Iterator[str]:
     # those.
     if any(get_origin(option) is Literal for option in options):
         options = tuple(option for option in options if option is not str)
+
     tries = [problems(value, option, at) for option in options]
     if all(tries):
         yield from min(tries, key=lambda found: (type(value) is not dict) or len(found))
@@ -48,6 +49,7 @@ def _of_list(value: Any, item: Any, at: str) -> Iterator[str]:
     if type(value) is not list:
         yield f"{at} is {value!r}, no list"
         return
+
     for index, one in enumerate(value):
         yield from _problems(one, item, f"{at}[{index}]")
 
@@ -56,13 +58,17 @@ def _of_object(value: Any, cls: type, arguments: tuple[Any, ...], at: str) -> It
     if not isinstance(value, dict):
         yield f"{at} is {value!r}, no {cls.__name__}"
         return
+
     fields = _fields(cls)
-    if not fields:  # a dictionary of whatever its owner puts there, as metadata are
+    if not fields:  # a free dictionary, such as metadata
         for name, one in value.items():
             yield from _problems(one, arguments[0] if arguments else Any, f"{at}.{name}")
+
         return
+
     for name in value.keys() - fields.keys() - {"object", "url"}:
         yield f"{at}.{name} is unknown to {cls.__name__}"
+
     for name, wanted in fields.items():
         if name in value:
             yield from _problems(value[name], _filled(wanted, arguments), f"{at}.{name}")
@@ -75,6 +81,7 @@ def _fields(cls: type) -> dict[str, Any]:
     for one in reversed(cls.__mro__):
         if _is_object(one) and one is not stripe.StripeObject:
             found |= inspect.get_annotations(one)
+
     hidden = {
         name
         for name, wanted in found.items()
@@ -100,6 +107,7 @@ class _Lazily(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if name in vars(typing):
             raise KeyError(name)
+
         return getattr(
             stripe, name.removesuffix("Resource")
         )  # a suffix against names that are taken

@@ -82,6 +82,7 @@ class Sandbox:
             given["payment_method"] = payment_method
         if "payment_method_types" not in params:
             given["automatic_payment_methods"] = NEVER_REDIRECT
+
         return self.client.v1.payment_intents.create(given | params, options(key))
 
     def charge(
@@ -96,7 +97,7 @@ class Sandbox:
         return [str(event.type) for event in every][::-1]
 
     def control(self, path: str, **body: Any) -> Any:
-        """Tell the control something; return what it answers."""
+        """Call the control API; return its answer."""
         response = self.http.post(f"/sandbox/{path}", json=body)
         assert response.is_success, response.text
         return response.json()

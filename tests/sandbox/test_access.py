@@ -1,4 +1,4 @@
-"""Who may call, how requests must look, and that the sandbox says on its face what it is."""
+"""Access checks, the format of requests, and the marks that identify the sandbox."""
 
 import socket
 from typing import Any
@@ -17,6 +17,7 @@ BEARER = {"Authorization": f"Bearer {API_KEY}"}
 def test_every_response_says_that_it_is_a_sandbox(sandbox: Sandbox) -> None:
     for path in ("/", INTENTS, "/v1/nowhere", "/sandbox/ledger", "/nowhere", "//[nowhere"):
         assert sandbox.http.get(path).headers["X-Sandbox"] == "true"
+
     assert sandbox.http.put("/").headers["X-Sandbox"] == "true"
     assert "This is a sandbox. No money moves" in sandbox.http.get("/").text
     assert "SANDBOX: no money moves here" in sandbox.log.read_text()
@@ -31,8 +32,10 @@ def test_a_wrong_key_is_a_401_in_stripes_shape(sandbox: Sandbox, key: str) -> No
     if key.strip() == API_KEY:
         client.v1.payment_intents.list()
         return
+
     with pytest.raises(stripe.AuthenticationError) as refused:
         client.v1.payment_intents.list()
+
     assert refused.value.http_status == 401
     assert refused.value.request_id
     assert key not in str(refused.value)
@@ -125,4 +128,5 @@ def test_a_connection_is_kept_for_the_next_request(sandbox: Sandbox) -> None:
             client.get("/sandbox/health").extensions["network_stream"].get_extra_info("client_addr")
             for _ in range(3)
         }
+
     assert len(sockets) == 1

@@ -28,6 +28,7 @@ def test_a_decline_is_a_402_that_takes_nothing_and_lets_another_card_be_tried(
 ) -> None:
     with pytest.raises(stripe.CardError) as declined:
         sandbox.charge(method)
+
     error: Any = declined.value.error
     assert declined.value.http_status == 402
     assert (error.code, error.to_dict().get("decline_code")) == DECLINES[method]

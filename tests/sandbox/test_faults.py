@@ -1,6 +1,4 @@
-"""Faults on demand: what was done and what was not stands in the ledger, whatever the client has
-seen.
-"""
+"""Injected faults: the ledger shows whether the call was executed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,15 +66,19 @@ def test_a_fault_loses_the_answer_or_the_work_once_and_then_all_is_well(
     sandbox.fault("payment_intents.create", fault)
     with impatient(sandbox), pytest.raises(error) as failed:
         charge(sandbox, order)
+
     assert failed.value.http_status == status
     wait_for_capture(sandbox, order, done)
+
     if fault == "500_done":  # Stripe keeps a 500 like any other answer
         with pytest.raises(stripe.APIError) as again:
             charge(sandbox, order)
+
         assert again.value.http_body == failed.value.http_body
         assert headers(again.value)["Idempotent-Replayed"] == "true"
     else:
         assert charge(sandbox, order).status == "succeeded"
+
     assert captured(sandbox, order) == 1
 
 
@@ -84,6 +86,7 @@ def test_a_429_says_when_to_come_again(sandbox: Sandbox) -> None:
     sandbox.fault("payment_intents.create", "429", seconds=7)
     with pytest.raises(stripe.RateLimitError) as refused:
         sandbox.create()
+
     assert headers(refused.value)["Retry-After"] == "7"
     assert refused.value.error
     assert refused.value.error.code == "rate_limit"
@@ -92,9 +95,11 @@ def test_a_429_says_when_to_come_again(sandbox: Sandbox) -> None:
 def test_a_rule_is_for_its_operations_only_and_its_number_of_times(sandbox: Sandbox) -> None:
     sandbox.fault("payment_intents.con*", "500_lost", times=2)
     intent = sandbox.create()
+
     for _ in range(2):
         with pytest.raises(stripe.APIError):
             sandbox.client.v1.payment_intents.confirm(intent.id)
+
     assert sandbox.client.v1.payment_intents.confirm(intent.id).status == "succeeded"
     rule = sandbox.http.get("/sandbox/faults").json()["data"][0]
     assert (rule["seen"], rule["struck"]) == (2, 2)
@@ -118,6 +123,7 @@ def struck(call: Callable[[], Any]) -> bool:
         call()
     except stripe.APIError:
         return True
+
     return False
 
 
@@ -143,6 +149,7 @@ def test_the_simulated_methods_misbehave_as_they_are_named(
         order = f"{method} {confirmed}"
         if confirmed == "in the same call":
             return charge(sandbox, order, method)
+
         intent = charge(sandbox, order, method, confirm=False)
         return sandbox.client.v1.payment_intents.confirm(
             intent.id, options={"idempotency_key": f"{order} confirm"}
@@ -155,11 +162,14 @@ def test_the_simulated_methods_misbehave_as_they_are_named(
     ):
         with impatient(sandbox), pytest.raises(error):
             pay(method)
+
         wait_for_capture(sandbox, f"{method} {confirmed}", done)
+
     assert pay("pm_sim_timeout_charged").status == "succeeded"
     assert pay("pm_sim_timeout_lost").status == "succeeded"
     with pytest.raises(stripe.APIError) as again:
         pay("pm_sim_500_charged")
+
     assert headers(again.value)["Idempotent-Replayed"] == "true"
     assert captured(sandbox, f"pm_sim_500_charged {confirmed}") == 1
 

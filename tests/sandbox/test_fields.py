@@ -38,6 +38,7 @@ def test_a_payment_intent_fits_in_every_state(sandbox: Sandbox) -> None:
     ]
     with pytest.raises(stripe.CardError) as declined:
         sandbox.charge("pm_card_chargeDeclined")
+
     bodies = [*map(raw, intents), declined.value.json_body["error"]["payment_intent"]]  # type: ignore[index]
     assert {body["status"] for body in bodies} == {
         *(
@@ -65,6 +66,7 @@ def test_what_is_expanded_fits(sandbox: Sandbox) -> None:
 def test_a_charge_fits_whether_it_succeeds_waits_or_fails(sandbox: Sandbox) -> None:
     with pytest.raises(stripe.CardError) as declined:
         sandbox.charge("pm_card_chargeDeclined")
+
     failed = declined.value.json_body["error"]["charge"]  # type: ignore[index]
     for charge in (
         sandbox.charge().latest_charge,
@@ -87,6 +89,7 @@ def test_an_event_and_a_payment_method_fit(sandbox: Sandbox) -> None:
     intent = sandbox.charge()
     for event in sandbox.client.v1.events.list({"limit": 3}).data:
         assert problems(raw(sandbox.client.v1.events.retrieve(event.id)), stripe.Event) == []
+
     method = sandbox.client.v1.payment_methods.retrieve(intent.payment_method)
     assert problems(raw(method), stripe.PaymentMethod) == []
 
@@ -107,8 +110,10 @@ def test_lists_and_searches_fit(sandbox: Sandbox) -> None:
 def test_an_error_fits(sandbox: Sandbox) -> None:
     with pytest.raises(stripe.CardError) as declined:
         sandbox.charge("pm_card_chargeDeclined")
+
     with pytest.raises(stripe.InvalidRequestError) as refused:
         sandbox.create("pm_of_nobody")
+
     for error in (declined.value, refused.value):
         assert problems(error.json_body["error"], stripe.ErrorObject) == []  # type: ignore[index]
 

@@ -1,6 +1,4 @@
-"""An idempotency key is answered as Stripe documents it: the first answer, whatever it was, for
-24 hours.
-"""
+"""Idempotency keys behave as Stripe documents: the first answer is kept and repeated."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -33,7 +31,9 @@ def test_a_decline_is_an_answer_and_kept(sandbox: Sandbox) -> None:
     for _ in range(2):
         with pytest.raises(stripe.CardError) as declined:
             sandbox.charge("pm_card_chargeDeclined", key="declined")
+
         errors.append(declined.value)
+
     assert errors[0].http_body == errors[1].http_body
     assert headers(errors[1])[REPLAYED] == "true"
 
@@ -47,7 +47,9 @@ def test_a_refusal_that_executed_is_kept_also_when_it_would_not_be_one_any_more(
             sandbox.client.v1.refunds.create(
                 {"payment_intent": intent.id}, {"idempotency_key": "too early"}
             )
+
         sandbox.control(f"settle/{intent.id}", outcome="succeeded")
+
     assert headers(refused.value)[REPLAYED] == "true"
 
 
@@ -65,6 +67,7 @@ def test_another_request_under_the_key_is_refused(sandbox: Sandbox, change: dict
     sandbox.create(key=key)
     with pytest.raises(stripe.IdempotencyError) as refused:
         sandbox.create(key=key, **change)
+
     assert (refused.value.http_status, refused.value.error and refused.value.error.type) == (
         400,
         "idempotency_error",
@@ -74,6 +77,7 @@ def test_another_request_under_the_key_is_refused(sandbox: Sandbox, change: dict
 def test_a_key_belongs_to_one_endpoint_and_one_object(sandbox: Sandbox) -> None:
     one, other = sandbox.create(), sandbox.create()
     sandbox.client.v1.payment_intents.cancel(one.id, options={"idempotency_key": "of one"})
+
     for elsewhere in (
         sandbox.client.v1.payment_intents.confirm,
         sandbox.client.v1.payment_intents.cancel,
@@ -90,9 +94,11 @@ def test_a_key_in_use_is_a_conflict_and_free_again_afterwards(sandbox: Sandbox) 
         until(lambda: rule()["struck"] == 1, "the slow request has come in")
         with pytest.raises(stripe.APIError) as conflict:
             sandbox.charge(key="slow")
+
         assert conflict.value.http_status == 409
         assert conflict.value.error
         assert conflict.value.error.code == "idempotency_key_in_use"
+
     again = sandbox.charge(key="slow")
     assert again.id == slow.result().id
     assert headers(again)[REPLAYED] == "true"
@@ -109,6 +115,7 @@ def test_of_fifty_requests_under_one_key_one_charges(sandbox: Sandbox) -> None:
 
     with ThreadPoolExecutor(50) as pool:
         ids = set(pool.map(charge, range(50))) - {None}
+
     assert len(ids) == 1
     assert len([entry for entry in sandbox.ledger() if entry["order_id"] == "o-crowd"]) == 1
 

@@ -46,13 +46,16 @@ def test_a_transition_is_made_or_refused_as_documented(
 ) -> None:
     intent = STATES[state](sandbox)
     assert intent.status == state
+
     if state in ALLOWED[verb]:
         assert do(sandbox, verb, intent.id).status == (
             "canceled" if verb == "cancel" else "succeeded"
         )
         return
+
     with pytest.raises(stripe.InvalidRequestError) as refused:
         do(sandbox, verb, intent.id)
+
     assert (refused.value.http_status, refused.value.code) == (
         400,
         "payment_intent_unexpected_state",
@@ -89,6 +92,7 @@ def test_a_canceled_intent_is_a_fence_that_no_confirmation_passes(sandbox: Sandb
     sandbox.client.v1.payment_intents.cancel(intent.id, {"cancellation_reason": "abandoned"})
     with pytest.raises(stripe.InvalidRequestError):
         sandbox.client.v1.payment_intents.confirm(intent.id)
+
     again = sandbox.create(key="the order's key")
     assert (again.id, again.status) == (
         intent.id,
@@ -107,6 +111,7 @@ def test_a_part_is_captured_and_the_rest_let_go(sandbox: Sandbox) -> None:
     assert (intent.amount_capturable, intent.amount_received) == (1250, 0)
     with pytest.raises(stripe.InvalidRequestError) as refused:
         sandbox.client.v1.payment_intents.capture(intent.id, {"amount_to_capture": 1251})
+
     assert refused.value.code == "amount_too_large"
     captured = sandbox.client.v1.payment_intents.capture(intent.id, {"amount_to_capture": 1000})
     assert (captured.status, captured.amount_capturable, captured.amount_received) == (
@@ -137,6 +142,7 @@ def test_a_confirmation_that_may_redirect_needs_a_return_url(sandbox: Sandbox) -
     }
     with pytest.raises(stripe.InvalidRequestError) as refused:
         sandbox.client.v1.payment_intents.create(params)
+
     assert refused.value.param == "return_url"
     created = sandbox.client.v1.payment_intents.create(
         params | {"return_url": "https://shop.example/back"}
@@ -173,6 +179,7 @@ def test_a_wrong_parameter_is_named_and_creates_nothing(
     before = sandbox.client.v1.payment_intents.list({"limit": 1}).data
     with pytest.raises(stripe.InvalidRequestError) as refused:
         sandbox.create(**params)
+
     assert (refused.value.http_status, refused.value.code, refused.value.param) == (
         400,
         code,
@@ -191,6 +198,7 @@ def test_what_does_not_exist_is_a_404(sandbox: Sandbox) -> None:
     ):
         with pytest.raises(stripe.InvalidRequestError) as refused:
             retrieve("xx_nowhere")
+
         assert (refused.value.http_status, refused.value.code) == (404, "resource_missing")
 
 

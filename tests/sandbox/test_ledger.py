@@ -14,6 +14,7 @@ def test_the_ledger_is_read_page_by_page_oldest_first() -> None:
             page = sandbox.http.get("/sandbox/ledger", params={"after": after, "limit": 2}).json()
             entries += page["data"]
             after, more = entries[-1]["seq"], page["has_more"]
+
         assert [(one["kind"], one["order_id"]) for one in entries] == [
             *(("capture", f"o-{number}") for number in range(5)),
             ("refund", "o-0"),
@@ -28,6 +29,7 @@ def test_fifty_charges_at_once_all_stand_in_it(sandbox: Sandbox) -> None:
 
     with ThreadPoolExecutor(50) as pool:
         ids = list(pool.map(charge, range(50)))
+
     assert {
         entry["payment_intent"] for entry in sandbox.ledger() if entry["order_id"] == "o-crowd"
     } == set(ids)

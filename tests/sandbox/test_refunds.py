@@ -1,4 +1,4 @@
-"""Refunds give back what was taken, once, and never more."""
+"""Refunds return the captured amount once, and never more."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -46,10 +46,12 @@ def test_more_than_is_left_is_refused_by_its_amount_and_then_by_its_charge(
     intent = sandbox.charge()
     with pytest.raises(stripe.InvalidRequestError) as refused:
         refund(sandbox, payment_intent=intent.id, amount=1251)
+
     assert (refused.value.http_status, refused.value.param) == (400, "amount")
     refund(sandbox, payment_intent=intent.id)
     with pytest.raises(stripe.InvalidRequestError) as refused:
         refund(sandbox, payment_intent=intent.id, amount=1)
+
     assert refused.value.code == "charge_already_refunded"
 
 
@@ -64,18 +66,22 @@ def test_of_many_refunds_at_once_only_what_is_left_goes_back(sandbox: Sandbox) -
 
     with ThreadPoolExecutor(20) as pool:
         assert sum(pool.map(give_back, range(20))) == 1000
+
     assert refunded(sandbox, intent.latest_charge) == 1000
 
 
 def test_where_nothing_was_taken_nothing_goes_back(sandbox: Sandbox) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         refund(sandbox, payment_intent=sandbox.create().id)
+
     assert refused.value.code == "payment_intent_unexpected_state"
     with pytest.raises(stripe.InvalidRequestError):
         refund(sandbox, charge=sandbox.charge(capture_method="manual").latest_charge)
+
     for missing in ({"payment_intent": "pi_nowhere"}, {"charge": "ch_nowhere"}):
         with pytest.raises(stripe.InvalidRequestError) as refused:
             refund(sandbox, **missing)
+
         assert refused.value.code == "resource_missing"
 
 

@@ -58,11 +58,13 @@ def walk(sandbox: Sandbox) -> None:
     """Have everything happen that an event tells of."""
     with pytest.raises(stripe.CardError):
         sandbox.charge("pm_card_chargeDeclined")
+
     sandbox.charge("pm_sim_processing")
     held = sandbox.charge(capture_method="manual")
     sandbox.client.v1.payment_intents.cancel(held.id)
     sandbox.charge("pm_card_authenticationRequired")
     pending = sandbox.charge("pm_card_pendingRefund")
+
     for outcome in ("succeeded", "failed"):
         refund = sandbox.client.v1.refunds.create({"payment_intent": pending.id, "amount": 50})
         sandbox.control(f"settle/{refund.id}", outcome=outcome)
@@ -82,6 +84,7 @@ def test_every_documented_event_is_told(sandbox: Sandbox, endpoint: Endpoint) ->
         "succeeded",
     ):
         endpoint.of_type(f"payment_intent.{type_}")
+
     for type_ in ("charge.refunded", "refund.created", "refund.updated", "refund.failed"):
         endpoint.of_type(type_)
 

@@ -1,6 +1,4 @@
-"""The clock of a process that finds this on its path is off by CLOCK_SHIFT seconds, for whatever
-Python asks it.
-"""
+"""Shift the clock of a process that has this folder on its path by CLOCK_SHIFT seconds."""
 
 import datetime
 import os
@@ -16,7 +14,7 @@ _datetime = datetime.datetime
 
 
 class _Meta(type):
-    """What is a datetime for everybody else is one for those who got hold of the class below."""
+    """Treat every datetime as an instance of the class below."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, _datetime)
@@ -26,7 +24,7 @@ class _Meta(type):
 
 
 class ShiftedDatetime(datetime.datetime, metaclass=_Meta):
-    """A datetime whose now is another; all it makes are ordinary ones."""
+    """A datetime class whose now() is shifted. Its instances are ordinary datetimes."""
 
     def __new__(cls, *args, **kwargs):
         return _datetime(*args, **kwargs)

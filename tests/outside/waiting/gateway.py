@@ -27,9 +27,11 @@ class WaitingGateway(SimulatedGateway):
         amounts = {request.amount for request in requests}
         if BEFORE in amounts:
             _wait()
+
         answers = super().charge(requests)
         if AFTER in amounts:
             _wait()
+
         return answers
 
 

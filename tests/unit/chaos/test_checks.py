@@ -1,4 +1,4 @@
-"""The soak's checks are checked: each promise is broken on purpose, and the break is found."""
+"""The soak's checks find each kind of broken promise."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +21,7 @@ def record():
     )
     record = ClientRecord([request])
     record.record_order("key", "first")
+
     return record
 
 
@@ -123,9 +124,7 @@ def test_the_time_to_the_end_is_that_of_the_last_order(record):
 
 
 @pytest.mark.parametrize(("answer", "lies"), [(202, 0), (200, 1)])
-def test_where_payments_are_authorized_first_a_cancellation_that_was_only_asked_for_may_come_too_late(
-    record, answer, lies
-):
+def test_with_authorize_first_a_requested_cancellation_may_come_too_late(record, answer, lies):
     customer_order = record.orders["key"]
     customer_order.cancel_asked, customer_order.cancel_answer = True, answer
     assert len(found(record, row()._replace(saga="authorize_first"))) == lies

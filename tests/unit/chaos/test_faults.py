@@ -1,4 +1,4 @@
-"""What a soak does is drawn from its seed, before anything starts."""
+"""The operations and faults of a soak are drawn from its seed before anything starts."""
 
 from collections import Counter
 
@@ -47,7 +47,9 @@ def test_every_order_is_placed_once_and_before_what_is_done_to_it():
         if operation.verb == "place":
             assert operation.request.key not in placed
             placed.add(operation.request.key)
+
         assert operation.request.key in placed
+
     assert len(placed) == 500
 
 
