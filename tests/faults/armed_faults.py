@@ -31,7 +31,9 @@ class ArmedFaults:
 
     @contextmanager
     def arm(self, faults: Iterable[Fault], *, since: UUID) -> Iterator[None]:
-        """Arm faults for the sagas started after the id `since` was made; disarm them at the end."""
+        """Arm faults for the sagas started after the id `since` was made. They are disarmed at the
+        end.
+        """
         for fault in faults:
             self._forget(fault)
             unseen = self.directory / f"{fault.name}.new"

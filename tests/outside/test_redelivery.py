@@ -1,4 +1,4 @@
-"""A worker dies with the messages it took. Only the broker delivers them again, after its timeout."""
+"""A worker dies with the messages it took. The broker delivers them again after its timeout."""
 
 import os
 import signal

@@ -41,7 +41,7 @@ def patient(django_db_setup):
 
 @contextmanager
 def gateway_waits():
-    """Block charges at the gateway while the context lasts, or until the yielded session commits."""
+    """Block charges at the gateway until the context ends or the yielded session commits."""
     with superuser_in("payments") as session:
         session.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         yield session
