@@ -108,6 +108,7 @@ class System:
         self._until(_all_ended, "all orders have ended", limit=MAX_SECONDS_TO_END)
         self._until(_nothing_open, "every row is sent and settled")
         self._until(lambda: in_broker() == 0, "the broker is empty")
+
         with valkey() as client:
             # Messages without an acknowledgement would come again during the next test.
             client.flushall()

@@ -52,7 +52,6 @@ class LoadGenerator:
             self._wait_for_capacity()
             self._place(customer_order)
             self.record.placing_finished(operation.request.key)
-
             return
 
         # The placing of this order started earlier, so it finishes.
@@ -76,7 +75,6 @@ class LoadGenerator:
             headers={"Idempotency-Key": key},
             json=customer_order.request.body,
         )
-
         if answer is not None and answer.status_code == 201:
             self.record.record_order(key, answer.json()["id"])
         elif answer is not None:

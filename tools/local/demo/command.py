@@ -56,7 +56,6 @@ def _stack(console: Console) -> Iterator[Stack]:
         stack = Stack.attach(run_dir)
         console.print(f"Using the running system at {stack.api}")
         yield stack
-
         return
 
     choose_gateway(run_dir)
