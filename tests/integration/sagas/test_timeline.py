@@ -32,6 +32,15 @@ def trip():
     return trip
 
 
+def test_start_records_the_first_event_and_starts_the_stall_clock(trip, settings):
+    row = Trip.objects.get(id=trip)
+    first = TimelineEvent.objects.get(saga=trip)
+
+    assert (first.type, first.service, first.seq) == ("trip.began", "trips", 0)
+    assert row.rescue_at >= row.created_at + timedelta(seconds=settings.SAGA_STALL_SECONDS)
+    assert row.followed == 0
+
+
 def test_events_are_kept_in_the_order_of_the_saga(trip):
     walk([trip])
     timeline.record(HOME, list(reversed(entries(trip))))
