@@ -35,17 +35,17 @@ MAX_QUEUE_LENGTH = 200
 # The interval stops doubling at 64 × SAGA_STALL_SECONDS.
 MAX_DOUBLINGS = 6
 
-STALLED = """
-UPDATE {tracked} s
-   SET redrives = s.redrives + 1,
-       rescue_at = clock_timestamp()
-                   + make_interval(secs => %(stall)s * 2 ^ LEAST(s.redrives + 1, %(doublings)s)),
-       needs_attention = s.needs_attention OR s.redrives + 1 >= %(redrives)s
- WHERE s.id = ANY(ARRAY(SELECT id FROM {tracked} s WHERE ended_at IS NULL AND rescue_at <= now()
-                            AND NOT {on_hold}
-                         ORDER BY rescue_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
-RETURNING s.id, s.plan::text
-"""
+STALLED = sql.lease_statement(
+    "{tracked} s",
+    due="rescue_at",
+    seconds="%(stall)s * 2 ^ LEAST(redrives + 1, %(doublings)s)",
+    condition="ended_at IS NULL AND NOT {on_hold}",
+    changes=[
+        "redrives = redrives + 1",
+        "needs_attention = needs_attention OR redrives + 1 >= %(redrives)s",
+    ],
+    returning="id, plan::text",
+)
 
 
 def run_once(home: Home) -> int:
