@@ -1,5 +1,6 @@
-"""Waiting for a person: until when a customer may confirm a payment, as with 3-D Secure. By the
-database's clock.
+"""Deadlines for customers who have to confirm a payment, as with 3-D Secure.
+
+All times are by the database's clock.
 """
 
 from collections.abc import Collection, Iterable
@@ -13,59 +14,67 @@ from django.db.models.functions import Now
 from payments.models import Payment
 from sagas.storage import sql
 
-__all__ = ["Deadline", "await_action", "overdue"]
+__all__ = ["ActionDeadline", "orders_past_deadline", "start_deadlines"]
 
-AWAIT = """
+START_DEADLINES = """
 UPDATE payments_payment
-   SET action_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s), updated_at = clock_timestamp()
+   SET action_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s),
+       updated_at = clock_timestamp()
  WHERE order_id = ANY(%(orders)s::uuid[]) AND action_expires_at IS NULL
 RETURNING order_id
 """
-DEADLINES = """
-SELECT order_id, action_expires_at, extract(epoch FROM action_expires_at - clock_timestamp())::float8
+READ_DEADLINES = """
+SELECT order_id, action_expires_at,
+       extract(epoch FROM action_expires_at - clock_timestamp())::float8
   FROM payments_payment WHERE order_id = ANY(%(orders)s::uuid[])
 """
 
 
-# Seconds between two looks.
-SOONEST, LATEST = 1.0, 60.0
+# Seconds between two polls of the gateway.
+SHORTEST_POLL, LONGEST_POLL = 1.0, 60.0
 
 
-class Deadline(NamedTuple):
-    """Until when an order's payment may be confirmed, and in how many seconds that is. `new`: it
-    was set just now.
+class ActionDeadline(NamedTuple):
+    """When the time to confirm a payment ends, and in how many seconds from now.
+
+    `is_new`: this call has set the deadline.
     """
 
     expires_at: datetime
-    seconds: float
-    new: bool
+    seconds_left: float
+    is_new: bool
 
-    def pause(self) -> float:
-        """Return the seconds until we look again, where no webhook wakes us: a quarter of the
-        time waited till now.
+    def poll_delay(self) -> float:
+        """Return the seconds until the gateway is polled again, if no webhook comes before.
+
+        The delay is a quarter of the time waited so far, and never goes past the deadline.
         """
-        waited: float = settings.PAYMENT_ACTION_SECONDS - self.seconds
-        return max(0.0, min(max(SOONEST, waited / 4), LATEST, self.seconds))
+        waited: float = settings.PAYMENT_ACTION_SECONDS - self.seconds_left
+        delay = min(max(SHORTEST_POLL, waited / 4), LONGEST_POLL, self.seconds_left)
+        return max(0.0, delay)
 
 
-def await_action(orders: Collection[UUID]) -> dict[UUID, Deadline]:
-    """Give the payments of some orders, which the caller has locked, their deadline unless they
-    have it; return all.
+def start_deadlines(orders: Collection[UUID]) -> dict[UUID, ActionDeadline]:
+    """Set a deadline on the payments that have none; return the deadlines of all by order id.
+
+    The caller has locked the payments.
     """
     if not orders:
         return {}
+
     params = {"orders": list(orders), "seconds": settings.PAYMENT_ACTION_SECONDS}
-    new = {order for (order,) in sql.fetch("payments", AWAIT, params)}
+    new = {order for (order,) in sql.fetch("payments", START_DEADLINES, params)}
     return {
-        order: Deadline(expires_at, seconds, order in new)
-        for order, expires_at, seconds in sql.fetch("payments", DEADLINES, params)
+        order: ActionDeadline(expires_at, seconds_left, order in new)
+        for order, expires_at, seconds_left in sql.fetch("payments", READ_DEADLINES, params)
     }
 
 
-def overdue(payments: Iterable[Payment]) -> set[UUID]:
-    """Return the orders of those payments that were to be confirmed by now."""
-    awaited = [payment.order_id for payment in payments if payment.action_expires_at]
-    if not awaited:
+def orders_past_deadline(payments: Iterable[Payment]) -> set[UUID]:
+    """Return the order ids of the payments whose deadline is over."""
+    with_deadline = [payment.order_id for payment in payments if payment.action_expires_at]
+    if not with_deadline:
         return set()
-    late = Payment.objects.filter(order_id__in=awaited, action_expires_at__lte=Now())
+
+    late = Payment.objects.filter(order_id__in=with_deadline, action_expires_at__lte=Now())
     return set(late.values_list("order_id", flat=True))

@@ -1,6 +1,4 @@
-"""What a gateway is asked, and which: each payment is dealt with through the gateway it was
-opened with.
-"""
+"""The requests to a gateway, and the router that sends each to the gateway of its payment."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -33,20 +31,21 @@ __all__ = [
 
 
 class ChargeAttempt(Struct, frozen=True):
-    """A charge to be made, authorized or captured.
+    """A charge to make, authorize or capture.
 
-    `asked_before`: the gateway may know of it, and its answer was lost. `overdue`: the customer was
-    to confirm it, and the time for that is over.
+    `sent_before`: the gateway may know the charge, and its answer was lost. `past_deadline`: the
+    customer's time to confirm the charge is over.
     """
 
     charge: ChargeRequest
-    asked_before: bool
-    overdue: bool = False
+    sent_before: bool = False
+    past_deadline: bool = False
 
 
 class RefundPlan(Struct, frozen=True):
-    """A charge to be undone. `captured` is what we know was captured; None where only the
-    gateway can tell.
+    """A charge to undo.
+
+    `captured` is the captured amount as far as we know it; None where only the gateway knows.
     """
 
     charge: ChargeRequest
@@ -55,15 +54,13 @@ class RefundPlan(Struct, frozen=True):
 
 
 class RefundResult(Struct, frozen=True):
-    """What had become of a charge that was to be undone, and of its refund where it had been
-    captured.
-    """
+    """What became of a charge that was to be undone, and of its refund if it was captured."""
 
     charge: ChargeAnswer
     refund: RefundAnswer | None
 
 
-class _Keyed(Protocol):
+class _HasKey(Protocol):
     @property
     def key(self) -> str: ...
 
@@ -71,45 +68,44 @@ class _Keyed(Protocol):
     def gateway(self) -> str: ...
 
 
-K = TypeVar("K", bound=_Keyed)
-A = TypeVar("A")
+Request = TypeVar("Request", bound=_HasKey)
+Answer = TypeVar("Answer")
 
 
 class GatewayRouter:
-    """Hands each request to the gateway it is for. One of it serves one step, as a gateway does."""
+    """Sends each request to the gateway of its payment. Make a new one for each step."""
 
     def __init__(self) -> None:
         self.gateways: dict[str, PaymentGateway] = {}
 
-    def ask(
+    def send(
         self,
-        method: Callable[[PaymentGateway], Callable[[Sequence[K]], list[A]]],
-        requests: Sequence[K],
-    ) -> dict[str, A | Unanswered]:
-        """Return the gateways' answers by key; trouble none with nothing, and guess nothing of
-        one we do not have.
+        method: Callable[[PaymentGateway], Callable[[Sequence[Request]], list[Answer]]],
+        requests: Sequence[Request],
+    ) -> dict[str, Answer | Unanswered]:
+        """Return the answers by key. A gateway without requests is not called.
+
+        Requests to a gateway that this release does not have are `Unanswered`.
         """
-        answers: dict[str, A | Unanswered] = {}
+        answers: dict[str, Answer | Unanswered] = {}
         for name in sorted({request.gateway for request in requests}):
             batch = [request for request in requests if request.gateway == name]
-            asked = (
-                method(self._called(name))(batch)
+            replies = (
+                method(self._gateway(name))(batch)
                 if knows_gateway(name)
-                else [_unknown(name)] * len(batch)
+                else [_missing_gateway(name)] * len(batch)
             )
-            answers |= dict(zip((request.key for request in batch), asked, strict=True))
+            answers |= dict(zip((request.key for request in batch), replies, strict=True))
         return answers
 
-    def _called(self, name: str) -> PaymentGateway:
+    def _gateway(self, name: str) -> PaymentGateway:
         if name not in self.gateways:
             self.gateways[name] = get_gateway(name)
         return self.gateways[name]
 
 
 def charge_request(payment: Payment | NewPayment) -> ChargeRequest:
-    """Return the charge of a payment, as the gateway is asked for it; the key of a new one is
-    made just now.
-    """
+    """Return the gateway's request for a payment's charge."""
     charge = ChargeRequest(
         payment.charge_key,
         payment.order_id,
@@ -123,16 +119,16 @@ def charge_request(payment: Payment | NewPayment) -> ChargeRequest:
 
 
 def refund_plan(payment: Payment) -> RefundPlan:
-    """Return what it takes to have nothing of a payment left with us."""
+    """Return what is needed to undo a payment's charge."""
     captured = Captured(payment.charge_id, payment.amount) if payment.charge_id else None
     return RefundPlan(charge_request(payment), payment.refund_key, captured)
 
 
-def refund_request(reversal: RefundPlan, captured: Captured) -> RefundRequest:
-    """Return the refund that undoes a charge which was captured."""
-    charge = reversal.charge
+def refund_request(plan: RefundPlan, captured: Captured) -> RefundRequest:
+    """Return the gateway's request for the refund of a captured charge."""
+    charge = plan.charge
     return RefundRequest(
-        reversal.refund_key,
+        plan.refund_key,
         charge.order_id,
         captured.charge_id,
         captured.amount,
@@ -141,7 +137,8 @@ def refund_request(reversal: RefundPlan, captured: Captured) -> RefundRequest:
     )
 
 
-def _unknown(name: str) -> Unanswered:
+def _missing_gateway(name: str) -> Unanswered:
     return Unanswered(
-        f"The payment was opened with {name!r}, a gateway that this release does not have: deploy one."
+        f"The payment was opened with gateway {name!r}, which this release does not have. "
+        "Deploy a release that has it."
     )

@@ -1,11 +1,10 @@
-"""What the answers of a gateway mean: for the payment that is written down, and for the saga of
-its order.
-"""
+"""What a gateway's answer means: the update of the payment, and the outcome for the order's saga."""
 
 from collections.abc import Mapping
 from uuid import UUID
 
-from payments.customer_action import Deadline
+from payments.amounts import in_words
+from payments.customer_action import ActionDeadline
 from payments.events import (
     PaymentActionRequired,
     PaymentAuthorized,
@@ -27,64 +26,78 @@ from payments.gateways.base import (
     Voided,
 )
 from payments.models import Payment
-from payments.services import Settlement
+from payments.services import PaymentUpdate
 from sagas.definition.handlers import Outcome, Retry, Unknown, Waiting
 
 __all__ = [
     "authorize_outcome",
     "capture_outcome",
     "charge_outcome",
+    "needs_customer",
     "refund_outcome",
-    "settlement_of",
-    "settlement_of_charge",
+    "update_after_charge",
+    "update_after_refund",
     "void_outcome",
-    "waits",
 ]
 
 Status = Payment.Status
 
 
-def settlement_of_charge(order: UUID, answer: ChargeAnswer) -> Settlement | None:
-    """Return what is to be written of a charge, if the answer says anything."""
+def update_after_charge(order: UUID, answer: ChargeAnswer) -> PaymentUpdate | None:
+    """Return the payment's update after an answer to a charge; None if the answer is not final."""
     match answer:
         case Authorized(expires_at):
-            return Settlement(
+            return PaymentUpdate(
                 order_id=order, status=Status.AUTHORIZED, authorization_expires_at=expires_at
             )
         case Captured(charge_id):
-            return Settlement(order_id=order, status=Status.CAPTURED, charge_id=charge_id)
+            return PaymentUpdate(order_id=order, status=Status.CAPTURED, charge_id=charge_id)
         case Declined(code):
-            return Settlement(order_id=order, status=Status.DECLINED, decline_code=code)
+            return PaymentUpdate(order_id=order, status=Status.DECLINED, decline_code=code)
         case Voided():
-            return Settlement(order_id=order, status=Status.VOID)
+            return PaymentUpdate(order_id=order, status=Status.VOID)
         case ActionRequired() | Pending() | Unanswered():
             return None
 
 
-def waits(answer: ChargeAnswer) -> bool:
-    """Tell whether it is the customer who is waited for."""
+def update_after_refund(order: UUID, result: RefundResult) -> PaymentUpdate | None:
+    """Return the payment's update after a refund; None if the answers are not final."""
+    match result.charge, result.refund:
+        case Captured(charge_id), Refunded(amount=amount):
+            return PaymentUpdate(
+                order_id=order, status=Status.REFUNDED, charge_id=charge_id, refunded_amount=amount
+            )
+        case Captured(charge_id), _:
+            return PaymentUpdate(order_id=order, status=Status.CAPTURED, charge_id=charge_id)
+        case charge, _:
+            return update_after_charge(order, charge)
+
+
+def needs_customer(answer: ChargeAnswer) -> bool:
+    """Tell whether the customer has to confirm the charge."""
     return isinstance(answer, ActionRequired)
 
 
 def charge_outcome(
-    payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]
+    payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, ActionDeadline]
 ) -> Outcome:
-    """Return what the answer to a charge means for its order."""
+    """Return the outcome of `payments.charge`."""
     match answer:
         case Captured():
             return _processed(payment, answer)
         case Authorized():
             return Unknown(
-                "The gateway has authorized what was to be charged, and captured nothing."
+                f"The gateway authorized {_money(payment)} instead of charging it. "
+                "Capture the charge at the gateway."
             )
     return _outcome(payment, answer, deadlines)
 
 
 def authorize_outcome(
-    payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]
+    payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, ActionDeadline]
 ) -> Outcome:
-    """Return what the answer to an authorization means. One that somebody has captured by hand
-    is one as well.
+    """Return the outcome of `payments.authorize`. A captured charge counts as authorized, because
+    a person may have captured it at the gateway.
     """
     match answer:
         case Authorized() | Captured():
@@ -99,7 +112,7 @@ def authorize_outcome(
 
 
 def capture_outcome(payment: Payment, answer: ChargeAnswer) -> Outcome:
-    """Return what the answer to a capture means: what was let go before is a definite no."""
+    """Return the outcome of `payments.capture`. A void key is a refusal: the authorization is gone."""
     match answer:
         case Captured():
             return _processed(payment, answer)
@@ -108,8 +121,57 @@ def capture_outcome(payment: Payment, answer: ChargeAnswer) -> Outcome:
                 code="authorization_expired", detail="The payment's authorization has run out."
             )
         case Authorized() | ActionRequired():
-            return Unknown("The gateway has not captured what is authorized.")
+            return Unknown(
+                f"The gateway has not captured the authorized {_money(payment)}. It is asked again."
+            )
     return _outcome(payment, answer, {})
+
+
+def refund_outcome(payment: Payment, result: RefundResult) -> Outcome:
+    """Return the outcome of `payments.refund`."""
+    match result.charge, result.refund:
+        case (Unanswered(reason, retry_after), _) | (_, Unanswered(reason, retry_after)):
+            return Unknown(reason, retry_after)
+        case (Pending(reason), _) | (_, Pending(reason)):
+            return Waiting(reason)
+        case Captured(charge_id), Declined(code, detail):
+            return Retry(
+                f"The gateway declined to refund {_money(payment)}, "
+                f"charge {charge_id}: {code}. {detail}"
+            )
+        case ((ActionRequired() | Authorized()), _):
+            return Unknown(
+                f"The gateway did not void the charge of {_money(payment)}: it can still be "
+                "confirmed or captured. It is asked again."
+            )
+
+    amount = result.refund.amount if isinstance(result.refund, Refunded) else 0
+    return PaymentRefunded(payment_id=payment.id, amount=amount, currency=payment.currency)
+
+
+def void_outcome(payment: Payment, result: RefundResult) -> Outcome:
+    """Return the outcome of `payments.void`: that of a refund, with an event of its own."""
+    outcome = refund_outcome(payment, result)
+    if isinstance(outcome, PaymentRefunded):
+        return PaymentVoided(
+            payment_id=payment.id, amount=outcome.amount, currency=payment.currency
+        )
+    return outcome
+
+
+def _outcome(
+    payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, ActionDeadline]
+) -> Outcome:
+    match answer:
+        case Declined() | Voided():
+            return _refusal(payment, answer)
+        case ActionRequired(url):
+            return _wait_for_customer(payment, url, deadlines[payment.order_id])
+        case Pending(reason):
+            return Waiting(reason)
+        case Unanswered(reason, retry_after):
+            return Unknown(reason, retry_after)
+    raise TypeError(f"Each step handles {type(answer).__name__} itself, before this function.")
 
 
 def _processed(payment: Payment, answer: Captured) -> PaymentProcessed:
@@ -119,19 +181,6 @@ def _processed(payment: Payment, answer: Captured) -> PaymentProcessed:
         amount=answer.amount,
         currency=payment.currency,
     )
-
-
-def _outcome(payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]) -> Outcome:
-    match answer:
-        case Declined() | Voided():
-            return _refusal(payment, answer)
-        case ActionRequired(url):
-            return _awaiting(payment, url, deadlines[payment.order_id])
-        case Pending(reason):
-            return Waiting(reason)
-        case Unanswered(reason, retry_after):
-            return Unknown(reason, retry_after)
-    raise TypeError(f"{answer!r} is answered by each step in its own way.")
 
 
 def _refusal(payment: Payment, answer: Declined | Voided) -> PaymentFailed:
@@ -145,48 +194,14 @@ def _refusal(payment: Payment, answer: Declined | Voided) -> PaymentFailed:
     return PaymentFailed(detail="The payment was cancelled.", decline_code="voided")
 
 
-def _awaiting(payment: Payment, url: str, deadline: Deadline) -> Waiting:
-    told = PaymentActionRequired(payment_id=payment.id, url=url, expires_at=deadline.expires_at)
+def _wait_for_customer(payment: Payment, url: str, deadline: ActionDeadline) -> Waiting:
+    notice = PaymentActionRequired(payment_id=payment.id, url=url, expires_at=deadline.expires_at)
     return Waiting(
-        "The customer has to confirm the payment.", deadline.pause(), told if deadline.new else None
+        "The customer has to confirm the payment.",
+        deadline.poll_delay(),
+        notice if deadline.is_new else None,
     )
 
 
-def settlement_of(order: UUID, answer: RefundResult) -> Settlement | None:
-    """Return what is to be written of a reversal, if it says anything."""
-    match answer.charge, answer.refund:
-        case Captured(charge_id), Refunded(amount=amount):
-            return Settlement(
-                order_id=order, status=Status.REFUNDED, charge_id=charge_id, refunded_amount=amount
-            )
-        case Captured(charge_id), _:
-            return Settlement(order_id=order, status=Status.CAPTURED, charge_id=charge_id)
-        case charge, _:
-            return settlement_of_charge(order, charge)
-
-
-def refund_outcome(payment: Payment, answer: RefundResult) -> Outcome:
-    """Return what a reversal means for its order."""
-    match answer.charge, answer.refund:
-        case (Unanswered(reason, retry_after), _) | (_, Unanswered(reason, retry_after)):
-            return Unknown(reason, retry_after)
-        case (Pending(reason), _) | (_, Pending(reason)):
-            return Waiting(reason)
-        case _, Declined(code, detail):
-            return Retry(f"The gateway declined the refund ({code}): {detail}")
-        case ((ActionRequired() | Authorized()), _):
-            return Unknown(
-                "The gateway has not barred the charge: it can still be confirmed, or captured."
-            )
-    amount = answer.refund.amount if isinstance(answer.refund, Refunded) else 0
-    return PaymentRefunded(payment_id=payment.id, amount=amount, currency=payment.currency)
-
-
-def void_outcome(payment: Payment, answer: RefundResult) -> Outcome:
-    """Return what the reversal of an authorization means: the same, by another name."""
-    outcome = refund_outcome(payment, answer)
-    if isinstance(outcome, PaymentRefunded):
-        return PaymentVoided(
-            payment_id=payment.id, amount=outcome.amount, currency=payment.currency
-        )
-    return outcome
+def _money(payment: Payment) -> str:
+    return f"{in_words(payment.amount, payment.currency)} for order {payment.order_id}"

@@ -1,9 +1,7 @@
-"""Payments that are over, of which the gateway may know better: they are asked after until nothing
-is left open.
+"""Follow-up of payments that are over, where the gateway may have moved money since.
 
-Money that came in after a cancel goes back by itself; a refund that failed in the end is tried for
-ever, ever more slowly, and shown in the admin with its error, until the money is back by whichever
-way.
+The follow-up refunds money that came in after a cancel. It repeats a refund that failed, with
+growing pauses, until the money is back. The admin shows the last error of each such payment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +13,8 @@ from django.db import transaction
 
 from payments.gateway_requests import RefundResult, refund_plan
 from payments.models import Payment
-from payments.outcomes import refund_outcome, settlement_of
-from payments.services import lock_payments, payments_of, settle
+from payments.outcomes import refund_outcome, update_after_refund
+from payments.services import lock_payments, payments_of, update_payments
 from payments.steps import Refund
 from sagas.definition.handlers import Outcome, Retry, Unknown, Waiting
 from sagas.storage import sql
@@ -25,59 +23,67 @@ __all__ = ["follow_up_once"]
 
 BATCH = 100
 
-# Seconds: the first pause, and the longest.
-FIRST, LONGEST = 5.0, 3600.0
+# Seconds before the second try, and the longest pause between two tries.
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
 
+# Leases due payments to this worker. The lease is the new `follow_at`.
 CLAIM = sql.lease_statement(
     "payments_payment",
     due="follow_at",
     changes=["follow_attempts = follow_attempts + 1"],
     returning="order_id, follow_at",
 )
-# An empty error: nothing is left to ask. What was brought forward since we claimed it, by a
-# webhook, stays due.
-FOLLOWED = """
+# Ends the follow-up where there is no error, or schedules the next try. A payment whose `follow_at`
+# has changed since the claim stays due, because a webhook has asked for another look.
+RECORD = """
 UPDATE payments_payment AS payment
    SET follow_error = v.error,
        follow_attempts = CASE WHEN v.error = '' THEN 0 ELSE payment.follow_attempts END,
        follow_at = CASE WHEN v.error <> '' THEN clock_timestamp() + make_interval(
          secs => LEAST(%(longest)s, %(first)s * 2 ^ LEAST(payment.follow_attempts - 1, 20))) END
-  FROM unnest(%(orders)s::uuid[], %(claimed)s::timestamptz[], %(errors)s::text[]) AS v(order_id, claimed, error)
+  FROM unnest(%(orders)s::uuid[], %(claimed)s::timestamptz[], %(errors)s::text[])
+       AS v(order_id, claimed, error)
  WHERE payment.order_id = v.order_id AND payment.follow_at = v.claimed
 """
 
 
 def follow_up_once() -> int:
-    """Ask after the payments whose time has come, and write down what became of them; return how
-    many there were.
-    """
+    """Void or refund the payments that are due for follow-up; return how many there were."""
     params = {"lease": settings.SAGA_LEASE_SECONDS, "limit": BATCH}
-    claimed = dict(sql.fetch("payments", CLAIM, params))
-    if claimed:
-        payments = [payment for _, payment in sorted(payments_of(claimed).items())]
-        _record(payments, Refund().call([refund_plan(payment) for payment in payments]), claimed)
-    return len(claimed)
+    claimed_at: dict[UUID, datetime] = dict(sql.fetch("payments", CLAIM, params))
+    if not claimed_at:
+        return 0
+
+    payments = [payment for _, payment in sorted(payments_of(claimed_at).items())]
+    results = Refund().call([refund_plan(payment) for payment in payments])
+    _record(payments, results, claimed_at)
+    return len(claimed_at)
 
 
 def _record(
-    payments: Sequence[Payment], answers: Sequence[RefundResult], claimed: Mapping[UUID, datetime]
+    payments: Sequence[Payment],
+    results: Sequence[RefundResult],
+    claimed_at: Mapping[UUID, datetime],
 ) -> None:
-    answered = dict(zip((payment.order_id for payment in payments), answers, strict=True))
+    by_order = {payment.order_id: result for payment, result in zip(payments, results, strict=True)}
+    errors = [_error(refund_outcome(payment, by_order[payment.order_id])) for payment in payments]
     params = {
-        "orders": list(answered),
-        "claimed": [claimed[order] for order in answered],
-        "errors": [
-            _left_open(refund_outcome(payment, answered[payment.order_id])) for payment in payments
-        ],
-        "first": FIRST,
-        "longest": LONGEST,
+        "orders": list(by_order),
+        "claimed": [claimed_at[order] for order in by_order],
+        "errors": errors,
+        "first": FIRST_PAUSE,
+        "longest": LONGEST_PAUSE,
     }
+
     with transaction.atomic(using="payments"):
-        locked = lock_payments(list(answered))
-        settled = (settlement_of(order, answer) for order, answer in answered.items())
-        settle(locked, [one for one in settled if one and one.status == Payment.Status.REFUNDED])
-        sql.run("payments", FOLLOWED, params)
+        locked = lock_payments(list(by_order))
+        updates = (update_after_refund(order, result) for order, result in by_order.items())
+        refunded = [
+            update for update in updates if update and update.status == Payment.Status.REFUNDED
+        ]
+        update_payments(locked, refunded)
+        sql.run("payments", RECORD, params)
 
 
-def _left_open(outcome: Outcome) -> str:
+def _error(outcome: Outcome) -> str:
     return outcome.reason if isinstance(outcome, Retry | Unknown | Waiting) else ""

@@ -1,5 +1,6 @@
-"""What payments writes, each for a whole batch of orders in a statement or two. Call them inside
-a transaction.
+"""The writes of payments: one or two statements for a whole batch of orders.
+
+Call them inside a transaction.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ import msgspec
 from django.conf import settings
 from msgspec.structs import asdict
 
+from payments.amounts import in_words
 from payments.models import Payment
 from sagas.definition.messages import to_json
 from sagas.ids import uuid7
@@ -18,17 +20,17 @@ from sagas.storage import sql
 __all__ = [
     "IllegalTransition",
     "NewPayment",
-    "Settlement",
+    "PaymentUpdate",
     "lock_payments",
     "open_payments",
     "payments_of",
-    "settle",
+    "update_payments",
 ]
 
 Status = Payment.Status
 
-# pending → refunded: the answer to the charge was lost, and the refund found the money. void or
-# declined → refunded: money came in after all, and went back.
+# pending → refunded: the answer to the charge was lost, and the refund found the money.
+# void or declined → refunded: money came in after all, and was given back.
 TRANSITIONS = {
     Status.PENDING: {
         Status.AUTHORIZED,
@@ -43,34 +45,37 @@ TRANSITIONS = {
     Status.DECLINED: {Status.REFUNDED},
 }
 
-# Nothing is captured, and nothing will be: which of the two the gateway said first is kept.
-FOR_NOTHING = {Status.VOID, Status.DECLINED}
+# Nothing was captured, and nothing will be. A payment keeps the first of the two that it gets.
+NEVER_CAPTURED = {Status.VOID, Status.DECLINED}
 
 OPEN = """
-    INSERT INTO payments_payment (id, order_id, amount, currency, payment_method, charge_key, refund_key, gateway)
+    INSERT INTO payments_payment
+        (id, order_id, amount, currency, payment_method, charge_key, refund_key, gateway)
     SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
-        AS new (id uuid, order_id uuid, amount bigint, currency text, payment_method text, charge_key text,
-                refund_key text, gateway text)
+        AS new (id uuid, order_id uuid, amount bigint, currency text, payment_method text,
+                charge_key text, refund_key text, gateway text)
     ORDER BY order_id
     ON CONFLICT (order_id) DO NOTHING
     RETURNING order_id
 """
-SETTLE = """
+UPDATE = """
     UPDATE payments_payment AS payment
-    SET status = settled.status, charge_id = settled.charge_id, refunded_amount = settled.refunded_amount,
-        decline_code = settled.decline_code, refund_reference = settled.refund_reference,
+    SET status = new.status, charge_id = new.charge_id, refunded_amount = new.refunded_amount,
+        decline_code = new.decline_code, refund_reference = new.refund_reference,
         updated_at = clock_timestamp(),
-        authorization_expires_at = COALESCE(settled.authorization_expires_at, payment.authorization_expires_at)
+        authorization_expires_at =
+            COALESCE(new.authorization_expires_at, payment.authorization_expires_at)
     FROM jsonb_to_recordset(%(rows)s::jsonb)
-        AS settled (order_id uuid, status text, charge_id text, refunded_amount bigint, decline_code text,
-                    refund_reference text, authorization_expires_at timestamptz)
-    WHERE payment.order_id = settled.order_id
+        AS new (order_id uuid, status text, charge_id text, refunded_amount bigint,
+                decline_code text, refund_reference text, authorization_expires_at timestamptz)
+    WHERE payment.order_id = new.order_id
 """
 
 
 class IllegalTransition(Exception):
-    """A payment in a final state was to change. Its inbox and the gateway's ledger say what
-    happened.
+    """A payment in a final status was to change.
+
+    The order's rows in payments_inbox and the gateway's ledger show what happened.
     """
 
 
@@ -84,17 +89,17 @@ class NewPayment(msgspec.Struct, frozen=True):
 
     @property
     def charge_key(self) -> str:
-        """The idempotency key that the order's charge is asked for under."""
+        """The idempotency key of the order's charge."""
         return f"charge-{self.order_id}"
 
     @property
     def refund_key(self) -> str:
-        """The idempotency key that its refund is asked for under."""
+        """The idempotency key of the order's refund."""
         return f"refund-{self.order_id}"
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an order's payment."""
+class PaymentUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """The new status of an order's payment, and what the gateway said with it."""
 
     order_id: UUID
     status: Payment.Status
@@ -106,10 +111,9 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_payments(payments: Sequence[NewPayment]) -> set[UUID]:
-    """Insert the payments that orders do not have yet, as pending; return the orders that got
-    theirs just now.
+    """Insert a pending payment for each order that has none; return the order ids inserted.
 
-    They are the configured gateway's for good.
+    The payment stays with the gateway that is configured now.
     """
     gateway = settings.PAYMENT_GATEWAY
     rows = [
@@ -122,18 +126,17 @@ def open_payments(payments: Sequence[NewPayment]) -> set[UUID]:
         }
         for new in payments
     ]
-    return {order for (order,) in sql.fetch("payments", OPEN, {"rows": sql.json_rows(rows)})}
+    opened = sql.fetch("payments", OPEN, {"rows": sql.json_rows(rows)})
+    return {order for (order,) in opened}
 
 
 def payments_of(orders: Collection[UUID]) -> dict[UUID, Payment]:
-    """Return the payments of some orders, by order."""
+    """Return the payments of some orders by order id."""
     return {payment.order_id: payment for payment in Payment.objects.filter(order_id__in=orders)}
 
 
 def lock_payments(orders: Collection[UUID]) -> dict[UUID, Payment]:
-    """Return the payments of some orders, by order, locked in the order of the orders' ids until
-    the commit.
-    """
+    """Lock the payments of some orders until the commit, by order id; return them by order id."""
     locked = (
         Payment.objects.filter(order_id__in=orders)
         .order_by("order_id")
@@ -142,30 +145,26 @@ def lock_payments(orders: Collection[UUID]) -> dict[UUID, Payment]:
     return {payment.order_id: payment for payment in locked}
 
 
-def settle(payments: Mapping[UUID, Payment], settlements: Iterable[Settlement]) -> None:
-    """Write what became of some locked payments. To settle one as what it is already changes
-    nothing.
+def update_payments(payments: Mapping[UUID, Payment], updates: Iterable[PaymentUpdate]) -> None:
+    """Write the updates of locked payments. An update to the present status changes nothing.
 
-    Raise IllegalTransition for one that may not change.
+    Raise IllegalTransition for a change that `TRANSITIONS` does not have.
     """
-    changed = [
-        settlement
-        for settlement in settlements
-        if _changes(payments[settlement.order_id], settlement)
-    ]
-    if changed:
-        _write(changed)
+    changes = [update for update in updates if _is_change(payments[update.order_id], update)]
+    if changes:
+        sql.run("payments", UPDATE, {"rows": to_json(changes)})
 
 
-def _changes(payment: Payment, settlement: Settlement) -> bool:
-    if payment.status == settlement.status or {payment.status, settlement.status} == FOR_NOTHING:
+def _is_change(payment: Payment, update: PaymentUpdate) -> bool:
+    before, after = payment.status, update.status
+    if before == after or {before, after} == NEVER_CAPTURED:
         return False
-    if settlement.status not in TRANSITIONS.get(Status(payment.status), ()):
+
+    if after not in TRANSITIONS.get(Status(before), ()):
+        amount = in_words(payment.amount, payment.currency)
         raise IllegalTransition(
-            f"The payment of order {payment.order_id} is {payment.status} and cannot become {settlement.status}."
+            f"The payment of order {payment.order_id} ({amount}) is {before} and cannot become "
+            f"{after}. Compare the order's rows in payments_inbox with the ledger of gateway "
+            f"{payment.gateway or settings.PAYMENT_GATEWAY}."
         )
     return True
-
-
-def _write(settlements: Sequence[Settlement]) -> None:
-    sql.run("payments", SETTLE, {"rows": to_json(settlements)})

@@ -1,4 +1,4 @@
-"""The ways to a customer's money, by the names that PAYMENT_GATEWAY may have."""
+"""The payment gateways by name. PAYMENT_GATEWAY selects one for new payments."""
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -13,8 +13,9 @@ GATEWAYS: dict[str, type[PaymentGateway]] = {"simulated": SimulatedGateway, "str
 
 
 def get_gateway(name: str = "") -> PaymentGateway:
-    """Return the gateway of a name, by default the configured one; raise ImproperlyConfigured
-    for an unknown one.
+    """Return a new gateway by name, or the one that PAYMENT_GATEWAY names.
+
+    Raise ImproperlyConfigured for an unknown name.
     """
     name = name or settings.PAYMENT_GATEWAY
     if not knows_gateway(name):
@@ -25,7 +26,5 @@ def get_gateway(name: str = "") -> PaymentGateway:
 
 
 def knows_gateway(name: str) -> bool:
-    """Tell whether this release has a gateway of this name; the empty one is the configured
-    one's.
-    """
+    """Tell whether this release has a gateway of this name. The empty name is PAYMENT_GATEWAY's."""
     return not name or name in GATEWAYS

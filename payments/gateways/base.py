@@ -1,9 +1,9 @@
-"""What every payment gateway must do, and the answers it may give.
+"""The interface of a payment gateway: its requests, its answers, and what each method must do.
 
-Every request has an idempotency key: asked again under the same key, a gateway does nothing again.
-Every method takes a batch and answers each request, in the same order; what goes wrong with one of
-them is its answer, `Unanswered`, and never an exception. Two workers may ask for the same key at
-once. Amounts are in minor units of the currency.
+Each request has an idempotency key. A gateway acts once for a key, also when two workers send the
+same key at once. Each method takes a batch and returns one answer for each request, in the same
+order. A failed request is answered `Unanswered`; it never raises, because the others of the batch
+have answers. Amounts are in minor units of the currency.
 """
 
 from abc import ABC, abstractmethod
@@ -39,12 +39,11 @@ __all__ = [
 
 
 class ChargeRequest(msgspec.Struct, frozen=True):
-    """A charge. To find it and to void it takes the same: a key that was never used must be bound
-    to its charge.
+    """A charge to make, find, capture or void.
 
-    `opened_at` is when the key was made: a gateway forgets keys after a while. `gateway`: the one
-    it was made for, as PAYMENT_GATEWAY names it; empty where that was not written down, and it is
-    the configured one.
+    To find and to void take the whole charge, because an unused key has to be bound to its charge.
+    `opened_at` is when the key was made: a gateway forgets keys after a time. `gateway` is the name
+    of the charge's gateway; payments without a name belong to the configured gateway.
     """
 
     key: str
@@ -57,7 +56,7 @@ class ChargeRequest(msgspec.Struct, frozen=True):
 
 
 class RefundRequest(msgspec.Struct, frozen=True):
-    """Give back `amount` of a charge, through the `gateway` that took it."""
+    """A refund of `amount` of a charge, through the `gateway` that took it."""
 
     key: str
     order_id: UUID
@@ -68,9 +67,7 @@ class RefundRequest(msgspec.Struct, frozen=True):
 
 
 class Authorized(msgspec.Struct, frozen=True):
-    """The money is held for us on the customer's card, and not taken. The gateway lets go of it
-    at `expires_at`.
-    """
+    """The gateway holds the money on the customer's card until `expires_at`; it is not taken."""
 
     expires_at: datetime
 
@@ -83,10 +80,10 @@ class Captured(msgspec.Struct, frozen=True):
 
 
 class Declined(msgspec.Struct, frozen=True):
-    """A definite no: nothing was moved, and under this key nothing will be.
+    """A final no: no money was moved under this key, and none will be.
 
-    `code` is the gateway's own, for staff alone; the customer may be told `detail`, and `shown` in
-    place of the code.
+    `code` is the gateway's own, for staff only. The customer may see `detail`, and `shown` instead
+    of the code.
     """
 
     code: str
@@ -95,38 +92,36 @@ class Declined(msgspec.Struct, frozen=True):
 
 
 class Voided(msgspec.Struct, frozen=True):
-    """The key is barred for ever, and nothing was captured under it."""
+    """The key is barred forever, and nothing was captured under it."""
 
 
 class Absent(msgspec.Struct, frozen=True):
-    """Nothing was captured, declined or voided under this key until now. It may still be."""
+    """Nothing was captured, declined or voided under this key yet. A later request may do so."""
 
 
 class ActionRequired(msgspec.Struct, frozen=True):
-    """Nothing was taken yet: the customer must confirm the charge at `url` first, as with 3-D
-    Secure.
-    """
+    """The customer must confirm the charge at `url` first, as with 3-D Secure."""
 
     url: str
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """The gateway has it in hand and cannot say yet. No fault: it is asked again until it can."""
+    """The gateway is still processing the request. This is no error; ask again later."""
 
     reason: str
 
 
 class Refunded(msgspec.Struct, frozen=True):
-    """The money went back."""
+    """`amount` was given back."""
 
     refund_id: str
     amount: int
 
 
 class Unanswered(msgspec.Struct, frozen=True):
-    """A timeout, a 5xx, a key in use: whether it was done is not known.
+    """Unknown whether the gateway did it, as after a timeout, a 5xx, or while a key is in use.
 
-    `retry_after`: seconds for which the gateway wants not to be asked again.
+    `retry_after`: seconds to wait before the next request, if the gateway says so.
     """
 
     reason: str
@@ -141,11 +136,10 @@ RefundAnswer: TypeAlias = Refunded | Declined | Pending | Unanswered
 
 
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the gateway's statement of account: a capture or a refund that has moved money.
+    """A line of the gateway's statement: a capture or a refund that has moved money.
 
-    `id` is the gateway's of the capture or the refund itself, `charge_id` of the charge. `order_id`
-    and `key` are what we wrote on it: of money that was moved by hand, or for another business,
-    there is none.
+    `id` is the gateway's id of the capture or refund, `charge_id` that of the charge. `order_id` and
+    `key` are our metadata. Money moved by hand, or for another business, has none.
     """
 
     kind: str
@@ -159,61 +153,56 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatementUnavailable(Exception):
-    """The gateway did not give its statement, or not all of it."""
+    """The gateway did not return its whole statement."""
 
 
 class TransactionOpen(RuntimeError):
-    """The gateway was called with a transaction open: locks would be held for as long as it
-    takes to answer.
-    """
+    """A gateway was called inside a transaction, which would hold its locks during the call."""
 
 
 def refuse_open_transactions() -> None:
     """Raise `TransactionOpen` if this thread has one, on any database."""
     if any(connection.in_atomic_block for connection in connections.all(initialized_only=True)):
         raise TransactionOpen(
-            "A payment gateway is never called with a transaction open: commit first."
+            "A payment gateway was called inside a database transaction. Commit before the call."
         )
 
 
 class PaymentGateway(ABC):
-    """An outside system that moves money. Never called with a transaction open."""
+    """An outside system that moves money. Call it outside of any transaction."""
 
     @abstractmethod
     def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Take the money. A replayed 5xx proves nothing: where an answer was lost, `find` first."""
-
-    @abstractmethod
-    def authorize(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Have the money held for us, to be captured under the same key. Else as `charge`."""
-
-    @abstractmethod
-    def capture(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Take what is authorized under each key, once. A key for which that cannot be done is
-        barred for ever.
+        """Take the money. Call `find` first where an answer was lost, because a replayed 5xx says
+        nothing about the charge.
         """
 
     @abstractmethod
+    def authorize(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Hold the money, to be captured under the same key. Otherwise as `charge`."""
+
+    @abstractmethod
+    def capture(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
+        """Take the authorized amount of each key once. Bar a key forever if it cannot be captured."""
+
+    @abstractmethod
     def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:
-        """Look up what became of each key, and change nothing."""
+        """Look up each key. Move no money."""
 
     @abstractmethod
     def void(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Bar each key for ever, also one that was never used; say what became of a key that is
-        used up already.
+        """Bar each key forever, also an unused one, and release an authorization.
 
-        What was only authorized is let go.
+        A captured or declined key stays as it is, and its answer says so.
         """
 
     @abstractmethod
     def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
-        """Give money back, each under the refund's own key; decline more than what is left of
-        the charge.
-        """
+        """Give money back once for each refund key. Decline more than the charge has left."""
 
     @abstractmethod
     def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:
-        """Yield all money moved in a window, page by page, a capture before its refunds.
+        """Yield all movements of money in a window, page by page, each capture before its refunds.
 
-        Raises `StatementUnavailable`.
+        Raise StatementUnavailable if the gateway does not return all of them.
         """

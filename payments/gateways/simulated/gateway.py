@@ -1,9 +1,7 @@
-"""A payment gateway that is not one: it keeps its own books, and misbehaves on request as real ones
-do.
+"""The simulated gateway. It keeps a ledger of its own, and can fail as real gateways do.
 
-The payment method says how (`simulated_methods`). Whoever inserts the row of a key first decides
-what becomes of that key, as in a real gateway; so a charge and a void at the same moment cannot
-both succeed.
+The payment method decides how it behaves (`payment_methods`). The first request that inserts a
+key's row decides what becomes of the key, so a charge and a void of one key cannot both succeed.
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -26,14 +24,20 @@ from payments.gateways.base import (
     Movement,
     PaymentGateway,
     RefundAnswer,
-    Refunded,
     RefundRequest,
     Unanswered,
     Voided,
     refuse_open_transactions,
 )
+from payments.gateways.simulated import statements
 from payments.gateways.simulated.ledger import SimulatedCharge, SimulatedIntent
-from payments.gateways.simulated.payment_methods import DETAILS, METHODS, UNKNOWN_METHOD, Script
+from payments.gateways.simulated.payment_methods import (
+    DECLINE_DETAILS,
+    METHODS,
+    UNKNOWN_METHOD,
+    Behaviour,
+)
+from payments.gateways.simulated.refunds import refund_charges, refund_id
 from sagas.ids import uuid7
 from sagas.storage import sql
 
@@ -41,9 +45,12 @@ __all__ = ["SimulatedGateway"]
 
 State = SimulatedIntent.State
 
+TIMEOUT = Unanswered("The simulated gateway did not answer in time.")
+ERROR_500 = Unanswered("The simulated gateway answered 500.")
 
-class Intent(NamedTuple):
-    """What became of a key."""
+
+class KeyState(NamedTuple):
+    """What became of an idempotency key, as the columns of its row."""
 
     state: str
     charge_id: str
@@ -52,118 +59,51 @@ class Intent(NamedTuple):
     authorized_until: datetime | None
 
 
-TIMEOUT = Unanswered("The gateway did not answer in time.")
-ERROR_500 = Unanswered("The gateway answered 500.")
-
-# Both insert in the order of the keys, so that two batches cannot wait for each other.
-CHARGE = """
-    WITH decided AS (
-        INSERT INTO payments_simulatedintent AS intent
-            (key, state, order_id, amount, currency, payment_method, charge_id, decline_code, authorized_until)
-        SELECT key, state, order_id, amount, currency, payment_method, charge_id, decline_code,
-               CASE WHEN %(taken)s = 'authorized' THEN clock_timestamp() + make_interval(secs => held) END
-          FROM jsonb_to_recordset(%(rows)s::jsonb)
-            AS request (key text, state text, order_id uuid, amount bigint, currency text, payment_method text,
-                        charge_id text, decline_code text, held float8)
-        ORDER BY key
-        ON CONFLICT (key) DO UPDATE SET state = %(taken)s WHERE intent.state = 'lost'
-        RETURNING key, state, order_id, charge_id, amount, currency, decline_code, authorized_until
-    ), booked AS (
-        INSERT INTO payments_simulatedcharge (kind, key, order_id, charge_id, amount, currency)
-        SELECT 'capture', key, order_id, charge_id, amount, currency FROM decided WHERE state = 'captured'
-    )
-    SELECT key, state, charge_id, amount, decline_code, authorized_until FROM decided
-"""
-VOID = """
-    INSERT INTO payments_simulatedintent AS intent
-        (key, state, order_id, amount, currency, payment_method, charge_id, decline_code)
-    SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
-        AS request (key text, state text, order_id uuid, amount bigint, currency text, payment_method text,
-                    charge_id text, decline_code text)
-    ORDER BY key
-    ON CONFLICT (key) DO UPDATE SET state = 'void' WHERE intent.state IN ('lost', 'authorized')
-    RETURNING key, state, charge_id, amount, decline_code, authorized_until
-"""
-CAPTURE = """
-    WITH held AS (
-        SELECT key FROM payments_simulatedintent WHERE key = ANY(%(keys)s::text[]) AND state = 'authorized'
-         ORDER BY key FOR NO KEY UPDATE
-    ), decided AS (
-        UPDATE payments_simulatedintent AS intent
-           SET state = CASE WHEN authorized_until > clock_timestamp() THEN 'captured' ELSE 'void' END
-          FROM held WHERE intent.key = held.key
-        RETURNING intent.key, state, order_id, charge_id, amount, currency, decline_code, authorized_until
-    ), booked AS (
-        INSERT INTO payments_simulatedcharge (kind, key, order_id, charge_id, amount, currency)
-        SELECT 'capture', key, order_id, charge_id, amount, currency FROM decided WHERE state = 'captured'
-    )
-    SELECT key, state, charge_id, amount, decline_code, authorized_until FROM decided
-"""
-
-
 class SimulatedGateway(PaymentGateway):
     """Moves no money, but keeps a ledger as if it did."""
 
     def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
         """Capture, decline, or lose the answer, as each payment method says."""
-        return _taken(requests, State.CAPTURED)
+        return _take(requests, State.CAPTURED)
 
     def authorize(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
         """Hold the money, decline, or lose the answer, as each payment method says."""
-        return _taken(requests, State.AUTHORIZED)
+        return _take(requests, State.AUTHORIZED)
 
     def capture(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Capture what is held still; whatever else there is under a key, nothing can come of it
-        any more.
-        """
+        """Capture the authorized keys, and void the other unused ones."""
+        keys = [request.key for request in requests]
         with _own_transaction():
-            decided = _fates(
-                sql.fetch("payments", CAPTURE, {"keys": [request.key for request in requests]})
-            )
+            decided = _by_key(sql.fetch("payments", statements.CAPTURE, {"keys": keys}))
             others = [request for request in requests if request.key not in decided]
-            intents = decided | _voided(others)
-        return _answers(requests, _scripts(requests), intents, first=decided)
+            states = decided | _void(others)
+        return _answers(requests, _behaviours(requests), states, decided_now=decided)
 
     def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:
         """Look up what became of each key."""
         with _own_transaction():
-            intents = _intents(requests)
-        return [_found(intents.get(request.key)) for request in requests]
+            states = _read_states(requests)
+        return [_find_answer(states.get(request.key)) for request in requests]
 
     def void(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Bar each key; one that is captured or declined already stays so, and its answer says
-        so.
-        """
+        """Bar each key. A captured or declined key stays as it is, and its answer says so."""
         with _own_transaction():
-            intents = _voided(requests)
-        return [_answer(intents[request.key]) for request in requests]
+            states = _void(requests)
+        return [_answer(states[request.key]) for request in requests]
 
     def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
-        """Give back each amount once per key, never more than what was captured."""
-        charges = [request.charge_id for request in requests]
+        """Give back each amount once for each key, never more than was captured."""
         with _own_transaction():
-            # The lock on the charges makes refunds of one charge wait for each other: their sum is
-            # what is checked.
-            locked = SimulatedIntent.objects.filter(charge_id__in=charges, state=State.CAPTURED)
-            left = {
-                intent.charge_id: intent.amount
-                for intent in locked.order_by("key").select_for_update()
-            }
-            refunds = SimulatedCharge.objects.filter(
-                charge_id__in=charges, kind=SimulatedCharge.Kind.REFUND
-            )
-            books = RefundBooks(left, list(refunds))
-            answers = [books.refund(request) for request in requests]
-            SimulatedCharge.objects.bulk_create(books.new)
-        return answers
+            return refund_charges(requests)
 
     def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:
-        """Yield what the ledger has of a window."""
+        """Yield the ledger's lines of a window."""
         lines = SimulatedCharge.objects.filter(created_at__gte=since, created_at__lt=until)
         for line in lines.order_by("id").iterator():
+            is_refund = line.kind == SimulatedCharge.Kind.REFUND
             yield Movement(
                 kind=line.kind,
-                id=f"re_{line.key}" if line.kind == SimulatedCharge.Kind.REFUND else line.charge_id,
+                id=refund_id(line.key) if is_refund else line.charge_id,
                 charge_id=line.charge_id,
                 amount=line.amount,
                 currency=line.currency,
@@ -173,35 +113,6 @@ class SimulatedGateway(PaymentGateway):
             )
 
 
-class RefundBooks:
-    """The refunds of some charges: those there are, and the new ones to be written."""
-
-    def __init__(self, captured: dict[str, int], refunds: Sequence[SimulatedCharge]) -> None:
-        self.left = captured
-        self.by_key = {refund.key: refund for refund in refunds}
-        self.new: list[SimulatedCharge] = []
-        for refund in refunds:
-            self.left[refund.charge_id] -= refund.amount
-
-    def refund(self, request: RefundRequest) -> RefundAnswer:
-        """Answer one request: what was done under its key before, or a new refund if enough is
-        left.
-        """
-        if request.key not in self.by_key:
-            if self.left.get(request.charge_id, 0) < request.amount:
-                return Declined("charge_already_refunded", "Less than that is left of the charge.")
-            self._book(request)
-        return Refunded(refund_id=f"re_{request.key}", amount=self.by_key[request.key].amount)
-
-    def _book(self, request: RefundRequest) -> None:
-        fields = msgspec.structs.asdict(request)
-        del fields["gateway"]
-        refund = SimulatedCharge(kind=SimulatedCharge.Kind.REFUND, **fields)
-        self.left[request.charge_id] -= request.amount
-        self.by_key[request.key] = refund
-        self.new.append(refund)
-
-
 @contextmanager
 def _own_transaction() -> Iterator[None]:
     refuse_open_transactions()
@@ -209,99 +120,106 @@ def _own_transaction() -> Iterator[None]:
         yield
 
 
-def _taken(requests: Sequence[ChargeRequest], state: SimulatedIntent.State) -> list[ChargeAnswer]:
-    """Charge or authorize: what can be taken comes to `state`."""
-    scripts = _scripts(requests)
-    taking = [
-        replace(script, state=state) if script.state == State.CAPTURED else script
-        for script in scripts
+def _take(requests: Sequence[ChargeRequest], taken: SimulatedIntent.State) -> list[ChargeAnswer]:
+    """Charge or authorize: a key that succeeds gets the state `taken`."""
+    behaviours = _behaviours(requests)
+    first_states = [
+        replace(behaviour, state=taken) if behaviour.state == State.CAPTURED else behaviour
+        for behaviour in behaviours
     ]
     with _own_transaction():
-        decided = _decide(CHARGE, requests, taking, taken=state)
-        intents = decided | _intents(requests, but=decided)
-    return _answers(requests, scripts, intents, first=decided)
+        decided = _decide(statements.CHARGE, requests, first_states, taken=taken)
+        states = decided | _read_states(requests, skip=decided)
+    return _answers(requests, behaviours, states, decided_now=decided)
 
 
-def _voided(requests: Sequence[ChargeRequest]) -> dict[str, Intent]:
-    """Bar keys; return what became of each."""
-    decided = _decide(VOID, requests, [Script(state=State.VOID)] * len(requests))
-    return decided | _intents(requests, but=decided)
+def _void(requests: Sequence[ChargeRequest]) -> dict[str, KeyState]:
+    """Bar keys; return the state of each."""
+    voided = [Behaviour(state=State.VOID)] * len(requests)
+    decided = _decide(statements.VOID, requests, voided)
+    return decided | _read_states(requests, skip=decided)
 
 
 def _decide(
-    statement: str, requests: Sequence[ChargeRequest], scripts: Sequence[Script], **params: str
-) -> dict[str, Intent]:
-    """Insert the rows of the keys; return those whose fate was decided just now."""
+    statement: str,
+    requests: Sequence[ChargeRequest],
+    behaviours: Sequence[Behaviour],
+    **params: str,
+) -> dict[str, KeyState]:
+    """Insert the rows of the keys; return the keys that this statement decided."""
     rows = [
         {
             **msgspec.structs.asdict(request),
-            "state": script.state,
+            "state": behaviour.state,
             "charge_id": f"ch_{uuid7().hex}",
-            "decline_code": script.decline_code,
-            "held": script.held,
+            "decline_code": behaviour.decline_code,
+            "held": behaviour.authorization_seconds,
         }
-        for request, script in zip(requests, scripts, strict=True)
+        for request, behaviour in zip(requests, behaviours, strict=True)
     ]
-    return _fates(sql.fetch("payments", statement, {"rows": sql.json_rows(rows), **params}))
+    return _by_key(sql.fetch("payments", statement, {"rows": sql.json_rows(rows), **params}))
 
 
-def _fates(rows: Iterable[tuple[Any, ...]]) -> dict[str, Intent]:
-    return {key: Intent(*fate) for key, *fate in rows}
+def _read_states(
+    requests: Sequence[ChargeRequest], *, skip: Container[str] = ()
+) -> dict[str, KeyState]:
+    """Return the states of the keys that have a row.
 
-
-def _scripts(requests: Sequence[ChargeRequest]) -> list[Script]:
-    return [METHODS.get(request.payment_method, UNKNOWN_METHOD) for request in requests]
-
-
-def _intents(requests: Sequence[ChargeRequest], *, but: Container[str] = ()) -> dict[str, Intent]:
-    """Return what became of keys, as far as they were ever used.
-
-    In a statement of its own: one that had to wait for another's commit would not see what that
-    wrote.
+    This is a statement of its own, because a statement that had to wait for another's commit does
+    not see the other's rows.
     """
-    keys = [request.key for request in requests if request.key not in but]
-    rows = SimulatedIntent.objects.filter(key__in=keys).values_list("key", *Intent._fields)
-    return _fates(rows) if keys else {}
+    keys = [request.key for request in requests if request.key not in skip]
+    if not keys:
+        return {}
+    rows = SimulatedIntent.objects.filter(key__in=keys)
+    return _by_key(rows.values_list("key", *KeyState._fields))
+
+
+def _by_key(rows: Iterable[tuple[Any, ...]]) -> dict[str, KeyState]:
+    return {key: KeyState(*columns) for key, *columns in rows}
+
+
+def _behaviours(requests: Sequence[ChargeRequest]) -> list[Behaviour]:
+    return [METHODS.get(request.payment_method, UNKNOWN_METHOD) for request in requests]
 
 
 def _answers(
     requests: Sequence[ChargeRequest],
-    scripts: Sequence[Script],
-    intents: dict[str, Intent],
+    behaviours: Sequence[Behaviour],
+    states: dict[str, KeyState],
     *,
-    first: Container[str],
+    decided_now: Container[str],
 ) -> list[ChargeAnswer]:
-    """Return the answers to requests, some of which get lost. `first`: the keys whose fate was
-    decided by this one.
+    """Return the answers to requests, some of which are lost. `decided_now`: the keys that these
+    requests decided.
     """
     return [
-        _answer_or_silence(intents[request.key], script, first=request.key in first)
-        for request, script in zip(requests, scripts, strict=True)
+        _answer_or_failure(states[request.key], behaviour, decided_now=request.key in decided_now)
+        for request, behaviour in zip(requests, behaviours, strict=True)
     ]
 
 
-def _answer_or_silence(intent: Intent, script: Script, *, first: bool) -> ChargeAnswer:
-    if intent.state == State.LOST or (script.times_out and first):
+def _answer_or_failure(key: KeyState, behaviour: Behaviour, *, decided_now: bool) -> ChargeAnswer:
+    if key.state == State.LOST or (behaviour.times_out and decided_now):
         return TIMEOUT
-    if intent.state in (State.AUTHORIZED, State.CAPTURED) and script.always_500:
+    if key.state in (State.AUTHORIZED, State.CAPTURED) and behaviour.always_500:
         return ERROR_500
-    return _answer(intent)
+    return _answer(key)
 
 
-def _found(intent: Intent | None) -> FindAnswer:
-    return Absent() if intent is None or intent.state == State.LOST else _answer(intent)
+def _find_answer(key: KeyState | None) -> FindAnswer:
+    return Absent() if key is None or key.state == State.LOST else _answer(key)
 
 
-def _answer(intent: Intent) -> ChargeAnswer:
-    match intent.state:
-        case State.AUTHORIZED if intent.authorized_until:
-            return Authorized(intent.authorized_until)
+def _answer(key: KeyState) -> ChargeAnswer:
+    match key.state:
+        case State.AUTHORIZED if key.authorized_until:
+            return Authorized(key.authorized_until)
         case State.CAPTURED:
-            return Captured(intent.charge_id, intent.amount)
+            return Captured(key.charge_id, key.amount)
         case State.DECLINED:
-            return Declined(
-                intent.decline_code, DETAILS.get(intent.decline_code, "The payment was declined.")
-            )
+            detail = DECLINE_DETAILS.get(key.decline_code, "The payment was declined.")
+            return Declined(key.decline_code, detail)
         case State.VOID:
             return Voided()
-    raise ValueError(f"{intent} has no answer.")
+    raise ValueError(f"The simulated gateway has no answer for a key in state {key.state!r}.")

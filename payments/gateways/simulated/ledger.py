@@ -1,9 +1,8 @@
-"""The simulated gateway's own two tables: what became of each key, and the ledger of all money it
-moved.
+"""The simulated gateway's two tables: the state of each key, and the ledger of all movements.
 
-They belong to the gateway as an outside system's would: only it writes them, in transactions of its
-own, and it knows nothing of payments, so it does not stop us from charging an order twice under two
-keys. Only the audit looks in.
+They stand for an outside system's tables. Only the gateway writes them, in transactions of its own.
+It knows nothing of payments, so it lets us charge an order twice under two keys. Only the audit
+reads them from outside.
 """
 
 from django.db import models
@@ -14,9 +13,9 @@ __all__ = ["SimulatedCharge", "SimulatedIntent"]
 
 
 class SimulatedIntent(models.Model):
-    """What became of one idempotency key. `lost` is a request that never arrived.
+    """The state of one idempotency key. `lost` is a request that never arrived.
 
-    `authorized` is held until it is captured, or void; the other states are final.
+    An `authorized` or `lost` key can change; the other states are final.
     """
 
     class State(models.TextChoices):
@@ -53,7 +52,7 @@ class SimulatedIntent(models.Model):
 
 
 class SimulatedCharge(models.Model):
-    """One movement of money, as the gateway's statement of account lists it."""
+    """A capture or a refund: one line of the gateway's statement of account."""
 
     class Kind(models.TextChoices):
         CAPTURE = "capture"

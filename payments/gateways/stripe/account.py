@@ -1,8 +1,7 @@
-"""Our account at Stripe: the few requests we make, through Stripe's own client, each within its
-limits of time.
+"""The requests to our account at Stripe, through Stripe's own client, with time limits.
 
-The client does not retry by itself, for the saga does; it speaks one version of the API, whichever
-the account is set to; and it follows no redirect: our key goes to no other host.
+The client does not retry, because the saga does. It speaks one version of the API, whichever the
+account is set to. It follows no redirect, because that would send our key to another host.
 """
 
 import logging
@@ -24,48 +23,45 @@ __all__ = ["API_VERSION", "AT_ONCE", "BUDGET", "CONNECT", "READ", "Account", "No
 
 API_VERSION = "2026-10-28.endive"
 
-# Seconds. One request may take CONNECT and READ; a step begins none after BUDGET. Their sum lies
-# below the lease of its messages (30 s) and the soft limit of its task (40 s), however slow Stripe
-# is; `payments.checks` holds them to that.
+# Seconds. One request takes at most CONNECT and READ, and a step starts none after BUDGET. Their sum
+# is below the lease of the step's messages (30 s) and the soft limit of its task (40 s), however slow
+# Stripe is; `payments.checks` verifies this.
 CONNECT = 2.0
 READ = 8.0
 BUDGET = 15.0
 
-# Requests at once, and so the connections that are kept: two seconds for a batch of a hundred
-# charges at Stripe's usual pace, and within its limit of a hundred requests a second with a few
-# workers.
+# Requests at once, and connections kept open. At Stripe's usual pace, a batch of a hundred charges
+# takes two seconds. A few workers stay within Stripe's limit of a hundred requests a second.
 AT_ONCE = 25
 
 PAGE = 100
 
-# The intent, or what is authorized by it, has moved on.
+# Error codes of an intent that has changed its state before our request.
 TOO_LATE = {
     "payment_intent_unexpected_state",
     "charge_already_captured",
     "charge_expired_for_capture",
 }
 
-# Pages of intents to look through for one whose key has nothing to say: 2,000 intents made since.
+# Pages of intents to read when looking for one by its metadata: 2,000 intents.
 MOST_PAGES = 20
 
 
 class NoAnswer(Exception):
-    """There is no answer now, for a reason of ours; ask again."""
+    """We have no answer for a reason of our own. Ask again later."""
 
 
 class Account:
-    """The requests, until a moment: after `until` (of `time.monotonic`) none is begun."""
+    """Requests to Stripe. None starts after `until`, in seconds of `time.monotonic`."""
 
     def __init__(self, until: float) -> None:
         self.until = until
         self.client = _client(settings.STRIPE_API_KEY, settings.STRIPE_API_BASE)
 
     def create(self, charge: ChargeRequest, key: str) -> PaymentIntent:
-        """Create an intent that nobody has confirmed, so that nothing is charged; under its key,
-        only one.
+        """Create an unconfirmed intent, one for each key. It charges nothing.
 
-        What is sent here must stay as it is: a key used by the last release must fit what this one
-        sends.
+        Do not change the parameters, because Stripe refuses a key of the last release with others.
         """
         return self._v1.payment_intents.create(
             {
@@ -78,43 +74,40 @@ class Account:
         )
 
     def confirm(self, intent: str, key: str | None, *, capture_later: bool) -> PaymentIntent:
-        """Charge an intent. Stripe confirms one once, whatever the key; a declined one needs a
-        new card first.
+        """Charge an intent. Stripe confirms an intent once, under any key. A declined intent needs
+        a new card first.
         """
-        how: PaymentIntentConfirmParams = {"return_url": settings.PAYMENT_RETURN_URL}
+        params: PaymentIntentConfirmParams = {"return_url": settings.PAYMENT_RETURN_URL}
         if capture_later:
-            how["capture_method"] = "manual"
-        return self._v1.payment_intents.confirm(intent, how, _under(key))
+            params["capture_method"] = "manual"
+        return self._v1.payment_intents.confirm(intent, params, _key_options(key))
 
     def capture(self, intent: str, key: str | None) -> PaymentIntent:
-        """Take all that is authorized, or return the intent as it is where that is not possible
-        any more.
-        """
+        """Take the authorized amount. If it is too late, return the intent unchanged."""
         return self._unless_too_late(
-            intent, lambda: self._v1.payment_intents.capture(intent, {}, _under(key))
+            intent, lambda: self._v1.payment_intents.capture(intent, {}, _key_options(key))
         )
 
     def cancel(self, intent: str) -> PaymentIntent:
-        """Bar an intent for ever, or return it as it is where that is not possible any more.
+        """Cancel an intent forever. If it is too late, return the intent unchanged.
 
-        Without a key: a key would keep repeating a refusal that was of its moment.
+        It has no key, because a key would replay a refusal that was true only at the time.
         """
         return self._unless_too_late(intent, lambda: self._v1.payment_intents.cancel(intent))
 
     def retrieve(self, intent: str) -> PaymentIntent:
-        """Return an intent as it is now."""
+        """Return an intent in its present state."""
         return self._v1.payment_intents.retrieve(intent)
 
     def capture_before(self, charge: str) -> int | None:
-        """Return until when an authorization can be captured, in seconds since 1970, where
-        Stripe says it.
-        """
+        """Return when an authorization ends, in seconds since 1970; None if Stripe does not say."""
         details = self._v1.charges.retrieve(charge).payment_method_details
         return getattr(details.card, "capture_before", None) if details else None
 
     def created_since(self, since: datetime) -> Iterator[PaymentIntent]:
-        """Yield the intents made since then, the newest first. Lists are true at once, where a
-        search lags behind.
+        """Yield the intents created since a time, the newest first.
+
+        The list is complete at once, unlike the search. Raise NoAnswer after MOST_PAGES.
         """
         page = self._v1.payment_intents.list(
             {"created": {"gte": int(since.timestamp())}, "limit": PAGE}
@@ -123,14 +116,15 @@ class Account:
             yield from page.data
             if not page.has_more:
                 return
-            self._be_on_time()
+            self._check_budget()
             page = page.next_page()
         raise NoAnswer(
-            f"More than {MOST_PAGES * PAGE} intents were made since {since}: none was found among them."
+            f"Stripe has more than {MOST_PAGES * PAGE} intents since {since}; the one looked for "
+            "was not among the newest. Stripe's search is asked again."
         )
 
     def search(self, key: str) -> PaymentIntent | None:
-        """Return the intent made under a key, as far as Stripe's search has heard of it."""
+        """Return the intent of a key, if Stripe's search has it already."""
         found = self._v1.payment_intents.search({"query": f"metadata['key']:'{key}'", "limit": 1})
         return self.retrieve(found.data[0].id) if found.data else None
 
@@ -139,8 +133,8 @@ class Account:
         page = self._v1.refunds.list({"charge": charge, "limit": PAGE})
         return list(page.auto_paging_iter())
 
-    def give_back(self, refund: RefundRequest) -> Refund:
-        """Refund a charge, once under its key. Stripe refuses more than is left of it."""
+    def create_refund(self, refund: RefundRequest) -> Refund:
+        """Refund a charge, once for each key. Stripe refuses more than the charge has left."""
         return self._v1.refunds.create(
             {
                 "charge": refund.charge_id,
@@ -151,12 +145,12 @@ class Account:
         )
 
     def charges(self, since: datetime, until: datetime) -> Iterator[Charge]:
-        """Yield the charges made in a window, page by page."""
+        """Yield the charges created in a window, page by page."""
         page = self._v1.charges.list({"created": _window(since, until), "limit": PAGE})
         return page.auto_paging_iter()
 
     def refunds(self, since: datetime, until: datetime) -> Iterator[Refund]:
-        """Yield the refunds made in a window, page by page."""
+        """Yield the refunds created in a window, page by page."""
         page = self._v1.refunds.list({"created": _window(since, until), "limit": PAGE})
         return page.auto_paging_iter()
 
@@ -170,37 +164,36 @@ class Account:
 
     @property
     def _v1(self) -> V1Services:
-        self._be_on_time()
+        self._check_budget()
         return self.client.v1
 
-    def _be_on_time(self) -> None:
+    def _check_budget(self) -> None:
         if time.monotonic() > self.until:
-            raise NoAnswer("The step ran out of time before Stripe was asked.")
+            raise NoAnswer("The step used up its time before it could send this request to Stripe.")
 
 
 class _Session(requests.Session):
-    """Follows no redirect."""
+    """A session that follows no redirect."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return nothing: wherever it leads, we do not go there."""
+        """Return None, so that no redirect is followed."""
 
 
 @cache
 def session() -> requests.Session:
-    """Return this process's connections to Stripe."""
-    made = _Session()
+    """Return the session that holds this process's connections to Stripe."""
+    shared = _Session()
     for scheme in ("https://", "http://"):
-        made.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE))
-    return made
+        shared.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE))
+    return shared
 
 
 @cache
 def _client(api_key: str, api_base: str) -> StripeClient:
     stripe.enable_telemetry = False
+    # Below INFO, the client logs whole answers with the client secrets in them.
     log = logging.getLogger("stripe")
-    log.setLevel(
-        max(logging.INFO, log.getEffectiveLevel())
-    )  # below that it logs whole answers, client secrets and all
+    log.setLevel(max(logging.INFO, log.getEffectiveLevel()))
     return StripeClient(
         api_key,
         stripe_version=API_VERSION,
@@ -210,7 +203,7 @@ def _client(api_key: str, api_base: str) -> StripeClient:
     )
 
 
-def _under(key: str | None) -> stripe.RequestOptions:
+def _key_options(key: str | None) -> stripe.RequestOptions:
     return {"idempotency_key": key} if key else {}
 
 

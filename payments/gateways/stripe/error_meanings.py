@@ -1,5 +1,4 @@
-"""What each of Stripe's answers means to us. Two tables: of errors, and of what a customer may be
-told of a decline.
+"""What Stripe's errors mean: a table of errors, and a table of the decline texts for customers.
 
 https://docs.stripe.com/api/errors, https://docs.stripe.com/error-low-level,
 https://docs.stripe.com/declines/codes
@@ -14,29 +13,29 @@ import stripe
 
 from payments.gateways.base import Declined, Unanswered
 
-__all__ = ["Sense", "declined", "is_replayed_failure", "meaning_of"]
+__all__ = ["Effect", "answer_to_error", "declined", "is_replayed_failure"]
 
 
-class Sense(Enum):
-    """What is to be made of an error."""
+class Effect(Enum):
+    """What an error says about the request's effect, and what follows."""
 
-    NO = "declined, for good"
-    NOTHING_DONE = "nothing was done; ask again"
-    UNKNOWN = "it may have been done; ask again under the same key, and look it up"
-    WRONG = "ours or Stripe's set-up is wrong: ask again for ever, cancel nothing, and have a person look"
+    DECLINED = "declined for good"
+    NOT_DONE = "not done; ask again"
+    UNKNOWN = "may be done; ask again under the same key, and look it up"
+    MISCONFIGURED = "our or Stripe's set-up is wrong; ask again forever, and alert a person"
 
 
-class Meaning(NamedTuple):
-    """A row of the table: an error, a condition on it, what it means, and our words for it."""
+class ErrorMeaning(NamedTuple):
+    """A row of the table: an error, a condition on it, its effect, and our text for it."""
 
     error: type[stripe.StripeError]
-    sense: Sense
-    says: str
-    when: Callable[[Any], bool] = lambda error: True
+    effect: Effect
+    text: str
+    applies: Callable[[Any], bool] = lambda error: True
 
 
-# What an order brings along: if one of these is invalid, it is so for that order alone.
-OF_THE_ORDER = {"payment_method", "amount", "currency"}
+# Parameters that come with the order. If one of them is invalid, only that order is declined.
+ORDER_PARAMETERS = {"payment_method", "amount", "currency"}
 NEVER_SENT = (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError)
 
 
@@ -45,54 +44,71 @@ def _was_never_sent(error: stripe.StripeError) -> bool:
     return isinstance(cause, NEVER_SENT) or "NewConnectionError" in repr(cause)
 
 
-# From top to bottom; the first row that fits decides. Every row but NO is answered `Unanswered`.
+def _is_orders_fault(error: stripe.InvalidRequestError) -> bool:
+    return error.param in ORDER_PARAMETERS or error.code == "charge_already_refunded"
+
+
+# The first row that applies decides. Every row but DECLINED is answered `Unanswered`.
 MEANINGS = (
-    Meaning(stripe.CardError, Sense.NO, "The card was declined."),
-    Meaning(
+    ErrorMeaning(stripe.CardError, Effect.DECLINED, "The card was declined."),
+    ErrorMeaning(
         stripe.RateLimitError,
-        Sense.NOTHING_DONE,
-        "Stripe wants fewer requests, or the object is locked (429).",
+        Effect.NOT_DONE,
+        "Stripe limits our requests, or has locked the object (429).",
     ),
-    Meaning(
+    ErrorMeaning(
         stripe.APIConnectionError,
-        Sense.NOTHING_DONE,
+        Effect.NOT_DONE,
         "Stripe could not be reached; nothing was sent.",
         _was_never_sent,
     ),
-    Meaning(
-        stripe.APIConnectionError, Sense.UNKNOWN, "Stripe did not answer in time, or broke off."
+    ErrorMeaning(
+        stripe.APIConnectionError,
+        Effect.UNKNOWN,
+        "Stripe did not answer in time, or broke the connection.",
     ),
-    Meaning(
+    ErrorMeaning(
         stripe.APIError,
-        Sense.UNKNOWN,
-        "Another request is under way under this key (409).",
+        Effect.UNKNOWN,
+        "Stripe is handling another request under this key (409).",
         lambda error: error.http_status == 409,
     ),
-    Meaning(stripe.APIError, Sense.UNKNOWN, "Stripe failed."),  # 5xx, a redirect, no JSON
-    Meaning(
+    # 5xx, a redirect, no JSON
+    ErrorMeaning(stripe.APIError, Effect.UNKNOWN, "Stripe failed."),
+    ErrorMeaning(
         stripe.IdempotencyError,
-        Sense.WRONG,
-        "The key was used with other parameters: a bug of ours.",
+        Effect.MISCONFIGURED,
+        "Stripe has seen the key with other parameters: report this as a bug of the service.",
     ),
-    Meaning(stripe.AuthenticationError, Sense.WRONG, "Stripe does not take STRIPE_API_KEY (401)."),
-    Meaning(stripe.PermissionError, Sense.WRONG, "STRIPE_API_KEY may not do this (403)."),
-    Meaning(
+    ErrorMeaning(
+        stripe.AuthenticationError,
+        Effect.MISCONFIGURED,
+        "Stripe rejects STRIPE_API_KEY (401): set a valid key.",
+    ),
+    ErrorMeaning(
+        stripe.PermissionError,
+        Effect.MISCONFIGURED,
+        "STRIPE_API_KEY lacks a permission (403): give it that permission in Stripe's dashboard.",
+    ),
+    ErrorMeaning(
         stripe.InvalidRequestError,
-        Sense.NO,
+        Effect.DECLINED,
         "Stripe cannot charge this order.",
-        lambda error: error.param in OF_THE_ORDER or error.code == "charge_already_refunded",
+        _is_orders_fault,
     ),
-    Meaning(
-        stripe.InvalidRequestError, Sense.WRONG, "Stripe does not take the request: a bug of ours."
+    ErrorMeaning(
+        stripe.InvalidRequestError,
+        Effect.MISCONFIGURED,
+        "Stripe rejects the request: report this as a bug of the service.",
     ),
-    Meaning(stripe.StripeError, Sense.UNKNOWN, "Stripe answered what we do not know."),
+    ErrorMeaning(stripe.StripeError, Effect.UNKNOWN, "Stripe raised an error unknown to us."),
 )
 
 GENERIC = "generic_decline"
 
-# What the customer may be told. Of every other reason, stolen_card, fraudulent and the like, only
-# that it was declined: whoever holds a stolen card must not learn that it is known to be.
-TOLD = {
+# The reasons that a customer may see. Any other reason, such as stolen_card or fraudulent, is shown
+# as GENERIC, because the holder of a stolen card must not learn that it is known to be stolen.
+CUSTOMER_TEXTS = {
     GENERIC: "The card was declined.",
     "authentication_required": "The card needs its owner's confirmation, which was not given.",
     "card_not_supported": "The card does not support this kind of purchase.",
@@ -112,7 +128,7 @@ TOLD = {
     "try_again_later": "The card's bank did not decide. Order again later.",
     "withdrawal_count_limit_exceeded": "The card's limit is reached.",
 }
-SAME_AS = {
+SHOWN_AS = {
     "invalid_cvc": "incorrect_cvc",
     "invalid_number": "incorrect_number",
     "invalid_expiry_month": "expired_card",
@@ -121,56 +137,58 @@ SAME_AS = {
     "amount_too_large": "invalid_amount",
     "reenter_transaction": "processing_error",
 }
-INVALID = {
+DECLINES_BY_PARAMETER = {
     "payment_method": "invalid_payment_method",
     "amount": "invalid_amount",
     "currency": "invalid_currency",
 }
 
 
-def meaning_of(error: stripe.StripeError) -> Declined | Unanswered:
-    """Return what an error means, as an answer."""
-    meaning = next(row for row in MEANINGS if isinstance(error, row.error) and row.when(error))
-    if meaning.sense is Sense.NO:
-        invalid = (
-            INVALID.get(error.param or "")
-            if isinstance(error, stripe.InvalidRequestError)
-            else None
-        )
-        return _declined(invalid or _reason(error.error))
-    request = f" Its request {error.request_id}." if error.request_id else ""
-    detail = f" {error.code}: {error.user_message}" if meaning.sense is Sense.WRONG else ""
-    status = (
-        f" ({error.http_status})"
-        if meaning.error is stripe.APIError and error.http_status != 409
-        else ""
-    )
-    return Unanswered(f"{meaning.says}{status}{detail}{request}", retry_after=_retry_after(error))
+def answer_to_error(error: stripe.StripeError) -> Declined | Unanswered:
+    """Return the answer that an error means."""
+    meaning = next(row for row in MEANINGS if isinstance(error, row.error) and row.applies(error))
+    if meaning.effect is Effect.DECLINED:
+        return _declined(_invalid_parameter(error) or _reason(error.error))
+    return Unanswered(_text(meaning, error), retry_after=_retry_after(error))
 
 
 def declined(error: stripe.StripeObject) -> Declined:
-    """Return the decline that an error tells of, as an intent keeps it."""
+    """Return the decline of an intent, from the error that the intent keeps."""
     return _declined(_reason(error))
 
 
-def _declined(code: str) -> Declined:
-    told = SAME_AS.get(code, code)
-    shown = told if told in TOLD else GENERIC
-    return Declined(code, TOLD[shown], shown)
-
-
 def is_replayed_failure(error: stripe.StripeError) -> bool:
-    """Tell whether a key has nothing more to say: it repeats a failure of Stripe's, or stands
-    for another request.
-    """
+    """Tell whether a key is useless from now on: it replays a 5xx, or belongs to another request."""
     replayed = error.headers is not None and error.headers.get("Idempotent-Replayed") == "true"
     return isinstance(error, stripe.IdempotencyError) or (
         replayed and (error.http_status or 0) >= 500
     )
 
 
+def _text(meaning: ErrorMeaning, error: stripe.StripeError) -> str:
+    has_status = meaning.error is stripe.APIError and error.http_status != 409
+    status = f" ({error.http_status})" if has_status else ""
+    is_wrong = meaning.effect is Effect.MISCONFIGURED
+    detail = f" {error.code}: {error.user_message}" if is_wrong else ""
+    request = f" Stripe's request id: {error.request_id}." if error.request_id else ""
+    return f"{meaning.text}{status}{detail}{request}"
+
+
+def _declined(code: str) -> Declined:
+    shown = SHOWN_AS.get(code, code)
+    if shown not in CUSTOMER_TEXTS:
+        shown = GENERIC
+    return Declined(code, CUSTOMER_TEXTS[shown], shown)
+
+
+def _invalid_parameter(error: stripe.StripeError) -> str | None:
+    if not isinstance(error, stripe.InvalidRequestError):
+        return None
+    return DECLINES_BY_PARAMETER.get(error.param or "")
+
+
 def _reason(error: Any) -> str:
-    """Return the issuer's own reason where Stripe passes it on, else Stripe's."""
+    """Return the issuer's reason if Stripe passes it on, otherwise Stripe's own."""
     code = getattr(error, "code", None)
     return str(
         getattr(error, "decline_code", None)
@@ -180,6 +198,6 @@ def _reason(error: Any) -> str:
 
 
 def _retry_after(error: stripe.StripeError) -> float:
-    """Return the seconds; of a date, which Stripe does not send, nothing."""
+    """Return the seconds; 0 for a date, which Stripe does not send."""
     given = str((error.headers or {}).get("Retry-After", ""))
     return float(given) if given.isdecimal() else 0.0

@@ -89,7 +89,8 @@ def test_of_a_gateway_that_this_release_does_not_have_nothing_is_guessed(simulat
     Payment.objects.update(gateway="piggy-bank")
     (outcome,) = run("payments.refund", order(saga=paid.saga))
     assert outcome == Unknown(
-        "The payment was opened with 'piggy-bank', a gateway that this release does not have: deploy one."
+        "The payment was opened with gateway 'piggy-bank', which this release does not have. "
+        "Deploy a release that has it."
     )
     assert ledger(paid) == {"capture": 1250}
 

@@ -193,7 +193,7 @@ def test_retry_after_is_kept(sandbox: Sandbox) -> None:
     [
         (
             {"STRIPE_API_KEY": "sk_test_of_somebody_else"},
-            "Stripe does not take STRIPE_API_KEY (401).",
+            "Stripe rejects STRIPE_API_KEY (401): set a valid key.",
         ),
         (
             {"STRIPE_API_BASE": "http://127.0.0.1:1"},

@@ -159,4 +159,4 @@ def by_hand(paid: Order, amount: int = 1250) -> None:
     made = RefundRequest(
         f"by hand {amount} {paid.saga}", paid.saga, str(payment(paid).charge_id), amount, "eur"
     )
-    Account(StripeGateway().until).give_back(made)
+    Account(StripeGateway().until).create_refund(made)

@@ -1,0 +1,66 @@
+"""The SQL of the simulated gateway.
+
+CHARGE and VOID insert in the order of the keys, so that two batches cannot deadlock. The first
+statement that inserts a key's row decides what becomes of the key.
+"""
+
+__all__ = ["CAPTURE", "CHARGE", "VOID"]
+
+# Charges or authorizes keys that have no row, or whose first request was lost. `taken` is the state
+# of a key whose money is taken. Returns only the keys that this statement decided.
+CHARGE = """
+    WITH decided AS (
+        INSERT INTO payments_simulatedintent AS intent
+            (key, state, order_id, amount, currency, payment_method, charge_id, decline_code,
+             authorized_until)
+        SELECT key, state, order_id, amount, currency, payment_method, charge_id, decline_code,
+               CASE WHEN %(taken)s = 'authorized'
+                    THEN clock_timestamp() + make_interval(secs => held) END
+          FROM jsonb_to_recordset(%(rows)s::jsonb)
+            AS request (key text, state text, order_id uuid, amount bigint, currency text,
+                        payment_method text, charge_id text, decline_code text, held float8)
+        ORDER BY key
+        ON CONFLICT (key) DO UPDATE SET state = %(taken)s WHERE intent.state = 'lost'
+        RETURNING key, state, order_id, charge_id, amount, currency, decline_code, authorized_until
+    ), booked AS (
+        INSERT INTO payments_simulatedcharge (kind, key, order_id, charge_id, amount, currency)
+        SELECT 'capture', key, order_id, charge_id, amount, currency
+          FROM decided WHERE state = 'captured'
+    )
+    SELECT key, state, charge_id, amount, decline_code, authorized_until FROM decided
+"""
+
+# Voids keys that have no row, whose request was lost, or that are only authorized. Returns only the
+# keys that this statement voided.
+VOID = """
+    INSERT INTO payments_simulatedintent AS intent
+        (key, state, order_id, amount, currency, payment_method, charge_id, decline_code)
+    SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
+        AS request (key text, state text, order_id uuid, amount bigint, currency text,
+                    payment_method text, charge_id text, decline_code text)
+    ORDER BY key
+    ON CONFLICT (key) DO UPDATE SET state = 'void' WHERE intent.state IN ('lost', 'authorized')
+    RETURNING key, state, charge_id, amount, decline_code, authorized_until
+"""
+
+# Captures authorized keys, and voids those whose authorization has expired. Returns only the keys
+# that were authorized.
+CAPTURE = """
+    WITH held AS (
+        SELECT key FROM payments_simulatedintent
+         WHERE key = ANY(%(keys)s::text[]) AND state = 'authorized'
+         ORDER BY key FOR NO KEY UPDATE
+    ), decided AS (
+        UPDATE payments_simulatedintent AS intent
+           SET state = CASE WHEN authorized_until > clock_timestamp()
+                            THEN 'captured' ELSE 'void' END
+          FROM held WHERE intent.key = held.key
+        RETURNING intent.key, state, order_id, charge_id, amount, currency, decline_code,
+                  authorized_until
+    ), booked AS (
+        INSERT INTO payments_simulatedcharge (kind, key, order_id, charge_id, amount, currency)
+        SELECT 'capture', key, order_id, charge_id, amount, currency
+          FROM decided WHERE state = 'captured'
+    )
+    SELECT key, state, charge_id, amount, decline_code, authorized_until FROM decided
+"""

@@ -1,0 +1,134 @@
+"""One charge through Stripe: charge, capture, find and void, and the answer of an intent."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import stripe
+from stripe import PaymentIntent
+
+from payments.gateways.base import (
+    Absent,
+    ActionRequired,
+    Authorized,
+    Captured,
+    ChargeAnswer,
+    ChargeRequest,
+    Declined,
+    FindAnswer,
+    Pending,
+    Unanswered,
+    Voided,
+)
+from payments.gateways.stripe import intents
+from payments.gateways.stripe.account import Account
+from payments.gateways.stripe.error_meanings import answer_to_error, declined
+from payments.gateways.stripe.objects import id_of
+
+__all__ = ["capture", "charge", "find", "void"]
+
+# https://docs.stripe.com/payments/place-a-hold-on-a-payment-method#authorization-validity-windows
+SHORTEST_AUTHORIZATION = timedelta(days=4, hours=18)
+
+
+def charge(account: Account, request: ChargeRequest, *, capture_later: bool) -> ChargeAnswer:
+    """Create and confirm the charge's intent."""
+    intent = intents.get_or_create(account, request)
+    if intent is None:
+        return Voided()
+    if intent.status != "requires_confirmation":
+        return _answer(account, intent)
+
+    return _unless_declined(
+        account,
+        intent,
+        lambda: intents.confirm(account, intent, request.key, capture_later=capture_later),
+    )
+
+
+def capture(account: Account, request: ChargeRequest) -> ChargeAnswer:
+    """Capture the charge's intent. Cancel an intent that was never authorized, so that it cannot be
+    authorized later.
+    """
+    intent = intents.get_or_create(account, request)
+    if intent is None:
+        return Voided()
+    if intent.status == "requires_confirmation":
+        return _cancel(account, intent.id, Voided())
+    if intent.status != "requires_capture":
+        return _answer(account, intent)
+
+    return _unless_declined(account, intent, lambda: intents.capture(account, intent, request.key))
+
+
+def find(account: Account, request: ChargeRequest) -> FindAnswer:
+    """Look up the charge's intent."""
+    intent = intents.get_or_create(account, request)
+    if intent is None:
+        return Voided()
+    if intent.status == "requires_confirmation":
+        return Absent()
+    return _answer(account, intent)
+
+
+def void(account: Account, request: ChargeRequest) -> ChargeAnswer:
+    """Cancel the charge's intent."""
+    intent = intents.get_or_create(account, request)
+    if intent is None:
+        return Voided()
+    return _cancel(account, intent.id, _decline_of(intent) or Voided())
+
+
+def _unless_declined(
+    account: Account, intent: PaymentIntent, act: Callable[[], PaymentIntent]
+) -> ChargeAnswer:
+    """Act on an intent. Cancel a declined intent, so that no other card can pay it."""
+    try:
+        return _answer(account, act())
+    except stripe.CardError as error:
+        answer = answer_to_error(error)
+        if isinstance(answer, Declined):
+            return _cancel(account, intent.id, answer)
+        return answer
+
+
+def _cancel(account: Account, intent: str, answer: Declined | Voided) -> ChargeAnswer:
+    """Cancel an intent, and return `answer`; or the intent's own answer if it is too late."""
+    cancelled = account.cancel(intent)
+    return answer if cancelled.status == "canceled" else _answer(account, cancelled)
+
+
+def _answer(account: Account, intent: PaymentIntent) -> ChargeAnswer:
+    match intent.status:
+        case "succeeded":
+            return Captured(id_of(intent.latest_charge), intent.amount_received)
+        case "requires_capture":
+            return Authorized(_capture_before(account, intent))
+        case "requires_payment_method":  # declined; Stripe waits for another card
+            return _cancel(account, intent.id, _decline_of(intent) or Voided())
+        case "canceled":
+            return _decline_of(intent) or Voided()
+    return _answer_to_unfinished(intent)
+
+
+def _answer_to_unfinished(intent: PaymentIntent) -> ChargeAnswer:
+    redirect = getattr(intent.next_action, "redirect_to_url", None)
+    if intent.status == "requires_action" and redirect and redirect.url:
+        return ActionRequired(redirect.url)
+    if intent.status == "processing":
+        return Pending("The customer's bank has not decided yet.")
+    return Unanswered(
+        f"The Stripe intent {intent.id} has the unexpected status {intent.status}. "
+        "Look it up in Stripe's dashboard."
+    )
+
+
+def _capture_before(account: Account, intent: PaymentIntent) -> datetime:
+    """Return when the authorization ends, by Stripe or else by the shortest window of all cards."""
+    capture_before = account.capture_before(id_of(intent.latest_charge))
+    if capture_before:
+        return datetime.fromtimestamp(capture_before, UTC)
+    return datetime.fromtimestamp(intent.created, UTC) + SHORTEST_AUTHORIZATION
+
+
+def _decline_of(intent: PaymentIntent) -> Declined | None:
+    return declined(intent.last_payment_error) if intent.last_payment_error else None
