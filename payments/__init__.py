@@ -1,3 +1,4 @@
-"""Payments: one charge per order through a gateway, and its refund; the gateway is never trusted
-to answer.
+"""Payments: one charge for each order through a gateway, and its refund.
+
+No step relies on a gateway's answer arriving: a lost answer is looked up under the charge's key.
 """

@@ -11,5 +11,5 @@ class PaymentsConfig(AppConfig):
     name = "payments"
 
     def ready(self) -> None:
-        """Register the check of the gateway's settings."""
-        from payments import checks  # noqa: F401, PLC0415  (registering is its effect)
+        """Register the check of the gateway settings."""
+        from payments import checks  # noqa: F401, PLC0415  (its import registers it)

@@ -1,4 +1,4 @@
-"""A wrong gateway setting is found when a process starts, not when a customer pays."""
+"""System checks of the gateway settings, run when a process starts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 @register
 def check_gateway(**kwargs: Any) -> list[CheckMessage]:
-    """Report a PAYMENT_GATEWAY that cannot be used, or not as it is set up."""
+    """Report a PAYMENT_GATEWAY that does not exist, or whose settings are wrong."""
     try:
         get_gateway()
     except ImproperlyConfigured as wrong:
@@ -30,20 +30,31 @@ def _stripe() -> Iterator[CheckMessage]:
     if not settings.STRIPE_API_KEY:
         yield Error(
             "STRIPE_API_KEY is not set.",
-            hint="A secret or restricted key of your account.",
+            hint="Set it to a secret or restricted key of your Stripe account.",
             id="payments.E002",
         )
     if not settings.STRIPE_WEBHOOK_SECRET:
-        hint = "The signing secret (whsec_…) of the endpoint /api/v1/payments/webhooks/stripe/."
+        hint = (
+            "Set it to the signing secret (whsec_…) of the endpoint "
+            "/api/v1/payments/webhooks/stripe/ in Stripe's dashboard."
+        )
         yield Error("STRIPE_WEBHOOK_SECRET is not set.", hint=hint, id="payments.E003")
     base = urlsplit(settings.STRIPE_API_BASE)
     if not base.hostname or (base.scheme != "https" and base.hostname not in LOCAL):
-        hint = "The key travels with every request: https, or this very machine."
+        hint = "Use https, or a host of this machine, because each request carries the API key."
         yield Error(
-            f"STRIPE_API_BASE is {settings.STRIPE_API_BASE!r}.", hint=hint, id="payments.E004"
+            f"STRIPE_API_BASE is {settings.STRIPE_API_BASE!r}, which is not a safe URL.",
+            hint=hint,
+            id="payments.E004",
         )
     longest, lease = BUDGET + CONNECT + READ, settings.SAGA_LEASE_SECONDS
     if longest >= min(lease, settings.CELERY_TASK_SOFT_TIME_LIMIT):
-        hint = "Else a second worker takes over what the first is still asking Stripe: safe, but twice the requests."
-        text = f"SAGA_LEASE_SECONDS and 0.8 × TASK_TIME_LIMIT must be above the {longest:.0f} s that a step may take."
+        hint = (
+            "Otherwise a second worker sends the same requests while the first still waits for "
+            "Stripe. Money is safe, but Stripe gets twice the requests."
+        )
+        text = (
+            f"A Stripe step may take {longest:.0f} s. Raise SAGA_LEASE_SECONDS and "
+            f"0.8 × TASK_TIME_LIMIT above that."
+        )
         yield Warning(text, hint=hint, id="payments.W001")

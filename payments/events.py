@@ -1,4 +1,4 @@
-"""What payments tells the others. Amounts are in minor units of `currency`."""
+"""The events of payments. Amounts are in minor units of `currency`."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -20,7 +20,7 @@ __all__ = [
 
 
 class PaymentProcessed(Event, frozen=True, kw_only=True):
-    """The money is ours."""
+    """The order's amount was charged or captured."""
 
     type: ClassVar[str] = "payment.processed"
 
@@ -31,9 +31,7 @@ class PaymentProcessed(Event, frozen=True, kw_only=True):
 
 
 class PaymentAuthorized(Event, frozen=True, kw_only=True):
-    """The money is held for us, until it is captured or `expires_at` has come. Nothing of it is
-    ours yet.
-    """
+    """The gateway holds the order's amount on the customer's card until `expires_at`."""
 
     type: ClassVar[str] = "payment.authorized"
 
@@ -44,7 +42,7 @@ class PaymentAuthorized(Event, frozen=True, kw_only=True):
 
 
 class PaymentFailed(Refusal, frozen=True, kw_only=True):
-    """The gateway said no, for good. `decline_code` is why, as far as the customer may be told."""
+    """The gateway refused for good. `decline_code` is the reason that the customer may see."""
 
     type: ClassVar[str] = "payment.failed"
 
@@ -54,7 +52,7 @@ class PaymentFailed(Refusal, frozen=True, kw_only=True):
 
 
 class PaymentExpiring(Refusal, frozen=True, kw_only=True):
-    """The order was not ready to be paid before its authorization runs out: it is called off."""
+    """The order is cancelled, because its authorization expires before the order is ready."""
 
     type: ClassVar[str] = "payment.expiring"
 
@@ -63,19 +61,19 @@ class PaymentExpiring(Refusal, frozen=True, kw_only=True):
 
 
 class PaymentWithheld(Event, frozen=True, kw_only=True):
-    """The order was called off in time: what is authorized for it will not be captured."""
+    """The cancel came in time: the authorized amount will not be captured."""
 
     type: ClassVar[str] = "payment.withheld"
 
 
 class PaymentKept(Event, frozen=True, kw_only=True):
-    """The order was called off too late: its money is ours, and it will be fulfilled."""
+    """The cancel came too late: the amount was captured, and the order will be fulfilled."""
 
     type: ClassVar[str] = "payment.kept"
 
 
 class PaymentActionRequired(Notice, frozen=True, kw_only=True):
-    """The customer must confirm the payment at `url`, as with 3-D Secure, before it expires."""
+    """The customer must confirm the payment at `url` before `expires_at`, as with 3-D Secure."""
 
     type: ClassVar[str] = "payment.action_required"
 
@@ -85,9 +83,7 @@ class PaymentActionRequired(Notice, frozen=True, kw_only=True):
 
 
 class PaymentVoided(Event, frozen=True, kw_only=True):
-    """Nothing of the customer's money is held, nor will be; `amount` is what went back of what
-    was taken after all.
-    """
+    """The authorization was released for good. `amount` is the refund of an unexpected capture."""
 
     type: ClassVar[str] = "payment.voided"
 
@@ -97,9 +93,7 @@ class PaymentVoided(Event, frozen=True, kw_only=True):
 
 
 class PaymentRefunded(Event, frozen=True, kw_only=True):
-    """Nothing of the customer's money is left with us; `amount` is what went back, 0 where
-    nothing was captured.
-    """
+    """None of the order's money is left with us. `amount` is the refund, 0 without a capture."""
 
     type: ClassVar[str] = "payment.refunded"
 

@@ -54,7 +54,7 @@ class RefundPlan(Struct, frozen=True):
 
 
 class RefundResult(Struct, frozen=True):
-    """What became of a charge that was to be undone, and of its refund if it was captured."""
+    """The gateway's answers for a charge to undo, and for its refund if it was captured."""
 
     charge: ChargeAnswer
     refund: RefundAnswer | None
@@ -119,7 +119,7 @@ def charge_request(payment: Payment | NewPayment) -> ChargeRequest:
 
 
 def refund_plan(payment: Payment) -> RefundPlan:
-    """Return what is needed to undo a payment's charge."""
+    """Return the plan that undoes a payment's charge."""
     captured = Captured(payment.charge_id, payment.amount) if payment.charge_id else None
     return RefundPlan(charge_request(payment), payment.refund_key, captured)
 

@@ -1,4 +1,4 @@
-"""The payment of an order, and the tables of the messages."""
+"""The tables of payments: payments, webhook events, discrepancies, and the saga messages."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -23,13 +23,15 @@ __all__ = [
 
 
 class Payment(models.Model):
-    """What we know of the one charge of an order. Committed before the gateway is asked, so it
-    always has its row.
+    """The one charge of an order, as far as we know it. It commits before any gateway request.
 
-    pending → captured → refunded; pending → authorized → captured; either before → declined, or →
-    void (nothing was captured, and it never will be); either before → refunded where the answer to
-    the charge was lost and the refund found the money; void or declined → refunded where money came
-    in after all. Amounts are in minor units of `currency` (lower-case ISO 4217).
+    - pending → captured → refunded: charged at once.
+    - pending → authorized → captured → refunded: authorized first.
+    - pending or authorized → declined or void: nothing was captured, and nothing will be.
+    - pending or authorized → refunded: the charge's answer was lost; the refund found the money.
+    - void or declined → refunded: money came in after all, and was given back.
+
+    Amounts are in minor units of `currency` (lower-case ISO 4217).
     """
 
     class Status(models.TextChoices):
@@ -66,7 +68,8 @@ class Payment(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The gateway it was opened with, and is dealt with through. Empty: of before this was written down.",
+        help_text="The gateway it was opened with, and is dealt with through. "
+        "Empty: of before this was written down.",
     )
     authorization_expires_at = models.DateTimeField(
         null=True, editable=False, help_text="Until when what is authorized can be captured."
@@ -141,10 +144,9 @@ class Payment(models.Model):
 
 
 class WebhookEvent(models.Model):
-    """An event that the gateway told us of, and what it made us do. Of its contents only ids are
-    kept.
+    """A webhook event and its effect. The row stores ids only, none of the event's other contents.
 
-    Its row commits with its effect, so an event that is told again has none.
+    It commits with the effect, so a repeated event has no second effect.
     """
 
     class Effect(models.TextChoices):
@@ -185,8 +187,9 @@ class WebhookEvent(models.Model):
 
 
 class Drift(models.Model):
-    """Where the gateway's statement and our payments differ. Open until a person closes it, and
-    says why.
+    """A discrepancy between the gateway's statement and our payments.
+
+    It stays open until a person closes it with a reason.
     """
 
     class Kind(models.TextChoices):
@@ -234,9 +237,7 @@ class Drift(models.Model):
 
 
 class Reconciliation(models.Model):
-    """One comparison of the gateway's statement with our payments. The next begins where the
-    last has ended.
-    """
+    """One comparison of the gateway's statement with our payments. Windows follow each other."""
 
     id = models.BigAutoField(primary_key=True)
     since = models.DateTimeField()
@@ -250,7 +251,7 @@ class Reconciliation(models.Model):
 
 
 class Outbox(sagas.models.Outbox):
-    """What payments has to tell."""
+    """The outgoing messages of payments."""
 
     class Meta(sagas.models.Outbox.Meta):
         abstract = False
@@ -258,7 +259,7 @@ class Outbox(sagas.models.Outbox):
 
 
 class Inbox(sagas.models.Inbox):
-    """What became of each step that payments was asked to do."""
+    """The steps that payments was sent, and their state."""
 
     class Meta(sagas.models.Inbox.Meta):
         abstract = False
@@ -266,7 +267,7 @@ class Inbox(sagas.models.Inbox):
 
 
 class Hold(sagas.models.Hold):
-    """What payments does not do until it is released."""
+    """The sagas and steps of payments that operators have put on hold."""
 
     class Meta(sagas.models.Hold.Meta):
         abstract = False
@@ -274,7 +275,7 @@ class Hold(sagas.models.Hold):
 
 
 class Watermark(sagas.models.Watermark):
-    """Up to where payments has forgotten ended sagas."""
+    """The point up to which payments has purged ended sagas."""
 
     class Meta(sagas.models.Watermark.Meta):
         abstract = False

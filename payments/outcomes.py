@@ -1,4 +1,4 @@
-"""What a gateway's answer means: the update of the payment, and the outcome for the order's saga."""
+"""The meaning of a gateway's answer: the payment's update, and the outcome for the saga."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -112,7 +112,7 @@ def authorize_outcome(
 
 
 def capture_outcome(payment: Payment, answer: ChargeAnswer) -> Outcome:
-    """Return the outcome of `payments.capture`. A void key is a refusal: the authorization is gone."""
+    """Return the outcome of `payments.capture`. A void key is refused as expired."""
     match answer:
         case Captured():
             return _processed(payment, answer)

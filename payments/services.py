@@ -80,7 +80,7 @@ class IllegalTransition(Exception):
 
 
 class NewPayment(msgspec.Struct, frozen=True):
-    """What a payment is opened with."""
+    """The fields of a payment to open."""
 
     order_id: UUID
     amount: int
@@ -99,7 +99,7 @@ class NewPayment(msgspec.Struct, frozen=True):
 
 
 class PaymentUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """The new status of an order's payment, and what the gateway said with it."""
+    """The new status of an order's payment, with the details from the gateway's answer."""
 
     order_id: UUID
     status: Payment.Status

@@ -1,4 +1,4 @@
-"""Payments' own chores, by beat."""
+"""The periodic tasks of payments, which beat sends."""
 
 from datetime import timedelta
 
@@ -13,23 +13,27 @@ from payments.refund_followup import follow_up_once
 
 __all__ = ["expire_authorizations", "follow", "purge_webhook_events", "reconcile_payments"]
 
+# Stripe repeats an event for three days.
+SHORTEST_EVENT_RETENTION_DAYS = 7
+
 
 @shared_task(name="payments.follow")
 def follow() -> int:
-    """Ask after payments that are over, where the gateway may know better."""
+    """Follow up payments that are over; return how many."""
     return follow_up_once()
 
 
 @shared_task(name="payments.expire_authorizations")
 def expire_authorizations() -> int:
-    """Call off the orders whose authorization is about to run out."""
+    """Cancel the orders whose authorization expires soon; return how many."""
     return cancel_expiring_once()
 
 
 @shared_task(name="payments.reconcile")
 def reconcile_payments() -> int:
-    """Compare the gateway's statement with our payments since the last time; return how many
-    differences are open.
+    """Compare the gateway's statement with our payments since the last window.
+
+    Return how many discrepancies are open.
     """
     since, until = next_window()
     return len(reconcile(since, until).open) if since < until else 0
@@ -37,9 +41,8 @@ def reconcile_payments() -> int:
 
 @shared_task(name="payments.purge_webhook_events")
 def purge_webhook_events() -> int:
-    """Forget events received long ago, longer than Stripe repeats them, which is three days;
-    return how many.
-    """
-    kept = timedelta(days=max(settings.SAGA_RETENTION_DAYS, 7))
-    deleted, _ = WebhookEvent.objects.filter(received_at__lt=timezone.now() - kept).delete()
+    """Delete old events, all later than Stripe could repeat them; return how many."""
+    days = max(settings.SAGA_RETENTION_DAYS, SHORTEST_EVENT_RETENTION_DAYS)
+    received_before = timezone.now() - timedelta(days=days)
+    deleted, _ = WebhookEvent.objects.filter(received_at__lt=received_before).delete()
     return deleted

@@ -1,9 +1,8 @@
-"""What Stripe tells us by itself. It decides nothing: it wakes the step that waits, and the step
-asks Stripe.
+"""Stripe's webhook events. An event decides nothing: it wakes the waiting step, which asks Stripe.
 
-Events come more than once, in any order, late, and of what we do not know. Each has its effect
-once: its row commits with it. One that never comes costs a wait, for whatever waits also asks by
-itself.
+Events come more than once, late, in any order, and about objects that we do not know. Each takes
+effect once, because its row commits with its effect. A lost event costs only time, because each
+waiting step also polls Stripe.
 """
 
 import re
@@ -23,13 +22,13 @@ from payments.models import Inbox, Payment, WebhookEvent
 from sagas.storage import inbox, sql
 from sagas.storage.registry import get_service
 
-__all__ = ["Forged", "StripeEvent", "read", "receive"]
+__all__ = ["InvalidEvent", "StripeEvent", "receive", "verify"]
 
 Effect = WebhookEvent.Effect
 Status = Payment.Status
 
-# Seconds, in both directions. Stripe signs each delivery anew, so an honest one is never older,
-# whichever try it is.
+# Seconds between our clock and the signature's time, in both directions. Stripe signs each delivery
+# anew, so a repeated event has a new time.
 TOLERANCE = 300
 
 SIGNED_AT = re.compile(r"(?:^|,)t=([0-9]{1,15})(?:,|$)")
@@ -37,9 +36,9 @@ PLAIN = r"^[\x21-\x7e]+(?!\n)$"
 
 Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=PLAIN)]
 
-# Money that came in, or did not go back after all: told of a payment that is over, it has us look
-# again.
-TURNS = {
+# Events of money that came in, or of a refund that failed. For a payment that is over, they
+# schedule a follow-up.
+MONEY_EVENTS = {
     "payment_intent.succeeded",
     "charge.succeeded",
     "charge.captured",
@@ -55,47 +54,45 @@ VALUES (%(id)s, %(type)s, %(object_id)s, %(happened_at)s) ON CONFLICT (id) DO NO
 """
 
 
-class Forged(Exception):
-    """The request is not Stripe's, is too old or too new, or says nothing that we can read."""
+class InvalidEvent(Exception):
+    """The request is not signed by Stripe, too old or too new, or not readable."""
 
 
-class Told(Struct, frozen=True):
-    """The object that an event tells of: an intent, a charge, a refund, or something that is no
-    business of ours.
-    """
+class EventObject(Struct, frozen=True):
+    """The object of an event: an intent, a charge, a refund, or any other kind of object."""
 
     id: Any = None
     charge: Any = None
     metadata: Any = None
 
 
-class Data(Struct, frozen=True):
-    """Where an event keeps its object."""
+class EventData(Struct, frozen=True):
+    """The part of an event that holds its object."""
 
-    object: Told
+    object: EventObject
 
 
 class StripeEvent(Struct, frozen=True):
-    """An event, as far as we read it."""
+    """The fields of an event that we read."""
 
     id: Id
     type: Id
     created: Annotated[int, Meta(ge=0, le=32_503_680_000)]
-    data: Data
+    data: EventData
 
     @property
     def object_id(self) -> str:
-        """What it tells of."""
-        return _plain(self.data.object.id)
+        """The id of the event's object."""
+        return _plain_id(self.data.object.id)
 
     @property
     def charge_id(self) -> str:
-        """The charge it tells of: the object's, or the object itself."""
-        return _plain(self.data.object.charge) or self.object_id
+        """The id of the object's charge, or of the object itself."""
+        return _plain_id(self.data.object.charge) or self.object_id
 
     @property
     def saga(self) -> UUID | None:
-        """The order that we wrote on what it tells of."""
+        """The order id in the object's metadata."""
         metadata = self.data.object.metadata
         try:
             return UUID(metadata["order_id"])
@@ -103,64 +100,71 @@ class StripeEvent(Struct, frozen=True):
             return None
 
 
-def read(body: bytes, signature: str) -> StripeEvent:
-    """Return the event that Stripe has signed, and no other. Raises `Forged`."""
-    if not settings.STRIPE_WEBHOOK_SECRET:  # what is signed with nothing, anyone can sign
-        raise Forged("No events are taken here: STRIPE_WEBHOOK_SECRET is not set.")
+def verify(body: bytes, signature: str) -> StripeEvent:
+    """Return the event of a request that Stripe has signed. Raise InvalidEvent for any other."""
+    # Anyone can sign with an empty secret.
+    if not settings.STRIPE_WEBHOOK_SECRET:
+        raise InvalidEvent(
+            "This service takes no events, because STRIPE_WEBHOOK_SECRET is not set."
+        )
+
     try:
         stripe.WebhookSignature.verify_header(
             body, signature, settings.STRIPE_WEBHOOK_SECRET, TOLERANCE
         )
     except (stripe.SignatureVerificationError, ValueError, TypeError) as error:
-        raise Forged("The signature is not Stripe's, or is older than five minutes.") from error
+        raise InvalidEvent(
+            "The signature does not match STRIPE_WEBHOOK_SECRET, or is older than five minutes."
+        ) from error
+
     signed_at = SIGNED_AT.search(signature)
     if signed_at is None or int(signed_at[1]) > time.time() + TOLERANCE:
-        raise Forged("The signature is from the future: a clock is wrong.")
+        raise InvalidEvent(
+            "The signature's time is more than five minutes ahead of this server's clock."
+        )
+
     try:
         return msgspec.json.decode(body, type=StripeEvent)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Forged(f"The body is no event: {error}") from error
+        raise InvalidEvent(f"The body is not a Stripe event: {error}") from error
 
 
 def receive(event: StripeEvent) -> WebhookEvent.Effect | None:
-    """Commit an event with its effect, and return that; None if it had been received before."""
+    """Commit an event with its effect; return the effect, or None if it was received before."""
     with transaction.atomic(using="payments"):
         if not sql.run("payments", INSERT, _row(event)):
             return None
-        order = _order_of(event)
-        effect = Effect.UNKNOWN if order is None else _take_effect(event, order)
+
+        order = _find_order(event)
+        effect = Effect.UNKNOWN if order is None else _apply(event, order)
         WebhookEvent.objects.filter(id=event.id).update(order_id=order or event.saga, effect=effect)
     return effect
 
 
-def _take_effect(event: StripeEvent, order: UUID) -> WebhookEvent.Effect:
-    if _wake(order):
+def _apply(event: StripeEvent, order: UUID) -> WebhookEvent.Effect:
+    if _wake_waiting_step(order):
         return Effect.WOKE
-    if event.type in TURNS and Payment.objects.filter(order_id=order, status__in=OVER).update(
-        follow_at=Now()
-    ):
+    if event.type in MONEY_EVENTS and _schedule_follow_up(order):
         return Effect.FOLLOWED
     return Effect.NOTED
 
 
-def _wake(order: UUID) -> int:
-    waiting = Inbox.objects.filter(saga=order, state=Inbox.State.WAITING).values_list(
-        "id", flat=True
-    )
-    return inbox.make_due_now(get_service("payments"), list(waiting))
+def _wake_waiting_step(order: UUID) -> int:
+    waiting = Inbox.objects.filter(saga=order, state=Inbox.State.WAITING)
+    ids = list(waiting.values_list("id", flat=True))
+    return inbox.make_due_now(get_service("payments"), ids)
 
 
-def _order_of(event: StripeEvent) -> UUID | None:
-    """Return the order, if it is one of ours: by what we wrote on the object, else by the
-    charge.
-    """
-    ours = Payment.objects.values_list("order_id", flat=True)
-    named = (
-        ours.filter(order_id=event.saga)
-        if event.saga
-        else ours.filter(charge_id=event.charge_id or None)
-    )
-    return named.first()
+def _schedule_follow_up(order: UUID) -> int:
+    return Payment.objects.filter(order_id=order, status__in=OVER).update(follow_at=Now())
+
+
+def _find_order(event: StripeEvent) -> UUID | None:
+    """Return the order if it has a payment: by the object's metadata, or else by its charge."""
+    orders = Payment.objects.values_list("order_id", flat=True)
+    if event.saga:
+        return orders.filter(order_id=event.saga).first()
+    return orders.filter(charge_id=event.charge_id or None).first()
 
 
 def _row(event: StripeEvent) -> dict[str, Any]:
@@ -172,10 +176,9 @@ def _row(event: StripeEvent) -> dict[str, Any]:
     }
 
 
-def _plain(given: Any) -> str:
-    """Return an id; where Stripe puts the whole object in its place, that object's."""
+def _plain_id(given: Any) -> str:
+    """Return an id, or the id of a whole object in its place; empty if it is not usable."""
     if isinstance(given, dict):
         given = given.get("id")
-    return (
-        given if isinstance(given, str) and len(given) <= 255 and re.fullmatch(PLAIN, given) else ""
-    )
+    is_usable = isinstance(given, str) and len(given) <= 255 and re.fullmatch(PLAIN, given)
+    return given if is_usable else ""

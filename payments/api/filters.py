@@ -1,4 +1,4 @@
-"""What payments can be filtered by. A value that makes no sense is an error, never all payments."""
+"""Filters of payments. They reject an invalid or empty value instead of ignoring it."""
 
 import django_filters
 

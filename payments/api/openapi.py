@@ -1,4 +1,4 @@
-"""How the operations on payments are described in the OpenAPI schema."""
+"""The OpenAPI descriptions of the operations on payments."""
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
@@ -35,15 +35,15 @@ payments_view = extend_schema_view(
     get=extend_schema(
         operation_id="list_payments",
         summary="List payments",
-        description="All payments, the newest first. Staff only.",
+        description="All payments, newest first. Staff only.",
         parameters=[
             OpenApiParameter(
-                "order_id", OpenApiTypes.UUID, description="The payment of this order only."
+                "order_id", OpenApiTypes.UUID, description="Only the payment of this order."
             ),
             OpenApiParameter(
                 "status",
                 {"$ref": "#/components/schemas/PaymentStatus"},
-                description="In this status only.",
+                description="Only payments in this status.",
             ),
         ],
         examples=[CAPTURED],
@@ -58,7 +58,7 @@ payment_view = extend_schema_view(
         description="One payment. Staff only.",
         parameters=[
             OpenApiParameter(
-                "id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The id of the payment."
+                "id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The payment's id."
             )
         ],
         examples=[CAPTURED],
@@ -69,16 +69,16 @@ payment_view = extend_schema_view(
 stripe_webhook_view = extend_schema_view(
     post=extend_schema(
         operation_id="stripe_webhook",
-        summary="Take an event of Stripe's",
-        description="For Stripe alone: an event that it has signed within the last five minutes. Told again, it "
-        "changes nothing.",
+        summary="Receive an event from Stripe",
+        description="For Stripe only: an event that Stripe has signed within the last five "
+        "minutes. A repeated event changes nothing.",
         parameters=[
             OpenApiParameter(
                 "Stripe-Signature",
                 OpenApiTypes.STR,
                 OpenApiParameter.HEADER,
                 required=True,
-                description="Stripe's signature of the body, and when it was made.",
+                description="Stripe's signature of the body, with its time.",
             )
         ],
         request=OpenApiTypes.OBJECT,

@@ -1,4 +1,4 @@
-"""The kinds of problem that only payments knows."""
+"""The problem types of payments."""
 
 from api.problems.problem_types import ProblemType
 
@@ -8,6 +8,8 @@ NO_EVENT = ProblemType(
     slug="not-a-stripe-event",
     status=400,
     title="Not a Stripe event",
-    meaning="This is no event that Stripe has signed within the last five minutes. Nothing of it is kept.",
-    remedy="Compare the webhook's secret with Stripe's, and the clocks. Stripe sends the event again by itself.",
+    meaning="The request is not an event that Stripe has signed within the last five minutes. "
+    "Nothing is stored.",
+    remedy="Compare STRIPE_WEBHOOK_SECRET with the secret in Stripe's dashboard, and check the "
+    "server's clock. Stripe sends the event again by itself.",
 )

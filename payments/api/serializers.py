@@ -1,4 +1,4 @@
-"""What staff see of a payment."""
+"""The representation of a payment for staff."""
 
 from rest_framework import serializers
 
@@ -7,21 +7,19 @@ from payments.models import Payment
 __all__ = ["STATUSES", "PaymentSerializer"]
 
 Status = Payment.Status
-# What each status means, for the schema.
+# The meaning of each status, for the schema.
 STATUSES = (
-    (Status.PENDING.value, "the gateway is asked, or its answer is not known yet"),
-    (Status.AUTHORIZED.value, "the money is held for us, and not taken yet"),
-    (Status.CAPTURED.value, "the money is captured"),
-    (Status.DECLINED.value, "the gateway has refused"),
-    (Status.REFUNDED.value, "what was captured is given back"),
+    (Status.PENDING.value, "the gateway's answer is not known yet"),
+    (Status.AUTHORIZED.value, "the gateway holds the money on the customer's card"),
+    (Status.CAPTURED.value, "the money was taken"),
+    (Status.DECLINED.value, "the gateway refused"),
+    (Status.REFUNDED.value, "the captured money was given back"),
     (Status.VOID.value, "nothing was captured, and nothing will be"),
 )
 
 
 class PaymentSerializer(serializers.ModelSerializer[Payment]):
-    """A payment. Amounts are in minor units of `currency`; `charge_id` is null until something
-    was captured.
-    """
+    """A payment. Amounts are in minor units of `currency`. `charge_id` is null until a capture."""
 
     status = serializers.ChoiceField(choices=STATUSES, read_only=True)
 

@@ -1,4 +1,4 @@
-"""Where payments are found, below /api/v1/."""
+"""The URLs of payments, below /api/v1/."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Payments over REST, for staff. Nobody writes one here: they follow from orders."""
+"""Payments over REST, for staff, read-only: only the order sagas change payments."""
 
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ __all__ = ["PaymentView", "PaymentsView"]
 
 @openapi.payments_view
 class PaymentsView(generics.ListAPIView[Payment]):
-    """All payments, the newest first."""
+    """All payments, newest first."""
 
     serializer_class = PaymentSerializer
     permission_classes = (IsStaff,)

@@ -13,7 +13,7 @@ GATEWAYS: dict[str, type[PaymentGateway]] = {"simulated": SimulatedGateway, "str
 
 
 def get_gateway(name: str = "") -> PaymentGateway:
-    """Return a new gateway by name, or the one that PAYMENT_GATEWAY names.
+    """Return a new gateway by name, by default the gateway that PAYMENT_GATEWAY names.
 
     Raise ImproperlyConfigured for an unknown name.
     """

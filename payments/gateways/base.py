@@ -1,4 +1,4 @@
-"""The interface of a payment gateway: its requests, its answers, and what each method must do.
+"""The interface of a payment gateway: its requests, its answers, and the duties of each method.
 
 Each request has an idempotency key. A gateway acts once for a key, also when two workers send the
 same key at once. Each method takes a batch and returns one answer for each request, in the same
@@ -138,8 +138,8 @@ RefundAnswer: TypeAlias = Refunded | Declined | Pending | Unanswered
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the gateway's statement: a capture or a refund that has moved money.
 
-    `id` is the gateway's id of the capture or refund, `charge_id` that of the charge. `order_id` and
-    `key` are our metadata. Money moved by hand, or for another business, has none.
+    `id` is the gateway's id of the capture or refund, `charge_id` that of the charge. `order_id`
+    and `key` are our metadata. Money moved by hand, or for another business, has none.
     """
 
     kind: str
@@ -183,7 +183,7 @@ class PaymentGateway(ABC):
 
     @abstractmethod
     def capture(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Take the authorized amount of each key once. Bar a key forever if it cannot be captured."""
+        """Take the authorized amount of each key once. Bar a key that cannot be captured."""
 
     @abstractmethod
     def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:

@@ -1,4 +1,4 @@
-"""What the payment steps share: their context, and the reading and writing of one batch."""
+"""The shared parts of the payment steps: their context, and the work on one batch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar

@@ -50,7 +50,7 @@ ERROR_500 = Unanswered("The simulated gateway answered 500.")
 
 
 class KeyState(NamedTuple):
-    """What became of an idempotency key, as the columns of its row."""
+    """The state of an idempotency key, as the columns of its row."""
 
     state: str
     charge_id: str

@@ -23,9 +23,9 @@ __all__ = ["API_VERSION", "AT_ONCE", "BUDGET", "CONNECT", "READ", "Account", "No
 
 API_VERSION = "2026-10-28.endive"
 
-# Seconds. One request takes at most CONNECT and READ, and a step starts none after BUDGET. Their sum
-# is below the lease of the step's messages (30 s) and the soft limit of its task (40 s), however slow
-# Stripe is; `payments.checks` verifies this.
+# Seconds. One request takes at most CONNECT and READ, and a step starts none after BUDGET. Their
+# sum is below the lease of the step's messages (30 s) and the soft limit of its task (40 s).
+# `payments.checks` verifies this.
 CONNECT = 2.0
 READ = 8.0
 BUDGET = 15.0

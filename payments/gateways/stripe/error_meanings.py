@@ -1,4 +1,4 @@
-"""What Stripe's errors mean: a table of errors, and a table of the decline texts for customers.
+"""The meanings of Stripe's errors: a table of errors, and the decline texts for customers.
 
 https://docs.stripe.com/api/errors, https://docs.stripe.com/error-low-level,
 https://docs.stripe.com/declines/codes
@@ -17,7 +17,7 @@ __all__ = ["Effect", "answer_to_error", "declined", "is_replayed_failure"]
 
 
 class Effect(Enum):
-    """What an error says about the request's effect, and what follows."""
+    """The request's effect, as far as the error tells, and our reaction."""
 
     DECLINED = "declined for good"
     NOT_DONE = "not done; ask again"
@@ -158,7 +158,7 @@ def declined(error: stripe.StripeObject) -> Declined:
 
 
 def is_replayed_failure(error: stripe.StripeError) -> bool:
-    """Tell whether a key is useless from now on: it replays a 5xx, or belongs to another request."""
+    """Tell whether a key is used up: it replays a 5xx, or belongs to another request."""
     replayed = error.headers is not None and error.headers.get("Idempotent-Replayed") == "true"
     return isinstance(error, stripe.IdempotencyError) or (
         replayed and (error.http_status or 0) >= 500

@@ -61,7 +61,7 @@ class StripeGateway(PaymentGateway):
         return self._send(partial(charges.charge, capture_later=True), requests)
 
     def capture(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Capture the authorized intents, and cancel those that were never confirmed."""
+        """Capture the authorized intents, and cancel the intents that were never confirmed."""
         return self._send(charges.capture, requests)
 
     def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:
@@ -118,7 +118,7 @@ class StripeGateway(PaymentGateway):
 def _run(
     operation: Callable[[Account, Request], Answer], account: Account, request: Request
 ) -> Answer | Unanswered:
-    """Run an operation for one request. No error is raised, because the batch has other requests."""
+    """Run an operation for one request. Errors become answers, because the batch goes on."""
     try:
         return _answer(operation, account, request)
     except NoAnswer as error:

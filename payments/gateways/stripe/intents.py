@@ -14,13 +14,13 @@ from payments.gateways.stripe.objects import metadata_of
 
 __all__ = ["capture", "confirm", "get_or_create"]
 
-# Stripe keeps a key for at least 24 hours. We use a key for less, because clocks differ. When Stripe
-# has forgotten it for sure, its search has known any intent of the key for hours.
+# Stripe keeps a key for at least 24 hours. We use a key for less, because clocks differ. When
+# Stripe has forgotten a key for sure, its search has known any intent of the key for hours.
 KEY_USED_FOR = timedelta(hours=20)
 KEY_FORGOTTEN_AFTER = timedelta(hours=24)
 
-# A key that replays a failure of Stripe's, and made no intent, is followed by the next numbered key.
-# All workers use the same sequence, so they share one intent.
+# A key that replays a failure of Stripe's, and made no intent, is followed by the next numbered
+# key. All workers use the same sequence, so they share one intent.
 MOST_KEYS = 5
 
 

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from payments.gateways.base import StatementUnavailable
-from payments.reconciliation import Result, next_window, reconcile
+from payments.reconciliation import Discrepancy, Result, next_window, reconcile
 
 __all__ = ["Command"]
 
@@ -17,59 +18,75 @@ UNAVAILABLE = 2
 
 
 class Command(BaseCommand):
-    """Compare, print, and exit 0 where nothing is open, 1 where something is, 2 where there is
-    no statement.
-    """
+    """Exit 0 if no discrepancy is open, 1 if one is, and 2 if there is no statement."""
 
-    help = "Compares the payment gateway's statement with our payments, in both directions, and keeps what differs."
+    help = (
+        "Compares the payment gateway's statement with our payments, in both directions, and "
+        "stores the discrepancies."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument(
-            "--since", type=_moment, help="ISO 8601, UTC if it says nothing; from the last time on"
+            "--since",
+            type=_time,
+            help="ISO 8601, UTC unless it names an offset; default: the end of the last window",
         )
-        parser.add_argument("--until", type=_moment, help="the same; ten minutes ago")
-        parser.add_argument("--json", action="store_true", help="print JSON rather than lines")
+        parser.add_argument(
+            "--until", type=_time, help="ISO 8601, as --since; default: ten minutes ago"
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the comparison. Raises SystemExit with 1 if something differs that nobody has
-        closed.
-        """
+        """Compare and print. Raise SystemExit with 1 if a discrepancy is open."""
         since, until = next_window()
         since, until = options["since"] or since, options["until"] or until
         if since >= until:
-            raise CommandError("--since must lie before --until.", returncode=UNAVAILABLE)
+            raise CommandError(
+                f"--since ({since:%Y-%m-%dT%H:%M}) must lie before "
+                f"--until ({until:%Y-%m-%dT%H:%M}).",
+                returncode=UNAVAILABLE,
+            )
+
         try:
             result = reconcile(since, until)
         except StatementUnavailable as error:
             raise CommandError(
-                f"The gateway gave no statement: {error}", returncode=UNAVAILABLE
+                f"Gateway {settings.PAYMENT_GATEWAY} gave no statement, so nothing was compared. "
+                f"Run the command again later. {error}",
+                returncode=UNAVAILABLE,
             ) from error
-        self.stdout.write(
-            msgspec.json.encode(result).decode() if options["json"] else _in_words(result)
-        )
+
+        text = msgspec.json.encode(result).decode() if options["json"] else _in_words(result)
+        self.stdout.write(text)
         if result.open:
             raise SystemExit(DIFFERENT)
 
 
 def _in_words(result: Result) -> str:
-    lines = [
-        f"{one.kind.label}: {one.reference}, order {one.order_id or 'unknown'}: ours {one.ours}, theirs {one.theirs}"
-        f" {one.currency}"
-        for one in result.open
-    ]
     window = f"{result.since:%Y-%m-%d %H:%M} to {result.until:%Y-%m-%d %H:%M} UTC"
-    return "\n".join(
-        [
-            *lines,
-            f"{result.movements} captures and refunds, {window}: {len(lines)} differences are open.",
-        ]
+    lines = [_line(each) for each in result.open]
+    lines.append(
+        f"{settings.PAYMENT_GATEWAY}, {window}: compared {result.movements} captures and refunds; "
+        f"{len(result.open)} discrepancies are open."
+    )
+    if result.open:
+        lines.append("Investigate each, then close it with a reason in the admin under drifts.")
+    return "\n".join(lines)
+
+
+def _line(each: Discrepancy) -> str:
+    return (
+        f"Order {each.order_id or 'unknown'}: {each.kind.label}: {each.reference}; "
+        f"payments has {each.ours}, the gateway has {each.theirs} {each.currency} (minor units)"
     )
 
 
-def _moment(given: str) -> datetime:
+def _time(given: str) -> datetime:
     try:
         moment = datetime.fromisoformat(given)
     except ValueError as error:
-        raise ArgumentTypeError(f"{given!r} is no moment: write it as 2026-01-31T12:00.") from error
+        raise ArgumentTypeError(
+            f"{given!r} is not a time in ISO 8601. Write it as 2026-01-31T12:00."
+        ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

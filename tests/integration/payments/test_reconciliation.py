@@ -187,7 +187,7 @@ def test_the_command_prints_what_is_open_and_exits_with_1() -> None:
 def test_the_command_returns_where_nothing_is_open() -> None:
     output = io.StringIO()
     call_command("reconcile", "--since", "2026-01-31T12:00", stdout=output)
-    assert "0 differences are open." in output.getvalue()
+    assert "0 discrepancies are open." in output.getvalue()
 
 
 @pytest.mark.parametrize(

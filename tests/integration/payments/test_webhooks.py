@@ -111,7 +111,7 @@ def test_an_event_that_is_told_again_has_no_second_effect(sandbox: Sandbox) -> N
 
 
 def test_an_event_told_by_many_at_once_is_received_once() -> None:
-    told = webhooks.read(*_wire(event()))
+    told = webhooks.verify(*_wire(event()))
     effects = at_once([partial(webhooks.receive, told)] * 8)
     assert sorted(map(str, effects)) == ["None"] * 7 + ["unknown"]
 
@@ -126,7 +126,7 @@ def test_an_event_and_its_effect_commit_together_or_not_at_all(sandbox: Sandbox)
         )
     try:
         with pytest.raises(DatabaseError, match="no"):
-            webhooks.receive(webhooks.read(*_wire(event(of=paid.saga))))
+            webhooks.receive(webhooks.verify(*_wire(event(of=paid.saga))))
     finally:
         with connections["payments"].cursor() as cursor:
             cursor.execute("DROP TRIGGER refuse ON payments_inbox; DROP FUNCTION refuse()")

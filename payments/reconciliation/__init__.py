@@ -1,0 +1,12 @@
+"""Reconciliation of the gateway's statement with our payments, window by window.
+
+It compares in both directions: money that payments does not know, and payments that the gateway
+does not know. Money without an order of ours was moved by hand or for another business, and is
+ignored unless it refunds a charge of ours. Open and authorized payments are left to their sagas.
+Only the configured gateway is compared.
+"""
+
+from payments.reconciliation.comparison import Discrepancy
+from payments.reconciliation.run import Result, next_window, reconcile
+
+__all__ = ["Discrepancy", "Result", "next_window", "reconcile"]
