@@ -100,7 +100,7 @@ def open_for_business(street: Street, folder: Path) -> Iterator[Process]:
 
 
 @each_saga
-def test_orders_end_as_they_must_however_stripe_answers(
+def test_orders_reach_the_expected_end_despite_stripe_faults(
     street: Street, api_client: Client, tmp_path: Path, settings: Settings, saga: str
 ) -> None:
     settings.ORDER_SAGA = saga
@@ -178,7 +178,7 @@ def test_an_order_waits_for_its_customer_until_the_deadline(
     call_command("audit", "--expect-ended")
 
 
-def test_a_webhook_that_never_comes_costs_a_wait_and_no_more(
+def test_a_lost_webhook_only_delays_the_order(
     street: Street, api_client: Client, tmp_path: Path
 ) -> None:
     street.sandbox.fault("webhooks.*", "drop", times=None)
@@ -193,7 +193,7 @@ def test_a_webhook_that_never_comes_costs_a_wait_and_no_more(
 
 
 @pytest.mark.parametrize("action", list(Action))
-def test_a_webhook_whose_answer_is_lost_has_its_effect_once(
+def test_a_webhook_whose_answer_is_lost_takes_effect_once(
     street: Street, api_client: Client, tmp_path: Path, action: Action
 ) -> None:
     placed = order(api_client, "key", method="pm_card_threeDSecure2Required")

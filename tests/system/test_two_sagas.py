@@ -108,7 +108,7 @@ def there_are(enough: int) -> bool:
     return Order.objects.count() >= enough
 
 
-def test_orders_that_flow_while_the_saga_is_switched_end_under_their_own(shop):
+def test_orders_end_under_the_saga_they_were_placed_with(shop):
     crowd = Crowd(issue_token(shop))
     with system() as workers, ExitStack() as serving:
         for number, saga in enumerate(("charge_first", "authorize_first", "charge_first"), start=1):

@@ -40,7 +40,7 @@ def test_payments_are_for_staff_only(paid: Order) -> None:
         assert customer.get(f"/api/v1/{path}").status_code == 403
 
 
-def test_a_payment_says_what_became_of_the_money(staff: APIClient, paid: Order) -> None:
+def test_a_payment_shows_its_status_and_refund(staff: APIClient, paid: Order) -> None:
     run("payments.refund", paid)
     recorded = payment(paid)
     seen = staff.get(f"/api/v1/payments/{recorded.id}/").json()
@@ -62,7 +62,7 @@ def test_a_payment_without_a_charge_has_no_charge_id(staff: APIClient) -> None:
     assert staff.get(f"/api/v1/payments/{payment(declined).id}/").json()["charge_id"] is None
 
 
-def test_payments_are_found_by_order_and_by_status(staff: APIClient, paid: Order) -> None:
+def test_payments_are_filtered_by_order_and_by_status(staff: APIClient, paid: Order) -> None:
     declined = order("pm_card_chargeDeclined")
     run("payments.charge", declined)
 
@@ -89,19 +89,19 @@ def test_payments_are_found_by_order_and_by_status(staff: APIClient, paid: Order
         {"cursor": "x"},
     ],
 )
-def test_a_filter_that_makes_no_sense_is_refused(staff: APIClient, wrong: dict[str, str]) -> None:
+def test_an_invalid_filter_is_refused(staff: APIClient, wrong: dict[str, str]) -> None:
     answer = staff.get("/api/v1/payments/", wrong)
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
     assert [error["field"] for error in answer.json()["errors"]] == list(wrong)
 
 
-def test_payments_are_not_written_over_rest(staff: APIClient, paid: Order) -> None:
+def test_rest_cannot_write_payments(staff: APIClient, paid: Order) -> None:
     for method in (staff.post, staff.put, staff.patch, staff.delete):
         assert method(f"/api/v1/payments/{payment(paid).id}/", {}, format="json").status_code == 405
 
 
 @pytest.mark.parametrize("page", ["payment", "simulatedcharge", "outbox", "inbox"])
-def test_every_page_of_the_admin_opens_and_finds(boss: Client, paid: Order, page: str) -> None:
+def test_every_admin_page_opens_and_searches(boss: Client, paid: Order, page: str) -> None:
     for term in ("", str(paid.saga), str(payment(paid).charge_id), "' OR 1=1", "…"):
         assert boss.get(f"/admin/payments/{page}/", {"q": term}).status_code == 200
 

@@ -69,7 +69,7 @@ def test_a_charge_whose_answer_is_lost_is_looked_up_and_not_made_again(method: s
     assert charged_once(paid)
 
 
-def test_a_charge_that_was_lost_on_its_way_is_made_when_it_is_tried_again() -> None:
+def test_a_charge_request_that_was_lost_is_sent_again() -> None:
     paid = order("pm_sim_timeout_lost")
     (first,) = run("payments.charge", paid)
     assert isinstance(first, Unknown)
@@ -79,7 +79,7 @@ def test_a_charge_that_was_lost_on_its_way_is_made_when_it_is_tried_again() -> N
     assert charged_once(paid)
 
 
-def test_a_worker_that_died_before_it_called_has_charged_nothing_and_the_next_one_charges() -> None:
+def test_after_a_worker_died_before_its_call_the_next_worker_charges() -> None:
     paid = order()
     prepare("payments.charge", paid)
     assert payment(paid).status == "pending"
@@ -88,7 +88,7 @@ def test_a_worker_that_died_before_it_called_has_charged_nothing_and_the_next_on
     assert charged_once(paid)
 
 
-def test_a_worker_that_died_before_it_recorded_has_charged_for_the_next_one() -> None:
+def test_after_a_worker_died_before_recording_the_next_worker_finds_the_charge() -> None:
     paid = order()
     call("payments.charge", paid)
     assert payment(paid).status == "pending"
@@ -96,7 +96,7 @@ def test_a_worker_that_died_before_it_recorded_has_charged_for_the_next_one() ->
     assert charged_once(paid)
 
 
-def test_a_batch_shares_no_fate() -> None:
+def test_each_order_of_a_batch_has_its_own_outcome() -> None:
     orders = [
         order(method)
         for method in (
@@ -121,13 +121,13 @@ def test_a_batch_shares_no_fate() -> None:
     ]
 
 
-def test_the_gateway_is_not_called_with_a_transaction_open() -> None:
+def test_calling_the_gateway_in_a_transaction_raises() -> None:
     purchases = prepare("payments.charge", order())
     with transaction.atomic(using="payments"), pytest.raises(TransactionOpen):
         external("payments.charge").call(purchases)
 
 
-def test_a_charge_that_was_voided_meanwhile_is_refused() -> None:
+def test_a_charge_that_was_voided_is_refused() -> None:
     voided = order()
     prepare("payments.charge", voided)
     (outcome,) = record("payments.charge", [voided], [Voided()])
@@ -144,7 +144,7 @@ def test_a_refunded_payment_is_never_captured_again() -> None:
     assert payment(paid).status == "refunded"
 
 
-def test_the_keys_are_those_that_were_committed_not_those_of_today() -> None:
+def test_a_retry_uses_the_committed_charge_key() -> None:
     paid = order()
     prepare("payments.charge", paid)
     Payment.objects.update(charge_key="an older scheme")

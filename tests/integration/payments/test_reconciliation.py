@@ -68,7 +68,7 @@ def charge_by_hand(**about: Any) -> ChargeRequest:
     return request
 
 
-def test_where_both_agree_nothing_is_found(gateway: str) -> None:
+def test_equal_books_have_no_discrepancy(gateway: str) -> None:
     charged()
     charged("pm_card_chargeDeclined")
     run("payments.refund", charged())
@@ -78,12 +78,12 @@ def test_where_both_agree_nothing_is_found(gateway: str) -> None:
     assert Reconciliation.objects.get().drifts == len(Drift.objects.all())
 
 
-def test_money_of_an_order_that_payments_does_not_know_is_found(gateway: str) -> None:
+def test_a_charge_of_an_unknown_order_is_found(gateway: str) -> None:
     unknown = charge_by_hand()
     assert compared() == [("charged_unknown", unknown.order_id, 0, 700)]
 
 
-def test_money_that_came_in_for_a_payment_that_is_over_is_found_and_goes_back(gateway: str) -> None:
+def test_a_charge_of_a_void_payment_is_found_and_refunded(gateway: str) -> None:
     cancelled = order(amount=700)
     (purchase,) = prepare("payments.charge", cancelled)
     Payment.objects.filter(order_id=cancelled.saga).update(status="void")
@@ -99,7 +99,7 @@ def test_a_second_charge_of_one_order_is_found(gateway: str) -> None:
     assert compared() == [("charged_unknown", paid.saga, 0, 700)]
 
 
-def test_a_charge_that_the_gateway_does_not_have_is_found(gateway: str) -> None:
+def test_a_payment_without_a_charge_at_the_gateway_is_found(gateway: str) -> None:
     never = order()
     prepare("payments.charge", never)
     Payment.objects.filter(order_id=never.saga).update(
@@ -108,7 +108,7 @@ def test_a_charge_that_the_gateway_does_not_have_is_found(gateway: str) -> None:
     assert compared() == [("uncharged", never.saga, 1250, 0)]
 
 
-def test_an_amount_that_differs_is_found(gateway: str) -> None:
+def test_a_different_amount_is_found(gateway: str) -> None:
     paid = charged()
     Payment.objects.filter(order_id=paid.saga).update(amount=9999)
     assert compared() == [("amount", paid.saga, 9999, 1250)]
@@ -126,7 +126,7 @@ def test_a_refund_by_hand_is_found(gateway: str) -> None:
     assert compared() == [("refunded_outside", paid.saga, 0, 1250)]
 
 
-def test_a_refund_that_the_statement_does_not_have_is_asked_after(gateway: str) -> None:
+def test_a_refund_missing_in_the_statement_is_followed_up(gateway: str) -> None:
     paid = charged()
     Payment.objects.filter(order_id=paid.saga).update(
         status="refunded", refunded_amount=1250, updated_at=datetime.now(UTC)
@@ -138,7 +138,7 @@ def test_a_refund_that_the_statement_does_not_have_is_asked_after(gateway: str) 
     assert follow_up_once() == 0
 
 
-def test_what_is_outside_of_the_window_is_not_compared(gateway: str) -> None:
+def test_movements_outside_the_window_are_not_compared(gateway: str) -> None:
     charge_by_hand()
     now = datetime.now(UTC)
     assert reconcile(now - 2 * DAY, now - DAY).movements == 0
@@ -151,7 +151,7 @@ def test_a_long_statement_is_read_page_by_page(gateway: str) -> None:
     assert compared() == [("amount", orders[0].saga, 1, 1250)]
 
 
-def test_a_difference_seen_again_is_one_and_once_closed_stays_so(gateway: str) -> None:
+def test_a_repeated_discrepancy_is_one_row_and_stays_closed(gateway: str) -> None:
     unknown = charge_by_hand()
     assert compared() == compared() == [("charged_unknown", unknown.order_id, 0, 700)]
     drift = Drift.objects.get(order_id=unknown.order_id)
@@ -160,7 +160,7 @@ def test_a_difference_seen_again_is_one_and_once_closed_stays_so(gateway: str) -
     assert compared() == []
 
 
-def test_beat_goes_on_from_where_it_has_ended() -> None:
+def test_beat_continues_from_the_last_window() -> None:
     since, until = next_window()
     assert reconcile_payments() == 0
     again, _ = next_window()
@@ -168,7 +168,7 @@ def test_beat_goes_on_from_where_it_has_ended() -> None:
     assert again < until + timedelta(minutes=1)
 
 
-def test_the_command_prints_what_is_open_and_exits_with_1() -> None:
+def test_the_command_prints_open_discrepancies_and_exits_with_1() -> None:
     unknown = charge_by_hand()
     output = io.StringIO()
     window: dict[str, Any] = {"since": datetime.now(UTC) - DAY, "until": datetime.now(UTC) + DAY}
@@ -184,7 +184,7 @@ def test_the_command_prints_what_is_open_and_exits_with_1() -> None:
     assert (found["kind"], found["theirs"]) == ("charged_unknown", 700)
 
 
-def test_the_command_returns_where_nothing_is_open() -> None:
+def test_the_command_succeeds_without_open_discrepancies() -> None:
     output = io.StringIO()
     call_command("reconcile", "--since", "2026-01-31T12:00", stdout=output)
     assert "0 discrepancies are open." in output.getvalue()
@@ -193,12 +193,12 @@ def test_the_command_returns_where_nothing_is_open() -> None:
 @pytest.mark.parametrize(
     "wrong", [("--since", "yesterday"), ("--since", "2026-02-01", "--until", "2026-01-01")]
 )
-def test_the_command_refuses_a_window_that_is_none(wrong: tuple[str, ...]) -> None:
+def test_the_command_refuses_an_invalid_window(wrong: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):
         call_command("reconcile", *wrong)
 
 
-def test_without_a_statement_nothing_is_kept(sandbox: Any, settings: Settings) -> None:
+def test_without_a_statement_nothing_is_stored(sandbox: Any, settings: Settings) -> None:
     settings.STRIPE_API_KEY = "sk_test_of_somebody_else"
     with pytest.raises(CommandError, match="no statement") as error:
         call_command("reconcile")
@@ -206,7 +206,7 @@ def test_without_a_statement_nothing_is_kept(sandbox: Any, settings: Settings) -
     assert not Reconciliation.objects.exists()
 
 
-def test_a_drift_is_closed_by_whom_and_why_and_only_once(client: Client) -> None:
+def test_a_discrepancy_is_closed_once_with_name_and_reason(client: Client) -> None:
     charge_by_hand()
     compared()
     page = f"/admin/payments/drift/{Drift.objects.get().id}/change/"

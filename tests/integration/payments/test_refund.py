@@ -25,7 +25,7 @@ def refunded(of: Order, amount: int) -> PaymentRefunded:
     return PaymentRefunded(payment_id=payment(of).id, amount=amount, currency="eur")
 
 
-def test_a_captured_payment_is_given_back_in_full() -> None:
+def test_a_captured_payment_is_refunded_in_full() -> None:
     paid = order()
     run("payments.charge", paid)
     assert run("payments.refund", paid) == [refunded(paid, 1250)]
@@ -33,7 +33,7 @@ def test_a_captured_payment_is_given_back_in_full() -> None:
     assert ledger(paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_refund_done_twice_gives_back_once() -> None:
+def test_a_repeated_refund_step_refunds_once() -> None:
     paid = order()
     run("payments.charge", paid)
     call("payments.refund", paid)
@@ -42,7 +42,7 @@ def test_a_refund_done_twice_gives_back_once() -> None:
 
 
 @pytest.mark.parametrize("method", ["pm_sim_timeout_charged", "pm_sim_500_charged", "pm_card_visa"])
-def test_a_charge_nobody_recorded_is_found_and_given_back(method: str) -> None:
+def test_an_unrecorded_charge_is_found_and_refunded(method: str) -> None:
     paid = order(method)
     call("payments.charge", paid)
     assert payment(paid).status == "pending"
@@ -51,7 +51,7 @@ def test_a_charge_nobody_recorded_is_found_and_given_back(method: str) -> None:
     assert ledger(paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_worker_that_froze_before_its_call_cannot_charge_after_the_refund() -> None:
+def test_a_frozen_worker_cannot_charge_after_the_refund() -> None:
     cancelled = order()
     frozen = prepare("payments.charge", cancelled)
     assert run("payments.refund", cancelled) == [refunded(cancelled, 0)]
@@ -63,7 +63,7 @@ def test_a_worker_that_froze_before_its_call_cannot_charge_after_the_refund() ->
 @pytest.mark.parametrize(
     "method", ["pm_card_visa", "pm_sim_timeout_charged", "pm_sim_timeout_lost"]
 )
-def test_an_order_refunded_before_it_was_ever_charged_cannot_be_charged(method: str) -> None:
+def test_an_order_refunded_before_its_charge_cannot_be_charged(method: str) -> None:
     cancelled = order(method)
     assert run("payments.refund", cancelled) == [refunded(cancelled, 0)]
     (outcome,) = run("payments.charge", cancelled)
@@ -72,7 +72,7 @@ def test_an_order_refunded_before_it_was_ever_charged_cannot_be_charged(method: 
     assert not ledger(cancelled)
 
 
-def test_a_charge_lost_on_its_way_is_barred() -> None:
+def test_a_lost_charge_request_is_barred() -> None:
     cancelled = order("pm_sim_timeout_lost")
     run("payments.charge", cancelled)
     assert run("payments.refund", cancelled) == [refunded(cancelled, 0)]
@@ -80,14 +80,14 @@ def test_a_charge_lost_on_its_way_is_barred() -> None:
     assert not ledger(cancelled)
 
 
-def test_a_declined_payment_stays_declined_and_nothing_goes_back() -> None:
+def test_a_declined_payment_stays_declined_without_a_refund() -> None:
     declined = order("pm_card_chargeDeclined")
     run("payments.charge", declined)
     assert run("payments.refund", declined) == [refunded(declined, 0)]
     assert payment(declined).status == "declined"
 
 
-def test_a_refund_the_gateway_declines_is_tried_again_and_never_taken_for_done() -> None:
+def test_a_declined_refund_is_retried() -> None:
     paid = order()
     run("payments.charge", paid)
     charge = payment(paid)
@@ -98,7 +98,7 @@ def test_a_refund_the_gateway_declines_is_tried_again_and_never_taken_for_done()
     assert payment(paid).status == "captured"
 
 
-def test_a_batch_shares_no_fate() -> None:
+def test_each_order_of_a_batch_has_its_own_outcome() -> None:
     paid, unsure, never = order(), order("pm_sim_500_charged"), order()
     run("payments.charge", paid, unsure)
     outcomes = run("payments.refund", paid, unsure, never)
@@ -106,14 +106,14 @@ def test_a_batch_shares_no_fate() -> None:
     assert set(Payment.objects.values_list("status", flat=True)) == {"refunded", "void"}
 
 
-def test_a_refund_whose_message_names_another_amount_gives_back_what_was_captured() -> None:
+def test_a_refund_returns_the_captured_amount_not_the_messages_amount() -> None:
     paid = order()
     run("payments.charge", paid)
     assert run("payments.refund", order(amount=99_999, saga=paid.saga)) == [refunded(paid, 1250)]
     assert ledger(paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_charge_is_asked_for_again_with_the_amount_it_was_begun_with() -> None:
+def test_a_retried_charge_keeps_its_first_amount() -> None:
     paid = order()
     prepare("payments.charge", paid)
     run("payments.charge", order(amount=99_999, saga=paid.saga))

@@ -31,9 +31,7 @@ def charged_before(settings: Settings, sandbox: Sandbox, method: str = "pm_card_
     return paid
 
 
-def test_a_payment_says_which_gateway_it_was_opened_with(
-    sandbox: Sandbox, settings: Settings
-) -> None:
+def test_a_payment_stores_its_gateway(sandbox: Sandbox, settings: Settings) -> None:
     before, after = charged_before(settings, sandbox), order()
     run("payments.charge", after)
     assert [payment(each).gateway for each in (before, after)] == ["simulated", "stripe"]
@@ -51,7 +49,7 @@ def test_a_refund_goes_through_the_gateway_that_took_the_money(
     assert not moved_money(sandbox, before)
 
 
-def test_a_charge_whose_answer_was_lost_is_asked_for_where_it_was_made(
+def test_a_lost_answer_is_looked_up_at_the_gateway_of_the_charge(
     sandbox: Sandbox, settings: Settings
 ) -> None:
     paid = charged_before(settings, sandbox, "pm_sim_500_charged")
@@ -60,7 +58,7 @@ def test_a_charge_whose_answer_was_lost_is_asked_for_where_it_was_made(
     assert not moved_money(sandbox, paid)
 
 
-def test_an_authorization_is_captured_or_let_go_where_it_was_made(
+def test_an_authorization_is_captured_or_voided_at_its_own_gateway(
     sandbox: Sandbox, settings: Settings
 ) -> None:
     settings.PAYMENT_GATEWAY = "simulated"
@@ -73,9 +71,7 @@ def test_an_authorization_is_captured_or_let_go_where_it_was_made(
     assert not ledger(undone)
 
 
-def test_a_payment_that_is_over_is_followed_where_it_was_made(
-    sandbox: Sandbox, settings: Settings
-) -> None:
+def test_a_follow_up_uses_the_payments_own_gateway(sandbox: Sandbox, settings: Settings) -> None:
     paid = charged_before(settings, sandbox)
     run("payments.refund", paid)
     Payment.objects.update(follow_at=payment(paid).created_at)
@@ -83,7 +79,7 @@ def test_a_payment_that_is_over_is_followed_where_it_was_made(
     assert (payment(paid).follow_at, payment(paid).follow_error) == (None, "")
 
 
-def test_of_a_gateway_that_this_release_does_not_have_nothing_is_guessed(simulated: None) -> None:
+def test_a_missing_gateway_leaves_the_outcome_unknown(simulated: None) -> None:
     paid = order()
     run("payments.charge", paid)
     Payment.objects.update(gateway="piggy-bank")
@@ -95,7 +91,7 @@ def test_of_a_gateway_that_this_release_does_not_have_nothing_is_guessed(simulat
     assert ledger(paid) == {"capture": 1250}
 
 
-def test_a_payment_of_before_this_was_written_down_is_the_configured_gateways(
+def test_a_payment_without_a_gateway_uses_the_configured_gateway(
     simulated: None,
 ) -> None:
     paid = order()
@@ -105,7 +101,7 @@ def test_a_payment_of_before_this_was_written_down_is_the_configured_gateways(
     assert ledger(paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_reconciliation_misses_nothing_that_another_gateway_took(
+def test_reconciliation_ignores_charges_of_another_gateway(
     sandbox: Sandbox, settings: Settings
 ) -> None:
     paid = charged_before(settings, sandbox)

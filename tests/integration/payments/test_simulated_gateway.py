@@ -46,7 +46,7 @@ def test_a_charge_and_a_void_of_one_key_at_once_have_one_winner() -> None:
         assert verdict in {Captured, Voided}
 
 
-def test_one_key_charged_by_many_at_once_captures_once_and_all_hear_of_the_same_charge() -> None:
+def test_one_key_charged_by_many_at_once_is_one_charge_for_all() -> None:
     charge = request()
     answers = at_once([partial(get_gateway().charge, [charge])] * 12)
     assert len({answer.charge_id for (answer,) in answers if isinstance(answer, Captured)}) == 1
@@ -82,7 +82,7 @@ def test_a_void_comes_too_late_for_a_captured_or_declined_key() -> None:
     assert isinstance(late[1], Declined)
 
 
-def test_one_refund_key_used_by_many_at_once_gives_back_once() -> None:
+def test_one_refund_key_used_by_many_at_once_refunds_once() -> None:
     charge, answer = captured()
     refund = RefundRequest("refund-1", charge.order_id, answer.charge_id, 900, "eur")
     answers = at_once([partial(get_gateway().refund, [refund])] * 12)
@@ -90,7 +90,7 @@ def test_one_refund_key_used_by_many_at_once_gives_back_once() -> None:
     assert ledger(charge.order_id) == {"capture": 900, "refund": 900}
 
 
-def test_many_refunds_of_one_charge_at_once_never_give_back_more_than_was_captured() -> None:
+def test_concurrent_refunds_never_exceed_the_captured_amount() -> None:
     charge, answer = captured()
     refunds = [
         RefundRequest(f"refund-{n}", charge.order_id, answer.charge_id, 400, "eur")
@@ -110,13 +110,13 @@ def test_two_refunds_of_one_charge_in_one_batch_are_checked_together() -> None:
     assert [type(answer) for answer in get_gateway().refund(refunds)] == [Refunded, Declined]
 
 
-def test_what_was_never_captured_cannot_be_given_back() -> None:
+def test_an_uncaptured_charge_cannot_be_refunded() -> None:
     (answer,) = get_gateway().refund([RefundRequest("refund-1", uuid7(), "ch_unknown", 1, "eur")])
     assert isinstance(answer, Declined)
     assert not SimulatedCharge.objects.exists()
 
 
-def test_the_ledger_does_not_stop_two_keys_from_charging_one_order() -> None:
+def test_two_keys_can_charge_one_order_twice() -> None:
     charge = request()
     other = ChargeRequest(
         "another key", *[getattr(charge, field) for field in charge.__struct_fields__[1:]]

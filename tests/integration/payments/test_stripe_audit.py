@@ -49,13 +49,13 @@ def found() -> set[tuple[str, str]]:
     }
 
 
-def test_where_all_agree_it_finds_nothing_and_says_that_stripe_was_asked() -> None:
+def test_equal_books_have_no_violation_and_stripe_was_asked() -> None:
     report = audit(expect_ended=True)
     assert report.violations == 0
     assert not any(verdict.note for verdict in report.verdicts)
 
 
-def test_a_charge_that_belongs_to_no_order_is_found() -> None:
+def test_a_charge_without_an_order_is_found() -> None:
     stranger = uuid7()
     get_gateway().charge([ChargeRequest("by hand", stranger, 700, "eur", "pm_card_visa")])
     assert found() == {
@@ -73,12 +73,12 @@ def test_a_second_charge_of_an_order_is_found() -> None:
     assert {"I3", "I4", "I5", "I10"} == {invariant for invariant, _ in found()}
 
 
-def test_a_payment_that_stripe_does_not_know_is_found() -> None:
+def test_a_payment_unknown_to_stripe_is_found() -> None:
     Payment.objects.filter(status="captured").update(charge_id=None, status="void")
     assert {invariant for invariant, _ in found()} >= {"I5"}
 
 
-def test_without_a_statement_it_exits_with_2_and_can_go_by_payments_alone(
+def test_without_a_statement_the_audit_exits_with_2_or_uses_payments_alone(
     settings: Settings,
 ) -> None:
     settings.STRIPE_API_KEY = "sk_test_of_somebody_else"
@@ -90,7 +90,7 @@ def test_without_a_statement_it_exits_with_2_and_can_go_by_payments_alone(
     assert "from our payments only" in output.getvalue()
 
 
-def test_orders_that_were_paid_through_another_gateway_before_are_looked_up_there(
+def test_orders_paid_through_an_earlier_gateway_are_looked_up_there(
     settings: Settings,
 ) -> None:
     settings.PAYMENT_GATEWAY = "simulated"

@@ -43,7 +43,7 @@ def in_the_end(step: str, of: Order) -> Outcome:
     raise AssertionError(f"{step} is unknown for ever: {outcome}")
 
 
-def test_what_is_authorized_is_held_and_not_taken_until_it_is_captured(sandbox: Sandbox) -> None:
+def test_an_authorization_moves_no_money_until_its_capture(sandbox: Sandbox) -> None:
     paid = order()
     (held,) = run("payments.authorize", paid)
     assert isinstance(held, PaymentAuthorized)
@@ -83,7 +83,7 @@ def test_a_capture_whose_answer_is_lost_is_made_once(sandbox: Sandbox, fault: st
     assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
-def test_what_was_let_go_at_stripe_is_refused_at_the_capture(sandbox: Sandbox) -> None:
+def test_an_intent_cancelled_at_stripe_is_refused_at_the_capture(sandbox: Sandbox) -> None:
     paid = order()
     run("payments.authorize", paid)
     sandbox.client.v1.payment_intents.cancel(intent_of(sandbox, paid))
@@ -96,7 +96,7 @@ def test_what_was_let_go_at_stripe_is_refused_at_the_capture(sandbox: Sandbox) -
     assert not moved_money(sandbox, paid)
 
 
-def test_an_undone_authorization_is_let_go_and_can_never_be_captured(sandbox: Sandbox) -> None:
+def test_a_voided_authorization_can_never_be_captured(sandbox: Sandbox) -> None:
     paid = order()
     run("payments.authorize", paid)
     frozen = prepare("payments.capture", paid)
@@ -107,7 +107,7 @@ def test_an_undone_authorization_is_let_go_and_can_never_be_captured(sandbox: Sa
     assert not moved_money(sandbox, paid)
 
 
-def test_a_worker_that_froze_before_it_authorized_holds_nothing_when_it_wakes(
+def test_a_frozen_worker_cannot_authorize_after_the_void(
     sandbox: Sandbox,
 ) -> None:
     cancelled = order()
@@ -118,9 +118,7 @@ def test_a_worker_that_froze_before_it_authorized_holds_nothing_when_it_wakes(
 
 
 @pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_done", "429"])
-def test_an_authorization_is_let_go_although_the_answer_is_lost(
-    sandbox: Sandbox, fault: str
-) -> None:
+def test_a_void_whose_answer_is_lost_is_completed(sandbox: Sandbox, fault: str) -> None:
     cancelled = order()
     run("payments.authorize", cancelled)
     sandbox.fault("payment_intents.cancel", fault)
@@ -133,7 +131,7 @@ def test_an_authorization_is_let_go_although_the_answer_is_lost(
     )
 
 
-def test_what_somebody_captured_by_hand_is_not_captured_again_and_goes_back_if_undone(
+def test_a_capture_by_hand_is_kept_or_refunded_by_the_undo(
     sandbox: Sandbox,
 ) -> None:
     kept, undone = order(), order()
@@ -164,7 +162,7 @@ def test_a_capture_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
         )
 
 
-def test_a_capture_of_what_was_never_authorized_takes_nothing_and_bars_it(sandbox: Sandbox) -> None:
+def test_a_capture_without_an_authorization_bars_the_charge(sandbox: Sandbox) -> None:
     unknown = order()
     (outcome,) = run("payments.capture", unknown)
     assert isinstance(outcome, PaymentFailed)
@@ -173,7 +171,7 @@ def test_a_capture_of_what_was_never_authorized_takes_nothing_and_bars_it(sandbo
     assert not moved_money(sandbox, unknown)
 
 
-def test_a_customer_confirms_the_authorization_before_it_is_held(sandbox: Sandbox) -> None:
+def test_a_customer_confirms_the_authorization_first(sandbox: Sandbox) -> None:
     paid = order("pm_card_threeDSecure2Required")
     (asked,) = run("payments.authorize", paid)
     assert isinstance(asked, Waiting)
@@ -184,7 +182,7 @@ def test_a_customer_confirms_the_authorization_before_it_is_held(sandbox: Sandbo
     assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
-def test_a_key_that_stripe_has_forgotten_is_found_to_be_captured(sandbox: Sandbox) -> None:
+def test_a_key_that_stripe_has_forgotten_is_still_captured(sandbox: Sandbox) -> None:
     paid = order()
     run("payments.authorize", paid)
     found = payment(paid)
@@ -194,7 +192,7 @@ def test_a_key_that_stripe_has_forgotten_is_found_to_be_captured(sandbox: Sandbo
     assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
-def test_what_was_to_be_charged_and_is_only_authorized_is_not_taken_for_paid(
+def test_an_authorized_intent_does_not_complete_a_charge(
     sandbox: Sandbox,
 ) -> None:
     paid = order()

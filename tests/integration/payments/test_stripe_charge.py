@@ -111,7 +111,7 @@ def test_a_batch_of_a_hundred_is_charged_once_each(sandbox: Sandbox) -> None:
         ),
     ],
 )
-def test_a_decline_is_final_and_tells_the_customer_no_more_than_is_safe(
+def test_a_decline_is_final_and_shows_the_customer_a_safe_reason(
     sandbox: Sandbox, method: str, known: str, told: str, words: str
 ) -> None:
     refused = order(method)
@@ -142,7 +142,7 @@ def test_a_declined_intent_is_barred_for_every_other_card(sandbox: Sandbox) -> N
 @pytest.mark.parametrize(
     "fault", ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"]
 )
-def test_an_answer_that_is_lost_is_asked_for_and_the_order_charged_once(
+def test_a_charge_whose_answer_is_lost_is_made_once(
     sandbox: Sandbox, operation: str, fault: str
 ) -> None:
     paid = order()
@@ -157,7 +157,7 @@ def test_an_answer_that_is_lost_is_asked_for_and_the_order_charged_once(
 @pytest.mark.parametrize(
     "method", ["pm_sim_timeout_charged", "pm_sim_timeout_lost", "pm_sim_500_charged"]
 )
-def test_the_methods_that_misbehave_are_charged_once(sandbox: Sandbox, method: str) -> None:
+def test_misbehaving_payment_methods_are_charged_once(sandbox: Sandbox, method: str) -> None:
     paid = order(method)
     (first,) = run("payments.charge", paid)
     assert isinstance(first, Unknown)
@@ -165,7 +165,7 @@ def test_the_methods_that_misbehave_are_charged_once(sandbox: Sandbox, method: s
     assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
-def test_a_key_that_repeats_a_failure_under_which_nothing_was_made_has_a_successor(
+def test_a_key_that_only_replays_a_failure_is_followed_by_the_next_key(
     sandbox: Sandbox,
 ) -> None:
     paid, cancelled = order(), order()
@@ -181,7 +181,7 @@ def test_a_key_that_repeats_a_failure_under_which_nothing_was_made_has_a_success
     assert not moved_money(sandbox, cancelled)
 
 
-def test_retry_after_is_kept(sandbox: Sandbox) -> None:
+def test_retry_after_delays_the_next_request(sandbox: Sandbox) -> None:
     sandbox.fault("payment_intents.create", "429", seconds=17)
     (outcome,) = run("payments.charge", order())
     assert isinstance(outcome, Unknown)
@@ -201,7 +201,7 @@ def test_retry_after_is_kept(sandbox: Sandbox) -> None:
         ),
     ],
 )
-def test_nothing_is_cancelled_because_of_our_own_set_up(
+def test_a_wrong_set_up_cancels_no_order(
     sandbox: Sandbox, settings: Settings, changed: dict[str, str], says: str
 ) -> None:
     paid = order()
@@ -215,7 +215,7 @@ def test_nothing_is_cancelled_because_of_our_own_set_up(
     assert payment(paid).status == "pending"
 
 
-def test_a_key_used_with_other_parameters_is_a_bug_and_no_refusal(sandbox: Sandbox) -> None:
+def test_a_key_used_with_other_parameters_is_no_refusal(sandbox: Sandbox) -> None:
     paid = order()
     (purchase,) = prepare("payments.charge", paid)
     get_gateway().find([replace(purchase.charge, amount=999)])
@@ -224,7 +224,7 @@ def test_a_key_used_with_other_parameters_is_a_bug_and_no_refusal(sandbox: Sandb
     assert "other parameters" in outcome.reason
 
 
-def test_a_worker_that_froze_before_it_created_the_intent_charges_nothing_when_it_wakes(
+def test_a_frozen_worker_charges_nothing_after_the_void(
     sandbox: Sandbox,
 ) -> None:
     cancelled = order()
@@ -239,7 +239,7 @@ def test_a_worker_that_froze_before_it_created_the_intent_charges_nothing_when_i
 
 @pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_done", "429"])
 @pytest.mark.parametrize("operation", ["create", "cancel"])
-def test_the_fence_holds_although_its_own_answer_is_lost(
+def test_a_void_whose_answer_is_lost_bars_the_charge(
     sandbox: Sandbox, operation: str, fault: str
 ) -> None:
     cancelled = order()
@@ -272,7 +272,7 @@ def test_one_key_charged_by_many_at_once_captures_once(sandbox: Sandbox) -> None
     assert moved_money(sandbox, charge.order_id) == {"capture": 900}
 
 
-def test_what_was_only_created_is_absent_and_can_still_be_charged(sandbox: Sandbox) -> None:
+def test_an_unconfirmed_intent_is_absent_and_can_be_charged(sandbox: Sandbox) -> None:
     charge = request()
     assert get_gateway().find([charge]) == [Absent()]
     assert isinstance(get_gateway().charge([charge])[0], Captured)
@@ -302,7 +302,7 @@ def test_a_forgotten_key_is_looked_up_and_never_used_again(sandbox: Sandbox) -> 
     assert len(sandbox.ledger()) == before
 
 
-def test_a_key_that_stripe_may_be_about_to_forget_is_not_used(sandbox: Sandbox) -> None:
+def test_a_key_that_stripe_may_soon_forget_is_not_used(sandbox: Sandbox) -> None:
     charge = request(opened_at=datetime.now(UTC) - timedelta(hours=21))
     (answer,) = get_gateway().charge([charge])
     assert isinstance(answer, Unanswered)

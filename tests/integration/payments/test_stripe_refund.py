@@ -39,7 +39,7 @@ def refund_of(paid: Order) -> str:
     return account.refunds_of(str(payment(paid).charge_id))[0].id
 
 
-def test_a_captured_payment_is_given_back_once(sandbox: Sandbox) -> None:
+def test_a_captured_payment_is_refunded_once(sandbox: Sandbox) -> None:
     paid = charged()
     for _ in range(2):
         assert refund(paid) == PaymentRefunded(
@@ -65,14 +65,14 @@ def test_a_refund_whose_answer_is_lost_is_made_once(
 
 
 @pytest.mark.parametrize("method", ["pm_sim_500_charged", "pm_card_visa"])
-def test_a_charge_nobody_recorded_is_found_and_given_back(sandbox: Sandbox, method: str) -> None:
+def test_an_unrecorded_charge_is_found_and_refunded(sandbox: Sandbox, method: str) -> None:
     paid = charged(method)
     Payment.objects.update(status="pending", charge_id=None)
     assert isinstance(refund(paid), PaymentRefunded)
     assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_refund_on_its_way_is_waited_for_and_nobody_is_called(sandbox: Sandbox) -> None:
+def test_a_pending_refund_is_waited_for(sandbox: Sandbox) -> None:
     paid = charged("pm_card_pendingRefund")
     for _ in range(2):
         assert isinstance(refund(paid), Waiting)
@@ -82,7 +82,7 @@ def test_a_refund_on_its_way_is_waited_for_and_nobody_is_called(sandbox: Sandbox
     assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_refund_that_failed_is_never_taken_for_done_and_ends_with_one_made_by_hand(
+def test_a_failed_refund_is_retried_until_one_by_hand_succeeds(
     sandbox: Sandbox,
 ) -> None:
     paid = charged("pm_card_pendingRefund")
@@ -99,14 +99,14 @@ def test_a_refund_that_failed_is_never_taken_for_done_and_ends_with_one_made_by_
     assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_refund_made_by_hand_is_found_and_not_made_again(sandbox: Sandbox) -> None:
+def test_a_refund_by_hand_is_not_repeated(sandbox: Sandbox) -> None:
     paid = charged()
     by_hand(paid)
     assert isinstance(refund(paid), PaymentRefunded)
     assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_part_refunded_by_hand_is_left_to_a_person(sandbox: Sandbox) -> None:
+def test_a_partial_refund_by_hand_needs_a_person_for_the_rest(sandbox: Sandbox) -> None:
     paid = charged()
     by_hand(paid, 50)
     assert isinstance(refund(paid), Retry)
@@ -115,7 +115,7 @@ def test_a_part_refunded_by_hand_is_left_to_a_person(sandbox: Sandbox) -> None:
     assert isinstance(refund(paid), PaymentRefunded)
 
 
-def test_a_refund_that_fails_after_the_end_is_followed_until_the_money_is_back(
+def test_a_refund_that_fails_after_the_end_is_followed_up(
     sandbox: Sandbox,
 ) -> None:
     paid = charged("pm_card_refundFail")
@@ -132,7 +132,7 @@ def test_a_refund_that_fails_after_the_end_is_followed_until_the_money_is_back(
     assert (payment(paid).follow_at, payment(paid).follow_error) == (None, "")
 
 
-def test_what_a_webhook_brings_forward_while_it_is_asked_after_is_asked_after_again(
+def test_a_webhook_during_a_follow_up_causes_another(
     sandbox: Sandbox,
 ) -> None:
     paid = charged()

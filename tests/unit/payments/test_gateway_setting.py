@@ -10,13 +10,13 @@ from payments.gateways.simulated import SimulatedGateway
 
 
 @override_settings(PAYMENT_GATEWAY="simulated")
-def test_the_simulated_gateway_is_there() -> None:
+def test_the_simulated_gateway_exists() -> None:
     assert isinstance(get_gateway(), SimulatedGateway)
     assert check_gateway() == []
 
 
 @override_settings(PAYMENT_GATEWAY="piggy-bank")
-def test_an_unknown_gateway_is_named_with_those_there_are() -> None:
+def test_an_unknown_gateway_is_reported_with_the_known_names() -> None:
     with pytest.raises(
         ImproperlyConfigured, match="'piggy-bank'; this version has: simulated, stripe"
     ):

@@ -30,7 +30,7 @@ WELL = {
         ({"CELERY_TASK_SOFT_TIME_LIMIT": 20}, ["payments.W001"]),
     ],
 )
-def test_what_is_wrong_is_named(changed: dict[str, Any], ids: list[str]) -> None:
+def test_each_wrong_setting_is_reported(changed: dict[str, Any], ids: list[str]) -> None:
     with override_settings(**WELL | changed):
         found = check_gateway()
     assert [message.id for message in found] == ids
