@@ -16,6 +16,7 @@ from payments.models import Payment
 from payments.outcomes import refund_outcome, update_after_refund
 from payments.services import lock_payments, payments_of, update_payments
 from payments.steps import Refund
+from sagas.backoff import exponential_sql
 from sagas.definition.handlers import Outcome, Retry, Unknown, Waiting
 from sagas.storage import sql
 
@@ -35,16 +36,17 @@ CLAIM = sql.lease_statement(
 )
 # Ends the follow-up where there is no error, or schedules the next try. A payment whose `follow_at`
 # has changed since the claim stays due, because a webhook has asked for another look.
-RECORD = """
+NEXT_PAUSE = exponential_sql("payment.follow_attempts", first="%(first)s", longest="%(longest)s")
+RECORD = f"""
 UPDATE payments_payment AS payment
    SET follow_error = v.error,
        follow_attempts = CASE WHEN v.error = '' THEN 0 ELSE payment.follow_attempts END,
-       follow_at = CASE WHEN v.error <> '' THEN clock_timestamp() + make_interval(
-         secs => LEAST(%(longest)s, %(first)s * 2 ^ LEAST(payment.follow_attempts - 1, 20))) END
+       follow_at = CASE WHEN v.error <> ''
+                        THEN clock_timestamp() + make_interval(secs => {NEXT_PAUSE}) END
   FROM unnest(%(orders)s::uuid[], %(claimed)s::timestamptz[], %(errors)s::text[])
        AS v(order_id, claimed, error)
  WHERE payment.order_id = v.order_id AND payment.follow_at = v.claimed
-"""
+"""  # noqa: S608  only the pause is inserted, a constant
 
 
 def follow_up_once() -> int:
