@@ -52,19 +52,23 @@ VARIABLES = {
 }
 
 LOG = """
-INSERT INTO console_logentry (id, at, who, what, action, run, order_id, why, outcome, failure, about)
-SELECT uuidv7(make_interval(secs => -n)), now() - make_interval(secs => n), 'olga', 'acted', 'retry',
-       gen_random_uuid(), gen_random_uuid(), 'why', 'done', 'f' || n %% 100, 'x' FROM generate_series(1, %(rows)s) n
+INSERT INTO console_logentry
+       (id, at, who, what, action, run, order_id, why, outcome, failure, about)
+SELECT uuidv7(make_interval(secs => -n)), now() - make_interval(secs => n), 'olga', 'acted',
+       'retry', gen_random_uuid(), gen_random_uuid(), 'why', 'done', 'f' || n %% 100, 'x'
+  FROM generate_series(1, %(rows)s) n
 """
 TASKS = """
-INSERT INTO django_celery_results_taskresult (task_id, task_name, status, content_type, content_encoding, date_created,
-                                              date_done, meta)
+INSERT INTO django_celery_results_taskresult
+       (task_id, task_name, status, content_type, content_encoding, date_created, date_done, meta)
 SELECT 'task-' || n, 'sagas.run_step', 'FAILURE', 'application/json', 'utf-8', now(), now(),
-       jsonb_build_object('sagas', jsonb_build_array(gen_random_uuid())) FROM generate_series(1, %(rows)s) n
+       jsonb_build_object('sagas', jsonb_build_array(gen_random_uuid()))
+  FROM generate_series(1, %(rows)s) n
 """
 EVENTS = """
 INSERT INTO payments_webhookevent (id, type, object_id, order_id, effect, happened_at, received_at)
-SELECT 'evt_' || n, 'charge.succeeded', 'ch_' || n, gen_random_uuid(), 'noted', now(), now() - make_interval(secs => n)
+SELECT 'evt_' || n, 'charge.succeeded', 'ch_' || n, gen_random_uuid(), 'noted', now(),
+       now() - make_interval(secs => n)
   FROM generate_series(1, %(rows)s) n
 """
 

@@ -22,7 +22,7 @@ pytestmark = [
 
 
 class TestPreview:
-    def test_an_action_on_a_selection_leads_to_its_blast_radius_and_does_nothing(self, operator):
+    def test_an_action_on_a_selection_leads_to_its_preview_and_does_nothing(self, operator):
         order, done = paid(), shop.order(Status.FULFILLED)
         page = select(operator, "cancel", order, done)
         impact = page.context["impact"]

@@ -33,8 +33,8 @@ def log_entry(days):
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO console_logentry (id, at, who, what, action, run, why, outcome)"
-            " VALUES (uuidv7(make_interval(days => -%(days)s)), now() - make_interval(days => %(days)s),"
-            " 'olga', 'ended', 'retry', gen_random_uuid(), 'long ago', '')",
+            " VALUES (uuidv7(make_interval(days => -%(days)s)),"
+            " now() - make_interval(days => %(days)s), 'olga', 'ended', 'retry', gen_random_uuid(), 'long ago', '')",
             {"days": days},
         )
 

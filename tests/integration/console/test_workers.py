@@ -1,5 +1,7 @@
 """The workers of each queue, from the heartbeats of real workers."""
 
+import json
+
 import pytest
 import redis
 from django.conf import settings
@@ -34,9 +36,7 @@ def told(entries):
 
 def entry(seconds_ago, *queues, processes=2):
     now, _ = redis.Redis.from_url(settings.REDIS_URL).time()
-    return f'{{"queues": {list(queues)}, "processes": {processes}, "at": {now - seconds_ago}}}'.replace(
-        "'", '"'
-    )
+    return json.dumps({"queues": queues, "processes": processes, "at": now - seconds_ago})
 
 
 def alive():
