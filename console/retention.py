@@ -14,7 +14,7 @@ from sagas.storage import sql
 __all__ = ["purge"]
 
 # Rows deleted in one transaction.
-BATCH = 1_000
+DELETED_AT_ONCE = 1_000
 
 # SKIP LOCKED passes over a draft that is being confirmed at this moment.
 OLD = """
@@ -46,7 +46,7 @@ def purge() -> int:
         "drafts": settings.CONSOLE_DRAFT_DAYS,
         "runs": settings.CONSOLE_RUN_DAYS,
         "log": settings.CONSOLE_LOG_DAYS,
-        "batch": BATCH,
+        "batch": DELETED_AT_ONCE,
     }
     purged = 0
     for batch in (_purge_run, _purge_log):

@@ -27,7 +27,8 @@ def failing(error, *, step="payments.charge", table=Inbox, **fields):
 def test_errors_that_differ_in_ids_times_and_numbers_only_are_one():
     first, second = (
         f"Charge ch_01a20d3407fa7788829e662d5c99af{n}c of order"
-        f" 01a20d34-06e3-7766-b1cd-a990d375f7f{n} failed after {n}.5 s at 2026-11-24 10:57:2{n}.97+00"
+        f" 01a20d34-06e3-7766-b1cd-a990d375f7f{n} failed after {n}.5 s"
+        f" at 2026-11-24 10:57:2{n}.97+00"
         for n in (3, 4)
     )
     assert (

@@ -34,7 +34,8 @@ def log_entry(days):
         cursor.execute(
             "INSERT INTO console_logentry (id, at, who, what, action, run, why, outcome)"
             " VALUES (uuidv7(make_interval(days => -%(days)s)),"
-            " now() - make_interval(days => %(days)s), 'olga', 'ended', 'retry', gen_random_uuid(), 'long ago', '')",
+            " now() - make_interval(days => %(days)s),"
+            " 'olga', 'ended', 'retry', gen_random_uuid(), 'long ago', '')",
             {"days": days},
         )
 
