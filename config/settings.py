@@ -265,22 +265,25 @@ REST_KNOX = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Order saga service",
-    "DESCRIPTION": "Orders that end fulfilled, or cancelled with the money back and the stock free. Amounts are "
-    "integers in minor units of a currency (ISO 4217, lower-case); times are in UTC; errors are problems (RFC 9457), "
-    "whose types lead to their explanation.",
+    "DESCRIPTION": "Every order ends fulfilled, or cancelled with its money refunded and its stock "
+    "released. Amounts are integers in minor units of a currency (ISO 4217, lower-case). Times are "
+    "in UTC. Errors are problem documents (RFC 9457). The URL in `type` explains the error.",
     "VERSION": "1.0.0",
     "TAGS": [
         {"name": "auth", "description": "Tokens: `Authorization: Bearer …` with every other call."},
         {
             "name": "orders",
-            "description": "Orders: placed, read, followed and cancelled. Customers see their own.",
+            "description": "Place, read, follow and cancel orders. Customers see their own.",
         },
-        {"name": "products", "description": "The catalogue: everyone reads it, staff write it."},
+        {
+            "name": "products",
+            "description": "The catalogue. Every user can read it, staff can change it.",
+        },
         {
             "name": "stock",
-            "description": "How many pieces there are, and their adjustments. For staff.",
+            "description": "Stock levels and adjustments. For staff.",
         },
-        {"name": "payments", "description": "What became of the money of each order. For staff."},
+        {"name": "payments", "description": "The payment of each order. For staff."},
     ],
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,

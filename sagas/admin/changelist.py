@@ -61,7 +61,7 @@ class BoundedPaginator(Paginator):
 
 
 class _IndexedList(ChangeList):
-    """A changelist that sorts only by its default ordering, in both directions, which has an index."""
+    """A changelist that sorts by its default ordering only, up or down, because it has an index."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         requested: list[Any] = super().get_ordering(request, queryset)

@@ -305,23 +305,29 @@ STATEMENTS = [
 
 FILL = {
     "default": """
-        INSERT INTO orders_order (id, user_id, amount, currency, payment_method, plan, redrives, needs_attention,
+        INSERT INTO orders_order (id, user_id, amount, currency, payment_method, plan,
+               redrives, needs_attention,
                                   ended_at, status)
         SELECT gen_random_uuid(), %(user)s, 1, 'eur', 'm', '{}', 0, n %% 500 = 0,
                CASE WHEN n %% 100 > 0 THEN now() END, 'fulfilled' FROM generate_series(1, 30000) n;
         ANALYZE orders_order
     """,
     "payments": """
-        INSERT INTO payments_payment (id, order_id, status, amount, currency, payment_method, charge_id, charge_key,
+        INSERT INTO payments_payment (id, order_id, status, amount, currency, payment_method,
+               charge_id, charge_key,
                                       refund_key)
-        SELECT gen_random_uuid(), gen_random_uuid(), 'captured', 1, 'eur', 'm', n::text, n::text, n::text
+        SELECT gen_random_uuid(), gen_random_uuid(), 'captured', 1, 'eur', 'm', n::text,
+               n::text, n::text
           FROM generate_series(1, 30000) n;
-        INSERT INTO payments_outbox (id, saga, saga_started_at, seq, type, step, step_attempt, data, context, plan,
+        INSERT INTO payments_outbox (id, saga, saga_started_at, seq, type, step, step_attempt,
+               data, context, plan,
                                      headers, attempts, last_error, published_at)
-        SELECT gen_random_uuid(), gen_random_uuid(), now(), 1, 't', '', 1, '{}', '{}', '{}', '{}', 1, '',
+        SELECT gen_random_uuid(), gen_random_uuid(), now(), 1, 't', '', 1, '{}', '{}', '{}',
+               '{}', 1, '',
                CASE WHEN n %% 100 > 0 THEN now() END FROM generate_series(1, 30000) n;
         INSERT INTO payments_inbox (saga, saga_started_at, step, state, attempts, error, send_at)
-        SELECT gen_random_uuid(), now(), 's', CASE WHEN n %% 100 > 0 THEN 'done' ELSE 'waiting' END, 1, '', now()
+        SELECT gen_random_uuid(), now(), 's',
+               CASE WHEN n %% 100 > 0 THEN 'done' ELSE 'waiting' END, 1, '', now()
           FROM generate_series(1, 30000) n;
         ANALYZE payments_payment, payments_outbox, payments_inbox
     """,
@@ -329,7 +335,7 @@ FILL = {
 
 
 def nodes(plan):
-    """Return the types of all nodes of a plan, except those on the table of holds, which is small."""
+    """Return the types of all nodes of a plan, except on the table of holds, which is small."""
     below = [kind for child in plan.get("Plans", ()) for kind in nodes(child)]
     return below if plan.get("Relation Name", "").endswith("_hold") else [plan["Node Type"], *below]
 

@@ -32,11 +32,13 @@ PLAN = PLACE_ORDER.plan
 ROUNDS = 12
 
 SENT = """
-SELECT id, saga, saga_started_at, seq, context::text FROM {outbox} WHERE target = %(step)s AND saga = ANY(%(orders)s)
+SELECT id, saga, saga_started_at, seq, context::text FROM {outbox} WHERE target = %(step)s
+       AND saga = ANY(%(orders)s)
  ORDER BY saga, seq
 """
 WRITTEN = """
-SELECT id, saga, seq, type, %(service)s AS service, step, step_attempt AS attempt, created_at AS at, data AS detail,
+SELECT id, saga, seq, type, %(service)s AS service, step, step_attempt AS attempt,
+       created_at AS at, data AS detail,
        target IS NULL AND type NOT LIKE 'saga.%%' AS ends
   FROM {outbox}
 """

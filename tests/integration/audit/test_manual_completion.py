@@ -49,7 +49,7 @@ def to_be_refunded():
 
 
 def refund_at_the_gateway(order):
-    """Refund an order's charge in full on the gateway's own page, so that only the gateway knows."""
+    """Refund an order's charge on the gateway's own page, so that only the gateway knows of it."""
     charge = SimulatedCharge.objects.get(order_id=order)
     SimulatedCharge.objects.create(
         kind="refund",

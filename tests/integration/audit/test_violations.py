@@ -24,9 +24,13 @@ def expect(invariant: str, text: str, subject: object = None) -> None:
 
 
 def drop(table: str, kind: str) -> str:
-    """Return a statement that drops constraints of a table: unique 'u', check 'c', foreign key 'f'."""
+    """Return a statement that drops constraints of a table.
+
+    `kind`: 'u' for unique, 'c' for check, 'f' for foreign key.
+    """
     return f"""DO $$ DECLARE name text; BEGIN
-        FOR name IN SELECT conname FROM pg_constraint WHERE conrelid = '{table}'::regclass AND contype = '{kind}' LOOP
+        FOR name IN SELECT conname FROM pg_constraint WHERE conrelid = '{table}'::regclass
+               AND contype = '{kind}' LOOP
             EXECUTE format('ALTER TABLE {table} DROP CONSTRAINT %I', name);
         END LOOP; END $$"""
 
@@ -42,7 +46,10 @@ def twice(table: str, where: str, **changed: str) -> str:
         ]
     kept = [column for column in columns if column != "id" or "id" in changed]
     values = [changed.get(column, column) for column in kept]
-    return f"INSERT INTO {table} ({', '.join(kept)}) SELECT {', '.join(values)} FROM {table} WHERE {where}"
+    return (
+        f"INSERT INTO {table} ({', '.join(kept)}) SELECT {', '.join(values)} FROM {table}"
+        f" WHERE {where}"
+    )
 
 
 class TestI1:
@@ -59,7 +66,10 @@ class TestI1:
 
 class TestI2:
     def test_a_key_that_was_used_for_two_orders(self, orders) -> None:
-        used = f"UPDATE orders_idempotencykey SET key = 'same' WHERE order_id IN ('{orders.open}', '{orders.declined}')"
+        used = (
+            f"UPDATE orders_idempotencykey SET key = 'same'"
+            f" WHERE order_id IN ('{orders.open}', '{orders.declined}')"
+        )
         with temporary_changes("default", drop("orders_idempotencykey", "u"), used):
             expect("I2", "used 2 times, for 2 orders")
 
@@ -90,7 +100,10 @@ class TestI3:
             expect("I3", "captured 2 times", str(orders.open))
 
     def test_more_refunded_than_captured(self, orders) -> None:
-        more = "UPDATE payments_simulatedcharge SET amount = 99999 WHERE kind = 'refund' AND order_id = %(order)s"
+        more = (
+            "UPDATE payments_simulatedcharge SET amount = 99999"
+            " WHERE kind = 'refund' AND order_id = %(order)s"
+        )
         with temporary_changes("payments", more, order=orders.cancelled_late):
             expect("I3", "99999 refunded, but only 2500 captured", str(orders.cancelled_late))
 
@@ -149,7 +162,10 @@ class TestI5:
             expect("I5", "payments has a capture of 4300 eur", str(orders.fulfilled))
 
     def test_a_capture_that_payments_do_not_know(self, orders) -> None:
-        unknown = "UPDATE payments_payment SET status = 'void', charge_id = NULL WHERE order_id = %(order)s"
+        unknown = (
+            "UPDATE payments_payment SET status = 'void', charge_id = NULL"
+            " WHERE order_id = %(order)s"
+        )
         with temporary_changes("payments", unknown, order=orders.charged_after_timeout):
             expect(
                 "I5",
@@ -184,14 +200,20 @@ class TestI6:
             expect("I6", "received 97", "MUG")
 
     def test_a_negative_counter(self, orders) -> None:
-        less = "UPDATE inventory_stockitem SET on_hand = -1, shipped = shipped + on_hand + 1 WHERE sku = 'PLATE'"
+        less = (
+            "UPDATE inventory_stockitem SET on_hand = -1, shipped = shipped + on_hand + 1"
+            " WHERE sku = 'PLATE'"
+        )
         with temporary_changes("inventory", drop("inventory_stockitem", "c"), less):
             expect("I6", "on hand -1", "PLATE")
 
 
 class TestI7:
     def test_reservations_that_do_not_add_up(self, orders) -> None:
-        more = "UPDATE inventory_stockitem SET reserved = reserved + 5, on_hand = on_hand - 5 WHERE sku = 'MUG'"
+        more = (
+            "UPDATE inventory_stockitem SET reserved = reserved + 5, on_hand = on_hand - 5"
+            " WHERE sku = 'MUG'"
+        )
         with temporary_changes("inventory", more):
             expect("I7", "counted as reserved 5, held by orders 0", "MUG")
 
@@ -230,7 +252,10 @@ class TestI8:
             expect("I8", "did not reach", str(getattr(orders, kind)))
 
     def test_a_message_that_was_not_sent(self, orders) -> None:
-        stuck = "UPDATE payments_outbox SET published_at = NULL, due_at = now() - interval '1 h' WHERE saga = %(order)s"
+        stuck = (
+            "UPDATE payments_outbox SET published_at = NULL, due_at = now() - interval '1 h'"
+            " WHERE saga = %(order)s"
+        )
         with temporary_changes("payments", stuck, order=orders.declined):
             expect(
                 "I8", "payment.failed of payments.charge is due, but not sent", str(orders.declined)
@@ -343,7 +368,10 @@ class TestI11:
             expect("I11", "orders.fulfil is not barred", str(orders.declined))
 
     def test_stock_that_was_moved_though_it_was_never_reserved(self, orders) -> None:
-        refused = "UPDATE inventory_inbox SET state = 'refused' WHERE step = 'inventory.reserve' AND saga = %(order)s"
+        refused = (
+            "UPDATE inventory_inbox SET state = 'refused'"
+            " WHERE step = 'inventory.reserve' AND saga = %(order)s"
+        )
         with temporary_changes("inventory", refused, order=orders.cancelled_late):
             expect("I11", "inventory.reserve is refused", str(orders.cancelled_late))
 
@@ -374,8 +402,10 @@ class TestI12:
     def test_a_status_behind_the_timeline(self, orders) -> None:
         back = "UPDATE orders_order SET status = 'pending' WHERE id = %(order)s"
         paid = (
-            "INSERT INTO orders_timelineevent (id, saga, seq, type, service, step, attempt, at, detail) VALUES"
-            " (gen_random_uuid(), %(order)s, 1, 'payment.processed', 'payments', 'payments.charge', 1, now(), '{}')"
+            "INSERT INTO orders_timelineevent"
+            " (id, saga, seq, type, service, step, attempt, at, detail) VALUES"
+            " (gen_random_uuid(), %(order)s, 1, 'payment.processed', 'payments',"
+            " 'payments.charge', 1, now(), '{}')"
         )
         with temporary_changes("default", ANY_STATUS, back, paid, order=orders.open):
             expect("I12", "is pending, but its timeline has payment.processed", str(orders.open))
@@ -386,14 +416,20 @@ class TestI12:
             expect("I12", "has position 9, expected 1", str(orders.open))
 
     def test_a_timeline_entry_that_differs_from_its_event(self, orders) -> None:
-        told = "UPDATE orders_timelineevent SET seq = 9 WHERE type = 'stock.reserved' AND saga = %(order)s"
+        told = (
+            "UPDATE orders_timelineevent SET seq = 9"
+            " WHERE type = 'stock.reserved' AND saga = %(order)s"
+        )
         with temporary_changes("default", told, order=orders.fulfilled):
             expect("I12", "the timeline has stock.reserved at position 9", str(orders.fulfilled))
 
     @pytest.mark.parametrize("before", ["payments.authorize", "inventory.reserve"])
     def test_a_pivot_before_the_steps_that_come_before_it(self, orders, before) -> None:
         service = before.partition(".")[0]
-        refused = f"UPDATE {service}_inbox SET state = 'refused' WHERE step = '{before}' AND saga = %(order)s"
+        refused = (
+            f"UPDATE {service}_inbox SET state = 'refused'"
+            f" WHERE step = '{before}' AND saga = %(order)s"
+        )
         with temporary_changes(service, refused, order=orders.authorized):
             expect("I12", f"but {before}, which comes first, is refused", str(orders.authorized))
 
@@ -425,14 +461,18 @@ class TestI14:
     @pytest.mark.parametrize(("status", "charge"), [("pending", "NULL"), ("captured", "'ch_1'")])
     def test_a_payment_that_is_left_open(self, orders, status, charge) -> None:
         left = (
-            f"UPDATE payments_payment SET status = '{status}', charge_id = {charge}, refunded_amount = 0"
+            f"UPDATE payments_payment SET status = '{status}', charge_id = {charge},"
+            " refunded_amount = 0"
             " WHERE order_id = %(order)s"
         )
         with temporary_changes("payments", left, order=orders.cancelled):
             expect("I14", f"its payment is {status}", str(orders.cancelled))
 
     def test_a_step_of_a_cancelled_order_that_was_not_undone(self, orders) -> None:
-        left = "UPDATE inventory_inbox SET state = 'waiting' WHERE step = 'inventory.release' AND saga = %(order)s"
+        left = (
+            "UPDATE inventory_inbox SET state = 'waiting'"
+            " WHERE step = 'inventory.release' AND saga = %(order)s"
+        )
         with temporary_changes("inventory", left, order=orders.cancelled_late):
             expect(
                 "I14",

@@ -91,7 +91,10 @@ def test_outbox_rows_reach_a_point_by_their_target_or_event_type(place):
 
 
 def reaching(place):
-    code = "from sagas.testing.failpoints import Point, reach; reach(Point.NOT_BEGUN, 'payments.charge')"
+    code = (
+        "from sagas.testing.failpoints import Point, reach"
+        "; reach(Point.NOT_BEGUN, 'payments.charge')"
+    )
     return subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "FAILPOINTS": str(place.directory)}
     )
