@@ -106,7 +106,7 @@ def test_a_step_marked_by_two_people_is_done_once_and_the_second_run_says_so(olg
     )
     work()
     assert [state for run in (first, second) for state, _ in outcomes(run)] == ["done", "nothing"]
-    assert "is done meanwhile" in outcomes(second)[0][1]
+    assert "is already done" in outcomes(second)[0][1]
     assert Payment.objects.get().refund_reference == "re_1"
 
 
