@@ -180,10 +180,10 @@ def _run_step(batch: Batch) -> Signature:
 
 
 def _summary(batch: Batch) -> str:
-    sagas = [str(outgoing.message.saga) for outgoing in batch.messages]
-    shown = ", ".join(sagas[:MOST_SAGAS_SHOWN])
-    more = f" and {len(sagas) - MOST_SAGAS_SHOWN} more" if len(sagas) > MOST_SAGAS_SHOWN else ""
-    return f"{batch.step} for {shown}{more}"
+    shown = batch.messages[:MOST_SAGAS_SHOWN]
+    sagas = ", ".join(str(outgoing.message.saga) for outgoing in shown)
+    hidden = len(batch.messages) - len(shown)
+    return f"{batch.step} for {sagas}" + (f" and {hidden} more" if hidden else "")
 
 
 def _carries_its_entry(service: Service, row: OutboxRow) -> bool:

@@ -1,0 +1,41 @@
+"""A failure keeps its field names on the wire, so that releases understand each other's messages."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from sagas.definition.messages import Message
+from sagas.execution.failures import Failure
+
+SAGA = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+MESSAGE = Message(
+    id=SAGA, saga=SAGA, started_at=datetime(2026, 1, 2, tzinfo=UTC), seq=1, context={}
+)
+
+
+def test_a_failure_is_sent_under_the_names_of_earlier_releases():
+    failure = Failure(message=MESSAGE, attempt=2, error="boom", isolated=True, resend=False)
+
+    sent = msgspec.to_builtins(failure)
+
+    assert {**sent, "message": None} == {
+        "message": None,
+        "attempt": 2,
+        "error": "boom",
+        "alone": True,
+        "again": False,
+    }
+
+
+def test_a_failure_of_an_earlier_release_is_understood():
+    sent = {
+        "message": msgspec.to_builtins(MESSAGE),
+        "attempt": 1,
+        "error": "boom",
+        "alone": False,
+    }
+
+    failure = msgspec.convert(sent, Failure, strict=False)
+
+    assert (failure.isolated, failure.resend) == (False, True)
