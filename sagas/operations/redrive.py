@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 
+from sagas import backoff
 from sagas.definition.plan import Plan
 from sagas.delivery import queues, relay
 from sagas.delivery.signatures import task_signature
@@ -32,13 +33,14 @@ BATCH_SIZE = 500
 # With more messages than this in one queue, no round starts.
 MAX_QUEUE_LENGTH = 200
 
-# The interval stops doubling at 64 × SAGA_STALL_SECONDS.
-MAX_DOUBLINGS = 6
+# The longest interval between two re-drives of a saga, in units of SAGA_STALL_SECONDS.
+MAX_STALLS = 64
 
+# The saga waited for interval 1 before its first re-drive, so the next interval is redrives + 2.
 STALLED = sql.lease_statement(
     "{tracked} s",
     due="rescue_at",
-    seconds="%(stall)s * 2 ^ LEAST(redrives + 1, %(doublings)s)",
+    seconds=backoff.exponential_sql("redrives + 2", first="%(stall)s", longest="%(longest)s"),
     condition="ended_at IS NULL AND NOT {on_hold}",
     changes=[
         "redrives = redrives + 1",
@@ -82,7 +84,7 @@ def _take_stalled(home: Home) -> list[tuple[Any, ...]]:
     """Set the time of the next re-drive of stalled sagas, and return their ids and plans."""
     params = {
         "stall": settings.SAGA_STALL_SECONDS,
-        "doublings": MAX_DOUBLINGS,
+        "longest": MAX_STALLS * settings.SAGA_STALL_SECONDS,
         "redrives": settings.SAGA_REDRIVES,
         "limit": BATCH_SIZE,
     }
