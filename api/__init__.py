@@ -1,1 +1,1 @@
-"""What all REST endpoints share: tokens, strict JSON, problems, pages, health, the schema."""
+"""The shared parts of the REST APIs: problems, auth, requests, responses and monitoring."""

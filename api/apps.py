@@ -1,4 +1,4 @@
-"""The shared REST parts, as a Django app."""
+"""The app of the API's shared parts."""
 
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
@@ -8,16 +8,14 @@ __all__ = ["ApiConfig"]
 
 
 class ApiConfig(AppConfig):
-    """What all REST endpoints share."""
+    """The shared parts of the REST APIs."""
 
     name = "api"
 
     def ready(self) -> None:
-        """Register what the schema needs to know, what every app adds to the metrics, and the
-        auditors' group.
-        """
+        """Register the schema's extensions, the apps' metrics and the auditors' group."""
         from api import openapi  # noqa: F401, PLC0415  (registering is its effect)
-        from api.auth.roles import grant_auditors  # noqa: PLC0415  needs the app registry
+        from api.auth.roles import grant_auditors  # noqa: PLC0415  (needs the app registry)
 
         autodiscover_modules("metrics")
-        post_migrate.connect(grant_auditors)  # after Django's own, which makes the permissions
+        post_migrate.connect(grant_auditors)  # after Django's receiver, which adds the permissions

@@ -1,8 +1,6 @@
-"""What the OpenAPI schema says that the views do not: input structs, and each kind of problem where
-it may come.
+"""Additions to the OpenAPI schema: the input structs, and the problems of each operation.
 
-Each service describes its own operations in a module of this name, with what is here. `as_yaml` is
-the whole.
+Each service describes its own operations in a module named `openapi`, with the functions below.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,63 +15,68 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
 from api.problems import problem_types
+from api.problems.exceptions import MEDIA_TYPE
 from api.problems.problem_types import ProblemType, get_problem_type
 from api.requests.converters import SkuConverter
 
 __all__ = ["SKU", "add_components", "answer_header", "as_yaml", "body_of", "problems", "schema"]
 
-MEDIA_TYPE = "application/problem+json"
-
 FIELD_ERROR = {
     "type": "object",
-    "description": "What is wrong with one field of the input.",
+    "description": "An error in one field of the input.",
     "required": ["field", "code", "detail"],
     "properties": {
         "field": {
             "type": "string",
-            "description": "The path in the body, like `lines[1].quantity`; or the parameter or header. May be empty.",
+            "description": "The path in the body, like `lines[1].quantity`; or the parameter or "
+            "header. Empty for the body as a whole.",
         },
-        "code": {"type": "string", "description": "What is wrong, for programs."},
-        "detail": {"type": "string", "description": "What is wrong, for people."},
+        "code": {"type": "string", "description": "The kind of error, for programs."},
+        "detail": {"type": "string", "description": "The explanation, for people."},
     },
 }
 
 PROBLEM = {
     "type": "object",
-    "description": "What went wrong (RFC 9457).",
+    "description": "An error (RFC 9457).",
     "required": ["type", "title", "status", "detail"],
     "properties": {
         "type": {
             "type": "string",
             "format": "uri-reference",
-            "description": "The kind of problem, for programs: compare the string. It leads to its explanation.",
+            "description": "The type of the problem, for programs: compare the string. It is also the "
+            "path of its explanation.",
         },
-        "title": {"type": "string", "description": "The kind of problem, for people."},
+        "title": {"type": "string", "description": "The type of the problem, for people."},
         "status": {
             "type": "integer",
             "minimum": 400,
             "maximum": 599,
-            "description": "The status of the answer.",
+            "description": "The status of the response.",
         },
-        "detail": {"type": "string", "description": "What went wrong this time, for people."},
+        "detail": {"type": "string", "description": "This occurrence of the problem, for people."},
         "errors": {
             "type": "array",
-            "description": "The fields at fault, where the input is.",
+            "description": "The errors of the input, field by field.",
             "items": {"$ref": "#/components/schemas/FieldError"},
         },
     },
 }
 
+OWN_SCHEMAS = {"Problem": PROBLEM, "FieldError": FIELD_ERROR}
+
 HEADERS: Mapping[str, Mapping[str, Any]] = {
     "Retry-After": {
-        "description": "Seconds to wait before another try.",
+        "description": "Seconds to wait before the next attempt.",
         "schema": {"type": "integer", "minimum": 0},
     },
-    "WWW-Authenticate": {"description": "What the API wants to see.", "schema": {"type": "string"}},
+    "WWW-Authenticate": {
+        "description": "The authentication scheme that the API expects.",
+        "schema": {"type": "string"},
+    },
 }
 
-# Of every operation; and of those with a body, with something to find, and with something to get
-# wrong.
+# The problems of every operation, and the problems of every operation that takes a body.
 EVERYWHERE = (
     problem_types.BAD_REQUEST,
     problem_types.NOT_ACCEPTABLE,
@@ -81,7 +84,7 @@ EVERYWHERE = (
     problem_types.INTERNAL_ERROR,
     problem_types.UNAVAILABLE,
 )
-OF_A_BODY = (
+WITH_BODY = (
     problem_types.INVALID_INPUT,
     problem_types.LENGTH_REQUIRED,
     problem_types.BODY_TOO_LARGE,
@@ -100,22 +103,20 @@ _structs: dict[str, type[msgspec.Struct]] = {}
 
 
 def body_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the request body that a struct takes, for `extend_schema(request=…)`."""
+    """Return the request body described by a struct, for `extend_schema(request=…)`."""
     _structs[struct.__name__] = struct
     return {"application/json": {"$ref": f"#/components/schemas/{struct.__name__}"}}
 
 
-def problems(*of: ProblemType) -> dict[str, Any]:
-    """Name the kinds of problem that an operation has beside the usual, for
-    `extend_schema(extensions=…)`.
-    """
-    return {"x-problems": [kind.slug for kind in of]}
+def problems(*specific: ProblemType) -> dict[str, Any]:
+    """Name the problems that are specific to an operation, for `extend_schema(extensions=…)`."""
+    return {"x-problems": [problem_type.slug for problem_type in specific]}
 
 
 def answer_header(
     name: str, *statuses: int, description: str, required: bool = True
 ) -> OpenApiParameter:
-    """Describe a header that an operation answers with, for `extend_schema(parameters=…)`."""
+    """Describe a response header, for `extend_schema(parameters=…)`."""
     return OpenApiParameter(
         name,
         OpenApiTypes.STR,
@@ -138,32 +139,27 @@ def as_yaml() -> str:
 
 
 def add_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the input structs, and to every operation its problems. A postprocessing hook of
-    drf-spectacular.
+    """Add the input structs, and the problems of each operation.
+
+    A postprocessing hook of drf-spectacular.
     """
     components = result["components"]
-    structs = msgspec.json.schema_components(
-        _structs.values(), ref_template="#/components/schemas/{name}"
-    )[1]
-    schemas = (
-        components.get("schemas", {}) | structs | {"Problem": PROBLEM, "FieldError": FIELD_ERROR}
-    )
     responses: dict[str, Any] = {}
     for path, operation in _operations(result["paths"]):
-        for of in _by_status(_kinds_of(path, operation)):
-            name = "Or".join(kind.title.title().replace(" ", "") for kind in of)
-            responses[name] = _response(of)
-            operation["responses"][str(of[0].status)] = {"$ref": f"#/components/responses/{name}"}
-        if "requestBody" in operation:
-            operation["requestBody"]["required"] = True
-        for status, answer in operation["responses"].items():
-            if answer.get("description") == "":
-                answer["description"] = HTTPStatus(int(status)).phrase
-    components["schemas"], components["responses"] = (
-        dict(sorted(schemas.items())),
-        dict(sorted(responses.items())),
-    )
+        responses |= _add_problems(path, operation)
+        _complete(operation)
+
+    schemas = components.get("schemas", {}) | _struct_schemas() | OWN_SCHEMAS
+    components["schemas"] = dict(sorted(schemas.items()))
+    components["responses"] = dict(sorted(responses.items()))
     return result
+
+
+def _struct_schemas() -> dict[str, Any]:
+    _, schemas = msgspec.json.schema_components(
+        _structs.values(), ref_template="#/components/schemas/{name}"
+    )
+    return schemas
 
 
 def _operations(paths: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -171,56 +167,77 @@ def _operations(paths: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         yield from ((path, operation) for operation in item.values() if "responses" in operation)
 
 
-def _kinds_of(path: str, operation: dict[str, Any]) -> set[ProblemType]:
-    """Return all kinds of problem of an operation: what it says itself, and what follows from
-    its shape.
-    """
-    found = {kind for slug in operation.pop("x-problems", ()) if (kind := get_problem_type(slug))}
+def _add_problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    """Refer to the operation's problems, one response for each status; return these responses."""
+    responses = {}
+    for group in _by_status(_problem_types_of(path, operation)):
+        name = "Or".join(known.title.title().replace(" ", "") for known in group)
+        responses[name] = _response(group)
+        reference = {"$ref": f"#/components/responses/{name}"}
+        operation["responses"][str(group[0].status)] = reference
+    return responses
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    """Mark the body as required, and describe responses that have no description."""
+    if "requestBody" in operation:
+        operation["requestBody"]["required"] = True
+    for status, response in operation["responses"].items():
+        if response.get("description") == "":
+            response["description"] = HTTPStatus(int(status)).phrase
+
+
+def _problem_types_of(path: str, operation: dict[str, Any]) -> set[ProblemType]:
+    """Return the problem types that an operation names, and those that follow from its shape."""
+    named = (get_problem_type(slug) for slug in operation.pop("x-problems", ()))
+    found = {problem_type for problem_type in named if problem_type}
     found.update(EVERYWHERE)
+
     if any(scheme for scheme in operation.get("security", ())):
         found.add(problem_types.NOT_AUTHENTICATED)
     if "{" in path:
         found.add(problem_types.NOT_FOUND)
     if "requestBody" in operation:
-        found.update(OF_A_BODY)
+        found.update(WITH_BODY)
     if any(parameter["in"] != "path" for parameter in operation.get("parameters", ())):
         found.add(problem_types.INVALID_INPUT)
     return found
 
 
-def _by_status(of: set[ProblemType]) -> Iterator[Sequence[ProblemType]]:
-    ordered = sorted(of, key=lambda kind: (kind.status, kind.slug))
-    for _, group in groupby(ordered, key=lambda kind: kind.status):
+def _by_status(found: set[ProblemType]) -> Iterator[Sequence[ProblemType]]:
+    ordered = sorted(found, key=lambda known: (known.status, known.slug))
+    for _, group in groupby(ordered, key=lambda known: known.status):
         yield tuple(group)
 
 
-def _response(of: Sequence[ProblemType]) -> dict[str, Any]:
-    """Describe the answer of some kinds of problem that have one status."""
-    always = set.intersection(*(set(kind.headers) for kind in of))
+def _response(group: Sequence[ProblemType]) -> dict[str, Any]:
+    """Describe one response for problem types that share a status."""
+    lines = [f"`{known.type}`: {known.meaning}" for known in group]
+    examples = {known.slug: {"summary": known.title, "value": _example(known)} for known in group}
     response: dict[str, Any] = {
-        "description": "\n".join(f"`{kind.type}`: {kind.meaning}" for kind in of),
+        "description": "\n".join(lines),
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": "#/components/schemas/Problem"},
-                "examples": {
-                    kind.slug: {"summary": kind.title, "value": _example(kind)} for kind in of
-                },
+                "examples": examples,
             }
         },
     }
+
+    always = set.intersection(*(set(known.headers) for known in group))
     if always:
         response["headers"] = {name: {**HEADERS[name], "required": True} for name in sorted(always)}
     return response
 
 
-def _example(kind: ProblemType) -> dict[str, Any]:
+def _example(problem_type: ProblemType) -> dict[str, Any]:
     example = {
-        "type": kind.type,
-        "title": kind.title,
-        "status": kind.status,
-        "detail": kind.meaning,
+        "type": problem_type.type,
+        "title": problem_type.title,
+        "status": problem_type.status,
+        "detail": problem_type.meaning,
     }
-    if kind is not problem_types.INVALID_INPUT:
+    if problem_type is not problem_types.INVALID_INPUT:
         return example
     error = {"field": "lines[1].quantity", "code": "invalid", "detail": "Expected int >= 1."}
     return example | {"detail": f"{error['field']}: {error['detail']}", "errors": [error]}

@@ -1,4 +1,4 @@
-"""The API's own chores, by beat."""
+"""Periodic tasks of the API, started by beat."""
 
 from celery import shared_task
 
@@ -10,5 +10,5 @@ __all__ = ["purge_logins"]
 
 @shared_task(name="api.purge_logins")
 def purge_logins() -> int:
-    """Forget tokens that have expired, and failed logins that were long enough ago."""
+    """Delete expired tokens, and failed logins older than the lockout; return how many."""
     return purge_expired_tokens() + purge_failed_logins()

@@ -1,4 +1,4 @@
-"""Tokens, the schema and its page."""
+"""Paths of tokens, the schema and its documentation."""
 
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView

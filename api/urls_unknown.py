@@ -1,4 +1,4 @@
-"""What remains of the paths below /api/ once all others were tried."""
+"""The fallback for all other paths below /api/."""
 
 from django.urls import path
 

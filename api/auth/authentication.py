@@ -1,4 +1,4 @@
-"""Bearer tokens (RFC 6750): 256 random bits, of which the database holds the digest only."""
+"""Bearer tokens (RFC 6750): 256 random bits. The database stores only their digest."""
 
 from datetime import timedelta
 
@@ -12,12 +12,12 @@ from knox.models import AuthToken
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.request import Request
 
-from api.auth.roles import audits, note_role
+from api.auth.roles import audits, remember_role
 from api.auth.throttling import count_invalid_token
 
 __all__ = [
-    "LIFETIME",
-    "MOST_TOKENS",
+    "MAX_TOKENS_PER_USER",
+    "TOKEN_LIFETIME",
     "BearerAuthentication",
     "authenticated_user",
     "issue_token",
@@ -25,21 +25,19 @@ __all__ = [
     "revoke_tokens",
 ]
 
-LIFETIME = timedelta(days=30)
+TOKEN_LIFETIME = timedelta(days=30)
 
-# Tokens of one user that are valid at a time: one for every place they log in from, and no table
-# full of them.
-MOST_TOKENS = 100
+# A user needs one token per device. The limit bounds the table.
+MAX_TOKENS_PER_USER = 100
 
 
 class BearerAuthentication(TokenAuthentication):
-    """Find the user of a token, in one query and without writing. Revoking a token is deleting
-    its row.
-    """
+    """Authenticates a token in one query, without writing. Deleting its row revokes a token."""
 
     def authenticate(self, request: Request) -> tuple[AbstractBaseUser, AuthToken] | None:
-        """Return the user and the token, or None without one. Raises AuthenticationFailed, and
-        soon a 429.
+        """Return the user and the token, or None without a token.
+
+        Raises AuthenticationFailed, or a `Problem` of status 429 after many invalid tokens.
         """
         try:
             found: tuple[AbstractBaseUser, AuthToken] | None = super().authenticate(request)
@@ -49,20 +47,20 @@ class BearerAuthentication(TokenAuthentication):
         return found
 
     def authenticate_credentials(self, token: bytes) -> tuple[AbstractBaseUser, AuthToken]:
-        """Return the user and the token. Raises AuthenticationFailed, without a word as to why."""
+        """Return the user and the token. Raises AuthenticationFailed without a reason."""
         digest = hash_token(token.decode("latin-1"))
         alive = AuthToken.objects.filter(
             Q(expiry=None) | Q(expiry__gt=Now()), digest=digest, user__is_active=True
         )
         found = alive.select_related("user").annotate(audits=audits("user")).first()
         if found is None:
-            raise AuthenticationFailed("The token is not valid, or not valid any more.")
-        note_role(found.user, audits=found.audits)
+            raise AuthenticationFailed("The token is invalid or has expired.")
+        remember_role(found.user, audits=found.audits)
         return found.user, found
 
 
 class BearerScheme(OpenApiAuthenticationExtension):
-    """How the schema describes it."""
+    """The description of bearer tokens in the OpenAPI schema."""
 
     target_class = BearerAuthentication
     name = "bearerToken"
@@ -72,37 +70,38 @@ class BearerScheme(OpenApiAuthenticationExtension):
         return {
             "type": "http",
             "scheme": "bearer",
-            "description": "A token from `POST /api/v1/auth/token/` or `manage.py create_token`, good for 30 days.",
+            "description": "A token from `POST /api/v1/auth/token/` or `manage.py create_token`, "
+            "valid for 30 days.",
         }
 
 
-def issue_token(user: AbstractBaseUser, *, lifetime: timedelta = LIFETIME) -> str:
-    """Give a user a new token, in place of the oldest where there are too many.
+def issue_token(user: AbstractBaseUser, *, lifetime: timedelta = TOKEN_LIFETIME) -> str:
+    """Create a token for a user; delete the oldest ones above `MAX_TOKENS_PER_USER`.
 
-    It cannot be read again: only its digest is kept.
+    The token cannot be read again, because only its digest is stored.
     """
     _, token = AuthToken.objects.create(user=user, expiry=lifetime)
     newest = AuthToken.objects.filter(user=user).order_by("-created")
     AuthToken.objects.filter(
-        pk__in=list(newest.values_list("pk", flat=True)[MOST_TOKENS:])
+        pk__in=list(newest.values_list("pk", flat=True)[MAX_TOKENS_PER_USER:])
     ).delete()
     return str(token)
 
 
 def revoke_tokens(user: AbstractBaseUser) -> int:
-    """Revoke all tokens of a user; return how many there were."""
+    """Revoke all tokens of a user; return how many."""
     revoked, _ = AuthToken.objects.filter(user=user).delete()
     return int(revoked)
 
 
 def purge_expired_tokens() -> int:
-    """Forget the tokens that open nothing any more; return how many."""
+    """Delete the expired tokens; return how many."""
     purged, _ = AuthToken.objects.filter(expiry__lte=Now()).delete()
     return int(purged)
 
 
 def authenticated_user(request: Request) -> User:
-    """Return who sent a request. Raises NotAuthenticated if nobody we know."""
+    """Return the user of a request. Raises NotAuthenticated for an anonymous request."""
     if not isinstance(request.user, User):
         raise NotAuthenticated
     return request.user

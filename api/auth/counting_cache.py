@@ -1,4 +1,4 @@
-"""Django's Redis cache, which also counts."""
+"""Django's Redis cache with counters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,16 +9,14 @@ __all__ = ["CountingCache"]
 
 
 class CountingCache(RedisCache):
-    """Counts several things in one round trip, where `incr` takes two for each."""
+    """Increments several counters in one round trip; `incr` needs two for each."""
 
     def count(self, keys: Sequence[str], *, seconds: int) -> list[int]:
-        """Add one to each counter, and keep it for so many seconds more; return what each has
-        come to.
-        """
+        """Add one to each counter, renew its expiry, and return the new values."""
         client: Any = self._cache.get_client(None, write=True)
         with client.pipeline(transaction=False) as pipeline:
             for key in keys:
-                made = self.make_and_validate_key(key)
-                pipeline.incr(made)
-                pipeline.expire(made, seconds)
+                full_key = self.make_and_validate_key(key)
+                pipeline.incr(full_key)
+                pipeline.expire(full_key, seconds)
             return [int(counted) for counted in pipeline.execute()[::2]]

@@ -1,7 +1,6 @@
-"""Failed logins: counted by django-axes for each user name and address, in the API and the admin
-alike.
+"""Lockout after failed logins to the API and the admin, counted by django-axes.
 
-Who is locked out is so from their address alone: the real user gets in from everywhere else.
+The lockout is per user name and address, so an attacker cannot lock out a user at other addresses.
 """
 
 from datetime import datetime
@@ -24,20 +23,19 @@ def lockout_response(
     response: HttpResponseBase | None = None,
     credentials: dict[str, str] | None = None,
 ) -> HttpResponse:
-    """Answer whoever is locked out, whether there is a user of that name or not.
-    AXES_LOCKOUT_CALLABLE.
-    """
-    headers = {"Retry-After": str(_seconds_left(request, (credentials or {}).get("username")))}
+    """Answer a locked-out login, whether the user exists or not. AXES_LOCKOUT_CALLABLE."""
+    username = (credentials or {}).get("username")
+    headers = {"Retry-After": str(_seconds_left(request, username))}
     if not request.path.startswith("/api/"):
-        said = f"{TOO_MANY_FAILED_LOGINS.meaning} Try again after the time in Retry-After."
+        text = f"{TOO_MANY_FAILED_LOGINS.meaning} Try again after the time in Retry-After."
         return HttpResponse(
-            said, status=429, content_type="text/plain; charset=utf-8", headers=headers
+            text, status=429, content_type="text/plain; charset=utf-8", headers=headers
         )
     return problem_response(Problem(TOO_MANY_FAILED_LOGINS, headers=headers))
 
 
 def purge_failed_logins() -> int:
-    """Forget failed logins that lock nobody out any more; return how many."""
+    """Delete failed logins that are older than the lockout; return how many."""
     purged, _ = AccessAttempt.objects.filter(
         attempt_time__lt=timezone.now() - settings.AXES_COOLOFF_TIME
     ).delete()

@@ -1,9 +1,7 @@
-"""Who a user is here: a customer, staff, or an auditor, who sees what staff see and changes
-nothing.
+"""The role of a user: customer, staff or auditor. Auditors read like staff, but write nothing.
 
-Auditors are the members of a group, which holds Django's view permissions of the services' tables
-for the pages of the admin. Membership goes before everything else: staff who join the group only
-read.
+Auditors are the members of a group. For the admin, the group has Django's view permissions of the
+services' tables. Membership takes precedence: staff who join the group can only read.
 """
 
 from typing import Any
@@ -20,8 +18,8 @@ __all__ = [
     "audits",
     "grant_auditors",
     "is_auditor",
-    "note_role",
     "reads_everything",
+    "remember_role",
 ]
 
 AUDITORS = "auditors"
@@ -30,42 +28,36 @@ AUDITORS = "auditors"
 AUDITED = ("orders", "payments", "inventory")
 
 
-# Where a user's row in memory keeps what is known of its role.
-NOTED = "_audits"
+# The attribute of a user instance that caches whether the user is an auditor.
+CACHED_ROLE = "_audits"
 
 
 def audits(user: str) -> Exists:
-    """Return whether the user that a field refers to is an auditor, as part of a query that is
-    made anyway.
-    """
+    """Return a subquery: whether the user that a field refers to is an auditor."""
     return Exists(User.groups.through.objects.filter(user=OuterRef(user), group__name=AUDITORS))
 
 
 def is_auditor(user: AbstractBaseUser | AnonymousUser) -> bool:
-    """Tell whether a user may only read. Asked for once, unless the query for the token has told
-    it.
-    """
+    """Tell whether a user is an auditor. Queries once per instance, unless the role is cached."""
     if not isinstance(user, User):
         return False
-    if NOTED not in vars(user):
-        note_role(user, audits=user.groups.filter(name=AUDITORS).exists())
-    return bool(vars(user)[NOTED])
+    if CACHED_ROLE not in vars(user):
+        remember_role(user, audits=user.groups.filter(name=AUDITORS).exists())
+    return bool(vars(user)[CACHED_ROLE])
 
 
-def note_role(user: User, *, audits: bool) -> None:
-    """Note whether a user is an auditor, where a query has told it."""
-    vars(user)[NOTED] = audits
+def remember_role(user: User, *, audits: bool) -> None:
+    """Cache whether a user is an auditor."""
+    vars(user)[CACHED_ROLE] = audits
 
 
 def reads_everything(user: AbstractBaseUser | AnonymousUser) -> bool:
-    """Tell whether a user sees what others ordered."""
+    """Tell whether a user may read the data of all customers."""
     return isinstance(user, User) and (user.is_staff or is_auditor(user))
 
 
 def grant_auditors(app_config: AppConfig, using: str, apps: Apps = all_apps, **_: Any) -> None:
-    """Give auditors the view permissions of an app that was migrated just now, if there are
-    permissions yet.
-    """
+    """Grant auditors the view permissions of an app. A receiver of post_migrate."""
     if app_config.label in AUDITED and using == "default" and "group" in apps.all_models["auth"]:
         views = Permission.objects.filter(
             content_type__app_label=app_config.label, codename__startswith="view_"

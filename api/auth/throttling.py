@@ -1,6 +1,6 @@
-"""How often: requests counted by the minute, for each user and for each address.
+"""Rate limits: requests per minute, for each user and for each address.
 
-The counters live in the cache, which may be down: then nothing is counted and everyone is served.
+The counters are in the cache. While the cache is down, no request is counted or limited.
 """
 
 import logging
@@ -26,29 +26,27 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 60  # seconds
 
-# After a failure of the cache it is left alone for so many seconds, so that it delays a request now
-# and then, not each.
-RESPITE = 10
+# Seconds without use of the cache after it failed, so that it does not delay every request.
+RETRY_CACHE_AFTER = 10
 
 
 class Allowance(NamedTuple):
-    """A counter, and the most it may come to within a minute."""
+    """A counter, and its limit within a minute."""
 
     key: str
     most: int
 
 
 class RateLimit(BaseThrottle):
-    """Limit a user, and an address, which may have many users behind it; without a user, the
-    address as if it were one.
+    """Limits a user and an address.
 
-    A view may name the limit of a method of its own: `rate_limits = {"POST": "orders"}`; otherwise
-    it is "read" or "write". `settings.RATE_LIMITS` has the requests a minute, 0 for as many as
-    there come.
+    An address may have several users behind it, so its limit is higher; without a user it is that
+    of a user. A view may set a scope per method: `rate_limits = {"POST": "orders"}`; otherwise the
+    scope is "read" or "write". `settings.RATE_LIMITS` has the requests per minute; 0 is unlimited.
     """
 
     def allow_request(self, request: Request, view: object) -> bool:
-        """Count the request. Raises a `Problem` of status 429 that says when to come back."""
+        """Count the request. Raises a `Problem` of status 429 with `Retry-After`."""
         own: dict[str, str] = getattr(view, "rate_limits", {})
         scope = own.get(request.method or "", "read" if request.method in SAFE_METHODS else "write")
         factor = settings.RATE_LIMIT_ADDRESS_FACTOR if request.user.is_authenticated else 1
@@ -57,9 +55,7 @@ class RateLimit(BaseThrottle):
 
 
 def count_invalid_token(request: HttpRequest | Request) -> None:
-    """Count a request whose token is not valid against its address. Raises a `Problem` of status
-    429.
-    """
+    """Count a request with an invalid token. Raises a `Problem` of status 429."""
     _count(_of_address(request, "stranger", 1))
 
 
@@ -78,22 +74,22 @@ def _of_address(request: HttpRequest | Request, scope: str, factor: int) -> list
 
 
 class _Circuit:
-    """The way to the cache, which is left alone for a while after it failed."""
+    """A circuit breaker for the cache: after a failure it is not used for a while."""
 
     def __init__(self) -> None:
         self.closed_until = 0.0
 
     def count(self, keys: list[str]) -> list[int]:
-        """Return what the counters have come to; nothing while the cache is not to be had."""
+        """Increment the counters and return them; an empty list while the cache is down."""
         if time.monotonic() < self.closed_until:
             return []
         try:
             return cast("CountingCache", cache).count(keys, seconds=2 * WINDOW)
         except (RedisError, OSError) as error:
-            self.closed_until = time.monotonic() + RESPITE
+            self.closed_until = time.monotonic() + RETRY_CACHE_AFTER
             logger.warning(
-                "The cache does not answer; for %d s nobody's requests are counted: %r",
-                RESPITE,
+                "Rate limits are off for %d s, because the cache failed. Check Redis: %r",
+                RETRY_CACHE_AFTER,
                 error,
             )
             return []

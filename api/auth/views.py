@@ -1,4 +1,4 @@
-"""Tokens for a name and a password, their end, and the answer to paths that lead nowhere."""
+"""Views that issue and revoke tokens."""
 
 from typing import Annotated, ClassVar
 
@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.auth.authentication import LIFETIME, authenticated_user, issue_token, revoke_tokens
+from api.auth.authentication import TOKEN_LIFETIME, authenticated_user, issue_token, revoke_tokens
 from api.openapi import answer_header, body_of, problems
 from api.problems.exceptions import Problem
 from api.problems.problem_types import TOO_MANY_FAILED_LOGINS, WRONG_CREDENTIALS
@@ -24,30 +24,30 @@ __all__ = ["TokenView", "TokensView"]
 
 
 class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
-    """A user's name and password."""
+    """The name and the password of a user."""
 
     username: Annotated[str, Meta(min_length=1, max_length=150)]
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 class TokenSerializer(serializers.Serializer[dict[str, object]]):
-    """A token, shown this once."""
+    """A new token. It cannot be read again."""
 
     token = serializers.CharField(read_only=True)
     expires_at = serializers.DateTimeField(read_only=True)
 
 
 class TokenView(APIView):
-    """A token."""
+    """Issues and revokes one token."""
 
     rate_limits: ClassVar = {"POST": "login"}
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """Ask for no token of those who come to get one."""
+        """Skip authentication for a login."""
         return [] if self._is_login() else super().get_authenticators()
 
     def get_permissions(self) -> list[BasePermission]:
-        """Let everyone try to get a token, and everyone with a token end it, auditors too."""
+        """Allow every client to log in, and every user with a token to revoke it."""
         return [] if self._is_login() else [IsAuthenticated()]
 
     def _is_login(self) -> bool:
@@ -59,7 +59,7 @@ class TokenView(APIView):
         tags=["auth"],
         parameters=[
             answer_header(
-                "Cache-Control", 200, description="`no-store`: the token is shown this once."
+                "Cache-Control", 200, description="`no-store`: the response contains the token."
             )
         ],
         request=body_of(Credentials),
@@ -82,12 +82,12 @@ class TokenView(APIView):
     def post(self, request: Request) -> Response:
         """Get a token for a user name and a password. Send it as `Authorization: Bearer …`."""
         given = parse(request, Credentials)
-        http = request._request  # axes leaves word on it for its middleware
+        http = request._request  # axes sets an attribute for its middleware
         user = authenticate(http, username=given.username, password=given.password)
         if user is None:
             raise Problem(WRONG_CREDENTIALS, headers={"WWW-Authenticate": "Bearer"})
         user_logged_in.send(type(user), request=http, user=user)
-        token = {"token": issue_token(user), "expires_at": timezone.now() + LIFETIME}
+        token = {"token": issue_token(user), "expires_at": timezone.now() + TOKEN_LIFETIME}
         return Response(TokenSerializer(token).data, headers={"Cache-Control": "no-store"})
 
     @extend_schema(
@@ -98,13 +98,13 @@ class TokenView(APIView):
         tags=["auth"],
     )
     def delete(self, request: Request) -> Response:
-        """Revoke the token that this request is sent with."""
+        """Revoke the token of this request."""
         request.auth.delete()
         return Response(status=204)
 
 
 class TokensView(APIView):
-    """All tokens of a user."""
+    """Revokes all tokens of a user."""
 
     permission_classes = (IsAuthenticated,)
 
@@ -116,6 +116,6 @@ class TokensView(APIView):
         tags=["auth"],
     )
     def delete(self, request: Request) -> Response:
-        """Revoke every token of the user, the one in use among them."""
+        """Revoke every token of the user, including the token of this request."""
         revoke_tokens(authenticated_user(request))
         return Response(status=204)

@@ -1,8 +1,6 @@
-"""Errors as RFC 9457 problems: `application/problem+json` with type, title, status, detail, and
-errors of input.
+"""Problems as exceptions, and their bodies (RFC 9457): `application/problem+json`.
 
-The kinds of problem, with their types, titles and statuses, are in `api.problems.problem_types` and beside the views
-of each service.
+The problem types are in `api.problems.problem_types` and beside the views of each service.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,75 +12,71 @@ from rest_framework import exceptions
 
 from api.problems.problem_types import INVALID_INPUT, ProblemType
 
-__all__ = [
-    "FieldError",
-    "InvalidInput",
-    "Problem",
-    "problem_response",
-]
+__all__ = ["MEDIA_TYPE", "FieldError", "InvalidInput", "Problem", "problem_response"]
 
 MEDIA_TYPE = "application/problem+json"
 
-# Seconds after which a client should try again when a database is away: a restart takes about as
-# long.
-RETRY_AFTER = 2
+# The detail of invalid input names at most so many fields; `errors` always has all of them.
+FIELDS_IN_DETAIL = 3
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """What is wrong with one field of the input. `field` is its path, like `lines[0].quantity`;
-    empty for the whole.
+    """An error in one field of the input.
+
+    `field` is its path, like `lines[0].quantity`; empty for the body as a whole.
     """
 
     field: str
     code: str
     detail: str
 
+    def __str__(self) -> str:
+        return f"{self.field}: {self.detail}" if self.field else self.detail
+
 
 class Problem(exceptions.APIException):
-    """An error to be answered as it stands. Its kind is for programs; `detail` for people, if
-    there is more to say.
-    """
+    """An error that is answered as it is. `detail` defaults to the meaning of the problem type."""
 
     def __init__(
         self,
-        kind: ProblemType,
+        problem_type: ProblemType,
         detail: str = "",
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self.kind = kind
-        self.status_code = kind.status
+        self.problem_type = problem_type
+        self.status_code = problem_type.status
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
-        super().__init__(detail or kind.meaning)
+        super().__init__(detail or problem_type.meaning)
 
     def body(self) -> dict[str, Any]:
         """Return the members of the problem."""
-        kind = self.kind
-        body = {
-            "type": kind.type,
-            "title": kind.title,
-            "status": kind.status,
+        body: dict[str, Any] = {
+            "type": self.problem_type.type,
+            "title": self.problem_type.title,
+            "status": self.problem_type.status,
             "detail": str(self.detail),
         }
-        return body | ({"errors": msgspec.to_builtins(self.errors)} if self.errors else {})
+        if self.errors:
+            body["errors"] = msgspec.to_builtins(self.errors)
+        return body
 
 
 class InvalidInput(Problem):
-    """What the client sent cannot be used; `errors` says field by field why."""
+    """The client's input is not valid; `errors` names each field and the reason."""
 
     def __init__(self, *errors: FieldError) -> None:
-        detail = "; ".join(
-            f"{error.field}: {error.detail}" if error.field else error.detail
-            for error in errors[:3]
-        )
+        detail = "; ".join(str(error) for error in errors[:FIELDS_IN_DETAIL])
         super().__init__(INVALID_INPUT, detail, errors=errors)
 
 
 def problem_response(problem: Problem) -> HttpResponse:
-    """Return a problem as a response, where REST framework is not there to do it."""
-    body = msgspec.json.encode(problem.body())
+    """Return a problem as a response, for code that runs outside of REST framework."""
     return HttpResponse(
-        body, status=problem.status_code, content_type=MEDIA_TYPE, headers=problem.headers
+        msgspec.json.encode(problem.body()),
+        status=problem.status_code,
+        content_type=MEDIA_TYPE,
+        headers=problem.headers,
     )

@@ -1,18 +1,24 @@
-"""The answers to exceptions and to Django's own error pages, as problems below /api/."""
+"""Answers to exceptions and to Django's own errors: problems below /api/, pages elsewhere."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
-from django.db.utils import Error as DatabaseFault
+from django.db.utils import Error as DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from api.problems.exceptions import MEDIA_TYPE, FieldError, InvalidInput, Problem, problem_response
+from api.problems.exceptions import (
+    MEDIA_TYPE,
+    FieldError,
+    InvalidInput,
+    Problem,
+    problem_response,
+)
 from api.problems.problem_types import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -32,15 +38,12 @@ __all__ = [
     "unknown_path",
 ]
 
-# Seconds after which a client should try again when a database is away: a restart takes about as
-# long.
+# Seconds that a client should wait while a database is unavailable: about as long as a restart.
 RETRY_AFTER = 2
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """Answer an exception of a view; what is none of these goes on to Django, which logs it and
-    answers 500.
-    """
+    """Answer an exception of a view. None passes it on to Django, which logs it and answers 500."""
     problem = _problem_of(error)
     if problem is None:
         return None
@@ -50,25 +53,21 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer what Django itself refused, as a problem below /api/."""
-    return (
-        problem_response(Problem(BAD_REQUEST))
-        if _is_api(request)
-        else defaults.bad_request(request, exception)
-    )
+    """Answer a request that Django itself rejected."""
+    if _is_api(request):
+        return problem_response(Problem(BAD_REQUEST))
+    return defaults.bad_request(request, exception)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a refusal outside of REST framework."""
-    return (
-        problem_response(Problem(FORBIDDEN))
-        if _is_api(request)
-        else defaults.permission_denied(request, exception)
-    )
+    """Answer a request that was denied outside of REST framework."""
+    if _is_api(request):
+        return problem_response(Problem(FORBIDDEN))
+    return defaults.permission_denied(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer a path that leads nowhere."""
+    """Answer a path that does not exist."""
     if not _is_api(request):
         return defaults.page_not_found(request, exception or Http404())
     slash = "" if request.path.endswith("/") else " All paths end with a slash."
@@ -76,19 +75,15 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer an error of ours, which Django has logged."""
-    return (
-        problem_response(Problem(INTERNAL_ERROR))
-        if _is_api(request)
-        else defaults.server_error(request)
-    )
+    """Answer an internal error, which Django has logged."""
+    if _is_api(request):
+        return problem_response(Problem(INTERNAL_ERROR))
+    return defaults.server_error(request)
 
 
 @csrf_exempt
 def unknown_path(request: HttpRequest, **_: str) -> HttpResponse:
-    """Answer a path that leads nowhere with a problem, also where Django would show its debug
-    page.
-    """
+    """Answer an unknown path below /api/ with a problem, even where Django shows debug pages."""
     return not_found(request)
 
 
@@ -104,11 +99,13 @@ def _problem_of(error: Exception) -> Problem | None:
             return Problem(NOT_FOUND)
         case PermissionDenied():
             return Problem(FORBIDDEN)
-        case DatabaseFault() if is_transient(error) or isinstance(
-            error, OperationalError | InterfaceError
-        ):
+        case DatabaseError() if _is_unavailable(error):
             return Problem(UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER)})
     return None
+
+
+def _is_unavailable(error: DatabaseError) -> bool:
+    return is_transient(error) or isinstance(error, OperationalError | InterfaceError)
 
 
 def _rest_problem(error: exceptions.APIException) -> Problem:
@@ -117,9 +114,8 @@ def _rest_problem(error: exceptions.APIException) -> Problem:
             return error
         case exceptions.ValidationError():
             return InvalidInput(*_field_errors(error.get_full_details()))
-    return Problem(
-        problem_type_for_status(error.status_code), str(error.detail), headers=_headers_of(error)
-    )
+    problem_type = problem_type_for_status(error.status_code)
+    return Problem(problem_type, str(error.detail), headers=_headers_of(error))
 
 
 def _headers_of(error: exceptions.APIException) -> dict[str, str]:
@@ -132,9 +128,7 @@ def _headers_of(error: exceptions.APIException) -> dict[str, str]:
 
 
 def _field_errors(details: Any, path: str = "") -> Iterator[FieldError]:
-    """Flatten REST framework's nested errors into paths. A number in them is the place in a
-    list.
-    """
+    """Flatten REST framework's nested errors into paths. A number is an index of a list."""
     if isinstance(details, list):
         for item in details:
             yield from _field_errors(item, path)
@@ -142,10 +136,10 @@ def _field_errors(details: Any, path: str = "") -> Iterator[FieldError]:
         yield FieldError(path, str(details["code"]), str(details["message"]))
     else:
         for name, nested in details.items():
-            yield from _field_errors(nested, _below(path, name))
+            yield from _field_errors(nested, _join(path, name))
 
 
-def _below(path: str, name: str | int) -> str:
+def _join(path: str, name: str | int) -> str:
     if name == "non_field_errors":
         return path
     return f"{path}[{name}]" if isinstance(name, int) else f"{path}.{name}".lstrip(".")

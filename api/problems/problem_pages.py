@@ -1,6 +1,4 @@
-"""What the `type` of a problem leads to: a page for each kind, and docs/errors.md, both from
-`api.problems.problem_types`.
-"""
+"""The pages that the `type` of a problem leads to, and docs/errors.md, from the problem types."""
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -9,24 +7,25 @@ from django.views.decorators.http import require_safe
 
 from api.problems.problem_types import all_problem_types, get_problem_type
 
-__all__ = ["as_markdown", "error_page", "error_pages"]
+__all__ = ["as_markdown", "problem_list", "problem_page"]
 
 
 @require_safe
-def error_pages(request: HttpRequest) -> HttpResponse:
-    """List all kinds of problems."""
-    return render(request, "api/errors.html", {"kinds": all_problem_types()})
+def problem_list(request: HttpRequest) -> HttpResponse:
+    """List all problem types."""
+    return render(request, "api/errors.html", {"problem_types": all_problem_types()})
 
 
 @require_safe
-def error_page(request: HttpRequest, slug: str) -> HttpResponse:
-    """Explain one kind of problem."""
-    kind = get_problem_type(slug)
-    if kind is None:
+def problem_page(request: HttpRequest, slug: str) -> HttpResponse:
+    """Explain one problem type."""
+    problem_type = get_problem_type(slug)
+    if problem_type is None:
         raise Http404
-    return render(request, "api/errors.html", {"kind": kind})
+    return render(request, "api/errors.html", {"problem_type": problem_type})
 
 
 def as_markdown() -> str:
     """Return the text of docs/errors.md."""
-    return render_to_string("api/errors.md", {"kinds": all_problem_types()}).rstrip() + "\n"
+    text = render_to_string("api/errors.md", {"problem_types": all_problem_types()})
+    return text.rstrip() + "\n"

@@ -1,10 +1,8 @@
-"""Every kind of problem that the API answers with: the one source of their `type`s, of
-docs/errors.md and of /errors/.
+"""Every type of problem that the API answers with: the source of docs/errors.md and /errors/.
 
-A `type` is a reference without a host, like `/errors/order-fulfilled`: it resolves wherever the
-service is reached, and is the same string for every client, so that it can be compared (RFC 9457,
-section 3.1.1, asks for the full path in such a reference). A kind that others rely on is never
-renamed.
+A `type` is a reference without a host, like `/errors/order-fulfilled`. So it resolves at any
+address of the service, and is the same string for every client (RFC 9457, section 3.1.1, asks for
+the full path in such a reference). A type is never renamed, because clients compare it.
 """
 
 from collections.abc import Sequence
@@ -39,11 +37,11 @@ _registry: dict[str, "ProblemType"] = {}
 
 
 class ProblemType(Struct, frozen=True, kw_only=True):
-    """A kind of problem: what it means (its detail where nothing more is known), and what the
-    client should do.
+    """A type of problem: its meaning, and how the client should react.
 
-    To make one is to register it. `headers` are those that its answers always have; `api.openapi`
-    describes each. Raises ValueError for a slug that is taken, or is none.
+    Creating an instance registers it. `meaning` is also the default detail of a problem. `headers`
+    names the headers that every answer of this type has; `api.openapi` describes each. Raises
+    ValueError if the slug is taken or malformed.
     """
 
     slug: str
@@ -54,10 +52,10 @@ class ProblemType(Struct, frozen=True, kw_only=True):
     headers: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.slug in _registry or self.slug != slugify(self.slug):
-            raise ValueError(
-                f"{self.slug!r} is taken, or is no slug: name the kind of problem otherwise."
-            )
+        if self.slug in _registry:
+            raise ValueError(f"The slug {self.slug!r} is taken: choose another for this problem.")
+        if self.slug != slugify(self.slug):
+            raise ValueError(f"{self.slug!r} is not a slug: use lower-case words and hyphens.")
         _registry[self.slug] = self
 
     @property
@@ -67,41 +65,42 @@ class ProblemType(Struct, frozen=True, kw_only=True):
 
 
 def all_problem_types() -> list[ProblemType]:
-    """Return all kinds by status and slug: those of this module and of whatever was imported."""
-    return sorted(_registry.values(), key=lambda kind: (kind.status, kind.slug))
+    """Return the registered types by status and slug, including those of the imported services."""
+    return sorted(_registry.values(), key=lambda known: (known.status, known.slug))
 
 
 def get_problem_type(slug: str) -> ProblemType | None:
-    """Return the kind of a slug."""
+    """Return the type that has this slug, if any."""
     return _registry.get(slug)
 
 
 def problem_type_for_status(status: int) -> ProblemType:
-    """Return the kind of what Django or REST framework answers with a status alone. Raises
-    KeyError for any other.
+    """Return the type for an error of Django or REST framework that has only a status.
+
+    Raises KeyError for a status that neither of them uses.
     """
-    return _GENERAL[status]
+    return _BY_STATUS[status]
 
 
 BAD_REQUEST = ProblemType(
     slug="bad-request",
     status=400,
     title="Bad request",
-    meaning="The request cannot be understood, or is not meant for this host.",
-    remedy="Look at the host name, and at how the request is put together.",
+    meaning="The request is malformed, or its host name is not served here.",
+    remedy="Check the host name and the syntax of the request.",
 )
 INVALID_INPUT = ProblemType(
     slug="invalid-input",
     status=400,
     title="Invalid input",
-    meaning="What was sent cannot be used. `errors` says field by field why.",
-    remedy="Correct the fields that `errors` names, and send it again. Nothing was changed.",
+    meaning="The input is not valid. `errors` names each field and the reason.",
+    remedy="Correct the fields that `errors` names, and send the request again. Nothing was changed.",
 )
 NOT_AUTHENTICATED = ProblemType(
     slug="not-authenticated",
     status=401,
     title="Not authenticated",
-    meaning="There is no token with the request, or it is not valid any more.",
+    meaning="The request has no token, or its token is not valid or has expired.",
     remedy="Get a token with `POST /api/v1/auth/token/`, and send it as `Authorization: Bearer …`.",
     headers=("WWW-Authenticate",),
 )
@@ -110,28 +109,30 @@ WRONG_CREDENTIALS = ProblemType(
     status=401,
     title="Wrong credentials",
     meaning="No active user has this name and password.",
-    remedy="Ask for name and password once more. Which of the two is wrong is not told.",
+    remedy="Ask the user for name and password again. The API does not say which of the two is "
+    "wrong.",
     headers=("WWW-Authenticate",),
 )
 FORBIDDEN = ProblemType(
     slug="forbidden",
     status=403,
     title="Forbidden",
-    meaning="The user of this token may not do this.",
-    remedy="Use the token of a user who may. The same request will be refused again.",
+    meaning="The user of this token does not have permission for this operation.",
+    remedy="Use the token of a user who has permission. Repeating the request does not help.",
 )
 NOT_FOUND = ProblemType(
     slug="not-found",
     status=404,
     title="Not found",
-    meaning="There is no such thing here, or none that this user may see.",
-    remedy="Look at the path: all paths end with a slash. The orders of others are not found either.",
+    meaning="Nothing exists at this path, or this user may not see it.",
+    remedy="Check the path: all paths end with a slash. Orders of other users are reported as not "
+    "found.",
 )
 METHOD_NOT_ALLOWED = ProblemType(
     slug="method-not-allowed",
     status=405,
     title="Method not allowed",
-    meaning="There is something at this path, but not with this method.",
+    meaning="This path does not support the method of the request.",
     remedy="Use one of the methods that the header `Allow` names.",
     headers=("Allow",),
 )
@@ -139,43 +140,43 @@ NOT_ACCEPTABLE = ProblemType(
     slug="not-acceptable",
     status=406,
     title="Not acceptable",
-    meaning="The answer cannot be had in the media type that `Accept` asks for.",
+    meaning="The API cannot answer in the media type that `Accept` asks for.",
     remedy="Accept `application/json`, or leave the header out.",
 )
 LENGTH_REQUIRED = ProblemType(
     slug="length-required",
     status=411,
     title="Length required",
-    meaning="The body came in chunks, without a Content-Length.",
-    remedy="Send the body whole, with a `Content-Length`.",
+    meaning="The body was sent in chunks, without a `Content-Length`.",
+    remedy="Send the whole body with a `Content-Length`.",
 )
 PRECONDITION_FAILED = ProblemType(
     slug="precondition-failed",
     status=412,
     title="Precondition failed",
-    meaning="What is here is not, or no longer, what `If-Match` names.",
-    remedy="Read it again, and decide anew.",
+    meaning="The resource does not match `If-Match`: it has changed since you read it.",
+    remedy="Read the resource again, and decide on its current state.",
 )
 BODY_TOO_LARGE = ProblemType(
     slug="body-too-large",
     status=413,
     title="Body too large",
-    meaning="The body is larger than the API reads.",
-    remedy="Send less at once.",
+    meaning="The body is larger than the API accepts.",
+    remedy="Send a smaller body, if necessary in several requests.",
 )
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     slug="unsupported-media-type",
     status=415,
     title="Unsupported media type",
-    meaning="The body is in a media type that is not read here.",
+    meaning="The API does not read bodies of this media type.",
     remedy="Send JSON, with `Content-Type: application/json`.",
 )
 TOO_MANY_REQUESTS = ProblemType(
     slug="too-many-requests",
     status=429,
     title="Too many requests",
-    meaning="More requests have come than are taken in a minute.",
-    remedy="Wait for the seconds that `Retry-After` names, then send it again.",
+    meaning="The client has reached its limit of requests per minute.",
+    remedy="Wait for the number of seconds in `Retry-After`, then send the request again.",
     headers=("Retry-After",),
 )
 TOO_MANY_FAILED_LOGINS = ProblemType(
@@ -183,28 +184,30 @@ TOO_MANY_FAILED_LOGINS = ProblemType(
     status=429,
     title="Too many failed logins",
     meaning="Too many logins with this name have failed from this address.",
-    remedy="Wait for the seconds that `Retry-After` names before the next try.",
+    remedy="Wait for the number of seconds in `Retry-After` before the next attempt.",
     headers=("Retry-After",),
 )
 INTERNAL_ERROR = ProblemType(
     slug="internal-error",
     status=500,
     title="Internal error",
-    meaning="Something went wrong here. It was logged.",
-    remedy="Send the same request once more, an order under the same `Idempotency-Key`. If it stays so, tell us.",
+    meaning="The server failed to handle the request. The error was logged.",
+    remedy="Send the request again; an order with the same `Idempotency-Key`. If the error "
+    "persists, contact the operator.",
 )
 UNAVAILABLE = ProblemType(
     slug="unavailable",
     status=503,
     title="Unavailable",
-    meaning="A database is not reachable. Nothing is half done: the same request may be sent again.",
-    remedy="Wait for the seconds that `Retry-After` names, then send the same request again.",
+    meaning="A database is not reachable. The request was not partly carried out: it is safe to "
+    "repeat.",
+    remedy="Wait for the number of seconds in `Retry-After`, then send the same request again.",
     headers=("Retry-After",),
 )
 
-_GENERAL = {
-    kind.status: kind
-    for kind in (
+_BY_STATUS = {
+    general.status: general
+    for general in (
         BAD_REQUEST,
         NOT_AUTHENTICATED,
         FORBIDDEN,

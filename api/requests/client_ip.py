@@ -1,4 +1,4 @@
-"""Where a request comes from, as far as it can be trusted."""
+"""The client's IP address, as far as the service can trust it."""
 
 from ipaddress import IPv6Network, ip_address
 
@@ -8,24 +8,22 @@ from rest_framework.throttling import BaseThrottle
 
 __all__ = ["client_ip"]
 
-# Whoever has one address of IPv6 has the rest of its /64 as well.
-SITE_PREFIX = 64
+# One client usually has a whole /64 of IPv6 addresses, so they count as one address.
+IPV6_PREFIX = 64
 
 
 def client_ip(request: HttpRequest | Request) -> str | None:
-    """Return the client's address, of IPv6 the network's; None where there is none, as behind a
-    Unix socket.
+    """Return the client's IPv4 address or IPv6 network; None without one, as on a Unix socket.
 
-    `X-Forwarded-For` is read only as far as TRUSTED_PROXIES says that proxies of ours wrote it:
-    REST framework's rule.
+    `X-Forwarded-For` is trusted only for the TRUSTED_PROXIES last entries (REST framework's rule).
     """
-    forwarded = BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # all it reads is META
-    for claimed in (forwarded, request.META.get("REMOTE_ADDR", "")):
+    forwarded = BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # it reads only META
+    for candidate in (forwarded, request.META.get("REMOTE_ADDR", "")):
         try:
-            address = ip_address(claimed)
+            address = ip_address(candidate)
         except ValueError:
             continue
         if address.version == 4:
             return str(address)
-        return str(IPv6Network((int(address), SITE_PREFIX), strict=False).network_address)
+        return str(IPv6Network((int(address), IPV6_PREFIX), strict=False).network_address)
     return None

@@ -1,4 +1,4 @@
-"""Path converters: what is no SKU leads nowhere, before it gets near a query."""
+"""Path converters: a malformed SKU is not found, without a query."""
 
 from django.urls import register_converter
 
@@ -11,11 +11,11 @@ class SkuConverter:
     regex = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
     def to_python(self, value: str) -> str:
-        """Return the SKU."""
+        """Return the SKU unchanged."""
         return value
 
     def to_url(self, value: str) -> str:
-        """Return the SKU."""
+        """Return the SKU unchanged."""
         return value
 
 

@@ -1,4 +1,4 @@
-"""Filters of lists that never take nothing for everything."""
+"""Filter sets that reject an empty value instead of ignoring it."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -9,38 +9,34 @@ from django_filters.fields import IsoDateTimeField
 
 from api.problems.exceptions import FieldError, InvalidInput
 
-__all__ = ["MomentFilter", "StrictFilterSet"]
+__all__ = ["DateTimeFilter", "StrictFilterSet"]
 
 
-class MomentField(IsoDateTimeField):
-    """A moment in UTC: PostgreSQL takes no offset of 16 hours or more, which ISO 8601 allows."""
+class UtcDateTimeField(IsoDateTimeField):
+    """A time, converted to UTC: PostgreSQL rejects offsets of 16 hours or more, ISO 8601 does not."""
 
     def to_python(self, value: Any) -> datetime | None:
-        """Return the moment. Raises ValidationError for what is none, or before year 1 or after
-        9999 in UTC.
-        """
-        moment = super().to_python(value)
+        """Return the time. Raises ValidationError outside of the years 1 to 9999 in UTC."""
+        time = super().to_python(value)
         try:
-            return moment.astimezone(UTC) if moment else None
+            return time.astimezone(UTC) if time else None
         except OverflowError as error:
             raise ValidationError(self.error_messages["invalid"], code="invalid") from error
 
 
-class MomentFilter(django_filters.IsoDateTimeFilter):
-    """A filter by a moment, in ISO 8601."""
+class DateTimeFilter(django_filters.IsoDateTimeFilter):
+    """A filter by a time in ISO 8601."""
 
-    field_class = MomentField
+    field_class = UtcDateTimeField
 
 
 class StrictFilterSet(django_filters.FilterSet):
-    """Filters that have a value where they are given: `?status=` is an error, which
-    django-filter would leave out.
-    """
+    """Filters that need a value: `?status=` is an error, which django-filter would ignore."""
 
     def is_valid(self) -> bool:
-        """Tell whether the filters make sense. Raises `InvalidInput` for those without a value."""
-        if empty := [name for name in self.filters if self.data.get(name) == ""]:
-            raise InvalidInput(
-                *(FieldError(name, "invalid", "Not empty: leave it out instead.") for name in empty)
-            )
+        """Tell whether the filters are valid. Raises `InvalidInput` for filters without a value."""
+        empty = [name for name in self.filters if self.data.get(name) == ""]
+        if empty:
+            detail = "The value is empty: give one, or leave the filter out."
+            raise InvalidInput(*(FieldError(name, "invalid", detail) for name in empty))
         return bool(super().is_valid())

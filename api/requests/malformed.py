@@ -1,6 +1,4 @@
-"""What is refused before any view sees it: requests that could be read in two ways, or by no
-reader of ours.
-"""
+"""Rejects, before any view runs, requests that readers could interpret in different ways."""
 
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
@@ -19,7 +17,7 @@ Handler = Callable[[HttpRequest], HttpResponseBase]
 
 
 def refuse_malformed(get_response: Handler) -> Handler:
-    """Answer a malformed request with what is wrong with it. A middleware."""
+    """Answer a malformed request with a problem. A middleware."""
 
     def handle(request: HttpRequest) -> HttpResponseBase:
         problem = _problem_of(request)
@@ -40,15 +38,16 @@ def _problem_of(request: HttpRequest) -> Problem | None:
     if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
         return Problem(LENGTH_REQUIRED)
     if not _is_utf8(request.META.get("CONTENT_TYPE", "")):
-        return Problem(UNSUPPORTED_MEDIA_TYPE, "Text is taken in UTF-8 only.")
+        return Problem(UNSUPPORTED_MEDIA_TYPE, "The API accepts only text in UTF-8.")
     if not _is_text(request.META.get("QUERY_STRING", "")):
-        return Problem(BAD_REQUEST, "The query is not UTF-8, or holds a NUL.")
+        return Problem(BAD_REQUEST, "The query string is not UTF-8, or contains a NUL.")
     return None
 
 
 def _is_utf8(content_type: str) -> bool:
-    """Tell whether a content type names no other charset: Django would read the query in it as
-    well.
+    """Tell whether a content type names UTF-8 or no charset.
+
+    Django would decode the query string with the charset of the body as well.
     """
     if "charset" not in content_type.lower():
         return True

@@ -1,9 +1,9 @@
-"""Strict input: JSON that means one thing, and structs that take nothing they do not know.
+"""Strict input: unambiguous JSON, and structs that reject unknown fields.
 
-RFC 8259 leaves to each reader what a repeated key or half a surrogate pair means, NaN is none of
-its numbers, and PostgreSQL cannot store a NUL: all four are refused. So is what JSON itself tells
-apart: a quantity of `true`, `"3"` or `3.0` is no integer. Size, depth and digits are bounded before
-anything is made of them.
+The parser rejects repeated keys and lone surrogates, because RFC 8259 leaves their meaning to each
+reader. It rejects NaN, which is not JSON, and NUL, which PostgreSQL cannot store. Values are not
+coerced: `true`, `"3"` and `3.0` are not integers. Size, depth and digits are checked before the
+body is decoded.
 """
 
 import json
@@ -20,20 +20,20 @@ from api.problems.problem_types import BODY_TOO_LARGE
 
 __all__ = ["MAX_BODY", "MAX_DEPTH", "StrictJSONParser", "parse"]
 
-# Bytes. A hundred lines fit in a tenth of it.
+# Bytes. An order of a hundred lines needs about a tenth.
 MAX_BODY = 256 * 1024
 
-# An order is three deep.
+# The JSON of an order has three levels.
 MAX_DEPTH = 32
 
-# As many as the largest integer of 64 bits has, and its sign.
+# The length of the largest 64-bit integer with its sign.
 MAX_DIGITS = 20
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 
 class StrictJSONParser(BaseParser):
-    """Read a JSON body of bounded size. Raises a `Problem` of status 400 or 413."""
+    """Reads a JSON body of bounded size. Raises a `Problem` of status 400 or 413."""
 
     media_type = "application/json"
 
@@ -47,7 +47,7 @@ class StrictJSONParser(BaseParser):
         body = stream.read(MAX_BODY + 1)
         if len(body) > MAX_BODY:
             raise Problem(BODY_TOO_LARGE, f"The body is larger than {MAX_BODY} bytes.")
-        if len(body) < _promised(parser_context):
+        if len(body) < _content_length(parser_context):
             raise _invalid("The body is shorter than its Content-Length.")
         return _decode(body)
 
@@ -55,18 +55,18 @@ class StrictJSONParser(BaseParser):
 def parse(request: Request, struct: type[S]) -> S:
     """Return the body of a request as a struct. Raises `InvalidInput`, which names the field.
 
-    REST framework takes a request without a body for one with an empty object.
+    The check of `stream` is needed because REST framework reads a missing body as an empty object.
     """
     if request.stream is None:
-        raise InvalidInput(FieldError("", "required", "Send a body in JSON."))
+        raise InvalidInput(FieldError("", "required", "Send a JSON body."))
     try:
         return msgspec.convert(request.data, struct, strict=True)
     except msgspec.ValidationError as error:
         raise InvalidInput(_field_error(str(error))) from error
 
 
-def _promised(context: Mapping[str, Any] | None) -> int:
-    """Return the Content-Length: a connection that broke may leave JSON that looks whole."""
+def _content_length(context: Mapping[str, Any] | None) -> int:
+    """Return the Content-Length: a broken connection may leave a truncated but valid body."""
     return int(context["request"].META.get("CONTENT_LENGTH") or 0) if context else 0
 
 
@@ -75,12 +75,12 @@ def _decode(body: bytes) -> Any:
         text = body.decode("utf-8")
         _check_depth(text)
         data = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_no_number, parse_int=_integer
+            text, object_pairs_hook=_object, parse_constant=_reject_constant, parse_int=_integer
         )
         for string in _texts(data):
             _check_text(string)
-    except ValueError as error:  # wrong UTF-8, wrong JSON, and what the functions below refuse
-        raise _invalid(f"The body is not valid JSON: {_words(error)}.") from error
+    except ValueError as error:  # UTF-8, JSON, and the checks below
+        raise _invalid(f"The body is not valid JSON: {_describe(error)}.") from error
     return data
 
 
@@ -88,18 +88,18 @@ def _invalid(detail: str) -> InvalidInput:
     return InvalidInput(FieldError("", "invalid_json", detail))
 
 
-def _words(error: ValueError) -> str:
+def _describe(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg[0].lower()}{error.msg[1:]} (line {error.lineno}, column {error.colno})"
     return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).rstrip(".")
 
 
-# A string, which may hold any bracket and may lack its end, or a bracket.
+# A bracket, or a string, which may contain brackets and may be unterminated.
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
 def _check_depth(text: str) -> None:
-    """Refuse what is nested too deeply, before a parser goes down there."""
+    """Reject too deeply nested JSON before it is parsed recursively."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0
@@ -125,13 +125,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _texts(data: Any) -> Iterator[str]:
-    """Yield all strings of some data, keys included. Without recursion, or deep data would cost
-    its depth squared.
+    """Yield all strings of some data, keys included.
+
+    Without recursion, because nested generators would cost the depth squared.
     """
     waiting = [data]
     while waiting:
@@ -146,30 +147,30 @@ def _texts(data: Any) -> Iterator[str]:
 
 def _check_text(text: str) -> None:
     if "\0" in text:
-        raise ValueError("a string holds a NUL")
+        raise ValueError("a string contains a NUL")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("a string holds half a surrogate pair")
+        raise ValueError("a string contains half a surrogate pair")
 
 
-# msgspec says all this in words, with the path behind " - at `$…`".
+# msgspec reports errors as text, with the path after " - at `$…`".
 FIELD_NAMED = re.compile(
     r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL
 )
 
 
 def _field_error(message: str) -> FieldError:
-    """Return a validation error of msgspec's as the field, a code and words without backticks."""
-    words, located, path = message.rpartition(" - at `")
+    """Convert a validation error of msgspec to a field, a code and a text without backticks."""
+    text, located, path = message.rpartition(" - at `")
     if not located:
-        words, path = message, ""
+        text, path = message, ""
     path = path.removeprefix("key in ").removesuffix("`").lstrip("$.")
-    named = FIELD_NAMED.fullmatch(words)
+    named = FIELD_NAMED.fullmatch(text)
     if named is None:
-        return FieldError(path, "invalid", f"{words.replace('`', '')}.")
+        return FieldError(path, "invalid", f"{text.replace('`', '')}.")
     field = f"{path}.{named['name']}".lstrip(".")
     missing = named["what"] == "missing required"
     return FieldError(
         field,
         "required" if missing else "unknown",
-        "Required." if missing else "Not a known field.",
+        "This field is required." if missing else "This field is unknown.",
     )

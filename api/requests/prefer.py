@@ -1,4 +1,4 @@
-"""What a client would rather have, and gets where it can be had: the header Prefer (RFC 7240)."""
+"""The header Prefer (RFC 7240): how long a client would wait for its response."""
 
 import re
 from collections.abc import Iterator
@@ -7,31 +7,28 @@ from rest_framework.request import Request
 
 __all__ = ["LONGEST_WAIT", "preferred_wait"]
 
-# Seconds. Proxies commonly give up on an answer after a minute.
+# Seconds. Proxies commonly give up on a response after a minute.
 LONGEST_WAIT = 30
 
-# What stands between two commas, where those in a quoted string do not count; and a number, quoted
-# or not.
+# One preference: the text up to a comma outside of a quoted string. And a number, quoted or not.
 PREFERENCE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')
 SECONDS = re.compile(r'(?P<quote>"?)0*(?P<number>[0-9]{1,9})(?P=quote)')
 
 
 def preferred_wait(request: Request) -> int | None:
-    """Return how many seconds a client would wait for its answer, at most `LONGEST_WAIT`; None if
-    it does not say.
+    """Return the seconds that a client would wait, at most `LONGEST_WAIT`; None if not given.
 
-    What is malformed is ignored, and so is every preference of the same name but the first: RFC
-    7240, section 2.
+    Malformed preferences are ignored, and of several with the same name the first counts (RFC
+    7240, section 2).
     """
     preferences = _preferences(request.headers.get("Prefer", ""))
-    seconds = SECONDS.fullmatch(next((value for name, value in preferences if name == "wait"), ""))
+    value = next((value for name, value in preferences if name == "wait"), "")
+    seconds = SECONDS.fullmatch(value)
     return min(int(seconds["number"]), LONGEST_WAIT) if seconds else None
 
 
 def _preferences(header: str) -> Iterator[tuple[str, str]]:
-    """Yield names, in lower case, and values as they stand. What follows a semicolon is a
-    parameter of neither ours.
-    """
+    """Yield names, in lower case, and raw values. Parameters after a semicolon are dropped."""
     for preference in PREFERENCE.findall(header):
         name, _, value = preference.partition(";")[0].partition("=")
         yield name.strip(" \t").lower(), value.strip(" \t")

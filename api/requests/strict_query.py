@@ -1,5 +1,5 @@
-"""Queries that are taken at their word: what a list does not know is an error, never all of the
-list.
+"""Strict query parameters: an unknown parameter is an error, because ignoring it would return
+the whole list.
 """
 
 from collections.abc import Collection, Iterator
@@ -12,14 +12,15 @@ __all__ = ["check_query"]
 
 
 def check_query(request: Request, known: Collection[str]) -> None:
-    """Refuse parameters that are not known, or given twice. Raises `InvalidInput`."""
+    """Reject unknown and repeated parameters. Raises `InvalidInput`."""
     if errors := list(_errors(request, known)):
         raise InvalidInput(*errors)
 
 
 def _errors(request: Request, known: Collection[str]) -> Iterator[FieldError]:
+    names = ", ".join(sorted(known)) or "none"
     for name, values in request.query_params.lists():
         if name not in known:
-            yield FieldError(name, "unknown", f"Known here: {', '.join(sorted(known)) or 'none'}.")
+            yield FieldError(name, "unknown", f"Unknown parameter. Known parameters: {names}.")
         elif len(values) > 1:
-            yield FieldError(name, "repeated", "Once at most.")
+            yield FieldError(name, "repeated", "This parameter may be given only once.")

@@ -1,6 +1,4 @@
-"""Conditional requests (RFC 9110, section 13): a strong ETag for the bytes of an answer, and 304
-to who has them.
-"""
+"""Conditional requests (RFC 9110, section 13): a strong ETag of the body, 304 and 412."""
 
 from functools import partial
 
@@ -12,21 +10,21 @@ from rest_framework.response import Response
 from api.problems.exceptions import Problem, problem_response
 from api.problems.problem_types import PRECONDITION_FAILED
 
-__all__ = ["CACHED_PRIVATELY", "conditional", "tagged"]
+__all__ = ["CACHED_PRIVATELY", "add_etag", "compare_etag"]
 
-# The client may keep it, nobody between may, and it is asked for again before each use.
+# The client may store the response, shared caches may not, and each use needs revalidation.
 CACHED_PRIVATELY = "private, no-cache"
 
 
-def conditional(request: Request, response: Response) -> Response:
-    """Have an answer compared, once it is rendered, with what the client has. For GET and HEAD."""
+def compare_etag(request: Request, response: Response) -> Response:
+    """Compare a response to GET or HEAD with the client's ETags, once it is rendered."""
     response["Cache-Control"] = CACHED_PRIVATELY
     response.add_post_render_callback(partial(_compare, request._request))
     return response
 
 
-def tagged(response: Response) -> Response:
-    """Give an answer to a change the ETag of what it shows, for later requests to compare."""
+def add_etag(response: Response) -> Response:
+    """Add an ETag to the response to a change, for the client's later requests."""
     response["Cache-Control"] = CACHED_PRIVATELY
     response.add_post_render_callback(set_response_etag)
     return response
@@ -39,9 +37,8 @@ def _compare(request: HttpRequest, response: HttpResponse) -> HttpResponse:
         return response
     if compared.status_code == 412:
         return problem_response(Problem(PRECONDITION_FAILED))
-    compared["Content-Length"] = str(
-        len(response.content)
-    )  # of what is not sent: RFC 9110, section 8.6
+    # The length of the body that is not sent: RFC 9110, section 8.6.
+    compared["Content-Length"] = str(len(response.content))
     if applied := response.get("Preference-Applied"):
         compared["Preference-Applied"] = applied
     return compared

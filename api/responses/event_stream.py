@@ -16,21 +16,19 @@ __all__ = [
 
 MEDIA_TYPE = "text/event-stream"
 
-# A comment: nothing to the reader, but proxies see that the connection lives.
+# A comment: readers ignore it, and proxies see that the connection is in use.
 KEEP_ALIVE = b": still here\n\n"
 
 
 class EventStreamRenderer(JSONRenderer):
-    """Makes `Accept: text/event-stream` find the stream. What it renders itself are problems,
-    which stay JSON.
-    """
+    """Negotiates `Accept: text/event-stream`. It renders only problems, as JSON."""
 
     media_type = MEDIA_TYPE
     format = "event-stream"
 
 
 class _Chunks:
-    """An iterator that says when it is done with, even if nobody ever began to read it."""
+    """An iterator that calls back when it is closed, even if no chunk was ever read."""
 
     def __init__(self, chunks: Iterator[bytes], closing: Callable[[], None]) -> None:
         self._chunks = chunks
@@ -41,18 +39,16 @@ class _Chunks:
 
 
 def event_stream(chunks: Iterator[bytes], *, closing: Callable[[], None]) -> StreamingHttpResponse:
-    """Return a stream as a response that no cache keeps and no proxy holds back; `closing` is
-    called at its end.
-    """
+    """Return a stream as a response without caching or buffering; `closing` is called at its end."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(_Chunks(chunks, closing), content_type=MEDIA_TYPE, headers=headers)
 
 
-def message(*, id: object, event: str, data: bytes) -> bytes:  # noqa: A002  (its name in the format)
+def message(*, id: object, event: str, data: bytes) -> bytes:  # noqa: A002  (the name in the format)
     """Return one event. `data` is JSON on one line."""
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (str(id).encode(), event.encode(), data)
 
 
 def retry_after(milliseconds: int) -> bytes:
-    """Return what tells a client how long to wait before it comes again."""
+    """Return the line that tells a client how long to wait before it reconnects."""
     return b"retry: %d\n\n" % milliseconds

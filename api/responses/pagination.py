@@ -1,5 +1,6 @@
-"""Lists in pages: `{results, next, previous}`, by cursor, so that page after page costs the same
-and none shifts.
+"""Pages of lists: `{results, next, previous}`, by cursor.
+
+With a cursor every page costs the same, and new rows do not shift the pages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ NOWHERE = pagination.Cursor(offset=0, reverse=False, position=None)
 
 
 class CursorPagination(pagination.CursorPagination):
-    """Pages in a view's `ordering`; by default the newest first, as ids are UUIDv7.
+    """Pages in a view's `ordering`; by default the newest first, because ids are UUIDv7.
 
     A view with `orderings` lets the client choose one by its name; the first is the default.
     """
@@ -32,26 +33,27 @@ class CursorPagination(pagination.CursorPagination):
     page_size = 50
     max_page_size = 100
     page_size_query_param = "limit"
-    page_size_query_description = "Results on one page, 1 to 100."
+    page_size_query_description = "Results per page, 1 to 100."
     max_digits = 3
 
     def get_ordering(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> tuple[str, ...]:
-        """Return the fields to order by: the last makes the order total. Raises `InvalidInput`
-        for an unknown name.
+        """Return the fields to order by; the last one is unique.
+
+        Raises `InvalidInput` for an unknown ordering.
         """
         ordering = getattr(view, "ordering", None) or self.ordering
         if orderings := _orderings(view):
             ordering = orderings.get(request.query_params.get(ORDERING, next(iter(orderings))))
             if ordering is None:
                 raise InvalidInput(
-                    FieldError(ORDERING, "invalid", f"One of {', '.join(orderings)}.")
+                    FieldError(ORDERING, "invalid", f"Use one of: {', '.join(orderings)}.")
                 )
         return (ordering,) if isinstance(ordering, str) else tuple(ordering)
 
     def get_page_size(self, request: Request) -> int:
-        """Return the limit. Raises `InvalidInput` rather than guess what a wrong one meant."""
+        """Return the limit. Raises `InvalidInput` for an invalid one."""
         given = request.query_params.get(self.page_size_query_param)
         if given is None:
             return self.page_size
@@ -62,14 +64,12 @@ class CursorPagination(pagination.CursorPagination):
         )
         if not 1 <= size <= self.max_page_size:
             raise InvalidInput(
-                FieldError("limit", "invalid", f"An integer from 1 to {self.max_page_size}.")
+                FieldError("limit", "invalid", f"Use an integer from 1 to {self.max_page_size}.")
             )
         return size
 
     def decode_cursor(self, request: Request) -> pagination.Cursor | None:
-        """Return where the page begins. Raises NotFound for a cursor that says nothing, as every
-        one of ours does.
-        """
+        """Return the position of the page. Raises NotFound for an empty cursor."""
         cursor = super().decode_cursor(request)
         if cursor == NOWHERE:
             raise NotFound
@@ -78,15 +78,13 @@ class CursorPagination(pagination.CursorPagination):
     def paginate_queryset(
         self, queryset: QuerySet[Any] | Sequence[Any], request: Request, view: APIView | None = None
     ) -> list[Any] | None:
-        """Return one page. Raises `InvalidInput` for a cursor that we never gave out, and for
-        what the list ignores.
-        """
+        """Return one page. Raises `InvalidInput` for a foreign cursor or unknown parameters."""
         check_query(request, self._known(view))
         try:
             return super().paginate_queryset(queryset, request, view)
         except (NotFound, ValidationError, ValueError, TypeError) as error:
             raise InvalidInput(
-                FieldError("cursor", "invalid", "Take it from `next` or `previous`.")
+                FieldError("cursor", "invalid", "Use a cursor from `next` or `previous`.")
             ) from error
 
     def _known(self, view: APIView | None) -> set[str]:
@@ -107,7 +105,7 @@ class CursorPagination(pagination.CursorPagination):
         return {"type": "object", "required": list(properties), "properties": properties}
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
-        """Return what a list is asked with, for the schema."""
+        """Return the query parameters of a list, for the schema."""
         limit = {
             "type": "integer",
             "minimum": 1,
@@ -119,15 +117,15 @@ class CursorPagination(pagination.CursorPagination):
             (
                 self.cursor_query_param,
                 {"type": "string"},
-                "Where the page begins: from `next` or `previous`, as it is.",
+                "The position of the page: copy it from `next` or `previous`.",
             ),
         ]
         if orderings := _orderings(view):
             names = {"type": "string", "enum": list(orderings), "default": next(iter(orderings))}
-            described.append((ORDERING, names, "By which field; `-` for the greatest first."))
+            described.append((ORDERING, names, "The field to order by; `-` for descending."))
         return [
-            {"name": name, "in": "query", "required": False, "description": words, "schema": schema}
-            for name, schema, words in described
+            {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
+            for name, schema, text in described
         ]
 
 

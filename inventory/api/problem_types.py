@@ -1,4 +1,4 @@
-"""The kinds of problem that only stock knows."""
+"""The problem types of stock."""
 
 from api.problems.problem_types import ProblemType
 
@@ -8,6 +8,7 @@ STOCK_TOO_LOW = ProblemType(
     slug="stock-too-low",
     status=409,
     title="Stock too low",
-    meaning="There are fewer pieces than were to be taken out, apart from those that are reserved.",
+    meaning="The adjustment would take out more pieces than are available. Reserved pieces do not "
+    "count as available.",
     remedy="Read the stock of the SKU, and take out no more than is `available`.",
 )

@@ -5,7 +5,7 @@ from datetime import datetime
 import django_filters
 from django.db.models import QuerySet
 
-from api.requests.filters import MomentFilter, StrictFilterSet
+from api.requests.filters import DateTimeFilter, StrictFilterSet
 from orders.models import Order
 from orders.selectors import with_status
 from orders.status import Status
@@ -29,8 +29,8 @@ class OrderFilters(StrictFilterSet):
     needs_attention = django_filters.TypedChoiceFilter(
         choices=(("true", "yes"), ("false", "no")), coerce=lambda value: value == "true"
     )
-    created_after = MomentFilter(method="after")
-    created_before = MomentFilter(method="before")
+    created_after = DateTimeFilter(method="after")
+    created_before = DateTimeFilter(method="before")
 
     class Meta:
         model = Order

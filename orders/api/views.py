@@ -22,7 +22,7 @@ from api.problems.exceptions import Problem
 from api.requests.parsing import parse
 from api.requests.prefer import preferred_wait
 from api.requests.strict_query import check_query
-from api.responses.etag import CACHED_PRIVATELY, conditional, tagged
+from api.responses.etag import CACHED_PRIVATELY, add_etag, compare_etag
 from api.responses.event_stream import EventStreamRenderer, event_stream
 from api.responses.long_poller import TooManyWaiters, disconnect_check
 from orders import catalogue, selectors, services
@@ -103,7 +103,7 @@ class OrderView(generics.RetrieveAPIView[Order]):
             order = self.get_object()
         response = Response(OrderSerializer(order).data, headers=_applied(seconds))
         patch_vary_headers(response, ["Prefer"])
-        return conditional(request, response)
+        return compare_etag(request, response)
 
 
 @openapi.timeline_view
@@ -171,7 +171,7 @@ class CancelView(generics.GenericAPIView[Order]):
             raise Problem(ORDER_FULFILLED) from error
         location = {"Content-Location": reverse("order-detail", args=[order.id])}
         status = 200 if order.status == Status.CANCELLED else 202
-        return tagged(Response(OrderSerializer(order).data, status, headers=location))
+        return add_etag(Response(OrderSerializer(order).data, status, headers=location))
 
 
 @openapi.products_view

@@ -6,32 +6,32 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from api.auth.authentication import LIFETIME, issue_token
+from api.auth.authentication import TOKEN_LIFETIME, issue_token
 
 __all__ = ["Command"]
 
 
 class Command(BaseCommand):
-    """Give a user a token, and print it."""
+    """Create a token for a user, and print it."""
 
     help = "Print a new API token for a user. Send it as `Authorization: Bearer TOKEN`."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the user's name, and for how long."""
+        """Take the user's name and the token's lifetime."""
         parser.add_argument("username")
         parser.add_argument(
             "--days",
             type=int,
-            default=LIFETIME.days,
-            help="how long it is valid (default: %(default)s)",
+            default=TOKEN_LIFETIME.days,
+            help="days until the token expires (default: %(default)s)",
         )
 
     def handle(self, *args: Any, username: str, days: int, **options: Any) -> None:
-        """Print the token, and nothing else."""
+        """Print only the token."""
         user = get_user_model().objects.filter(username=username, is_active=True).first()
         if user is None:
             raise CommandError(
-                f"There is no active user {username!r}. `manage.py createsuperuser` makes one."
+                f"There is no active user {username!r}. Create one with `manage.py createsuperuser`."
             )
         if days < 1:
             raise CommandError("--days must be 1 or more.")

@@ -1,4 +1,4 @@
-"""Write the documents that the code is the source of."""
+"""Write the documents that are generated from the code."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ DOCUMENTS = {"openapi.yaml": as_yaml, "errors.md": as_markdown}
 class Command(BaseCommand):
     """`manage.py describe_api`."""
 
-    help = "Write docs/openapi.yaml and docs/errors.md anew, from the code."
+    help = "Generate docs/openapi.yaml and docs/errors.md from the code."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Write each document."""

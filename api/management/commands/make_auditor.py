@@ -1,4 +1,4 @@
-"""`manage.py make_auditor USERNAME`: let a user read everything, and change nothing."""
+"""`manage.py make_auditor USERNAME`: allow a user to read everything and change nothing."""
 
 from typing import Any
 
@@ -11,24 +11,26 @@ __all__ = ["Command"]
 
 
 class Command(BaseCommand):
-    """Put a user into the group of auditors."""
+    """Add a user to the group of auditors."""
 
-    help = "Make a user an auditor: reads all that staff read, in the API and the admin, and writes nothing."
+    help = (
+        "Make a user an auditor, who reads everything in the API and the admin, and writes nothing."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the user's name."""
         parser.add_argument("username")
 
     def handle(self, *args: Any, username: str, **options: Any) -> None:
-        """Add the user to the group, with Django's staff status: the admin asks for it."""
+        """Add the user to the group, with Django's staff status, which the admin requires."""
         user = User.objects.filter(username=username).first()
         if user is None:
             raise CommandError(
-                f"There is no user {username!r}. Make one in the admin, or with `createsuperuser`."
+                f"There is no user {username!r}. Create the user in the admin first."
             )
         if user.is_superuser:
             raise CommandError(
-                f"{username!r} is a superuser, whom the admin lets do everything. Take another user."
+                f"{username!r} is a superuser, who may change everything in the admin. Use another user."
             )
         user.is_staff = True
         user.save(update_fields=["is_staff"])

@@ -1,4 +1,4 @@
-"""`manage.py revoke_tokens USERNAME`: end everything a user's tokens open."""
+"""`manage.py revoke_tokens USERNAME`: revoke all tokens of a user."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ __all__ = ["Command"]
 class Command(BaseCommand):
     """Revoke all tokens of a user."""
 
-    help = "Revoke all API tokens of a user, at once. To keep the user from getting new ones, make it inactive first."
+    help = "Revoke all API tokens of a user. To prevent new tokens, make the user inactive first."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the user's name."""
         parser.add_argument("username")
 
     def handle(self, *args: Any, username: str, **options: Any) -> None:
-        """Revoke them, and say how many there were."""
+        """Revoke the tokens, and print how many."""
         user = get_user_model().objects.filter(username=username).first()
         if user is None:
             raise CommandError(f"There is no user {username!r}.")

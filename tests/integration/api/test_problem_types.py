@@ -54,7 +54,7 @@ def test_a_slug_is_given_once():
 
 
 def test_what_is_no_slug_names_no_kind():
-    with pytest.raises(ValueError, match="no slug"):
+    with pytest.raises(ValueError, match="not a slug"):
         ProblemType(
             slug="Not Found", status=404, title="Not found", meaning="Again.", remedy="Again."
         )

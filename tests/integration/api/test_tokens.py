@@ -11,7 +11,7 @@ from django.test import Client
 from knox.models import AuthToken
 
 from api.auth import authentication
-from api.auth.authentication import LIFETIME, issue_token
+from api.auth.authentication import TOKEN_LIFETIME, issue_token
 from api.tasks import purge_logins
 
 TOKEN = "/api/v1/auth/token/"
@@ -96,7 +96,7 @@ def test_a_token_ends_after_thirty_days(ada):
     token = issue_token(ada)
     row = AuthToken.objects.get()
     assert abs(row.expiry - row.created - timedelta(days=30)) < timedelta(seconds=5)
-    assert timedelta(days=30) == LIFETIME
+    assert timedelta(days=30) == TOKEN_LIFETIME
     AuthToken.objects.update(expiry=Now())
     assert status_with(f"Bearer {token}") == 401
 
@@ -173,7 +173,7 @@ def test_an_operator_revokes_all_tokens_of_a_user(ada):
 
 
 def test_the_oldest_token_ends_when_there_are_too_many(ada, monkeypatch):
-    monkeypatch.setattr(authentication, "MOST_TOKENS", 2)
+    monkeypatch.setattr(authentication, "MAX_TOKENS_PER_USER", 2)
     tokens = [issue_token(ada) for _ in range(3)]
     assert [status_with(f"Bearer {token}") for token in tokens] == [401, 200, 200]
 
