@@ -9,7 +9,10 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.renderers import OpenApiYamlRenderer
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
@@ -19,7 +22,7 @@ from api.problems.exceptions import MEDIA_TYPE
 from api.problems.problem_types import ProblemType, get_problem_type
 from api.requests.converters import SkuConverter
 
-__all__ = ["SKU", "add_components", "answer_header", "as_yaml", "body_of", "problems", "schema"]
+__all__ = ["SKU", "add_components", "answer_header", "as_yaml", "problems", "schema"]
 
 FIELD_ERROR = {
     "type": "object",
@@ -99,13 +102,28 @@ SKU = OpenApiParameter(
     pattern=f"^{SkuConverter.regex}$",
 )
 
-_structs: dict[str, type[msgspec.Struct]] = {}
 
+class StructExtension(OpenApiSerializerExtension):
+    """Describes msgspec structs, so that `extend_schema(request=…)` takes one like a serializer."""
 
-def body_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the request body described by a struct, for `extend_schema(request=…)`."""
-    _structs[struct.__name__] = struct
-    return {"application/json": {"$ref": f"#/components/schemas/{struct.__name__}"}}
+    target_class = msgspec.Struct
+    match_subclasses = True
+
+    def get_name(self, auto_schema: AutoSchema, direction: str) -> str:
+        """Return the name of the component."""
+        return str(self.target.__name__)
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        """Return the struct's schema, and register the components of nested structs."""
+        _, schemas = msgspec.json.schema_components(
+            [self.target], ref_template="#/components/schemas/{name}"
+        )
+        own: dict[str, Any] = schemas.pop(self.target.__name__)
+        for name, nested in schemas.items():
+            auto_schema.registry.register_on_missing(
+                ResolvedComponent(name, ResolvedComponent.SCHEMA, nested, object=name)
+            )
+        return own
 
 
 def problems(*specific: ProblemType) -> dict[str, Any]:
@@ -139,7 +157,7 @@ def as_yaml() -> str:
 
 
 def add_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the input structs, and the problems of each operation.
+    """Add the problems of each operation.
 
     A postprocessing hook of drf-spectacular.
     """
@@ -149,17 +167,10 @@ def add_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         responses |= _add_problems(path, operation)
         _complete(operation)
 
-    schemas = components.get("schemas", {}) | _struct_schemas() | OWN_SCHEMAS
+    schemas = components.get("schemas", {}) | OWN_SCHEMAS
     components["schemas"] = dict(sorted(schemas.items()))
     components["responses"] = dict(sorted(responses.items()))
     return result
-
-
-def _struct_schemas() -> dict[str, Any]:
-    _, schemas = msgspec.json.schema_components(
-        _structs.values(), ref_template="#/components/schemas/{name}"
-    )
-    return schemas
 
 
 def _operations(paths: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

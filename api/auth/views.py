@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.auth.authentication import TOKEN_LIFETIME, authenticated_user, issue_token, revoke_tokens
-from api.openapi import answer_header, body_of, problems
+from api.openapi import answer_header, problems
 from api.problems.exceptions import Problem
 from api.problems.problem_types import TOO_MANY_FAILED_LOGINS, WRONG_CREDENTIALS
 from api.requests.parsing import parse
@@ -62,7 +62,7 @@ class TokenView(APIView):
                 "Cache-Control", 200, description="`no-store`: the response contains the token."
             )
         ],
-        request=body_of(Credentials),
+        request=Credentials,
         responses=TokenSerializer,
         examples=[
             OpenApiExample(

@@ -1,5 +1,8 @@
-"""The request's id: the client's own in `X-Request-ID`, or one made here; on every log line, and
-in the answer.
+"""The request id: the client's `X-Request-ID`, or a new one. It is on every log line and in the
+response.
+
+django-structlog's middleware was tried: it accepts any client value, sends no response header, and
+unbinds the id before Django logs a rejected request.
 """
 
 import re
@@ -17,23 +20,22 @@ __all__ = ["HEADER", "RequestIdMiddleware"]
 
 HEADER = "X-Request-ID"
 
-# It goes into log lines, into a row of the outbox and back into a header: nothing in it may mean
-# anything there.
-SANE = re.compile(r"[A-Za-z0-9._~:+/=@-]{1,128}")
+# The id is written to log lines, an outbox row and a header, so it must not contain special
+# characters of any of them.
+VALID = re.compile(r"[A-Za-z0-9._~:+/=@-]{1,128}")
 
 
 class RequestIdMiddleware:
-    """Bind the id for the time of the request. The first middleware, so that the lines of the
-    others have it.
-    """
+    """Binds the request id to the log context. Must be first, for the logs of other middleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Handle a request under its id."""
+        """Handle a request with its id bound."""
         given = request.headers.get(HEADER, "")
-        request_id = given if SANE.fullmatch(given) else str(uuid7())
+        request_id = given if VALID.fullmatch(given) else str(uuid7())
+
         clear_contextvars()
         bind_contextvars(request_id=request_id)
         response = self.get_response(request)
@@ -42,6 +44,6 @@ class RequestIdMiddleware:
 
 
 @receiver(request_finished)
-def _forget(**_: Any) -> None:
-    """Unbind the id. Not sooner: Django logs a refusal when all middleware is done."""
+def _unbind(**_: Any) -> None:
+    """Unbind the id, only now because Django logs rejected requests after all middleware."""
     clear_contextvars()

@@ -1,4 +1,8 @@
-"""Conditional requests (RFC 9110, section 13): a strong ETag of the body, 304 and 412."""
+"""Conditional requests (RFC 9110, section 13): a strong ETag of the body, 304 and 412.
+
+Django's ConditionalGetMiddleware was tried: it answers 412 as HTML, gives HEAD no ETag, and drops
+Content-Length and Preference-Applied from a 304.
+"""
 
 from functools import partial
 

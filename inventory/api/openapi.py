@@ -2,7 +2,7 @@
 
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 
-from api.openapi import SKU, body_of, problems
+from api.openapi import SKU, problems
 from api.problems.problem_types import FORBIDDEN
 from inventory.api.problem_types import STOCK_TOO_LOW
 from inventory.api.requests import NewAdjustment
@@ -56,7 +56,7 @@ adjustments_view = extend_schema_view(
         operation_id="adjust_stock",
         summary="Adjust the stock of a SKU",
         parameters=[SKU],
-        request=body_of(NewAdjustment),
+        request=NewAdjustment,
         responses={201: AdjustmentSerializer},
         examples=[OpenApiExample("First delivery", DELIVERY, request_only=True), MADE],
         extensions=problems(FORBIDDEN, STOCK_TOO_LOW),

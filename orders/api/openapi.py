@@ -9,7 +9,7 @@ from drf_spectacular.utils import (
     extend_schema_view,
 )
 
-from api.openapi import SKU, answer_header, body_of, problems
+from api.openapi import SKU, answer_header, problems
 from api.problems.problem_types import FORBIDDEN, PRECONDITION_FAILED
 from api.responses.event_stream import MEDIA_TYPE as EVENT_STREAM
 from orders.api.problem_types import (
@@ -152,7 +152,7 @@ orders_view = extend_schema_view(
             answer_header("Preference-Applied", 201, required=False, description=APPLIED),
             REPLAYED,
         ],
-        request=body_of(NewOrder),
+        request=NewOrder,
         responses={201: OrderSerializer},
         filters=False,
         examples=[
@@ -242,7 +242,7 @@ products_view = extend_schema_view(
         operation_id="add_product",
         summary="Add a product",
         parameters=[answer_header("Location", 201, description="The path of the product.")],
-        request=body_of(NewProduct),
+        request=NewProduct,
         responses={201: ProductSerializer},
         examples=[_sent("A new mug", PRODUCT), _answered("Added", PRODUCT, "201")],
         extensions=problems(FORBIDDEN, SKU_TAKEN),
@@ -261,7 +261,7 @@ product_view = extend_schema_view(
         operation_id="change_product",
         summary="Change a product",
         parameters=[SKU],
-        request=body_of(ProductChanges),
+        request=ProductChanges,
         responses=ProductSerializer,
         examples=[
             _sent("Another price", {"unit_amount": 1400}),
