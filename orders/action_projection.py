@@ -1,6 +1,4 @@
-"""What a customer is asked to do: told in the timeline, kept with the order for its client to
-read.
-"""
+"""Derives from the timeline the action that a customer must take for the payment."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,12 +9,12 @@ from sagas.storage import sql
 
 __all__ = ["ACTION_DONE", "ACTION_FIELDS", "ACTION_REQUIRED", "apply"]
 
-# By the name of the events, as payments publishes them.
+# The names of the events, as payments publishes them.
 ACTION_REQUIRED = "payment.action_required"
 ACTION_DONE = "payment.authorized"
 ACTION_FIELDS = ("url", "expires_at")
 
-# What is done is a null in JSON, so that a question that is told late is not kept after it.
+# A completed action is stored as JSON null, so that an event that arrives late does not restore it.
 KEEP = """
 UPDATE orders_order o SET action = v.action::jsonb, updated_at = clock_timestamp()
   FROM unnest(%(orders)s::uuid[], %(actions)s::text[]) AS v(id, action)
@@ -25,17 +23,18 @@ UPDATE orders_order o SET action = v.action::jsonb, updated_at = clock_timestamp
 
 
 def apply(entries: Iterable[TimelineEntry]) -> None:
-    """Keep with their orders what these events ask of the customers, until they have done it.
+    """Store the actions that these events require, or clear them. The caller has locked the rows."""
+    actions: dict[UUID, dict[str, Any] | None] = {}
+    for entry in entries:
+        if entry.type == ACTION_DONE:
+            actions[entry.saga] = None
+        elif entry.type == ACTION_REQUIRED and actions.get(entry.saga, entry) is not None:
+            actions[entry.saga] = _action(entry)
+    if not actions:
+        return
 
-    The caller has locked the orders' rows.
-    """
-    asked = {entry.saga: _action(entry) for entry in entries if entry.type == ACTION_REQUIRED}
-    actions: dict[UUID, Any] = asked | {
-        entry.saga: None for entry in entries if entry.type == ACTION_DONE
-    }
-    if actions:
-        told = [to_json(action) for action in actions.values()]
-        sql.run("default", KEEP, {"orders": list(actions), "actions": told})
+    values = [to_json(action) for action in actions.values()]
+    sql.run("default", KEEP, {"orders": list(actions), "actions": values})
 
 
 def _action(entry: TimelineEntry) -> dict[str, Any]:

@@ -1,6 +1,4 @@
-"""The admin of orders' own tables: the catalogue and the messages. The console has the orders
-themselves.
-"""
+"""The admin of the catalogue and the messages. The console shows the orders."""
 
 from django.contrib import admin
 from django.db.models import Model
@@ -19,7 +17,7 @@ admin.site.register(Inbox, InboxAdmin)
 
 @admin.register(Product)
 class ProductAdmin(ModelAdmin):
-    """The catalogue. A product is taken out of it by making it inactive."""
+    """The catalogue. Staff withdraw a product by making it inactive."""
 
     list_display = ("sku", "name", "unit_amount", "currency", "active")
     list_filter = ("active", "currency")
@@ -31,9 +29,9 @@ class ProductAdmin(ModelAdmin):
     def get_readonly_fields(
         self, request: HttpRequest, obj: Product | None = None
     ) -> tuple[str, ...]:
-        """Keep the SKU of a product as it was made: stock and orders refer to it."""
+        """Keep the SKU of an existing product, because stock and orders refer to it."""
         return ("sku",) if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody deletes."""
+        """Forbid deletion."""
         return False

@@ -11,5 +11,5 @@ class OrdersConfig(AppConfig):
     name = "orders"
 
     def ready(self) -> None:
-        """Register the check of the saga's setting."""
+        """Register the check of ORDER_SAGA."""
         from orders import checks  # noqa: F401, PLC0415  (registering is its effect)

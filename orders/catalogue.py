@@ -1,4 +1,4 @@
-"""The catalogue: what staff change in it, and what it says an order costs."""
+"""The catalogue: changes by staff, and the prices of orders."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
@@ -14,21 +14,21 @@ __all__ = ["LineWanted", "Price", "Priced", "SkuTaken", "add_product", "change_p
 
 
 class LineWanted(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many pieces of a SKU a customer wants."""
+    """A line of a new order: a SKU and the number of pieces."""
 
     sku: Annotated[str, Meta(min_length=1, max_length=SKU_LENGTH)]
     quantity: Annotated[int, Meta(ge=1, le=MAX_QUANTITY)]
 
 
 class Price(NamedTuple):
-    """What a piece costs now, in minor units of a currency."""
+    """The current price of one piece, in minor units of the currency."""
 
     unit_amount: int
     currency: str
 
 
 class Priced(Struct, frozen=True):
-    """Lines with their prices, and what they come to in minor units of their one currency."""
+    """Lines with prices, and their total in minor units of the currency."""
 
     lines: tuple[LineOrdered, ...]
     amount: int
@@ -36,7 +36,7 @@ class Priced(Struct, frozen=True):
 
 
 class SkuTaken(Exception):
-    """There is a product of this SKU already."""
+    """A product with this SKU already exists."""
 
 
 def add_product(fields: Mapping[str, Any]) -> Product:
@@ -49,25 +49,23 @@ def add_product(fields: Mapping[str, Any]) -> Product:
 
 
 def change_product(sku: str, changes: Mapping[str, Any]) -> bool:
-    """Change a product, for the orders to come; tell whether there is one."""
+    """Change a product for future orders; tell whether the product exists."""
     products = Product.objects.filter(sku=sku)
     return bool(products.update(**changes)) if changes else products.exists()
 
 
 def price(lines: Sequence[LineWanted], products: Mapping[str, Price]) -> Priced:
-    """Return what some lines cost. Raises `InvalidInput` if they cannot be ordered, or not
-    together.
-    """
+    """Price the lines of an order. Raises `InvalidInput` if they cannot be ordered together."""
     if errors := list(_errors(lines, products)):
         raise InvalidInput(*errors)
+
     priced = tuple(
         LineOrdered(line.sku, line.quantity, products[line.sku].unit_amount) for line in lines
     )
     amount = sum(line.quantity * line.unit_amount for line in priced)
     if amount > MAX_AMOUNT:
-        raise InvalidInput(
-            FieldError("lines", "amount_too_large", f"They come to more than {MAX_AMOUNT}.")
-        )
+        detail = f"The amount of the order is larger than {MAX_AMOUNT}."
+        raise InvalidInput(FieldError("lines", "amount_too_large", detail))
     return Priced(priced, amount, products[lines[0].sku].currency)
 
 
@@ -77,9 +75,11 @@ def _errors(lines: Sequence[LineWanted], products: Mapping[str, Price]) -> Itera
     for index, line in enumerate(lines):
         field = f"lines[{index}].sku"
         if line.sku in seen:
-            yield FieldError(field, "duplicate", "Each product may be on one line only.")
+            yield FieldError(field, "duplicate", "Each product may be on only one line.")
         elif line.sku not in products:
-            yield FieldError(field, "unknown_product", "There is no such product to be ordered.")
+            yield FieldError(
+                field, "unknown_product", "This product does not exist or is not for sale."
+            )
         elif products[line.sku].currency != currency:
             yield FieldError(
                 field, "mixed_currencies", "All products of an order must have the same currency."

@@ -1,4 +1,4 @@
-"""A wrong ORDER_SAGA is found when a process starts, not when an order is placed."""
+"""Checks ORDER_SAGA when a process starts, so that placing an order cannot fail on it."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ __all__ = ["check_saga"]
 
 @register
 def check_saga(**kwargs: Any) -> list[CheckMessage]:
-    """Report an ORDER_SAGA that names no saga."""
+    """Report an unknown ORDER_SAGA."""
     try:
         chosen_saga()
     except ImproperlyConfigured as wrong:

@@ -1,4 +1,4 @@
-"""What orders tells the others. Amounts are in minor units of `currency` (lower-case ISO 4217)."""
+"""The events of orders. Amounts are in minor units of `currency` (lower-case ISO 4217)."""
 
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ __all__ = [
 
 
 class LineOrdered(Struct, frozen=True):
-    """How many pieces of a SKU, at which price each."""
+    """A line of an order, with its price per piece."""
 
     sku: str
     quantity: int
@@ -25,7 +25,7 @@ class LineOrdered(Struct, frozen=True):
 
 
 class OrderCreated(Event, frozen=True, kw_only=True):
-    """A customer has ordered. Its facts are what travels with the saga, for every step to read."""
+    """An order was placed. Its fields become the saga's context, which every step can read."""
 
     type: ClassVar[str] = "order.created"
 
@@ -36,15 +36,13 @@ class OrderCreated(Event, frozen=True, kw_only=True):
 
 
 class OrderFulfilled(Event, frozen=True, kw_only=True):
-    """Paid, and its stock is held: the customer will get it."""
+    """The order is paid and its stock is reserved, so the customer will receive it."""
 
     type: ClassVar[str] = "order.fulfilled"
 
 
 class OrderUnfulfillable(Refusal, frozen=True, kw_only=True):
-    """There is no such order any more, or it is being cancelled: what was done for it must be
-    undone.
-    """
+    """The order no longer exists or is being cancelled, so its steps must be undone."""
 
     type: ClassVar[str] = "order.unfulfillable"
 
@@ -53,9 +51,7 @@ class OrderUnfulfillable(Refusal, frozen=True, kw_only=True):
 
 
 class OrderCancelling(Refusal, frozen=True, kw_only=True):
-    """The order was called off before it was fulfilled: by the customer, unless it says
-    otherwise.
-    """
+    """The order was cancelled before it was fulfilled; by default, by the customer."""
 
     type: ClassVar[str] = "order.cancelling"
 
@@ -64,7 +60,7 @@ class OrderCancelling(Refusal, frozen=True, kw_only=True):
 
 
 class OrderCancelled(Event, frozen=True, kw_only=True):
-    """Everything is undone: the money is back and the stock is free."""
+    """All steps are undone: the money is refunded and the stock is released."""
 
     type: ClassVar[str] = "order.cancelled"
 

@@ -1,8 +1,7 @@
-"""The Idempotency-Key: one order for one key of one user, however often and however concurrently it
-is asked for.
+"""The Idempotency-Key: one key of one user places one order, even if requests are concurrent.
 
-The key is held by an advisory lock until the transaction ends, so that a second request at the same
-moment is told so rather than kept waiting, and a crash frees it. The answer commits with the order.
+An advisory lock holds the key until the transaction ends. So a concurrent request with the key is
+rejected at once instead of waiting, and a crash frees the key. The answer commits with the order.
 """
 
 from datetime import datetime
@@ -13,13 +12,13 @@ from django.db import IntegrityError
 
 from sagas.storage import sql
 
-__all__ = ["KeyInFlight", "KeyReused", "Known", "is_taken", "purge_idempotency_keys"]
+__all__ = ["KeyInFlight", "KeyReused", "StoredAnswer", "is_taken", "purge_idempotency_keys"]
 
-# The constraint of the table that has each key of a user once.
+# The constraint that makes a key unique per user.
 UNIQUE = "orders_idempotency_once"
 
-# By the primary key, as the oldest have the lowest: a transaction that committed late holds back at
-# most its own batch, until the next purge.
+# The oldest keys are found by the primary key, because ids grow. A row that committed late delays
+# at most its own batch until the next purge.
 PURGE = """
 DELETE FROM orders_idempotencykey WHERE id = ANY(ARRAY(
   SELECT oldest.id
@@ -30,39 +29,39 @@ PURGE_BATCH = 1_000
 
 
 class KeyInFlight(Exception):
-    """Another request with this key is being handled at this moment."""
+    """Another request with this key is still being handled."""
 
 
 class KeyReused(Exception):
-    """The key was used before, for another request."""
+    """The key was already used for a different request."""
 
 
-class Known(NamedTuple):
-    """The order that was placed under a key, what was answered, and what tells the request from
-    another.
-    """
+class StoredAnswer(NamedTuple):
+    """The order placed with a key, the answer, and the fingerprint of the request."""
 
     order_id: UUID
     body: str
     fingerprint: str
 
     def answer_to(self, fingerprint: str) -> str:
-        """Return what was answered. Raises `KeyReused` if that was to another request."""
+        """Return the stored answer. Raises `KeyReused` if the request was a different one."""
         if self.fingerprint != fingerprint:
             raise KeyReused
         return self.body
 
 
 def is_taken(error: IntegrityError) -> bool:
-    """Tell whether another request has just committed the key: between our look for it and its
-    lock, which is ours.
+    """Tell whether the error means that another request has just committed the same key.
+
+    That happens between our lookup of the key and our lock on it.
     """
     return getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) == UNIQUE
 
 
 def purge_idempotency_keys(before: datetime) -> int:
-    """Forget the keys used before a time, in short transactions; return how many. Clients may
-    rely on 24 hours.
+    """Delete the keys used before a time, in short transactions; return how many.
+
+    Clients may rely on a key for 24 hours.
     """
     purged = 0
     while count := _purge_batch(before):

@@ -1,4 +1,4 @@
-"""Waiting for an order: until it is decided, or until anything about it has changed."""
+"""Long polling of orders: wait until an order is decided, or until anything about it changes."""
 
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -11,17 +11,17 @@ from sagas.storage import sql
 
 __all__ = ["LONG_POLLER", "OrderVersion", "order_version", "wait_until_decided"]
 
-# The row's xmin is another after every commit that changed the row, and each event of the timeline
-# changes it.
-LOOK = """
+# Every commit that changes the row changes its xmin, and every timeline event changes the row.
+VERSIONS = """
 SELECT id, xmin::text, status = ANY(%(terminal)s), ended_at IS NOT NULL
   FROM orders_order WHERE id = ANY(%(orders)s::uuid[])
 """
 
 
 class OrderVersion(Struct, frozen=True):
-    """Where an order stands: `decided` is fulfilled or cancelled; `ended` is when nothing is
-    left to be done.
+    """A version of an order's row.
+
+    `decided`: the order is fulfilled or cancelled. `ended`: its saga has no steps left.
     """
 
     version: str
@@ -29,28 +29,27 @@ class OrderVersion(Struct, frozen=True):
     ended: bool
 
 
-def look(orders: Sequence[UUID]) -> dict[UUID, OrderVersion]:
-    """Return the pulse of each of these orders."""
+def fetch_versions(orders: Sequence[UUID]) -> dict[UUID, OrderVersion]:
+    """Return the current versions of orders."""
     params = {"orders": list(orders), "terminal": [status.value for status in TERMINAL]}
-    return {order: OrderVersion(*rest) for order, *rest in sql.fetch("default", LOOK, params)}
+    rows = sql.fetch("default", VERSIONS, params)
+    return {order: OrderVersion(*fields) for order, *fields in rows}
 
 
-LONG_POLLER: LongPoller[OrderVersion] = LongPoller(look)
+LONG_POLLER: LongPoller[OrderVersion] = LongPoller(fetch_versions)
 
 
 def order_version(order: UUID) -> OrderVersion | None:
-    """Return the pulse of one order, if there is one."""
-    return look([order]).get(order)
+    """Return the current version of an order, if it exists."""
+    return fetch_versions([order]).get(order)
 
 
 def wait_until_decided(order: UUID, *, seconds: float, disconnected: Callable[[], bool]) -> None:
-    """Wait until an order is fulfilled or cancelled, for some seconds at most. Raises
-    `TooManyWaiters`.
-    """
-    if seconds and not _decided(order_version(order)):
+    """Wait some seconds for an order to be fulfilled or cancelled. Raises `TooManyWaiters`."""
+    if seconds and not _is_decided(order_version(order)):
         with LONG_POLLER.acquire(disconnected) as slot:
-            slot.wait(order, _decided, seconds=seconds)
+            slot.wait(order, _is_decided, seconds=seconds)
 
 
-def _decided(pulse: OrderVersion | None) -> bool:
-    return pulse is None or pulse.decided
+def _is_decided(version: OrderVersion | None) -> bool:
+    return version is None or version.decided

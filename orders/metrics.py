@@ -1,4 +1,4 @@
-"""What orders adds to `/metrics`: how many are where, by index alone."""
+"""The section of orders in `/metrics`. Every query uses an index."""
 
 from collections.abc import Iterator
 
@@ -21,8 +21,7 @@ ATTENTION = """
 SELECT count(*) FROM (SELECT 1 FROM orders_order WHERE needs_attention ORDER BY id LIMIT %(most)s) needing
 """
 
-# To count millions takes seconds, so all orders are estimated, from what PostgreSQL's last ANALYZE
-# found.
+# Counting millions of rows takes seconds, so the total is estimated from PostgreSQL's last ANALYZE.
 ESTIMATE = """
 SELECT known.status, c.reltuples * known.share
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -33,33 +32,33 @@ SELECT known.status, c.reltuples * known.share
 
 
 def count_open_by_status() -> dict[str, int]:
-    """Count the orders whose saga has not ended, by status; statuses that none has are missing."""
+    """Count the orders whose saga has not ended, by status, without zeros."""
     return dict(sql.fetch("default", OPEN, {"most": COUNT_LIMIT}))
 
 
 def count_needing_attention() -> int:
-    """Count the orders that a person must look at."""
+    """Count the orders that need attention."""
     [(needing,)] = sql.fetch("default", ATTENTION, {"most": COUNT_LIMIT})
     return int(needing)
 
 
 def estimate_by_status() -> dict[str, int]:
-    """Estimate all orders there are, by status; empty until PostgreSQL has analysed the table."""
+    """Estimate the total orders by status; empty until PostgreSQL has analysed the table."""
     return {status: round(share) for status, share in sql.fetch("default", ESTIMATE, {})}
 
 
 @section("orders")
 def orders() -> Iterator[Metric]:
-    """Count the orders that are open or need a person, and estimate all."""
+    """Collect the gauges of orders."""
     found = count_open_by_status()
     for status in Status:
         yield gauge("orders_open", "Orders whose saga has not ended.", status=status.value)(
             found.get(status, 0)
         )
-    yield gauge("orders_needing_attention", "Orders that a person must look at.")(
+    yield gauge("orders_needing_attention", "Orders that an operator must look at.")(
         count_needing_attention()
     )
     for name, share in estimate_by_status().items():
         yield gauge(
-            "orders_estimated", "All orders, as of PostgreSQL's last ANALYZE.", status=name
+            "orders_estimated", "Total orders, estimated by PostgreSQL's last ANALYZE.", status=name
         )(share)

@@ -1,4 +1,4 @@
-"""The catalogue, the orders, what was answered to whom, and the tables of the messages."""
+"""The tables of orders: catalogue, orders, stored answers and messages."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,15 +36,14 @@ __all__ = [
 MAX_AMOUNT = 2**53 - 1
 MAX_QUANTITY = 10_000
 
-# A SKU stands in URLs, so it holds nothing that would have to be escaped there. Not even a newline
-# at its end.
+# A SKU is part of URLs, so it contains no character that needs escaping, and no final newline.
 SKU_LENGTH = 64
 SKU_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(?!\n)$"
 CURRENCY_PATTERN = r"^[a-z]{3}(?!\n)$"
 
 
 class Product(models.Model):
-    """What is for sale, and for how much. An order keeps its own copy of the price."""
+    """A product and its price. An order keeps its own copy of the price."""
 
     sku = models.CharField(
         max_length=SKU_LENGTH, unique=True, validators=[RegexValidator(SKU_PATTERN)]
@@ -81,9 +80,7 @@ class Product(models.Model):
 
 
 class Order(sagas.models.TrackedSaga):
-    """What a customer ordered, and how far its saga has come. Its id is the saga's. See
-    `orders.status`.
-    """
+    """An order and the state of its saga. Its id is the saga's id. See `orders.status`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
@@ -97,8 +94,7 @@ class Order(sagas.models.TrackedSaga):
     payment_method = models.CharField(
         max_length=100, help_text="The gateway's name for it; never card data."
     )
-    # Without a length: a reason that another service words at length must not keep an order from
-    # being cancelled.
+    # Without a length, because a long reason from another service must not block a cancel.
     failure_code = models.CharField(blank=True, default="", db_default="")
     failure_detail = models.CharField(blank=True, default="", db_default="")
     action = models.JSONField(
@@ -130,8 +126,8 @@ class Order(sagas.models.TrackedSaga):
             models.Index(
                 fields=("id",), condition=Q(needs_attention=True), name="orders_order_attention"
             ),
-            # By a column that changes with no other step of the saga: an index that names the
-            # status would have every change of it written to all indexes.
+            # On a column that no other step changes: with the status in an index, PostgreSQL would
+            # write every change of the status to all indexes.
             models.Index(fields=("id",), condition=~Q(failure_code=""), name="orders_order_failed"),
             models.Index(
                 fields=("user", "-id"),
@@ -145,25 +141,23 @@ class Order(sagas.models.TrackedSaga):
 
     @cached_property
     def placed_lines(self) -> "list[OrderLine]":
-        """The lines, as they were placed. Read once: they never change."""
+        """The lines. They are read once, because they never change."""
         return list(self.lines.all())
 
     @classmethod
     def apply_events(cls, events: Sequence[Any]) -> None:
-        """Raise the status to what new events of the timeline tell."""
+        """Update the status and the customer's action from new timeline events."""
         status_projection.apply(events)
         action_projection.apply(events)
 
     @property
     def next_action(self) -> dict[str, Any] | None:
-        """What the customer must do for the payment to go on: of interest only while nothing
-        else has happened.
-        """
+        """The customer's required action for the payment; None once the order is not pending."""
         return self.action if self.status == Status.PENDING else None
 
 
 class OrderLine(models.Model):
-    """Some pieces of one SKU, at the price they were ordered for."""
+    """The pieces of one SKU, at the price of the time of the order."""
 
     order = models.ForeignKey(Order, models.CASCADE, db_index=False, related_name="lines")
     sku = models.CharField(max_length=SKU_LENGTH)
@@ -189,9 +183,7 @@ class OrderLine(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """What was answered to a client's key: the same request gets the same answer, and no second
-    order.
-    """
+    """The stored answer to a client's key: repeating the request places no second order."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, db_index=False, related_name="+"
@@ -214,7 +206,7 @@ class IdempotencyKey(models.Model):
 
 
 class TimelineEvent(sagas.models.TimelineEvent):
-    """What happened to an order, in whichever service."""
+    """An event of an order, from any service."""
 
     class Meta(sagas.models.TimelineEvent.Meta):
         abstract = False
@@ -222,7 +214,7 @@ class TimelineEvent(sagas.models.TimelineEvent):
 
 
 class Outbox(sagas.models.Outbox):
-    """What orders has to tell."""
+    """The outbox of orders."""
 
     class Meta(sagas.models.Outbox.Meta):
         abstract = False
@@ -230,7 +222,7 @@ class Outbox(sagas.models.Outbox):
 
 
 class Inbox(sagas.models.Inbox):
-    """What became of each step that orders was asked to do."""
+    """The inbox of orders: the state of each of its steps."""
 
     class Meta(sagas.models.Inbox.Meta):
         abstract = False
@@ -238,7 +230,7 @@ class Inbox(sagas.models.Inbox):
 
 
 class Hold(sagas.models.Hold):
-    """What orders does not do until it is released."""
+    """The sagas and steps that are on hold in orders."""
 
     class Meta(sagas.models.Hold.Meta):
         abstract = False
@@ -246,7 +238,7 @@ class Hold(sagas.models.Hold):
 
 
 class Watermark(sagas.models.Watermark):
-    """Up to where orders has forgotten ended sagas."""
+    """The time up to which orders has purged ended sagas."""
 
     class Meta(sagas.models.Watermark.Meta):
         abstract = False

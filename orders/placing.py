@@ -1,9 +1,7 @@
-"""The two statements of placing an order: one looks up what decides about it, one writes all its
-rows.
+"""The two statements that place an order: the first looks up, the second inserts all rows.
 
-Two, because a round trip costs more than what it carries: most of what an order takes, with its
-line, its answer, its event and the first line of its timeline, is spent on the way to the database
-and back.
+There are only two because the round trips cost more than the work: the order, its line, the answer,
+its event and the first timeline entry are small rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,19 +13,20 @@ from django.conf import settings
 
 from orders.catalogue import Price
 from orders.events import LineOrdered
-from orders.idempotency import KeyInFlight, Known
+from orders.idempotency import KeyInFlight, StoredAnswer
 from orders.models import Order
 from sagas.definition.messages import to_json
 from sagas.definition.plan import Plan
 from sagas.storage import sql
 
-__all__ = ["Answer", "Found", "look", "rows"]
+__all__ = ["Answer", "Lookup", "insert_cte", "lookup"]
 
-# The two halves of the lock: a namespace of our own, and the user with the key. Whose statement
-# began before the lock was its own does not see what the holder before wrote: the unique constraint
-# does (`idempotency.is_taken`).
-LOOK = """
-SELECT pg_try_advisory_xact_lock(hashtextextended('orders.idempotency', 0) # hashtextextended(%(key)s, %(user)s)),
+# The lock combines a namespace of its own with the user and the key. The statement's snapshot may
+# be older than its lock, so it may miss rows that the lock's last holder committed. The unique
+# constraint catches that (`idempotency.is_taken`).
+LOOKUP = """
+SELECT pg_try_advisory_xact_lock(
+         hashtextextended('orders.idempotency', 0) # hashtextextended(%(key)s, %(user)s)),
        statement_timestamp(), known.order_id, known.body, known.fingerprint,
        (SELECT jsonb_object_agg(sku, jsonb_build_array(unit_amount, currency))::text
           FROM orders_product WHERE sku = ANY(%(skus)s::text[]) AND active)
@@ -35,12 +34,14 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('orders.idempotency', 0) # has
   LEFT JOIN orders_idempotencykey AS known ON known.user_id = %(user)s AND known.key = %(key)s
 """
 
-ROWS = """
+INSERT = """
 placed AS (
-  INSERT INTO orders_order (id, user_id, status, amount, currency, payment_method, plan, created_at, updated_at,
-                            rescue_at, redrives, needs_attention, failure_code, failure_detail)
-  VALUES (%(id)s, %(user)s, 'pending', %(amount)s, %(currency)s, %(payment_method)s, %(route)s, %(at)s, %(at)s,
-          %(at)s + make_interval(secs => %(stall)s), 0, false, '', '')
+  INSERT INTO orders_order (
+    id, user_id, status, amount, currency, payment_method, plan, created_at, updated_at,
+    rescue_at, redrives, needs_attention, failure_code, failure_detail)
+  VALUES (
+    %(id)s, %(user)s, 'pending', %(amount)s, %(currency)s, %(payment_method)s, %(order_plan)s,
+    %(at)s, %(at)s, %(at)s + make_interval(secs => %(stall)s), 0, false, '', '')
 ), with_lines AS (
   INSERT INTO orders_orderline (order_id, sku, quantity, unit_amount)
   SELECT %(id)s, sku, quantity, unit_amount
@@ -54,54 +55,50 @@ placed AS (
 _prices = msgspec.json.Decoder(dict[str, Price])
 
 
-class Found(NamedTuple):
-    """The database's time, what was answered to the key before, and what is for sale of what is
-    wanted, by SKU.
-    """
+class Lookup(NamedTuple):
+    """The database's time, the earlier answer to the key, and the prices of active products."""
 
     at: datetime
-    known: Known | None
+    stored: StoredAnswer | None
     prices: Mapping[str, Price]
 
 
 class Answer(NamedTuple):
-    """The key of a request, what tells the request from another, and what is answered to it."""
+    """The key and the fingerprint of a request, and the answer to store for them."""
 
     key: str
     fingerprint: str
     body: str
 
 
-def look(user_id: int, key: str, skus: Sequence[str]) -> Found:
-    """Hold a key until the transaction ends, and look up what is known of it and of some SKUs.
+def lookup(user_id: int, key: str, skus: Sequence[str]) -> Lookup:
+    """Lock a key until the transaction ends; look up its stored answer and the prices of SKUs.
 
-    Raises `KeyInFlight` if another request holds it.
+    Raises `KeyInFlight` if another request holds the lock.
     """
-    ((held, at, order_id, body, used_for, prices),) = sql.fetch(
-        "default", LOOK, {"key": key, "user": user_id, "skus": list(skus)}
-    )
-    if not held:
+    params = {"key": key, "user": user_id, "skus": list(skus)}
+    [(locked, at, order_id, body, fingerprint, prices)] = sql.fetch("default", LOOKUP, params)
+    if not locked:
         raise KeyInFlight
-    known = Known(order_id, body, used_for) if order_id else None
-    return Found(at, known, _prices.decode(prices) if prices else {})
+
+    stored = StoredAnswer(order_id, body, fingerprint) if order_id else None
+    return Lookup(at, stored, _prices.decode(prices) if prices else {})
 
 
-def rows(
+def insert_cte(
     order: Order, plan: Plan, lines: Sequence[LineOrdered], answer: Answer
 ) -> sql.CommonTableExpressions:
-    """Return what writes an order with its lines, and what is answered: an answer is kept with
-    what it tells of.
-    """
+    """Return the expressions that insert an order, its lines and the answer to its key."""
     params = {
         "id": order.id,
         "user": order.user_id,
         "amount": order.amount,
         "currency": order.currency,
         "payment_method": order.payment_method,
-        "route": to_json(plan),
+        "order_plan": to_json(plan),
         "at": order.created_at,
         "stall": settings.SAGA_STALL_SECONDS,
         "lines": to_json(lines),
         **answer._asdict(),
     }
-    return sql.CommonTableExpressions(ROWS, params)
+    return sql.CommonTableExpressions(INSERT, params)

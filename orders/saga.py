@@ -1,7 +1,6 @@
-"""The whole saga of an order, in the two ways there are. ORDER_SAGA names the one that new orders
-take.
+"""The two sagas of an order. ORDER_SAGA selects the saga of new orders.
 
-An order that is placed keeps its own: its plan is stored with it, and travels inside every message.
+A placed order keeps its saga, because its plan is stored with it and is part of every message.
 """
 
 from django.conf import settings
@@ -15,19 +14,18 @@ PLACE_ORDER = Saga(
     "place_order",
     Step("payments.charge", undo="payments.refund"),
     Step("inventory.reserve", undo="inventory.release"),
-    Step("orders.fulfil", pivot=True),  # from here only forward
-    Step("inventory.ship"),  # held stock becomes shipped stock
+    Step("orders.fulfil", pivot=True),  # after this step the saga is never undone
+    Step("inventory.ship"),  # reserved stock becomes shipped stock
     abort="orders.cancel",
 )
 
-# Takes no money for stock that is not there.
+# Charges only if the stock is available.
 AUTHORIZE_FIRST = Saga(
     "authorize_first",
     Step("payments.authorize", undo="payments.void"),
     Step("inventory.reserve", undo="inventory.release"),
-    Step(
-        "payments.capture", pivot=True, bar="payments.withhold"
-    ),  # a cancel asks payments, and may come too late
+    # Payments decides a cancel, which may come too late.
+    Step("payments.capture", pivot=True, bar="payments.withhold"),
     Step("orders.fulfil"),
     Step("inventory.ship"),
     abort="orders.cancel",
@@ -37,11 +35,9 @@ SAGAS = {"charge_first": PLACE_ORDER, "authorize_first": AUTHORIZE_FIRST}
 
 
 def chosen_saga() -> Saga:
-    """Return the saga that new orders take; raise ImproperlyConfigured for one that there is
-    not.
-    """
+    """Return the saga of new orders. Raises ImproperlyConfigured for an unknown ORDER_SAGA."""
     if settings.ORDER_SAGA not in SAGAS:
         raise ImproperlyConfigured(
-            f"ORDER_SAGA is {settings.ORDER_SAGA!r}; there are: {', '.join(sorted(SAGAS))}."
+            f"ORDER_SAGA is {settings.ORDER_SAGA!r}. Set it to one of: {', '.join(sorted(SAGAS))}."
         )
     return SAGAS[settings.ORDER_SAGA]

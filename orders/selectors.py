@@ -1,4 +1,4 @@
-"""What may be read of orders, and by whom."""
+"""The queries of orders, limited to the rows that a user may see."""
 
 from uuid import UUID
 
@@ -21,8 +21,9 @@ def visible_orders(user: User | AnonymousUser) -> QuerySet[Order]:
 
 
 def with_status(orders: QuerySet[Order], status: str) -> QuerySet[Order]:
-    """Keep the orders of a status, by what is indexed as well: the open have not ended, the
-    cancelled have failed.
+    """Filter orders by status.
+
+    Redundant conditions select partial indexes: open orders have not ended, cancelled ones failed.
     """
     found = orders.filter(status=status)
     if status == Status.CANCELLED:
@@ -31,16 +32,14 @@ def with_status(orders: QuerySet[Order], status: str) -> QuerySet[Order]:
 
 
 def timeline_of(order_id: UUID) -> QuerySet[TimelineEvent]:
-    """Return what happened to an order, oldest first."""
+    """Return the events of an order, oldest first."""
     return TimelineEvent.objects.filter(saga=order_id)
 
 
 def events_recorded_after(
     order_id: UUID, *, after: TimelineEvent | None
 ) -> QuerySet[TimelineEvent]:
-    """Return what was recorded of an order after an event, or from the beginning, in the order
-    of its recording.
-    """
+    """Return the events of an order in the order of recording, after a given one if any."""
     events = timeline_of(order_id).order_by("recorded_at", "seq", "id")
     if after is None:
         return events
@@ -54,5 +53,5 @@ def events_recorded_after(
 
 
 def products() -> QuerySet[Product]:
-    """Return the catalogue, also what cannot be ordered now."""
+    """Return all products, including inactive ones."""
     return Product.objects.all()

@@ -1,5 +1,6 @@
-"""What the API asks of orders: place one, call one off. Each is one transaction, and none waits
-for the broker.
+"""The write operations of orders: place an order, cancel one.
+
+Each is one transaction, and none waits for the broker.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from orders.catalogue import LineWanted, Priced, price
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
 from orders.idempotency import KeyInFlight, is_taken
 from orders.models import Order, OrderLine
-from orders.placing import Answer, look, rows
+from orders.placing import Answer, insert_cte, lookup
 from orders.saga import chosen_saga
 from orders.status import OPEN, Status, may_become
 from sagas.lifecycle import (
@@ -35,32 +36,32 @@ MAX_LINES = 100
 
 
 class NewOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a customer wants. `payment_method` is the gateway's name for how it is paid, never
-    card data.
-    """
+    """An order to be placed. `payment_method` is the gateway's name for it, never card data."""
 
     lines: Annotated[
         tuple[LineWanted, ...],
-        Meta(min_length=1, max_length=MAX_LINES, description="Each SKU once, all in one currency."),
+        Meta(
+            min_length=1,
+            max_length=MAX_LINES,
+            description="Each SKU once. All products must have the same currency.",
+        ),
     ]
     payment_method: Annotated[
         str,
         Meta(
             min_length=1,
             max_length=100,
-            description="As the gateway names it, like `pm_card_visa`.",
+            description="The gateway's name for it, like `pm_card_visa`.",
         ),
     ]
 
     def fingerprint(self) -> str:
-        """Return what tells this request from another, however either is spelled in JSON."""
+        """Return a hash that is the same for every JSON spelling of this order."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
 
 
 class Placed(Struct, frozen=True):
-    """The order that was placed, and the answer to send: the very same when the key was used
-    before.
-    """
+    """A placed order and its answer. `replayed` means that the key was used before."""
 
     order_id: str
     body: str
@@ -68,14 +69,14 @@ class Placed(Struct, frozen=True):
 
 
 class OrderFulfilledError(Exception):
-    """The order is fulfilled: it is too late to cancel it."""
+    """The order is fulfilled, so it cannot be cancelled."""
 
 
 def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]) -> Placed:
-    """Place an order, or return the answer that its idempotency key got before.
+    """Place an order, or return the stored answer to its idempotency key.
 
-    `render` makes the answer; it is kept with the key. Raises `InvalidInput`, `KeyInFlight` or
-    `KeyReused`.
+    `render` makes the answer, which is stored with the key. Raises `InvalidInput`, `KeyInFlight`
+    or `KeyReused`.
     """
     try:
         with transaction.atomic():
@@ -84,70 +85,81 @@ def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Orde
         if is_taken(error):
             raise KeyInFlight from error
         raise
+
     if not placed.replayed:
         reach(Point.NOT_ANSWERED, OrderCreated.type)
     return placed
 
 
 def cancel_order(order: Order, *, reason: OrderCancelling | None = None) -> Order:
-    """Call an order off if its pivot has not happened, and return it as it is then.
+    """Cancel an order before its pivot, and return its new state. Raises `OrderFulfilledError`.
 
-    `reason` is what the customer is told; by default that they called it off themselves. Raises
-    `OrderFulfilledError`. Where the pivot lies in another service, that is asked, and may find that
-    it is too late: the order is `cancelling` until it is cancelled, or fulfilled after all.
+    `reason` is shown to the customer; the default says that they cancelled it themselves. If the
+    pivot is in another service, that service decides, and may decide that it is too late. The order
+    is `cancelling` until then.
     """
-    if (
-        order.status == Status.CANCELLED
-    ):  # for good, so there is no need to ask the inbox, which forgets after a while
+    # A cancelled order is final, and its inbox row may be purged, so the inbox is not consulted.
+    if order.status == Status.CANCELLED:
         return order
     if order.status == Status.FULFILLED:
         raise OrderFulfilledError
-    told = reason or OrderCancelling()
+
+    reason = reason or OrderCancelling()
     with transaction.atomic():
         if cancels_at_home(order.plan):
-            is_called_off = _call_off(order, told)
+            cancelled = _cancel_here(order, reason)
         else:
-            _ask_to_call_off(order, told)
-            is_called_off = True  # as far as is known here
+            _request_cancel(order, reason)
+            cancelled = True  # as far as this service knows
     reach(Point.NOT_ANSWERED, OrderCancelling.type)
+
     order.refresh_from_db()
-    if order.status == Status.FULFILLED or not is_called_off:
+    if order.status == Status.FULFILLED or not cancelled:
         raise OrderFulfilledError
     return order
 
 
 def _place(user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]) -> Placed:
-    found, fingerprint = look(user_id, key, [line.sku for line in new.lines]), new.fingerprint()
-    if found.known:
-        return Placed(str(found.known.order_id), found.known.answer_to(fingerprint), replayed=True)
+    found = lookup(user_id, key, [line.sku for line in new.lines])
+    fingerprint = new.fingerprint()
+    if found.stored:
+        body = found.stored.answer_to(fingerprint)
+        return Placed(str(found.stored.order_id), body, replayed=True)
+
     saga = chosen_saga()
     order = _order(user_id, new.payment_method, price(new.lines, found.prices), found.at)
-    created, answer = _created(order), Answer(key, fingerprint, render(order))
-    with_rows = rows(order, saga.plan, created.lines, answer)
-    start(saga, saga=order.id, started_at=order.created_at, event=created, with_rows=with_rows)
+    created = _created(order)
+    answer = Answer(key, fingerprint, render(order))
+
+    rows = insert_cte(order, saga.plan, created.lines, answer)
+    start(saga, saga=order.id, started_at=order.created_at, event=created, with_rows=rows)
     return Placed(str(order.id), answer.body, replayed=False)
 
 
-def _call_off(order: Order, reason: OrderCancelling) -> bool:
-    """Bar the pivot and tell whether it is barred; before the order is locked, as its step locks
-    them in that order.
+def _cancel_here(order: Order, reason: OrderCancelling) -> bool:
+    """Bar the pivot, and tell whether it is barred.
+
+    The order is locked after the inbox row, because the pivot's step locks them in that order.
     """
-    verdict = cancel_before_pivot(_wish(order, reason))
-    if verdict is CancelResult.OURS:
+    result = cancel_before_pivot(_cancel_request(order, reason))
+    if result is CancelResult.OURS:
         _mark_cancelling(order, reason)
-    return verdict is not CancelResult.DONE
+    return result is not CancelResult.DONE
 
 
-def _ask_to_call_off(order: Order, reason: OrderCancelling) -> None:
-    """Ask once that the pivot be barred: whoever marks the order as being cancelled does."""
+def _request_cancel(order: Order, reason: OrderCancelling) -> None:
+    """Ask the pivot's service to bar the pivot: once, when the order becomes `cancelling`."""
     if _mark_cancelling(order, reason):
-        request_cancel(_wish(order, reason))
+        request_cancel(_cancel_request(order, reason))
 
 
-def _wish(order: Order, reason: OrderCancelling) -> CancelRequest:
-    context = _created(order).facts()
+def _cancel_request(order: Order, reason: OrderCancelling) -> CancelRequest:
     return CancelRequest(
-        saga=order.id, plan=order.plan, started_at=order.created_at, context=context, event=reason
+        saga=order.id,
+        plan=order.plan,
+        started_at=order.created_at,
+        context=_created(order).facts(),
+        event=reason,
     )
 
 
@@ -168,7 +180,7 @@ def _order(user_id: int, payment_method: str, priced: Priced, now: datetime) -> 
 
 
 def _created(order: Order) -> OrderCreated:
-    """Return the event that tells of an order: what all steps of its saga read."""
+    """Return the event of an order's creation: the context that all steps of its saga read."""
     return OrderCreated(
         amount=order.amount,
         currency=order.currency,
@@ -179,14 +191,13 @@ def _created(order: Order) -> OrderCreated:
     )
 
 
-def _mark_cancelling(order: Order, reason: OrderCancelling) -> int:
-    """Show that the order is being cancelled, unless the timeline has, and why, before; return
-    how many we changed.
-    """
-    rising = [status for status in OPEN if may_become(status, Status.CANCELLING)]
-    return Order.objects.filter(id=order.id, status__in=rising).update(
+def _mark_cancelling(order: Order, reason: OrderCancelling) -> bool:
+    """Set the status to `cancelling`; tell whether this call changed it."""
+    before = [status for status in OPEN if may_become(status, Status.CANCELLING)]
+    changed = Order.objects.filter(id=order.id, status__in=before).update(
         status=Status.CANCELLING,
         failure_code=reason.code,
         failure_detail=reason.detail,
         updated_at=Now(),
     )
+    return changed > 0

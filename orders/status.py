@@ -1,4 +1,4 @@
-"""The states of an order: how one may follow another, and what an event of the saga says of it."""
+"""The states of an order, their transitions, and the state that each event leads to."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ __all__ = [
 
 
 class Status(models.TextChoices):
-    """What the customer sees. Whether the saga is over is another matter: `ended_at` says that."""
+    """The status that the customer sees. `ended_at` tells whether the saga has ended."""
 
     PENDING = "pending"
     PAID = "paid"
@@ -26,9 +26,9 @@ class Status(models.TextChoices):
     CANCELLED = "cancelled"
 
 
-# From which state to which. A trigger in the database holds this as well: whatever writes, a
-# terminal state stays. Steps may be skipped, for the picture comes late: an order can be fulfilled
-# before its payment was heard of.
+# The next states of each state. A database trigger enforces them too, so that no writer can leave a
+# terminal state. States may be skipped, because events arrive late: an order can be fulfilled
+# before the event of its payment is recorded.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.PENDING: frozenset(
         {Status.PAID, Status.RESERVED, Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}
@@ -45,14 +45,13 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 TERMINAL = frozenset(status for status, following in TRANSITIONS.items() if not following)
 OPEN = frozenset(TRANSITIONS) - TERMINAL
 
-# Where the pivot lies outside orders, a cancel is a request, and can come too late.
+# If the pivot is in another service, a cancel is only a request, which may come too late.
 TOO_LATE = (Status.CANCELLING, Status.FULFILLED)
 
-# Events only raise the status along this line; the two terminal states are set by their steps
-# alone.
+# Events only raise the status in this order. The two terminal states are set only by their steps.
 STATUS_ORDER = (Status.PENDING, Status.PAID, Status.RESERVED, Status.CANCELLING)
 
-# By the name of the event, as other services publish it: no domain app imports another.
+# By the event's name, as other services publish it, because no service imports another.
 STATUS_AFTER_EVENT: Mapping[str, Status] = {
     "payment.processed": Status.PAID,
     "stock.reserved": Status.RESERVED,
@@ -69,7 +68,8 @@ STATUS_AFTER_EVENT: Mapping[str, Status] = {
 
 
 def may_become(before: str, after: Status, *, pivot_elsewhere: bool = False) -> bool:
-    """Tell whether an order may go from one state to another, under a plan whose pivot lies in
-    orders or elsewhere.
+    """Tell whether an order may go from one state to another.
+
+    `pivot_elsewhere` means that the pivot of its plan is in another service.
     """
     return after in TRANSITIONS[Status(before)] or (pivot_elsewhere and (before, after) == TOO_LATE)

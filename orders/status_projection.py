@@ -1,5 +1,6 @@
-"""How the status follows the timeline: events raise it, never lower it, and never touch a
-terminal one.
+"""Derives an order's status from its timeline.
+
+Events only raise the status; they never lower it, and never change a terminal one.
 """
 
 from collections.abc import Iterable
@@ -11,8 +12,7 @@ from sagas.storage import sql
 
 __all__ = ["apply"]
 
-# array_position is null for a terminal status, and so is the comparison: such an order is left
-# alone.
+# array_position is null for a terminal status, and so is the comparison: the order is unchanged.
 RAISE = """
 UPDATE orders_order o
    SET status = v.status, updated_at = clock_timestamp(),
@@ -20,32 +20,33 @@ UPDATE orders_order o
        failure_detail = CASE WHEN o.failure_code = '' THEN v.detail ELSE o.failure_detail END
   FROM jsonb_to_recordset(%(rows)s::jsonb) AS v(id uuid, status text, code text, detail text)
  WHERE o.id = v.id
-   AND array_position(%(rising)s::text[], o.status::text) < array_position(%(rising)s::text[], v.status)
+   AND array_position(%(rising)s::text[], o.status::text)
+       < array_position(%(rising)s::text[], v.status)
 """
 
 
 def apply(entries: Iterable[TimelineEntry]) -> None:
-    """Raise the status of orders to the highest that these events tell. The caller has locked
-    their rows.
-    """
+    """Raise orders to the highest status of these events. The caller has locked their rows."""
     highest = _highest(entries)
     if not highest:
         return
+
     rows = [
         {"id": order, "status": STATUS_AFTER_EVENT[entry.type].value, **_failure(entry)}
         for order, entry in highest.items()
     ]
-    params = {"rising": [status.value for status in STATUS_ORDER], "rows": sql.json_rows(rows)}
-    sql.run("default", RAISE, params)
+    rising = [status.value for status in STATUS_ORDER]
+    sql.run("default", RAISE, {"rising": rising, "rows": sql.json_rows(rows)})
 
 
 def _highest(entries: Iterable[TimelineEntry]) -> dict[UUID, TimelineEntry]:
-    """Return, for each order, the first of its events that tells the highest status."""
+    """Return, for each order, the first event with the highest status."""
     found: dict[UUID, TimelineEntry] = {}
     for entry in entries:
-        if entry.type in STATUS_AFTER_EVENT and _rank(entry) > (
-            _rank(found[entry.saga]) if entry.saga in found else -1
-        ):
+        if entry.type not in STATUS_AFTER_EVENT:
+            continue
+        before = found.get(entry.saga)
+        if before is None or _rank(entry) > _rank(before):
             found[entry.saga] = entry
     return found
 
@@ -55,7 +56,7 @@ def _rank(entry: TimelineEntry) -> int:
 
 
 def _failure(entry: TimelineEntry) -> dict[str, str]:
-    """Return why an order is being cancelled, where the event says so."""
+    """Return the reason of a cancellation; empty for other events."""
     if STATUS_AFTER_EVENT[entry.type] is not Status.CANCELLING:
         return {"code": "", "detail": ""}
     return {

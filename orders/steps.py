@@ -1,6 +1,4 @@
-"""Orders' part in its own saga: fulfil, after which there is no way back, or cancel, once
-everything is undone.
-"""
+"""The steps of the orders service: fulfil an order, or cancel it after all undos."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -16,16 +14,18 @@ from sagas.storage import sql
 
 __all__ = ["Failure", "OrderAlreadyFulfilled", "OrderToCancel", "OrderToFulfil", "cancel", "fulfil"]
 
-# Why an order was to be cancelled is no news of one for which that came too late.
+# The cancel came too late, so its reason no longer applies.
 FULFIL = """
-UPDATE orders_order SET status = 'fulfilled', failure_code = '', failure_detail = '', updated_at = clock_timestamp()
+UPDATE orders_order
+   SET status = 'fulfilled', failure_code = '', failure_detail = '', updated_at = clock_timestamp()
  WHERE id = ANY(%(orders)s::uuid[])
 """
 
-# The reason that the customer has already been shown stays; a second walk back may know of another.
+# Keep the reason that the customer has already seen; a second compensation may have another.
 CANCEL = """
 UPDATE orders_order o
-   SET status = 'cancelled', ended_at = clock_timestamp(), updated_at = clock_timestamp(), needs_attention = false,
+   SET status = 'cancelled', needs_attention = false,
+       ended_at = clock_timestamp(), updated_at = clock_timestamp(),
        failure_code = CASE WHEN o.failure_code = '' THEN v.code ELSE o.failure_code END,
        failure_detail = CASE WHEN o.failure_code = '' THEN v.detail ELSE o.failure_detail END
   FROM jsonb_to_recordset(%(rows)s::jsonb) AS v(id uuid, code text, detail text)
@@ -34,38 +34,35 @@ UPDATE orders_order o
 
 
 class OrderAlreadyFulfilled(Exception):
-    """A fulfilled order was to be cancelled. Its inbox and outbox say which message asked for
-    that.
-    """
+    """A message asks to cancel a fulfilled order. The inbox and outbox show which one."""
 
 
 class Failure(Struct, frozen=True):
-    """Why the saga turned back."""
+    """The reason of the compensation."""
 
     code: str = "internal_error"
     detail: str = "The order could not be processed."
 
 
 class OrderToFulfil(Struct, frozen=True):
-    """Fulfil needs no more than the order's id."""
+    """The context of `orders.fulfil`: it needs only the order's id."""
 
 
 class OrderToCancel(Struct, frozen=True):
-    """What `orders.cancel` reads of the saga's context."""
+    """The context of `orders.cancel`."""
 
     failure: Failure = field(default_factory=Failure)
 
 
 @action("orders.fulfil", accepts=OrderToFulfil, refusal=OrderUnfulfillable)
 def fulfil(batch: Batch[OrderToFulfil]) -> list[Outcome]:
-    """Promise the order to its customer. One that is not here, as after a restored backup, is
-    refused, so refunded.
+    """Mark orders as fulfilled. An unknown order, as after a restored backup, is refused.
 
-    Behind a pivot that lies elsewhere nothing is refused: an order that was called off too late is
-    fulfilled.
+    A refusal leads to a refund. After a pivot in another service no order is refused: an order
+    whose cancel came too late is fulfilled.
     """
     statuses = _lock(delivery.saga for delivery in batch)
-    late = _called_off_too_late(statuses)
+    late = _cancelled_too_late(statuses)
     rising = [
         order
         for order, status in statuses.items()
@@ -84,7 +81,7 @@ def fulfil(batch: Batch[OrderToFulfil]) -> list[Outcome]:
 
 @undo("orders.cancel", accepts=OrderToCancel)
 def cancel(batch: Batch[OrderToCancel]) -> list[Outcome]:
-    """End the order, undone. One that is not here has nothing left to undo: done."""
+    """Mark orders as cancelled, after their undos. An unknown order counts as done."""
     statuses = _lock(delivery.saga for delivery in batch)
     _refuse_fulfilled(statuses)
     ending = [
@@ -108,14 +105,15 @@ def cancel(batch: Batch[OrderToCancel]) -> list[Outcome]:
 
 
 def _lock(orders: Iterable[UUID]) -> dict[UUID, str]:
-    """Lock the orders that exist, by id, so that overlapping batches cannot deadlock; return
-    their status.
+    """Lock the existing orders and return their status.
+
+    They are locked by id, so that overlapping batches cannot deadlock.
     """
     locked = Order.objects.filter(id__in=list(orders)).order_by("id").select_for_update(no_key=True)
     return dict(locked.values_list("id", "status"))
 
 
-def _called_off_too_late(statuses: dict[UUID, str]) -> set[UUID]:
+def _cancelled_too_late(statuses: dict[UUID, str]) -> set[UUID]:
     cancelling = [order for order, status in statuses.items() if status == Status.CANCELLING]
     plans = Order.objects.filter(id__in=cancelling).values_list("id", "plan")
     return {order for order, plan in plans if not cancels_at_home(plan)}
@@ -125,5 +123,6 @@ def _refuse_fulfilled(statuses: dict[UUID, str]) -> None:
     fulfilled = [str(order) for order, status in statuses.items() if status == Status.FULFILLED]
     if fulfilled:
         raise OrderAlreadyFulfilled(
-            f"These orders are fulfilled and cannot be cancelled: {', '.join(fulfilled)}."
+            "These orders are fulfilled and cannot be cancelled; find the message that asks for it: "
+            f"{', '.join(fulfilled)}."
         )

@@ -1,4 +1,4 @@
-"""Orders' own chores, by beat."""
+"""Periodic tasks of orders, started by beat."""
 
 from datetime import timedelta
 
@@ -9,11 +9,11 @@ from orders.idempotency import purge_idempotency_keys
 
 __all__ = ["purge_keys"]
 
-# Twice what clients are promised, so that neither clock matters.
+# Twice the time that clients are promised, so that differences between clocks do not matter.
 KEPT = timedelta(hours=48)
 
 
 @shared_task(name="orders.purge_idempotency_keys")
 def purge_keys() -> int:
-    """Forget the idempotency keys that nobody may rely on any more."""
+    """Delete idempotency keys after their promised time; return how many."""
     return purge_idempotency_keys(timezone.now() - KEPT)

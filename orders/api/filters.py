@@ -1,4 +1,4 @@
-"""What orders can be filtered by. A value that makes no sense is an error, never all orders."""
+"""The filters of the list of orders. An invalid value is an error."""
 
 from datetime import datetime
 
@@ -13,16 +13,15 @@ from sagas.ids import lowest_id
 
 __all__ = ["OrderFilters"]
 
-# Seconds by which the clock of the host that made an order's id may differ from the database's: an
-# hour that was set wrongly, and some.
+# Seconds by which the clock of the host that made an order's id may differ from the database's:
+# a wrong time zone of one hour, and a margin.
 SKEW = 4_000
 
 
 class OrderFilters(StrictFilterSet):
-    """The filters of the list of orders. `after` and `before` leave out the moment itself.
+    """The filters of the list of orders. `after` and `before` exclude the given time.
 
-    Pages are read in the order of the id, which tells the time: so a time bounds what is read as
-    well.
+    Pages are read in the order of the id, which contains the time, so a time also bounds the ids.
     """
 
     status = django_filters.ChoiceFilter(choices=Status.choices, method="with_status")
@@ -41,9 +40,9 @@ class OrderFilters(StrictFilterSet):
         return with_status(orders, value)
 
     def after(self, orders: QuerySet[Order], name: str, value: datetime) -> QuerySet[Order]:
-        """Filter by when they were created."""
+        """Filter by creation time."""
         return orders.filter(created_at__gt=value, id__gte=lowest_id(value.timestamp() - SKEW))
 
     def before(self, orders: QuerySet[Order], name: str, value: datetime) -> QuerySet[Order]:
-        """Filter by when they were created."""
+        """Filter by creation time."""
         return orders.filter(created_at__lt=value, id__lt=lowest_id(value.timestamp() + SKEW))

@@ -1,6 +1,4 @@
-"""What clients may send, as structs: nothing unknown, nothing of another type, nothing out of
-bounds.
-"""
+"""The inputs of the API as structs, which check types and bounds and reject unknown fields."""
 
 import re
 from collections.abc import Iterator
@@ -18,11 +16,10 @@ from orders.services import NewOrder
 __all__ = ["NewProduct", "ProductChanges", "idempotency_key", "new_order"]
 
 HEADER = "Idempotency-Key"
-# A header that was sent twice arrives as one key with a comma in it: the same two are the same key
-# again.
+# Two headers arrive as one value with a comma, which is one key like any other.
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 
-# ISO/IEC 7812: a card's number has at most 19 digits, none in use fewer than 13. People write them
+# ISO/IEC 7812: a card number has at most 19 digits; the shortest in use has 13. People write them
 # in groups.
 CARD_LENGTHS = range(13, 20)
 GROUPS = re.compile(r"[0-9]+(?:[ ._-]+[0-9]+)*")
@@ -43,7 +40,7 @@ class NewProduct(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProductChanges(Struct, frozen=True, forbid_unknown_fields=True):
-    """What may change of a product. Orders that were placed keep their price."""
+    """The changes to a product. Placed orders keep their price."""
 
     name: Name | UnsetType = UNSET
     unit_amount: Amount | UnsetType = UNSET
@@ -52,34 +49,30 @@ class ProductChanges(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def idempotency_key(request: Request) -> str:
-    """Return the key under which a request is sent. Raises `InvalidInput` without a usable one."""
+    """Return the idempotency key of a request. Raises `InvalidInput` without a valid one."""
     key = request.headers.get(HEADER)
     if key is None:
-        raise InvalidInput(
-            FieldError(HEADER, "required", "Send one of your own making with each new order.")
-        )
+        detail = "Send a key that you generate for each new order."
+        raise InvalidInput(FieldError(HEADER, "required", detail))
     if not VISIBLE_ASCII.fullmatch(key):
-        raise InvalidInput(FieldError(HEADER, "invalid", "1 to 255 visible ASCII characters."))
+        raise InvalidInput(FieldError(HEADER, "invalid", "Use 1 to 255 visible ASCII characters."))
     return key
 
 
 def new_order(request: Request) -> NewOrder:
-    """Return the order that a request asks for. Raises `InvalidInput`, also for what looks like a
-    card's number.
+    """Return the order in a request. Raises `InvalidInput`, also for a possible card number.
 
-    It is refused before anything is written, and not repeated in the answer.
+    A card number is rejected before any write, and is not repeated in the response.
     """
     new = parse(request, NewOrder)
     if any(_is_card_number(digits) for digits in _numbers(new.payment_method)):
-        detail = "The gateway's name for how it is paid. A card's number must not be sent here."
+        detail = "Send the gateway's name of the payment method, never a card number."
         raise InvalidInput(FieldError("payment_method", "card_number", detail))
     return new
 
 
 def _numbers(text: str) -> Iterator[str]:
-    """Yield the digits of all neighbouring groups: an expiry date beside a card's number must
-    not hide it.
-    """
+    """Yield the digits of all runs of groups, because an expiry date may follow a card number."""
     for found in GROUPS.finditer(text):
         groups = re.findall("[0-9]+", found.group())
         for start, end in combinations(range(len(groups) + 1), 2):
@@ -87,9 +80,7 @@ def _numbers(text: str) -> Iterator[str]:
 
 
 def _is_card_number(digits: str) -> bool:
-    """Tell whether digits pass the check of ISO/IEC 7812 (Luhn): every second one from the right
-    counts double.
-    """
+    """Tell whether digits pass the Luhn check of ISO/IEC 7812."""
     if len(digits) not in CARD_LENGTHS:
         return False
     doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])

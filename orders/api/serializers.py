@@ -1,4 +1,4 @@
-"""How orders, products and timelines look from outside."""
+"""The JSON of orders, products and timelines."""
 
 from typing import Any
 
@@ -10,26 +10,27 @@ from orders.status import Status
 
 __all__ = ["STATUSES", "OrderSerializer", "ProductSerializer", "TimelineEventSerializer"]
 
-# What each status means to a customer, for the schema.
+# The meaning of each status for the customer, shown in the schema.
 STATUSES = (
-    (Status.PENDING.value, "placed; the payment is under way"),
+    (Status.PENDING.value, "placed; the payment is in progress"),
     (Status.PAID.value, "the money is captured; the stock is being reserved"),
-    (Status.RESERVED.value, "the stock is held for it"),
-    (Status.FULFILLED.value, "paid, and on its way: it cannot be cancelled any more"),
+    (Status.RESERVED.value, "the stock is reserved"),
+    (Status.FULFILLED.value, "paid and being shipped; it can no longer be cancelled"),
     (
         Status.CANCELLING.value,
-        "it was called off, or cannot be fulfilled: what was done for it is being undone. Where it is authorized "
-        "first, a cancel can come too late: then it is fulfilled",
+        "cancelled, or impossible to fulfil: its steps are being undone. If payments are authorized "
+        "first, a cancel can come too late: then the order is fulfilled",
     ),
     (
         Status.CANCELLED.value,
-        "nothing of it is left: the money is back and the stock is free; `failure` says why",
+        "all steps are undone: the money is refunded and the stock is released; `failure` has the "
+        "reason",
     ),
 )
 
 
 class LineSerializer(serializers.ModelSerializer[OrderLine]):
-    """A line of an order, at the price it was placed for."""
+    """A line of an order, with the price per piece at the time of the order."""
 
     class Meta:
         model = OrderLine
@@ -38,20 +39,18 @@ class LineSerializer(serializers.ModelSerializer[OrderLine]):
 
 
 class FailureSerializer(serializers.Serializer[Order]):
-    """Why an order was cancelled, or is being cancelled."""
+    """The reason why an order was cancelled, or is being cancelled."""
 
     code = serializers.CharField(
         source="failure_code",
-        help_text="For programs: `payment_declined`, `out_of_stock`, `cancelled_by_customer`, `internal_error`, and "
-        "more as steps are added.",
+        help_text="For programs: `payment_declined`, `out_of_stock`, `cancelled_by_customer`, "
+        "`internal_error`, and others as steps are added.",
     )
     detail = serializers.CharField(source="failure_detail", help_text="For people.")
 
 
 class NextActionSerializer(serializers.Serializer[dict[str, Any]]):
-    """What the customer must do for the payment to go on: open `url`, as for 3-D Secure, before
-    it expires.
-    """
+    """The customer's required action: open `url` before it expires, as for 3-D Secure."""
 
     type = serializers.ChoiceField(choices=["redirect"])
     url = serializers.URLField()
@@ -84,7 +83,7 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
 
     @extend_schema_field(FailureSerializer(allow_null=True))
     def get_failure(self, order: Order) -> dict[str, Any] | None:
-        """Return the reason, once there is one."""
+        """Return the reason, if any."""
         return dict(FailureSerializer(order).data) if order.failure_code else None
 
 
@@ -98,16 +97,16 @@ class ProductSerializer(serializers.ModelSerializer[Product]):
 
 
 class TimelineEventSerializer(serializers.ModelSerializer[TimelineEvent]):
-    """Something that happened to an order, in the service that says so."""
+    """An event of an order, with the service that reported it."""
 
     step = serializers.CharField(
-        read_only=True, help_text="The step of the saga; empty for what was no step."
+        read_only=True, help_text="The step of the saga; empty for an event without a step."
     )
     attempt = serializers.IntegerField(
-        read_only=True, help_text="Which try of the step it was, from 1."
+        read_only=True, help_text="The attempt of the step, counted from 1."
     )
     detail = serializers.DictField(
-        read_only=True, help_text="What else there is to say; its members differ by `type`."
+        read_only=True, help_text="Further members, which depend on `type`."
     )
 
     class Meta:

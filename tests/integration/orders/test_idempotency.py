@@ -78,7 +78,7 @@ def test_a_request_whose_key_is_in_flight_is_told_so_at_once():
     client, owner = shop.client_of("ada"), shop.user("ada")
     shop.stocked()
     with transaction.atomic():
-        placing.look(owner.id, "k", [])
+        placing.lookup(owner.id, "k", [])
         (answer,) = at_once([partial(shop.place, client, key="k")])
     assert answer.status_code == 409
     assert answer.json()["type"] == "/errors/idempotency-key-in-flight"
@@ -94,7 +94,7 @@ def test_a_request_that_looked_before_the_holder_of_its_key_committed_is_told_th
     other = shop.place(client, key="other").json()["id"]
 
     def look_too_early(*given):
-        found = placing.look(*given)
+        found = placing.lookup(*given)
         at_once(
             [
                 partial(
@@ -108,7 +108,7 @@ def test_a_request_that_looked_before_the_holder_of_its_key_committed_is_told_th
         )
         return found
 
-    monkeypatch.setattr(services, "look", look_too_early)
+    monkeypatch.setattr(services, "lookup", look_too_early)
     answer = shop.place(client, key="k")
 
     assert (answer.status_code, answer.json()["type"]) == (409, "/errors/idempotency-key-in-flight")
@@ -120,7 +120,7 @@ def test_a_crash_frees_the_key():
     client, owner = shop.client_of("ada"), shop.user("ada")
     shop.stocked()
     with transaction.atomic():
-        placing.look(owner.id, "k", [])
+        placing.lookup(owner.id, "k", [])
         transaction.set_rollback(True)
     assert shop.place(client, key="k").status_code == 201
 
