@@ -47,8 +47,8 @@ PROBLEM = {
         "type": {
             "type": "string",
             "format": "uri-reference",
-            "description": "The type of the problem, for programs: compare the string. It is also the "
-            "path of its explanation.",
+            "description": "The type of the problem, for programs: compare the string. "
+            "It is also the path of its explanation.",
         },
         "title": {"type": "string", "description": "The type of the problem, for people."},
         "status": {
@@ -199,7 +199,7 @@ def _complete(operation: dict[str, Any]) -> None:
 
 
 def _problem_types_of(path: str, operation: dict[str, Any]) -> set[ProblemType]:
-    """Return the problem types that an operation names, and those that follow from its shape."""
+    """Return the problem types named by an operation, and others implied by its shape."""
     named = (get_problem_type(slug) for slug in operation.pop("x-problems", ()))
     found = {problem_type for problem_type in named if problem_type}
     found.update(EVERYWHERE)

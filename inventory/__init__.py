@@ -1,1 +1,1 @@
-"""Stock: never oversold, held for an order while its saga runs, then shipped or given back."""
+"""Stock: reserved for an order while its saga runs, then shipped or released. Never oversold."""

@@ -1,4 +1,4 @@
-"""The admin of inventory: stock, what orders hold of it, its adjustments, and the messages."""
+"""The admin of inventory: stock, reservations, adjustments and messages."""
 
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ admin.site.register(Inbox, InboxAdmin)
 
 @admin.register(StockItem)
 class StockItemAdmin(ReadOnlyAdmin):
-    """What there is of each SKU. The counters move by steps and adjustments only."""
+    """The stock of each SKU. Only steps and adjustments change the counters."""
 
     list_display = ("sku", "on_hand", "reserved", "shipped")
     search_fields = ("sku__startswith",)
@@ -30,7 +30,7 @@ class StockItemAdmin(ReadOnlyAdmin):
 
 @admin.register(Reservation)
 class ReservationAdmin(ReadOnlyAdmin):
-    """What each order holds."""
+    """The pieces that are reserved for each order."""
 
     list_display = ("order_id", "item_id", "quantity", "state", "created_at", "updated_at")
     list_filter = (("state", NewestFilter),)
@@ -41,19 +41,19 @@ class ReservationAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Reservation], search_term: str
     ) -> tuple[QuerySet[Reservation], bool]:
-        """Find by order where the term is an id; else by SKU, of what is held or new."""
+        """Search by order id; otherwise by SKU, among the held and the newest reservations."""
         term = search_term.strip()
         if not term:
             return queryset, False
         try:
             return queryset.filter(order_id=UUID(term)), False
         except ValueError:
-            of_sku = queryset.filter(item__sku=term)
-            return among_newest(of_sku, Q(state=Reservation.State.HELD)), False
+            by_sku = queryset.filter(item__sku=term)
+            return among_newest(by_sku, Q(state=Reservation.State.HELD)), False
 
 
 class AdjustmentForm(forms.ModelForm):
-    """An adjustment of any SKU, also of one that has no stock yet."""
+    """The form of an adjustment. The SKU may be new."""
 
     sku = forms.CharField(validators=[RegexValidator(rf"^{SkuConverter.regex}\Z")])
     quantity = forms.IntegerField(
@@ -67,16 +67,16 @@ class AdjustmentForm(forms.ModelForm):
         fields = ("quantity", "reason")
 
     def clean_quantity(self) -> int:
-        """Refuse an adjustment of nothing."""
+        """Reject an adjustment of 0 pieces."""
         quantity: int = self.cleaned_data["quantity"]
         if not quantity:
-            raise forms.ValidationError("An adjustment adds pieces or takes some out.")
+            raise forms.ValidationError("The quantity must not be 0.")
         return quantity
 
 
 @admin.register(StockAdjustment)
 class StockAdjustmentAdmin(ReadOnlyAdmin):
-    """Every adjustment ever made. New ones are made here; none is changed or taken back."""
+    """All adjustments. Staff add new ones here; existing ones never change."""
 
     form = AdjustmentForm
     fields = ("sku", "quantity", "reason")
@@ -85,13 +85,13 @@ class StockAdjustmentAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Who may add adjustments may."""
+        """Tell whether the user has Django's permission to add adjustments."""
         return admin.ModelAdmin.has_add_permission(self, request)
 
     def get_fields(
         self, request: HttpRequest, obj: StockAdjustment | None = None
     ) -> tuple[str, ...]:
-        """Ask for a SKU on the way in; show all there is to an adjustment after."""
+        """Return the input fields of a new adjustment, or all fields of an existing one."""
         return (
             ("sku", "quantity", "reason")
             if obj is None
@@ -101,7 +101,7 @@ class StockAdjustmentAdmin(ReadOnlyAdmin):
     def save_model(
         self, request: HttpRequest, obj: StockAdjustment, form: forms.ModelForm, change: bool
     ) -> None:
-        """Adjust the stock; the row it writes is the one to show."""
+        """Adjust the stock, and show the row that this wrote."""
         made = adjust_stock(
             sku=form.cleaned_data["sku"],
             quantity=obj.quantity,
@@ -113,7 +113,7 @@ class StockAdjustmentAdmin(ReadOnlyAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Say why, and ask again, where that much cannot be taken out."""
+        """Show the form again with a message if the stock is too low."""
         try:
             response: HttpResponse = super().add_view(request, form_url, extra_context)
         except StockTooLow as refused:

@@ -1,6 +1,4 @@
-"""Who gets what of the stock there is: whole orders or nothing, first come first served. No
-database here.
-"""
+"""Allocates stock to orders: first come, first served, whole orders only. Without a database."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +10,14 @@ __all__ = ["Allocation", "Demand", "ReservedLine", "allocate"]
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """What one order wants: pieces by SKU."""
+    """The pieces that one order needs, by SKU."""
 
     order: UUID
     pieces: Mapping[str, int]
 
 
 class ReservedLine(msgspec.Struct, frozen=True):
-    """What one order gets of one SKU."""
+    """The pieces of one SKU that are reserved for one order."""
 
     order: UUID
     sku: str
@@ -27,26 +25,26 @@ class ReservedLine(msgspec.Struct, frozen=True):
 
 
 class Allocation(msgspec.Struct, frozen=True):
-    """What is held, line by line, and for each order that gets nothing the SKU it failed at."""
+    """The reserved lines; and for each order without stock, its first missing SKU."""
 
-    held: Sequence[ReservedLine]
+    reserved: Sequence[ReservedLine]
     missing: Mapping[UUID, str]
 
     def taken(self) -> Counter[str]:
-        """Return how many pieces of each SKU are taken out of what is on hand."""
+        """Return the pieces of each SKU to take from the stock on hand."""
         taken: Counter[str] = Counter()
-        for line in self.held:
+        for line in self.reserved:
             taken[line.sku] += line.quantity
         return taken
 
 
 def allocate(on_hand: Mapping[str, int], demands: Iterable[Demand]) -> Allocation:
-    """Serve the demands in their order. A SKU that is not in `on_hand` has no stock.
+    """Allocate stock to the demands in their order. A SKU missing in `on_hand` has no stock.
 
-    An order that fails at one SKU leaves all its other pieces to the orders behind it.
+    An order that lacks one SKU gets nothing, so its other pieces go to later orders.
     """
     left = Counter(on_hand)
-    held: list[ReservedLine] = []
+    reserved: list[ReservedLine] = []
     missing: dict[UUID, str] = {}
     for demand in demands:
         short = next((sku for sku, quantity in demand.pieces.items() if left[sku] < quantity), None)
@@ -54,7 +52,7 @@ def allocate(on_hand: Mapping[str, int], demands: Iterable[Demand]) -> Allocatio
             missing[demand.order] = short
             continue
         left.subtract(demand.pieces)
-        held += [
+        reserved += [
             ReservedLine(demand.order, sku, quantity) for sku, quantity in demand.pieces.items()
         ]
-    return Allocation(held, missing)
+    return Allocation(reserved, missing)

@@ -1,4 +1,4 @@
-"""What inventory tells the others."""
+"""The events of inventory."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ __all__ = ["StockReleased", "StockReserved", "StockShipped", "StockUnavailable"]
 
 
 class StockReserved(Event, frozen=True, kw_only=True):
-    """Every line of the order is held."""
+    """Every line of the order is reserved."""
 
     type: ClassVar[str] = "stock.reserved"
 
@@ -16,7 +16,7 @@ class StockReserved(Event, frozen=True, kw_only=True):
 
 
 class StockUnavailable(Refusal, frozen=True, kw_only=True):
-    """At least one line cannot be had, so none is held. `sku` is the first such line's."""
+    """At least one line is out of stock, so none is reserved. `sku` is the first missing one."""
 
     type: ClassVar[str] = "stock.unavailable"
 
@@ -26,7 +26,7 @@ class StockUnavailable(Refusal, frozen=True, kw_only=True):
 
 
 class StockReleased(Event, frozen=True, kw_only=True):
-    """What the order held is on hand again; `pieces` is 0 where it held nothing."""
+    """The order's pieces are on hand again. `pieces` is 0 if none were reserved."""
 
     type: ClassVar[str] = "stock.released"
 
@@ -34,7 +34,7 @@ class StockReleased(Event, frozen=True, kw_only=True):
 
 
 class StockShipped(Event, frozen=True, kw_only=True):
-    """What the order held has left the warehouse."""
+    """The order's pieces have left the warehouse."""
 
     type: ClassVar[str] = "stock.shipped"
 

@@ -1,4 +1,4 @@
-"""Stock items, what orders hold of them, and every adjustment ever made to them."""
+"""The tables of inventory: stock items, reservations, adjustments and messages."""
 
 from django.db import models
 from django.db.models import Q
@@ -23,10 +23,10 @@ SKU_LENGTH = 64
 class StockItem(models.Model):
     """The pieces of one SKU. Each is in exactly one place: on hand, reserved, or shipped.
 
-    `on_hand` is what may still be promised; a reservation moves pieces out of it. So `available` is
-    `on_hand`, and on hand + reserved + shipped is the sum of all adjustments. What lies in the
-    warehouse is on hand + reserved: taking out more than is on hand would leave less there than is
-    reserved.
+    `on_hand` counts pieces that are not reserved: a reservation moves pieces out of it. So
+    `available` equals `on_hand`, and on hand + reserved + shipped is the sum of all adjustments.
+    The warehouse contains on hand + reserved. Taking out more than is on hand would remove
+    reserved pieces.
     """
 
     sku = models.CharField(max_length=SKU_LENGTH, unique=True)
@@ -52,14 +52,12 @@ class StockItem(models.Model):
 
     @property
     def available(self) -> int:
-        """The pieces that an order could have now."""
+        """The pieces that a new order can reserve."""
         return self.on_hand
 
 
 class Reservation(models.Model):
-    """The pieces of one SKU that one order holds: held → shipped, or held → released. Both ends
-    are final.
-    """
+    """The pieces of one SKU for one order: held → shipped, or held → released, both final."""
 
     class State(models.TextChoices):
         HELD = "held"
@@ -104,9 +102,7 @@ class Reservation(models.Model):
 
 
 class StockAdjustment(models.Model):
-    """Pieces received, lost, found or written off. Kept for ever: they add up to what the
-    counters add up to.
-    """
+    """Pieces received, lost, found or written off. Never deleted: their sum is the stock."""
 
     item = models.ForeignKey(
         StockItem,
@@ -136,7 +132,7 @@ class StockAdjustment(models.Model):
 
 
 class Outbox(sagas.models.Outbox):
-    """What inventory has to tell."""
+    """The outbox of inventory."""
 
     class Meta(sagas.models.Outbox.Meta):
         abstract = False
@@ -144,7 +140,7 @@ class Outbox(sagas.models.Outbox):
 
 
 class Inbox(sagas.models.Inbox):
-    """What became of each step that inventory was asked to do."""
+    """The inbox of inventory: the state of each of its steps."""
 
     class Meta(sagas.models.Inbox.Meta):
         abstract = False
@@ -152,7 +148,7 @@ class Inbox(sagas.models.Inbox):
 
 
 class Hold(sagas.models.Hold):
-    """What inventory does not do until it is released."""
+    """The sagas and steps that are on hold in inventory."""
 
     class Meta(sagas.models.Hold.Meta):
         abstract = False
@@ -160,7 +156,7 @@ class Hold(sagas.models.Hold):
 
 
 class Watermark(sagas.models.Watermark):
-    """Up to where inventory has forgotten ended sagas."""
+    """The time up to which inventory has purged ended sagas."""
 
     class Meta(sagas.models.Watermark.Meta):
         abstract = False

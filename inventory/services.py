@@ -1,4 +1,4 @@
-"""What staff do to the stock."""
+"""The write operation of staff: adjusting the stock."""
 
 from django.db import transaction
 from django.db.models import F
@@ -11,21 +11,18 @@ MAX_ADJUSTMENT = 1_000_000
 
 
 class StockTooLow(Exception):
-    """The adjustment would take out pieces that are reserved, or that were never there."""
+    """The adjustment would take out more pieces than are available."""
 
 
 def adjust_stock(*, sku: str, quantity: int, reason: str, by: str) -> StockAdjustment:
-    """Add pieces to a SKU, or take some out where `quantity` is negative; raise StockTooLow if that
-    cannot be.
+    """Add pieces to a SKU, or take some out if `quantity` is negative. Raises StockTooLow.
 
-    A SKU without stock gets its item here.
+    Creates the stock item of a new SKU.
     """
     with transaction.atomic(using="inventory"):
-        # Insert, then add: two first adjustments at once meet on the unique SKU, and both count.
+        # Insert, then add, so that two concurrent first adjustments of a SKU both count.
         StockItem.objects.bulk_create([StockItem(sku=sku)], ignore_conflicts=True)
         enough = StockItem.objects.filter(sku=sku, on_hand__gte=-quantity)
         if not enough.update(on_hand=F("on_hand") + quantity):
-            raise StockTooLow(
-                f"There are fewer than {-quantity} pieces of {sku} that are not reserved."
-            )
+            raise StockTooLow(f"There are fewer than {-quantity} pieces of {sku} available.")
         return StockAdjustment.objects.create(item_id=sku, quantity=quantity, reason=reason, by=by)

@@ -1,4 +1,4 @@
-"""Inventory's part in a saga: hold the stock of an order, give it back, or ship it."""
+"""The steps of the inventory service: reserve, release or ship the stock of an order."""
 
 from collections import Counter
 from typing import Annotated
@@ -25,7 +25,7 @@ __all__ = [
     "LineToReserve",
     "NothingReserved",
     "OrderToReserve",
-    "OrderToSettle",
+    "OrderWithReservations",
     "record_manual_release",
     "record_manual_shipment",
     "release",
@@ -35,35 +35,33 @@ __all__ = [
 
 
 class LineToReserve(Struct, frozen=True):
-    """How many pieces of a SKU an order wants."""
+    """A line of the order: a SKU and the number of pieces."""
 
     sku: Annotated[str, Meta(min_length=1, max_length=SKU_LENGTH)]
     quantity: Annotated[int, Meta(gt=0)]
 
 
 class OrderToReserve(Struct, frozen=True):
-    """What `inventory.reserve` reads of the saga's context."""
+    """The context of `inventory.reserve`."""
 
     lines: Annotated[tuple[LineToReserve, ...], Meta(min_length=1)]
 
 
-class OrderToSettle(Struct, frozen=True):
-    """Release and ship need no more than the order's id: the reservations say what it holds."""
+class OrderWithReservations(Struct, frozen=True):
+    """The context of release and ship: they need only the order's id."""
 
 
 class NothingReserved(Exception):
-    """An order was to give back or to ship what it does not hold any more. A person must look at
-    its reservations.
-    """
+    """An order to release or ship has no reserved stock: an operator must check why."""
 
 
 @action("inventory.reserve", accepts=OrderToReserve, refusal=StockUnavailable)
 def reserve(batch: Batch[OrderToReserve]) -> list[Outcome]:
-    """Hold every line of an order, or none of them."""
+    """Reserve every line of an order, or none."""
     demands = [_demand(delivery) for delivery in batch]
     on_hand = stock.lock({sku for demand in demands for sku in demand.pieces})
     allocation = allocate(on_hand, demands)
-    stock.hold(allocation)
+    stock.reserve(allocation)
     return [
         StockUnavailable(sku=sku, detail=f"Not enough of {sku} in stock.")
         if (sku := allocation.missing.get(demand.order))
@@ -73,38 +71,44 @@ def reserve(batch: Batch[OrderToReserve]) -> list[Outcome]:
 
 
 def record_manual_release(
-    order: Delivery[OrderToSettle], confirmation: ManualConfirmation
+    order: Delivery[OrderWithReservations], confirmation: ManualConfirmation
 ) -> StockReleased:
-    """Commit that a person has put back what an order holds."""
-    return StockReleased(pieces=_settled_by_hand(order, Reservation.State.RELEASED))
+    """Record that an operator has put the order's pieces back on the shelf."""
+    return StockReleased(pieces=_close_manually(order, Reservation.State.RELEASED))
 
 
 def record_manual_shipment(
-    order: Delivery[OrderToSettle], confirmation: ManualConfirmation
+    order: Delivery[OrderWithReservations], confirmation: ManualConfirmation
 ) -> StockShipped:
-    """Commit that a person has sent off what an order holds."""
-    return StockShipped(pieces=_settled_by_hand(order, Reservation.State.SHIPPED))
+    """Record that an operator has shipped the order's pieces."""
+    return StockShipped(pieces=_close_manually(order, Reservation.State.SHIPPED))
 
 
 @undo(
     "inventory.release",
-    accepts=OrderToSettle,
+    accepts=OrderWithReservations,
     manual=ManualCompletion(record=record_manual_release),
 )
-def release(batch: Batch[OrderToSettle]) -> list[Outcome]:
-    """Put back on hand what an order holds. What has been shipped does not come back: it raises."""
-    released = stock.settle([delivery.saga for delivery in batch], Reservation.State.RELEASED)
-    _require_held([delivery for delivery in batch if delivery.action_done], released)
+def release(batch: Batch[OrderWithReservations]) -> list[Outcome]:
+    """Release the order's stock. Raises NothingReserved if it was shipped."""
+    released = stock.close_reservations(
+        [delivery.saga for delivery in batch], Reservation.State.RELEASED
+    )
+    _require_reserved([delivery for delivery in batch if delivery.action_done], released)
     return [StockReleased(pieces=released[delivery.saga]) for delivery in batch]
 
 
 @action(
-    "inventory.ship", accepts=OrderToSettle, manual=ManualCompletion(record=record_manual_shipment)
+    "inventory.ship",
+    accepts=OrderWithReservations,
+    manual=ManualCompletion(record=record_manual_shipment),
 )
-def ship(batch: Batch[OrderToSettle]) -> list[Outcome]:
-    """Send off what an order holds."""
-    shipped = stock.settle([delivery.saga for delivery in batch], Reservation.State.SHIPPED)
-    _require_held(batch, shipped)
+def ship(batch: Batch[OrderWithReservations]) -> list[Outcome]:
+    """Ship the order's stock."""
+    shipped = stock.close_reservations(
+        [delivery.saga for delivery in batch], Reservation.State.SHIPPED
+    )
+    _require_reserved(batch, shipped)
     return [StockShipped(pieces=shipped[delivery.saga]) for delivery in batch]
 
 
@@ -115,16 +119,18 @@ def _demand(delivery: Delivery[OrderToReserve]) -> Demand:
     return Demand(delivery.saga, pieces)
 
 
-def _settled_by_hand(order: Delivery[OrderToSettle], state: Reservation.State) -> int:
-    settled = stock.settle([order.saga], state)
+def _close_manually(order: Delivery[OrderWithReservations], state: Reservation.State) -> int:
+    pieces = stock.close_reservations([order.saga], state)
     try:
-        _require_held([order], settled)
+        _require_reserved([order], pieces)
     except NothingReserved as error:
         raise ManualCompletionRefused(str(error)) from error
-    return settled[order.saga]
+    return pieces[order.saga]
 
 
-def _require_held(batch: Batch[OrderToSettle], settled: Counter[UUID]) -> None:
-    empty = [str(delivery.saga) for delivery in batch if not settled[delivery.saga]]
+def _require_reserved(batch: Batch[OrderWithReservations], pieces: Counter[UUID]) -> None:
+    empty = [str(delivery.saga) for delivery in batch if not pieces[delivery.saga]]
     if empty:
-        raise NothingReserved(f"These orders hold no stock any more: {', '.join(empty)}.")
+        raise NothingReserved(
+            f"These orders have no reserved stock; check their reservations: {', '.join(empty)}."
+        )

@@ -23,7 +23,7 @@ UPDATE orders_order o SET action = v.action::jsonb, updated_at = clock_timestamp
 
 
 def apply(entries: Iterable[TimelineEntry]) -> None:
-    """Store the actions that these events require, or clear them. The caller has locked the rows."""
+    """Store or clear the actions of these events. The caller has locked the orders' rows."""
     actions: dict[UUID, dict[str, Any] | None] = {}
     for entry in entries:
         if entry.type == ACTION_DONE:

@@ -13,12 +13,14 @@ __all__ = ["count_needing_attention", "count_open_by_status", "estimate_by_statu
 
 OPEN = """
 SELECT status, count(*)
-  FROM (SELECT status FROM orders_order WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) open
+  FROM (SELECT status FROM orders_order WHERE ended_at IS NULL
+         ORDER BY rescue_at LIMIT %(most)s) open
  GROUP BY status
 """
 
 ATTENTION = """
-SELECT count(*) FROM (SELECT 1 FROM orders_order WHERE needs_attention ORDER BY id LIMIT %(most)s) needing
+SELECT count(*)
+  FROM (SELECT 1 FROM orders_order WHERE needs_attention ORDER BY id LIMIT %(most)s) needing
 """
 
 # Counting millions of rows takes seconds, so the total is estimated from PostgreSQL's last ANALYZE.

@@ -1,7 +1,7 @@
 """The two statements that place an order: the first looks up, the second inserts all rows.
 
-There are only two because the round trips cost more than the work: the order, its line, the answer,
-its event and the first timeline entry are small rows.
+There are only two, because round trips cost more than inserting the few small rows: the order, its
+lines, the answer, the event and the first timeline entry.
 """
 
 from collections.abc import Mapping, Sequence

@@ -123,6 +123,6 @@ def _refuse_fulfilled(statuses: dict[UUID, str]) -> None:
     fulfilled = [str(order) for order, status in statuses.items() if status == Status.FULFILLED]
     if fulfilled:
         raise OrderAlreadyFulfilled(
-            "These orders are fulfilled and cannot be cancelled; find the message that asks for it: "
+            "These orders are fulfilled and cannot be cancelled; find the message that asked: "
             f"{', '.join(fulfilled)}."
         )

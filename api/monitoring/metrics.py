@@ -2,7 +2,7 @@
 
 Every process gives the same answer. Each section is collected on its own, within a time limit: a
 section that fails or hangs is missing, and its `saga_metrics_section_up` is 0. The workers serve
-what they observe themselves (`sagas.observability.prometheus`).
+their own observations (`sagas.observability.prometheus`).
 """
 
 import hmac

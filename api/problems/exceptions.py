@@ -16,7 +16,7 @@ __all__ = ["MEDIA_TYPE", "FieldError", "InvalidInput", "Problem", "problem_respo
 
 MEDIA_TYPE = "application/problem+json"
 
-# The detail of invalid input names at most so many fields; `errors` always has all of them.
+# The number of fields that the detail of invalid input names; `errors` has all of them.
 FIELDS_IN_DETAIL = 3
 
 

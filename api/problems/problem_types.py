@@ -1,8 +1,8 @@
 """Every type of problem that the API answers with: the source of docs/errors.md and /errors/.
 
-A `type` is a reference without a host, like `/errors/order-fulfilled`. So it resolves at any
-address of the service, and is the same string for every client (RFC 9457, section 3.1.1, asks for
-the full path in such a reference). A type is never renamed, because clients compare it.
+A `type` is a reference without a host, like `/errors/order-fulfilled`. So it is the same string for
+every client, and resolves at any address of the service. RFC 9457, section 3.1.1, asks for the full
+path in such a reference. A type is never renamed, because clients compare it.
 """
 
 from collections.abc import Sequence
@@ -94,7 +94,7 @@ INVALID_INPUT = ProblemType(
     status=400,
     title="Invalid input",
     meaning="The input is not valid. `errors` names each field and the reason.",
-    remedy="Correct the fields that `errors` names, and send the request again. Nothing was changed.",
+    remedy="Correct the fields in `errors`, and send the request again. Nothing was changed.",
 )
 NOT_AUTHENTICATED = ProblemType(
     slug="not-authenticated",

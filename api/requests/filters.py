@@ -13,7 +13,7 @@ __all__ = ["DateTimeFilter", "StrictFilterSet"]
 
 
 class UtcDateTimeField(IsoDateTimeField):
-    """A time, converted to UTC: PostgreSQL rejects offsets of 16 hours or more, ISO 8601 does not."""
+    """A time, converted to UTC, because PostgreSQL rejects offsets of 16 hours or more."""
 
     def to_python(self, value: Any) -> datetime | None:
         """Return the time. Raises ValidationError outside of the years 1 to 9999 in UTC."""

@@ -39,7 +39,7 @@ class _Chunks:
 
 
 def event_stream(chunks: Iterator[bytes], *, closing: Callable[[], None]) -> StreamingHttpResponse:
-    """Return a stream as a response without caching or buffering; `closing` is called at its end."""
+    """Return a stream as an uncached, unbuffered response; `closing` is called at its end."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(_Chunks(chunks, closing), content_type=MEDIA_TYPE, headers=headers)
 

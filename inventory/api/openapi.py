@@ -1,4 +1,4 @@
-"""How the operations on stock are described in the OpenAPI schema."""
+"""The OpenAPI descriptions of the operations on stock."""
 
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 
@@ -26,7 +26,7 @@ stock_view = extend_schema_view(
     get=extend_schema(
         operation_id="list_stock",
         summary="List stock",
-        description="The stock of every SKU that ever had some, by SKU. Staff only.",
+        description="The stock items by SKU. Staff only.",
         examples=[STOCK],
         extensions=problems(FORBIDDEN),
     )
@@ -47,7 +47,7 @@ adjustments_view = extend_schema_view(
     get=extend_schema(
         operation_id="list_adjustments",
         summary="List the adjustments of a SKU",
-        description="What was added and taken out, by whom and why, the newest first. Staff only.",
+        description="The pieces added and taken out, the newest first. Staff only.",
         parameters=[SKU],
         examples=[MADE],
         extensions=problems(FORBIDDEN),

@@ -1,6 +1,4 @@
-"""What staff may send, as structs: nothing unknown, nothing of another type, nothing out of
-bounds.
-"""
+"""The inputs of the API as structs, which check types and bounds and reject unknown fields."""
 
 from typing import Annotated
 
@@ -18,17 +16,17 @@ NOT_0 = {"not": {"const": 0}}
 
 
 class NewAdjustment(Struct, frozen=True, forbid_unknown_fields=True):
-    """Pieces to add, or to take out where `quantity` is negative, and why."""
+    """Pieces to add, or to take out if `quantity` is negative, and the reason."""
 
     quantity: Annotated[int, Meta(ge=-MAX_ADJUSTMENT, le=MAX_ADJUSTMENT, extra_json_schema=NOT_0)]
     reason: Annotated[
-        str, Meta(min_length=1, max_length=200, description="Why, for those who look for it later.")
+        str, Meta(min_length=1, max_length=200, description="The reason, for later readers.")
     ]
 
 
 def adjustment_of(request: Request) -> NewAdjustment:
-    """Return the adjustment that a request asks for. Raises `InvalidInput`."""
+    """Return the adjustment in a request. Raises `InvalidInput`."""
     new = parse(request, NewAdjustment)
     if not new.quantity:
-        raise InvalidInput(FieldError("quantity", "invalid", "Anything but 0."))
+        raise InvalidInput(FieldError("quantity", "invalid", "The quantity must not be 0."))
     return new

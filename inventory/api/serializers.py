@@ -1,4 +1,4 @@
-"""How stock and its adjustments look from outside."""
+"""The JSON of stock items and adjustments."""
 
 from rest_framework import serializers
 
@@ -8,9 +8,7 @@ __all__ = ["AdjustmentSerializer", "StockItemSerializer"]
 
 
 class StockItemSerializer(serializers.ModelSerializer[StockItem]):
-    """The pieces of one SKU. `on_hand` leaves out what is reserved, so `available` is the same
-    number.
-    """
+    """The pieces of one SKU. `on_hand` excludes reserved pieces, so `available` equals it."""
 
     available = serializers.IntegerField(read_only=True)
 
@@ -21,7 +19,7 @@ class StockItemSerializer(serializers.ModelSerializer[StockItem]):
 
 
 class AdjustmentSerializer(serializers.ModelSerializer[StockAdjustment]):
-    """An adjustment that was made: how many pieces, why, by whom and when."""
+    """An adjustment: pieces, reason, user and time."""
 
     sku = serializers.CharField(source="item_id", read_only=True)
 

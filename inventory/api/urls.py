@@ -1,4 +1,4 @@
-"""Where stock is found, below /api/v1/."""
+"""Paths of stock, below /api/v1/."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Stock over REST, for staff: reading it, and adjusting it."""
+"""The REST views of stock, for staff."""
 
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ __all__ = ["AdjustmentsView", "StockItemView", "StockView"]
 
 @openapi.stock_view
 class StockView(generics.ListAPIView[StockItem]):
-    """The stock of every SKU that ever had some."""
+    """Lists the stock items."""
 
     serializer_class = StockItemSerializer
     permission_classes = (IsStaff,)
@@ -31,7 +31,7 @@ class StockView(generics.ListAPIView[StockItem]):
 
 @openapi.stock_item_view
 class StockItemView(generics.RetrieveAPIView[StockItem]):
-    """The stock of one SKU."""
+    """Reads the stock of one SKU."""
 
     serializer_class = StockItemSerializer
     permission_classes = (IsStaff,)
@@ -41,7 +41,7 @@ class StockItemView(generics.RetrieveAPIView[StockItem]):
 
 @openapi.adjustments_view
 class AdjustmentsView(generics.ListAPIView[StockAdjustment]):
-    """The adjustments of one SKU."""
+    """Lists and adds adjustments of one SKU."""
 
     serializer_class = AdjustmentSerializer
     permission_classes = (IsStaff,)
@@ -53,7 +53,7 @@ class AdjustmentsView(generics.ListAPIView[StockAdjustment]):
         return item.adjustments.all()
 
     def post(self, request: Request, sku: str) -> Response:
-        """Add pieces, or take some out. A SKU without stock gets its stock here."""
+        """Add pieces, or take some out. A new SKU gets its stock item."""
         new = adjustment_of(request)
         try:
             made = adjust_stock(

@@ -1,4 +1,4 @@
-"""How the operations on orders and products are described in the OpenAPI schema."""
+"""The OpenAPI descriptions of the operations on orders and products."""
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
@@ -38,50 +38,55 @@ KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     required=True,
     pattern=r"^[\x21-\x7e]{1,255}$",
-    description="1 to 255 visible ASCII characters of your own making, kept for 24 hours at least. The same key and "
-    "the same order again get the same answer, with `Idempotency-Replayed: true`.",
+    description="A key that you generate: 1 to 255 visible ASCII characters, kept for at least 24 "
+    "hours. The same key with the same order gets the same answer, with "
+    "`Idempotency-Replayed: true`.",
     examples=[OpenApiExample("A UUID", "5f0c1c4e-6d2b-4f0e-9a55-3f1f3c6f1a10")],
 )
 REPLAYED = answer_header(
     "Idempotency-Replayed",
     201,
     required=False,
-    description="`true` where the key was answered before: no new order.",
+    description="`true` if the key was used before: no new order was placed.",
 )
 PREFER = OpenApiParameter(
     "Prefer",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="`wait=N` (RFC 7240): answer once the order is fulfilled or cancelled, or after N seconds as it "
-    "stands. N is 0 to 30; more is taken as 30. Not applied where too many wait already.",
+    description="`wait=N` (RFC 7240): answer once the order is fulfilled or cancelled, at the "
+    "latest after N seconds. N is 0 to 30; more counts as 30. Ignored if too many requests are waiting.",
     examples=[OpenApiExample("Ten seconds", "wait=10")],
 )
 IF_NONE_MATCH = OpenApiParameter(
     "If-None-Match",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="ETags that you have, or `*`. Compared after the wait, if you prefer one.",
+    description="The ETags that you have, or `*`. Compared after the wait, if any.",
 )
 LAST_EVENT_ID = OpenApiParameter(
     "Last-Event-ID",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="In a stream: the `id` of the last event that you have. Only what came after it is sent.",
+    description="For a stream: the `id` of the last event that you have. Later events are sent.",
 )
-APPLIED = "`wait=N`, where the wait was granted."
-ETAG = "Changes with every byte of the order."
+APPLIED = "`wait=N`, if the wait was applied."
+ETAG = "Changes whenever the order does."
 FILTERS = [
     OpenApiParameter(
-        "status", {"$ref": "#/components/schemas/OrderStatus"}, description="In this status only."
+        "status",
+        {"$ref": "#/components/schemas/OrderStatus"},
+        description="Only orders with this status.",
     ),
     OpenApiParameter(
-        "needs_attention", OpenApiTypes.BOOL, description="Whether a person has to look at it."
+        "needs_attention",
+        OpenApiTypes.BOOL,
+        description="Whether an operator must look at the order.",
     ),
     OpenApiParameter(
-        "created_after", OpenApiTypes.DATETIME, description="Without the moment itself."
+        "created_after", OpenApiTypes.DATETIME, description="Excludes the time itself."
     ),
     OpenApiParameter(
-        "created_before", OpenApiTypes.DATETIME, description="Without the moment itself."
+        "created_before", OpenApiTypes.DATETIME, description="Excludes the time itself."
     ),
 ]
 ID = OpenApiParameter(
@@ -116,12 +121,13 @@ EVENT = {
     "attempt": 1,
     "detail": {"charge_id": "ch_sim_0192f0c1"},
 }
-# As the server sends it, with the item of the list as its data.
+# A part of a stream. The data of each event is an item of the list.
 STREAMED = (
     "retry: 2000\n\n"
     "id: 0192f0c1-7c1e-7d3a-8b1c-2f4e6a8c0d13\n"
     "event: payment.processed\n"
-    'data: {"type":"payment.processed","service":"payments","at":"2026-03-01T09:30:00.234567Z", ...}\n\n'
+    'data: {"type":"payment.processed","service":"payments",'
+    '"at":"2026-03-01T09:30:00.234567Z", ...}\n\n'
 )
 
 
@@ -137,7 +143,7 @@ orders_view = extend_schema_view(
     get=extend_schema(
         operation_id="list_orders",
         summary="List orders",
-        description="One's own orders, for staff all of them; the newest first.",
+        description="Your own orders; for staff, all orders. The newest first.",
         parameters=FILTERS,
         examples=[_answered("Fulfilled", FULFILLED)],
     ),
@@ -170,7 +176,8 @@ order_view = extend_schema_view(
     get=extend_schema(
         operation_id="get_order",
         summary="Read an order",
-        description="The order as it is now; with `Prefer: wait`, once it is decided. Another's order is not found.",
+        description="The current order; with `Prefer: wait`, once it is fulfilled or cancelled. "
+        "Orders of other users are not found.",
         parameters=[
             ID,
             PREFER,
@@ -180,7 +187,7 @@ order_view = extend_schema_view(
         ],
         responses={
             200: OrderSerializer,
-            304: OpenApiResponse(description="It is what `If-None-Match` names."),
+            304: OpenApiResponse(description="The order matches `If-None-Match`."),
         },
         extensions=problems(PRECONDITION_FAILED),
         examples=[_answered("Fulfilled", FULFILLED), _answered("Cancelled", CANCELLED)],
@@ -191,9 +198,10 @@ timeline_view = extend_schema_view(
     get=extend_schema(
         operation_id="list_order_events",
         summary="Read the timeline of an order",
-        description="What happened to an order in all services, oldest first; or, as `text/event-stream`, whatever "
-        "happens until it has ended. The stream has the same items, in the order in which they were recorded. It ends "
-        "with the order, or after ten minutes: come again with `Last-Event-ID`.",
+        description="The events of an order from all services, oldest first; or, as "
+        "`text/event-stream`, until it has ended. The stream has the same items, in the order of "
+        "recording. It ends with the order, or after ten minutes: then resume with "
+        "`Last-Event-ID`.",
         parameters=[ID, LAST_EVENT_ID],
         responses={
             (200, "application/json"): TimelineEventSerializer(many=True),
@@ -235,7 +243,7 @@ products_view = extend_schema_view(
     get=extend_schema(
         operation_id="list_products",
         summary="List products",
-        description="The catalogue by SKU, also what cannot be ordered now.",
+        description="The catalogue by SKU, including inactive products.",
         examples=[_answered("A mug", PRODUCT)],
     ),
     post=extend_schema(
@@ -253,7 +261,7 @@ product_view = extend_schema_view(
     get=extend_schema(
         operation_id="get_product",
         summary="Read a product",
-        description="One product, also where it cannot be ordered now.",
+        description="One product, even if it is inactive.",
         parameters=[SKU],
         examples=[_answered("A mug", PRODUCT)],
     ),

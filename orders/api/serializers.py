@@ -18,8 +18,8 @@ STATUSES = (
     (Status.FULFILLED.value, "paid and being shipped; it can no longer be cancelled"),
     (
         Status.CANCELLING.value,
-        "cancelled, or impossible to fulfil: its steps are being undone. If payments are authorized "
-        "first, a cancel can come too late: then the order is fulfilled",
+        "cancelled, or impossible to fulfil: its steps are being undone. If payments are "
+        "authorized first, a cancel can come too late: then the order is fulfilled",
     ),
     (
         Status.CANCELLED.value,

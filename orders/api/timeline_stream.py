@@ -1,9 +1,7 @@
-"""The timeline of an order as it happens: each event as soon as it is recorded, until the order has
-ended.
+"""The timeline of an order as a stream: each event once it is recorded, until the order has ended.
 
-Events go out in the order in which they were recorded, not by their `at`: a service's clock may be
-behind, and what it tells may come late, but whoever resumes after an event has everything that was
-recorded before it.
+Events are sent in the order of recording, not of their `at`: clocks differ, and events from other
+services may arrive late. So a client that resumes after an event has all events recorded before it.
 """
 
 import logging
@@ -23,25 +21,27 @@ from orders.api.serializers import TimelineEventSerializer
 from orders.long_polling import OrderVersion, order_version
 from orders.models import TimelineEvent
 
-__all__ = ["LAST_EVENT_ID", "event_resumed_after", "follow"]
+__all__ = ["LAST_EVENT_ID", "event_resumed_after", "stream_events"]
 
 logger = logging.getLogger(__name__)
 
 LAST_EVENT_ID = "Last-Event-ID"
 
-# Seconds between comments, within the minute that proxies allow; and the longest that one stream
-# goes on: the client comes again and resumes, so that servers can be taken out of service and
-# tokens run out.
+# Seconds between comments: proxies close a connection that is idle for a minute.
 KEEP_ALIVE_SECONDS = 15.0
+
+# Seconds after which a stream ends and its client resumes, so that servers can be stopped and
+# expired tokens are noticed.
 LONGEST_STREAM = 600.0
 
-# Milliseconds after which a client whose stream has ended comes again.
+# Milliseconds after which a client reconnects when its stream has ended.
 RETRY = 2_000
 
 
 def event_resumed_after(request: Request, order: UUID) -> TimelineEvent | None:
-    """Return the last event that a client has seen, if it names one. Raises `InvalidInput` for
-    one of another order.
+    """Return the last event that the client has seen, if it names one.
+
+    Raises `InvalidInput` for an event of another order.
     """
     given = request.headers.get(LAST_EVENT_ID)
     if not given:
@@ -49,38 +49,43 @@ def event_resumed_after(request: Request, order: UUID) -> TimelineEvent | None:
     try:
         return selectors.timeline_of(order).get(id=UUID(given))
     except (ValueError, TimelineEvent.DoesNotExist) as error:
-        detail = "No event of this order. Leave it out to begin at the beginning."
+        detail = "This is not an event of this order. Omit the header to start at the beginning."
         raise InvalidInput(FieldError(LAST_EVENT_ID, "unknown", detail)) from error
 
 
-def follow(
+def stream_events(
     order: UUID, *, after: TimelineEvent | None, slot: Slot[OrderVersion]
 ) -> Iterator[bytes]:
-    """Yield what is recorded of an order after an event, and comments meanwhile. A database that
-    is away ends it.
+    """Yield the events recorded after a given one, and comments while there are none.
+
+    A database error ends the stream, because the client resumes by itself.
     """
     end = time.monotonic() + LONGEST_STREAM
     yield retry_after(RETRY)
     try:
         while True:
-            pulse = order_version(
-                order
-            )  # before the events: what is recorded in between shows as a change of it
+            # Read the version before the events: an event recorded in between changes the version.
+            version = order_version(order)
             events = list(selectors.events_recorded_after(order, after=after))
-            release_connections()  # a client that reads slowly holds up its thread, and nothing else
+            release_connections()  # a slow client must not hold a connection
+
             for event in events:
                 yield _message(event)
                 after = event
-            if pulse is None or pulse.ended or slot.cancelled or time.monotonic() > end:
+            if version is None or version.ended or slot.cancelled or time.monotonic() > end:
                 return
-            if not slot.wait(order, _changed_since(pulse), seconds=KEEP_ALIVE_SECONDS):
+            if not slot.wait(order, _changed_since(version), seconds=KEEP_ALIVE_SECONDS):
                 yield KEEP_ALIVE
     except Error as error:
-        logger.warning("The stream of order %s ends here, its client will resume: %r", order, error)
+        logger.warning(
+            "Order %s: a database error ended the event stream; the client will resume: %r",
+            order,
+            error,
+        )
 
 
-def _changed_since(pulse: OrderVersion) -> Callable[[OrderVersion | None], bool]:
-    return lambda now: now is None or now.version != pulse.version
+def _changed_since(version: OrderVersion) -> Callable[[OrderVersion | None], bool]:
+    return lambda now: now is None or now.version != version.version
 
 
 def _message(event: TimelineEvent) -> bytes:

@@ -1,4 +1,4 @@
-"""Orders and products over REST: views parse and answer, services commit."""
+"""The REST views of orders and products. Views parse and answer; services commit."""
 
 import logging
 from typing import Any, ClassVar
@@ -37,7 +37,7 @@ from orders.api.problem_types import (
 )
 from orders.api.requests import NewProduct, ProductChanges, idempotency_key, new_order
 from orders.api.serializers import OrderSerializer, ProductSerializer, TimelineEventSerializer
-from orders.api.timeline_stream import event_resumed_after, follow
+from orders.api.timeline_stream import event_resumed_after, stream_events
 from orders.idempotency import KeyInFlight, KeyReused
 from orders.long_polling import LONG_POLLER, order_version, wait_until_decided
 from orders.models import Order, Product, TimelineEvent
@@ -47,13 +47,13 @@ __all__ = ["CancelView", "OrderView", "OrdersView", "ProductView", "ProductsView
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which a client that found no place to wait should try again.
+# Seconds after which a client should try again if all slots are taken.
 FULL_RETRY_AFTER = "5"
 
 
 @openapi.orders_view
 class OrdersView(generics.ListAPIView[Order]):
-    """Orders."""
+    """Lists and places orders."""
 
     serializer_class = OrderSerializer
     filterset_class = OrderFilters
@@ -65,11 +65,10 @@ class OrdersView(generics.ListAPIView[Order]):
         return selectors.visible_orders(self.request.user)
 
     def post(self, request: Request) -> HttpResponse:
-        """Place an order. It is safe once this is answered; how it goes on, `GET orders/{id}/`
-        says.
+        """Place an order. Once this is answered, the order is stored; `GET` shows its progress.
 
-        With `Prefer: wait` the answer is the order as it is then, also for a key that was used
-        before: without it, such a key gets the bytes that it got at first.
+        With `Prefer: wait` the answer shows the order after the wait, also for a reused key.
+        Without it, a reused key gets the original answer, byte for byte.
         """
         key, new = idempotency_key(request), new_order(request)
         try:
@@ -80,22 +79,23 @@ class OrdersView(generics.ListAPIView[Order]):
             raise Problem(KEY_IN_FLIGHT, headers={"Retry-After": "1"}) from error
         except KeyReused as error:
             raise Problem(KEY_REUSED) from error
-        return _created(placed, *_waited_for(request, placed))
+        return _created(placed, *_answer_after_wait(request, placed))
 
 
 @openapi.order_view
 class OrderView(generics.RetrieveAPIView[Order]):
-    """One order."""
+    """Reads one order."""
 
     serializer_class = OrderSerializer
 
     def get_queryset(self) -> QuerySet[Order]:
-        """Return the orders that the user may see: another's is not found."""
+        """Return the orders that the user may see."""
         return selectors.visible_orders(self.request.user)
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Get one order; with `Prefer: wait`, once it is decided. `If-None-Match` is compared
-        after the wait.
+        """Get one order; with `Prefer: wait`, once it is fulfilled or cancelled.
+
+        `If-None-Match` is compared after the wait.
         """
         order = self.get_object()
         seconds = _wait_as_preferred(request, order.id)
@@ -108,7 +108,7 @@ class OrderView(generics.RetrieveAPIView[Order]):
 
 @openapi.timeline_view
 class TimelineView(generics.ListAPIView[TimelineEvent]):
-    """What happened to an order, oldest first."""
+    """Lists or streams the events of an order."""
 
     serializer_class = TimelineEventSerializer
     renderer_classes = (JSONRenderer, EventStreamRenderer)
@@ -122,12 +122,10 @@ class TimelineView(generics.ListAPIView[TimelineEvent]):
         return selectors.timeline_of(order.id)
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
-        """Get what happened to an order, oldest first; or, as `text/event-stream`, whatever happens
-        until it has ended.
+        """Get the events of an order, oldest first; or, as `text/event-stream`, until it has ended.
 
-        The stream has the same items, in the order in which they were recorded. It ends with the
-        order, or after ten minutes: come again with `Last-Event-ID`. 204 says that nothing is left
-        to come.
+        The stream has the same items, in the order of recording. It ends with the order, or after
+        ten minutes: then resume with `Last-Event-ID`. 204 means that no events are left.
         """
         if isinstance(request.accepted_renderer, EventStreamRenderer):
             return self._stream(request)
@@ -135,7 +133,7 @@ class TimelineView(generics.ListAPIView[TimelineEvent]):
 
     def _stream(self, request: Request) -> HttpResponseBase:
         check_query(request, ())
-        self.get_queryset()  # not found, for whom it is not
+        self.get_queryset()  # raises Http404 for an order that the user may not see
         order: UUID = self.kwargs["pk"]
         last = event_resumed_after(request, order)
         if last and _nothing_left(order, last):
@@ -146,23 +144,22 @@ class TimelineView(generics.ListAPIView[TimelineEvent]):
             slot = LONG_POLLER.acquire(disconnect_check(request))
         except TooManyWaiters as error:
             raise Problem(TOO_MANY_WAITING, headers={"Retry-After": FULL_RETRY_AFTER}) from error
-        return event_stream(follow(order, after=last, slot=slot), closing=slot.release)
+        return event_stream(stream_events(order, after=last, slot=slot), closing=slot.release)
 
 
 @openapi.cancel_view
 class CancelView(generics.GenericAPIView[Order]):
-    """Cancelling an order."""
+    """Cancels an order."""
 
     serializer_class = OrderSerializer
     queryset = Order.objects.none()  # for the schema
 
     def post(self, request: Request, pk: UUID) -> Response:
-        """Cancel an order while it is not fulfilled: 202, then it is undone; 200 if it is cancelled
-        already.
+        """Cancel an order that is not fulfilled.
 
-        Where payments are authorized first, 202 says that the cancel is under way. It comes too
-        late for a payment that is being captured: then the order goes from `cancelling` to
-        `fulfilled`.
+        202 means that its steps will be undone; 200 means that it was cancelled before.
+        If payments are authorized first, 202 means that the cancel was requested. It comes too late
+        for a payment that is being captured: then the order goes from `cancelling` to `fulfilled`.
         """
         order = generics.get_object_or_404(selectors.visible_orders(request.user), pk=pk)
         try:
@@ -176,7 +173,7 @@ class CancelView(generics.GenericAPIView[Order]):
 
 @openapi.products_view
 class ProductsView(generics.ListAPIView[Product]):
-    """The catalogue."""
+    """Lists and adds products."""
 
     serializer_class = ProductSerializer
     permission_classes = (IsStaffOrReads,)
@@ -189,14 +186,14 @@ class ProductsView(generics.ListAPIView[Product]):
         try:
             product = catalogue.add_product(msgspec.to_builtins(new))
         except catalogue.SkuTaken as error:
-            raise Problem(SKU_TAKEN, f"There is a product {new.sku} already.") from error
+            raise Problem(SKU_TAKEN, f"A product with the SKU {new.sku} already exists.") from error
         location = reverse("product-detail", args=[product.sku])
         return Response(ProductSerializer(product).data, 201, headers={"Location": location})
 
 
 @openapi.product_view
 class ProductView(generics.RetrieveAPIView[Product]):
-    """One product."""
+    """Reads and changes one product."""
 
     serializer_class = ProductSerializer
     permission_classes = (IsStaffOrReads,)
@@ -204,7 +201,7 @@ class ProductView(generics.RetrieveAPIView[Product]):
     queryset = selectors.products()
 
     def patch(self, request: Request, sku: str) -> Response:
-        """Change a product, for the orders to come. Staff only."""
+        """Change a product for future orders. Staff only."""
         changes: dict[str, Any] = msgspec.to_builtins(parse(request, ProductChanges))
         catalogue.change_product(sku, changes)
         return Response(ProductSerializer(self.get_object()).data)
@@ -214,30 +211,26 @@ def _render(order: Order) -> str:
     return JSONRenderer().render(OrderSerializer(order).data).decode()
 
 
-def _waited_for(request: Request, placed: services.Placed) -> tuple[str, int | None]:
-    """Return what to answer once the client has waited as it prefers, and for how many seconds it
-    might have.
+def _answer_after_wait(request: Request, placed: services.Placed) -> tuple[str, int | None]:
+    """Wait as the client prefers; return the answer and the seconds of the wait, if any.
 
-    The order is placed. A database that is away by now must not make the client think otherwise.
+    The order is already placed, so a database error after that must not look like a failure.
     """
     order = UUID(placed.order_id)
     try:
         seconds = _wait_as_preferred(request, order)
-        body = (
-            placed.body
-            if seconds is None
-            else _render(selectors.visible_orders(request.user).get(id=order))
-        )
+        if seconds is None:
+            return placed.body, None
+        return _render(selectors.visible_orders(request.user).get(id=order)), seconds
     except Error as error:
-        logger.warning("Order %s is placed, but could not be waited for: %r", order, error)
+        logger.warning(
+            "Order %s is placed; a database error ended the wait for its outcome: %r", order, error
+        )
         return placed.body, None
-    return body, seconds
 
 
 def _wait_as_preferred(request: Request, order: UUID) -> int | None:
-    """Wait as the client prefers; return for how many seconds at most, or None where it cannot
-    or does not want to.
-    """
+    """Wait as the client prefers; return the limit in seconds, or None if it did not wait."""
     seconds = preferred_wait(request)
     if seconds is not None:
         try:
@@ -252,9 +245,7 @@ def _applied(seconds: int | None) -> dict[str, str]:
 
 
 def _created(placed: services.Placed, body: str, waited: int | None) -> HttpResponse:
-    """Answer with the very bytes that are kept with the key, unless the client preferred to
-    wait.
-    """
+    """Answer with the bytes that are stored with the key, unless the client preferred to wait."""
     location = {"Location": reverse("order-detail", args=[placed.order_id])}
     headers = location | {"Cache-Control": CACHED_PRIVATELY} | _applied(waited)
     if placed.replayed:
@@ -265,7 +256,7 @@ def _created(placed: services.Placed, body: str, waited: int | None) -> HttpResp
 
 
 def _nothing_left(order: UUID, last: TimelineEvent) -> bool:
-    pulse = order_version(order)
-    return (pulse is None or pulse.ended) and not selectors.events_recorded_after(
+    version = order_version(order)
+    return (version is None or version.ended) and not selectors.events_recorded_after(
         order, after=last
     ).exists()

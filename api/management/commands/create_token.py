@@ -31,7 +31,7 @@ class Command(BaseCommand):
         user = get_user_model().objects.filter(username=username, is_active=True).first()
         if user is None:
             raise CommandError(
-                f"There is no active user {username!r}. Create one with `manage.py createsuperuser`."
+                f"No active user {username!r}. Create one with `manage.py createsuperuser`."
             )
         if days < 1:
             raise CommandError("--days must be 1 or more.")

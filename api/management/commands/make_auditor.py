@@ -30,7 +30,7 @@ class Command(BaseCommand):
             )
         if user.is_superuser:
             raise CommandError(
-                f"{username!r} is a superuser, who may change everything in the admin. Use another user."
+                f"{username!r} is a superuser, who may change everything. Use another user."
             )
         user.is_staff = True
         user.save(update_fields=["is_staff"])

@@ -189,6 +189,6 @@ def test_stock_that_an_order_does_not_hold_cannot_be_marked_as_moved():
         get_service("inventory"), step="inventory.release", by="olga", why="The belt is broken."
     )
     harness.deliver("inventory.release", order)
-    with pytest.raises(ManualCompletionRefused, match="hold no stock"):
+    with pytest.raises(ManualCompletionRefused, match="no reserved stock"):
         mark_done("inventory.release", order, CONFIRMATION)
     assert InventoryInbox.objects.get(step="inventory.release").state == "held"

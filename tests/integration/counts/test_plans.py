@@ -185,7 +185,9 @@ def test_reservations_are_found_by_order_however_many_other_orders_have():
     sql.run("inventory", OLD_RESERVATIONS, {"rows": AT_ONCE})
     sql.run("inventory", "ANALYZE inventory_reservation", {})
     saga = uuid7()
-    plans = explained(lambda: stock.settle([saga] * 100, Reservation.State.SHIPPED), "inventory")
+    plans = explained(
+        lambda: stock.close_reservations([saga] * 100, Reservation.State.SHIPPED), "inventory"
+    )
 
     assert "inventory_reservation_once" in used(plans)
     assert "inventory_reservation_held" not in used(plans)

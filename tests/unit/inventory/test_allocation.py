@@ -20,7 +20,7 @@ def demands_of(wishes: list[dict[str, int]]) -> list[Demand]:
 def test_an_order_that_fails_at_one_sku_leaves_its_other_pieces_to_the_next() -> None:
     first, second = demands_of([{"A": 1, "B": 1}, {"A": 1}])
     allocation = allocate({"A": 1, "B": 0}, [first, second])
-    assert allocation.held == [ReservedLine(second.order, "A", 1)]
+    assert allocation.reserved == [ReservedLine(second.order, "A", 1)]
     assert allocation.missing == {first.order: "B"}
 
 
@@ -43,7 +43,9 @@ def test_an_order_gets_all_of_its_lines_or_none(
     demands = demands_of(wishes)
     allocation = allocate(on_hand, demands)
     for demand in demands:
-        got = {line.sku: line.quantity for line in allocation.held if line.order == demand.order}
+        got = {
+            line.sku: line.quantity for line in allocation.reserved if line.order == demand.order
+        }
         assert got == ({} if demand.order in allocation.missing else demand.pieces)
 
 
