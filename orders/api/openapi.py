@@ -53,8 +53,8 @@ PREFER = OpenApiParameter(
     "Prefer",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="`wait=N` (RFC 7240): answer once the order is fulfilled or cancelled, at the "
-    "latest after N seconds. N is 0 to 30; more counts as 30. Ignored if too many requests are waiting.",
+    description="`wait=N` (RFC 7240): answer once the order is fulfilled or cancelled, or after N "
+    "seconds. N is 0 to 30; more counts as 30. Ignored if too many requests are waiting.",
     examples=[OpenApiExample("Ten seconds", "wait=10")],
 )
 IF_NONE_MATCH = OpenApiParameter(
