@@ -21,7 +21,8 @@ def test_each_saga_can_be_chosen_and_is_sound(name: str) -> None:
 def test_another_name_is_refused_with_those_there_are(wrong: str) -> None:
     with override_settings(ORDER_SAGA=wrong):
         with pytest.raises(
-            ImproperlyConfigured, match=f"{wrong!r}. Set it to one of: authorize_first, charge_first"
+            ImproperlyConfigured,
+            match=f"{wrong!r}. Set it to one of: authorize_first, charge_first",
         ):
             chosen_saga()
         assert [error.id for error in check_saga()] == ["orders.E001"]
