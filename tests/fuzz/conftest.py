@@ -20,7 +20,7 @@ def _in_one_transaction(db):
 
 @pytest.fixture
 def caller(_in_one_transaction, role, settings):
-    """The headers with which someone of a role calls, where there is something of everything."""
+    """Return the headers of a user with a role, after filling the databases."""
     settings.ALLOWED_HOSTS = ["localhost"]
     world.furnish()
     if role == "anonymous":

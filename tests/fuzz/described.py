@@ -1,8 +1,8 @@
-"""The API as docs/openapi.yaml describes it, and the checks that every answer must pass.
+"""The API as docs/openapi.yaml describes it, and the checks of every answer.
 
-Schemathesis makes up the requests: in tests of `THOROUGH` those that try every keyword of the
-schema once, and in all tests `FUZZ_EXAMPLES` others for each operation and role. The default suits
-every change; `make fuzz` takes more.
+Schemathesis generates the requests. Tests of `THOROUGH` try every keyword of the schema once. All
+tests try `FUZZ_EXAMPLES` more requests for each operation and role. The default suits every change;
+`make fuzz` uses more.
 """
 
 import os
@@ -43,8 +43,8 @@ SETTINGS = hypothesis_settings(
     phases=(Phase.explicit, Phase.generate),
 )
 
-# What no schema can say: which products there are, which cursors were given out, which keys were
-# used, what Stripe has signed, and that 3.0, which JSON Schema takes for an integer, is none here.
+# Errors that no schema can express: unknown products and cursors, used keys, Stripe's signatures; and
+# 3.0, which is an integer in JSON Schema but not in this API.
 UNSAID_CODES = {"unknown_product", "duplicate", "mixed_currencies", "amount_too_large"}
 UNSAID_FIELDS = {"cursor"}
 UNSAID_DETAILS = {"Expected int, got float."}
@@ -63,9 +63,7 @@ def described(*, thoroughly: bool) -> Any:
 def meet_what_is_there(
     context: schemathesis.HookContext, case: schemathesis.Case
 ) -> schemathesis.Case:
-    """Turn most of what is made up, and fits the schema, to what the databases hold: else nearly
-    all would be 404.
-    """
+    """Replace most generated values with existing ids: else nearly all answers are 404."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return case
     known = world.PAYMENT if "/payments/" in case.path else None
@@ -85,9 +83,7 @@ THOROUGH, SAMPLED = described(thoroughly=True), described(thoroughly=False)
 
 
 def assert_as_described(case: schemathesis.Case, headers: dict[str, str]) -> None:
-    """Send a request, and check that the answer is one that the schema names for it, and no
-    error of ours.
-    """
+    """Send a request; check that the schema names its answer, and that it is not a server error."""
     assert_valid(case, case.call(headers=headers), headers)
 
 
@@ -104,18 +100,16 @@ def assert_valid(case: schemathesis.Case, response: Response, headers: dict[str,
 def takes_what_fits(
     context: CheckContext, response: Response, case: schemathesis.Case
 ) -> bool | None:
-    """Check that what fits the schema is taken, unless for a reason that no schema can give."""
+    """Check that a valid request is accepted, except for reasons that a schema cannot express."""
     return None if _unsaid(response) else positive_data_acceptance(context, response, case)
 
 
 def refuses_what_does_not(
     context: CheckContext, response: Response, case: schemathesis.Case
 ) -> bool | None:
-    """Check that what does not fit the schema is refused, unless what does not fit was lost on its
-    way.
+    """Check that an invalid request is rejected, unless its flaw was lost in transport.
 
-    A parameter that the schema does not know, with no value (None, an empty list), does not appear
-    in the address.
+    An unknown parameter without a value (None, an empty list) does not appear in the URL.
     """
     unknown = set(case.query) - {parameter.name for parameter in case.operation.query}
     sent = parse_qs(urlsplit(response.request.url or "").query, keep_blank_values=True)

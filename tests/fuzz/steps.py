@@ -1,8 +1,7 @@
-"""Steps of a made-up sequence: requests, in whose places stands which of the earlier answers to
-take a value from.
+"""Steps of a generated sequence: requests that take values from earlier answers.
 
-What is drawn are requests and numbers, never what was answered: ids, cursors and times are others
-in each run, and Hypothesis must be able to run a sequence again as it was.
+Hypothesis draws requests and numbers, never values of answers. Ids, cursors and times differ
+between runs, and Hypothesis must be able to repeat a sequence.
 """
 
 import re
@@ -20,21 +19,18 @@ from tests.fuzz.described import SAMPLED
 
 __all__ = ["STEPS", "Seen", "Step"]
 
-# One request in ten does not fit the schema: what is refused must change nothing for those that
-# follow.
+# One request in ten is invalid: a rejected request must not affect later requests.
 MODES = [GenerationMode.POSITIVE] * 9 + [GenerationMode.NEGATIVE]
 
-# How many values of its kind a place goes back, at most; 0 keeps the value that was made up.
+# The most values of its kind that a place goes back; 0 keeps the generated value.
 FARTHEST = 5
 
-# What a value is: under which noun of the API, and what it is called there.
+# The kind of a value: the noun of the API, and the name of the value there.
 Kind = tuple[str, str]
 
 
 class Step(NamedTuple):
-    """A request, for each of its places how many values to go back, and how many times it is
-    sent.
-    """
+    """A request, how far to go back for each of its values, and how often to send it."""
 
     case: schemathesis.Case
     back: list[int]
@@ -42,17 +38,13 @@ class Step(NamedTuple):
 
 
 class Seen:
-    """What was sent and answered so far and later requests may name: ids, SKUs, cursors, ETags,
-    keys.
-    """
+    """The values seen so far that later requests may use: ids, SKUs, cursors, ETags, keys."""
 
     def __init__(self) -> None:
         self._values: defaultdict[Kind, list[str]] = defaultdict(list)
 
     def fill(self, step: Step) -> schemathesis.Case:
-        """Return the request of a step, with what was seen in its places. One that must not fit
-        stays as it is.
-        """
+        """Return a step's request with seen values. A request that must be invalid is unchanged."""
         case = step.case
         if case.meta is None or not case.meta.generation.mode.is_positive:
             return case
@@ -63,7 +55,7 @@ class Seen:
         return case
 
     def note(self, case: schemathesis.Case, response: Response) -> None:
-        """Remember what an answer names, and the key under which it was asked for."""
+        """Remember the values of an answer, and the idempotency key of its request."""
         if "Idempotency-Key" in case.headers:
             self._add("", "Idempotency-Key", case.headers["Idempotency-Key"])
         for tag in response.headers.get("etag", []):
@@ -83,9 +75,7 @@ class Seen:
 
 
 def _places(operation: Any) -> Iterator[tuple[str, str, Kind]]:
-    """Yield where a request has room for what was seen: the part of it, the name, and what
-    belongs there.
-    """
+    """Yield each place of a request for a seen value: part, name and kind of value."""
     owner, noun = _noun(operation.path.partition("{")[0]), _noun(operation.path)
     for container, parameters, of in (
         ("path_parameters", operation.path_parameters, owner),
@@ -98,16 +88,14 @@ def _places(operation: Any) -> Iterator[tuple[str, str, Kind]]:
 
 
 def _kind(noun: str, name: str) -> Kind:
-    """Return the kind of a value: an id or a cursor is one of its noun; other names say by
-    themselves what they are.
-    """
+    """Return the kind of a value: ids and cursors have a noun, other names are kinds."""
     if name == "order_id":
         return "orders", "id"
     return noun if name in {"id", "cursor"} else "", name
 
 
 def _noun(path: str) -> str:
-    """Return the last word of a path that is no parameter."""
+    """Return the last word of a path that is not a parameter."""
     return str(re.findall(r"(?<=/)\w+(?=/)", path)[-1])
 
 
@@ -120,6 +108,6 @@ def _step(operation: Any) -> strategies.SearchStrategy[Step]:
     return strategies.builds(Step, case, back, strategies.integers(1, 2))
 
 
-# Not those that sign out, after which every answer is 401.
+# Without the operations that revoke tokens, because after them every answer is 401.
 OPERATIONS = [found.ok() for found in SAMPLED.get_all_operations() if found.ok().method != "delete"]
 STEPS = strategies.one_of([_step(operation) for operation in OPERATIONS])

@@ -1,4 +1,4 @@
-"""Made-up requests to every operation: no error of ours, and every answer is as the schema says."""
+"""Generated requests to every operation: no server errors, and every answer fits the schema."""
 
 import pytest
 

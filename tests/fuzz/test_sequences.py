@@ -1,6 +1,4 @@
-"""Made-up sequences of requests, each with what those before it were answered: every answer is
-as the schema says.
-"""
+"""Generated sequences of requests that use earlier answers: every answer fits the schema."""
 
 from contextlib import ExitStack, contextmanager
 
@@ -18,9 +16,7 @@ SHORTEST, LONGEST = 3, 10
 
 @contextmanager
 def undone(alias):
-    """Take back what is done in a database: the same sequence must meet the same answers,
-    however often it is run.
-    """
+    """Roll back all changes, so that a repeated sequence gets the same answers."""
     with transaction.atomic(using=alias):
         yield
         transaction.set_rollback(True, using=alias)

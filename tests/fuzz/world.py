@@ -1,4 +1,4 @@
-"""Something of everything that the API can read, under ids that are known before it is made."""
+"""Rows of every kind that the API can read, with ids that are known beforehand."""
 
 from uuid import UUID
 
@@ -24,9 +24,7 @@ SKU = "MUG"
 
 
 def furnish() -> None:
-    """Put a product, its stock, the customer's orders with an event each, and a payment into the
-    databases.
-    """
+    """Insert a product, its stock, a payment, and the customer's orders with an event each."""
     shop.stocked(SKU)
     adjust_stock(sku=SKU, quantity=1_000, reason="delivery", by="tests")
     for status, order_id in ORDERS.items():

@@ -1,6 +1,4 @@
-"""Conditional requests: who has the very bytes gets 304, and any change of a byte is another
-ETag.
-"""
+"""Conditional requests: an unchanged order gets 304, and any change gives another ETag."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Liveness and readiness, for whoever asks, in bounded time."""
+"""Liveness and readiness, in bounded time."""
 
 import socket
 import time
@@ -15,12 +15,12 @@ ALL = {"orders database", "payments database", "inventory database", "broker"}
 
 @pytest.fixture
 def patience(monkeypatch):
-    """All the time a busy machine may need; what is down says so at once."""
+    """Allow time for a busy machine; a stopped service answers at once."""
     monkeypatch.setattr(health, "LIMIT", 30)
 
 
 def unavailable(answer):
-    """Return what did not answer."""
+    """Return the checks that failed."""
     return {name for name, said in answer.json()["checks"].items() if said != "ok"}
 
 

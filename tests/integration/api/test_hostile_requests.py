@@ -1,5 +1,4 @@
-"""Whatever a stranger sends to a real server is answered with what is wrong with it: no 500, and
-nothing is written.
+"""A real server answers hostile requests with problems: no 500, and nothing is written.
 
 The requests are written byte by byte, as no client library would send them.
 """
@@ -102,14 +101,13 @@ def refused(answer, *statuses):
 
 
 def not_refused(asked):
-    """Return what was answered otherwise than it should be, by name. `asked`: name, answer and
-    statuses.
-    """
+    """Return the unexpected answers by name. `asked`: name, answer and statuses."""
     return {name: answer for name, answer, statuses in asked if not refused(answer, *statuses)}
 
 
 def body(quantity="1", *, method='"pm"', more=""):
-    return f'{{"lines":[{{"sku":"MUG","quantity":{quantity}}}],"payment_method":{method}{more}}}'.encode()
+    lines = f'[{{"sku":"MUG","quantity":{quantity}}}]'
+    return f'{{"lines":{lines},"payment_method":{method}{more}}}'.encode()
 
 
 BODIES = {
@@ -333,8 +331,8 @@ def test_head_is_get_without_a_body_and_options_are_told(server):
         status, headers, _ = server.ask(b"GET", path)
         with socket.create_connection(server.place, timeout=LIMIT) as line:
             line.sendall(
-                b"HEAD %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n"
-                % (path.encode(), server.token.encode())
+                b"HEAD %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+                b"Authorization: Bearer %s\r\n\r\n" % (path.encode(), server.token.encode())
             )
             head = line.makefile("rb").read()
         assert head.startswith(b"HTTP/1.1 %d" % status)

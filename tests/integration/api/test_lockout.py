@@ -1,6 +1,4 @@
-"""Failed logins close the door for a while: for one name from one address, in the API and the
-admin alike.
-"""
+"""Lockout after failed logins, for a name from an address, in the API and the admin."""
 
 from datetime import timedelta
 

@@ -1,6 +1,4 @@
-"""The kinds of problems: each has a type that resolves and is documented, and nothing else is
-raised.
-"""
+"""Every problem type has a page and a section in the document, and no other types are used."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever goes wrong below /api/ is answered with a problem (RFC 9457)."""
+"""Every error below /api/ is answered with a problem (RFC 9457)."""
 
 import pytest
 from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError

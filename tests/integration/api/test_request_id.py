@@ -1,6 +1,4 @@
-"""The id of a request: the client's own where it is sane, in the answer, in the outbox and on
-log lines.
-"""
+"""The request id: the client's own if it is valid, in the response, the outbox and the logs."""
 
 import io
 import json
@@ -21,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 @pytest.fixture
 def logged():
-    """Return what has been logged, as JSON of each line."""
+    """Return the log lines, decoded from JSON."""
     output = io.StringIO()
     config = logging_config(level="INFO", style="json")
     config["handlers"]["stderr"]["stream"] = output

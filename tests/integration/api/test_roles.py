@@ -1,6 +1,4 @@
-"""Who may do what: every call of the API for everyone there is, as one table; and what auditors
-see in the admin.
-"""
+"""The permissions of every call for every role, as one table; and the admin for auditors."""
 
 import json
 from io import StringIO
@@ -73,7 +71,7 @@ CELLS = [
 
 @pytest.fixture
 def places():
-    """An order of Ada's, and its payment; return what stands in the paths."""
+    """Create an order of Ada's and its payment; return the values for the paths."""
     shop.stocked("MUG")
     StockItem.objects.create(sku="MUG", on_hand=5)
     placed = shop.order(of="ada")
@@ -90,7 +88,7 @@ def places():
 
 
 def as_(who):
-    """Return a client of someone in the table."""
+    """Return a client of a role in the table."""
     if who == "nobody":
         return Client(raise_request_exception=False)
     if who == "auditor":
@@ -100,7 +98,7 @@ def as_(who):
 
 
 def written():
-    """Return what there is of everything that can be written."""
+    """Return the rows of all tables that the API can write."""
     return (
         [*Order.objects.order_by("id").values()],
         [*Product.objects.order_by("id").values()],
@@ -138,7 +136,7 @@ def test_the_table_has_every_path_of_the_api():
 
 
 def _some(name):
-    """Return arguments that lead to a path of the table."""
+    """Return the arguments of a path in the table."""
     ((_, parameters),) = get_resolver().reverse_dict.getlist(name)[0][0][:1]
     return ["MUG" if parameter == "sku" else ID for parameter in parameters]
 

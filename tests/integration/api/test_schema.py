@@ -1,4 +1,4 @@
-"""The OpenAPI schema: of all paths, without a warning, and true to what is answered."""
+"""The OpenAPI schema: complete, without warnings, and true to the answers."""
 
 from contextlib import closing
 from html.parser import HTMLParser
@@ -75,7 +75,7 @@ def operations(schema):
 
 
 def of(schema, answer):
-    """Return an answer, or what it refers to."""
+    """Return a response, or the component that it refers to."""
     reference = answer.get("$ref", "")
     return schema["components"]["responses"][reference.rpartition("/")[2]] if reference else answer
 
@@ -114,7 +114,7 @@ def test_every_kind_of_problem_has_its_example(schema):
         for answer in schema["components"]["responses"].values()
         for example in answer["content"]["application/problem+json"]["examples"].values()
     }
-    # What has no operation: a method that is none of a path's.
+    # No operation shows it, because it is about methods without an operation.
     assert shown == {kind.type for kind in all_problem_types()} - {METHOD_NOT_ALLOWED.type}
 
 

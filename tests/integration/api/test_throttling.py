@@ -1,6 +1,4 @@
-"""Requests are counted by the minute, at limits as they are set; and a cache that is away delays
-nobody for long.
-"""
+"""Rate limits per minute; and a cache that is down delays only the first request."""
 
 import socket
 import time
@@ -20,7 +18,7 @@ TYPE = "/errors/too-many-requests"
 
 @pytest.fixture(autouse=True)
 def one_minute(monkeypatch):
-    """The cache as new, and a minute that lasts as long as the test."""
+    """An empty cache, and a minute that lasts as long as the test."""
     cache.clear()
     monkeypatch.setattr(throttling, "_circuit", throttling._Circuit())
     at(60_000_015, monkeypatch)
@@ -38,7 +36,7 @@ def limits(settings):
 
 
 def at(seconds, monkeypatch):
-    """Have the throttle's clock stand still."""
+    """Stop the throttle's clock."""
     monkeypatch.setattr(
         throttling, "time", SimpleNamespace(time=lambda: seconds, monotonic=time.monotonic)
     )

@@ -1,4 +1,4 @@
-"""Tokens: given for a password or by an operator, good for thirty days, kept as digests."""
+"""Tokens: issued for a password or by an operator, valid for thirty days, stored as digests."""
 
 from datetime import timedelta
 from io import StringIO

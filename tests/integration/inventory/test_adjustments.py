@@ -1,4 +1,4 @@
-"""Every adjustment counts, and none takes out what is reserved."""
+"""Every adjustment counts, and none takes out reserved pieces."""
 
 from functools import partial
 

@@ -1,6 +1,4 @@
-"""The admin shows everything and lets nobody edit it; an adjustment is the one thing to be made
-there.
-"""
+"""The admin of inventory is read-only, except that staff can add adjustments."""
 
 import pytest
 from django.contrib.auth.models import User

@@ -1,4 +1,4 @@
-"""Stock over REST: staff read and adjust it, and what they send is taken literally."""
+"""Stock over REST: staff read and adjust it, with strict input."""
 
 from typing import Any
 

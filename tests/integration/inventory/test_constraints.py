@@ -1,4 +1,4 @@
-"""What the database itself refuses, whatever the code does."""
+"""The constraints of the inventory database, without the code."""
 
 import pytest
 from django.db import IntegrityError, transaction

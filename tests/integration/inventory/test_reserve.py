@@ -1,4 +1,4 @@
-"""Stock is held whole orders at a time, and never more of it than there is."""
+"""Stock is reserved for whole orders, and never more than there is."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What is held ends shipped or on hand again, once."""
+"""Reserved pieces are shipped or released, once."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["inventory"])
 
 
 def held(**pieces: int):
-    """Return the id of an order that holds these pieces."""
+    """Return the id of an order with reservations for these pieces."""
     wanted = order("inventory.reserve", pieces)
     run("inventory.reserve", wanted)
     return wanted.saga

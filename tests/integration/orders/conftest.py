@@ -17,7 +17,7 @@ def bob(db):
 
 @pytest.fixture
 def staff(db):
-    """The client of someone who works here."""
+    """The client of a staff member."""
     return shop.client_of("sam", is_staff=True)
 
 

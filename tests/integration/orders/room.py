@@ -1,4 +1,4 @@
-"""What PostgreSQL knows of a waiting room: that it looks for somebody."""
+"""Detects in PostgreSQL that the long poller polls for a request."""
 
 from datetime import datetime
 
@@ -15,9 +15,9 @@ SELECT query_start FROM pg_stat_activity
 
 
 def until_looked_for(process: Process | None = None) -> None:
-    """Wait until the room has looked for whoever is the first in it, on a connection that it keeps.
+    """Wait until the long poller has polled, on a connection that it keeps.
 
-    A request looks at its order once before it has a place; every look after that is the room's.
+    A request queries its order once before it has a slot. Every later query is the poller's.
     """
     looks: set[datetime] = set()
 

@@ -1,6 +1,4 @@
-"""Customers, a catalogue, and orders in it: over HTTP as clients do, or straight into the
-tables.
-"""
+"""Customers, products and orders, created over HTTP or directly in the tables."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -48,7 +46,7 @@ def body_for(*lines: tuple[str, int], payment_method: str = "pm_card_visa") -> d
 
 
 def place(client: Client, body: Any = None, *, key: str | None = None) -> Any:
-    """Ask for an order, under a new key unless one is given."""
+    """Place an order, with a new key unless one is given."""
     headers = {"Idempotency-Key": key or str(uuid4())}
     return client.post(
         ORDERS, body_for() if body is None else body, content_type=JSON, headers=headers
@@ -56,7 +54,7 @@ def place(client: Client, body: Any = None, *, key: str | None = None) -> Any:
 
 
 def order(status: Status = Status.PENDING, *, of: str = "ada", **fields: Any) -> Order:
-    """Write an order of 2 mugs at 1250 in some status, as though its saga had come that far."""
+    """Insert an order of 2 mugs at 1250 with a status."""
     ended = (
         {"ended_at": Now(), "failure_code": "out_of_stock"} if status is Status.CANCELLED else {}
     )
@@ -88,6 +86,6 @@ def path(of: Order | UUID | str, rest: str = "") -> str:
 
 
 def fields(response: Any) -> dict[str, str]:
-    """Return the fields that a problem is about, and the code of each."""
+    """Return the fields that a problem names, with their codes."""
     assert response.headers["Content-Type"] == "application/problem+json"
     return {error["field"]: error["code"] for error in response.json().get("errors", ())}

@@ -1,6 +1,4 @@
-"""Orders that are authorized first: no money is taken for stock that is not there, and a cancel
-may come too late.
-"""
+"""Orders that are authorized first: no charge without stock, and a cancel may come too late."""
 
 from functools import partial
 
@@ -59,7 +57,7 @@ def told(order):
 
 
 def assert_let_go(order):
-    """Nothing was taken, nothing is held on the card or in stock, and the audit finds nothing."""
+    """Assert that no money and no stock is taken or reserved, and that the audit passes."""
     assert moved(order) == []
     assert SimulatedIntent.objects.get(order_id=order).state in ("void", "declined")
     assert Payment.objects.get(order_id=order).status in ("void", "declined")
@@ -211,16 +209,14 @@ def test_a_cancel_while_the_gateway_is_asked_to_capture_waits_for_its_answer(mon
 
 
 def hold(**what):
-    """Put something on hold in payments; return the function that releases it."""
+    """Put a saga or step on hold in payments; return the function that releases it."""
     payments = get_service("payments")
     holds.hold(payments, **what, by="olga", why="The bank is down.")
     return partial(holds.release, payments, **what)
 
 
 def cancelled_with_its_capture_on_hold(order, **what):
-    """Have an order come to its capture, which is on hold, and its customer cancel it; return
-    what releases it.
-    """
+    """Run an order to its capture, which is on hold, and cancel it; return the release function."""
     for step in UP_TO_CAPTURE:
         deliver(step, order)
     release = hold(**what)

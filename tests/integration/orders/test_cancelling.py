@@ -1,6 +1,4 @@
-"""A customer's cancel, against every state an order can be in. Whoever writes the pivot's inbox
-row decides.
-"""
+"""A customer's cancel in every state of an order. The writer of the pivot's inbox row wins."""
 
 from functools import partial
 
@@ -148,9 +146,7 @@ def test_a_cancel_and_the_pivot_at_once_have_one_winner():
 
 
 def test_no_row_is_locked_before_the_pivots(ada, django_assert_max_num_queries):
-    """The pivot's step locks its inbox row first and the order after: the other way round the
-    two would deadlock.
-    """
+    """The pivot's step locks its inbox row before the order: the other way round they deadlock."""
     order = shop.order()
     with transaction.atomic(), django_assert_max_num_queries(12) as captured:
         cancel(ada, order)

@@ -1,4 +1,4 @@
-"""A card's number has no business here: it is refused, not repeated, and written nowhere."""
+"""A card number is rejected, not repeated in the answer, and not written anywhere."""
 
 import logging
 

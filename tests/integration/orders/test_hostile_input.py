@@ -1,6 +1,4 @@
-"""Whatever is sent, the answer is a problem that says what is wrong: never a 500, and never an
-order.
-"""
+"""Invalid input is answered with a problem: never a 500, and never an order."""
 
 import json
 
@@ -16,7 +14,7 @@ LINE = '{"sku":"MUG","quantity":%s}'
 
 
 def body(quantity: str = "1", *, method: str = '"pm"', more: str = "") -> str:
-    """Return the text of an order, with parts that may be anything."""
+    """Return the JSON of an order with arbitrary parts."""
     return f'{{"lines":[{LINE % quantity}],"payment_method":{method}{more}}}'
 
 

@@ -86,7 +86,7 @@ def test_a_request_whose_key_is_in_flight_is_told_so_at_once():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_request_that_looked_before_the_holder_of_its_key_committed_is_told_that_the_key_is_in_flight(
+def test_a_lookup_before_the_keys_holder_commits_is_answered_as_key_in_flight(
     monkeypatch,
 ):
     client, owner = shop.client_of("ada"), shop.user("ada")

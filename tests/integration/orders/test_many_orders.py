@@ -1,9 +1,8 @@
-"""Many orders: every list reads what it shows by an index, whoever asks, for what, and in which
-direction.
+"""Every list reads its rows by an index, for every user, filter and direction.
 
-A hundred thousand of them, for which a scan from end to end costs a tenth of what it does for a
-million, and an index almost the same: a plan that beats the scan here beats it all the more there.
-What is sorted grows, so little may be.
+The tests use a hundred thousand orders. A full scan costs ten times as much for a million, and an
+index almost the same. So a plan that beats the scan here also beats it there. Sorting grows with
+the rows, so few rows may be sorted.
 """
 
 import json
@@ -33,11 +32,14 @@ FEW = MANY // 100
 # One in twenty is cancelled and one in a thousand open, as the newest are; one in two thousand
 # needs attention. Ada has a tenth of all.
 ORDERS = """
-INSERT INTO orders_order (id, user_id, status, amount, currency, payment_method, plan, failure_code, failure_detail,
-                          created_at, updated_at, ended_at, rescue_at, redrives, needs_attention)
-SELECT uuidv7(-age), CASE WHEN n %% 10 = 0 THEN %(ada)s ELSE %(bob)s END, status, 2500, 'eur', 'pm_card_visa', '{}',
+INSERT INTO orders_order (
+  id, user_id, status, amount, currency, payment_method, plan, failure_code, failure_detail,
+  created_at, updated_at, ended_at, rescue_at, redrives, needs_attention)
+SELECT uuidv7(-age), CASE WHEN n %% 10 = 0 THEN %(ada)s ELSE %(bob)s END, status,
+       2500, 'eur', 'pm_card_visa', '{}',
        CASE WHEN status = 'cancelled' THEN 'out_of_stock' ELSE '' END, '',
-       now() - age, now() - age, CASE WHEN status <> 'paid' THEN now() - age END, now(), 0, n %% 2000 = 0
+       now() - age, now() - age, CASE WHEN status <> 'paid' THEN now() - age END,
+       now(), 0, n %% 2000 = 0
   FROM (SELECT n, n * interval '5 minutes' AS age,
                CASE WHEN n <= %(count)s / 1000 THEN 'paid'
                     WHEN n %% 20 = 1 THEN 'cancelled' ELSE 'fulfilled' END AS status
@@ -45,8 +47,9 @@ SELECT uuidv7(-age), CASE WHEN n %% 10 = 0 THEN %(ada)s ELSE %(bob)s END, status
 """
 
 PAYMENTS = """
-INSERT INTO payments_payment (id, order_id, status, amount, refunded_amount, currency, payment_method, charge_id,
-                              charge_key, refund_key, decline_code)
+INSERT INTO payments_payment (
+  id, order_id, status, amount, refunded_amount, currency, payment_method, charge_id,
+  charge_key, refund_key, decline_code)
 SELECT uuidv7(n * interval '-5 minutes'), gen_random_uuid(),
        CASE WHEN n %% 1000 = 0 THEN 'pending' ELSE 'captured' END, 2500, 0, 'eur', 'pm_card_visa',
        CASE WHEN n %% 1000 <> 0 THEN 'ch_' || n END, 'c' || n, 'r' || n, ''
@@ -55,11 +58,13 @@ SELECT uuidv7(n * interval '-5 minutes'), gen_random_uuid(),
 
 KEYS = """
 INSERT INTO orders_idempotencykey (user_id, key, fingerprint, order_id, body, created_at)
-SELECT user_id, id::text, '', id, '', created_at FROM orders_order ORDER BY orders_order.id LIMIT %(count)s
+SELECT user_id, id::text, '', id, '', created_at
+  FROM orders_order ORDER BY orders_order.id LIMIT %(count)s
 """
 
 STOCK = """
-INSERT INTO inventory_stockitem (sku, on_hand) SELECT 'SKU-' || n, 1 FROM generate_series(1, %(count)s) AS n
+INSERT INTO inventory_stockitem (sku, on_hand)
+SELECT 'SKU-' || n, 1 FROM generate_series(1, %(count)s) AS n
 """
 
 ADJUSTMENTS = """
@@ -69,7 +74,7 @@ SELECT 'SKU-' || (1 + n %% 2), 1, 'delivery', 'tests' FROM generate_series(1, %(
 
 
 def fill(alias, table, statement, **params):
-    """Fill a table by one statement, and let the planner know what is in it."""
+    """Fill a table with one statement, and analyse it."""
     with connections[alias].cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute(statement, params)
@@ -91,7 +96,7 @@ def nodes(plan):
 
 
 def assert_by_index(alias, sql):
-    """Assert that a statement scans no table from end to end, and sorts no more than a few rows."""
+    """Assert that a statement scans no table in full, and sorts only a few rows."""
     with connections[alias].cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
         (found,) = cursor.fetchone()
@@ -116,7 +121,7 @@ TABLES = {
 
 
 def assert_page_by_index(client, url, *, alias="default"):
-    """Assert it of every statement that a page needs; return the page."""
+    """Assert that for every statement of a page; return the page."""
     with CaptureQueriesContext(connections[alias]) as queries:
         answer = client.get(url)
     assert answer.status_code == 200, answer.content
@@ -130,7 +135,7 @@ def assert_page_by_index(client, url, *, alias="default"):
 
 
 def assert_walk_by_index(client, url, *, alias="default"):
-    """Assert it of a page, the next one, and the way back."""
+    """Assert that for a page, the next one and the previous one."""
     page = assert_page_by_index(client, url, alias=alias)
     if page["next"]:
         second = assert_page_by_index(client, page["next"], alias=alias)

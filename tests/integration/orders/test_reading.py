@@ -1,4 +1,4 @@
-"""Reading orders: one's own, page by page, filtered; and what happened to one."""
+"""Reading one's own orders, page by page, filtered; and their events."""
 
 from datetime import timedelta
 from urllib.parse import quote

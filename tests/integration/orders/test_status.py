@@ -1,6 +1,4 @@
-"""The status: only legal changes, in code and in the database; raised by events, and never
-lowered.
-"""
+"""The status: only legal transitions, in code and in the database; events only raise it."""
 
 from itertools import pairwise, permutations
 

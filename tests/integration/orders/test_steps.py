@@ -1,4 +1,4 @@
-"""Orders' own steps: fulfil and cancel, for a batch at once."""
+"""The steps of orders, fulfil and cancel, for a whole batch."""
 
 import re
 from functools import partial

@@ -1,6 +1,4 @@
-"""The timeline as a stream: every event once, live, resumed without a gap, until the order has
-ended.
-"""
+"""The event stream: every event once, live, resumed without a gap, until the order has ended."""
 
 import json
 from datetime import timedelta
@@ -39,7 +37,7 @@ def order():
 
 
 def entry(order, kind, *, seq=0, ends=False, late=timedelta()):
-    """Return an event of an order that happened just now, or some time ago."""
+    """Return a timeline entry of an order, recorded now or some time ago."""
     service = kind.split(".")[0]
     at = timezone.now() - late
     return TimelineEntry(
@@ -61,7 +59,7 @@ def record(*entries):
 
 
 def follow(client, order, **headers):
-    """Ask for the stream."""
+    """Request the stream."""
     headers = {"Accept": "text/event-stream"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }

@@ -1,6 +1,4 @@
-"""Prefer: wait: the answer comes once the order is decided, or as it stands when time is up or
-nobody else can wait.
-"""
+"""Prefer: wait: the answer comes once the order is decided, or when the time is up."""
 
 from contextlib import contextmanager
 
@@ -30,11 +28,11 @@ def places(settings):
 
 @pytest.fixture(autouse=True)
 def offered(mug):
-    """Let there be something to order."""
+    """Add a product with stock."""
 
 
 def preferring(client, preference):
-    """Return the client, with a preference."""
+    """Return the client with a Prefer header."""
     client.defaults["HTTP_PREFER"] = preference
     return client
 
@@ -142,7 +140,7 @@ def test_who_waits_is_found_again_by_a_room_that_lost_its_connection(ada):
 
 @contextmanager
 def refused_connections():
-    """Have the server refuse new connections to the orders database; those that are open go on."""
+    """Let PostgreSQL reject new connections to the orders database; open ones continue."""
     change = f'ALTER DATABASE "{connection.settings_dict["NAME"]}" WITH ALLOW_CONNECTIONS '
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
         session.execute(change + "false")
@@ -156,5 +154,6 @@ def end_others():
     with connections["default"].cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND usename = current_user"
         )

@@ -1,6 +1,4 @@
-"""Prefer (RFC 7240): the first `wait` counts, bounded; what is malformed is as though it were
-not there.
-"""
+"""Prefer (RFC 7240): the first `wait` counts, up to a limit; malformed ones are ignored."""
 
 import pytest
 from rest_framework.request import Request

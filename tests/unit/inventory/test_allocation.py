@@ -1,4 +1,4 @@
-"""Whole orders or nothing, first come first served, and never more than there is."""
+"""Allocation: whole orders, first come first served, and never more than there is."""
 
 from collections import Counter
 from uuid import UUID
