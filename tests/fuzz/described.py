@@ -43,7 +43,7 @@ SETTINGS = hypothesis_settings(
     phases=(Phase.explicit, Phase.generate),
 )
 
-# Errors that no schema can express: unknown products and cursors, used keys, Stripe's signatures; and
+# Errors that no schema can express: unknown products and cursors, used keys, signatures; and
 # 3.0, which is an integer in JSON Schema but not in this API.
 UNSAID_CODES = {"unknown_product", "duplicate", "mixed_currencies", "amount_too_large"}
 UNSAID_FIELDS = {"cursor"}
