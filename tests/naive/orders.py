@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from orders.catalogue import Priced, price
 from orders.models import IdempotencyKey, Order, OrderLine
-from orders.placing import look
+from orders.placing import lookup
 from orders.saga import PLACE_ORDER
 from orders.services import NewOrder
 from tests.naive.tasks import charge, fulfil, reserve
@@ -18,9 +18,9 @@ from tests.naive.tasks import charge, fulfil, reserve
 def place(user: int, key: str, new: NewOrder) -> Order:
     """Place an order, or return the earlier order with the same key."""
     with transaction.atomic():
-        found = look(user, key, [line.sku for line in new.lines])
-        if found.known:
-            return Order.objects.get(id=found.known.order_id)
+        found = lookup(user, key, [line.sku for line in new.lines])
+        if found.stored:
+            return Order.objects.get(id=found.stored.order_id)
 
         return _create(user, key, new, price(new.lines, found.prices))
 
