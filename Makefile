@@ -61,12 +61,13 @@ fuzz: $(DEVELOPMENT) ## Generate many requests from the API schema and check all
 bench: $(RUNTIME) ## Measure throughput, latency and CPU, and compare with bare SQL and a naive chain
 	@$(RUN) tools.benchmarks $(ARGS)
 
-lint: $(DEVELOPMENT) ## Check style, format, types, imports and security
+lint: $(DEVELOPMENT) ## Check style, format, types, imports, security and language
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports --no-cache
 	$(RUN) bandit --quiet --configfile pyproject.toml --recursive .
+	$(RUN) tools.plain_english
 
 format: $(DEVELOPMENT) ## Format the code and apply the linter's automatic fixes
 	$(RUN) ruff check --fix .
