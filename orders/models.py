@@ -58,7 +58,7 @@ class Product(models.Model):
         help_text="ISO 4217, lower-case.",
     )
     active = models.BooleanField(
-        default=True, db_default=True, help_text="Whether it can be ordered."
+        default=True, db_default=True, help_text="Whether customers can order the product."
     )
 
     class Meta:
@@ -92,13 +92,14 @@ class Order(sagas.models.TrackedSaga):
     amount = models.BigIntegerField(help_text="Minor units.")
     currency = models.CharField(max_length=3)
     payment_method = models.CharField(
-        max_length=100, help_text="The gateway's name for it; never card data."
+        max_length=100, help_text="The gateway's id of the payment method, never card data."
     )
     # Without a length, because a long reason from another service must not block a cancel.
     failure_code = models.CharField(blank=True, default="", db_default="")
     failure_detail = models.CharField(blank=True, default="", db_default="")
     action = models.JSONField(
-        null=True, help_text="What the customer was asked to do for the payment, and until when."
+        null=True,
+        help_text="The action that the customer must take for the payment, and its deadline.",
     )
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -190,10 +191,10 @@ class IdempotencyKey(models.Model):
     )
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(
-        max_length=64, help_text="SHA-256 of the request, apart from its spelling."
+        max_length=64, help_text="SHA-256 of the parsed request, so its formatting does not matter."
     )
     order = models.ForeignKey(Order, models.CASCADE, db_index=False, related_name="+")
-    body = models.TextField(help_text="The answer, as it was sent.")
+    body = models.TextField(help_text="The body of the answer.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

@@ -51,7 +51,7 @@ class Payment(models.Model):
     refunded_amount = models.BigIntegerField(default=0, db_default=0, help_text="Minor units.")
     currency = models.CharField(max_length=3)
     payment_method = models.CharField(
-        max_length=100, help_text="The gateway's name for it; never card data."
+        max_length=100, help_text="The gateway's id of the payment method, never card data."
     )
     charge_id = models.CharField(  # noqa: DJ001
         max_length=255, unique=True, null=True, help_text="The gateway's id of the charge."
@@ -68,28 +68,30 @@ class Payment(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The gateway it was opened with, and is dealt with through. "
-        "Empty: of before this was written down.",
+        help_text="The gateway that the payment was opened with and stays with. "
+        "Empty for payments of a release that did not store it.",
     )
     authorization_expires_at = models.DateTimeField(
-        null=True, editable=False, help_text="Until when what is authorized can be captured."
+        null=True,
+        editable=False,
+        help_text="The authorized amount can be captured until this time.",
     )
     refund_reference = models.CharField(
         max_length=255,
         blank=True,
         default="",
         db_default="",
-        help_text="The gateway's id of a refund made by hand.",
+        help_text="The gateway's id of a refund that a person made.",
     )
     action_expires_at = models.DateTimeField(
         null=True,
         editable=False,
-        help_text="Until when the customer may confirm the payment, where it asks for that.",
+        help_text="Deadline for the customer to confirm the payment, if confirmation is required.",
     )
     follow_at = models.DateTimeField(
         null=True,
         editable=False,
-        help_text="When the gateway is asked again, although the payment is over.",
+        help_text="When the gateway is queried again, although the payment has ended.",
     )
     follow_attempts = models.IntegerField(default=0, db_default=0, editable=False)
     follow_error = models.TextField(blank=True, default="", db_default="", editable=False)
@@ -150,23 +152,23 @@ class WebhookEvent(models.Model):
     """
 
     class Effect(models.TextChoices):
-        WOKE = "woke", "woke a step that was waiting"
-        FOLLOWED = "followed", "has us ask the gateway once more"
+        WOKE = "woke", "woke the waiting step"
+        FOLLOWED = "followed", "has the gateway queried once more"
         NOTED = "noted", "nothing to do"
-        UNKNOWN = "unknown", "of no order that we know"
+        UNKNOWN = "unknown", "of an unknown order"
 
     id = models.CharField(
         primary_key=True, max_length=255, help_text="The gateway's id of the event."
     )
     type = models.CharField(max_length=255)
     object_id = models.CharField(
-        max_length=255, blank=True, help_text="An intent, a charge, a refund."
+        max_length=255, blank=True, help_text="The gateway's id of an intent, a charge or a refund."
     )
     order_id = models.UUIDField(null=True)
     effect = models.CharField(
         max_length=8, choices=Effect.choices, default=Effect.NOTED, db_default=Effect.NOTED
     )
-    happened_at = models.DateTimeField(help_text="By the gateway's clock.")
+    happened_at = models.DateTimeField(help_text="Time of the gateway.")
     received_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -193,10 +195,10 @@ class Drift(models.Model):
     """
 
     class Kind(models.TextChoices):
-        CHARGED_UNKNOWN = "charged_unknown", "charged, and not known here"
-        UNCHARGED = "uncharged", "known here, and not charged"
-        AMOUNT = "amount", "the amount differs"
-        REFUNDED_OUTSIDE = "refunded_outside", "refunded, and not by us"
+        CHARGED_UNKNOWN = "charged_unknown", "charged at the gateway, unknown here"
+        UNCHARGED = "uncharged", "charged here, unknown at the gateway"
+        AMOUNT = "amount", "amounts differ"
+        REFUNDED_OUTSIDE = "refunded_outside", "refunded at the gateway, not by us"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=16, choices=Kind.choices)
@@ -204,8 +206,10 @@ class Drift(models.Model):
         max_length=255, help_text="The gateway's id of the charge or the refund."
     )
     order_id = models.UUIDField(null=True)
-    ours = models.BigIntegerField(help_text="What payments knows, in minor units.")
-    theirs = models.BigIntegerField(help_text="What the gateway says, in minor units.")
+    ours = models.BigIntegerField(help_text="The amount in our payments, in minor units.")
+    theirs = models.BigIntegerField(
+        help_text="The amount in the gateway's statement, in minor units."
+    )
     currency = models.CharField(max_length=3)
     first_seen_at = models.DateTimeField(db_default=Now(), editable=False)
     last_seen_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -243,7 +247,7 @@ class Reconciliation(models.Model):
     since = models.DateTimeField()
     until = models.DateTimeField()
     movements = models.IntegerField(help_text="Captures and refunds in the statement.")
-    drifts = models.IntegerField(help_text="Where the two differ, known ones included.")
+    drifts = models.IntegerField(help_text="Number of differences, including known ones.")
     finished_at = models.DateTimeField(db_default=Now(), editable=False)
 
     def __str__(self) -> str:

@@ -29,15 +29,15 @@ class Outbox(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     saga = models.UUIDField()
     saga_started_at = models.DateTimeField()
-    seq = models.IntegerField(help_text="Hops since the saga began.")
+    seq = models.IntegerField(help_text="Number of steps since the saga started.")
     type = models.CharField(max_length=100)
     step = models.CharField(
         max_length=100, blank=True, help_text="The step that wrote this; empty for the start."
     )
     step_attempt = models.IntegerField(default=1)
-    data = models.JSONField(help_text="The event's own facts.")
+    data = models.JSONField(help_text="The fields of the event.")
     context = models.JSONField(
-        help_text="What travels with the saga: what it was started with, and its failure."
+        help_text="The data that travels with the saga: the fields of its first event, and its failure."
     )
     plan = models.JSONField()
     target = models.CharField(  # noqa: DJ001
@@ -47,7 +47,7 @@ class Outbox(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField(db_default=Now())
     published_at = models.DateTimeField(null=True)
-    attempts = models.IntegerField(default=0, help_text="How often a relay has claimed this row.")
+    attempts = models.IntegerField(default=0, help_text="How often a relay has leased this row.")
     last_error = models.TextField(blank=True, default="")
 
     class Meta:
@@ -90,14 +90,16 @@ class Inbox(models.Model):
     attempts = models.IntegerField(default=0)
     error = models.TextField(blank=True, default="")
     due_at = models.DateTimeField(
-        db_default=Now(), help_text="An open row may be taken over from then on."
+        db_default=Now(), help_text="From this time on, a worker may take over an open row."
     )
     send_at = models.DateTimeField(
-        null=True, help_text="When the service's own relay sends an open row again."
+        null=True, help_text="When the relay of the service sends an open row again."
     )
-    message = models.JSONField(null=True, help_text="The message, kept while the row is open.")
+    message = models.JSONField(
+        null=True, help_text="The message. It is kept while the row is open."
+    )
     by_hand = models.JSONField(
-        null=True, help_text="Who marked the step as done, and on what evidence."
+        null=True, help_text="The person who marked the step as done, and the evidence."
     )
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
@@ -143,7 +145,7 @@ class Hold(models.Model):
     step = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001
     since = models.DateTimeField(db_default=Now())
     by = models.CharField(
-        max_length=150, help_text="The user's name; users are in another database."
+        max_length=150, help_text="The name of the user, because users are in another database."
     )
     why = models.TextField()
 
@@ -188,7 +190,9 @@ class TrackedSaga(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     ended_at = models.DateTimeField(null=True, editable=False)
     rescue_at = models.DateTimeField(
-        db_default=Now(), editable=False, help_text="Re-driven if it has not moved by then."
+        db_default=Now(),
+        editable=False,
+        help_text="The saga is re-driven if it makes no progress until then.",
     )
     redrives = models.IntegerField(default=0, editable=False)
     needs_attention = models.BooleanField(default=False)
@@ -197,7 +201,7 @@ class TrackedSaga(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="The step at which it was last told to wait.",
+        help_text="The step at which the saga waits for the release of a hold.",
     )
 
     class Meta:
@@ -234,7 +238,7 @@ class TimelineEvent(models.Model):
     recorded_at = models.DateTimeField(
         db_default=Now(),
         editable=False,
-        help_text="By the clock of the saga's home; in one saga, in order of commit.",
+        help_text="Time of the home's database. Within a saga it follows the order of commits.",
     )
     detail = models.JSONField()
 

@@ -34,7 +34,7 @@ class SimulatedIntent(models.Model):
     charge_id = models.CharField(max_length=255, unique=True)
     decline_code = models.CharField(max_length=100, blank=True, default="", db_default="")
     authorized_until = models.DateTimeField(
-        null=True, help_text="What is not captured by then is let go."
+        null=True, help_text="The authorization expires at this time unless it is captured."
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -63,7 +63,7 @@ class SimulatedCharge(models.Model):
     key = models.CharField(max_length=255, unique=True)
     order_id = models.UUIDField(db_index=True)
     charge_id = models.CharField(
-        max_length=255, db_index=True, help_text="The charge itself, or the one given back."
+        max_length=255, db_index=True, help_text="The id of the charge that was made or refunded."
     )
     amount = models.BigIntegerField(help_text="Minor units.")
     currency = models.CharField(max_length=3)

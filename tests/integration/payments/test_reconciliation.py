@@ -175,7 +175,7 @@ def test_the_command_prints_open_discrepancies_and_exits_with_1() -> None:
     with pytest.raises(SystemExit) as exit_:
         call_command("reconcile", stdout=output, **window)
     assert exit_.value.code == 1
-    assert "charged, and not known here: ch_" in output.getvalue()
+    assert "charged at the gateway, unknown here: ch_" in output.getvalue()
     assert str(unknown.order_id) in output.getvalue()
     output = io.StringIO()
     with pytest.raises(SystemExit):
