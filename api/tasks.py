@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from api.auth.authentication import purge_expired_tokens
 from api.auth.lockout import purge_failed_logins
+from api.auth.tokens import purge_expired_tokens
 
 __all__ = ["purge_logins"]
 

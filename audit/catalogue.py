@@ -15,7 +15,7 @@ Three databases, read afterwards, cannot show everything. These parts are not ch
 """
 
 from audit.checks import messages, money, orders, step_order, stock
-from audit.invariant import Invariant
+from audit.invariant_types import Invariant
 
 __all__ = ["INVARIANTS"]
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from audit.invariant import Invariant, TableResult, Violation
+from audit.invariant_types import Invariant, TableResult, Violation
 
 __all__ = ["Report", "Verdict"]
 

@@ -6,7 +6,7 @@ from django.conf import settings
 
 from audit.catalogue import INVARIANTS
 from audit.checks.money import add_to_balance
-from audit.invariant import AuditContext, Invariant, Violation
+from audit.invariant_types import AuditContext, Invariant, Violation
 from audit.ledger import get_ledger
 from audit.load import load_snapshots
 from audit.report import Report, Verdict

@@ -26,7 +26,7 @@ __all__ = [
     "current_holds",
     "declared_steps",
     "hold_of",
-    "services_of_step",
+    "services_holding",
     "steps_of",
     "waiting_at",
 ]
@@ -122,7 +122,7 @@ def declared_steps() -> list[str]:
     return list(dict.fromkeys(steps))
 
 
-def services_of_step(step: str) -> list[Service]:
+def services_holding(step: str) -> list[Service]:
     """Return the services that keep a hold on a step: its own first, then the homes of its sagas.
 
     The step's own service decides whether the step runs. The homes leave waiting orders alone.

@@ -1,7 +1,8 @@
 """The Idempotency-Key: one key of one user places one order, even if requests are concurrent.
 
-An advisory lock holds the key until the transaction ends. So a concurrent request with the key is
-rejected at once instead of waiting, and a crash frees the key. The answer commits with the order.
+An advisory lock (`TRY_LOCK`) holds the key until the transaction ends. So a concurrent request with
+the key is rejected at once instead of waiting, and a crash frees the key. The answer commits with
+the order.
 """
 
 from datetime import datetime
@@ -12,10 +13,25 @@ from django.db import IntegrityError
 
 from sagas.storage import sql
 
-__all__ = ["KeyInFlight", "KeyReused", "StoredAnswer", "is_taken", "purge_idempotency_keys"]
+__all__ = [
+    "TRY_LOCK",
+    "KeyInFlight",
+    "KeyReused",
+    "StoredAnswer",
+    "is_taken",
+    "purge_idempotency_keys",
+]
 
 # The constraint that makes a key unique per user.
 UNIQUE = "orders_idempotency_once"
+
+# The expression that locks a key of a user until the transaction ends; false if another request has
+# the lock. It is part of the statement of `orders.placing` that looks up the key, which saves a
+# round trip. The lock combines a namespace of its own with the user and the key. The statement's
+# snapshot may be older than its lock, so it may miss rows that the lock's last holder committed.
+# The unique constraint catches that (`is_taken`).
+TRY_LOCK = """pg_try_advisory_xact_lock(
+         hashtextextended('orders.idempotency', 0) # hashtextextended(%(key)s, %(user)s))"""
 
 # The oldest keys are found by the primary key, because ids grow. A row that committed late delays
 # at most its own batch until the next purge.

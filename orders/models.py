@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 import sagas.models
-from orders import action_projection, status_projection
+from orders import next_action_projection, status_projection
 from orders.status import Status
 from sagas.ids import uuid7
 
@@ -149,7 +149,7 @@ class Order(sagas.models.TrackedSaga):
     def apply_events(cls, events: Sequence[Any]) -> None:
         """Update the status and the customer's action from new timeline events."""
         status_projection.apply(events)
-        action_projection.apply(events)
+        next_action_projection.apply(events)
 
     @property
     def next_action(self) -> dict[str, Any] | None:

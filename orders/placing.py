@@ -13,7 +13,7 @@ from django.conf import settings
 
 from orders.catalogue import Price
 from orders.events import LineOrdered
-from orders.idempotency import KeyInFlight, StoredAnswer
+from orders.idempotency import TRY_LOCK, KeyInFlight, StoredAnswer
 from orders.models import Order
 from sagas.definition.messages import to_json
 from sagas.definition.plan import Plan
@@ -21,18 +21,14 @@ from sagas.storage import sql
 
 __all__ = ["Answer", "Lookup", "insert_cte", "lookup"]
 
-# The lock combines a namespace of its own with the user and the key. The statement's snapshot may
-# be older than its lock, so it may miss rows that the lock's last holder committed. The unique
-# constraint catches that (`idempotency.is_taken`).
-LOOKUP = """
-SELECT pg_try_advisory_xact_lock(
-         hashtextextended('orders.idempotency', 0) # hashtextextended(%(key)s, %(user)s)),
+LOOKUP = f"""
+SELECT {TRY_LOCK},
        statement_timestamp(), known.order_id, known.body, known.fingerprint,
        (SELECT jsonb_object_agg(sku, jsonb_build_array(unit_amount, currency))::text
           FROM orders_product WHERE sku = ANY(%(skus)s::text[]) AND active)
   FROM (VALUES (1)) AS once
   LEFT JOIN orders_idempotencykey AS known ON known.user_id = %(user)s AND known.key = %(key)s
-"""
+"""  # noqa: S608  only the lock is inserted, a constant
 
 INSERT = """
 placed AS (

@@ -17,8 +17,8 @@ from sagas.storage import sql
 
 __all__ = ["cancel_expiring_once"]
 
-# An order is cancelled this long before its authorization expires. The margin is longer than clocks
-# differ, and longer than a capture that has begun takes.
+# An order is cancelled this long before its authorization expires. The margin is longer
+# than the largest clock difference, and longer than a capture that has begun takes.
 MARGIN_SECONDS = 3600.0
 
 BATCH = 100

@@ -49,7 +49,8 @@ class CancelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A saga to cancel, and the refusal event that says why.
 
     `plan` is the plan stored with the saga, not the one declared today. `context` is the context
-    of the saga's messages. `seq` is the number of steps the saga has made where it is cancelled.
+    of the saga's messages. `seq` is the number of steps since the saga started, as the cancelling
+    service knows it.
     """
 
     saga: UUID
@@ -117,8 +118,9 @@ def start(
 def cancel_before_pivot(request: CancelRequest) -> CancelResult:
     """Cancel a saga inside the caller's transaction in the pivot's database.
 
-    The transaction that inserts the pivot's inbox row decides. If this call inserts it, a message
-    starts the compensation of all steps before the pivot. Lock no domain row before this call,
+    The transaction that first makes the pivot's row final decides. An open row of a local pivot can
+    still be barred; a started external pivot cannot. If this call bars the pivot, a message starts
+    the compensation of all steps before it. Lock no domain row before this call,
     because the steps lock domain rows after inbox rows. Raises `ValueError` if the saga has no
     pivot.
     """

@@ -3,7 +3,7 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from api.auth.authentication import issue_token
+from api.auth.tokens import issue_token
 from tests.plugin import running
 
 END_OTHERS = """

@@ -1,6 +1,4 @@
-"""Bearer tokens (RFC 6750): 256 random bits. The database stores only their digest."""
-
-from datetime import timedelta
+"""Authenticates a request by its bearer token (RFC 6750)."""
 
 from django.contrib.auth.models import AbstractBaseUser, User
 from django.db.models import Q
@@ -16,19 +14,9 @@ from api.auth.roles import audits, remember_role
 from api.auth.throttling import count_invalid_token
 
 __all__ = [
-    "MAX_TOKENS_PER_USER",
-    "TOKEN_LIFETIME",
     "BearerAuthentication",
     "authenticated_user",
-    "issue_token",
-    "purge_expired_tokens",
-    "revoke_tokens",
 ]
-
-TOKEN_LIFETIME = timedelta(days=30)
-
-# A user needs one token per device. The limit bounds the table.
-MAX_TOKENS_PER_USER = 100
 
 
 class BearerAuthentication(TokenAuthentication):
@@ -73,31 +61,6 @@ class BearerScheme(OpenApiAuthenticationExtension):
             "description": "A token from `POST /api/v1/auth/token/` or `manage.py create_token`, "
             "valid for 30 days.",
         }
-
-
-def issue_token(user: AbstractBaseUser, *, lifetime: timedelta = TOKEN_LIFETIME) -> str:
-    """Create a token for a user; delete the oldest ones above `MAX_TOKENS_PER_USER`.
-
-    The token cannot be read again, because only its digest is stored.
-    """
-    _, token = AuthToken.objects.create(user=user, expiry=lifetime)
-    newest = AuthToken.objects.filter(user=user).order_by("-created")
-    AuthToken.objects.filter(
-        pk__in=list(newest.values_list("pk", flat=True)[MAX_TOKENS_PER_USER:])
-    ).delete()
-    return str(token)
-
-
-def revoke_tokens(user: AbstractBaseUser) -> int:
-    """Revoke all tokens of a user; return how many."""
-    revoked, _ = AuthToken.objects.filter(user=user).delete()
-    return int(revoked)
-
-
-def purge_expired_tokens() -> int:
-    """Delete the expired tokens; return how many."""
-    purged, _ = AuthToken.objects.filter(expiry__lte=Now()).delete()
-    return int(purged)
 
 
 def authenticated_user(request: Request) -> User:

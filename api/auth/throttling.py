@@ -77,16 +77,16 @@ class _Circuit:
     """A circuit breaker for the cache: after a failure it is not used for a while."""
 
     def __init__(self) -> None:
-        self.closed_until = 0.0
+        self.skip_cache_until = 0.0
 
     def count(self, keys: list[str]) -> list[int]:
         """Increment the counters and return them; an empty list while the cache is down."""
-        if time.monotonic() < self.closed_until:
+        if time.monotonic() < self.skip_cache_until:
             return []
         try:
             return cast("CountingCache", cache).count(keys, seconds=2 * WINDOW)
         except (RedisError, OSError) as error:
-            self.closed_until = time.monotonic() + RETRY_CACHE_AFTER
+            self.skip_cache_until = time.monotonic() + RETRY_CACHE_AFTER
             logger.warning(
                 "Rate limits are off for %d s, because the cache failed. Check Redis: %r",
                 RETRY_CACHE_AFTER,

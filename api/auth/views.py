@@ -14,7 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.auth.authentication import TOKEN_LIFETIME, authenticated_user, issue_token, revoke_tokens
+from api.auth.authentication import authenticated_user
+from api.auth.tokens import TOKEN_LIFETIME, issue_token, revoke_tokens
 from api.openapi import answer_header, problems
 from api.problems.exceptions import Problem
 from api.problems.problem_types import TOO_MANY_FAILED_LOGINS, WRONG_CREDENTIALS

@@ -9,7 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from api.monitoring.deadline import gather
+from api.monitoring.probes import gather
 from sagas.storage.registry import get_service, service_names
 
 __all__ = ["healthz", "readyz"]

@@ -21,8 +21,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from api.monitoring.deadline import gather
 from api.monitoring.engine_metrics import engine_sections
+from api.monitoring.probes import gather
 from api.monitoring.sections import Section, registered_sections
 
 __all__ = ["metrics"]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from audit.invariant import AuditContext, TableResult, Violation
+from audit.invariant_types import AuditContext, TableResult, Violation
 from audit.load import saga_services
 from audit.snapshot import FINAL, Event, OrderSnapshot
 from orders.events import OrderCancelled, OrderFulfilled

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from audit.invariant import AuditContext, TableResult, Violation
+from audit.invariant_types import AuditContext, TableResult, Violation
 from audit.snapshot import Movement, OrderSnapshot, Payment
 
 __all__ = [

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from audit.databases import fetch
-from audit.invariant import AuditContext, TableResult, Violation
+from audit.invariant_types import AuditContext, TableResult, Violation
 from audit.snapshot import OrderSnapshot
 from orders.events import OrderCancelled, OrderFulfilled
 from orders.status import STATUS_AFTER_EVENT, STATUS_ORDER, TERMINAL

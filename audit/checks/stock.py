@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from audit.databases import fetch, keys
-from audit.invariant import AuditContext, TableResult, Violation
+from audit.invariant_types import AuditContext, TableResult, Violation
 from audit.snapshot import OrderSnapshot
 
 __all__ = [

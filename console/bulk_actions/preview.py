@@ -54,7 +54,10 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of the impact, by which a confirmation names the preview it is about."""
+        """Return a hash of the impact.
+
+        A confirmation sends it to say which preview the operator saw.
+        """
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from api.monitoring.deadline import gather
+from api.monitoring.probes import gather
 from audit.metrics import unsettled_money
 from console.dashboard.charts import Chart, durations_chart, endings_chart
 from console.dashboard.queue_workers import workers_by_queue

@@ -19,7 +19,7 @@ from sagas.celery import step_request
 from sagas.definition.messages import Message, TimelineEntry
 from sagas.definition.plan import Plan
 from sagas.delivery import publisher, relay
-from sagas.delivery.signatures import task_signature
+from sagas.delivery.task_signatures import task_signature
 from sagas.execution import runner
 from sagas.execution.failures import Failure, StepFailed, record_failures
 from sagas.operations import holds, redrive, retention
@@ -113,7 +113,10 @@ def fail_step(
 
 @shared_task(name="sagas.flush", bind=True)
 def flush(self: Task, service: str) -> int:
-    """Send the due rows of a service. Runs behind a step that left some, and by beat."""
+    """Send the due rows of a service.
+
+    Runs after a step that left rows unsent, and periodically from beat.
+    """
     try:
         return relay.flush(get_service(service))
     except Exception as error:
@@ -196,7 +199,10 @@ def _decode_entries(entries: list[Json]) -> list[TimelineEntry]:
 
 
 def _lost(messages: list[Message]) -> list[Failure]:
-    """Return the failures of a batch that reported none. Only a batch of one is to blame itself."""
+    """Return the failures of a batch that reported none.
+
+    Only in a batch of one is the message known to be the cause.
+    """
     isolated = len(messages) == 1
     return [
         Failure(message=message, attempt=message.attempt + 1, error=LOST, isolated=isolated)

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.definition.plan import Plan, service_name
-from sagas.delivery.signatures import task_signature
+from sagas.delivery.task_signatures import task_signature
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox, timeline
 from sagas.storage.registry import Service, get_home
@@ -192,7 +192,10 @@ def _carries_its_entry(service: Service, row: OutboxRow) -> bool:
 
 
 def _entries_by_home(service: Service, rows: Iterable[OutboxRow]) -> dict[str, list[TimelineEntry]]:
-    """Return the timeline entries that no message carries, but no first event of a saga."""
+    """Return, by home, the timeline entries that no message carries.
+
+    The first event of a saga is left out, because its start has recorded it.
+    """
     entries: dict[str, list[TimelineEntry]] = {}
     for row in rows:
         if not row.begins and not _carries_its_entry(service, row):

@@ -28,7 +28,10 @@ def longest_length(queues: Iterable[str]) -> int:
 
 
 def home_backlog(home: str) -> int:
-    """Return the number of messages in the longest queue that the sagas of a home go through."""
+    """Return the number of messages in the longest queue that the sagas of a home go through.
+
+    For a service that is no saga's home, it is 0.
+    """
     plans = [saga.plan for saga in Saga.declared.values() if saga.plan.home == home]
     services = set[str]().union(*(plan.services() for plan in plans))
     return longest_length(services)

@@ -19,8 +19,8 @@ __all__ = ["request_flush"]
 
 logger = logging.getLogger(__name__)
 
-# After a flush of n rows the thread waits 10 ms × n, while the next batch gathers. By measurement,
-# this fills messages that held three orders before, and does not delay a single order.
+# After a flush of n rows the thread waits 10 ms × n, while the next batch gathers. Measured:
+# messages that used to hold three orders are then full. An order that comes alone is not delayed.
 # Where orders come together, the thread waits at least four times as long as the flush took: on a
 # busy machine more orders then share a message, which costs less CPU. Where orders come one at a
 # time, that wait would only delay the next order. Seconds.

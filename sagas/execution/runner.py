@@ -198,7 +198,7 @@ class _StepRun:
         error: Exception,
         run_one: Callable[[Message], list[Failure]],
     ) -> list[Failure]:
-        """Run the messages of a batch that raised one by one; return the failures."""
+        """After a batch raised, run its messages one by one; return the failures."""
         logger.warning(
             "%s raised for a batch of %d messages and was rolled back; running them one by one: %r",
             self.step,

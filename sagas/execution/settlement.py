@@ -122,7 +122,7 @@ def _failed(attempt: StepAttempt, retry: Retry) -> Settlement:
 
 
 def _unknown(attempt: StepAttempt, unknown: Unknown) -> Settlement:
-    # Never given up, as if not isolated: the outside system may have done the step.
+    # `isolated=False`, so that it is not given up: the outside system may have done the step.
     row = event_after_failure(attempt, isolated=False)
     due_in = max(retry_pause(attempt.attempt), unknown.after)
     return Settlement("waiting", row, error=unknown.reason, due_in=due_in)

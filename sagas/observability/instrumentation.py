@@ -140,7 +140,7 @@ class _Outcomes(NamedTuple):
 
     step: str
     by_saga: dict[UUID, str]
-    envelopes: Sequence[OutboxRow]
+    rows: Sequence[OutboxRow]
 
     def record(self) -> None:
         tracing.record_outcomes(self.by_saga)
@@ -148,7 +148,7 @@ class _Outcomes(NamedTuple):
             return
 
         _metrics.count(self.step, self.by_saga.values())
-        for row in self.envelopes:
+        for row in self.rows:
             ends_saga = row.target is None and not is_notice(row.type)
             if ends_saga and row.created_at:
                 seconds = (row.created_at - row.started_at).total_seconds()
@@ -160,18 +160,18 @@ def record_outcomes(
     step: str,
     claimed: Iterable[HasSaga],
     outcomes: Iterable[Outcome],
-    envelopes: Sequence[OutboxRow],
+    rows: Sequence[OutboxRow],
 ) -> None:
     """Record the outcomes of a batch, once the caller's transaction has committed."""
     if not (_metrics or tracing.is_on()):
         return
 
-    with_next_step = {row.saga for row in envelopes if row.target}
+    with_next_step = {row.saga for row in rows if row.target}
     by_saga = {
         message.saga: _name(outcome, has_next_step=message.saga in with_next_step)
         for message, outcome in zip(claimed, outcomes, strict=True)
     }
-    record = _Outcomes(step, by_saga, envelopes).record
+    record = _Outcomes(step, by_saga, rows).record
     transaction.on_commit(record, using=alias, robust=True)
 
 
@@ -193,9 +193,9 @@ def record_failures(alias: str, step: str, *, failed: int, given_up: int) -> Non
 
 
 @contextmanager
-def observe_publishing(service: str, envelopes: Sequence[OutboxRow]) -> Iterator[None]:
+def observe_publishing(service: str, rows: Sequence[OutboxRow]) -> Iterator[None]:
     """Log, count and trace the publishing of outbox rows."""
-    with log_context(envelopes), tracing.publishing(service, envelopes):
+    with log_context(rows), tracing.publishing(service, rows):
         try:
             yield
         except Exception:
@@ -205,7 +205,7 @@ def observe_publishing(service: str, envelopes: Sequence[OutboxRow]) -> Iterator
 
     if _metrics:
         with suppress(OSError):
-            _metrics.published.labels(service).observe(len(envelopes))
+            _metrics.published.labels(service).observe(len(rows))
 
 
 def record_redrive(home: str, sagas: int) -> None:

@@ -119,7 +119,7 @@ class Spans:
                 span.end()
 
     @contextmanager
-    def publishing(self, service: str, envelopes: Sequence[OutboxRow]) -> Iterator[None]:
+    def publishing(self, service: str, rows: Sequence[OutboxRow]) -> Iterator[None]:
         """Trace the publishing of the rows that have a target."""
         started_at, failure = time.time_ns(), None
         try:
@@ -128,9 +128,9 @@ class Spans:
             failure = error
             raise
         finally:
-            for row in envelopes:
+            for row in rows:
                 if row.target:
-                    self._of_row(service, row, row.target, started_at, len(envelopes), failure)
+                    self._of_row(service, row, row.target, started_at, len(rows), failure)
 
     def record_outcomes(self, outcomes: Mapping[UUID, str]) -> None:
         """Set the outcome on the span of each saga in the running step."""

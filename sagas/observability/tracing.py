@@ -86,9 +86,9 @@ def calling(step: str, sagas: Sequence[UUID]) -> AbstractContextManager[None]:
     return _spans.calling(step, sagas) if _spans else nullcontext()
 
 
-def publishing(service: str, envelopes: Sequence[OutboxRow]) -> AbstractContextManager[None]:
+def publishing(service: str, rows: Sequence[OutboxRow]) -> AbstractContextManager[None]:
     """Trace the publishing of outbox rows, one span for each row that has a target."""
-    return _spans.publishing(service, envelopes) if _spans else nullcontext()
+    return _spans.publishing(service, rows) if _spans else nullcontext()
 
 
 def record_outcomes(outcomes: Mapping[UUID, str]) -> None:

@@ -5,7 +5,8 @@ A hold is a row in the service's own database. Every claim checks it in its own 
 counted. A step that was claimed before the hold runs to its end.
 
 After the release, held rows must be made due. The releasing process does it, and beat repeats it.
-So a crash in between leaves no row behind, nor does a claim that still saw the hold.
+So a crash in between leaves no row behind. Beat also finds rows that a claim wrote as held just
+after the release.
 """
 
 from uuid import UUID

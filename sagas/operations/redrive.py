@@ -17,7 +17,7 @@ from django.conf import settings
 from sagas import backoff
 from sagas.definition.plan import Plan
 from sagas.delivery import queues, relay
-from sagas.delivery.signatures import task_signature
+from sagas.delivery.task_signatures import task_signature
 from sagas.observability import instrumentation
 from sagas.operations import holds
 from sagas.storage import outbox, sql

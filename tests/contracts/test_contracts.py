@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from orders.action_projection import ACTION_DONE, ACTION_FIELDS, ACTION_REQUIRED
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
+from orders.next_action_projection import ACTION_DONE, ACTION_FIELDS, ACTION_REQUIRED
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER, SAGAS
 from orders.status import STATUS_AFTER_EVENT
 from sagas.definition import handlers

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import httpx
 from django.contrib.auth.models import User
 
-from api.auth.authentication import issue_token
+from api.auth.tokens import issue_token
 from tests.faults.full_system import FullSystem
 
 __all__ = ["Customer"]

@@ -2,9 +2,9 @@ import pytest
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
-from api.auth.authentication import issue_token
-from tests.fuzz import world
-from tests.integration.orders import shop
+from api.auth.tokens import issue_token
+from tests.fuzz import known_objects
+from tests.integration.orders import harness
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def _in_one_transaction(db):
 def caller(_in_one_transaction, role, settings):
     """Return the headers of a user with a role, after filling the databases."""
     settings.ALLOWED_HOSTS = ["localhost"]
-    world.furnish()
+    known_objects.create()
     if role == "anonymous":
         return {}
-    return {"Authorization": f"Bearer {issue_token(shop.user(role, is_staff=role == 'staff'))}"}
+    return {"Authorization": f"Bearer {issue_token(harness.user(role, is_staff=role == 'staff'))}"}

@@ -19,7 +19,7 @@ from schemathesis.core.transport import Response
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from config.wsgi import application
-from tests.fuzz import world
+from tests.fuzz import known_objects
 
 __all__ = ["EXAMPLES", "SAMPLED", "SETTINGS", "THOROUGH", "assert_as_described", "assert_valid"]
 
@@ -66,16 +66,16 @@ def meet_what_is_there(
     """Replace most generated values with existing ids: else nearly all answers are 404."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return case
-    known = world.PAYMENT if "/payments/" in case.path else None
+    known = known_objects.PAYMENT if "/payments/" in case.path else None
     for name, value in case.path_parameters.items():
         chosen = sum(str(value).encode()) % 4
         if chosen and name == "sku":
-            case.path_parameters[name] = world.SKU
+            case.path_parameters[name] = known_objects.SKU
         elif chosen:
-            case.path_parameters[name] = str(known or [*world.ORDERS.values()][chosen - 1])
+            case.path_parameters[name] = str(known or [*known_objects.ORDERS.values()][chosen - 1])
     if case.path == "/api/v1/orders/" and case.method == "POST":
         body: Any = case.body
-        body["lines"] = [{**body["lines"][0], "sku": world.SKU}]
+        body["lines"] = [{**body["lines"][0], "sku": known_objects.SKU}]
     return case
 
 

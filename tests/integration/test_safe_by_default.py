@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 from tests.processes import ROOT, environment
 
 SECRET = "Sg7-xK2_" * 8
@@ -90,7 +90,7 @@ def https(settings):
 
 
 def test_plain_http_is_redirected_to_https_except_for_health(https):
-    for path in (shop.ORDERS, "/admin/", "/api/v1/docs/"):
+    for path in (harness.ORDERS, "/admin/", "/api/v1/docs/"):
         answer = Client().get(path)
         assert (answer.status_code, answer.headers["Location"]) == (
             301,
@@ -101,7 +101,7 @@ def test_plain_http_is_redirected_to_https_except_for_health(https):
 
 
 def test_the_proxys_https_header_is_trusted_only_if_configured(https, settings):
-    ask = lambda: Client().get(shop.ORDERS, headers={"X-Forwarded-Proto": "https"}).status_code  # noqa: E731
+    ask = lambda: Client().get(harness.ORDERS, headers={"X-Forwarded-Proto": "https"}).status_code  # noqa: E731
     assert ask() == 301
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     assert ask() == 401
@@ -153,8 +153,8 @@ class Inline(HTMLParser):
 
 def pages():
     """Return a page of every kind in the admin, and Swagger's."""
-    placed = shop.order(of="ada")
-    product = shop.stocked()
+    placed = harness.order(of="ada")
+    product = harness.stocked()
     return [
         "/admin/",
         "/admin/password_change/",

@@ -3,7 +3,7 @@
 import pytest
 from django.db import connections
 
-from api.auth.authentication import issue_token
+from api.auth.tokens import issue_token
 from tests.outside import customer
 from tests.outside.harness import SHORT_TIMES, as_superuser, running_system
 from tests.plugin import running

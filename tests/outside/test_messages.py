@@ -9,7 +9,7 @@ from celery import current_app
 from django_celery_results.models import TaskResult
 
 from payments.models import Inbox
-from sagas.delivery.signatures import task_signature
+from sagas.delivery.task_signatures import task_signature
 from tests.outside.captured_messages import capture, lose, send
 from tests.processes import until
 from tests.system.harness import order, outcome

@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from api.auth.authentication import issue_token
+from api.auth.tokens import issue_token
 from sagas.storage import sql
 from tests.outside.customer import Customer
 

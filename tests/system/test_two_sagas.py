@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.auth.authentication import issue_token
+from api.auth.tokens import issue_token
 from orders.models import Order, TimelineEvent
 from payments.models import Payment
 from tests.processes import api, until

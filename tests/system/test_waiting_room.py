@@ -18,11 +18,11 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models.functions import Now
 
-from api.auth.authentication import issue_token
+from api.auth.tokens import issue_token
 from orders.models import Order, Product
 from orders.status import Status
-from tests.integration.orders import shop
-from tests.integration.orders.room import until_looked_for
+from tests.integration.orders import harness
+from tests.integration.orders.waiting_requests import until_polled
 from tests.plugin import running
 from tests.processes import LIMIT, Process, until
 from tools.local.ports import free_port
@@ -66,7 +66,9 @@ class Api:
 
     def place(self) -> httpx.Response:
         """Place an order."""
-        return self.ask("POST", shop.ORDERS, json=shop.body_for(), Idempotency_Key=str(uuid4()))
+        return self.ask(
+            "POST", harness.ORDERS, json=harness.body_for(), Idempotency_Key=str(uuid4())
+        )
 
     def open(self, path: str, **headers: str) -> socket.socket:
         """Send a request, and return the connection that its answer will arrive on."""
@@ -90,24 +92,24 @@ class Api:
 
     def follow(self, order: Order) -> socket.socket:
         """Return the connection of a stream that has started."""
-        stream = self.open(shop.path(order, "timeline/"), Accept="text/event-stream")
+        stream = self.open(harness.path(order, "timeline/"), Accept="text/event-stream")
         begun = read_until(stream, b"retry: 2000\n\n")
         assert begun.startswith(b"HTTP/1.1 200"), begun
         return stream
 
     def prefer_to_wait(self, order: Order) -> socket.socket:
         """Return the connection of a client that prefers to wait."""
-        return self.open(shop.path(order), Prefer="wait=30")
+        return self.open(harness.path(order), Prefer="wait=30")
 
     def wait(self, order: Order) -> socket.socket:
         """Return the connection of the first client that waits."""
         client = self.prefer_to_wait(order)
-        until_looked_for(self.process)
+        until_polled(self.process)
         return client
 
     def stream_status(self, order: Order) -> httpx.Response:
         """Start to follow an order, disconnect at once, and return the status."""
-        return self.ask("GET", shop.path(order, "timeline/"), Accept="text/event-stream")
+        return self.ask("GET", harness.path(order, "timeline/"), Accept="text/event-stream")
 
 
 @contextmanager
@@ -136,7 +138,7 @@ def offered():
 
 
 def test_two_hundred_who_wait_hold_up_no_order_and_hold_no_connection():
-    order = shop.order(of="ada")
+    order = harness.order(of="ada")
     with api(DATABASE_POOL_SIZE="4") as served:
         following = [served.follow(order) for _ in range(150)]
         waiting = [served.prefer_to_wait(order) for _ in range(50)]
@@ -160,7 +162,7 @@ def test_two_hundred_who_wait_hold_up_no_order_and_hold_no_connection():
 
 @pytest.mark.parametrize("stay", [Api.follow, Api.wait])
 def test_a_client_that_goes_away_makes_room(stay):
-    order = shop.order(of="ada")
+    order = harness.order(of="ada")
     with api(WAITING_PLACES="1") as served:
         client = stay(served, order)
         assert served.stream_status(order).status_code == 503
@@ -173,7 +175,7 @@ def test_a_client_that_goes_away_makes_room(stay):
 
 
 def test_a_stop_sends_home_who_waits():
-    order = shop.order(of="ada")
+    order = harness.order(of="ada")
     with api("--graceful-timeout", "3600", WAITING_PLACES="2") as served:
         waiting, stream = served.wait(order), served.follow(order)
         assert served.stream_status(order).status_code == 503
@@ -184,13 +186,13 @@ def test_a_stop_sends_home_who_waits():
 
 
 def test_by_itself_the_api_lets_wait_as_many_as_leave_threads_for_others():
-    order = shop.order(of="ada")
+    order = harness.order(of="ada")
     with api("--threads", "8") as served:
         following = [served.follow(order) for _ in range(7)]
         full = served.stream_status(order)
         assert (full.status_code, full.headers["Content-Type"]) == (503, "application/problem+json")
         assert full.headers["Retry-After"] == "5"
-        at_once = served.ask("GET", shop.path(order), Prefer="wait=30")
+        at_once = served.ask("GET", harness.path(order), Prefer="wait=30")
         assert (at_once.status_code, at_once.json()["status"]) == (200, "pending")
         assert "Preference-Applied" not in at_once.headers
         assert served.place().status_code == 201

@@ -10,7 +10,7 @@ from rich.console import Console
 from tools.chaos.checks import END_SECONDS
 from tools.chaos.isolated_stack import isolated_stack, new_run_dir
 from tools.chaos.report import as_json, progress_of, show
-from tools.chaos.soak import Outcome, Size, Soak
+from tools.chaos.soak import Soak, SoakOptions, SoakResult
 from tools.local.errors import LocalError
 from tools.local.signals import stop_in_order
 
@@ -22,7 +22,7 @@ FEWEST_OPEN, MOST_OPEN = 50, 400
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a soak; return 0 if every check passed, else 1."""
     given = _parser().parse_args(arguments)
-    size = Size(
+    options = SoakOptions(
         orders=given.orders,
         kills=given.kills,
         flushalls=given.flushalls,
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop_in_order()
 
     try:
-        return _soak(size, json=given.json)
+        return _soak(options, json=given.json)
     except LocalError as error:
         print(error, file=sys.stderr)
         return 1
@@ -41,40 +41,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _soak(size: Size, *, json: bool) -> int:
+def _soak(options: SoakOptions, *, json: bool) -> int:
     console = _console(to_stderr=json)
     run_dir, started = new_run_dir(), time.monotonic()
     console.print(
-        f"Placing {size.orders:,} orders while killing {size.kills:,} processes and emptying the "
-        f"broker {size.flushalls:,} times (seed {size.seed}). Logs: {run_dir.logs}",
+        f"Placing {options.orders:,} orders while killing {options.kills:,} processes and emptying the "
+        f"broker {options.flushalls:,} times (seed {options.seed}). Logs: {run_dir.logs}",
         highlight=False,
     )
-    with isolated_stack(run_dir) as stack, progress_of(console, size) as progressed:
-        outcome = Soak(stack, size, progressed=progressed).run()
+    with isolated_stack(run_dir) as stack, progress_of(console, options) as progressed:
+        result = Soak(stack, options, progressed=progressed).run()
 
-    show(console, outcome)
-    console.print(_verdict(outcome, seconds=time.monotonic() - started), highlight=False)
+    show(console, result)
+    console.print(_verdict(result, seconds=time.monotonic() - started), highlight=False)
     if json:
-        print(as_json(outcome))
-    if not outcome.violations:
+        print(as_json(result))
+    if not result.violations:
         run_dir.remove()
 
-    return 1 if outcome.violations else 0
+    return 1 if result.violations else 0
 
 
-def _verdict(outcome: Outcome, *, seconds: float) -> str:
-    size = outcome.size
+def _verdict(result: SoakResult, *, seconds: float) -> str:
+    options = result.size
     summary = (
-        f"Seed {size.seed}: {outcome.orders:,} orders, {outcome.injected.total():,} faults. "
-        f"The last order ended {outcome.seconds_to_the_end:.1f} s after the last fault. "
+        f"Seed {options.seed}: {result.orders:,} orders, {result.injected.total():,} faults. "
+        f"The last order ended {result.seconds_to_the_end:.1f} s after the last fault. "
         f"The run took {seconds:.0f} s."
     )
-    if not outcome.violations:
+    if not result.violations:
         return f"[bold green]PASSED. {summary} Every order ended and every invariant holds."
 
     return (
-        f"[bold red]FAILED. {summary} {outcome.open:,} orders have not ended, and the checks found "
-        f"{len(outcome.violations):,} violations. The logs are kept."
+        f"[bold red]FAILED. {summary} {result.open:,} orders have not ended, and the checks found "
+        f"{len(result.violations):,} violations. The logs are kept."
     )
 
 

@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tools.chaos.faults import FLUSHALL, Fault
+from tools.chaos.fault_schedule import FLUSHALL, Fault
 from tools.chaos.process_targets import ProcessTargets
 from tools.local.stack import Stack
 

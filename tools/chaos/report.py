@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tools.chaos.soak import Outcome, Size
+from tools.chaos.soak import SoakOptions, SoakResult
 from tools.chaos.workload import KINDS
 
 __all__ = ["as_json", "progress_of", "show"]
@@ -24,10 +24,10 @@ Progressed = Callable[[int, int, int], None]
 
 
 @contextmanager
-def progress_of(console: Console, size: Size) -> Iterator[Progressed]:
+def progress_of(console: Console, options: SoakOptions) -> Iterator[Progressed]:
     """Draw bars for answered orders, ended orders and faults; print lines without a terminal."""
     if not console.is_terminal:
-        yield Lines(console, size)
+        yield Lines(console, options)
         return
 
     columns = (
@@ -38,9 +38,9 @@ def progress_of(console: Console, size: Size) -> Iterator[Progressed]:
     )
     with Progress(*columns, console=console) as bars:
         totals = {
-            "Answered": size.orders,
-            "Ended": size.orders,
-            "Faults": size.kills + size.flushalls,
+            "Answered": options.orders,
+            "Ended": options.orders,
+            "Faults": options.kills + options.flushalls,
         }
         tasks = [bars.add_task(title, total=total) for title, total in totals.items()]
 
@@ -54,15 +54,15 @@ def progress_of(console: Console, size: Size) -> Iterator[Progressed]:
 class Lines:
     """Prints progress as lines: one for each tenth of the orders."""
 
-    def __init__(self, console: Console, size: Size) -> None:
-        """Print to `console` for a soak of `size`."""
+    def __init__(self, console: Console, options: SoakOptions) -> None:
+        """Print to `console` for a soak of `options`."""
         self._console = console
-        self._size = size
+        self._options = options
         self._part = 0
 
     def __call__(self, answered: int, ended: int, injected: int) -> None:
         """Print a line if another tenth of the orders has been answered."""
-        part = PARTS * answered // self._size.orders
+        part = PARTS * answered // self._options.orders
         if part > self._part:
             self._part = part
             self._console.print(
@@ -71,27 +71,27 @@ class Lines:
             )
 
 
-def as_json(outcome: Outcome) -> str:
-    """Encode the outcome as JSON text."""
-    return msgspec.json.format(msgspec.json.encode(outcome), indent=2).decode()
+def as_json(result: SoakResult) -> str:
+    """Encode the result as JSON text."""
+    return msgspec.json.format(msgspec.json.encode(result), indent=2).decode()
 
 
-def show(console: Console, outcome: Outcome) -> None:
+def show(console: Console, result: SoakResult) -> None:
     """Print how the orders ended, the faults, the answers, and all violations."""
-    console.print(_endings(outcome))
-    console.print(_counts("Injected faults", outcome.injected))
-    console.print(_counts("HTTP answers to the customers", outcome.answers))
-    for violation in outcome.violations[:MOST_VIOLATIONS]:
+    console.print(_endings(result))
+    console.print(_counts("Injected faults", result.injected))
+    console.print(_counts("HTTP answers to the customers", result.answers))
+    for violation in result.violations[:MOST_VIOLATIONS]:
         console.print(f"[red]{escape(violation)}", soft_wrap=True)
 
-    if hidden := len(outcome.violations[MOST_VIOLATIONS:]):
+    if hidden := len(result.violations[MOST_VIOLATIONS:]):
         console.print(f"[red]… and {hidden:,} more violations")
 
 
-def _endings(outcome: Outcome) -> Table:
+def _endings(result: SoakResult) -> Table:
     table = _table("How the orders ended", "Orders", "Kind", "Outcomes")
     for kind in KINDS:
-        found = outcome.endings.get(kind.title, Counter())
+        found = result.endings.get(kind.title, Counter())
         table.add_row(f"{found.total():,}", kind.title, _join_counts(found))
 
     return table

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from tools.chaos.checks import END_SECONDS, seconds_to_the_end, violations
 from tools.chaos.client_record import ClientRecord
 from tools.chaos.fault_injector import FaultInjector
-from tools.chaos.faults import schedule
+from tools.chaos.fault_schedule import schedule
 from tools.chaos.isolated_stack import Journal
 from tools.chaos.load_generator import LoadGenerator
 from tools.chaos.order_reader import OrderReader, OrderRow
@@ -22,7 +22,7 @@ from tools.local.errors import ServerFailed
 from tools.local.processes import poll
 from tools.local.stack import ADMIN, Stack
 
-__all__ = ["Outcome", "Size", "Soak"]
+__all__ = ["Soak", "SoakOptions", "SoakResult"]
 
 # After the last order ends, the services still finish messages. That takes a moment.
 QUIET_SECONDS = 20.0
@@ -30,7 +30,7 @@ LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
+class SoakOptions:
     """The number of orders and faults, and the seed.
 
     `most_open` limits the open orders. `patience` is the time in seconds from the last fault until
@@ -46,10 +46,10 @@ class Size:
 
 
 @dataclass(kw_only=True)
-class Outcome:
+class SoakResult:
     """The result of a soak."""
 
-    size: Size
+    size: SoakOptions
     orders: int
     open: int
     answers: Counter[str]
@@ -63,32 +63,35 @@ class Soak:
     """Runs load and faults against a system, and checks the result."""
 
     def __init__(
-        self, stack: Stack, size: Size, *, progressed: Callable[[int, int, int], None]
+        self, stack: Stack, options: SoakOptions, *, progressed: Callable[[int, int, int], None]
     ) -> None:
         """Run against `stack`, which is up and has no orders.
 
         Calls `progressed` with the number of answered orders, ended orders and injected faults.
         """
         self.stack = stack
-        self.size = size
+        self.options = options
         self.progressed = progressed
-        self.operations = operations(orders=size.orders, seed=size.seed)
+        self.operations = operations(orders=options.orders, seed=options.seed)
         self.record = ClientRecord(
             [operation.request for operation in self.operations if operation.verb == "place"]
         )
         self.order_reader = OrderReader(stack.env["DATABASE_URL"])
         faults = schedule(
-            orders=size.orders, kills=size.kills, flushalls=size.flushalls, seed=size.seed
+            orders=options.orders,
+            kills=options.kills,
+            flushalls=options.flushalls,
+            seed=options.seed,
         )
         self.injector = FaultInjector(
             stack, faults, answered=lambda: self.record.placed, notify=Journal(stack.run_dir)
         )
 
-    def run(self) -> Outcome:
+    def run(self) -> SoakResult:
         """Run the soak and return its result."""
         self._create_products()
         load = LoadGenerator(
-            self.stack.api, self._token(), self.record, most_open=self.size.most_open
+            self.stack.api, self._token(), self.record, most_open=self.options.most_open
         )
         self._with_progress(lambda: self._under_load(load))
         self._wait_for_the_end()
@@ -97,7 +100,7 @@ class Soak:
 
     def _create_products(self) -> None:
         staff = Client(self.stack.api, username=ADMIN, password=self.stack.admin_password)
-        for product in products(self.size.orders):
+        for product in products(self.options.orders):
             staff.add_product(product, sku=product.sku)
 
     def _token(self) -> str:
@@ -111,7 +114,7 @@ class Soak:
         return done.stdout.strip()
 
     def _under_load(self, load: LoadGenerator) -> None:
-        with provider_faults(self.stack.sandbox, seed=self.size.seed):
+        with provider_faults(self.stack.sandbox, seed=self.options.seed):
             self.injector.start()
             load.run(self.operations)
             self.injector.finish(seconds=END_SECONDS)
@@ -143,15 +146,15 @@ class Soak:
 
     def _wait_for_the_end(self) -> None:
         since = (datetime.now(UTC) - self.injector.last_at).total_seconds()
-        for _ in poll(self.size.patience - since, pause=LOOK_SECONDS):
+        for _ in poll(self.options.patience - since, pause=LOOK_SECONDS):
             if self._update_progress():
                 return
 
-    def _result(self) -> Outcome:
+    def _result(self) -> SoakResult:
         orders, last_fault_at = self.order_reader.orders(), self.injector.last_at
         still_open = sum(order.ended_at is None for order in orders)
-        return Outcome(
-            size=self.size,
+        return SoakResult(
+            size=self.options,
             orders=len(orders),
             open=still_open,
             answers=self.record.answers,

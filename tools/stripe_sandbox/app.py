@@ -3,13 +3,13 @@
 import logging
 import time
 
-from tools.stripe_sandbox import access, faults, idempotency, routes
+from tools.stripe_sandbox import access, fault_rules, idempotency, routes
 from tools.stripe_sandbox.api_objects import API_VERSION
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.control import Control
 from tools.stripe_sandbox.errors import ApiError, RequestLost, server_error
 from tools.stripe_sandbox.expand import expand
-from tools.stripe_sandbox.faults import BEFORE, HANG_SECONDS, Fault, Rule
+from tools.stripe_sandbox.fault_rules import BEFORE, HANG_SECONDS, Fault, Rule
 from tools.stripe_sandbox.forms import Form, decode
 from tools.stripe_sandbox.http import Ending, Reply, Request, to_json
 from tools.stripe_sandbox.idempotency import Answer, InFlight
@@ -80,7 +80,7 @@ class App:
         route, ids = found
         call = self._call(request, id)
         with self.store.transaction():
-            rule = faults.next_fault(self.store, route.operation)
+            rule = fault_rules.next_fault(self.store, route.operation)
 
         if rule and rule.fault in BEFORE:
             return _fault_reply(rule)

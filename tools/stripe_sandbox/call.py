@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tools.stripe_sandbox.faults import Fault
+from tools.stripe_sandbox.fault_rules import Fault
 from tools.stripe_sandbox.forms import Form
 from tools.stripe_sandbox.store import Store
 

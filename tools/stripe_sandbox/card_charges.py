@@ -7,7 +7,7 @@ from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.cards import GENERIC, METHODS, Card, Decline, card_of
 from tools.stripe_sandbox.errors import CardError, RequestLost
 from tools.stripe_sandbox.events import record_event
-from tools.stripe_sandbox.faults import AFTER, Fault
+from tools.stripe_sandbox.fault_rules import AFTER, Fault
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, new_id
 from tools.stripe_sandbox.settlement_queue import settle_later
 

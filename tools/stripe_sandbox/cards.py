@@ -4,7 +4,7 @@ import msgspec
 
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.errors import not_found
-from tools.stripe_sandbox.faults import Fault
+from tools.stripe_sandbox.fault_rules import Fault
 from tools.stripe_sandbox.records import PaymentMethod, new_id
 
 __all__ = ["GENERIC", "METHODS", "Card", "Decline", "attach", "card_of"]

@@ -9,10 +9,17 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec import Meta
 
-from tools.stripe_sandbox import delayed_settlement, deliveries, faults, intents, ledger, pages
+from tools.stripe_sandbox import (
+    delayed_settlement,
+    deliveries,
+    fault_rules,
+    html_pages,
+    intents,
+    ledger,
+)
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.errors import ApiError, not_found
-from tools.stripe_sandbox.faults import MAX_SECONDS, Rule
+from tools.stripe_sandbox.fault_rules import MAX_SECONDS, Rule
 from tools.stripe_sandbox.http import Reply, Request, to_json
 from tools.stripe_sandbox.records import Event, Intent
 from tools.stripe_sandbox.store import Store
@@ -57,7 +64,7 @@ class Control:
         self.store = store
         self.origin = origin
         self.calls: dict[tuple[str, str], Callable[..., Reply]] = {
-            ("GET", "/"): lambda request: pages.front(),
+            ("GET", "/"): lambda request: html_pages.front(),
             ("GET", "/sandbox/health"): lambda request: _json({"sandbox": True, "livemode": False}),
             ("GET", "/sandbox/ledger"): self.ledger,
             ("GET", "/sandbox/faults"): self.faults,
@@ -93,17 +100,17 @@ class Control:
 
     def faults(self, request: Request) -> Reply:
         """List all rules and their counters."""
-        return _json({"object": "list", "data": faults.rules(self.store)})
+        return _json({"object": "list", "data": fault_rules.rules(self.store)})
 
     def add_fault(self, request: Request) -> Reply:
         """Add a rule."""
         rule = _read(request, Rule)
-        faults.add(self.store, rule)
+        fault_rules.add(self.store, rule)
         return _json(rule)
 
     def clear_faults(self, request: Request) -> Reply:
         """Remove all rules."""
-        faults.clear(self.store)
+        fault_rules.clear(self.store)
         return self.faults(request)
 
     def clock(self, request: Request) -> Reply:
@@ -147,7 +154,7 @@ class Control:
         intent = self.store.find(Intent, id)
         if intent is None:
             raise not_found("payment_intent", id, param="id")
-        return pages.authentication(intent)
+        return html_pages.authentication(intent)
 
     def authenticate(self, request: Request, id: str) -> Reply:
         """Answer for the customer: `consent=yes` or `consent=no`, as the page's form sends it."""
@@ -160,7 +167,7 @@ class Control:
                 Call(store=self.store, origin=self.origin), id, consented=consent == "yes"
             )
 
-        return pages.back_to_shop(intent)
+        return html_pages.back_to_shop(intent)
 
 
 def _json(value: Any) -> Reply:

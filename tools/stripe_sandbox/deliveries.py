@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tools.stripe_sandbox.faults import Fault, Rule, next_fault
+from tools.stripe_sandbox.fault_rules import Fault, Rule, next_fault
 from tools.stripe_sandbox.records import Event
 from tools.stripe_sandbox.store import Store
 

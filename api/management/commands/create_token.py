@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from api.auth.authentication import TOKEN_LIFETIME, issue_token
+from api.auth.tokens import TOKEN_LIFETIME, issue_token
 
 __all__ = ["Command"]
 

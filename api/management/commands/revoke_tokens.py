@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from api.auth.authentication import revoke_tokens
+from api.auth.tokens import revoke_tokens
 
 __all__ = ["Command"]
 

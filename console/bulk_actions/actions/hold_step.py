@@ -69,7 +69,7 @@ class HoldStep(StepAction):
         by = run.requested_by.get_username()
         written = [
             engine_holds.hold(service, step=run.step, by=by, why=run.reason)
-            for service in holds.services_of_step(run.step)
+            for service in holds.services_holding(run.step)
         ]
         if not any(written):
             return ActionResult.nothing(f"{run.step} was already on hold.")

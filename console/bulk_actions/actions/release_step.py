@@ -9,7 +9,7 @@ from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.results import ActionResult
 from console.models import Run
 from sagas.definition.plan import service_name
-from sagas.delivery.signatures import task_signature
+from sagas.delivery.task_signatures import task_signature
 from sagas.operations import holds as engine_holds
 from sagas.operations.table_stats import COUNT_LIMIT
 from sagas.storage.registry import Service, service_of_step
@@ -44,7 +44,7 @@ class ReleaseStep(StepAction):
         service = service_of_step(run.step)
         lifted = [
             engine_holds.release(each, step=run.step)
-            for each in reversed(holds.services_of_step(run.step))
+            for each in reversed(holds.services_holding(run.step))
         ]
         _send_on_soon(service)
 

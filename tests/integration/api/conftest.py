@@ -2,7 +2,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from api.auth.authentication import issue_token
+from api.auth.tokens import issue_token
 
 
 @pytest.fixture

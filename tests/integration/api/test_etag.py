@@ -4,22 +4,23 @@ import pytest
 
 from orders.models import Order
 from orders.status import Status
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 
 @pytest.fixture
 def ada(db):
-    return shop.client_of("ada")
+    return harness.client_of("ada")
 
 
 @pytest.fixture
 def order(ada):
-    return shop.order()
+    return harness.order()
 
 
 def get(client, order, **headers):
     return client.get(
-        shop.path(order), headers={name.replace("_", "-"): value for name, value in headers.items()}
+        harness.path(order),
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
     )
 
 
@@ -73,21 +74,21 @@ def test_a_condition_that_does_not_hold_is_a_problem(ada, order):
 
 def test_head_tells_the_tag_and_is_conditional(ada, order):
     tag = get(ada, order)["ETag"]
-    assert ada.head(shop.path(order))["ETag"] == tag
-    assert ada.head(shop.path(order), headers={"If-None-Match": tag}).status_code == 304
+    assert ada.head(harness.path(order))["ETag"] == tag
+    assert ada.head(harness.path(order), headers={"If-None-Match": tag}).status_code == 304
 
 
 def test_placing_and_cancelling_tell_the_tag_of_what_they_show(ada):
-    shop.stocked("MUG")
-    placed = shop.place(ada)
+    harness.stocked("MUG")
+    placed = harness.place(ada)
     assert get(ada, placed.json()["id"], If_None_Match=placed["ETag"]).status_code == 304
-    cancelled = ada.post(shop.path(placed.json()["id"], "cancel/"))
-    assert cancelled["Content-Location"] == shop.path(placed.json()["id"])
+    cancelled = ada.post(harness.path(placed.json()["id"], "cancel/"))
+    assert cancelled["Content-Location"] == harness.path(placed.json()["id"])
     assert get(ada, placed.json()["id"], If_None_Match=cancelled["ETag"]).status_code == 304
 
 
 def test_anothers_order_is_not_found_whatever_is_said_of_it(order, db):
-    assert get(shop.client_of("bob"), order, If_None_Match="*").status_code == 404
+    assert get(harness.client_of("bob"), order, If_None_Match="*").status_code == 404
 
 
 def test_a_token_is_kept_nowhere(client, db, django_user_model):

@@ -12,17 +12,17 @@ from urllib.parse import quote
 import pytest
 from django.core.management import call_command
 
-from api.auth.authentication import issue_token
+from api.auth.tokens import issue_token
 from api.requests.parsing import MAX_BODY, MAX_DEPTH
 from orders.models import IdempotencyKey, Order, Product
 from sagas.ids import uuid7
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 from tests.outside.customer import api
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
 ORDERS = "/api/v1/orders/"
-BODY = json.dumps(shop.body_for()).encode()
+BODY = json.dumps(harness.body_for()).encode()
 LIMIT = 30  # seconds
 
 
@@ -83,8 +83,8 @@ def process(django_db_setup):
 @pytest.fixture
 def server(process):
     """The server, Ada's token for it, and a mug to be ordered."""
-    process.token = issue_token(shop.user("ada"))
-    shop.stocked()
+    process.token = issue_token(harness.user("ada"))
+    harness.stocked()
     return process
 
 
@@ -144,8 +144,8 @@ BODIES = {
     "abyss of objects": b'{"a":' * 40_000,
     "quotes without end": b'"' + b'\\"' * 100_000 + b"[" * 40,
     "brackets in strings": json.dumps({"lines": "[" * 1_000}).encode(),
-    "same product twice": json.dumps(shop.body_for(("MUG", 1), ("MUG", 1))).encode(),
-    "101 lines": json.dumps(shop.body_for(*[(f"S{n}", 1) for n in range(101)])).encode(),
+    "same product twice": json.dumps(harness.body_for(("MUG", 1), ("MUG", 1))).encode(),
+    "101 lines": json.dumps(harness.body_for(*[(f"S{n}", 1) for n in range(101)])).encode(),
     "a list": b"[]",
     "a card": body(method='"4242 4242 4242 4242"'),
 }

@@ -14,7 +14,7 @@ from django.db import connections
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.monitoring import deadline, health, metrics
+from api.monitoring import health, metrics, probes
 from audit import metrics as audit_metrics
 from inventory.models import Outbox as InventoryOutbox
 from orders import metrics as orders_metrics
@@ -245,9 +245,9 @@ def test_a_database_that_hangs_does_not_delay_the_answer(scrape, http, monkeypat
         answer = http.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["checks"]["inventory database"] == "unavailable"
-        under_way = len([one for one in deadline._running.values() if not one.done()])
+        under_way = len([one for one in probes._running.values() if not one.done()])
         assert "inventory messages" in down(scrape())
-        assert len([one for one in deadline._running.values() if not one.done()]) <= under_way
+        assert len([one for one in probes._running.values() if not one.done()]) <= under_way
 
 
 def test_a_broker_that_is_down_is_reported(scrape, broker):

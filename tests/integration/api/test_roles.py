@@ -15,7 +15,7 @@ from inventory.models import StockAdjustment, StockItem
 from orders.models import Order, Outbox, Product
 from payments.models import Payment
 from sagas.ids import uuid7
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -72,9 +72,9 @@ CELLS = [
 @pytest.fixture
 def places():
     """Create an order of Ada's and its payment; return the values for the paths."""
-    shop.stocked("MUG")
+    harness.stocked("MUG")
     StockItem.objects.create(sku="MUG", on_hand=5)
-    placed = shop.order(of="ada")
+    placed = harness.order(of="ada")
     paid = Payment.objects.create(
         id=uuid7(),
         order_id=placed.id,
@@ -92,9 +92,9 @@ def as_(who):
     if who == "nobody":
         return Client(raise_request_exception=False)
     if who == "auditor":
-        auditor = shop.user("auditor", is_staff=True)
+        auditor = harness.user("auditor", is_staff=True)
         auditor.groups.add(Group.objects.get(name=AUDITORS))
-    return shop.client_of(who, is_staff=who == "staff")
+    return harness.client_of(who, is_staff=who == "staff")
 
 
 def written():
@@ -147,16 +147,16 @@ def _is_api(name):
 
 
 def test_an_auditor_sees_the_orders_of_all_and_who_is_none_their_own(places):
-    assert [one["id"] for one in as_("auditor").get(shop.ORDERS).json()["results"]] == [
+    assert [one["id"] for one in as_("auditor").get(harness.ORDERS).json()["results"]] == [
         str(places["order"])
     ]
-    assert as_("bob").get(shop.ORDERS).json()["results"] == []
+    assert as_("bob").get(harness.ORDERS).json()["results"] == []
 
 
 def test_one_query_tells_who_it_is_and_what_they_are(places, django_assert_num_queries):
     client = as_("auditor")
     with django_assert_num_queries(3):  # token, user and role; the page; its lines
-        assert client.get(shop.ORDERS).status_code == 200
+        assert client.get(harness.ORDERS).status_code == 200
 
 
 PAGES = [

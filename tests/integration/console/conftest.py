@@ -12,14 +12,14 @@ from sagas.storage.sql import run
 from tests.integration.audit.conftest import place_and_end_orders
 from tests.integration.audit.harness import temporary_changes
 from tests.integration.console.operators import member
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 VIEWS = {"orders", "payments", "inventory", "django_celery_results", "console"}
 
 
 def client_of(name, *codenames, **wanted):
     """Return the admin's client of a member of staff with these permissions."""
-    person = shop.user(name, is_staff=True)
+    person = harness.user(name, is_staff=True)
     person.user_permissions.set(Permission.objects.filter(codename__in=codenames, **wanted))
     client = Client()
     client.force_login(person)

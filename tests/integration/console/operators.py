@@ -11,7 +11,7 @@ from orders.models import Order
 from orders.status import Status
 from payments.models import Inbox, Payment
 from tests.integration.audit import harness as walked
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 FAR = "2099-01-01T00:00:00Z"
 LIST = "/admin/orders/order/"
@@ -19,14 +19,14 @@ LIST = "/admin/orders/order/"
 
 def member(name: str, *groups: str) -> User:
     """Return a member of staff who is in these groups."""
-    person = shop.user(name, is_staff=True)
+    person = harness.user(name, is_staff=True)
     person.groups.set(Group.objects.filter(name__in=groups))
     return person
 
 
 def stuck(**fields: Any) -> Order:
     """Write an order whose charge waits for its next try, which is far away."""
-    order = shop.order(Status.PENDING, needs_attention=True, **fields)
+    order = harness.order(Status.PENDING, needs_attention=True, **fields)
     Inbox.objects.create(
         saga=order.id,
         saga_started_at=order.created_at,

@@ -12,7 +12,7 @@ from sagas.ids import uuid7
 from tests.integration.audit import harness as walked
 from tests.integration.console.conftest import count_queries
 from tests.integration.console.operators import FAR, confirmed, member, outcomes, paid, stuck, work
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 from tests.integration.races import at_once
 
 pytestmark = [
@@ -23,7 +23,7 @@ pytestmark = [
 
 class TestEffects:
     def test_try_again_brings_every_open_step_forward(self, olga, flushed):
-        order, idle = stuck(), shop.order()
+        order, idle = stuck(), harness.order()
         run = confirmed("retry", order, idle, by=olga)
         work()
         assert outcomes(run) == [
@@ -123,7 +123,7 @@ class TestEffects:
         assert "Given up after 5 tries" in said
 
     def test_an_order_that_cannot_be_acted_on_holds_up_no_other(self, olga):
-        broken, order = shop.order(plan={}), stuck()
+        broken, order = harness.order(plan={}), stuck()
         run = confirmed("retry", broken, order, by=olga)
         for _ in range(worker.TRIES):
             worker.work_once()

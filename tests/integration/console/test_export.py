@@ -12,7 +12,7 @@ from orders.models import Outbox, TimelineEvent
 from payments.models import Payment
 from sagas.ids import uuid7
 from tests.integration.console.conftest import client_of, count_queries
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -43,7 +43,7 @@ def test_the_export_holds_the_rows_of_every_service(viewer, orders):
 
 def test_the_confirmation_address_and_the_providers_keys_are_left_out(viewer):
     url = "https://hooks.stripe.com/redirect?client_secret=seti_secret"
-    order = shop.order(
+    order = harness.order(
         action={"type": "redirect", "url": url, "expires_at": "2026-01-01T00:00:00Z"}
     )
     asked = {"url": url, "expires_at": "2026-01-01T00:00:00Z"}
@@ -93,7 +93,7 @@ def test_it_is_for_staff_who_may_view_orders(orders):
     address = f"/admin/orders/order/{orders.fulfilled}/export/"
     assert Client().get(address).status_code == 302
     customer = Client()
-    customer.force_login(shop.user("customer"))
+    customer.force_login(harness.user("customer"))
     assert customer.get(address).status_code == 302
     assert client_of("sid").get(address).status_code == 403
     assert client_of("sid").post(address).status_code in (403, 405)

@@ -7,7 +7,7 @@ from console.failures.grouping import current_failures, normalize
 from inventory.models import Inbox as InventoryInbox
 from payments.models import Inbox
 from tests.integration.console.conftest import client_of, count_queries
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 PAGE = "/admin/failures/"
 LIST = "/admin/orders/order/"
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 
 def failing(error, *, step="payments.charge", table=Inbox, **fields):
-    order = shop.order()
+    order = harness.order()
     row = {"state": "waiting", "attempts": 2, "send_at": "2099-01-01T00:00:00Z", **fields}
     table.objects.create(
         saga=order.id, saga_started_at=order.created_at, step=step, error=error, **row
@@ -75,7 +75,7 @@ def test_a_group_leads_to_its_orders(viewer):
 
 
 def test_a_group_that_is_gone_has_no_orders(viewer):
-    shop.order()
+    harness.order()
     assert list(viewer.get(LIST, {"failure": "0" * 16}).context["cl"].queryset) == []
 
 

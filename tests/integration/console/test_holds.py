@@ -27,7 +27,7 @@ from tests.integration.console.operators import (
     stuck,
     work,
 )
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 from tests.integration.races import at_once
 
 pytestmark = [
@@ -64,7 +64,7 @@ def for_all(action, step, *, by, reason="The gateway refuses cards."):
 
 class TestOrders:
     def test_a_selection_leads_to_a_preview_and_holds_no_order_yet(self, operator):
-        order, ended = paid(), shop.order(Status.CANCELLED)
+        order, ended = paid(), harness.order(Status.CANCELLED)
         page = select(operator, "hold", order, ended)
         assert (page.context["impact"].orders, page.context["impact"].affected) == (2, 1)
         assert "before their next step" in page.content.decode()
@@ -134,7 +134,7 @@ class TestOrders:
         assert held(order) == 3
 
     def test_an_order_that_has_ended_is_not_held(self, olga):
-        order = shop.order(Status.CANCELLED)
+        order = harness.order(Status.CANCELLED)
         run = confirmed("hold", order, by=olga)
         work()
         assert (outcomes(run), held(order)) == (
@@ -223,7 +223,7 @@ class TestOrders:
 
 class TestSteps:
     def test_an_approver_sees_the_preview_gives_a_reason_and_the_step_is_held(self, approver):
-        order = shop.order()
+        order = harness.order()
         page = approver.post(STEP, {"action": "hold_step", "step": "payments.charge"}, follow=True)
         impact = page.context["impact"]
         assert (impact.orders, impact.step_holds) == (1, 1)

@@ -24,7 +24,7 @@ from sagas.admin import changelist
 from sagas.admin.changelist import BoundedPaginator
 from sagas.storage import sql
 from tests.integration.console.operators import stuck
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 from tests.processes import url
 from tools.benchmarks.history import write_history
 from tools.benchmarks.order_data import SKUS
@@ -156,7 +156,7 @@ FILTERS = {
 def _many(django_db_setup, django_db_blocker):
     """Finished orders with all that their sagas left, and a few that are stuck."""
     with django_db_blocker.unblock():
-        shop.user("admin", is_staff=True)
+        harness.user("admin", is_staff=True)
         StockItem.objects.bulk_create(StockItem(sku=sku, on_hand=1) for sku in SKUS)
         stack = Stack(
             run_dir=RunDir(Path()),

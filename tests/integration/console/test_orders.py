@@ -7,7 +7,7 @@ from orders.models import Inbox, Order, TimelineEvent
 from orders.status import Status
 from sagas.ids import uuid7
 from tests.integration.console.conftest import client_of, count_queries
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 LIST = "/admin/orders/order/"
 
@@ -26,15 +26,15 @@ def listed(client, **query):
 
 @pytest.mark.parametrize("term", ["id", "ada"])
 def test_orders_are_found_by_id_and_by_customer(viewer, term):
-    wanted = shop.order(of="ada")
-    shop.order(of="bob")
+    wanted = harness.order(of="ada")
+    harness.order(of="bob")
     assert listed(viewer, q=str(wanted.id) if term == "id" else term) == [wanted.id]
 
 
 def test_orders_are_filtered_by_status_by_need_and_by_age(viewer):
-    stuck = shop.order(Status.PAID, needs_attention=True)
-    old = shop.order(created_at="2026-01-01T00:00:00Z")
-    shop.order(Status.PAID)
+    stuck = harness.order(Status.PAID, needs_attention=True)
+    old = harness.order(created_at="2026-01-01T00:00:00Z")
+    harness.order(Status.PAID)
     assert listed(viewer, status__exact="paid", needs_attention__exact="1") == [stuck.id]
     assert listed(viewer, older="1h") == [old.id]
 
@@ -42,18 +42,18 @@ def test_orders_are_filtered_by_status_by_need_and_by_age(viewer):
 def test_the_list_shows_amounts_with_their_currency_and_marks_only_orders_that_need_attention(
     viewer,
 ):
-    shop.order(currency="jpy")
+    harness.order(currency="jpy")
     page = viewer.get(LIST).content.decode()
     assert "2,500 JPY" in page
     assert "\nneeds attention\n" not in page
-    shop.order(needs_attention=True)
+    harness.order(needs_attention=True)
     assert "\nneeds attention\n" in viewer.get(LIST, {"show": "all"}).content.decode()
 
 
 def test_the_list_opens_on_the_orders_that_need_attention_if_there_are_any(viewer):
-    order = shop.order()
+    order = harness.order()
     assert listed(viewer) == [order.id]
-    stuck = shop.order(Status.PAID, needs_attention=True)
+    stuck = harness.order(Status.PAID, needs_attention=True)
     opened = viewer.get(LIST, follow=True)
     assert [row.id for row in opened.context["cl"].queryset] == [stuck.id]
     assert [(tab.name, tab.number, tab.active) for tab in opened.context["tabs"]] == [
@@ -64,8 +64,8 @@ def test_the_list_opens_on_the_orders_that_need_attention_if_there_are_any(viewe
 
 
 def test_each_tab_shows_its_orders(viewer):
-    stuck = shop.order(Status.FULFILLED, needs_attention=True)
-    ended = shop.order(Status.FULFILLED, ended_at="2026-01-01T00:00:00Z")
+    stuck = harness.order(Status.FULFILLED, needs_attention=True)
+    ended = harness.order(Status.FULFILLED, ended_at="2026-01-01T00:00:00Z")
     tabs = viewer.get(LIST, {"show": "all"}).context["tabs"]
     shown = [{row.id for row in viewer.get(tab.link).context["cl"].queryset} for tab in tabs]
     assert shown == [{stuck.id}, {stuck.id}, {stuck.id, ended.id}]
@@ -75,13 +75,13 @@ def test_each_tab_shows_its_orders(viewer):
     "query", [{"o": "4"}, {"o": "-3.2"}, {"o": "x"}, {"status__exact": "x"}, {"show": "x"}]
 )
 def test_unindexed_and_unknown_sort_columns_are_ignored(viewer, query):
-    orders = [shop.order(amount=amount).id for amount in (2, 1, 3)]
+    orders = [harness.order(amount=amount).id for amount in (2, 1, 3)]
     assert listed(viewer, **query) == orders[::-1]
 
 
 def test_the_list_counts_no_further_than_people_page(viewer, django_assert_max_num_queries):
     for _ in range(3):
-        shop.order()
+        harness.order()
     with django_assert_max_num_queries(10) as captured:
         assert viewer.get(LIST).status_code == 200
     counts = [
@@ -116,7 +116,7 @@ def test_an_order_whose_services_do_not_answer_is_shown_with_a_gap_that_is_named
 
 
 def test_an_order_that_needs_attention_says_which_step_said_what(viewer):
-    order = shop.order(Status.PAID, needs_attention=True)
+    order = harness.order(Status.PAID, needs_attention=True)
     Inbox.objects.create(
         saga=order.id,
         saga_started_at=order.created_at,
@@ -130,7 +130,7 @@ def test_an_order_that_needs_attention_says_which_step_said_what(viewer):
 
 
 def test_the_detail_of_an_event_is_escaped(viewer):
-    order = shop.order()
+    order = harness.order()
     TimelineEvent.objects.create(
         id=uuid7(),
         saga=order.id,
@@ -148,11 +148,11 @@ def test_the_detail_of_an_event_is_escaped(viewer):
 def test_orders_need_the_permission_to_view_them(client):
     stranger = client_of("sid")
     assert stranger.get(LIST).status_code == 403
-    assert stranger.get(change(shop.order())).status_code == 403
+    assert stranger.get(change(harness.order())).status_code == 403
 
 
 def test_orders_are_read_only(viewer, admin_client):
-    order = shop.order()
+    order = harness.order()
     for client in (viewer, admin_client):
         assert client.get(reverse("admin:orders_order_add")).status_code == 403
         assert client.get(reverse("admin:orders_order_delete", args=[order.id])).status_code == 403

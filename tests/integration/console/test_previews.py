@@ -13,7 +13,7 @@ from sagas.ids import uuid7
 from tests.integration.audit import harness as walked
 from tests.integration.console.conftest import count_queries
 from tests.integration.console.operators import paid, select, stuck
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
@@ -23,7 +23,7 @@ pytestmark = [
 
 class TestPreview:
     def test_an_action_on_a_selection_leads_to_its_preview_and_does_nothing(self, operator):
-        order, done = paid(), shop.order(Status.FULFILLED)
+        order, done = paid(), harness.order(Status.FULFILLED)
         page = select(operator, "cancel", order, done)
         impact = page.context["impact"]
         assert (impact.orders, impact.affected, impact.refunds) == (2, 1, {"eur": 2500})

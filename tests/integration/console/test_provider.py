@@ -4,7 +4,7 @@ import pytest
 
 from console.order_page.provider import provider_page
 from payments.models import Payment
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 CHARGE = "ch_3PqRsT2eZvKYlo2C0aBcDeFg"
 
@@ -51,7 +51,7 @@ def test_a_charge_id_is_quoted_in_the_link():
 
 
 def test_the_page_of_an_order_leads_to_stripe(viewer):
-    order = shop.order()
+    order = harness.order()
     keys = {"payment_method": "pm_card_visa", "charge_key": "c", "refund_key": "r"}
     payment(order_id=order.id, **keys).save()
     page = viewer.get(f"/admin/orders/order/{order.id}/change/").content.decode()

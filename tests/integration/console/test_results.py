@@ -17,7 +17,7 @@ from console.failures.tracebacks import orders_of, tasks_about
 from sagas.definition.messages import Message
 from sagas.execution.failures import Failure, StepFailed
 from sagas.ids import uuid7
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 LIST = "/admin/django_celery_results/taskresult/"
 
@@ -122,7 +122,7 @@ def test_failed_tasks_are_found_by_order(viewer, failed):
 
 
 def test_an_order_shows_the_traceback_of_its_last_failed_task(viewer):
-    order = shop.order(needs_attention=True)
+    order = harness.order(needs_attention=True)
     for number in (1, 2):
         message = Message(id=uuid7(), saga=order.id, started_at=NOW, seq=1, context={})
         error = StepFailed(

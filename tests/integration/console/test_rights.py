@@ -7,7 +7,7 @@ from console.bulk_actions import runs
 from console.models import Run
 from orders.status import Status
 from tests.integration.console.operators import confirmed, member, paid, select, stuck
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
@@ -33,7 +33,7 @@ class TestRights:
         assert not Run.objects.exists()
 
     def test_no_way_back_is_offered_where_there_is_none(self, operator):
-        fulfilled, ended = shop.order(Status.FULFILLED), shop.order(Status.CANCELLED)
+        fulfilled, ended = harness.order(Status.FULFILLED), harness.order(Status.CANCELLED)
         page = operator.get(f"/admin/orders/order/{fulfilled.id}/change/")
         assert [action.name for action in page.context["actions"]] == ["retry", "publish", "hold"]
         assert operator.get(f"/admin/orders/order/{ended.id}/change/").context["actions"] == []

@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from orders.status import Status
 from tests.integration.console.conftest import client_of, count_queries
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 START = "/admin/"
 LIVE = "/admin/live/"
@@ -21,8 +21,8 @@ def test_without_any_order_the_page_explains_itself(viewer):
 
 
 def test_orders_are_counted_by_status_and_those_that_need_attention_stand_out(viewer):
-    shop.order(Status.PAID), shop.order(Status.PAID, needs_attention=True)
-    shop.order(Status.FULFILLED, ended_at="2026-01-01T00:00:00Z")
+    harness.order(Status.PAID), harness.order(Status.PAID, needs_attention=True)
+    harness.order(Status.FULFILLED, ended_at="2026-01-01T00:00:00Z")
     found = viewer.get(LIVE)
     assert found.context["orders"].open == {
         "pending": 0,
@@ -38,7 +38,7 @@ def test_orders_are_counted_by_status_and_those_that_need_attention_stand_out(vi
 
 def test_the_menu_says_how_many_orders_need_attention(viewer):
     link = f"{reverse('admin:orders_order_changelist')}?needs_attention__exact=1"
-    shop.order(needs_attention=True)
+    harness.order(needs_attention=True)
     menu = {
         item["title"]: item
         for group in viewer.get(START).context["sidebar_navigation"]
@@ -48,7 +48,7 @@ def test_the_menu_says_how_many_orders_need_attention(viewer):
 
 
 def test_the_menu_is_there_without_the_number_where_it_cannot_be_asked(viewer, renamed):
-    shop.order(needs_attention=True)
+    harness.order(needs_attention=True)
     renamed("default", "orders_order")
     menu = {
         item["title"]: item
@@ -90,7 +90,7 @@ def test_the_number_of_queries_does_not_grow_with_the_orders(viewer):
     with count_queries() as few:
         viewer.get(START)
     for _ in range(30):
-        shop.order(Status.FULFILLED, ended_at="2026-01-01T00:00:00Z")
+        harness.order(Status.FULFILLED, ended_at="2026-01-01T00:00:00Z")
     with count_queries() as many:
         viewer.get(START)
     assert many() == few() <= 20

@@ -13,7 +13,7 @@ from sagas.operations import holds
 from sagas.storage import sql
 from sagas.storage.registry import get_service
 from tests.broker import empty, take
-from tests.integration.counts.walk import (
+from tests.integration.counts.order_steps import (
     open_shop,
     place,
     places,

@@ -19,7 +19,7 @@ from sagas.ids import uuid7
 from sagas.operations import redrive, retention
 from sagas.storage import inbox, outbox, sql, timeline
 from sagas.storage.registry import get_home, get_service
-from tests.integration.orders.shop import order
+from tests.integration.orders.harness import order
 from tests.trips.saga import TRIP
 
 pytestmark = [

@@ -7,7 +7,7 @@ from django.db.models import Sum
 
 from inventory.models import StockAdjustment, StockItem
 from inventory.services import StockTooLow, adjust_stock
-from tests.integration.inventory.warehouse import counters, order, received, run
+from tests.integration.inventory.factories import counters, order, received, run
 from tests.integration.races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["inventory"])

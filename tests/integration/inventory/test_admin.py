@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from inventory.models import StockAdjustment, StockItem
-from tests.integration.inventory.warehouse import counters, order, received, run
+from tests.integration.inventory.factories import counters, order, received, run
 
 pytestmark = pytest.mark.django_db(databases=["default", "inventory"])
 

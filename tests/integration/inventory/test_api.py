@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from inventory.models import StockAdjustment
-from tests.integration.inventory.warehouse import counters, order, received, run
+from tests.integration.inventory.factories import counters, order, received, run
 
 pytestmark = pytest.mark.django_db(databases=["default", "inventory"])
 

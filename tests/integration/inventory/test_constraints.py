@@ -5,7 +5,7 @@ from django.db import IntegrityError, transaction
 
 from inventory.models import Reservation, StockAdjustment, StockItem
 from sagas.ids import uuid7
-from tests.integration.inventory.warehouse import received
+from tests.integration.inventory.factories import received
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["inventory"])
 

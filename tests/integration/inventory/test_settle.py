@@ -7,7 +7,7 @@ from django.db import transaction
 
 from inventory.events import StockReleased, StockShipped
 from inventory.steps import NothingReserved
-from tests.integration.inventory.warehouse import counters, order, received, run, states
+from tests.integration.inventory.factories import counters, order, received, run, states
 from tests.integration.races import at_once, blocked_behind, rows
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["inventory"])

@@ -4,13 +4,13 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 
 @pytest.fixture
 def operator(client, db):
     """A member of staff in the admin, who may see the messages and edit the catalogue."""
-    sam = shop.user("sam", is_staff=True)
+    sam = harness.user("sam", is_staff=True)
     names = ("view_outbox", "view_inbox", "view_product", "add_product", "change_product")
     sam.user_permissions.set(
         Permission.objects.filter(codename__in=names, content_type__app_label="orders")

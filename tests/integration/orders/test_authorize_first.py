@@ -17,7 +17,7 @@ from payments.steps import Capture
 from sagas.operations import holds
 from sagas.storage.registry import get_service
 from tests.integration.audit import harness
-from tests.integration.orders.shop import client_of, path
+from tests.integration.orders.harness import client_of, path
 from tests.integration.races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from orders.models import IdempotencyKey, Order, Outbox
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 CARDS = [
     "4242424242424242",
@@ -24,9 +24,9 @@ CARDS = [
 @pytest.mark.parametrize("card", CARDS)
 def test_a_card_number_is_refused_and_neither_repeated_nor_logged(ada, mug, caplog, card):
     caplog.set_level(logging.DEBUG)
-    answer = shop.place(ada, shop.body_for(payment_method=card))
+    answer = harness.place(ada, harness.body_for(payment_method=card))
     assert answer.status_code == 400
-    assert shop.fields(answer) == {"payment_method": "card_number"}
+    assert harness.fields(answer) == {"payment_method": "card_number"}
     digits = "".join(filter(str.isdigit, card))
     for told in (answer.content.decode(), caplog.text):
         assert card not in told
@@ -48,4 +48,4 @@ def test_a_card_number_is_refused_and_neither_repeated_nor_logged(ada, mug, capl
     ],
 )
 def test_a_gateways_name_is_taken(ada, mug, method):
-    assert shop.place(ada, shop.body_for(payment_method=method)).status_code == 201
+    assert harness.place(ada, harness.body_for(payment_method=method)).status_code == 201

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from api.requests.parsing import MAX_BODY
 from orders.models import Order
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 LINE = '{"sku":"MUG","quantity":%s}'
 
@@ -37,9 +37,9 @@ def body(quantity: str = "1", *, method: str = '"pm"', more: str = "") -> str:
     ],
 )
 def test_a_quantity_that_is_no_integer_in_bounds_is_refused(ada, mug, quantity):
-    answer = shop.place(ada, body(quantity))
+    answer = harness.place(ada, body(quantity))
     assert answer.status_code == 400
-    assert set(shop.fields(answer)) <= {"lines[0].quantity", ""}
+    assert set(harness.fields(answer)) <= {"lines[0].quantity", ""}
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_a_quantity_that_is_no_integer_in_bounds_is_refused(ada, mug, quantity):
         ("[]", "", "invalid"),
         ("null", "", "invalid"),
         ('"order"', "", "invalid"),
-        (json.dumps(shop.body_for(*[(f"S{n}", 1) for n in range(101)])), "lines", "invalid"),
+        (json.dumps(harness.body_for(*[(f"S{n}", 1) for n in range(101)])), "lines", "invalid"),
     ],
 )
 def test_the_field_at_fault_is_named(ada, mug, text, field, code):
-    answer = shop.place(ada, text)
+    answer = harness.place(ada, text)
     assert answer.status_code == 400
-    assert shop.fields(answer) == {field: code}
+    assert harness.fields(answer) == {field: code}
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,15 @@ def test_the_field_at_fault_is_named(ada, mug, text, field, code):
     ids=lambda raw: repr(raw[-24:]),
 )
 def test_json_that_could_mean_several_things_or_none_is_refused(ada, mug, raw):
-    answer = shop.place(ada, raw)
+    answer = harness.place(ada, raw)
     assert answer.status_code == 400
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert not Order.objects.exists()
 
 
 def test_a_body_that_is_too_large_is_refused(ada, mug):
-    assert shop.place(ada, body(method=f'"{"x" * MAX_BODY}"')).status_code == 413
-    assert shop.place(ada, b" " * (MAX_BODY - len(body())) + body().encode()).status_code == 201
+    assert harness.place(ada, body(method=f'"{"x" * MAX_BODY}"')).status_code == 413
+    assert harness.place(ada, b" " * (MAX_BODY - len(body())) + body().encode()).status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_body_that_is_too_large_is_refused(ada, mug):
 )
 def test_another_media_type_is_refused(ada, mug, content_type):
     headers = {"Idempotency-Key": "k"}
-    answer = ada.generic("POST", shop.ORDERS, body(), content_type=content_type, headers=headers)
+    answer = ada.generic("POST", harness.ORDERS, body(), content_type=content_type, headers=headers)
     assert answer.status_code == 415
     assert answer.headers["Content-Type"] == "application/problem+json"
 
@@ -114,7 +114,11 @@ def test_another_media_type_is_refused(ada, mug, content_type):
 def test_json_with_a_charset_is_json(ada, mug):
     headers = {"Idempotency-Key": "k"}
     answer = ada.generic(
-        "POST", shop.ORDERS, body(), content_type="application/json; charset=utf-8", headers=headers
+        "POST",
+        harness.ORDERS,
+        body(),
+        content_type="application/json; charset=utf-8",
+        headers=headers,
     )
     assert answer.status_code == 201
 
@@ -137,6 +141,6 @@ anything = st.recursive(
 )
 @given(lines=anything, payment_method=anything)
 def test_no_json_whatever_is_an_error_of_ours(ada, lines, payment_method):
-    answer = shop.place(ada, json.dumps({"lines": lines, "payment_method": payment_method}))
+    answer = harness.place(ada, json.dumps({"lines": lines, "payment_method": payment_method}))
     assert answer.status_code == 400
     assert answer.headers["Content-Type"] == "application/problem+json"

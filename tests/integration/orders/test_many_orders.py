@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from orders.idempotency import purge_idempotency_keys
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 pytestmark = [
     pytest.mark.slow,
@@ -84,7 +84,7 @@ def fill(alias, table, statement, **params):
 @pytest.fixture
 def many(ada, bob):
     """Many orders of two customers."""
-    users = {name: shop.user(name).id for name in ("ada", "bob")}
+    users = {name: harness.user(name).id for name in ("ada", "bob")}
     fill("default", "orders_order", ORDERS, count=MANY, **users)
 
 
@@ -152,7 +152,7 @@ def test_every_list_of_orders_is_read_by_index(many, ada, staff):
     for client, filters in product(
         (ada, staff), product(statuses, attention, after, before, orderings)
     ):
-        assert_walk_by_index(client, f"{shop.ORDERS}?limit=2&{'&'.join(filter(None, filters))}")
+        assert_walk_by_index(client, f"{harness.ORDERS}?limit=2&{'&'.join(filter(None, filters))}")
 
 
 def test_the_oldest_keys_are_found_by_index(many):

@@ -6,11 +6,11 @@ from django.utils.dateparse import parse_datetime
 
 from orders.models import MAX_AMOUNT, IdempotencyKey, Order, Outbox
 from orders.saga import PLACE_ORDER
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 
 def test_a_placed_order_is_answered_as_the_contract_says(ada, mug):
-    answer = shop.place(ada, shop.body_for(("MUG", 2)))
+    answer = harness.place(ada, harness.body_for(("MUG", 2)))
 
     assert answer.status_code == 201
     order = answer.json()
@@ -26,13 +26,13 @@ def test_a_placed_order_is_answered_as_the_contract_says(ada, mug):
         "created_at": order["created_at"],
         "updated_at": order["created_at"],
     }
-    assert answer.headers["Location"] == shop.path(order["id"])
+    assert answer.headers["Location"] == harness.path(order["id"])
     assert "Idempotency-Replayed" not in answer.headers
     assert ada.get(answer.headers["Location"]).json() == order
 
 
 def test_the_order_its_first_event_and_the_answer_commit_together(ada, mug):
-    order_id = shop.place(ada, shop.body_for(("MUG", 2))).json()["id"]
+    order_id = harness.place(ada, harness.body_for(("MUG", 2))).json()["id"]
 
     first = Outbox.objects.get(saga=order_id)
     assert (first.type, first.target, first.seq) == ("order.created", "payments.charge", 0)
@@ -47,7 +47,7 @@ def test_the_order_its_first_event_and_the_answer_commit_together(ada, mug):
 
 
 def test_the_timeline_of_an_order_begins_with_the_order(ada, mug):
-    placed = shop.place(ada, shop.body_for(("MUG", 2)))
+    placed = harness.place(ada, harness.body_for(("MUG", 2)))
     (created,) = ada.get(f"{placed.headers['Location']}timeline/").json()["results"]
     first = Outbox.objects.get(saga=placed.json()["id"])
     assert (created["type"], created["service"], created["detail"]) == (
@@ -60,38 +60,38 @@ def test_the_timeline_of_an_order_begins_with_the_order(ada, mug):
 
 def test_nothing_is_left_of_an_order_whose_event_could_not_be_written(ada, mug, monkeypatch):
     monkeypatch.setattr(PLACE_ORDER, "plan", None)
-    assert shop.place(ada).status_code == 500
+    assert harness.place(ada).status_code == 500
     assert not Order.objects.exists()
     assert not IdempotencyKey.objects.exists()
 
 
 def test_a_new_order_is_not_stalled(ada, mug, settings):
-    order = Order.objects.get(id=shop.place(ada).json()["id"])
+    order = Order.objects.get(id=harness.place(ada).json()["id"])
     assert (order.rescue_at - order.created_at).total_seconds() == settings.SAGA_STALL_SECONDS
 
 
 def test_placing_costs_few_statements_however_many_lines(ada, django_assert_max_num_queries):
-    skus = [shop.stocked(f"MUG-{number}").sku for number in range(100)]
+    skus = [harness.stocked(f"MUG-{number}").sku for number in range(100)]
     with django_assert_max_num_queries(12):
-        answer = shop.place(ada, shop.body_for(*((sku, 1) for sku in skus)))
+        answer = harness.place(ada, harness.body_for(*((sku, 1) for sku in skus)))
     assert [line["sku"] for line in answer.json()["lines"]] == skus
 
 
 def test_an_order_keeps_the_price_it_was_placed_at(ada, staff, mug):
-    order_id = shop.place(ada).json()["id"]
-    staff.patch(f"{shop.PRODUCTS}MUG/", {"unit_amount": 1}, content_type=shop.JSON)
-    assert ada.get(shop.path(order_id)).json()["amount"] == 1250
-    assert shop.place(ada).json()["amount"] == 1
+    order_id = harness.place(ada).json()["id"]
+    staff.patch(f"{harness.PRODUCTS}MUG/", {"unit_amount": 1}, content_type=harness.JSON)
+    assert ada.get(harness.path(order_id)).json()["amount"] == 1250
+    assert harness.place(ada).json()["amount"] == 1
 
 
 def test_what_cannot_be_ordered_is_named_line_by_line(ada, mug):
-    shop.stocked("OLD", active=False)
-    shop.stocked("TEE", currency="usd")
-    answer = shop.place(
-        ada, shop.body_for(("MUG", 1), ("NONE", 1), ("OLD", 1), ("TEE", 1), ("MUG", 2))
+    harness.stocked("OLD", active=False)
+    harness.stocked("TEE", currency="usd")
+    answer = harness.place(
+        ada, harness.body_for(("MUG", 1), ("NONE", 1), ("OLD", 1), ("TEE", 1), ("MUG", 2))
     )
     assert answer.status_code == 400
-    assert shop.fields(answer) == {
+    assert harness.fields(answer) == {
         "lines[1].sku": "unknown_product",
         "lines[2].sku": "unknown_product",
         "lines[3].sku": "mixed_currencies",
@@ -101,16 +101,16 @@ def test_what_cannot_be_ordered_is_named_line_by_line(ada, mug):
 
 
 def test_a_total_beyond_what_json_keeps_exactly_is_refused(ada):
-    shop.stocked("YACHT", unit_amount=MAX_AMOUNT)
-    assert shop.place(ada, shop.body_for(("YACHT", 1))).json()["amount"] == MAX_AMOUNT
-    assert shop.fields(shop.place(ada, shop.body_for(("YACHT", 2)))) == {
+    harness.stocked("YACHT", unit_amount=MAX_AMOUNT)
+    assert harness.place(ada, harness.body_for(("YACHT", 1))).json()["amount"] == MAX_AMOUNT
+    assert harness.fields(harness.place(ada, harness.body_for(("YACHT", 2)))) == {
         "lines": "amount_too_large"
     }
 
 
 def test_a_request_that_was_refused_does_not_use_up_its_key(ada, mug):
-    assert shop.place(ada, shop.body_for(("NONE", 1)), key="k").status_code == 400
-    assert shop.place(ada, key="k").status_code == 201
+    assert harness.place(ada, harness.body_for(("NONE", 1)), key="k").status_code == 400
+    assert harness.place(ada, key="k").status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_request_that_was_refused_does_not_use_up_its_key(ada, mug):
     ],
 )
 def test_the_database_refuses_an_order_that_cannot_be(db, column, value):
-    made = shop.order()
+    made = harness.order()
     with pytest.raises(IntegrityError), transaction.atomic():
         Order.objects.filter(id=made.id).update(**{column: value})
 
@@ -134,4 +134,4 @@ def test_the_database_refuses_an_order_that_cannot_be(db, column, value):
 )
 def test_the_database_refuses_a_line_that_cannot_be(db, column, value):
     with pytest.raises(IntegrityError), transaction.atomic():
-        shop.order().lines.update(**{column: value})
+        harness.order().lines.update(**{column: value})

@@ -4,22 +4,22 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from orders.models import MAX_AMOUNT, Product
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 MUG = {"sku": "MUG", "name": "Mug", "unit_amount": 1250, "currency": "eur"}
 
 
 def add(client, **changes):
-    return client.post(shop.PRODUCTS, MUG | changes, content_type=shop.JSON)
+    return client.post(harness.PRODUCTS, MUG | changes, content_type=harness.JSON)
 
 
 def test_staff_add_a_product_and_everyone_reads_it(staff, ada):
     answer = add(staff)
     assert answer.status_code == 201
     assert answer.json() == MUG | {"active": True}
-    assert answer.headers["Location"] == f"{shop.PRODUCTS}MUG/"
+    assert answer.headers["Location"] == f"{harness.PRODUCTS}MUG/"
     assert ada.get(answer.headers["Location"]).json() == answer.json()
-    assert ada.get(shop.PRODUCTS).json() == {
+    assert ada.get(harness.PRODUCTS).json() == {
         "results": [answer.json()],
         "next": None,
         "previous": None,
@@ -29,7 +29,7 @@ def test_staff_add_a_product_and_everyone_reads_it(staff, ada):
 def test_products_come_by_sku_page_by_page(staff, ada):
     for sku in ("C", "A", "B"):
         add(staff, sku=sku)
-    first = ada.get(f"{shop.PRODUCTS}?limit=2").json()
+    first = ada.get(f"{harness.PRODUCTS}?limit=2").json()
     second = ada.get(first["next"]).json()
     assert [product["sku"] for product in first["results"] + second["results"]] == ["A", "B", "C"]
 
@@ -37,7 +37,9 @@ def test_products_come_by_sku_page_by_page(staff, ada):
 def test_customers_change_nothing(ada, mug):
     assert add(ada, sku="TEE").status_code == 403
     assert (
-        ada.patch(f"{shop.PRODUCTS}MUG/", {"unit_amount": 1}, content_type=shop.JSON).status_code
+        ada.patch(
+            f"{harness.PRODUCTS}MUG/", {"unit_amount": 1}, content_type=harness.JSON
+        ).status_code
         == 403
     )
     assert Product.objects.get().unit_amount == 1250
@@ -52,22 +54,27 @@ def test_a_sku_is_there_once(staff):
 
 def test_staff_change_a_product(staff, mug):
     changes = {"name": "Big mug", "unit_amount": 1500, "active": False}
-    answer = staff.patch(f"{shop.PRODUCTS}MUG/", changes, content_type=shop.JSON)
+    answer = staff.patch(f"{harness.PRODUCTS}MUG/", changes, content_type=harness.JSON)
     assert answer.status_code == 200
     assert answer.json() == {"sku": "MUG", "currency": "eur"} | changes
-    assert staff.patch(f"{shop.PRODUCTS}MUG/", {}, content_type=shop.JSON).json() == answer.json()
+    assert (
+        staff.patch(f"{harness.PRODUCTS}MUG/", {}, content_type=harness.JSON).json()
+        == answer.json()
+    )
 
 
 def test_a_change_without_a_body_is_refused_rather_than_taken_for_none(staff, mug):
-    answer = staff.patch(f"{shop.PRODUCTS}MUG/")
+    answer = staff.patch(f"{harness.PRODUCTS}MUG/")
     assert answer.status_code == 400
-    assert shop.fields(answer) == {"": "required"}
+    assert harness.fields(answer) == {"": "required"}
 
 
 def test_what_is_not_there_is_not_found(staff):
     for sku in ("NONE", "%00", "a%20b", "x" * 65, "%F0%9F%98%80"):
-        assert staff.get(f"{shop.PRODUCTS}{sku}/").status_code == 404
-        answer = staff.patch(f"{shop.PRODUCTS}{sku}/", {"active": False}, content_type=shop.JSON)
+        assert staff.get(f"{harness.PRODUCTS}{sku}/").status_code == 404
+        answer = staff.patch(
+            f"{harness.PRODUCTS}{sku}/", {"active": False}, content_type=harness.JSON
+        )
         assert answer.status_code == 404
         assert answer.headers["Content-Type"] == "application/problem+json"
 
@@ -100,12 +107,12 @@ def test_what_is_not_there_is_not_found(staff):
 def test_a_product_that_cannot_be_is_refused_field_by_field(staff, changes):
     answer = add(staff, **changes)
     assert answer.status_code == 400
-    assert set(shop.fields(answer)) == set(changes)
+    assert set(harness.fields(answer)) == set(changes)
 
 
 def test_the_sku_of_a_product_does_not_change(staff, mug):
-    answer = staff.patch(f"{shop.PRODUCTS}MUG/", {"sku": "CUP"}, content_type=shop.JSON)
-    assert shop.fields(answer) == {"sku": "unknown"}
+    answer = staff.patch(f"{harness.PRODUCTS}MUG/", {"sku": "CUP"}, content_type=harness.JSON)
+    assert harness.fields(answer) == {"sku": "unknown"}
 
 
 @pytest.mark.parametrize(

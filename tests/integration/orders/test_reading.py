@@ -9,7 +9,7 @@ from django.utils import timezone
 from orders.models import TimelineEvent
 from orders.status import Status
 from sagas.ids import lowest_id, uuid7
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 
 def ids(answer):
@@ -18,24 +18,24 @@ def ids(answer):
 
 
 def test_a_customer_sees_their_own_orders_and_staff_all(ada, bob, staff):
-    hers, his = str(shop.order(of="ada").id), str(shop.order(of="bob").id)
-    assert ids(ada.get(shop.ORDERS)) == [hers]
-    assert ids(bob.get(shop.ORDERS)) == [his]
-    assert ids(staff.get(shop.ORDERS)) == [his, hers]
+    hers, his = str(harness.order(of="ada").id), str(harness.order(of="bob").id)
+    assert ids(ada.get(harness.ORDERS)) == [hers]
+    assert ids(bob.get(harness.ORDERS)) == [his]
+    assert ids(staff.get(harness.ORDERS)) == [his, hers]
 
 
 def test_anothers_order_is_not_found(ada, bob, staff):
-    order = shop.order(of="ada")
+    order = harness.order(of="ada")
     for rest in ("", "timeline/"):
-        assert ada.get(shop.path(order, rest)).status_code == 200
-        assert bob.get(shop.path(order, rest)).status_code == 404
-        assert staff.get(shop.path(order, rest)).status_code == 200
-        assert ada.get(shop.path(uuid7(), rest)).status_code == 404
+        assert ada.get(harness.path(order, rest)).status_code == 200
+        assert bob.get(harness.path(order, rest)).status_code == 404
+        assert staff.get(harness.path(order, rest)).status_code == 200
+        assert ada.get(harness.path(uuid7(), rest)).status_code == 404
 
 
 def test_orders_come_newest_first_page_by_page_and_back(ada):
-    newest_first = [str(shop.order().id) for _ in range(5)][::-1]
-    first = ada.get(f"{shop.ORDERS}?limit=2")
+    newest_first = [str(harness.order().id) for _ in range(5)][::-1]
+    first = ada.get(f"{harness.ORDERS}?limit=2")
     second = ada.get(first.json()["next"])
     third = ada.get(second.json()["next"])
     assert ids(first) + ids(second) + ids(third) == newest_first
@@ -45,46 +45,48 @@ def test_orders_come_newest_first_page_by_page_and_back(ada):
 
 
 def test_an_order_placed_meanwhile_shifts_no_page(ada):
-    shop.order(), shop.order()
-    first = ada.get(f"{shop.ORDERS}?limit=1")
-    shop.order()
+    harness.order(), harness.order()
+    first = ada.get(f"{harness.ORDERS}?limit=1")
+    harness.order()
     assert not set(ids(ada.get(first.json()["next"]))) & set(ids(first))
 
 
 def test_a_page_costs_the_same_statements_however_long(ada, django_assert_num_queries):
     for _ in range(3):
-        shop.order()
+        harness.order()
     with django_assert_num_queries(3):  # the token, the orders, their lines
-        ada.get(shop.ORDERS)
+        ada.get(harness.ORDERS)
 
 
 @pytest.mark.parametrize("status", list(Status))
 def test_orders_are_found_by_status(ada, status):
-    made = {one: str(shop.order(one).id) for one in Status}
-    assert ids(ada.get(f"{shop.ORDERS}?status={status}")) == [made[status]]
+    made = {one: str(harness.order(one).id) for one in Status}
+    assert ids(ada.get(f"{harness.ORDERS}?status={status}")) == [made[status]]
 
 
 def test_orders_are_found_by_whether_they_need_attention(ada):
-    fine, stuck = str(shop.order().id), str(shop.order(needs_attention=True).id)
-    assert ids(ada.get(f"{shop.ORDERS}?needs_attention=true")) == [stuck]
-    assert ids(ada.get(f"{shop.ORDERS}?needs_attention=false")) == [fine]
+    fine, stuck = str(harness.order().id), str(harness.order(needs_attention=True).id)
+    assert ids(ada.get(f"{harness.ORDERS}?needs_attention=true")) == [stuck]
+    assert ids(ada.get(f"{harness.ORDERS}?needs_attention=false")) == [fine]
 
 
 def test_orders_are_found_by_when_they_were_created(ada):
     two_days_ago = timezone.now() - timedelta(days=2)
     old, new = (
-        shop.order(id=lowest_id(two_days_ago.timestamp()), created_at=two_days_ago),
-        shop.order(),
+        harness.order(id=lowest_id(two_days_ago.timestamp()), created_at=two_days_ago),
+        harness.order(),
     )
     yesterday = quote((timezone.now() - timedelta(days=1)).isoformat())
-    assert ids(ada.get(f"{shop.ORDERS}?created_after={yesterday}")) == [str(new.id)]
-    assert ids(ada.get(f"{shop.ORDERS}?created_before={yesterday}")) == [str(old.id)]
-    assert ids(ada.get(f"{shop.ORDERS}?created_before={yesterday}&status=paid")) == []
+    assert ids(ada.get(f"{harness.ORDERS}?created_after={yesterday}")) == [str(new.id)]
+    assert ids(ada.get(f"{harness.ORDERS}?created_before={yesterday}")) == [str(old.id)]
+    assert ids(ada.get(f"{harness.ORDERS}?created_before={yesterday}&status=paid")) == []
 
 
 def test_an_offset_that_postgresql_does_not_know_is_a_moment_like_any_other(ada):
-    made = str(shop.order().id)
-    assert ids(ada.get(f"{shop.ORDERS}?created_after=0142-09-28T19:25:43.709995-22:52")) == [made]
+    made = str(harness.order().id)
+    assert ids(ada.get(f"{harness.ORDERS}?created_after=0142-09-28T19:25:43.709995-22:52")) == [
+        made
+    ]
 
 
 @pytest.mark.parametrize(
@@ -118,40 +120,40 @@ def test_an_offset_that_postgresql_does_not_know_is_a_moment_like_any_other(ada)
     ],
 )
 def test_a_query_that_makes_no_sense_is_an_error_and_never_all_orders(ada, query):
-    shop.order()
-    answer = ada.get(f"{shop.ORDERS}?{query}")
+    harness.order()
+    answer = ada.get(f"{harness.ORDERS}?{query}")
     assert answer.status_code == 400
-    assert list(shop.fields(answer)) == [
+    assert list(harness.fields(answer)) == [
         query.removesuffix("=").rpartition("&")[2].partition("=")[0]
     ]
 
 
 @pytest.mark.django_db(databases=("default", "payments", "inventory"))
 def test_no_list_takes_a_query_that_it_does_not_know(staff, mug):
-    order = shop.order()
+    order = harness.order()
     lists = (
-        shop.ORDERS,
-        shop.PRODUCTS,
-        shop.path(order, "timeline/"),
+        harness.ORDERS,
+        harness.PRODUCTS,
+        harness.path(order, "timeline/"),
         "/api/v1/payments/",
         "/api/v1/stock/",
     )
     for path in lists:
         assert staff.get(path).status_code == 200
-        assert shop.fields(staff.get(f"{path}?page=2")) == {"page": "unknown"}
+        assert harness.fields(staff.get(f"{path}?page=2")) == {"page": "unknown"}
 
 
 @pytest.mark.parametrize(("ordering", "step"), [("created_at", 1), ("-created_at", -1)])
 def test_orders_come_in_the_order_that_is_asked_for_page_by_page_and_back(ada, ordering, step):
-    made = [str(shop.order().id) for _ in range(5)][::step]
-    first = ada.get(f"{shop.ORDERS}?limit=2&ordering={ordering}")
+    made = [str(harness.order().id) for _ in range(5)][::step]
+    first = ada.get(f"{harness.ORDERS}?limit=2&ordering={ordering}")
     second = ada.get(first.json()["next"])
     assert ids(first) + ids(second) == made[:4]
     assert ids(ada.get(second.json()["previous"])) == made[:2]
 
 
 def test_the_timeline_comes_oldest_first_in_the_order_of_the_saga(ada):
-    order = shop.order()
+    order = harness.order()
     for seq, kind in ((2, "stock.reserved"), (0, "order.created"), (1, "payment.processed")):
         TimelineEvent.objects.create(
             id=uuid7(),
@@ -165,12 +167,12 @@ def test_the_timeline_comes_oldest_first_in_the_order_of_the_saga(ada):
         )
     shop_event = {
         "service": "order",
-        "at": ada.get(shop.path(order)).json()["created_at"],
+        "at": ada.get(harness.path(order)).json()["created_at"],
         "step": "",
         "attempt": 1,
     }
 
-    answer = ada.get(shop.path(order, "timeline/"))
+    answer = ada.get(harness.path(order, "timeline/"))
 
     assert [event["type"] for event in answer.json()["results"]] == [
         "order.created",
@@ -183,7 +185,7 @@ def test_the_timeline_comes_oldest_first_in_the_order_of_the_saga(ada):
 
 
 def test_a_long_timeline_comes_in_pages_without_a_gap(ada):
-    order = shop.order()
+    order = harness.order()
     TimelineEvent.objects.bulk_create(
         TimelineEvent(
             id=uuid7(),
@@ -196,7 +198,7 @@ def test_a_long_timeline_comes_in_pages_without_a_gap(ada):
         )
         for n in range(23)
     )
-    page, found = ada.get(shop.path(order, "timeline/?limit=5")).json(), []
+    page, found = ada.get(harness.path(order, "timeline/?limit=5")).json(), []
     while True:
         found += [event["type"] for event in page["results"]]
         if page["next"] is None:

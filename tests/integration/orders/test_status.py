@@ -19,7 +19,7 @@ from orders.status import (
 )
 from sagas.definition.messages import TimelineEntry
 from sagas.ids import uuid7
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
 PAIRS = list(permutations(Status, 2))
 
@@ -40,7 +40,7 @@ def event(order, kind, seq=1, **detail):
 
 @pytest.mark.parametrize(("before", "after"), PAIRS, ids=[f"{a}-{b}" for a, b in PAIRS])
 def test_the_database_allows_exactly_the_changes_of_the_table(db, before, after):
-    order = shop.order(before, ended_at=Now(), failure_code="x")
+    order = harness.order(before, ended_at=Now(), failure_code="x")
     if may_become(before, after):
         Order.objects.update(status=after)
     else:
@@ -55,7 +55,7 @@ def test_the_database_allows_exactly_the_changes_of_the_table(db, before, after)
 
 @pytest.mark.parametrize(("saga", "allowed"), [(PLACE_ORDER, False), (AUTHORIZE_FIRST, True)])
 def test_only_where_the_pivot_lies_elsewhere_a_cancel_can_come_too_late(db, saga, allowed):
-    shop.order(Status.CANCELLING, plan=msgspec.to_builtins(saga.plan))
+    harness.order(Status.CANCELLING, plan=msgspec.to_builtins(saga.plan))
     if allowed:
         Order.objects.update(status=Status.FULFILLED)
     else:
@@ -70,7 +70,7 @@ def test_only_where_the_pivot_lies_elsewhere_a_cancel_can_come_too_late(db, saga
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_customer_who_has_confirmed_is_asked_nothing_any_more(db, late):
-    order = shop.order()
+    order = harness.order()
     asked = event(
         order,
         "payment.action_required",
@@ -102,7 +102,7 @@ def test_every_rise_is_a_legal_change():
 
 
 def test_events_raise_the_status_of_many_orders_at_once(db):
-    paid, reserved, alone = shop.order(), shop.order(), shop.order()
+    paid, reserved, alone = harness.order(), harness.order(), harness.order()
     Order.apply_events(
         [
             event(paid, "payment.processed", 1),
@@ -119,7 +119,7 @@ def test_events_raise_the_status_of_many_orders_at_once(db):
 
 
 def test_a_late_event_lowers_nothing(db):
-    order = shop.order(Status.RESERVED)
+    order = harness.order(Status.RESERVED)
     Order.apply_events([event(order, "payment.processed")])
     assert Order.objects.get().status == "reserved"
 
@@ -127,7 +127,7 @@ def test_a_late_event_lowers_nothing(db):
 @pytest.mark.parametrize("status", sorted(TERMINAL))
 @pytest.mark.parametrize("kind", sorted(STATUS_AFTER_EVENT))
 def test_no_event_touches_a_terminal_status(db, status, kind):
-    order = shop.order(status)
+    order = harness.order(status)
     Order.apply_events([event(order, kind, code="late", detail="late")])
     order_now = Order.objects.get()
     assert (order_now.status, order_now.failure_code) == (status, order.failure_code)
@@ -135,7 +135,7 @@ def test_no_event_touches_a_terminal_status(db, status, kind):
 
 @pytest.mark.parametrize("kind", ["payment.failed", "stock.unavailable", "order.unfulfillable"])
 def test_a_refusal_shows_why_the_order_is_being_cancelled(db, kind):
-    order = shop.order()
+    order = harness.order()
     Order.apply_events(
         [
             event(order, kind, code="out_of_stock", detail="None left."),
@@ -151,7 +151,7 @@ def test_a_refusal_shows_why_the_order_is_being_cancelled(db, kind):
 
 
 def test_events_of_unknown_kinds_and_orders_are_no_concern(db):
-    order = shop.order()
+    order = harness.order()
     gone = Order(id=uuid7(), created_at=order.created_at)
     Order.apply_events([event(order, "saga.needs_attention"), event(gone, "payment.processed")])
     assert Order.objects.get().status == "pending"

@@ -19,7 +19,7 @@ from orders.steps import (
 )
 from sagas.definition.handlers import Delivery
 from sagas.ids import uuid7
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 from tests.integration.races import at_once
 
 DECLINED = Failure(code="payment_declined", detail="The payment was declined.")
@@ -35,7 +35,7 @@ def to_cancel(saga, failure=DECLINED):
 
 @pytest.mark.parametrize("status", sorted(OPEN - {Status.CANCELLING}))
 def test_an_open_order_is_fulfilled_but_its_saga_goes_on(db, status):
-    order = shop.order(status)
+    order = harness.order(status)
     assert fulfil([to_fulfil(order.id)]) == [OrderFulfilled()]
     order.refresh_from_db()
     assert (order.status, order.ended_at, order.failure_code) == ("fulfilled", None, "")
@@ -43,7 +43,7 @@ def test_an_open_order_is_fulfilled_but_its_saga_goes_on(db, status):
 
 
 def test_an_unknown_order_is_refused_and_shares_no_fate_with_its_batch(db):
-    order, lost = shop.order(), uuid7()
+    order, lost = harness.order(), uuid7()
     assert fulfil([to_fulfil(lost), to_fulfil(order.id)]) == [
         OrderUnfulfillable(),
         OrderFulfilled(),
@@ -52,14 +52,14 @@ def test_an_unknown_order_is_refused_and_shares_no_fate_with_its_batch(db):
 
 @pytest.mark.parametrize("status", [Status.CANCELLING, Status.CANCELLED])
 def test_an_order_that_is_being_cancelled_is_not_fulfilled(db, status):
-    order = shop.order(status)
+    order = harness.order(status)
     assert fulfil([to_fulfil(order.id)]) == [OrderUnfulfillable()]
     assert Order.objects.get().status == status
 
 
 @pytest.mark.parametrize("status", sorted(OPEN))
 def test_a_cancelled_order_has_ended_for_the_reason_that_the_saga_brought(db, status):
-    order = shop.order(status, needs_attention=True)
+    order = harness.order(status, needs_attention=True)
     assert cancel([to_cancel(order.id)]) == [
         OrderCancelled(code=DECLINED.code, detail=DECLINED.detail)
     ]
@@ -70,7 +70,7 @@ def test_a_cancelled_order_has_ended_for_the_reason_that_the_saga_brought(db, st
 
 
 def test_the_reason_that_the_customer_was_shown_stays(db):
-    order = shop.order(
+    order = harness.order(
         Status.CANCELLING, failure_code="cancelled_by_customer", failure_detail="Cancelled."
     )
     cancel([to_cancel(order.id)])
@@ -79,7 +79,7 @@ def test_the_reason_that_the_customer_was_shown_stays(db):
 
 
 def test_each_order_of_a_batch_gets_its_own_reason(db):
-    orders = [shop.order() for _ in range(3)]
+    orders = [harness.order() for _ in range(3)]
     reasons = [Failure(code=f"reason_{n}", detail=str(n)) for n in range(3)]
     cancel([to_cancel(order.id, reason) for order, reason in zip(orders, reasons, strict=True)])
     assert [Order.objects.get(id=order.id).failure_code for order in orders] == [
@@ -96,20 +96,20 @@ def test_an_unknown_order_has_nothing_left_to_cancel(db):
 
 
 def test_a_cancelled_order_stays_as_it_was(db):
-    order = shop.order(Status.CANCELLED)
+    order = harness.order(Status.CANCELLED)
     before = Order.objects.values().get()
     cancel([to_cancel(order.id)])
     assert Order.objects.values().get() == before
 
 
 def test_a_fulfilled_order_is_never_cancelled(db):
-    fulfilled, opened = shop.order(Status.FULFILLED), shop.order()
+    fulfilled, opened = harness.order(Status.FULFILLED), harness.order()
     with pytest.raises(OrderAlreadyFulfilled, match=str(fulfilled.id)):
         cancel([to_cancel(opened.id), to_cancel(fulfilled.id)])
 
 
 def test_a_reason_of_any_length_is_kept(db):
-    order = shop.order()
+    order = harness.order()
     cancel([to_cancel(order.id, Failure(code="c" * 1000, detail="d" * 100_000))])
     order.refresh_from_db()
     assert (len(order.failure_code), len(order.failure_detail)) == (1000, 100_000)
@@ -119,7 +119,7 @@ def test_a_reason_of_any_length_is_kept(db):
 def test_orders_are_locked_by_id_before_anything_is_written(
     db, django_assert_num_queries, step, delivery
 ):
-    orders = [shop.order().id for _ in range(3)]
+    orders = [harness.order().id for _ in range(3)]
     with django_assert_num_queries(2) as captured:
         step([delivery(order) for order in orders])
     lock, write = (query["sql"].strip() for query in captured.captured_queries)
@@ -129,7 +129,7 @@ def test_orders_are_locked_by_id_before_anything_is_written(
 
 @pytest.mark.django_db(transaction=True)
 def test_overlapping_batches_in_opposite_orders_do_not_deadlock():
-    orders = [shop.order().id for _ in range(40)]
+    orders = [harness.order().id for _ in range(40)]
 
     def run(batch):
         with transaction.atomic():

@@ -15,7 +15,7 @@ from sagas.definition.messages import TimelineEntry
 from sagas.ids import uuid7
 from sagas.storage import timeline
 from sagas.storage.registry import get_home
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 from tests.integration.races import started
 from tests.processes import until
 
@@ -33,7 +33,7 @@ def places(settings):
 
 @pytest.fixture
 def order():
-    return shop.order(of="ada")
+    return harness.order(of="ada")
 
 
 def entry(order, kind, *, seq=0, ends=False, late=timedelta()):
@@ -63,7 +63,7 @@ def follow(client, order, **headers):
     headers = {"Accept": "text/event-stream"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
-    return client.get(shop.path(order, "timeline/"), headers=headers)
+    return client.get(harness.path(order, "timeline/"), headers=headers)
 
 
 def parsed(chunk):
@@ -89,7 +89,7 @@ def test_events_are_sent_as_the_list_has_them_and_the_stream_ends_with_the_order
     assert answer["Cache-Control"] == "no-store"
     first, *messages = [parsed(chunk) for chunk in answer.streaming_content]
     assert first == {"retry": "2000"}
-    listed = ada.get(shop.path(order, "timeline/")).json()["results"]
+    listed = ada.get(harness.path(order, "timeline/")).json()["results"]
     assert [json.loads(message["data"]) for message in messages] == listed
     assert [message["event"] for message in messages] == [
         "order.created",
@@ -146,19 +146,19 @@ def test_when_nothing_is_left_the_client_is_told_not_to_come_again(ada, order):
 
 
 def test_an_event_of_another_order_cannot_be_resumed_after(ada, order):
-    other = entry(shop.order(of="ada"), "order.created")
+    other = entry(harness.order(of="ada"), "order.created")
     record(other)
     for unknown in (str(other.id), str(uuid7()), "x", "1"):
         answer = follow(ada, order, Last_Event_ID=unknown)
         assert answer.status_code == 400
-        assert shop.fields(answer) == {"Last-Event-ID": "unknown"}
+        assert harness.fields(answer) == {"Last-Event-ID": "unknown"}
 
 
 def test_what_goes_wrong_is_a_problem_in_json(ada, bob, client, order, settings):
     assert follow(bob, order).status_code == 404
     assert follow(client, order).status_code == 401
-    assert shop.fields(
-        ada.get(shop.path(order, "timeline/?limit=1"), headers={"Accept": "text/event-stream"})
+    assert harness.fields(
+        ada.get(harness.path(order, "timeline/?limit=1"), headers={"Accept": "text/event-stream"})
     ) == {"limit": "unknown"}
     settings.WAITING_PLACES = 0
     full = follow(ada, order)
@@ -180,14 +180,14 @@ def test_what_goes_wrong_is_a_problem_in_json(ada, bob, client, order, settings)
 )
 def test_the_client_says_what_it_takes(ada, order, accept, content_type):
     record(entry(order, "order.cancelled", ends=True))
-    answer = ada.get(shop.path(order, "timeline/"), headers={"Accept": accept})
+    answer = ada.get(harness.path(order, "timeline/"), headers={"Accept": accept})
     assert answer["Content-Type"] == content_type
     answer.close()
 
 
 def test_head_takes_no_place(ada, order, settings):
     settings.WAITING_PLACES = 0
-    answer = ada.head(shop.path(order, "timeline/"), headers={"Accept": "text/event-stream"})
+    answer = ada.head(harness.path(order, "timeline/"), headers={"Accept": "text/event-stream"})
     assert (answer.status_code, answer["Content-Type"]) == (200, "text/event-stream")
 
 

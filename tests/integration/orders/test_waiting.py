@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 from orders.long_polling import LONG_POLLER
 from orders.models import Order
 from orders.status import Status
-from tests.integration.orders import shop
-from tests.integration.orders.room import until_looked_for
+from tests.integration.orders import harness
+from tests.integration.orders.waiting_requests import until_polled
 from tests.integration.races import started
 from tests.plugin import running
 from tests.processes import until
@@ -46,8 +46,8 @@ def waiting():
 
 
 def test_reading_waits_until_the_order_is_decided(ada):
-    order = shop.order(of="ada")
-    answer = started(lambda: preferring(ada, "wait=30").get(shop.path(order)))
+    order = harness.order(of="ada")
+    answer = started(lambda: preferring(ada, "wait=30").get(harness.path(order)))
     waiting()
     Order.objects.filter(id=order.id).update(status=Status.PAID)
     assert not answer.done()
@@ -57,81 +57,81 @@ def test_reading_waits_until_the_order_is_decided(ada):
 
 
 def test_when_the_time_is_up_the_order_is_answered_as_it_stands(ada):
-    order = shop.order(Status.PAID)
-    answer = preferring(ada, "wait=1").get(shop.path(order))
+    order = harness.order(Status.PAID)
+    answer = preferring(ada, "wait=1").get(harness.path(order))
     assert (answer.json()["status"], answer["Preference-Applied"]) == ("paid", "wait=1")
 
 
 @pytest.mark.parametrize("status", [Status.FULFILLED, Status.CANCELLED])
 def test_what_is_decided_needs_no_place(ada, settings, status):
     settings.WAITING_PLACES = 0
-    answer = preferring(ada, "wait=30").get(shop.path(shop.order(status)))
+    answer = preferring(ada, "wait=30").get(harness.path(harness.order(status)))
     assert (answer.json()["status"], answer["Preference-Applied"]) == (status, "wait=30")
 
 
 def test_in_a_full_room_the_preference_is_not_applied(ada, settings):
     settings.WAITING_PLACES = 0
-    order = shop.order()
-    for answer in (preferring(ada, "wait=30").get(shop.path(order)), shop.place(ada)):
+    order = harness.order()
+    for answer in (preferring(ada, "wait=30").get(harness.path(order)), harness.place(ada)):
         assert answer.json()["status"] == "pending"
         assert "Preference-Applied" not in answer
 
 
 def test_a_malformed_preference_is_no_preference(ada):
-    answer = preferring(ada, "wait=soon").get(shop.path(shop.order()))
+    answer = preferring(ada, "wait=soon").get(harness.path(harness.order()))
     assert answer.status_code == 200
     assert "Preference-Applied" not in answer
 
 
 def test_after_the_wait_the_condition_is_looked_at(ada):
-    order = shop.order()
-    tag = ada.get(shop.path(order))["ETag"]
+    order = harness.order()
+    tag = ada.get(harness.path(order))["ETag"]
     ada.defaults["HTTP_IF_NONE_MATCH"] = tag
-    same = preferring(ada, "wait=0").get(shop.path(order))
+    same = preferring(ada, "wait=0").get(harness.path(order))
     assert (same.status_code, same["Preference-Applied"]) == (304, "wait=0")
-    answer = started(lambda: preferring(ada, "wait=30").get(shop.path(order)))
+    answer = started(lambda: preferring(ada, "wait=30").get(harness.path(order)))
     waiting()
     fulfil(order.id)
     assert answer.result(timeout=20).json()["status"] == "fulfilled"
 
 
 def test_placing_commits_first_and_then_waits(ada):
-    answer = started(lambda: shop.place(preferring(ada, "wait=30"), key="k"))
+    answer = started(lambda: harness.place(preferring(ada, "wait=30"), key="k"))
     waiting()
     order = Order.objects.get()
     fulfil(order.id)
     answer = answer.result(timeout=20)
     assert (answer.status_code, answer["Preference-Applied"]) == (201, "wait=30")
     assert answer.json()["status"] == "fulfilled"
-    assert answer.content == shop.client_of("ada").get(shop.path(order)).content
+    assert answer.content == harness.client_of("ada").get(harness.path(order)).content
 
 
 def test_a_replay_is_the_stored_answer_and_with_a_preference_the_current_order(ada):
-    first = shop.place(ada, key="k")
+    first = harness.place(ada, key="k")
     fulfil(first.json()["id"])
-    again = shop.place(ada, key="k")
+    again = harness.place(ada, key="k")
     assert (again.status_code, again.content, again["ETag"]) == (201, first.content, first["ETag"])
-    current = shop.place(preferring(ada, "wait=0"), key="k")
+    current = harness.place(preferring(ada, "wait=0"), key="k")
     assert (current.status_code, current["Idempotency-Replayed"]) == (201, "true")
     assert current.json()["status"] == "fulfilled"
 
 
 def test_a_database_that_goes_away_meanwhile_takes_no_order_back(ada):
-    answer = started(lambda: shop.place(preferring(ada, "wait=30"), key="k"))
+    answer = started(lambda: harness.place(preferring(ada, "wait=30"), key="k"))
     waiting()
-    until_looked_for()  # the room has its connection, which goes on
+    until_polled()  # the poller has its connection, which goes on
     order = Order.objects.get()
     with refused_connections():
         fulfil(order.id)
         answer = answer.result(timeout=20)
     assert (answer.status_code, answer.json()["status"]) == (201, "pending")
     assert "Preference-Applied" not in answer
-    assert shop.place(shop.client_of("ada"), key="k").content == answer.content
+    assert harness.place(harness.client_of("ada"), key="k").content == answer.content
 
 
 def test_who_waits_is_found_again_by_a_room_that_lost_its_connection(ada):
-    order = shop.order()
-    answer = started(lambda: preferring(ada, "wait=30").get(shop.path(order)))
+    order = harness.order()
+    answer = started(lambda: preferring(ada, "wait=30").get(harness.path(order)))
     waiting()
     end_others()
     fulfil(order.id)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from sagas.celery import tasks
 from sagas.definition.handlers import Unknown
 from sagas.delivery import relay
-from sagas.delivery.signatures import task_signature
+from sagas.delivery.task_signatures import task_signature
 from sagas.lifecycle import CancelResult
 from sagas.operations import holds, redrive, retention
 from sagas.operations.table_stats import hold_stats, inbox_stats, saga_stats

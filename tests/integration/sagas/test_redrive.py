@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from sagas.delivery import relay
-from sagas.delivery.signatures import task_signature
+from sagas.delivery.task_signatures import task_signature
 from sagas.operations import redrive
 from tests.broker import empty, take
 from tests.trips.harness import HOME, TRIPS, begin, deliver, walk

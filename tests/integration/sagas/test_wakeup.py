@@ -4,7 +4,7 @@ import pytest
 from django.db import connection, transaction
 
 from sagas import lifecycle
-from sagas.delivery.signatures import task_signature
+from sagas.delivery.task_signatures import task_signature
 from sagas.delivery.wakeup import FEW_ROWS, LONGEST_DELAY, batching_delay, request_flush
 from tests.broker import empty, take
 from tests.processes import LIMIT, until

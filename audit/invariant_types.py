@@ -5,23 +5,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple, TypeAlias
-from uuid import UUID
 
-from audit.databases import fetch, keys
+from audit.databases import keys
 from audit.ledger import Ledger
+from audit.orphans import find_orphans
 from audit.snapshot import OrderSnapshot
 
 __all__ = [
     "AuditContext",
     "Invariant",
-    "Orphans",
     "SnapshotCheck",
     "TableCheck",
     "TableResult",
     "Violation",
 ]
-
-EXISTING = "SELECT id FROM orders_order WHERE id = ANY(%(orders)s::uuid[])"
 
 
 class Violation(NamedTuple):
@@ -29,16 +26,6 @@ class Violation(NamedTuple):
 
     subject: str
     detail: str
-
-
-class Orphans(NamedTuple):
-    """Order ids that other tables name and the orders table does not have.
-
-    `checked`: how many distinct ids were looked up.
-    """
-
-    checked: int
-    ids: list[UUID]
 
 
 @dataclass
@@ -55,22 +42,8 @@ class AuditContext:
     balance: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.orphans = cache(lambda alias, table, column: _orphans(keys(alias, table, column)))
-        self.ledger_orphans = cache(lambda: _orphans(self.ledger.orders()))
-
-
-def _orphans(pages: Iterable[list[UUID]]) -> Orphans:
-    """Return the order ids that the orders table does not have.
-
-    Orders are looked up last, because an order is committed before another service can name it.
-    """
-    checked: int = 0
-    missing: list[UUID] = []
-    for ids in pages:
-        existing = {order for (order,) in fetch("default", EXISTING, {"orders": ids})}
-        checked += len(ids)
-        missing += [order for order in ids if order not in existing]
-    return Orphans(checked, missing)
+        self.orphans = cache(lambda alias, table, column: find_orphans(keys(alias, table, column)))
+        self.ledger_orphans = cache(lambda: find_orphans(self.ledger.orders()))
 
 
 class TableResult(NamedTuple):

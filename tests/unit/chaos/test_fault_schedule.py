@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tools.chaos.faults import FLUSHALL, KILLS, schedule
+from tools.chaos.fault_schedule import FLUSHALL, KILLS, schedule
 from tools.chaos.process_targets import TARGETS
 from tools.chaos.workload import KINDS, operations
 

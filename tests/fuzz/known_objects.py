@@ -9,9 +9,9 @@ from orders.models import Order, TimelineEvent
 from orders.status import Status
 from payments.models import Payment
 from sagas.ids import uuid7
-from tests.integration.orders import shop
+from tests.integration.orders import harness
 
-__all__ = ["ORDERS", "PAYMENT", "SKU", "furnish"]
+__all__ = ["ORDERS", "PAYMENT", "SKU", "create"]
 
 # An order in each state that answers differently.
 ORDERS = {
@@ -23,12 +23,12 @@ PAYMENT = UUID("0192f0c1-0000-7000-8000-000000000004")
 SKU = "MUG"
 
 
-def furnish() -> None:
+def create() -> None:
     """Insert a product, its stock, a payment, and the customer's orders with an event each."""
-    shop.stocked(SKU)
+    harness.stocked(SKU)
     adjust_stock(sku=SKU, quantity=1_000, reason="delivery", by="tests")
     for status, order_id in ORDERS.items():
-        order: Order = shop.order(status, of="customer", id=order_id)
+        order: Order = harness.order(status, of="customer", id=order_id)
         TimelineEvent.objects.create(
             id=uuid7(),
             saga=order.id,

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models.functions import Now
 from django.test import Client
 
-from api.auth.authentication import issue_token
+from api.auth.tokens import issue_token
 from orders.models import Inbox, Order, OrderLine, Product
 from orders.saga import PLACE_ORDER
 from orders.status import Status

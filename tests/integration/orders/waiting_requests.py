@@ -6,25 +6,25 @@ from django.db import connection
 
 from tests.processes import Process, until
 
-__all__ = ["until_looked_for"]
+__all__ = ["until_polled"]
 
-LOOKS = """
+POLLS = """
 SELECT query_start FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid() AND strpos(query, 'xmin') > 0
 """
 
 
-def until_looked_for(process: Process | None = None) -> None:
+def until_polled(process: Process | None = None) -> None:
     """Wait until the long poller has polled, on a connection that it keeps.
 
     A request queries its order once before it has a slot. Every later query is the poller's.
     """
-    looks: set[datetime] = set()
+    polls: set[datetime] = set()
 
-    def looked() -> bool:
+    def polled() -> bool:
         with connection.cursor() as cursor:
-            cursor.execute(LOOKS)
-            looks.update(at for (at,) in cursor.fetchall())
-        return len(looks) > 1
+            cursor.execute(POLLS)
+            polls.update(at for (at,) in cursor.fetchall())
+        return len(polls) > 1
 
-    until(looked, "the room looks for the order", process=process)
+    until(polled, "the long poller polls for the order", process=process)
