@@ -12,7 +12,7 @@ from tests.sandbox.process import Sandbox, running
 
 @pytest.fixture(scope="module")
 def sandbox_process() -> Iterator[Sandbox]:
-    """A sandbox for the tests of a module; nothing in it settles by itself."""
+    """Run a sandbox for the tests of a module. Its payments settle only when a test asks for it."""
     with running("--settle-seconds", "3600") as sandbox:
         yield sandbox
         session().close()
@@ -20,7 +20,7 @@ def sandbox_process() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(sandbox_process: Sandbox, settings: Settings) -> Iterator[Sandbox]:
-    """The sandbox as the gateway, without faults."""
+    """Use the sandbox as the gateway, without faults."""
     use_stripe(settings, sandbox_process)
     yield sandbox_process
     sandbox_process.http.delete("/sandbox/faults").raise_for_status()
@@ -28,7 +28,7 @@ def sandbox(sandbox_process: Sandbox, settings: Settings) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def redirecting(sandbox: Sandbox) -> Iterator[str]:
-    """The address of a host that sends every request on to the sandbox."""
+    """Return the address of a host that redirects every request to the sandbox."""
 
     class Redirecting(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -39,7 +39,7 @@ def redirecting(sandbox: Sandbox) -> Iterator[str]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log no requests."""
 
     server = HTTPServer(("127.0.0.1", 0), Redirecting)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,5 +1,6 @@
-"""Orders to charge, and the steps as the engine runs them: a transaction, the call, a
-transaction.
+"""Orders to charge, and payment steps run as the engine runs them.
+
+A step has three phases: a first transaction, the call to the gateway, and a second transaction.
 """
 
 from collections import Counter
@@ -19,17 +20,17 @@ from sagas.ids import uuid7
 Order = Delivery[OrderToCharge]
 
 
-def order(payment_method: str = "pm_card_visa", *, amount: int = 1250, **about: Any) -> Order:
-    """Return a delivery for an order that is paid in this way."""
+def order(payment_method: str = "pm_card_visa", *, amount: int = 1250, **fields: Any) -> Order:
+    """Return a delivery for an order with a payment method and an amount."""
     return Delivery(
-        saga=about.pop("saga", None) or uuid7(),
+        saga=fields.pop("saga", None) or uuid7(),
         context=OrderToCharge(amount, "eur", payment_method),
-        **about,
+        **fields,
     )
 
 
 def external(step: str) -> ExternalStep[Any, Any, Any]:
-    """Return the handler of a step."""
+    """Return the handler of an external step."""
     registered = definition(step)
     assert registered is not None
     assert isinstance(registered.handler, ExternalStep)
@@ -37,18 +38,18 @@ def external(step: str) -> ExternalStep[Any, Any, Any]:
 
 
 def prepare(step: str, *orders: Order) -> Sequence[Any]:
-    """Run a step's first transaction; what a worker has done that dies before it calls."""
+    """Run a step's first transaction, like a worker that dies before it calls the gateway."""
     with transaction.atomic(using="payments"):
         return external(step).prepare(orders)
 
 
 def call(step: str, *orders: Order) -> Sequence[Any]:
-    """Prepare and call; what a worker has done that dies before it records."""
+    """Prepare and call, like a worker that dies before it records the answer."""
     return external(step).call(prepare(step, *orders))
 
 
 def run(step: str, *orders: Order) -> list[Outcome]:
-    """Run a whole step for some orders, as one batch."""
+    """Run a whole step for a batch of orders."""
     return record(step, orders, call(step, *orders))
 
 
@@ -59,12 +60,12 @@ def record(step: str, orders: Sequence[Order], answers: Sequence[Any]) -> list[O
 
 
 def payment(order: Order) -> Payment:
-    """Return what we know of an order's payment."""
+    """Return the payment of an order."""
     return Payment.objects.get(order_id=order.saga)
 
 
 def ledger(order: Order | UUID) -> Counter[str]:
-    """Return what the gateway captured from and refunded to an order."""
+    """Return the sums that the gateway captured and refunded for an order."""
     saga = order.saga if isinstance(order, Delivery) else order
     sums = SimulatedCharge.objects.filter(order_id=saga).values_list("kind").annotate(Sum("amount"))
     return Counter(dict(sums))

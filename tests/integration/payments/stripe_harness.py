@@ -12,7 +12,7 @@ __all__ = ["confirm", "moved_money", "use_stripe"]
 
 
 def use_stripe(settings: Settings, sandbox: Sandbox) -> None:
-    """Have payments charge through Stripe's client at a sandbox."""
+    """Configure payments to use Stripe's client with a sandbox."""
     settings.PAYMENT_GATEWAY = "stripe"
     settings.STRIPE_API_KEY = API_KEY
     settings.STRIPE_API_BASE = sandbox.url
@@ -21,7 +21,7 @@ def use_stripe(settings: Settings, sandbox: Sandbox) -> None:
 
 
 def moved_money(sandbox: Sandbox, order: Order | UUID) -> Counter[str]:
-    """Return what the sandbox's ledger says was captured from and given back to an order."""
+    """Return the sums that the sandbox's ledger has captured and refunded for an order."""
     saga = str(order if isinstance(order, UUID) else order.saga)
     moved: Counter[str] = Counter()
     for entry in sandbox.ledger():
@@ -31,6 +31,6 @@ def moved_money(sandbox: Sandbox, order: Order | UUID) -> Counter[str]:
 
 
 def confirm(sandbox: Sandbox, url: str, *, consent: bool = True) -> None:
-    """Answer for the customer on the page of the customer's bank."""
+    """Confirm or refuse a payment on the bank's page, as the customer."""
     answer = sandbox.http.post(url, data={"consent": "yes" if consent else "no"})
     assert answer.status_code == 303, answer.text

@@ -1,4 +1,4 @@
-"""Payments over REST and in the admin: staff read them, nobody edits them."""
+"""Payments over REST and in the admin: staff can read them, but no user can edit them."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -19,8 +19,8 @@ def staff() -> APIClient:
 
 
 @pytest.fixture
-def boss(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("boss"))
+def superuser(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("superuser"))
     return client
 
 
@@ -101,18 +101,20 @@ def test_rest_cannot_write_payments(staff: APIClient, paid: Order) -> None:
 
 
 @pytest.mark.parametrize("page", ["payment", "simulatedcharge", "outbox", "inbox"])
-def test_every_admin_page_opens_and_searches(boss: Client, paid: Order, page: str) -> None:
+def test_every_admin_page_opens_and_searches(superuser: Client, paid: Order, page: str) -> None:
     for term in ("", str(paid.saga), str(payment(paid).charge_id), "' OR 1=1", "…"):
-        assert boss.get(f"/admin/payments/{page}/", {"q": term}).status_code == 200
+        assert superuser.get(f"/admin/payments/{page}/", {"q": term}).status_code == 200
 
 
-def test_the_admin_finds_a_payment_by_its_order_and_edits_none(boss: Client, paid: Order) -> None:
+def test_the_admin_finds_a_payment_by_its_order_and_edits_none(
+    superuser: Client, paid: Order
+) -> None:
     other = order()
     run("payments.charge", other)
-    page = boss.get("/admin/payments/payment/", {"q": str(paid.saga)}).content.decode()
+    page = superuser.get("/admin/payments/payment/", {"q": str(paid.saga)}).content.decode()
     assert str(paid.saga) in page
     assert str(other.saga) not in page
     change = f"/admin/payments/payment/{payment(paid).id}/change/"
-    assert boss.get(change).status_code == 200
-    assert boss.post(change, {"status": "refunded"}).status_code == 403
+    assert superuser.get(change).status_code == 200
+    assert superuser.post(change, {"status": "refunded"}).status_code == 403
     assert payment(paid).status == "captured"

@@ -1,4 +1,4 @@
-"""An order is charged once, whatever becomes of the gateway's answers and of the worker."""
+"""An order is charged once, even if the gateway's answer is lost or the worker dies."""
 
 import pytest
 from django.db import transaction
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["payments"])
 
 
 def charged_once(paid: Order) -> bool:
-    """Tell whether our books and the gateway's agree that the order was charged once."""
+    """Return whether the payment and the gateway's ledger both have one charge of the order."""
     return payment(paid).status == "captured" and ledger(paid) == {"capture": paid.context.amount}
 
 
@@ -47,7 +47,7 @@ def test_a_charge_is_captured_and_recorded() -> None:
         ("pm_there_is_no_such_method", "invalid_payment_method"),
     ],
 )
-def test_a_decline_refuses_the_order_for_good(method: str, decline_code: str) -> None:
+def test_a_declined_charge_stays_declined(method: str, decline_code: str) -> None:
     refused = order(method)
     for _ in range(2):
         (outcome,) = run("payments.charge", refused)
@@ -58,7 +58,7 @@ def test_a_decline_refuses_the_order_for_good(method: str, decline_code: str) ->
 
 
 @pytest.mark.parametrize("method", ["pm_sim_timeout_charged", "pm_sim_500_charged"])
-def test_a_charge_whose_answer_is_lost_is_looked_up_and_not_made_again(method: str) -> None:
+def test_a_charge_with_a_lost_answer_is_looked_up_and_not_repeated(method: str) -> None:
     paid = order(method)
     (first,) = run("payments.charge", paid)
     assert isinstance(first, Unknown)
@@ -69,7 +69,7 @@ def test_a_charge_whose_answer_is_lost_is_looked_up_and_not_made_again(method: s
     assert charged_once(paid)
 
 
-def test_a_charge_request_that_was_lost_is_sent_again() -> None:
+def test_a_lost_charge_request_is_sent_again() -> None:
     paid = order("pm_sim_timeout_lost")
     (first,) = run("payments.charge", paid)
     assert isinstance(first, Unknown)
@@ -79,7 +79,7 @@ def test_a_charge_request_that_was_lost_is_sent_again() -> None:
     assert charged_once(paid)
 
 
-def test_after_a_worker_died_before_its_call_the_next_worker_charges() -> None:
+def test_the_next_worker_charges_if_a_worker_died_before_its_call() -> None:
     paid = order()
     prepare("payments.charge", paid)
     assert payment(paid).status == "pending"
@@ -88,7 +88,7 @@ def test_after_a_worker_died_before_its_call_the_next_worker_charges() -> None:
     assert charged_once(paid)
 
 
-def test_after_a_worker_died_before_recording_the_next_worker_finds_the_charge() -> None:
+def test_the_next_worker_finds_the_charge_if_a_worker_died_before_recording_it() -> None:
     paid = order()
     call("payments.charge", paid)
     assert payment(paid).status == "pending"
@@ -127,7 +127,7 @@ def test_calling_the_gateway_in_a_transaction_raises() -> None:
         external("payments.charge").call(purchases)
 
 
-def test_a_charge_that_was_voided_is_refused() -> None:
+def test_a_voided_charge_is_refused() -> None:
     voided = order()
     prepare("payments.charge", voided)
     (outcome,) = record("payments.charge", [voided], [Voided()])

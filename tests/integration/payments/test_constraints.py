@@ -1,4 +1,4 @@
-"""What the database itself refuses, whatever the code does."""
+"""Constraints in the database refuse inconsistent payments."""
 
 import pytest
 from django.db import IntegrityError

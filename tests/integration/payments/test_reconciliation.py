@@ -1,5 +1,6 @@
-"""The gateway's statement and our payments are compared in both directions, and what differs is
-kept until closed.
+"""Reconciliation compares the gateway's statement with the payments, in both directions.
+
+A difference stays open until a person closes it.
 """
 
 import io
@@ -31,8 +32,8 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(params=["simulated", "stripe"])
 def gateway(request: pytest.FixtureRequest) -> str:
-    """Either gateway: the simulated one, and Stripe's client at the sandbox."""
-    STRANGERS.clear()
+    """Run the test with the simulated gateway and with Stripe's client at the sandbox."""
+    UNKNOWN_ORDERS.clear()
     if request.param == "stripe":
         request.getfixturevalue("sandbox")
     return str(request.param)
@@ -45,30 +46,33 @@ def charged(method: str = "pm_card_visa") -> Order:
 
 
 def compared() -> list[tuple[str, Any, int, int]]:
-    """Compare a day around now; return what is open."""
+    """Compare a day around now; return the open discrepancies of this test."""
     now = datetime.now(UTC)
-    mine = set(Payment.objects.values_list("order_id", flat=True)) | STRANGERS
-    found = reconcile(now - DAY, now + DAY).open
+    own_orders = set(Payment.objects.values_list("order_id", flat=True)) | UNKNOWN_ORDERS
+    discrepancies = reconcile(now - DAY, now + DAY).open
     return sorted(
-        (one.kind, one.order_id, one.ours, one.theirs) for one in found if one.order_id in mine
+        (drift.kind, drift.order_id, drift.ours, drift.theirs)
+        for drift in discrepancies
+        if drift.order_id in own_orders
     )
 
 
-# Orders of this test that payments does not know: the sandbox remembers those of other tests as
-# well.
-STRANGERS: set[UUID] = set()
+# Orders of this test without a payment. They are listed because the sandbox also keeps the charges
+# of other tests.
+UNKNOWN_ORDERS: set[UUID] = set()
 
 
-def charge_by_hand(**about: Any) -> ChargeRequest:
-    """Charge an order behind payments' back."""
-    made = uuid7()
-    request = replace(ChargeRequest(f"by hand {made}", made, 700, "eur", "pm_card_visa"), **about)
-    STRANGERS.add(request.order_id)
+def charge_outside(**fields: Any) -> ChargeRequest:
+    """Charge an order at the gateway without a payment."""
+    order_id = uuid7()
+    default = ChargeRequest(f"outside {order_id}", order_id, 700, "eur", "pm_card_visa")
+    request = replace(default, **fields)
+    UNKNOWN_ORDERS.add(request.order_id)
     get_gateway().charge([request])
     return request
 
 
-def test_equal_books_have_no_discrepancy(gateway: str) -> None:
+def test_equal_ledgers_have_no_discrepancy(gateway: str) -> None:
     charged()
     charged("pm_card_chargeDeclined")
     run("payments.refund", charged())
@@ -79,7 +83,7 @@ def test_equal_books_have_no_discrepancy(gateway: str) -> None:
 
 
 def test_a_charge_of_an_unknown_order_is_found(gateway: str) -> None:
-    unknown = charge_by_hand()
+    unknown = charge_outside()
     assert compared() == [("charged_unknown", unknown.order_id, 0, 700)]
 
 
@@ -95,7 +99,7 @@ def test_a_charge_of_a_void_payment_is_found_and_refunded(gateway: str) -> None:
 
 def test_a_second_charge_of_one_order_is_found(gateway: str) -> None:
     paid = charged()
-    charge_by_hand(order_id=paid.saga)
+    charge_outside(order_id=paid.saga)
     assert compared() == [("charged_unknown", paid.saga, 0, 700)]
 
 
@@ -114,12 +118,12 @@ def test_a_different_amount_is_found(gateway: str) -> None:
     assert compared() == [("amount", paid.saga, 9999, 1250)]
 
 
-def test_a_refund_by_hand_is_found(gateway: str) -> None:
+def test_a_refund_made_outside_is_found(gateway: str) -> None:
     paid = charged()
     get_gateway().refund(
         [
             RefundRequest(
-                f"by hand {paid.saga}", paid.saga, str(payment(paid).charge_id), 1250, "eur"
+                f"outside {paid.saga}", paid.saga, str(payment(paid).charge_id), 1250, "eur"
             )
         ]
     )
@@ -139,20 +143,20 @@ def test_a_refund_missing_in_the_statement_is_followed_up(gateway: str) -> None:
 
 
 def test_movements_outside_the_window_are_not_compared(gateway: str) -> None:
-    charge_by_hand()
+    charge_outside()
     now = datetime.now(UTC)
     assert reconcile(now - 2 * DAY, now - DAY).movements == 0
 
 
 def test_a_long_statement_is_read_page_by_page(gateway: str) -> None:
-    orders = [order() for _ in range(120)]  # Stripe's pages have a hundred
+    orders = [order() for _ in range(120)]  # a page of Stripe has 100 entries
     run("payments.charge", *orders)
     Payment.objects.filter(order_id=orders[0].saga).update(amount=1)
     assert compared() == [("amount", orders[0].saga, 1, 1250)]
 
 
 def test_a_repeated_discrepancy_is_one_row_and_stays_closed(gateway: str) -> None:
-    unknown = charge_by_hand()
+    unknown = charge_outside()
     assert compared() == compared() == [("charged_unknown", unknown.order_id, 0, 700)]
     drift = Drift.objects.get(order_id=unknown.order_id)
     assert drift.first_seen_at < drift.last_seen_at
@@ -169,7 +173,7 @@ def test_beat_continues_from_the_last_window() -> None:
 
 
 def test_the_command_prints_open_discrepancies_and_exits_with_1() -> None:
-    unknown = charge_by_hand()
+    unknown = charge_outside()
     output = io.StringIO()
     window: dict[str, Any] = {"since": datetime.now(UTC) - DAY, "until": datetime.now(UTC) + DAY}
     with pytest.raises(SystemExit) as exit_:
@@ -207,7 +211,7 @@ def test_without_a_statement_nothing_is_stored(sandbox: Any, settings: Settings)
 
 
 def test_a_discrepancy_is_closed_once_with_name_and_reason(client: Client) -> None:
-    charge_by_hand()
+    charge_outside()
     compared()
     page = f"/admin/payments/drift/{Drift.objects.get().id}/change/"
     ann = User.objects.create_user("ann", is_staff=True)

@@ -1,4 +1,4 @@
-"""After a refund nothing of the customer's money is left with us, and nothing more can be taken."""
+"""A refund returns all captured money, and bars every later charge of the order."""
 
 import pytest
 
@@ -21,8 +21,8 @@ from tests.integration.payments.harness import (
 pytestmark = pytest.mark.django_db(transaction=True, databases=["payments"])
 
 
-def refunded(of: Order, amount: int) -> PaymentRefunded:
-    return PaymentRefunded(payment_id=payment(of).id, amount=amount, currency="eur")
+def refunded(order: Order, amount: int) -> PaymentRefunded:
+    return PaymentRefunded(payment_id=payment(order).id, amount=amount, currency="eur")
 
 
 def test_a_captured_payment_is_refunded_in_full() -> None:

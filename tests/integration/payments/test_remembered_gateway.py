@@ -1,5 +1,6 @@
-"""A payment is dealt with through the gateway it was opened with, whatever PAYMENT_GATEWAY says
-by then.
+"""Every call for a payment goes to the gateway that the payment was opened with.
+
+A later change of PAYMENT_GATEWAY does not affect it.
 """
 
 import pytest
@@ -23,7 +24,7 @@ def simulated(settings: Settings) -> None:
 
 
 def charged_before(settings: Settings, sandbox: Sandbox, method: str = "pm_card_visa") -> Order:
-    """Charge an order through the simulated gateway, and go over to Stripe."""
+    """Charge an order through the simulated gateway, then switch to Stripe."""
     settings.PAYMENT_GATEWAY = "simulated"
     paid = order(method)
     run("payments.charge", paid)
@@ -37,7 +38,7 @@ def test_a_payment_stores_its_gateway(sandbox: Sandbox, settings: Settings) -> N
     assert [payment(each).gateway for each in (before, after)] == ["simulated", "stripe"]
 
 
-def test_a_refund_goes_through_the_gateway_that_took_the_money(
+def test_a_refund_goes_to_the_gateway_that_captured_the_money(
     sandbox: Sandbox, settings: Settings
 ) -> None:
     before, after = charged_before(settings, sandbox), order()

@@ -1,6 +1,4 @@
-"""The simulated gateway keeps its promises: a key decides once, and a charge is given back at
-most once.
-"""
+"""The simulated gateway handles each key once, and refunds each charge at most once."""
 
 from functools import partial
 
@@ -36,7 +34,7 @@ def captured(method: str = "pm_card_visa") -> tuple[ChargeRequest, Captured]:
     return charge, answer
 
 
-def test_a_charge_and_a_void_of_one_key_at_once_have_one_winner() -> None:
+def test_of_a_concurrent_charge_and_void_only_one_succeeds() -> None:
     gateway = get_gateway()
     for _ in range(20):
         charge = request()
@@ -46,7 +44,7 @@ def test_a_charge_and_a_void_of_one_key_at_once_have_one_winner() -> None:
         assert verdict in {Captured, Voided}
 
 
-def test_one_key_charged_by_many_at_once_is_one_charge_for_all() -> None:
+def test_concurrent_charges_with_one_key_make_one_charge() -> None:
     charge = request()
     answers = at_once([partial(get_gateway().charge, [charge])] * 12)
     assert len({answer.charge_id for (answer,) in answers if isinstance(answer, Captured)}) == 1
@@ -56,12 +54,12 @@ def test_one_key_charged_by_many_at_once_is_one_charge_for_all() -> None:
 def test_batches_that_share_keys_do_not_deadlock() -> None:
     charges = [request() for _ in range(40)]
     gateway = get_gateway()
-    ways = [
-        partial(ask, batch)
-        for ask in (gateway.charge, gateway.void)
+    calls = [
+        partial(method, batch)
+        for method in (gateway.charge, gateway.void)
         for batch in (charges, charges[::-1])
     ]
-    at_once(ways * 3)
+    at_once(calls * 3)
     answers = {type(answer) for answer in gateway.find(charges)}
     assert answers <= {Captured, Voided}
 
@@ -73,7 +71,7 @@ def test_find_changes_nothing() -> None:
     assert isinstance(get_gateway().find([charge])[0], Captured)
 
 
-def test_a_void_comes_too_late_for_a_captured_or_declined_key() -> None:
+def test_a_void_changes_no_captured_or_declined_charge() -> None:
     charge, answer = captured()
     declined = request("pm_card_chargeDeclined")
     get_gateway().charge([declined])
@@ -82,7 +80,7 @@ def test_a_void_comes_too_late_for_a_captured_or_declined_key() -> None:
     assert isinstance(late[1], Declined)
 
 
-def test_one_refund_key_used_by_many_at_once_refunds_once() -> None:
+def test_concurrent_refunds_with_one_key_refund_once() -> None:
     charge, answer = captured()
     refund = RefundRequest("refund-1", charge.order_id, answer.charge_id, 900, "eur")
     answers = at_once([partial(get_gateway().refund, [refund])] * 12)

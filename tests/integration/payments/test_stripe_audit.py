@@ -1,6 +1,4 @@
-"""With Stripe, the audit takes Stripe's own statement for the ledger, and finds what payments
-does not know.
-"""
+"""With Stripe, the audit uses Stripe's statement as the ledger, and finds unknown charges."""
 
 import io
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 @pytest.fixture
 def sandbox_process() -> Iterator[Sandbox]:
-    """A sandbox for each test: the audit looks at all that is in it."""
+    """Run a sandbox for each test, because the audit checks all of its charges."""
     with running("--settle-seconds", "3600") as sandbox:
         yield sandbox
 
@@ -49,15 +47,15 @@ def found() -> set[tuple[str, str]]:
     }
 
 
-def test_equal_books_have_no_violation_and_stripe_was_asked() -> None:
+def test_equal_ledgers_have_no_violation_and_stripe_is_queried() -> None:
     report = audit(expect_ended=True)
     assert report.violations == 0
     assert not any(verdict.note for verdict in report.verdicts)
 
 
 def test_a_charge_without_an_order_is_found() -> None:
-    stranger = uuid7()
-    get_gateway().charge([ChargeRequest("by hand", stranger, 700, "eur", "pm_card_visa")])
+    unknown_order = uuid7()
+    get_gateway().charge([ChargeRequest("outside", unknown_order, 700, "eur", "pm_card_visa")])
     assert found() == {
         ("I5", "the gateway's ledger has money of it, but there is no such order"),
         ("I4", "700 too much kept"),

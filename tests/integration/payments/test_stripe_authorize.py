@@ -1,5 +1,5 @@
-"""Authorizing, capturing and letting go through Stripe's own client, against the sandbox: once,
-whatever gets lost.
+"""Authorizations, captures and voids through Stripe's client take effect once, even if a request
+or an answer is lost.
 """
 
 from datetime import timedelta
@@ -22,25 +22,25 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 FAULTS = ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"]
 
 
-def intent_of(sandbox: Sandbox, of: Order) -> str:
+def intent_of(sandbox: Sandbox, order: Order) -> str:
     (intent,) = sandbox.client.v1.payment_intents.search(
-        {"query": f"metadata['order_id']:'{of.saga}'"}
+        {"query": f"metadata['order_id']:'{order.saga}'"}
     ).data
     return str(intent.id)
 
 
-def again(of: Order, attempt: int = 2) -> Order:
-    """Return the delivery of a later try."""
-    return order(of.context.payment_method, saga=of.saga, attempt=attempt)
+def later_attempt(paid: Order, attempt: int = 2) -> Order:
+    """Return the delivery of a later attempt."""
+    return order(paid.context.payment_method, saga=paid.saga, attempt=attempt)
 
 
-def in_the_end(step: str, of: Order) -> Outcome:
-    """Return what a step says once the gateway has answered."""
+def final_outcome(step: str, paid: Order) -> Outcome:
+    """Repeat a step until its outcome is known; return the outcome."""
     for attempt in range(2, 8):
-        (outcome,) = run(step, again(of, attempt))
+        (outcome,) = run(step, later_attempt(paid, attempt))
         if not isinstance(outcome, Unknown):
             return outcome
-    raise AssertionError(f"{step} is unknown for ever: {outcome}")
+    raise AssertionError(f"{step} still has an unknown outcome: {outcome}")
 
 
 def test_an_authorization_moves_no_money_until_its_capture(sandbox: Sandbox) -> None:
@@ -60,26 +60,26 @@ def test_an_authorization_moves_no_money_until_its_capture(sandbox: Sandbox) -> 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("operation", ["create", "confirm"])
-def test_an_authorization_whose_answer_is_lost_is_made_once(
+def test_an_authorization_with_a_lost_answer_is_made_once(
     sandbox: Sandbox, operation: str, fault: str
 ) -> None:
     paid = order()
     sandbox.fault(f"payment_intents.{operation}", fault)
     (first,) = run("payments.authorize", paid)
     assert isinstance(first, Unknown)
-    assert isinstance(in_the_end("payments.authorize", paid), PaymentAuthorized)
+    assert isinstance(final_outcome("payments.authorize", paid), PaymentAuthorized)
     assert not moved_money(sandbox, paid)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_capture_whose_answer_is_lost_is_made_once(sandbox: Sandbox, fault: str) -> None:
+def test_a_capture_with_a_lost_answer_is_made_once(sandbox: Sandbox, fault: str) -> None:
     paid = order()
     run("payments.authorize", paid)
     sandbox.fault("payment_intents.capture", fault)
     (first,) = run("payments.capture", paid)
     assert isinstance(first, Unknown)
     assert payment(paid).status == "authorized"
-    assert isinstance(in_the_end("payments.capture", paid), PaymentProcessed)
+    assert isinstance(final_outcome("payments.capture", paid), PaymentProcessed)
     assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
@@ -118,20 +118,20 @@ def test_a_frozen_worker_cannot_authorize_after_the_void(
 
 
 @pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_done", "429"])
-def test_a_void_whose_answer_is_lost_is_completed(sandbox: Sandbox, fault: str) -> None:
+def test_a_void_with_a_lost_answer_is_completed(sandbox: Sandbox, fault: str) -> None:
     cancelled = order()
     run("payments.authorize", cancelled)
     sandbox.fault("payment_intents.cancel", fault)
     (first,) = run("payments.void", cancelled)
     assert isinstance(first, Unknown)
-    assert isinstance(in_the_end("payments.void", cancelled), PaymentVoided)
+    assert isinstance(final_outcome("payments.void", cancelled), PaymentVoided)
     assert (
         sandbox.client.v1.payment_intents.retrieve(intent_of(sandbox, cancelled)).status
         == "canceled"
     )
 
 
-def test_a_capture_by_hand_is_kept_or_refunded_by_the_undo(
+def test_a_manual_capture_is_kept_or_refunded_by_the_undo(
     sandbox: Sandbox,
 ) -> None:
     kept, undone = order(), order()
@@ -145,7 +145,7 @@ def test_a_capture_by_hand_is_kept_or_refunded_by_the_undo(
     assert moved_money(sandbox, undone) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_capture_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
+def test_of_a_concurrent_capture_and_void_only_one_succeeds(sandbox: Sandbox) -> None:
     for _ in range(5):
         paid = order()
         run("payments.authorize", paid)
@@ -173,16 +173,16 @@ def test_a_capture_without_an_authorization_bars_the_charge(sandbox: Sandbox) ->
 
 def test_a_customer_confirms_the_authorization_first(sandbox: Sandbox) -> None:
     paid = order("pm_card_threeDSecure2Required")
-    (asked,) = run("payments.authorize", paid)
-    assert isinstance(asked, Waiting)
-    assert asked.notice is not None
-    confirm(sandbox, asked.notice.url)  # type: ignore[attr-defined]
+    (waiting,) = run("payments.authorize", paid)
+    assert isinstance(waiting, Waiting)
+    assert waiting.notice is not None
+    confirm(sandbox, waiting.notice.url)  # type: ignore[attr-defined]
     assert isinstance(run("payments.authorize", paid)[0], PaymentAuthorized)
     assert isinstance(run("payments.capture", paid)[0], PaymentProcessed)
     assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
-def test_a_key_that_stripe_has_forgotten_is_still_captured(sandbox: Sandbox) -> None:
+def test_an_authorization_with_an_expired_key_is_captured(sandbox: Sandbox) -> None:
     paid = order()
     run("payments.authorize", paid)
     found = payment(paid)

@@ -1,6 +1,4 @@
-"""A charge through Stripe is made once and its outcome is known in the end, whatever becomes of
-the answers.
-"""
+"""A charge through Stripe is made once, and its outcome becomes known even if answers are lost."""
 
 import sqlite3
 from contextlib import closing
@@ -26,29 +24,30 @@ from tests.sandbox.process import Sandbox
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
 
 
-def request(method: str = "pm_card_visa", **about: Any) -> ChargeRequest:
-    made = uuid7()
-    return ChargeRequest(f"charge-{made}", made, 900, "eur", method, **about)
+def request(method: str = "pm_card_visa", **fields: Any) -> ChargeRequest:
+    order_id = uuid7()
+    return ChargeRequest(f"charge-{order_id}", order_id, 900, "eur", method, **fields)
 
 
 def forget_intents(sandbox: Sandbox) -> None:
-    """Let every intent that was not charged never have been made, though its key was answered."""
+    """Delete uncharged intents from the sandbox, but keep the answers to their keys."""
     with (
-        closing(sqlite3.connect(sandbox.log.parent / "ledger.sqlite3", timeout=10)) as books,
-        books,
+        closing(sqlite3.connect(sandbox.log.parent / "ledger.sqlite3", timeout=10)) as ledger,
+        ledger,
     ):
-        books.execute(
-            "DELETE FROM record WHERE kind = 'payment_intent' AND body->>'status' = 'requires_confirmation'"
+        ledger.execute(
+            "DELETE FROM record WHERE kind = 'payment_intent'"
+            " AND body->>'status' = 'requires_confirmation'"
         )
 
 
-def in_the_end(paid: Order) -> Any:
-    """Charge again and again, as the saga does, until there is an outcome."""
+def final_outcome(paid: Order) -> Any:
+    """Repeat the charge, as the saga does, until its outcome is known."""
     for _ in range(6):
         (outcome,) = run("payments.charge", paid)
         if not isinstance(outcome, Unknown):
             return outcome
-    raise AssertionError("The outcome of the charge stays unknown.")
+    raise AssertionError("The outcome of the charge is still unknown.")
 
 
 def test_a_charge_is_captured_and_recorded_with_the_orders_id(sandbox: Sandbox) -> None:
@@ -76,7 +75,7 @@ def test_a_batch_of_a_hundred_is_charged_once_each(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "known", "told", "words"),
+    ("method", "stored_code", "public_code", "detail"),
     [
         ("pm_card_chargeDeclined", "generic_decline", "generic_decline", "The card was declined."),
         (
@@ -112,13 +111,13 @@ def test_a_batch_of_a_hundred_is_charged_once_each(sandbox: Sandbox) -> None:
     ],
 )
 def test_a_decline_is_final_and_shows_the_customer_a_safe_reason(
-    sandbox: Sandbox, method: str, known: str, told: str, words: str
+    sandbox: Sandbox, method: str, stored_code: str, public_code: str, detail: str
 ) -> None:
     refused = order(method)
     for _ in range(2):
         (outcome,) = run("payments.charge", refused)
-        assert outcome == PaymentFailed(detail=words, decline_code=told)
-    assert (payment(refused).status, payment(refused).decline_code) == ("declined", known)
+        assert outcome == PaymentFailed(detail=detail, decline_code=public_code)
+    assert (payment(refused).status, payment(refused).decline_code) == ("declined", stored_code)
     assert not moved_money(sandbox, refused)
 
 
@@ -142,7 +141,7 @@ def test_a_declined_intent_is_barred_for_every_other_card(sandbox: Sandbox) -> N
 @pytest.mark.parametrize(
     "fault", ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"]
 )
-def test_a_charge_whose_answer_is_lost_is_made_once(
+def test_a_charge_with_a_lost_answer_is_made_once(
     sandbox: Sandbox, operation: str, fault: str
 ) -> None:
     paid = order()
@@ -150,7 +149,7 @@ def test_a_charge_whose_answer_is_lost_is_made_once(
     (first,) = run("payments.charge", paid)
     assert isinstance(first, Unknown)
     assert payment(paid).status == "pending"
-    assert isinstance(in_the_end(paid), PaymentProcessed)
+    assert isinstance(final_outcome(paid), PaymentProcessed)
     assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
@@ -161,11 +160,11 @@ def test_misbehaving_payment_methods_are_charged_once(sandbox: Sandbox, method: 
     paid = order(method)
     (first,) = run("payments.charge", paid)
     assert isinstance(first, Unknown)
-    assert isinstance(in_the_end(paid), PaymentProcessed)
+    assert isinstance(final_outcome(paid), PaymentProcessed)
     assert moved_money(sandbox, paid) == {"capture": 1250}
 
 
-def test_a_key_that_only_replays_a_failure_is_followed_by_the_next_key(
+def test_a_key_that_replays_a_failure_is_replaced_by_a_new_key(
     sandbox: Sandbox,
 ) -> None:
     paid, cancelled = order(), order()
@@ -173,7 +172,7 @@ def test_a_key_that_only_replays_a_failure_is_followed_by_the_next_key(
         sandbox.fault("payment_intents.create", "500_done")
         run("payments.charge", each)
     forget_intents(sandbox)
-    assert isinstance(in_the_end(paid), PaymentProcessed)
+    assert isinstance(final_outcome(paid), PaymentProcessed)
     assert moved_money(sandbox, paid) == {"capture": 1250}
     frozen = prepare("payments.charge", cancelled)
     assert isinstance(run("payments.refund", cancelled)[0], PaymentRefunded)
@@ -189,7 +188,7 @@ def test_retry_after_delays_the_next_request(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "reason"),
     [
         (
             {"STRIPE_API_KEY": "sk_test_of_somebody_else"},
@@ -201,8 +200,8 @@ def test_retry_after_delays_the_next_request(sandbox: Sandbox) -> None:
         ),
     ],
 )
-def test_a_wrong_set_up_cancels_no_order(
-    sandbox: Sandbox, settings: Settings, changed: dict[str, str], says: str
+def test_a_wrong_configuration_cancels_no_order(
+    sandbox: Sandbox, settings: Settings, changed: dict[str, str], reason: str
 ) -> None:
     paid = order()
     for name, value in changed.items():
@@ -210,12 +209,12 @@ def test_a_wrong_set_up_cancels_no_order(
     for step in ("payments.charge", "payments.refund"):
         (outcome,) = run(step, paid)
         assert isinstance(outcome, Unknown)
-        assert outcome.reason.startswith(says)
+        assert outcome.reason.startswith(reason)
         assert "sk_test" not in outcome.reason.replace("sk_test_****", "")
     assert payment(paid).status == "pending"
 
 
-def test_a_key_used_with_other_parameters_is_no_refusal(sandbox: Sandbox) -> None:
+def test_a_key_used_with_other_parameters_does_not_refuse_the_charge(sandbox: Sandbox) -> None:
     paid = order()
     (purchase,) = prepare("payments.charge", paid)
     get_gateway().find([replace(purchase.charge, amount=999)])
@@ -224,7 +223,7 @@ def test_a_key_used_with_other_parameters_is_no_refusal(sandbox: Sandbox) -> Non
     assert "other parameters" in outcome.reason
 
 
-def test_a_frozen_worker_charges_nothing_after_the_void(
+def test_a_frozen_worker_cannot_charge_after_the_void(
     sandbox: Sandbox,
 ) -> None:
     cancelled = order()
@@ -239,7 +238,7 @@ def test_a_frozen_worker_charges_nothing_after_the_void(
 
 @pytest.mark.parametrize("fault", ["500_lost", "500_done", "reset_done", "429"])
 @pytest.mark.parametrize("operation", ["create", "cancel"])
-def test_a_void_whose_answer_is_lost_bars_the_charge(
+def test_a_void_with_a_lost_answer_bars_the_charge(
     sandbox: Sandbox, operation: str, fault: str
 ) -> None:
     cancelled = order()
@@ -253,7 +252,7 @@ def test_a_void_whose_answer_is_lost_bars_the_charge(
     assert not moved_money(sandbox, cancelled)
 
 
-def test_a_charge_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
+def test_of_a_concurrent_charge_and_void_only_one_succeeds(sandbox: Sandbox) -> None:
     for _ in range(5):
         charge = request()
         ways = [partial(get_gateway().charge, [charge]), partial(get_gateway().void, [charge])]
@@ -265,7 +264,7 @@ def test_a_charge_and_a_void_at_once_have_one_winner(sandbox: Sandbox) -> None:
         assert isinstance(verdict, Captured | Voided)
 
 
-def test_one_key_charged_by_many_at_once_captures_once(sandbox: Sandbox) -> None:
+def test_concurrent_charges_with_one_key_capture_once(sandbox: Sandbox) -> None:
     charge = request()
     at_once([partial(get_gateway().charge, [charge])] * 8)
     assert isinstance(get_gateway().find([charge])[0], Captured)
@@ -279,37 +278,37 @@ def test_an_unconfirmed_intent_is_absent_and_can_be_charged(sandbox: Sandbox) ->
     assert isinstance(get_gateway().find([charge])[0], Captured)
 
 
-def test_a_void_comes_too_late_for_a_captured_or_declined_charge(sandbox: Sandbox) -> None:
+def test_a_void_changes_no_captured_or_declined_charge(sandbox: Sandbox) -> None:
     captured, refused = request(), request("pm_card_chargeDeclinedInsufficientFunds")
     charged = get_gateway().charge([captured, refused])
     assert get_gateway().void([captured, refused]) == charged
     assert isinstance(charged[1], Declined)
 
 
-def test_a_forgotten_key_is_looked_up_and_never_used_again(sandbox: Sandbox) -> None:
+def test_an_expired_key_is_looked_up_and_never_used_again(sandbox: Sandbox) -> None:
     charged, never = request(), request()
     get_gateway().charge([charged])
     before = len(sandbox.ledger())
     old = datetime.now(UTC) - timedelta(hours=25)
     aged = [
-        ChargeRequest(one.key, one.order_id, 900, "eur", "pm_card_visa", old)
-        for one in (charged, never)
+        ChargeRequest(charge.key, charge.order_id, 900, "eur", "pm_card_visa", old)
+        for charge in (charged, never)
     ]
-    for ask in (get_gateway().charge, get_gateway().find, get_gateway().void):
-        first, second = ask(aged)
+    for method in (get_gateway().charge, get_gateway().find, get_gateway().void):
+        first, second = method(aged)
         assert isinstance(first, Captured)
         assert second == Voided()
     assert len(sandbox.ledger()) == before
 
 
-def test_a_key_that_stripe_may_soon_forget_is_not_used(sandbox: Sandbox) -> None:
+def test_a_key_close_to_its_expiry_is_not_used(sandbox: Sandbox) -> None:
     charge = request(opened_at=datetime.now(UTC) - timedelta(hours=21))
     (answer,) = get_gateway().charge([charge])
     assert isinstance(answer, Unanswered)
     assert not moved_money(sandbox, charge.order_id)
 
 
-def test_no_redirect_is_followed_to_another_host(
+def test_a_redirect_to_another_host_is_not_followed(
     sandbox: Sandbox, settings: Settings, redirecting: str
 ) -> None:
     settings.STRIPE_API_BASE = redirecting

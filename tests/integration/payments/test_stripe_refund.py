@@ -1,5 +1,5 @@
-"""A refund through Stripe is followed to its end: on its way, failed, made by hand, or lost in
-its answer.
+"""A refund through Stripe is completed if it is pending, fails, was made manually, or its answer
+is lost.
 """
 
 from threading import Thread
@@ -53,7 +53,7 @@ def test_a_captured_payment_is_refunded_once(sandbox: Sandbox) -> None:
     "fault", ["500_lost", "500_done", "reset_lost", "reset_done", "409", "429"]
 )
 @pytest.mark.parametrize("operation", ["create", "list"])
-def test_a_refund_whose_answer_is_lost_is_made_once(
+def test_a_refund_with_a_lost_answer_is_made_once(
     sandbox: Sandbox, operation: str, fault: str
 ) -> None:
     paid = charged()
@@ -72,7 +72,7 @@ def test_an_unrecorded_charge_is_found_and_refunded(sandbox: Sandbox, method: st
     assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_pending_refund_is_waited_for(sandbox: Sandbox) -> None:
+def test_a_pending_refund_delays_the_step(sandbox: Sandbox) -> None:
     paid = charged("pm_card_pendingRefund")
     for _ in range(2):
         assert isinstance(refund(paid), Waiting)
@@ -82,7 +82,7 @@ def test_a_pending_refund_is_waited_for(sandbox: Sandbox) -> None:
     assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_failed_refund_is_retried_until_one_by_hand_succeeds(
+def test_a_failed_refund_is_retried_until_a_manual_refund_succeeds(
     sandbox: Sandbox,
 ) -> None:
     paid = charged("pm_card_pendingRefund")
@@ -93,29 +93,29 @@ def test_a_failed_refund_is_retried_until_one_by_hand_succeeds(
         assert isinstance(outcome, Retry)
         assert "Give the money back by hand." in outcome.reason
     assert moved_money(sandbox, paid) == {"capture": 1250}
-    by_hand(paid)
+    refund_manually(paid)
     sandbox.control(f"settle/{refund_of(paid)}", outcome="succeeded")
     assert isinstance(refund(paid), PaymentRefunded)
     assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_refund_by_hand_is_not_repeated(sandbox: Sandbox) -> None:
+def test_a_manual_refund_is_not_repeated(sandbox: Sandbox) -> None:
     paid = charged()
-    by_hand(paid)
+    refund_manually(paid)
     assert isinstance(refund(paid), PaymentRefunded)
     assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_partial_refund_by_hand_needs_a_person_for_the_rest(sandbox: Sandbox) -> None:
+def test_a_partial_manual_refund_is_retried_until_the_rest_is_refunded(sandbox: Sandbox) -> None:
     paid = charged()
-    by_hand(paid, 50)
+    refund_manually(paid, 50)
     assert isinstance(refund(paid), Retry)
     assert payment(paid).status == "captured"
-    by_hand(paid, 1200)
+    refund_manually(paid, 1200)
     assert isinstance(refund(paid), PaymentRefunded)
 
 
-def test_a_refund_that_fails_after_the_end_is_followed_up(
+def test_a_refund_that_fails_after_the_end_of_the_saga_is_followed_up(
     sandbox: Sandbox,
 ) -> None:
     paid = charged("pm_card_refundFail")
@@ -123,10 +123,10 @@ def test_a_refund_that_fails_after_the_end_is_followed_up(
     sandbox.control(f"settle/{refund_of(paid)}", outcome="failed")
     Payment.objects.update(follow_at="2020-01-01T00:00Z")
     assert follow_up_once() == 1
-    open_ = payment(paid)
-    assert "failed" in open_.follow_error
-    assert open_.follow_at is not None
-    by_hand(paid)
+    failed = payment(paid)
+    assert "failed" in failed.follow_error
+    assert failed.follow_at is not None
+    refund_manually(paid)
     Payment.objects.update(follow_at="2020-01-01T00:00Z")
     assert follow_up_once() == 1
     assert (payment(paid).follow_at, payment(paid).follow_error) == (None, "")
@@ -139,11 +139,11 @@ def test_a_webhook_during_a_follow_up_causes_another(
     refund(paid)
     Payment.objects.update(follow_at="2020-01-01T00:00Z")
     sandbox.fault("refunds.list", "slow", seconds=1)
-    asking = Thread(target=follow_in_a_thread)
-    asking.start()
+    follow_up = Thread(target=follow_in_a_thread)
+    follow_up.start()
     until(lambda: payment(paid).follow_attempts == 1, "the payment is claimed")
     Payment.objects.update(follow_at="2020-01-01T00:00Z")
-    asking.join()
+    follow_up.join()
     assert payment(paid).follow_at is not None
     assert follow_up_once() == 1
     assert payment(paid).follow_at is None
@@ -154,9 +154,9 @@ def follow_in_a_thread() -> None:
     connections.close_all()
 
 
-def by_hand(paid: Order, amount: int = 1250) -> None:
-    """Refund as a person does in Stripe's dashboard: with no word of the order."""
-    made = RefundRequest(
-        f"by hand {amount} {paid.saga}", paid.saga, str(payment(paid).charge_id), amount, "eur"
+def refund_manually(paid: Order, amount: int = 1250) -> None:
+    """Refund as in Stripe's dashboard: the refund has no order id."""
+    request = RefundRequest(
+        f"manual {amount} {paid.saga}", paid.saga, str(payment(paid).charge_id), amount, "eur"
     )
-    Account(StripeGateway().until).create_refund(made)
+    Account(StripeGateway().until).create_refund(request)

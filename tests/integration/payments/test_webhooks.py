@@ -1,4 +1,4 @@
-"""What Stripe tells us has its effect once, and nobody else can tell us anything."""
+"""Each event of Stripe takes effect once, and unsigned requests are refused."""
 
 import json
 import time
@@ -41,25 +41,25 @@ def _signed(settings: Settings) -> None:
 
 
 def event(
-    kind: str = "payment_intent.succeeded", *, of: UUID | None = None, **about: Any
+    kind: str = "payment_intent.succeeded", *, order_id: UUID | None = None, **fields: Any
 ) -> dict[str, Any]:
-    thing = {
+    default = {
         "id": f"pi_{uuid7().hex}",
         "object": "payment_intent",
-        "metadata": {"order_id": str(of)} if of else {},
+        "metadata": {"order_id": str(order_id)} if order_id else {},
     }
     return {
         "id": f"evt_{uuid7().hex}",
         "object": "event",
         "type": kind,
         "created": int(time.time()),
-        "data": {"object": thing | about.pop("thing", {})},
-        **about,
+        "data": {"object": default | fields.pop("resource", {})},
+        **fields,
     }
 
 
-def tell(told: Any, *, secret: str = SECRET, shift: int = 0, header: str | None = None) -> Any:
-    body = told if isinstance(told, str) else json.dumps(told)
+def deliver(sent: Any, *, secret: str = SECRET, shift: int = 0, header: str | None = None) -> Any:
+    body = sent if isinstance(sent, str) else json.dumps(sent)
     signed = stripe.WebhookSignature.generate_signature_header(
         body, secret, int(time.time()) + shift
     )
@@ -68,7 +68,7 @@ def tell(told: Any, *, secret: str = SECRET, shift: int = 0, header: str | None 
 
 
 def waiting(paid: Order) -> Inbox:
-    """Leave the charge of an order waiting for its customer."""
+    """Run the charge of an order that then waits for the customer; return its inbox row."""
     message = Message(
         id=uuid7(),
         saga=paid.saga,
@@ -89,11 +89,11 @@ def is_due(row: Inbox) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def test_an_event_wakes_the_waiting_step_and_decides_nothing(sandbox: Sandbox) -> None:
+def test_an_event_wakes_the_waiting_step_but_does_not_change_the_payment(sandbox: Sandbox) -> None:
     paid = order("pm_card_authenticationRequired")
     row = waiting(paid)
     Inbox.objects.filter(id=row.id).update(due_at=LATER, send_at=LATER)
-    assert tell(event(of=paid.saga)).status_code == 200
+    assert deliver(event(order_id=paid.saga)).status_code == 200
     assert is_due(row)
     assert WebhookEvent.objects.get().effect == "woke"
     assert payment(paid).status == "pending"
@@ -101,18 +101,18 @@ def test_an_event_wakes_the_waiting_step_and_decides_nothing(sandbox: Sandbox) -
 
 def test_a_repeated_event_has_no_second_effect(sandbox: Sandbox) -> None:
     paid = order("pm_card_authenticationRequired")
-    row, told = waiting(paid), event(of=paid.saga)
-    assert tell(told).status_code == 200
+    row, sent = waiting(paid), event(order_id=paid.saga)
+    assert deliver(sent).status_code == 200
     Inbox.objects.filter(id=row.id).update(due_at=LATER, send_at=LATER)
     for _ in range(2):
-        assert tell(told).status_code == 200
+        assert deliver(sent).status_code == 200
     assert not is_due(row)
     assert WebhookEvent.objects.count() == 1
 
 
-def test_an_event_sent_by_many_at_once_is_received_once() -> None:
-    told = webhooks.verify(*_wire(event()))
-    effects = at_once([partial(webhooks.receive, told)] * 8)
+def test_concurrent_deliveries_of_an_event_are_received_once() -> None:
+    sent = webhooks.verify(*_signed_body(event()))
+    effects = at_once([partial(webhooks.receive, sent)] * 8)
     assert sorted(map(str, effects)) == ["None"] * 7 + ["unknown"]
 
 
@@ -121,12 +121,14 @@ def test_an_event_commits_with_its_effect_or_not_at_all(sandbox: Sandbox) -> Non
     row = waiting(paid)
     with connections["payments"].cursor() as cursor:
         cursor.execute(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no'; END$$;"
-            "CREATE TRIGGER refuse BEFORE UPDATE ON payments_inbox FOR EACH ROW EXECUTE FUNCTION refuse()"
+            "CREATE FUNCTION refuse() RETURNS trigger"
+            " LANGUAGE plpgsql AS $$BEGIN RAISE 'no'; END$$;"
+            "CREATE TRIGGER refuse BEFORE UPDATE ON payments_inbox"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()"
         )
     try:
         with pytest.raises(DatabaseError, match="no"):
-            webhooks.receive(webhooks.verify(*_wire(event(of=paid.saga))))
+            webhooks.receive(webhooks.verify(*_signed_body(event(order_id=paid.saga))))
     finally:
         with connections["payments"].cursor() as cursor:
             cursor.execute("DROP TRIGGER refuse ON payments_inbox; DROP FUNCTION refuse()")
@@ -137,17 +139,17 @@ def test_an_event_commits_with_its_effect_or_not_at_all(sandbox: Sandbox) -> Non
 def test_an_event_of_an_unknown_order_is_shown_in_the_admin(
     admin_client: Client,
 ) -> None:
-    stranger = uuid7()
-    assert tell(event(of=stranger)).status_code == 200
-    assert tell(event("charge.succeeded", thing={"id": "ch_unknown"})).status_code == 200
+    unknown_order = uuid7()
+    assert deliver(event(order_id=unknown_order)).status_code == 200
+    assert deliver(event("charge.succeeded", resource={"id": "ch_unknown"})).status_code == 200
     assert list(WebhookEvent.objects.order_by("received_at").values_list("effect", "order_id")) == [
-        ("unknown", stranger),
+        ("unknown", unknown_order),
         ("unknown", None),
     ]
     page = admin_client.get(
         "/admin/payments/webhookevent/", {"effect__exact": "unknown"}
     ).content.decode()
-    assert str(stranger) in page
+    assert str(unknown_order) in page
     assert "ch_unknown" in page
 
 
@@ -157,12 +159,12 @@ def test_an_event_without_an_order_id_is_matched_by_its_charge(
     paid = order()
     run("payments.charge", paid)
     charge = payment(paid).charge_id
-    for thing in (
+    for resource in (
         {"id": charge},
         {"id": "re_1", "charge": charge},
         {"id": "re_2", "charge": {"id": charge}},
     ):
-        assert tell(event("charge.updated", thing=thing)).status_code == 200
+        assert deliver(event("charge.updated", resource=resource)).status_code == 200
     assert set(WebhookEvent.objects.values_list("order_id", "effect")) == {(paid.saga, "noted")}
 
 
@@ -182,7 +184,7 @@ def test_an_event_without_an_order_id_is_matched_by_its_charge(
     ],
 )
 def test_a_request_without_a_recent_signature_is_refused(wrong: dict[str, Any]) -> None:
-    _refused(tell(event(), **wrong))
+    _refused(deliver(event(), **wrong))
 
 
 @pytest.mark.parametrize(
@@ -205,12 +207,12 @@ def test_a_request_without_a_recent_signature_is_refused(wrong: dict[str, Any]) 
         json.dumps(event(data={"object": "pi"})),
     ],
 )
-def test_a_signed_request_that_is_no_event_is_refused(body: str) -> None:
-    _refused(tell(body))
+def test_a_signed_request_without_an_event_is_refused(body: str) -> None:
+    _refused(deliver(body))
 
 
 @pytest.mark.parametrize(
-    "thing",
+    "resource",
     [
         {"metadata": None},
         {"metadata": {"order_id": "not an order"}},
@@ -223,19 +225,19 @@ def test_a_signed_request_that_is_no_event_is_refused(body: str) -> None:
         {"charge": {"id": "ch\0"}},
     ],
 )
-def test_an_event_with_an_invalid_object_is_stored_as_unknown(thing: dict[str, Any]) -> None:
-    assert tell(event(thing=thing)).status_code == 200
+def test_an_event_with_an_invalid_object_is_stored_as_unknown(resource: dict[str, Any]) -> None:
+    assert deliver(event(resource=resource)).status_code == 200
     assert WebhookEvent.objects.get().effect == "unknown"
 
 
 @pytest.mark.parametrize("secret", ["", " "])
 def test_without_a_secret_every_event_is_refused(settings: Settings, secret: str) -> None:
     settings.STRIPE_WEBHOOK_SECRET = secret
-    _refused(tell(event(), secret=secret))
+    _refused(deliver(event(), secret=secret))
 
 
 def test_a_changed_body_is_refused() -> None:
-    body, signature = _wire(event())
+    body, signature = _signed_body(event())
     answer = Client().post(
         PATH,
         body.replace(b"succeeded", b"canceled "),
@@ -248,15 +250,15 @@ def test_a_changed_body_is_refused() -> None:
 def test_a_locked_database_answers_503() -> None:
     with psycopg.connect(url("payments")) as other:
         other.execute("LOCK TABLE payments_webhookevent")
-        answer = tell(event())
+        answer = deliver(event())
     assert (answer.status_code, answer["Content-Type"]) == (503, "application/problem+json")
     assert not WebhookEvent.objects.exists()
 
 
 def test_a_stored_event_has_ids_only() -> None:
     assert (
-        tell(
-            event(thing={"client_secret": "pi_secret", "billing_details": {"name": "Ada"}})
+        deliver(
+            event(resource={"client_secret": "pi_secret", "billing_details": {"name": "Ada"}})
         ).status_code
         == 200
     )
@@ -270,38 +272,42 @@ def test_a_stored_event_has_ids_only() -> None:
 def test_a_charge_after_the_cancel_is_refunded(sandbox: Sandbox) -> None:
     cancelled = order()
     (frozen,) = prepare("payments.charge", cancelled)
-    # So long ago that Stripe has forgotten the key: there was nothing to cancel.
+    # Stripe has forgotten a key of this age, so the void finds no charge to cancel.
     Payment.objects.update(created_at=datetime.now(UTC) - timedelta(hours=25))
     run("payments.refund", cancelled)
     assert payment(cancelled).status == "void"
     get_gateway().charge([frozen.charge])
     assert moved_money(sandbox, cancelled) == {"capture": 1250}
-    assert tell(event(of=cancelled.saga)).status_code == 200
+    assert deliver(event(order_id=cancelled.saga)).status_code == 200
     assert WebhookEvent.objects.get().effect == "followed"
     assert follow_up_once() == 1
     assert moved_money(sandbox, cancelled) == {"capture": 1250, "refund": 1250}
-    over = payment(cancelled)
-    assert (over.status, over.refunded_amount, over.follow_at) == ("refunded", 1250, None)
+    refunded = payment(cancelled)
+    assert (refunded.status, refunded.refunded_amount, refunded.follow_at) == (
+        "refunded",
+        1250,
+        None,
+    )
     assert follow_up_once() == 0
 
 
 def test_a_false_event_changes_nothing(sandbox: Sandbox) -> None:
     cancelled = order()
     run("payments.refund", cancelled)
-    tell(event(of=cancelled.saga))
+    deliver(event(order_id=cancelled.saga))
     assert follow_up_once() == 1
     assert (payment(cancelled).status, payment(cancelled).follow_at) == ("void", None)
     assert not moved_money(sandbox, cancelled)
 
 
-def test_events_are_purged_after_stripe_has_stopped_repeating_them(
+def test_events_are_purged_after_stripe_stops_repeating_them(
     settings: Settings,
 ) -> None:
     settings.SAGA_RETENTION_DAYS = 1
     for days in (0, 6, 8):
-        told = event()
-        tell(told)
-        WebhookEvent.objects.filter(id=told["id"]).update(
+        sent = event()
+        deliver(sent)
+        WebhookEvent.objects.filter(id=sent["id"]).update(
             received_at=datetime.now(UTC) - timedelta(days=days)
         )
     assert purge_webhook_events() == 1
@@ -313,6 +319,6 @@ def _refused(answer: Any) -> None:
     assert not WebhookEvent.objects.exists()
 
 
-def _wire(told: dict[str, Any]) -> tuple[bytes, str]:
-    body = json.dumps(told)
+def _signed_body(sent: dict[str, Any]) -> tuple[bytes, str]:
+    body = json.dumps(sent)
     return body.encode(), stripe.WebhookSignature.generate_signature_header(body, SECRET)
