@@ -10,8 +10,9 @@ from tests.trips import harness
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
-    """Each test starts with an empty queue and steps that do the ordinary thing; it flushes by
-    hand, not by a nudge.
+    """Start each test with an empty queue and steps that succeed.
+
+    The flush thread is off: a test calls the relay itself.
     """
     monkeypatch.setattr(lifecycle, "request_flush", lambda service: None)
     harness.forget()
@@ -20,8 +21,9 @@ def quiet(monkeypatch):
 
 @pytest.fixture
 def dead_broker():
-    """A context in which the broker is down: killed as it starts, and back, with what it had,
-    when it ends.
+    """Return a context in which the broker is down.
+
+    The broker is killed at the start and restarted at the end. It keeps its messages.
     """
 
     @contextmanager
@@ -37,7 +39,7 @@ def dead_broker():
 
 @pytest.fixture
 def hung_broker():
-    """A context in which the broker takes connections and answers nothing."""
+    """Return a context in which the broker accepts connections, but does not answer."""
 
     @contextmanager
     def hung():

@@ -23,7 +23,7 @@ def run_with_chain(step, trips):
     return chain
 
 
-def test_a_step_that_has_sent_its_rows_removes_only_the_flush_from_its_chain():
+def test_a_step_that_sent_its_rows_removes_only_the_flush_from_its_chain():
     assert run_with_chain("trips.book", begin(2)) == ["another"]
 
 
@@ -41,7 +41,7 @@ def test_a_step_that_could_not_send_its_rows_keeps_the_flush_in_its_chain(dead_b
 
 
 @pytest.mark.system
-def test_celery_sends_no_flush_that_was_removed_from_a_chain():
+def test_celery_does_not_send_a_flush_that_was_removed_from_a_chain():
     (trip,) = begin()
     relay.flush(TRIPS)
     with worker("trips", environ={}) as process:
@@ -50,7 +50,7 @@ def test_celery_sends_no_flush_that_was_removed_from_a_chain():
             "the trip has ended",
             process=process,
         )
-        said = process.output()
+        output = process.output()
     assert effects(trip) == ["trips.book", "trips.pay", "trips.confirm", "trips.travel"]
-    assert "Task sagas.run_step" in said
-    assert "Task sagas.flush" not in said
+    assert "Task sagas.run_step" in output
+    assert "Task sagas.flush" not in output

@@ -80,16 +80,16 @@ def test_an_answer_after_the_refund_is_discarded(trip):
     assert effects(trip) == ["trips.book", "trips.refund"]
 
 
-def test_a_refusal_of_the_outside_system_is_final(trip):
+def test_a_refusal_by_the_outside_system_is_final(trip):
     behaviour["trips.pay/call", trip] = lambda _: NotPaid(code="declined", detail="No.")
     deliver("trips.pay", [trip])
     assert state(trip, "trips.pay") == "refused"
     assert Outbox.objects.get(saga=trip, type="trip.not_paid").target == "trips.unbook"
 
 
-def test_the_outcome_of_a_call_that_raises_is_unknown_and_is_asked_for_again(trip):
+def test_a_call_that_raises_has_an_unknown_outcome_and_is_repeated(trip):
     def crash(_):
-        raise ConnectionResetError("in the middle of it")
+        raise ConnectionResetError("connection lost during the call")
 
     behaviour["trips.pay/call", trip] = crash
     assert deliver("trips.pay", [trip]) == []
@@ -130,8 +130,8 @@ def test_an_unknown_outcome_in_a_batch_does_not_affect_the_others(trip):
     assert Inbox.objects.filter(saga=trip, state="done").count() == 4
 
 
-def test_waiting_counts_no_attempt_however_often_the_step_runs(trip):
-    behaviour["trips.pay/call", trip] = lambda _: Waiting("The traveller looks for her purse.")
+def test_a_waiting_step_counts_no_attempt_each_time_it_runs(trip):
+    behaviour["trips.pay/call", trip] = lambda _: Waiting("The traveller has not paid yet.")
     for _ in range(8):
         deliver("trips.pay", [trip])
         assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("waiting", 0)
@@ -146,7 +146,9 @@ def test_waiting_counts_no_attempt_however_often_the_step_runs(trip):
 
 
 def test_a_notice_goes_to_the_timeline_and_does_not_advance_the_saga(trip):
-    behaviour["trips.pay/call", trip] = lambda _: Waiting("The traveller is asked.", notice=Asked())
+    behaviour["trips.pay/call", trip] = lambda _: Waiting(
+        "The traveller must confirm.", notice=Asked()
+    )
     deliver("trips.pay", [trip])
     notice = Outbox.objects.get(saga=trip, type="trip.asked")
     assert (notice.target, notice.step) == (None, "trips.pay")
@@ -165,7 +167,7 @@ def test_a_waiting_step_runs_again_after_its_pause(trip):
     assert timedelta(seconds=299) <= waiting.send_at - waiting.updated_at <= timedelta(seconds=600)
 
 
-def test_an_unknown_outcome_may_ask_for_a_longer_pause(trip):
+def test_an_unknown_outcome_may_set_a_longer_pause(trip):
     behaviour["trips.pay/call", trip] = lambda _: Unknown("Too many requests.", after=120)
     deliver("trips.pay", [trip])
     waiting = row(trip, "trips.pay")

@@ -23,9 +23,9 @@ from tests.trips.models import Outbox
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def fail_up_to_the_limit(step, trips, settings, **how):
+def fail_up_to_the_limit(step, trips, settings, **details):
     for attempt in range(1, settings.SAGA_STEP_ATTEMPTS + 1):
-        fail(step, trips, attempt=attempt, **how)
+        fail(step, trips, attempt=attempt, **details)
 
 
 def test_three_reports_of_one_failure_count_once():

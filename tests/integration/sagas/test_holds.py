@@ -40,12 +40,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LONG_AGO = "2020-01-01T00:00:00Z"
 
 
-def hold(**what):
-    return holds.hold(TRIPS, **what, by="olga", why="The bank is down.")
+def hold(**scope):
+    return holds.hold(TRIPS, **scope, by="olga", why="The bank is down.")
 
 
-def delivered():
-    """Run the tasks in the broker as a worker does, until there is none."""
+def run_queued_tasks():
+    """Run the tasks in the broker, as a worker does, until the queue is empty."""
     while sent := take("trips"):
         for message in sent:
             getattr(tasks, message.task.removeprefix("sagas."))(*message.args)
@@ -53,11 +53,11 @@ def delivered():
                 tasks.flush("trips")
 
 
-def released(**what):
-    """Release, resume and deliver."""
-    holds.release(TRIPS, **what)
+def release_and_deliver(**scope):
+    """Release a hold, resume its steps and run them; return the number of resumed steps."""
+    holds.release(TRIPS, **scope)
     sent = holds.resume(TRIPS)
-    delivered()
+    run_queued_tasks()
     return sent
 
 
@@ -77,7 +77,7 @@ class TestHolding:
         (trip,) = begin()
         hold(step=step)
         walk([trip])
-        assert released(step=step) == 1
+        assert release_and_deliver(step=step) == 1
         assert effects(trip) == ["trips.book", "trips.pay", "trips.confirm", "trips.travel"]
         assert row(trip, step).attempts == 1
 
@@ -88,14 +88,14 @@ class TestHolding:
         assert (state(held, "trips.book"), state(free, "trips.book")) == ("held", "done")
         assert effects(held) == []
 
-    def test_a_saga_on_hold_waits_on_its_way_back_as_well(self):
+    def test_a_saga_on_hold_also_waits_while_it_is_undone(self):
         (trip,) = begin()
         deliver("trips.book", [trip])
         hold(saga=trip)
         call_off(trip)
         walk([trip])
         assert (state(trip, "trips.refund"), effects(trip)) == ("held", ["trips.book"])
-        released(saga=trip)
+        release_and_deliver(saga=trip)
         assert effects(trip)[-2:] == ["trips.unbook", "trips.drop"]
 
     def test_a_second_hold_changes_nothing_and_the_first_keeps_its_operator_and_reason(self):
@@ -113,9 +113,9 @@ class TestHolding:
         hold(step="trips.book")
         hold(saga=trip)
         walk([trip])
-        assert released(step="trips.book") == 0
+        assert release_and_deliver(step="trips.book") == 0
         assert holds.resume_saga(TRIPS, trip) == 0
-        assert released(saga=trip) == 1
+        assert release_and_deliver(saga=trip) == 1
 
     def test_a_retry_of_a_step_on_hold_is_held_and_keeps_its_attempts(self):
         (trip,) = begin()
@@ -123,9 +123,9 @@ class TestHolding:
         hold(step="trips.book")
         make_due()
         relay.flush(TRIPS)
-        delivered()
+        run_queued_tasks()
         assert (row(trip, "trips.book").state, row(trip, "trips.book").attempts) == ("held", 1)
-        released(step="trips.book")
+        release_and_deliver(step="trips.book")
         assert row(trip, "trips.book").attempts == 2
 
 
@@ -136,7 +136,7 @@ class TestMessages:
         for _ in range(3):
             deliver("trips.book", [trip])
         assert events(trip) == ["trip.began", "saga.on_hold"]
-        released(step="trips.book")
+        release_and_deliver(step="trips.book")
         assert effects(trip).count("trips.book") == 1
 
     def test_a_delivery_between_release_and_resume_runs_the_step_once(self):
@@ -148,13 +148,13 @@ class TestMessages:
         assert state(trip, "trips.book") == "done"
         assert holds.resume(TRIPS) == 0
 
-    def test_held_messages_survive_a_broker_that_loses_everything(self):
+    def test_held_messages_survive_a_broker_that_loses_its_data(self):
         (trip,) = begin()
         hold(step="trips.book")
         relay.flush(TRIPS)
-        delivered()
+        run_queued_tasks()
         empty()
-        assert released(step="trips.book") == 1
+        assert release_and_deliver(step="trips.book") == 1
         assert effects(trip)[-1] == "trips.travel"
 
     def test_a_message_that_is_lost_after_the_resume_is_sent_again(self):
@@ -166,7 +166,7 @@ class TestMessages:
         empty()
         make_due()
         relay.flush(TRIPS)
-        delivered()
+        run_queued_tasks()
         assert effects(trip)[-1] == "trips.travel"
 
     def test_an_undo_bars_an_action_that_is_held(self):
@@ -177,7 +177,7 @@ class TestMessages:
         call_off(trip)
         walk([trip])
         assert (state(trip, "trips.pay"), row(trip, "trips.pay").message) == ("refused", None)
-        assert released(step="trips.pay") == 0
+        assert release_and_deliver(step="trips.pay") == 0
         assert effects(trip)[-1] == "trips.drop"
 
     def test_a_saga_whose_pivot_is_held_can_be_cancelled(self):
@@ -186,14 +186,14 @@ class TestMessages:
         walk([trip])
         assert state(trip, "trips.confirm") == "held"
         assert call_off(trip) is CancelResult.OURS
-        released(step="trips.confirm")
+        release_and_deliver(step="trips.confirm")
         walk([trip])
         assert "trips.confirm" not in effects(trip)
         assert effects(trip)[-1] == "trips.drop"
 
 
 class TestInFlight:
-    def test_a_step_that_is_running_when_the_hold_comes_ends_and_the_next_waits(self):
+    def test_a_step_that_runs_when_the_hold_starts_ends_and_the_next_step_waits(self):
         (trip,) = begin()
         behaviour["trips.book", trip] = lambda _: (
             started(lambda: hold(saga=trip)).result(timeout=20) and None
@@ -205,13 +205,13 @@ class TestInFlight:
         (trip,) = begin()
         deliver("trips.book", [trip])
 
-        def meanwhile(saga):
+        def hold_during_the_call(saga):
             hold(step="trips.pay")
             make_due()  # the call outlasts its lease, and the relay sends the step again
             deliver("trips.pay", [saga])
             assert state(saga, "trips.pay") == "held"
 
-        behaviour["trips.pay/call", trip] = meanwhile
+        behaviour["trips.pay/call", trip] = hold_during_the_call
         deliver("trips.pay", [trip])
         assert (state(trip, "trips.pay"), effects(trip)) == ("done", ["trips.book", "trips.pay"])
 
@@ -224,20 +224,20 @@ class TestInFlight:
         hold(step="trips.pay")
         make_due()
         relay.flush(TRIPS)
-        delivered()
+        run_queued_tasks()
         assert (state(trip, "trips.pay"), row(trip, "trips.pay").error) == ("held", "no answer")
-        released(step="trips.pay")
+        release_and_deliver(step="trips.pay")
         assert effects(trip)[-1] == "trips.travel"
 
-    def test_a_claim_that_still_saw_the_hold_is_resumed_by_the_next_round(self):
+    def test_a_step_held_during_the_release_is_resumed_by_the_next_round(self):
         (trip,) = begin()
         hold(step="trips.book")
         with transaction.atomic():
             deliver("trips.book", [trip])  # not committed, so the held row is not visible
-            assert started(lambda: released(step="trips.book")).result(timeout=20) == 0
+            assert started(lambda: release_and_deliver(step="trips.book")).result(timeout=20) == 0
         assert state(trip, "trips.book") == "held"
         tasks.release_held("trips")
-        delivered()
+        run_queued_tasks()
         assert effects(trip)[-1] == "trips.travel"
 
 
@@ -295,7 +295,7 @@ class TestRedrive:
         hold(step="trips.book")
         deliver("trips.book", [waiting])
         relay.flush(TRIPS)
-        delivered()
+        run_queued_tasks()
         assert Trip.objects.get(id=waiting).on_hold == "trips.book"
         Trip.objects.filter(id=other).update(on_hold="")
         assert self.stalled() == 1
@@ -306,8 +306,8 @@ class TestRedrive:
         begin()
         hold(step="trips.book")
         relay.flush(TRIPS)
-        delivered()
-        released(step="trips.book")
+        run_queued_tasks()
+        release_and_deliver(step="trips.book")
         assert Trip.objects.get().on_hold == ""
 
     def test_a_hold_does_not_clear_needs_attention(self):
@@ -316,7 +316,7 @@ class TestRedrive:
         hold(step="trips.book")
         deliver("trips.book", [trip])
         relay.flush(TRIPS)
-        delivered()
+        run_queued_tasks()
         assert Trip.objects.get().needs_attention
 
     def test_a_redrive_of_a_held_saga_changes_nothing(self):
@@ -324,7 +324,7 @@ class TestRedrive:
         hold(step="trips.book")
         deliver("trips.book", [trip])
         redrive.republish(TRIPS, [trip])
-        delivered()
+        run_queued_tasks()
         assert (state(trip, "trips.book"), events(trip).count("saga.on_hold")) == ("held", 1)
 
 
@@ -334,14 +334,14 @@ class TestStats:
         hold(step="trips.book")
         hold(saga=other)
         relay.flush(TRIPS)
-        delivered()
+        run_queued_tasks()
         Trip.objects.update(rescue_at=LONG_AGO, created_at=LONG_AGO)
-        found = saga_stats(HOME)
-        assert (found.open, found.stalled, found.on_hold, found.oldest_seconds) == (2, 0, 2, 0.0)
+        stats = saga_stats(HOME)
+        assert (stats.open, stats.stalled, stats.on_hold, stats.oldest_seconds) == (2, 0, 2, 0.0)
         assert [(rows.step, rows.state, rows.rows) for rows in inbox_stats(TRIPS)] == [
             ("trips.book", "held", 2)
         ]
-        assert {(one.step, one.number) for one in hold_stats(TRIPS)} == {
+        assert {(held.step, held.number) for held in hold_stats(TRIPS)} == {
             ("trips.book", 1),
             (None, 1),
         }
@@ -352,8 +352,8 @@ class TestStats:
 
 
 def test_only_holds_of_sagas_that_ended_long_ago_are_purged():
-    over, still_open = begin(2)
-    for trip in (over, still_open):
+    ended, still_open = begin(2)
+    for trip in (ended, still_open):
         hold(saga=trip)
     hold(step=PLAN.first)
     retention.purge(TRIPS, before=timezone.now() + timedelta(days=1), kept=[still_open])

@@ -48,12 +48,12 @@ def test_an_event_at_home_is_in_the_timeline_as_soon_as_its_row_is_sent():
 def test_an_error_of_the_timeline_delays_no_step():
     trips = begin()
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE trips_timelineevent RENAME TO trips_timeline_away")
+        cursor.execute("ALTER TABLE trips_timelineevent RENAME TO trips_timelineevent_renamed")
     try:
         deliver("trips.book", trips)
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE trips_timeline_away RENAME TO trips_timelineevent")
+            cursor.execute("ALTER TABLE trips_timelineevent_renamed RENAME TO trips_timelineevent")
     assert [sent.task for sent in take("trips")] == ["sagas.run_step", "sagas.record"]
     assert Outbox.objects.get(step="trips.book").published_at is not None
 
@@ -104,10 +104,10 @@ def test_two_relays_never_claim_the_same_row():
     assert not {row.id for row in first} & {row.id for row in second}
 
 
-def in_another_session(work):
+def in_another_session(function):
     def run():
         try:
-            return work()
+            return function()
         finally:
             connection.close()
 
@@ -115,7 +115,7 @@ def in_another_session(work):
         return pool.submit(run).result(20)
 
 
-def test_rows_of_a_relay_that_died_are_sent_by_another_when_the_lease_is_over():
+def test_rows_of_a_dead_relay_are_sent_by_another_relay_after_their_lease():
     begin()
     outbox.claim(TRIPS, limit=10)
     assert relay.flush(TRIPS) == 0
@@ -166,7 +166,7 @@ def test_while_the_broker_is_down_a_waiting_step_is_released_at_once(dead_broker
     assert relay.flush(TRIPS) == 1
 
 
-def test_a_step_is_done_even_if_the_broker_is_down_when_it_ends(dead_broker):
+def test_a_step_is_done_even_if_the_broker_is_down_at_its_end(dead_broker):
     trips = begin(2)
     with dead_broker():
         assert deliver("trips.book", trips) == []

@@ -16,8 +16,8 @@ def store(task_id="lost"):
     return current_app.backend.store_result(task_id, ValueError("its child was killed"), "RETRY")
 
 
-def end_our_session():
-    """Break our connection as a restart of PostgreSQL does: it is dead, but looks open."""
+def end_own_session():
+    """End this process's session, as a restart of PostgreSQL does. The client does not notice."""
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
         session.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
 
@@ -29,7 +29,7 @@ def test_a_failure_is_stored():
 
 def test_a_failure_is_stored_on_a_new_connection_if_the_old_one_is_dead():
     connection.ensure_connection()
-    end_our_session()
+    end_own_session()
     store()
     assert TaskResult.objects.get().task_id == "lost"
 

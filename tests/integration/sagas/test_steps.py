@@ -35,8 +35,8 @@ def refuse(_):
     return NO_ROOM
 
 
-def explode(_):
-    raise ZeroDivisionError("a bug of this trip alone")
+def raise_error(_):
+    raise ZeroDivisionError("an error of this trip only")
 
 
 def test_a_saga_runs_to_its_end():
@@ -93,22 +93,22 @@ def test_a_refusal_sends_the_saga_back_over_the_steps_before_it():
 
 def test_a_message_that_raises_fails_alone_and_the_others_succeed():
     trips = begin(3)
-    behaviour["trips.book", trips[1]] = explode
+    behaviour["trips.book", trips[1]] = raise_error
     (failure,) = deliver("trips.book", trips)
     assert (failure.message.saga, failure.attempt, failure.isolated) == (trips[1], 1, True)
-    assert "a bug of this trip alone" in failure.error
+    assert "an error of this trip only" in failure.error
     assert [state(trip, "trips.book") for trip in trips] == ["done", None, "done"]
     assert effects(trips[1]) == []
 
 
 def test_a_failed_step_shows_where_its_handler_raised():
     trips = begin(2)
-    behaviour["trips.book", trips[1]] = explode
+    behaviour["trips.book", trips[1]] = raise_error
     with pytest.raises(StepFailed) as failed:
         runner.run("trips.book", PLAN, messages_to("trips.book", trips))
     raised = "".join(traceback.format_exception(failed.value))
-    assert f"in {explode.__name__}" in raised
-    assert "a bug of this trip alone" in raised
+    assert f"in {raise_error.__name__}" in raised
+    assert "an error of this trip only" in raised
 
 
 def test_a_message_with_an_unreadable_context_fails_alone():
@@ -147,10 +147,10 @@ def test_an_undo_cannot_refuse():
     assert "may not refuse" in failure.error
 
 
-def test_retry_waits_and_is_given_up_at_the_limit(settings):
+def test_a_retry_waits_and_the_step_is_given_up_at_the_limit(settings):
     settings.SAGA_STEP_ATTEMPTS = 2
     (trip,) = begin()
-    behaviour["trips.book", trip] = lambda _: Retry(reason="The hotel does not pick up.")
+    behaviour["trips.book", trip] = lambda _: Retry(reason="The hotel does not answer.")
     deliver("trips.book", [trip])
     assert (state(trip, "trips.book"), row(trip, "trips.book").attempts) == ("waiting", 1)
     make_due()
@@ -159,7 +159,7 @@ def test_retry_waits_and_is_given_up_at_the_limit(settings):
     assert Outbox.objects.get(saga=trip, type="trip.not_booked").target == "trips.unbook"
 
 
-def test_an_unknown_outcome_is_asked_for_again_for_ever_and_needs_attention_once(settings):
+def test_a_step_with_an_unknown_outcome_is_always_retried_and_needs_attention_once(settings):
     settings.SAGA_STEP_ATTEMPTS = 2
     (trip,) = begin()
     deliver("trips.book", [trip])

@@ -1,4 +1,4 @@
-"""The timeline records each event once, shows redrive that a saga moves, and records its end."""
+"""The timeline records each event once, records the progress of a saga, and records its end."""
 
 from datetime import timedelta
 
@@ -83,24 +83,24 @@ def test_an_undone_saga_ends_with_its_abort(trip):
     assert Trip.objects.get(id=trip).ended_at is not None
 
 
-@pytest.mark.parametrize(("left", "written"), [(950, False), (850, True)])
-def test_progress_is_not_written_again_soon_after_the_last_time(trip, settings, left, written):
+@pytest.mark.parametrize(("seconds_left", "is_written"), [(950, False), (850, True)])
+def test_progress_is_written_again_only_after_a_pause(trip, settings, seconds_left, is_written):
     settings.SAGA_STALL_SECONDS = 1000
     all_entries = entries(trip)
-    before = timezone.now() + timedelta(seconds=left)
+    before = timezone.now() + timedelta(seconds=seconds_left)
     Trip.objects.update(rescue_at=before)
     timeline.record(HOME, all_entries)
 
-    assert (Trip.objects.get(id=trip).rescue_at > before) is written
+    assert (Trip.objects.get(id=trip).rescue_at > before) is is_written
 
 
 @pytest.mark.parametrize(
-    "changed", [{"redrives": 1}, {"needs_attention": True}, {"on_hold": "trips.pay"}]
+    "columns", [{"redrives": 1}, {"needs_attention": True}, {"on_hold": "trips.pay"}]
 )
-def test_progress_that_changes_a_column_is_written_at_once(trip, settings, changed):
+def test_progress_that_resets_a_column_is_written_at_once(trip, settings, columns):
     all_entries = entries(trip)
     Trip.objects.update(
-        rescue_at=timezone.now() + timedelta(seconds=settings.SAGA_STALL_SECONDS), **changed
+        rescue_at=timezone.now() + timedelta(seconds=settings.SAGA_STALL_SECONDS), **columns
     )
     timeline.record(HOME, all_entries)
     row = Trip.objects.get(id=trip)

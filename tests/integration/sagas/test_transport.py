@@ -8,7 +8,7 @@ from kombu import Queue
 from redis.exceptions import ConnectionError as BrokerAway
 
 
-def test_a_slot_is_free_again_after_an_acknowledgement_that_the_broker_missed(
+def test_a_slot_is_freed_even_if_the_broker_missed_the_acknowledgement(
     broker,
 ):
     with current_app.connection_for_write() as connection:

@@ -1,4 +1,4 @@
-"""An undo bars its action for ever and compensates only a done action; the pivot ends cancels."""
+"""An undo bars its action, and compensates it only if it was done. No cancel follows the pivot."""
 
 import threading
 
@@ -57,7 +57,7 @@ def test_an_undo_delivered_twice_undoes_once():
 def test_a_refused_pivot_undoes_all_steps_in_reverse_order():
     (trip,) = begin()
     behaviour["trips.confirm", trip] = lambda _: NotConfirmed(
-        code="gone", detail="The trip is off."
+        code="gone", detail="The trip is cancelled."
     )
     walk([trip])
 
@@ -101,7 +101,7 @@ def test_a_cancel_after_the_pivot_is_too_late():
 def test_two_compensations_at_once_end_in_one_abort():
     (trip,) = begin()
     behaviour["trips.confirm", trip] = lambda _: NotConfirmed(
-        code="gone", detail="The trip is off."
+        code="gone", detail="The trip is cancelled."
     )
     deliver("trips.book", [trip])
     call_off(trip)
@@ -119,20 +119,20 @@ def test_an_abort_bars_the_pivot():
     assert state(trip, "trips.confirm") == "refused"
 
 
-def race(trip, step, *, loser):
-    """Run `loser` in a second thread while this one holds the step's row; return its result.
+def race(trip, step, *, second):
+    """Run `second` in another thread while this thread locks the step's row; return its result.
 
-    This thread commits once the loser waits for the row.
+    This thread commits once `second` waits for the row.
     """
     results = []
 
-    def lose():
+    def run():
         try:
-            results.append(loser())
+            results.append(second())
         finally:
             connection.close()
 
-    thread = threading.Thread(target=lose)
+    thread = threading.Thread(target=run)
     with transaction.atomic():
         deliver(step, [trip])
         thread.start()
@@ -142,18 +142,18 @@ def race(trip, step, *, loser):
 
 
 def wait_until_blocked():
-    """Wait until another session waits for a lock of this one."""
+    """Wait until another session waits for a lock of this session."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
-        (ours,) = cursor.fetchone()
+        (own_pid,) = cursor.fetchone()
         for _ in range(LIMIT * 1000):
             cursor.execute(
                 "SELECT 1 FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))",
-                [ours],
+                [own_pid],
             )
             if cursor.fetchone():
                 return
-    raise TimeoutError("No other session waits for a lock of this one.")
+    raise TimeoutError("No other session waits for a lock of this session.")
 
 
 def test_a_cancel_that_loses_to_the_pivot_waits_for_its_commit():
@@ -161,7 +161,7 @@ def test_a_cancel_that_loses_to_the_pivot_waits_for_its_commit():
     for step in ("trips.book", "trips.pay"):
         deliver(step, [trip])
 
-    assert race(trip, "trips.confirm", loser=lambda: call_off(trip)) is CancelResult.DONE
+    assert race(trip, "trips.confirm", second=lambda: call_off(trip)) is CancelResult.DONE
 
 
 def test_an_undo_that_waits_for_its_action_undoes_it():
@@ -172,6 +172,6 @@ def test_an_undo_that_waits_for_its_action_undoes_it():
     undo_row.id = Outbox._meta.pk.get_default()
     undo_row.save(force_insert=True)
 
-    assert race(trip, "trips.book", loser=lambda: deliver("trips.unbook", [trip])) == []
+    assert race(trip, "trips.book", second=lambda: deliver("trips.unbook", [trip])) == []
     assert Outbox.objects.get(saga=trip, type="trip.unbooked").data == {"applied": True}
     assert row(trip, "trips.book").state == "done"

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def wakeups(monkeypatch, quiet):
-    """Let the flush thread run, which the other tests of the engine turn off."""
+    """Turn on the flush thread, which is off in the other tests of the engine."""
     monkeypatch.setattr(lifecycle, "request_flush", request_flush)
 
 
@@ -26,22 +26,22 @@ def published():
 
 def test_committed_rows_are_sent_without_an_explicit_flush():
     begin(3)
-    until(published, "the thread has flushed")
+    until(published, "the flush thread has sent the rows")
     assert [sent.args[0] for sent in take("trips") if sent.task == "sagas.run_step"] == [
         "trips.book"
     ]
 
 
-def test_while_the_workers_are_behind_new_sagas_gather_into_one_message(monkeypatch):
+def test_new_sagas_are_sent_in_one_message_while_the_workers_are_behind(monkeypatch):
     monkeypatch.setattr("sagas.delivery.wakeup.LONGEST_BACKLOG_WAIT", LIMIT)
     begin(3)
-    until(published, "the thread has flushed")
+    until(published, "the flush thread has sent the rows")
     for _ in range(3):
         task_signature("flush", "trips", queue="trips").apply_async()
     begin()
     begin()
     empty()  # the workers have caught up
-    until(published, "the thread has flushed again")
+    until(published, "the flush thread has sent the rows again")
     assert [len(sent.args[2]) for sent in take("trips") if sent.task == "sagas.run_step"] == [2]
 
 
@@ -50,12 +50,12 @@ def test_nothing_is_sent_before_the_commit():
         begin()
         request_flush("trips")
         assert take("trips") == []
-    until(published, "the thread has flushed")
+    until(published, "the flush thread has sent the rows")
 
 
 def test_the_thread_reconnects_after_a_restart_of_the_database():
     begin()
-    until(published, "the thread has flushed")
+    until(published, "the flush thread has sent the rows")
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -63,15 +63,15 @@ def test_the_thread_reconnects_after_a_restart_of_the_database():
             " AND usename = current_user"
         )
     begin()
-    until(published, "the thread has flushed again")
+    until(published, "the flush thread has sent the rows again")
 
 
 def test_the_thread_reconnects_after_a_restart_of_the_broker(dead_broker):
     with dead_broker():
         begin()
-        until(Outbox.objects.exclude(last_error="").exists, "the thread has failed")
+        until(Outbox.objects.exclude(last_error="").exists, "the flush thread has failed")
     begin()
-    until(published, "the thread has flushed both")
+    until(published, "the flush thread has sent both rows")
 
 
 def test_the_delay_after_a_flush_grows_with_its_rows_and_its_time_up_to_a_limit():
@@ -82,5 +82,5 @@ def test_the_delay_after_a_flush_grows_with_its_rows_and_its_time_up_to_a_limit(
 
 
 @pytest.mark.parametrize("sent", [1, FEW_ROWS])
-def test_while_orders_come_one_at_a_time_a_slow_flush_does_not_delay_the_next(sent):
+def test_a_slow_flush_of_single_orders_does_not_delay_the_next_flush(sent):
     assert batching_delay(sent=sent, took=60) == pytest.approx(0.01 * sent)
