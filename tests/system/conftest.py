@@ -9,7 +9,7 @@ from tests.outside.customer import Customer
 
 @pytest.fixture
 def place(shop):
-    """Place an order over HTTP and return its id. The key is also the id of the request."""
+    """Place an order over HTTP and return its id. The key is also the request id."""
 
     def placed(address, key, **wanted):
         customer = Customer(address, issue_token(shop))
@@ -22,14 +22,18 @@ def place(shop):
 
 @pytest.fixture
 def shipping_fails() -> Iterator[Callable[[], object]]:
-    """Make every attempt to ship fail, until the test calls the value of this fixture or ends."""
+    """Make every attempt to ship fail until the test calls the fixture's value, or ends."""
 
-    def mend() -> object:
+    def allow_shipping() -> object:
         return sql.run(
             "inventory", "ALTER TABLE inventory_reservation DROP CONSTRAINT IF EXISTS broken", {}
         )
 
-    never = "ALTER TABLE inventory_reservation ADD CONSTRAINT broken CHECK (state <> 'shipped') NOT VALID"
-    sql.run("inventory", never, {})
-    yield mend
-    mend()
+    sql.run(
+        "inventory",
+        "ALTER TABLE inventory_reservation"
+        " ADD CONSTRAINT broken CHECK (state <> 'shipped') NOT VALID",
+        {},
+    )
+    yield allow_shipping
+    allow_shipping()

@@ -77,7 +77,7 @@ def order(client: Client, key: str, **wanted: Any) -> str:
 
 
 def ended(*orders: str) -> bool:
-    """Tell whether all of these orders have ended."""
+    """Return whether all of these orders have ended."""
     return not Order.objects.filter(id__in=orders, ended_at=None).exists()
 
 
@@ -99,5 +99,5 @@ def timeline(order_id: str) -> list[str]:
 
 
 def assert_sound() -> None:
-    """Check that every order has ended, and every invariant holds."""
+    """Check that every order has ended and that every invariant holds."""
     call_command("audit", "--expect-ended")

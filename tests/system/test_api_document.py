@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pyte
 DOCUMENT = ROOT / "docs" / "api.md"
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
-# Values that differ from run to run: only their form is compared.
+# Values that differ between runs. Only their form is compared.
 VARYING = [
     re.compile(pattern)
     for pattern in (
@@ -70,31 +70,31 @@ class Shell:
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         self.variables = dict(
-            one.partition("=")[::2] for one in self.after.read_text().split("\0") if one
+            line.partition("=")[::2] for line in self.after.read_text().split("\0") if line
         )
         return done.stdout
 
 
-def differences(told: Any, seen: Any, path: str = "") -> Iterator[str]:
+def differences(expected: Any, actual: Any, path: str = "") -> Iterator[str]:
     """Yield the differences between an answer and the answer in the document.
 
     Ids, times and addresses vary from run to run, so only their form is compared.
     """
-    if isinstance(told, dict) and isinstance(seen, dict) and set(told) == set(seen):
-        for name, value in told.items():
-            yield from differences(value, seen[name], f"{path}.{name}")
-    elif isinstance(told, list) and isinstance(seen, list) and len(told) == len(seen):
-        for index, pair in enumerate(zip(told, seen, strict=True)):
+    if isinstance(expected, dict) and isinstance(actual, dict) and set(expected) == set(actual):
+        for name, value in expected.items():
+            yield from differences(value, actual[name], f"{path}.{name}")
+    elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        for index, pair in enumerate(zip(expected, actual, strict=True)):
             yield from differences(*pair, f"{path}[{index}]")
-    elif told != seen and not alike(told, seen, path):
-        yield f"{path}: {told!r} in the document, {seen!r} in the answer"
+    elif expected != actual and not has_same_form(expected, actual, path):
+        yield f"{path}: {expected!r} in the document, {actual!r} in the answer"
 
 
-def alike(told: Any, seen: Any, path: str) -> bool:
-    """Tell whether two values are of the same varying form: an id, a time, an address."""
-    if isinstance(told, str) and isinstance(seen, str):
-        return any(pattern.fullmatch(told) and pattern.fullmatch(seen) for pattern in VARYING)
-    return path.endswith(".id") and isinstance(told, int) and isinstance(seen, int)
+def has_same_form(expected: Any, actual: Any, path: str) -> bool:
+    """Return whether two values have the same varying form: an id, a time or an address."""
+    if isinstance(expected, str) and isinstance(actual, str):
+        return any(pattern.fullmatch(expected) and pattern.fullmatch(actual) for pattern in VARYING)
+    return path.endswith(".id") and isinstance(expected, int) and isinstance(actual, int)
 
 
 def parsed(answer: str) -> Any:
@@ -120,14 +120,16 @@ def disagreement(command: Command, printed: str) -> str:
     """
     if not command.answer:
         return ""
-    told, seen = parsed(command.answer), parsed(printed)
+    expected, actual = parsed(command.answer), parsed(printed)
     if command.answer.startswith("HTTP/"):
-        shown = {*told["headers"], "idempotency-replayed"}
-        seen["headers"] = {name: value for name, value in seen["headers"].items() if name in shown}
-    return "\n".join(differences(told, seen))
+        shown = {*expected["headers"], "idempotency-replayed"}
+        actual["headers"] = {
+            name: value for name, value in actual["headers"].items() if name in shown
+        }
+    return "\n".join(differences(expected, actual))
 
 
-def test_every_command_answers_what_the_document_shows(tmp_path):
+def test_every_command_gives_the_answer_in_the_document(tmp_path):
     empty()
     User.objects.create_superuser("admin", password="correct horse")
     with ExitStack() as stack:
@@ -149,11 +151,11 @@ def follow(shell, command):
         return not wrong[-1]
 
     with suppress(AssertionError):
-        until(agrees, "the answer is as shown")
+        until(agrees, "the answer is the answer in the document")
     assert wrong[-1] == "", command.text
 
 
-def test_the_comparison_finds_what_is_wrong():
+def test_the_comparison_finds_every_difference():
     shown = {"id": "0192f0c1-7c1e-7d3a-8b1c-2f4e6a8c0d12", "status": "paid", "lines": [1]}
     assert not [*differences(shown, shown | {"id": "0192f0c1-9a3b-7f21-9d0e-4c6b8a0e2f56"})]
     others: list[dict[str, Any]] = [

@@ -42,7 +42,7 @@ def forget(done):
     RunDir(Path(found[1])).remove()
 
 
-def test_a_system_that_is_killed_under_load_keeps_every_promise():
+def test_every_invariant_holds_after_kills_under_load():
     done = soak(**SMALL)
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout)

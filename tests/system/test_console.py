@@ -1,4 +1,4 @@
-"""Orders that are stuck on real workers: retried by an operator, in bulk, they end."""
+"""An operator retries stuck orders in bulk, and real workers finish them."""
 
 import pytest
 from django.contrib.auth.models import Group
@@ -24,22 +24,20 @@ def operator(django_user_model):
     return client
 
 
-def test_orders_that_are_stuck_end_once_they_are_tried_again_in_bulk(
-    operator, api_client, shipping_fails
-):
+def test_stuck_orders_end_after_a_bulk_retry(operator, api_client, shipping_fails):
     with system({**QUICK, "SAGA_STEP_ATTEMPTS": "1"}):
         placed = [order(api_client, f"stuck-{number}") for number in range(5)]
         until(
             lambda: Order.objects.filter(needs_attention=True).count() == 5,
-            "all five need attention",
+            "all five orders need attention",
         )
         shipping_fails()
         selected = {"action": "retry", "_selected_action": placed}
         page = operator.post("/admin/orders/order/", selected, follow=True)
-        confirmed = {"reason": "The table is mended.", "seen": page.context["impact"].fingerprint}
+        confirmed = {"reason": "The table is repaired.", "seen": page.context["impact"].fingerprint}
         operator.post(f"/admin/console/run/{page.context['run'].id}/confirm/", confirmed)
         until(lambda: Run.objects.filter(state="ended").exists(), "the run has ended")
-        until(lambda: ended(*placed), "all five have ended")
+        until(lambda: ended(*placed), "all five orders have ended")
     assert set(Run.objects.get().items.values_list("state", flat=True)) <= {"done", "nothing"}
     assert set(Reservation.objects.values_list("state", flat=True)) == {"shipped"}
     assert_sound()

@@ -1,4 +1,4 @@
-"""The error callback on real workers counts errors and lost processes, and other messages go on."""
+"""The error callback on real workers counts errors and lost processes. Other messages continue."""
 
 import pytest
 from django_celery_results.models import TaskResult
@@ -22,7 +22,7 @@ def all_ended():
     return not Trip.objects.filter(ended_at=None).exists()
 
 
-def test_a_step_that_raises_is_tried_again_then_given_up_and_the_saga_undone():
+def test_a_step_that_raises_is_retried_then_given_up_and_the_saga_is_undone():
     good, bad = begin(names=["Ada", "raise in trips.book"])
     with worker("trips", environ=QUICK) as process, beat(environ=QUICK):
         until(all_ended, "both trips have ended", process=process)
@@ -31,12 +31,12 @@ def test_a_step_that_raises_is_tried_again_then_given_up_and_the_saga_undone():
     assert (state(bad, "trips.book"), row(bad, "trips.book").attempts) == ("refused", 2)
 
 
-def test_the_error_callback_runs_as_a_task_of_its_own_and_knows_what_was_raised():
+def test_the_error_callback_runs_as_its_own_task_and_stores_the_error():
     (bad,) = begin(names=["raise in trips.book"])
     with worker("trips", environ={**QUICK, "SAGA_STEP_ATTEMPTS": "9"}) as process:
         until(
             lambda: state(bad, "trips.book") == "waiting",
-            "the failed try is counted",
+            "the failed attempt is counted",
             process=process,
         )
         until(
@@ -49,7 +49,7 @@ def test_the_error_callback_runs_as_a_task_of_its_own_and_knows_what_was_raised(
     assert "told to raise" in failure.result
 
 
-def test_a_message_that_kills_its_worker_every_time_is_found_and_the_others_go_on():
+def test_a_message_that_always_kills_its_worker_is_refused_and_the_others_continue():
     trips = begin(names=["Ada", "Bob", "kill in trips.book", "Cleo"])
     killer = trips[2]
     with worker("trips", environ=QUICK) as process, beat(environ=QUICK):
@@ -65,13 +65,15 @@ def test_a_message_that_kills_its_worker_every_time_is_found_and_the_others_go_o
 def test_a_step_after_the_pivot_that_raises_is_never_undone():
     (trip,) = begin(names=["raise in trips.travel"])
     with worker("trips", environ=QUICK) as process, beat(environ=QUICK):
-        until(lambda: Trip.objects.get().needs_attention, "a person is told", process=process)
+        until(
+            lambda: Trip.objects.get().needs_attention, "the trip needs attention", process=process
+        )
     assert effects(trip) == ["trips.book", "trips.pay", "trips.confirm"]
     assert Inbox.objects.filter(step="trips.refund").count() == 0
     assert "saga.needs_attention" in events(trip)
 
 
-def test_a_worker_that_is_killed_is_survived():
+def test_all_trips_end_after_a_worker_is_killed():
     trips = begin(20)
     with worker("trips", environ=QUICK) as process, beat(environ=QUICK):
         until(Effect.objects.exists, "the first step has run", process=process)

@@ -29,7 +29,7 @@ CALLS = {
 
 @pytest.fixture
 def client(tmp_path, monkeypatch):
-    """The generated package: its models, its client, and its functions by operation id."""
+    """Generate and import the client package: models, client, and functions by operation id."""
     _generate(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     calls = {

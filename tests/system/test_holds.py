@@ -1,6 +1,4 @@
-"""Holds on real workers, under faults of workers and broker: no held step runs, and every order
-ends.
-"""
+"""Holds on real workers: no held step runs and every order ends, even if a process fails."""
 
 from contextlib import contextmanager
 from uuid import UUID
@@ -40,13 +38,13 @@ SHORT = {**QUICK, "SAGA_LEASE_SECONDS": "3"}
 
 @pytest.fixture
 def anna(django_user_model):
-    """An operator who may act on orders and hold steps."""
+    """Create an operator with the permission to act on orders and to hold steps."""
     anna = django_user_model.objects.create_user("anna", is_staff=True)
     anna.groups.set(Group.objects.filter(name__in=("operator", "approver")))
     return anna
 
 
-def done(run, by):
+def confirm_and_wait(run, by):
     """Confirm a run, and wait until a worker has finished it."""
     runs.confirm(
         run.id,
@@ -58,12 +56,12 @@ def done(run, by):
     return list(run.items.values_list("state", flat=True))
 
 
-def for_all(action, step, by):
-    return done(runs.draft_for_step(action, step, by=by), by)
+def act_on_step(action, step, by):
+    return confirm_and_wait(runs.draft_for_step(action, step, by=by), by)
 
 
-def to_orders(action, by, *orders):
-    return done(runs.draft(action, [UUID(one) for one in orders], by=by), by)
+def act_on_orders(action, by, *orders):
+    return confirm_and_wait(runs.draft(action, [UUID(order_id) for order_id in orders], by=by), by)
 
 
 def states(step, *orders):
@@ -73,49 +71,54 @@ def states(step, *orders):
 
 @contextmanager
 def armed(folder, fault):
-    """Arm a fault for processes that start from now on, and yield their environment."""
+    """Arm a fault; yield it with the environment for the processes that it can hit."""
     armed_faults = ArmedFaults(folder)
     with armed_faults.arm([fault], since=uuid7()):
         yield armed_faults, {**SHORT, "FAILPOINTS": str(folder)}
 
 
-def test_nothing_is_charged_while_charges_are_on_hold_and_every_order_ends_once_they_are_released(
-    api_client, anna
-):
+def test_held_charges_are_not_made_and_every_order_ends_after_the_release(api_client, anna):
     with system():
-        assert for_all("hold_step", CHARGE, anna) == ["done"]
+        assert act_on_step("hold_step", CHARGE, anna) == ["done"]
         placed = [order(api_client, f"held-{number}") for number in range(30)]
-        until(lambda: Inbox.objects.filter(state="held").count() == 30, "all thirty wait")
+        until(
+            lambda: Inbox.objects.filter(state="held").count() == 30, "all thirty charges are held"
+        )
         empty()  # the broker loses all messages
-        until(lambda: Order.objects.filter(on_hold=CHARGE).count() == 30, "their home knows")
+        until(
+            lambda: Order.objects.filter(on_hold=CHARGE).count() == 30,
+            "all thirty orders show the hold",
+        )
         assert not Payment.objects.exists()
-        assert for_all("release_step", CHARGE, anna) == ["done"]
-        until(lambda: ended(*placed), "all thirty have ended")
-    assert {outcome(one) for one in placed} == {("fulfilled", "")}
+        assert act_on_step("release_step", CHARGE, anna) == ["done"]
+        until(lambda: ended(*placed), "all thirty orders have ended")
+    assert {outcome(order_id) for order_id in placed} == {("fulfilled", "")}
     assert not Order.objects.filter(needs_attention=True).exists()
     assert SimulatedCharge.objects.count() == 30
     assert timeline(placed[0]).count("saga.on_hold") == 1
     assert_sound()
 
 
-def test_a_step_that_is_held_while_its_workers_are_down_does_not_run_when_they_come_up(
-    api_client, anna
-):
+def test_a_step_held_while_its_workers_are_down_does_not_run_when_they_start(api_client, anna):
     with worker("orders", environ=QUICK), worker("inventory", environ=QUICK), beat(environ=QUICK):
-        placed = order(api_client, "before-the-hold")  # its message lies in the queue of payments
-        assert for_all("hold_step", CHARGE, anna) == ["done"]
-        with worker("payments", environ=QUICK) as late:
-            until(lambda: states(CHARGE, placed) == {"held"}, "it waits", process=late)
-            late.kill()  # while it holds what it has, and before it is released
-            assert for_all("release_step", CHARGE, anna) == ["done"]
+        placed = order(api_client, "before-the-hold")  # its message waits in the queue of payments
+        assert act_on_step("hold_step", CHARGE, anna) == ["done"]
+        with worker("payments", environ=QUICK) as first_worker:
+            until(
+                lambda: states(CHARGE, placed) == {"held"},
+                "the charge is held",
+                process=first_worker,
+            )
+            first_worker.kill()  # after it has held the charge, and before the release
+            assert act_on_step("release_step", CHARGE, anna) == ["done"]
         assert not Payment.objects.exists()
-        with worker("payments", environ=QUICK) as another:
-            until(lambda: ended(placed), "it has ended", process=another)
+        with worker("payments", environ=QUICK) as second_worker:
+            until(lambda: ended(placed), "the order has ended", process=second_worker)
     assert outcome(placed) == ("fulfilled", "")
     assert_sound()
 
 
-def test_a_charge_that_is_under_way_as_its_order_is_held_is_recorded_and_the_next_step_waits(
+def test_a_running_charge_of_a_held_order_is_recorded_and_the_next_step_waits(
     api_client, anna, tmp_path
 ):
     fault = Fault(Point.NOT_RECORDED, CHARGE, Fate.FREEZE)
@@ -123,20 +126,20 @@ def test_a_charge_that_is_under_way_as_its_order_is_held_is_recorded_and_the_nex
         placed = order(api_client, "in-flight")
         until(
             lambda: armed_faults.hits(fault),
-            "the gateway has charged, and its answer is not written down",
+            "the gateway has charged, and its answer is not recorded",
         )
-        assert to_orders("hold", anna, placed) == ["done"]
+        assert act_on_orders("hold", anna, placed) == ["done"]
         assert "payments.charge is running" in Run.objects.get().items.get().outcome
         armed_faults.thaw(fault)
         until(lambda: Payment.objects.filter(status="captured").exists(), "the answer is recorded")
         until(lambda: Order.objects.get().on_hold == RESERVE, "the next step waits")
-        assert to_orders("release", anna, placed) == ["done"]
-        until(lambda: ended(placed), "it has ended")
+        assert act_on_orders("release", anna, placed) == ["done"]
+        until(lambda: ended(placed), "the order has ended")
     assert (outcome(placed), net(placed)) == (("fulfilled", ""), 1_000)
     assert_sound()
 
 
-def test_a_charge_whose_worker_dies_under_the_hold_is_asked_for_after_it_and_made_once(
+def test_a_charge_whose_worker_dies_before_the_hold_is_made_once_after_the_release(
     api_client, anna, tmp_path
 ):
     fault = Fault(Point.NOT_RECORDED, CHARGE, Fate.KILL)
@@ -144,30 +147,33 @@ def test_a_charge_whose_worker_dies_under_the_hold_is_asked_for_after_it_and_mad
         placed = order(api_client, "killed")
         until(
             lambda: armed_faults.hits(fault),
-            "its worker has died after the gateway charged",
+            "the worker has died after the gateway charged",
             restarting=workers.values(),
         )
-        assert for_all("hold_step", CHARGE, anna) == ["done"]
+        assert act_on_step("hold_step", CHARGE, anna) == ["done"]
         until(
             lambda: states(CHARGE, placed) & {"held", "done"},
-            "what was left is held, or was done before the hold",
+            "the charge is held, or was done before the hold",
         )
-        assert for_all("release_step", CHARGE, anna) == ["done"]
-        until(lambda: ended(placed), "it has ended")
+        assert act_on_step("release_step", CHARGE, anna) == ["done"]
+        until(lambda: ended(placed), "the order has ended")
     assert (outcome(placed), SimulatedCharge.objects.count()) == (("fulfilled", ""), 1)
     assert_sound()
 
 
-def test_an_order_that_its_customer_cancels_on_hold_is_undone_once_it_is_released(api_client, anna):
+def test_an_order_cancelled_on_hold_is_undone_after_the_release(api_client, anna):
     with system():
-        assert for_all("hold_step", RESERVE, anna) == ["done"]
-        placed = order(api_client, "called-off")
-        until(lambda: Order.objects.get().on_hold == RESERVE, "it is charged, and waits")
-        assert to_orders("hold", anna, placed) == ["done"]
+        assert act_on_step("hold_step", RESERVE, anna) == ["done"]
+        placed = order(api_client, "cancelled")
+        until(
+            lambda: Order.objects.get().on_hold == RESERVE,
+            "the order is charged, and its next step is held",
+        )
+        assert act_on_orders("hold", anna, placed) == ["done"]
         assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code == 202
-        until(lambda: Order.objects.get().on_hold == "inventory.release", "the undo waits as well")
+        until(lambda: Order.objects.get().on_hold == "inventory.release", "the undo is also held")
         assert (outcome(placed)[0], net(placed)) == ("cancelling", 1_000)
-        assert to_orders("release", anna, placed) == ["done"]
-        until(lambda: ended(placed), "it has ended, though its step is still on hold for all")
+        assert act_on_orders("release", anna, placed) == ["done"]
+        until(lambda: ended(placed), "the order has ended, although its step is still on hold")
     assert (outcome(placed), net(placed)) == (("cancelled", "cancelled_by_customer"), 0)
     assert_sound()

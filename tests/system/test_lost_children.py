@@ -14,15 +14,15 @@ from tests.trips.models import Trip
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.system]
 
 QUICK = {"SAGA_STEP_ATTEMPTS": "2", "OUTBOX_FLUSH_SECONDS": "0.2"}
-END_ALL_BUT_OURS = (
+END_OTHER_SESSIONS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
 )
 
 
-def restart_every_other_session():
-    ours = connection.connection.info
+def end_every_other_session():
+    own = connection.connection.info
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
-        session.execute(END_ALL_BUT_OURS, [ours.dbname, ours.backend_pid])
+        session.execute(END_OTHER_SESSIONS, [own.dbname, own.backend_pid])
 
 
 def test_a_worker_whose_connection_died_survives_the_loss_of_its_children():
@@ -35,10 +35,10 @@ def test_a_worker_whose_connection_died_survives_the_loss_of_its_children():
     with worker("trips", environ=QUICK) as process, beat(environ=QUICK):
         until(
             TaskResult.objects.filter(status="RETRY").exists,
-            "the first loss is kept",
+            "the first lost process is stored",
             process=process,
         )
-        restart_every_other_session()  # the retry follows in a second, and kills the next child
+        end_every_other_session()  # the retry follows after a second and kills the next child
         until(
             lambda: state(killer, "trips.book") == "refused",
             "the step is given up",

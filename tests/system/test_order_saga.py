@@ -25,12 +25,12 @@ pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pyte
 __all__ = ["shop"]
 
 
-def test_each_kind_of_order_ends_as_it_should(api_client):
+def test_each_kind_of_order_reaches_its_expected_end(api_client):
     with system() as workers:
         fulfilled = order(api_client, "good")
         declined = order(api_client, "poor", method="pm_card_chargeDeclined")
         sold_out = order(api_client, "greedy", sku="RARE", quantity=4)
-        unheard = [
+        lost_answers = [
             order(api_client, method, method=method)
             for method in (
                 "pm_sim_timeout_charged",
@@ -38,13 +38,13 @@ def test_each_kind_of_order_ends_as_it_should(api_client):
                 "pm_sim_500_charged",
             )
         ]
-        everyone = [fulfilled, declined, sold_out, *unheard]
-        until(lambda: ended(*everyone), "all orders have ended", process=workers["payments"])
+        placed = [fulfilled, declined, sold_out, *lost_answers]
+        until(lambda: ended(*placed), "all orders have ended", process=workers["payments"])
     assert outcome(fulfilled) == ("fulfilled", "")
     assert outcome(declined) == ("cancelled", "payment_declined")
     assert outcome(sold_out) == ("cancelled", "out_of_stock")
-    assert [outcome(one) for one in unheard] == [("fulfilled", "")] * 3
-    assert [net(one) for one in everyone] == [1_000, 0, 0, 1_000, 1_000, 1_000]
+    assert [outcome(order_id) for order_id in lost_answers] == [("fulfilled", "")] * 3
+    assert [net(order_id) for order_id in placed] == [1_000, 0, 0, 1_000, 1_000, 1_000]
     assert timeline(fulfilled) == [
         "order.created",
         "payment.processed",
@@ -75,7 +75,7 @@ def test_more_buyers_than_pieces_sells_exactly_the_stock(api_client):
     assert_sound()
 
 
-def test_an_order_cancelled_before_anyone_works_on_it_costs_nothing(api_client):
+def test_an_order_cancelled_before_its_first_step_is_not_charged(api_client):
     placed = order(api_client, "regret")
     assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code == 202
     with system() as workers:
@@ -86,7 +86,7 @@ def test_an_order_cancelled_before_anyone_works_on_it_costs_nothing(api_client):
     assert_sound()
 
 
-def test_an_order_that_is_fulfilled_cannot_be_cancelled(api_client):
+def test_a_fulfilled_order_cannot_be_cancelled(api_client):
     with system() as workers:
         placed = order(api_client, "too-late")
         until(lambda: ended(placed), "the order has ended", process=workers["orders"])
@@ -95,19 +95,19 @@ def test_an_order_that_is_fulfilled_cannot_be_cancelled(api_client):
 
 
 @pytest.mark.parametrize("victim", SERVICES)
-def test_a_worker_killed_in_the_middle_costs_time_and_nothing_else(api_client, victim):
+def test_all_orders_are_fulfilled_after_a_worker_is_killed(api_client, victim):
     with system() as workers:
         placed = [order(api_client, f"{victim}-{number}") for number in range(30)]
         workers[victim].kill()
         with worker(victim, environ=QUICK) as successor:
             until(lambda: ended(*placed), "all orders have ended", process=successor, limit=110)
-    assert {outcome(one) for one in placed} == {("fulfilled", "")}
+    assert {outcome(order_id) for order_id in placed} == {("fulfilled", "")}
     assert Reservation.objects.filter(state="shipped").count() == 30
     assert Payment.objects.filter(status="captured").count() == 30
     assert_sound()
 
 
-def test_the_broker_losing_everything_costs_time_and_nothing_else(api_client, settings):
+def test_all_orders_are_fulfilled_after_the_broker_loses_its_data(api_client, settings):
     settings.SAGA_STALL_SECONDS = 1
     placed = [order(api_client, f"lost-{number}") for number in range(20)]
     until(
@@ -119,7 +119,7 @@ def test_the_broker_losing_everything_costs_time_and_nothing_else(api_client, se
         until(
             lambda: ended(*placed), "all orders have ended", process=workers["payments"], limit=110
         )
-    assert {outcome(one) for one in placed} == {("fulfilled", "")}
+    assert {outcome(order_id) for order_id in placed} == {("fulfilled", "")}
     assert_sound()
 
 

@@ -1,4 +1,4 @@
-"""The API accepts orders while the broker is down. They go on once it is back."""
+"""The API accepts orders while the broker is down. They continue after it is back."""
 
 import pytest
 
@@ -11,17 +11,17 @@ pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pyte
 __all__ = ["shop"]
 
 
-def test_a_broker_that_hangs_holds_up_no_order(api_client, broker):
+def test_a_hung_broker_does_not_block_orders(api_client, broker):
     broker.freeze()
     placed = [order(api_client, f"hung-{number}") for number in range(3)]
-    until(lambda: Outbox.objects.exclude(last_error="").exists(), "the nudge has tried in vain")
+    until(lambda: Outbox.objects.exclude(last_error="").exists(), "the flush thread has failed")
     broker.thaw()
     with system() as workers:
         until(lambda: ended(*placed), "all orders have ended", process=workers["orders"])
     assert_sound()
 
 
-def test_workers_outlive_a_broker_that_is_killed_and_comes_back(api_client, broker):
+def test_workers_survive_a_restart_of_the_broker(api_client, broker):
     with system() as workers:
         before = order(api_client, "before")
         until(lambda: ended(before), "the first order has ended", process=workers["orders"])
@@ -29,6 +29,11 @@ def test_workers_outlive_a_broker_that_is_killed_and_comes_back(api_client, brok
         during = [order(api_client, f"during-{number}") for number in range(5)]
         assert Order.objects.filter(id__in=during, status="pending").count() == 5
         broker.start()
-        until(lambda: ended(*during), "the others have ended", process=workers["orders"], limit=110)
-    assert {outcome(one) for one in during} == {("fulfilled", "")}
+        until(
+            lambda: ended(*during),
+            "the other orders have ended",
+            process=workers["orders"],
+            limit=110,
+        )
+    assert {outcome(order_id) for order_id in during} == {("fulfilled", "")}
     assert_sound()

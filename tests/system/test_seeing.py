@@ -1,4 +1,4 @@
-"""Log lines name order and request, and workers serve their metrics."""
+"""Log lines have the ids of order and request, and workers serve their metrics."""
 
 import json
 
@@ -27,10 +27,9 @@ def lines(process, *words):
     ]
 
 
-def test_every_line_about_an_order_names_it_and_the_request_that_began_it(place):
+def test_every_log_line_of_an_order_has_the_order_id_and_the_request_id(place):
     with api(*LOGGED, environ=QUICK) as (address, served), system() as workers:
-        # The first charge is lost on its way: the step waits in the inbox, and is sent again from
-        # there.
+        # The first charge request is lost, so the relay sends the step again from the inbox.
         first, second = (
             place(address, "req-1", method="pm_sim_timeout_lost"),
             place(address, "req-2", sku="RARE"),
@@ -41,7 +40,7 @@ def test_every_line_about_an_order_names_it_and_the_request_that_began_it(place)
             found = lines(process, first, second, "req-1", "req-2")
             assert {line["task"] for line in found} >= {"sagas.run_step"}
             for line in found:
-                orders, requests = of(line, "order_id"), of(line, "request_id")
+                orders, requests = ids_in(line, "order_id"), ids_in(line, "request_id")
                 assert orders, line
                 assert {request_of[order] for order in orders} == set(requests), line
         [access] = lines(served, "req-1")
@@ -53,12 +52,12 @@ def test_every_line_about_an_order_names_it_and_the_request_that_began_it(place)
         assert access["request_id"] == "req-1"
 
 
-def of(line, name):
+def ids_in(line, name):
     """Return the ids under a name of a log line, which holds one id or a list."""
     return [line[name]] if name in line else line.get(f"{name}s", [])
 
 
-def test_a_worker_serves_what_it_and_its_children_observe(place):
+def test_a_worker_serves_the_metrics_of_itself_and_its_children(place):
     port = free_port()
     environ = {**QUICK, "METRICS_PORT": str(port), "OUTBOX_BATCH_SIZE": "10"}
 
@@ -66,9 +65,9 @@ def test_a_worker_serves_what_it_and_its_children_observe(place):
         text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
         families = text_string_to_metric_families(text)
         return {
-            (one.name, *sorted(one.labels.values())): one.value
+            (sample.name, *sorted(sample.labels.values())): sample.value
             for family in families
-            for one in family.samples
+            for sample in family.samples
         }
 
     with (
@@ -82,7 +81,7 @@ def test_a_worker_serves_what_it_and_its_children_observe(place):
         until(lambda: ended(*placed), "all orders have ended", process=process)
         until(
             lambda: ("saga_rescue_last_run_timestamp_seconds", "orders") in scraped(),
-            "the rescue has run",
+            "the redrive has run",
         )
         samples = scraped()
     assert samples["saga_step_outcomes_total", "done", "payments.charge"] == 6
@@ -96,7 +95,7 @@ def test_a_worker_serves_what_it_and_its_children_observe(place):
     assert Order.objects.filter(status="fulfilled").count() == 6
 
 
-def test_a_taken_port_costs_a_worker_its_metrics_and_nothing_else(place):
+def test_a_worker_whose_metrics_port_is_taken_still_runs_steps(place):
     port = free_port()
     environ = {**QUICK, "METRICS_PORT": str(port)}
     with (

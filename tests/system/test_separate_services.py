@@ -1,4 +1,4 @@
-"""Workers that have the database of their own service alone complete every saga."""
+"""Workers complete every saga although each can reach only its own service's database."""
 
 from contextlib import ExitStack
 from functools import partial
@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pyte
 __all__ = ["shop"]
 
 
-def alone(service):
-    """Return the environment of a process that serves one service, without the other addresses."""
+def only_service(service):
+    """Return the environment of a process of one service, without the other databases' URLs."""
     others = {variable: "" for alias, variable in VARIABLES.items() if alias != ALIASES[service]}
     return {**QUICK, **others, "SERVICES": service}
 
@@ -26,48 +26,48 @@ def alone(service):
 @pytest.fixture
 def workers():
     with ExitStack() as stack:
-        stack.enter_context(beat(environ=alone("orders")))
+        stack.enter_context(beat(environ=only_service("orders")))
         yield {
-            service: stack.enter_context(worker(service, environ=alone(service)))
+            service: stack.enter_context(worker(service, environ=only_service(service)))
             for service in SERVICES
         }
 
 
-def says(process, text):
+def has_logged(process, text):
     return text in process.output()
 
 
-def test_orders_end_as_they_should(api_client, workers):
+def test_each_kind_of_order_reaches_its_expected_end(api_client, workers):
     placed = [
         order(api_client, "good"),
         order(api_client, "poor", method="pm_card_chargeDeclined"),
         order(api_client, "greedy", sku="RARE", quantity=4),
-        order(api_client, "unheard", method="pm_sim_timeout_lost"),
+        order(api_client, "lost-answer", method="pm_sim_timeout_lost"),
     ]
     until(lambda: ended(*placed), "all orders have ended", process=workers["payments"])
-    assert [outcome(one)[0] for one in placed] == [
+    assert [outcome(order_id)[0] for order_id in placed] == [
         "fulfilled",
         "cancelled",
         "cancelled",
         "fulfilled",
     ]
-    assert [net(one) for one in placed] == [1_000, 0, 0, 1_000]
+    assert [net(order_id) for order_id in placed] == [1_000, 0, 0, 1_000]
     assert_sound()
 
 
-def test_what_reaches_for_another_service_is_refused_and_the_rest_goes_on(api_client, workers):
-    """Celery's failures are stored in the database of orders. Other workers log and count their
-    own.
-    """
+def test_a_task_of_another_service_is_refused_and_other_tasks_run(api_client, workers):
+    """Only workers of orders store failures, in their database. Others log and count them."""
     process = workers["payments"]
     current_app.send_task("sagas.flush", ["orders"], queue="payments")
     until(
-        partial(says, process, "DATABASE_URL is not set"), "the flush is refused", process=process
+        partial(has_logged, process, "DATABASE_URL is not set"),
+        "the flush is refused",
+        process=process,
     )
-    for _ in range(3):  # more than the worker has places to lose
+    for _ in range(3):  # more than the worker has prefetch slots
         failed = current_app.send_task("sagas.run_step", ["payments.charge"], queue="payments").id
         logged = f"task {failed} has become FAILURE"
-        until(partial(says, process, logged), "it is logged", process=process)
+        until(partial(has_logged, process, logged), "the failure is logged", process=process)
     placed = order(api_client, "good")
     until(lambda: ended(placed), "the order has ended", process=process)
     assert not TaskResult.objects.exists()

@@ -130,14 +130,12 @@ def queues():
         yield client
 
 
-def test_a_message_that_was_altered_in_any_way_is_discarded_and_nothing_of_it_is_sent_on(
-    api_client, key, queues
-):
-    placed = order(api_client, "one")
-    raw = until(lambda: queues.rpop("payments"), "its charge is in the broker")
+def test_an_altered_message_is_discarded_and_no_part_of_it_is_forwarded(api_client, key, queues):
+    placed = order(api_client, "signed")
+    raw = until(lambda: queues.rpop("payments"), "the charge is in the broker")
     until(
         lambda: not Outbox.objects.filter(published_at=None).exists(),
-        "all is sent that tells of it",
+        "all outbox rows are sent",
     )
     queues.delete(*SERVICES)
     for tamper in TAMPERED:
@@ -147,18 +145,18 @@ def test_a_message_that_was_altered_in_any_way_is_discarded_and_nothing_of_it_is
     with worker("payments", environ=SIGNED) as process:
         until(
             lambda: process.output().count("its signature is missing or wrong") == len(TAMPERED),
-            "all are discarded",
+            "all messages are discarded",
             process=process,
         )
         assert not Inbox.objects.exists()
         assert not Payment.objects.exists()
         assert [queues.llen(service) for service in SERVICES] == [0, 0, 0]
-        assert "Task sagas" not in process.output()  # nothing was received as a task
+        assert "Task sagas" not in process.output()  # no message was received as a task
         queues.lpush("payments", raw)
-        until(lambda: net(placed) == 1_000, "the message as it was is taken", process=process)
+        until(lambda: net(placed) == 1_000, "the original message is processed", process=process)
 
 
-def test_a_body_that_is_no_json_and_the_old_protocol_are_discarded(key, queues):
+def test_an_invalid_body_and_the_old_protocol_are_discarded(key, queues):
     body = {"task": "sagas.flush", "id": "old", "args": ["payments"], "kwargs": {}}
     with (
         worker("payments", environ=SIGNED) as process,
@@ -168,7 +166,7 @@ def test_a_body_that_is_no_json_and_the_old_protocol_are_discarded(key, queues):
         producer.publish(body, routing_key="payments")
         until(
             lambda: "id None: its signature" in process.output(),
-            "the old one is discarded",
+            "the message of the old protocol is discarded",
             process=process,
         )
         headers = {"task": "sagas.flush", "id": "broken", "lang": "py", "saga_signature": "A" * 43}
@@ -179,33 +177,33 @@ def test_a_body_that_is_no_json_and_the_old_protocol_are_discarded(key, queues):
             content_encoding="utf-8",
             headers=headers,
         )
-        until(lambda: "{{{" in process.output(), "the broken one is discarded", process=process)
+        until(lambda: "{{{" in process.output(), "the broken message is discarded", process=process)
 
 
-def test_signed_orders_end_as_they_should(api_client, key):
-    ways = {
+def test_signed_orders_reach_their_expected_end(api_client, key):
+    methods = {
         "good": "pm_card_visa",
         "poor": "pm_card_chargeDeclined",
-        "unheard": "pm_sim_timeout_charged",
+        "lost-answer": "pm_sim_timeout_charged",
     }
     with worker(*SERVICES, environ=SIGNED, concurrency=2) as process, beat(environ=SIGNED):
-        placed = {name: order(api_client, name, method=method) for name, method in ways.items()}
+        placed = {name: order(api_client, name, method=method) for name, method in methods.items()}
         placed["sold out"] = order(api_client, "greedy", sku="RARE", quantity=4)
         until(lambda: ended(*placed.values()), "all orders have ended", process=process)
         assert "not signed by us" not in process.output()
-    assert {name: outcome(one)[0] for name, one in placed.items()} == {
+    assert {name: outcome(order_id)[0] for name, order_id in placed.items()} == {
         "good": "fulfilled",
         "poor": "cancelled",
-        "unheard": "fulfilled",
+        "lost-answer": "fulfilled",
         "sold out": "cancelled",
     }
     assert_sound()
 
 
-def test_error_callbacks_retries_and_lost_workers_are_signed_too(key):
-    quick = {**SIGNED, "SAGA_STEP_ATTEMPTS": "2", "OUTBOX_BATCH_SIZE": "4"}
+def test_error_callbacks_and_retries_are_also_signed(key):
+    environ = {**SIGNED, "SAGA_STEP_ATTEMPTS": "2", "OUTBOX_BATCH_SIZE": "4"}
     _, bad, killer = begin(names=["Ada", "raise in trips.book", "kill in trips.book"])
-    with worker("trips", environ=quick) as process, beat(environ=quick):
+    with worker("trips", environ=environ) as process, beat(environ=environ):
         until(
             lambda: not Trip.objects.filter(ended_at=None).exists(),
             "all trips have ended",
@@ -216,9 +214,9 @@ def test_error_callbacks_retries_and_lost_workers_are_signed_too(key):
     assert effects(killer)[-1] == "trips.drop"
 
 
-def test_keys_are_changed_without_losing_a_message(api_client, settings):
+def test_a_change_of_keys_loses_no_message(api_client, settings):
     settings.SAGA_SIGNING_KEYS = [OLD_KEY]
-    placed = order(api_client, "one")
+    placed = order(api_client, "signed")
     changing = {**QUICK, "SAGA_SIGNING_KEYS": f"{KEY},{OLD_KEY}"}
     with worker(*SERVICES, environ=changing) as process:
         until(lambda: ended(placed), "the order has ended", process=process)
@@ -226,7 +224,7 @@ def test_keys_are_changed_without_losing_a_message(api_client, settings):
     assert outcome(placed) == ("fulfilled", "")
 
 
-def test_a_worker_listens_to_queues_only_and_knows_no_task_that_is_not_used(tmp_path, queues):
+def test_a_worker_reads_only_its_queues_and_registers_only_used_tasks(tmp_path, queues):
     empty()
     command = ("celery", "-A", "config", "worker", "-Q", "trips", "-c", "1", "-l", "INFO")
     process = Process(*command, log=Path(tmp_path) / "log", environ=QUICK)
@@ -247,13 +245,13 @@ def test_a_worker_listens_to_queues_only_and_knows_no_task_that_is_not_used(tmp_
             lambda: all(
                 f"unregistered task of type '{name}'" in process.output() for name in unused
             ),
-            "all unknown",
+            "all unused tasks are rejected",
         )
     finally:
         process.kill()
 
 
-def test_of_celerys_own_tasks_only_the_one_that_beat_sends_is_known():
+def test_the_only_registered_task_of_celery_is_the_task_that_beat_sends():
     assert {name for name in current_app.tasks if name.startswith("celery.")} == {
         "celery.backend_cleanup"
     }

@@ -1,6 +1,4 @@
-"""Orders paid through Stripe's client, with real workers and an API that Stripe can reach,
-against the sandbox.
-"""
+"""Orders paid through Stripe's client at the sandbox, with real workers and an API for webhooks."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -36,10 +34,8 @@ each_saga = pytest.mark.parametrize("saga", sorted(SAGAS))
 WEBHOOKS = "/api/v1/payments/webhooks/stripe/"
 
 
-class Street:
-    """A shop whose customers pay through Stripe: the sandbox, the API and the environment of
-    every process.
-    """
+class StripeSystem:
+    """The sandbox, the API's address, and the environment of all processes."""
 
     def __init__(self, sandbox: Sandbox, api: str, **environ: str) -> None:
         self.sandbox = sandbox
@@ -72,7 +68,7 @@ class Street:
         return process
 
     def answers(self) -> bool:
-        """Tell whether the API answers."""
+        """Return whether the API answers."""
         try:
             return httpx.get(f"{self.api}/healthz", trust_env=False, timeout=2).is_success
         except httpx.TransportError:
@@ -80,28 +76,30 @@ class Street:
 
 
 @pytest.fixture
-def street(settings: Settings) -> Iterator[Street]:
-    """The sandbox, which tells the API what happens."""
+def stripe_system(settings: Settings) -> Iterator[StripeSystem]:
+    """Run a sandbox that sends webhooks to the API."""
     api = f"http://127.0.0.1:{free_port()}"
     with running("--webhook-url", f"{api}{WEBHOOKS}", "--settle-seconds", "1") as sandbox:
         use_stripe(settings, sandbox)
-        yield Street(sandbox, api, PAYMENT_ACTION_SECONDS="12")
+        yield StripeSystem(sandbox, api, PAYMENT_ACTION_SECONDS="12")
 
 
 @contextmanager
-def open_for_business(street: Street, folder: Path) -> Iterator[Process]:
+def running_workers(stripe_system: StripeSystem, folder: Path) -> Iterator[Process]:
     """Run a worker of all services, beat and the API."""
     with ExitStack() as stack:
-        working = stack.enter_context(worker(*SERVICES, environ=street.environ, concurrency=3))
-        stack.enter_context(beat(environ=street.environ))
-        api = street.serve(folder)
+        working = stack.enter_context(
+            worker(*SERVICES, environ=stripe_system.environ, concurrency=3)
+        )
+        stack.enter_context(beat(environ=stripe_system.environ))
+        api = stripe_system.serve(folder)
         stack.callback(api.kill)
         yield working
 
 
 @each_saga
 def test_orders_reach_the_expected_end_despite_stripe_faults(
-    street: Street, api_client: Client, tmp_path: Path, settings: Settings, saga: str
+    stripe_system: StripeSystem, api_client: Client, tmp_path: Path, settings: Settings, saga: str
 ) -> None:
     settings.ORDER_SAGA = saga
     ends = {
@@ -114,24 +112,26 @@ def test_orders_reach_the_expected_end_despite_stripe_faults(
     }
     for operation in ("create", "confirm", "retrieve", "capture", "cancel"):
         for fault in ("500_done", "reset_lost", "reset_done", "429"):
-            street.sandbox.fault(f"payment_intents.{operation}", fault, times=4, probability=0.5)
-    with open_for_business(street, tmp_path) as working:
+            stripe_system.sandbox.fault(
+                f"payment_intents.{operation}", fault, times=4, probability=0.5
+            )
+    with running_workers(stripe_system, tmp_path) as working:
         placed = [
             order(api_client, f"{method}-{n}", method=method) for method in ends for n in range(3)
         ]
         rare = [order(api_client, f"rare-{n}", sku="RARE", quantity=2) for n in range(3)]
         until(
             lambda: not Order.objects.filter(ended_at=None).exists(),
-            "all have ended",
+            "all orders have ended",
             limit=120,
             process=working,
         )
     expected = [end for end in ends.values() for _ in range(3)]
     assert [outcome(each)[0] for each in placed] == expected
-    assert [net(street, each) for each in placed] == [
+    assert [net(stripe_system, each) for each in placed] == [
         1_000 if end == "fulfilled" else 0 for end in expected
     ]
-    assert sorted(net(street, each) for each in rare) == [0, 0, 18_000]
+    assert sorted(net(stripe_system, each) for each in rare) == [0, 0, 18_000]
     assert WebhookEvent.objects.exists()
     assert "stolen" not in str(list(TimelineEvent.objects.values_list("detail", flat=True)))
     call_command("audit", "--expect-ended")
@@ -139,102 +139,109 @@ def test_orders_reach_the_expected_end_despite_stripe_faults(
 
 @each_saga
 def test_an_order_waits_for_its_customer_until_the_deadline(
-    street: Street, api_client: Client, tmp_path: Path, settings: Settings, saga: str
+    stripe_system: StripeSystem, api_client: Client, tmp_path: Path, settings: Settings, saga: str
 ) -> None:
     settings.ORDER_SAGA = saga
     method = "pm_card_threeDSecure2Required"
-    with open_for_business(street, tmp_path) as working:
-        confirmed, refused, expired, called_off = [
+    with running_workers(stripe_system, tmp_path) as working:
+        confirmed, refused, expired, cancelled = [
             order(api_client, f"key-{n}", method=method) for n in range(4)
         ]
-        asked = {
+        actions = {
             each: until(
-                partial(next_action, api_client, each), "the customer is asked", process=working
+                partial(next_action, api_client, each), "the customer must confirm", process=working
             )
-            for each in (confirmed, refused, expired, called_off)
+            for each in (confirmed, refused, expired, cancelled)
         }
-        for each in asked:
+        for each in actions:
             assert api_client.get(f"/api/v1/orders/{each}/").json()["status"] == "pending"
-        confirm(street.sandbox, asked[confirmed]["url"])
-        confirm(street.sandbox, asked[refused]["url"], consent=False)
-        assert api_client.post(f"/api/v1/orders/{called_off}/cancel/").status_code == 202
+        confirm(stripe_system.sandbox, actions[confirmed]["url"])
+        confirm(stripe_system.sandbox, actions[refused]["url"], consent=False)
+        assert api_client.post(f"/api/v1/orders/{cancelled}/cancel/").status_code == 202
         until(
             lambda: not Order.objects.filter(ended_at=None).exists(),
-            "all have ended",
+            "all orders have ended",
             limit=120,
             process=working,
         )
-    assert [outcome(each) for each in asked] == [
+    assert [outcome(each) for each in actions] == [
         ("fulfilled", ""),
         ("cancelled", "payment_declined"),
         ("cancelled", "payment_action_expired"),
         ("cancelled", "cancelled_by_customer"),
     ]
-    assert [net(street, each) for each in asked] == [1_000, 0, 0, 0]
+    assert [net(stripe_system, each) for each in actions] == [1_000, 0, 0, 0]
     assert not Order.objects.filter(needs_attention=True).exists()
     assert next_action(api_client, confirmed) is None
-    late = street.sandbox.http.post(asked[expired]["url"], data={"consent": "yes"})
+    late = stripe_system.sandbox.http.post(actions[expired]["url"], data={"consent": "yes"})
     assert late.status_code == 400
     call_command("audit", "--expect-ended")
 
 
 def test_a_lost_webhook_only_delays_the_order(
-    street: Street, api_client: Client, tmp_path: Path
+    stripe_system: StripeSystem, api_client: Client, tmp_path: Path
 ) -> None:
-    street.sandbox.fault("webhooks.*", "drop", times=None)
-    with open_for_business(street, tmp_path) as working:
+    stripe_system.sandbox.fault("webhooks.*", "drop", times=None)
+    with running_workers(stripe_system, tmp_path) as working:
         placed = order(api_client, "key", method="pm_card_threeDSecure2Required")
-        asked = until(
-            lambda: next_action(api_client, placed), "the customer is asked", process=working
+        action_of_customer = until(
+            lambda: next_action(api_client, placed), "the customer must confirm", process=working
         )
-        confirm(street.sandbox, asked["url"])
-        until(lambda: outcome(placed)[0] == "fulfilled", "it is fulfilled", process=working)
+        confirm(stripe_system.sandbox, action_of_customer["url"])
+        until(lambda: outcome(placed)[0] == "fulfilled", "the order is fulfilled", process=working)
     assert not WebhookEvent.objects.exists()
 
 
 @pytest.mark.parametrize("action", list(Action))
-def test_a_webhook_whose_answer_is_lost_takes_effect_once(
-    street: Street, api_client: Client, tmp_path: Path, action: Action
+def test_a_webhook_with_a_lost_answer_takes_effect_once(
+    stripe_system: StripeSystem, api_client: Client, tmp_path: Path, action: Action
 ) -> None:
     placed = order(api_client, "key", method="pm_card_threeDSecure2Required")
     armed_faults = ArmedFaults(tmp_path)
     fault = Fault(Point.NOT_ACKNOWLEDGED, "payment_intent.succeeded", action)
-    api = street.serve(tmp_path, FAILPOINTS=str(tmp_path))
+    api = stripe_system.serve(tmp_path, FAILPOINTS=str(tmp_path))
     try:
-        with worker("payments", "orders", environ=street.environ) as working:
-            asked = until(
-                lambda: next_action(api_client, placed), "the customer is asked", process=working
+        with worker("payments", "orders", environ=stripe_system.environ) as working:
+            action_of_customer = until(
+                lambda: next_action(api_client, placed),
+                "the customer must confirm",
+                process=working,
             )
         with armed_faults.arm([fault], since=uuid7()):
-            confirm(street.sandbox, asked["url"])
+            confirm(stripe_system.sandbox, action_of_customer["url"])
             until(lambda: armed_faults.hits(fault), "the fault is hit", process=api)
-        told = WebhookEvent.objects.get(type=fault.step).id
-        until(lambda: delivery(street, told)["attempts"], "the sandbox has no answer", process=api)
+        event = WebhookEvent.objects.get(type=fault.step).id
+        until(
+            lambda: delivery(stripe_system, event)["attempts"],
+            "the sandbox has no answer",
+            process=api,
+        )
         armed_faults.thaw(fault)
         until(
-            lambda: delivery(street, told)["state"] == "delivered",
-            "it has told the event again",
+            lambda: delivery(stripe_system, event)["state"] == "delivered",
+            "the sandbox has delivered the event again",
             process=api,
         )
     finally:
         api.kill()
-    assert delivery(street, told)["attempts"] > 1
+    assert delivery(stripe_system, event)["attempts"] > 1
     assert WebhookEvent.objects.filter(type=fault.step).count() == 1
     assert Payment.objects.get(order_id=placed).status == "pending"
 
 
-def delivery(street: Street, event: str) -> dict[str, Any]:
-    """Return how often the sandbox has told an event, and whether it was taken."""
-    every: list[dict[str, Any]] = street.sandbox.http.get("/sandbox/deliveries").json()["data"]
-    return next(one for one in every if one["event"] == event)
+def delivery(stripe_system: StripeSystem, event: str) -> dict[str, Any]:
+    """Return the sandbox's delivery of an event: its attempts and its state."""
+    answer = stripe_system.sandbox.http.get("/sandbox/deliveries").json()
+    deliveries: list[dict[str, Any]] = answer["data"]
+    return next(found for found in deliveries if found["event"] == event)
 
 
 def next_action(client: Client, placed: str) -> Any:
-    """Return what the API asks of an order's customer, or None."""
+    """Return the action that an order's customer must take, or None."""
     return client.get(f"/api/v1/orders/{placed}/").json()["next_action"]
 
 
-def net(street: Street, placed: str) -> int:
-    """Return what is left with us of an order's money, by the sandbox's ledger."""
-    moved = moved_money(street.sandbox, UUID(placed))
+def net(stripe_system: StripeSystem, placed: str) -> int:
+    """Return captured − refunded of an order in the sandbox's ledger, in minor units."""
+    moved = moved_money(stripe_system.sandbox, UUID(placed))
     return moved["capture"] - moved["refund"]

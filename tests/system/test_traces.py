@@ -1,4 +1,4 @@
-"""Each order has one trace, from the POST through every step, sent by the real exporter over HTTP."""
+"""Each order has one trace through every step. The real exporter sends it over HTTP."""
 
 import threading
 from collections import defaultdict
@@ -29,7 +29,7 @@ class Received:
         self.spans = []
         self.environ = {}
 
-    def of(self, order):
+    def spans_of(self, order):
         """Return the spans of an order by name."""
         found = defaultdict(list)
         for span in self.spans:
@@ -37,19 +37,19 @@ class Received:
                 found[span.name].append(span)
         return found
 
-    def traces(self, order):
+    def trace_ids_of(self, order):
         """Return the ids of the traces of an order."""
-        return {span.trace_id for spans in self.of(order).values() for span in spans}
+        return {span.trace_id for spans in self.spans_of(order).values() for span in spans}
 
 
 def attribute(span, key):
     """Return an attribute of a span as text."""
-    return next((one.value.string_value for one in span.attributes if one.key == key), "")
+    return next((found.value.string_value for found in span.attributes if found.key == key), "")
 
 
 @pytest.fixture
 def collector(monkeypatch):
-    """A receiver of OTLP over HTTP, to which the processes of the test send their spans."""
+    """Run a collector for OTLP over HTTP. The test's processes send their spans to it."""
     received = Received()
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,8 +59,8 @@ def collector(monkeypatch):
             )
             received.spans += [
                 span
-                for of in sent.resource_spans
-                for scope in of.scope_spans
+                for resource in sent.resource_spans
+                for scope in resource.scope_spans
                 for span in scope.spans
             ]
             self.send_response(200)
@@ -92,9 +92,9 @@ def test_one_trace_from_the_post_through_every_step(place, collector):
             | {f"send {step}" for step in STEPS}
             | {"call payments.charge"}
         )
-        until(lambda: names <= set(collector.of(order)), "all spans have arrived")
-    [trace] = collector.traces(order)
-    spans = {name: of_name[0] for name, of_name in collector.of(order).items()}
+        until(lambda: names <= set(collector.spans_of(order)), "all spans have arrived")
+    [trace] = collector.trace_ids_of(order)
+    spans = {name: of_name[0] for name, of_name in collector.spans_of(order).items()}
     posted = next(span for name, span in spans.items() if name.startswith("POST"))
     chain = [posted, *(spans[f"process {step}"] for step in STEPS)]
     for before, after in pairwise(chain):
@@ -107,13 +107,16 @@ def test_one_trace_from_the_post_through_every_step(place, collector):
     assert not [span for span in collector.spans if SECRET in str(span)]
 
 
-def test_the_trace_outlives_a_worker_that_is_killed(place, collector):
+def test_an_order_keeps_its_trace_if_a_worker_is_killed(place, collector):
     with api(environ=collector.environ) as (address, _):
         with worker("payments", environ=collector.environ) as doomed:
             order = place(address, "killed")
             until(
-                lambda: Order.objects.exists() and "process payments.charge" in collector.of(order),
-                "it is charged",
+                lambda: (
+                    Order.objects.exists()
+                    and "process payments.charge" in collector.spans_of(order)
+                ),
+                "the order is charged",
             )
             doomed.kill()
         with system(collector.environ) as workers:
@@ -121,53 +124,61 @@ def test_the_trace_outlives_a_worker_that_is_killed(place, collector):
                 lambda: ended(order), "the order has ended", process=workers["payments"], limit=110
             )
             until(
-                lambda: "process inventory.ship" in collector.of(order), "the last span has arrived"
+                lambda: "process inventory.ship" in collector.spans_of(order),
+                "the last span has arrived",
             )
     assert outcome(order) == ("fulfilled", "")
-    assert len(collector.traces(order)) == 1
+    assert len(collector.trace_ids_of(order)) == 1
 
 
-def test_the_trace_outlives_a_retry_and_shows_each_try(place, collector):
+def test_an_order_keeps_its_trace_over_a_retry_with_a_span_for_each_attempt(place, collector):
     with api(environ=collector.environ) as (address, _), system(collector.environ) as workers:
         order = place(address, "again", method="pm_sim_timeout_lost")
         until(lambda: ended(order), "the order has ended", process=workers["payments"])
-        until(lambda: "process inventory.ship" in collector.of(order), "the last span has arrived")
-    assert len(collector.traces(order)) == 1
-    tries = sorted(
-        collector.of(order)["process payments.charge"], key=lambda span: span.start_time_unix_nano
+        until(
+            lambda: "process inventory.ship" in collector.spans_of(order),
+            "the last span has arrived",
+        )
+    assert len(collector.trace_ids_of(order)) == 1
+    attempts = sorted(
+        collector.spans_of(order)["process payments.charge"],
+        key=lambda span: span.start_time_unix_nano,
     )
-    assert [attribute(span, "saga.outcome") for span in tries] == ["unknown", "done"]
-    assert tries[1].parent_span_id == tries[0].span_id
+    assert [attribute(span, "saga.outcome") for span in attempts] == ["unknown", "done"]
+    assert attempts[1].parent_span_id == attempts[0].span_id
 
 
-def test_an_order_that_is_undone_is_traced_all_the_way_back(place, collector):
+def test_the_trace_of_an_undone_order_includes_the_undo(place, collector):
     with api(environ=collector.environ) as (address, _), system(collector.environ) as workers:
         order = place(address, "greedy", sku="RARE", quantity=4)
         until(lambda: ended(order), "the order has ended", process=workers["payments"])
-        until(lambda: "process orders.cancel" in collector.of(order), "the last span has arrived")
-    assert len(collector.traces(order)) == 1
-    [reserve] = collector.of(order)["process inventory.reserve"]
+        until(
+            lambda: "process orders.cancel" in collector.spans_of(order),
+            "the last span has arrived",
+        )
+    assert len(collector.trace_ids_of(order)) == 1
+    [reserve] = collector.spans_of(order)["process inventory.reserve"]
     assert attribute(reserve, "saga.outcome") == "refused"
 
 
-def test_a_collector_that_is_away_holds_up_no_order(place):
+def test_an_unreachable_collector_does_not_block_orders(place):
     environ = {
         **QUICK,
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
     with api(environ=environ) as (address, _), system(environ) as workers:
-        order = place(address, "unseen")
+        order = place(address, "untraced")
         until(lambda: ended(order), "the order has ended", process=workers["orders"])
     assert outcome(order) == ("fulfilled", "")
 
 
-def test_without_an_address_nothing_is_traced():
+def test_tracing_is_off_without_an_endpoint():
     assert not tracing.is_configured()
     assert not tracing.is_on()
 
 
-def test_an_address_without_the_extra_is_told_at_the_start(monkeypatch):
+def test_the_system_check_warns_of_an_endpoint_without_the_exporter(monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
     assert check_tracing(None) == []
     monkeypatch.setattr(tracing, "find_spec", lambda name: None)

@@ -1,6 +1,4 @@
-"""The saga is switched while orders flow: each ends under the one it was placed with, and every
-invariant holds.
-"""
+"""If the saga is switched under load, each order ends under the saga it was placed with."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +30,8 @@ METHODS = (
     "pm_sim_500_charged",
 )
 
-# The steps that only one of the two has.
-OF_SAGA = {
+# The steps that are in only one of the two sagas.
+ONLY_IN_SAGA = {
     "place_order": {"payments.charge", "payments.refund"},
     "authorize_first": {
         "payments.authorize",
@@ -44,8 +42,11 @@ OF_SAGA = {
 }
 
 
-class Crowd:
-    """Customers who order without a pause, wherever the API is, and cancel every fourth order."""
+class LoadGenerator:
+    """Customers who place orders without a pause and cancel every fourth order.
+
+    Their requests go to the current `address` of the API.
+    """
 
     def __init__(self, token: str) -> None:
         self.headers = {"Authorization": f"Bearer {token}"}
@@ -54,25 +55,23 @@ class Crowd:
         self.address = ""
         self.cancelled: list[str] = []
 
-    def order_until_closed(self) -> None:
-        """Place orders until the shop closes; what is not answered is asked for again, under its
-        key.
-        """
+    def place_orders(self) -> None:
+        """Place orders until `closed` is set. Repeat an unanswered request with the same key."""
         while not self.closed.is_set():
             number = next(self.numbers)
-            placed = self._until_answered(number)
+            placed = self._place(number)
             if placed and number % 4 == 0:
                 answer = self._post(f"/api/v1/orders/{placed}/cancel/", {}, None)
                 self.cancelled += (
                     [placed] if answer is not None and answer.status_code == 202 else []
                 )
 
-    def _until_answered(self, number: int) -> str:
-        wanted = order_body(
+    def _place(self, number: int) -> str:
+        body = order_body(
             sku="RARE" if number % 7 == 0 else "MUG", method=METHODS[number % len(METHODS)]
         )
         while True:
-            answer = self._post("/api/v1/orders/", {"Idempotency-Key": f"key-{number}"}, wanted)
+            answer = self._post("/api/v1/orders/", {"Idempotency-Key": f"key-{number}"}, body)
             if answer is not None and answer.status_code == 201:
                 return str(answer.json()["id"])
             if answer is not None and answer.status_code not in (409, 503):
@@ -91,36 +90,36 @@ class Crowd:
 
 
 @contextmanager
-def ordering(crowd: Crowd) -> Iterator[None]:
-    """Have customers order while the block runs."""
+def generating(load: LoadGenerator) -> Iterator[None]:
+    """Generate load while the context lasts."""
     with ThreadPoolExecutor(AT_ONCE) as customers:
-        busy = [customers.submit(crowd.order_until_closed) for _ in range(AT_ONCE)]
+        running = [customers.submit(load.place_orders) for _ in range(AT_ONCE)]
         try:
             yield
         finally:
-            crowd.closed.set()
-    for customer in busy:
+            load.closed.set()
+    for customer in running:
         customer.result()
 
 
-def there_are(enough: int) -> bool:
-    """Tell whether so many orders were placed."""
-    return Order.objects.count() >= enough
+def are_placed(number: int) -> bool:
+    """Return whether at least `number` orders are placed."""
+    return Order.objects.count() >= number
 
 
 def test_orders_end_under_the_saga_they_were_placed_with(shop):
-    crowd = Crowd(issue_token(shop))
+    load = LoadGenerator(issue_token(shop))
     with system() as workers, ExitStack() as serving:
         for number, saga in enumerate(("charge_first", "authorize_first", "charge_first"), start=1):
             enough = Order.objects.count() + 25
             with ExitStack() as apis:
-                crowd.address, process = apis.enter_context(
+                load.address, process = apis.enter_context(
                     api(environ={**QUICK, "ORDER_SAGA": saga})
                 )
                 if number == 1:
-                    serving.enter_context(ordering(crowd))
-                until(partial(there_are, enough), "orders flow", process=process)
-        crowd.closed.set()
+                    serving.enter_context(generating(load))
+                until(partial(are_placed, enough), "25 more orders are placed", process=process)
+        load.closed.set()
         serving.close()
         placed = [str(order) for order in Order.objects.values_list("id", flat=True)]
         until(
@@ -128,12 +127,14 @@ def test_orders_end_under_the_saga_they_were_placed_with(shop):
         )
     assert_sound()
     sagas = dict(Order.objects.values_list("id", "plan__saga"))
-    assert set(sagas.values()) == set(OF_SAGA)
+    assert set(sagas.values()) == set(ONLY_IN_SAGA)
     for order, step in TimelineEvent.objects.values_list("saga", "step"):
-        assert all(step not in steps for saga, steps in OF_SAGA.items() if saga != sagas[order])
+        assert all(
+            step not in steps for saga, steps in ONLY_IN_SAGA.items() if saga != sagas[order]
+        )
     assert {status for status, _ in Order.objects.values_list("status", "id")} == {
         "fulfilled",
         "cancelled",
     }
     assert not Payment.objects.filter(status__in=("pending", "authorized")).exists()
-    assert Order.objects.filter(id__in=crowd.cancelled).exists()
+    assert Order.objects.filter(id__in=load.cancelled).exists()

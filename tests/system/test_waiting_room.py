@@ -1,4 +1,4 @@
-"""Waiting clients do not block others: a real gunicorn with its own configuration."""
+"""Waiting clients do not block other clients of a real gunicorn with its own configuration."""
 
 import re
 import select
@@ -49,8 +49,8 @@ class Api:
         self.address = address
         self.headers = {"Authorization": f"Bearer {token}"}
 
-    def ask(self, method: str, path: str, *, json=None, **headers: str) -> httpx.Response:
-        """Send a request and return its answer, or the part that has arrived."""
+    def request(self, method: str, path: str, *, json=None, **headers: str) -> httpx.Response:
+        """Send a request and return its response, or the part of it that has arrived."""
         headers = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         with httpx.stream(
             method,
@@ -66,12 +66,12 @@ class Api:
 
     def place(self) -> httpx.Response:
         """Place an order."""
-        return self.ask(
+        return self.request(
             "POST", harness.ORDERS, json=harness.body_for(), Idempotency_Key=str(uuid4())
         )
 
     def open(self, path: str, **headers: str) -> socket.socket:
-        """Send a request, and return the connection that its answer will arrive on."""
+        """Send a request and return its connection."""
         host, port = self.address.split(":")
         opened = self.stack.enter_context(
             socket.create_connection((host, int(port)), timeout=LIMIT)
@@ -91,30 +91,30 @@ class Api:
         return opened
 
     def follow(self, order: Order) -> socket.socket:
-        """Return the connection of a stream that has started."""
+        """Start to stream an order's timeline; return the connection."""
         stream = self.open(harness.path(order, "timeline/"), Accept="text/event-stream")
         begun = read_until(stream, b"retry: 2000\n\n")
         assert begun.startswith(b"HTTP/1.1 200"), begun
         return stream
 
     def prefer_to_wait(self, order: Order) -> socket.socket:
-        """Return the connection of a client that prefers to wait."""
+        """Request an order with a preference to wait; return the connection."""
         return self.open(harness.path(order), Prefer="wait=30")
 
     def wait(self, order: Order) -> socket.socket:
-        """Return the connection of the first client that waits."""
+        """Request an order with a preference to wait; return the connection when the request waits."""
         client = self.prefer_to_wait(order)
         until_polled(self.process)
         return client
 
     def stream_status(self, order: Order) -> httpx.Response:
-        """Start to follow an order, disconnect at once, and return the status."""
-        return self.ask("GET", harness.path(order, "timeline/"), Accept="text/event-stream")
+        """Start to stream an order's timeline, disconnect, and return the status."""
+        return self.request("GET", harness.path(order, "timeline/"), Accept="text/event-stream")
 
 
 @contextmanager
 def api(*options: str, **environ: str) -> Iterator[Api]:
-    """Run one worker of the API."""
+    """Run the API with one worker process."""
     address = f"127.0.0.1:{free_port()}"
     token = issue_token(User.objects.get_or_create(username="ada")[0])
     command = ("gunicorn", "config.wsgi", "--bind", address, "--workers", "1", *options)
@@ -137,12 +137,16 @@ def offered():
     Product.objects.create(sku="MUG", name="Mug", unit_amount=1250, currency="eur")
 
 
-def test_two_hundred_who_wait_hold_up_no_order_and_hold_no_connection():
+def test_two_hundred_waiting_clients_block_no_order_and_hold_no_connection():
     order = harness.order(of="ada")
     with api(DATABASE_POOL_SIZE="4") as served:
         following = [served.follow(order) for _ in range(150)]
         waiting = [served.prefer_to_wait(order) for _ in range(50)]
-        until(lambda: threads(served) > 200, "a thread serves each", process=served.process)
+        until(
+            lambda: threads(served) > 200,
+            "each waiting client has a thread",
+            process=served.process,
+        )
 
         assert [served.place().status_code for _ in range(10)] == [201] * 10
         assert not select.select(waiting, [], [], 0)[0]
@@ -160,21 +164,21 @@ def test_two_hundred_who_wait_hold_up_no_order_and_hold_no_connection():
         assert all(read_until(stream, END).endswith(END) for stream in following)
 
 
-@pytest.mark.parametrize("stay", [Api.follow, Api.wait])
-def test_a_client_that_goes_away_makes_room(stay):
+@pytest.mark.parametrize("start_waiting", [Api.follow, Api.wait])
+def test_a_client_that_disconnects_frees_its_slot(start_waiting):
     order = harness.order(of="ada")
     with api(WAITING_PLACES="1") as served:
-        client = stay(served, order)
+        client = start_waiting(served, order)
         assert served.stream_status(order).status_code == 503
         client.close()
         until(
             lambda: served.stream_status(order).status_code == 200,
-            "there is room",
+            "a slot is free",
             process=served.process,
         )
 
 
-def test_a_stop_sends_home_who_waits():
+def test_a_stop_ends_all_waiting_requests():
     order = harness.order(of="ada")
     with api("--graceful-timeout", "3600", WAITING_PLACES="2") as served:
         waiting, stream = served.wait(order), served.follow(order)
@@ -185,29 +189,29 @@ def test_a_stop_sends_home_who_waits():
         assert served.process.popen.wait(LIMIT) == 0
 
 
-def test_by_itself_the_api_lets_wait_as_many_as_leave_threads_for_others():
+def test_by_default_waiting_clients_leave_threads_for_other_requests():
     order = harness.order(of="ada")
     with api("--threads", "8") as served:
         following = [served.follow(order) for _ in range(7)]
         full = served.stream_status(order)
         assert (full.status_code, full.headers["Content-Type"]) == (503, "application/problem+json")
         assert full.headers["Retry-After"] == "5"
-        at_once = served.ask("GET", harness.path(order), Prefer="wait=30")
+        at_once = served.request("GET", harness.path(order), Prefer="wait=30")
         assert (at_once.status_code, at_once.json()["status"]) == (200, "pending")
         assert "Preference-Applied" not in at_once.headers
         assert served.place().status_code == 201
         assert len(following) == 7
 
 
-def test_a_database_that_refuses_is_a_503_and_found_again():
+def test_the_api_answers_503_until_its_database_accepts_connections():
     with api() as served:
         assert served.place().status_code == 201
         with no_connections():
-            away = served.place()
-            assert (away.status_code, away.headers["Retry-After"]) == (503, "2")
+            refused = served.place()
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
         until(
             lambda: served.place().status_code == 201,
-            "orders are taken again",
+            "the API places orders again",
             process=served.process,
         )
 
@@ -232,12 +236,12 @@ def sessions() -> dict[str, int]:
 
 
 def threads(served: Api) -> int:
-    """Return the threads of the worker."""
+    """Return the number of threads of the worker."""
     return sum(child.num_threads() for child in psutil.Process(served.process.popen.pid).children())
 
 
 def answers(address: str) -> bool:
-    """Tell whether the API listens and answers."""
+    """Return whether the API answers."""
     try:
         return httpx.get(f"http://{address}/healthz", timeout=5, trust_env=False).is_success
     except httpx.TransportError:
@@ -253,7 +257,7 @@ def read_until(client: socket.socket, end: bytes) -> bytes:
 
 
 def read_answer(client: socket.socket) -> bytes:
-    """Read an answer of a known length."""
+    """Read a response with a Content-Length."""
     head, _, body = read_until(client, b"\r\n\r\n").partition(b"\r\n\r\n")
     length = re.search(rb"(?i)content-length: (\d+)", head)
     assert length, head
@@ -263,7 +267,7 @@ def read_answer(client: socket.socket) -> bytes:
 
 
 def has_ended(stream: socket.socket) -> bool:
-    """Tell whether a stream has ended, and skip the comments that keep it alive."""
+    """Return whether a stream has ended. Comments that keep it alive are skipped."""
     while select.select([stream], [], [], 0)[0]:
         more = stream.recv(65536)
         if not more or END in more:
