@@ -31,16 +31,14 @@ class ArmedFaults:
 
     @contextmanager
     def arm(self, faults: Iterable[Fault], *, since: UUID) -> Iterator[None]:
-        """Arm faults for the sagas started after the id `since` was made. They are disarmed at the
-        end.
-        """
+        """Arm faults for the sagas whose ids are newer than `since`. Disarm them at the end."""
         for fault in faults:
             self._forget(fault)
             unseen = self.directory / f"{fault.name}.new"
             unseen.write_text(str(since))
             unseen.rename(
                 self.directory / ARMED / fault.name
-            )  # whole at once, for it may be read at any moment
+            )  # renamed as a whole, because a process may read it at any time
 
         try:
             yield

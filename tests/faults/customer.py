@@ -1,4 +1,4 @@
-"""A customer over HTTP, who repeats a request with the same key until it is answered."""
+"""A customer over HTTP. Unanswered requests are repeated with the same key."""
 
 from contextlib import suppress
 from uuid import UUID, uuid4
@@ -11,7 +11,7 @@ from tests.faults.full_system import FullSystem
 
 __all__ = ["Customer"]
 
-# Seconds. Longer than any answer takes, shorter than a process stays frozen.
+# Seconds. Longer than any answer takes, and shorter than the freeze of a process.
 TIMEOUT_SECONDS = 3
 
 

@@ -28,7 +28,7 @@ def print_results() -> None:
     for heading in ("Point", "", "Step", "Action", "Scenario", "Hits", "Outcome"):
         table.add_column(heading, justify="right" if heading == "Hits" else "left")
 
-    for line in sorted(RESULTS, key=lambda one: int(one.fault.point[1:])):
+    for line in sorted(RESULTS, key=lambda result: int(result.fault.point[1:])):
         point, step, action = line.fault
         meaning = point.name.lower().replace("_", " ")
         table.add_row(

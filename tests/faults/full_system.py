@@ -62,17 +62,17 @@ class FullSystem:
         log = self.folder / f"{name}.log"
         self.processes[name] = Process(*self.commands[name], log=log, environ=environ)
 
-    def until(self, condition: Callable[[], T], what: str, *, limit: float = 200) -> T:
+    def until(self, condition: Callable[[], T], label: str, *, limit: float = 200) -> T:
         """Wait for a condition, and restart dead processes meanwhile."""
         try:
-            return until(condition, what, limit=limit, restarting=self.processes.values())
+            return until(condition, label, limit=limit, restarting=self.processes.values())
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.logs()}") from None
 
     def logs(self) -> str:
         """Return the end of each process's output."""
         return "\n".join(
-            f"--- {name}\n{one.output()[-2500:]}" for name, one in self.processes.items()
+            f"--- {name}\n{process.output()[-2500:]}" for name, process in self.processes.items()
         )
 
     @contextmanager
@@ -93,8 +93,8 @@ class FullSystem:
             _signal(held, signal.SIGCONT)
 
     def ready(self) -> bool:
-        """Return whether every worker takes messages and both APIs answer."""
-        workers = [one for name, one in self.processes.items() if name.startswith(SERVICES)]
+        """Return whether every worker accepts messages and both APIs answer."""
+        workers = [process for name, process in self.processes.items() if name.startswith(SERVICES)]
         apis = (self.url, self.authorizing_url)
         return all(" ready." in worker.output() for worker in workers) and all(
             _answers(url) for url in apis

@@ -1,6 +1,4 @@
-"""A client's request breaks at each of its failpoints. The retry is answered, and the work is done
-once.
-"""
+"""A client's request fails at each of its failpoints. After the retry, the work is done once."""
 
 from uuid import UUID, uuid4
 
@@ -28,7 +26,7 @@ each_action = pytest.mark.parametrize("action", list(Action))
 
 @each_point
 @each_action
-def test_an_order_placed_in_spite_of_it_is_one_order(system, customer, point, action):
+def test_a_repeated_order_request_places_one_order(system, customer, point, action):
     fault, key = Fault(point, "order.created", action), str(uuid4())
     with system.faults.arm([fault], since=uuid7()):
         customer.request_order(key)
@@ -41,7 +39,8 @@ def test_an_order_placed_in_spite_of_it_is_one_order(system, customer, point, ac
         assert customer.request_order(key).status_code == 409
     elif action is Action.FREEZE:
         system.until(
-            lambda: ended(placed.get().order_id), "the order has ended, and nobody was told"
+            lambda: ended(placed.get().order_id),
+            "the order has ended, although the client has no answer",
         )
 
     resume(system, fault)
@@ -53,7 +52,7 @@ def test_an_order_placed_in_spite_of_it_is_one_order(system, customer, point, ac
 
 @each_point
 @each_action
-def test_an_order_called_off_in_spite_of_it_is_undone_once(system, customer, point, action):
+def test_a_repeated_cancel_request_undoes_the_order_once(system, customer, point, action):
     fault = Fault(point, "order.cancelling", action)
     with system.paused("orders"):
         order = customer.place()
@@ -90,10 +89,10 @@ def resume(system, fault):
     """Resume a frozen process, and wait until it has continued."""
     if fault.action is Action.FREEZE:
         system.faults.thaw(fault)
-        system.until(lambda: system.faults.is_over(fault), "the frozen process has gone on")
+        system.until(lambda: system.faults.is_over(fault), "the frozen process has continued")
 
 
 def conclude(system, fault, order, status):
     assert Order.objects.get(id=order).status == status
     call_command("audit", "--expect-ended")
-    RESULTS.append(FaultResult(fault, "the request", len(system.faults.hits(fault)), status))
+    RESULTS.append(FaultResult(fault, "request", len(system.faults.hits(fault)), status))

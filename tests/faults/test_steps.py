@@ -26,7 +26,8 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-# test_requests.py covers the failpoints of requests, tests/system/test_stripe.py that of a webhook.
+# test_requests.py covers the failpoints of requests. tests/system/test_stripe.py covers that of a
+# webhook.
 OF_REQUESTS = (
     Point.UNCOMMITTED,
     Point.FLUSH_NOT_REQUESTED,
@@ -36,16 +37,16 @@ OF_REQUESTS = (
 POINTS = [point for point in Point if point not in OF_REQUESTS]
 
 
-# Scenarios that run at the same time share no step. A later one never meets the faults of an
-# earlier one.
+# The scenarios of a group run at the same time. A later order of a group runs no step where the
+# faults of an earlier order are armed.
 TOGETHER = ((CANCELLED, FULFILLED), (SOLD_OUT, DECLINED), (WITHHELD, AUTHORIZED))
 
 
 def groups(point, action):
     """Return the groups of scenarios that run at the same time.
 
-    For TAKEN and FREEZE they run one by one, because two frozen workers would leave the service
-    none.
+    For TAKEN with FREEZE the scenarios run separately, because two frozen workers would leave the
+    service without a worker.
     """
     if point is Point.ROUND_SENT:
         return ((FULFILLED,),)
@@ -70,7 +71,7 @@ def combinations():
 
 
 @pytest.mark.parametrize(("point", "action", "scenarios"), combinations())
-def test_an_order_ends_as_it_should_whatever_happens_on_its_way(
+def test_an_order_reaches_its_expected_end_despite_the_fault(
     system, customer, point, action, scenarios
 ):
     sandbox = running().env.get("STRIPE_API_BASE")
@@ -95,7 +96,7 @@ def test_an_order_ends_as_it_should_whatever_happens_on_its_way(
 
 
 def start(scenario, armed, system, customer, point, action):
-    """Start an order with faults in its way; return its id."""
+    """Start an order with armed faults; return its id."""
     faults, since = [*scenario.faults(point, action), *scenario.enabling_faults(point)], uuid7()
     return scenario.start(
         customer, lambda: armed.enter_context(system.faults.arm(faults, since=since))
@@ -113,21 +114,22 @@ def all_finished(system, point, action, orders):
     """Resume processes that have been frozen long enough; return whether all faults are over and
     all orders have ended.
     """
-    over = True
+    all_over = True
     for scenario, order in orders.items():
         ended = Order.objects.filter(id=order, ended_at__isnull=False).exists()
         for fault in scenario.faults(point, action):
             if action is Action.FREEZE and (ended or overtaken(fault, order)):
                 system.faults.thaw(fault)
 
-            over = over and ended and system.faults.is_over(fault)
+            all_over = all_over and ended and system.faults.is_over(fault)
 
-    return over
+    return all_over
 
 
 def overtaken(fault: Fault, order):
-    """Return whether another worker has run the step whose message a frozen worker took. Without
-    this check, no worker would be left soon.
+    """Return whether another worker has run the step whose message a frozen worker took.
+
+    Its process can then resume. Without this check, soon all workers would be frozen.
     """
     if fault.point is not Point.TAKEN:
         return False

@@ -1,3 +1,4 @@
-"""The same shop, built the usual way: a Celery chain sent on commit, no outbox and no inbox. It
-loses orders.
+"""The baseline: orders as a Celery chain that is sent on commit, without outbox and inbox.
+
+It loses orders under faults.
 """

@@ -1,4 +1,4 @@
-"""Placing: the order commits, and on commit its chain is sent. What could be more natural?"""
+"""Placing an order. Its chain of tasks is sent after the transaction commits."""
 
 from datetime import timedelta
 

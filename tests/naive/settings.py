@@ -1,4 +1,4 @@
-"""The project's settings, with the naive tasks in place of the saga, and Celery as it comes."""
+"""The project's settings with the naive tasks instead of the saga, and Celery's defaults."""
 
 from config.settings import *  # noqa: F403
 from config.settings import INSTALLED_APPS as APPS
@@ -6,7 +6,7 @@ from config.settings import INSTALLED_APPS as APPS
 INSTALLED_APPS = [*APPS, "tests.naive.apps.NaiveConfig"]
 ROOT_URLCONF = "tests.naive.urls"
 
-# Nothing of the saga runs: neither relay nor rescue.
+# The saga's relay and redrive do not run.
 CELERY_BEAT_SCHEDULE = {}
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_PUBLISH_RETRY = True

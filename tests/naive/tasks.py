@@ -1,6 +1,4 @@
-"""The steps as plain tasks: each looks at the order, does its part, and is tried again when it
-raises.
-"""
+"""The steps as plain tasks. Celery retries a task that raises."""
 
 from typing import Any
 
@@ -20,12 +18,12 @@ OPEN = ("pending", "paid", "reserved")
 
 
 class SoldOut(Exception):
-    """There are not enough pieces."""
+    """The stock has too few pieces."""
 
 
 @shared_task(name="naive.charge", queue="payments", **RETRIED)
 def charge(order_id: str) -> None:
-    """Take the money."""
+    """Charge the order."""
     order = Order.objects.get(id=order_id)
     if order.status != "pending":
         return
@@ -46,7 +44,7 @@ def charge(order_id: str) -> None:
 
 @shared_task(name="naive.reserve", queue="inventory", **RETRIED)
 def reserve(order_id: str) -> None:
-    """Take the pieces out of the stock."""
+    """Take the order's pieces from the stock."""
     order = Order.objects.get(id=order_id)
     if order.status != "paid":
         return
@@ -70,8 +68,8 @@ def fulfil(order_id: str) -> None:
 
 def cancel(order: Order, reason: str) -> None:
     """End an open order."""
-    open_still = Order.objects.filter(id=order.id, status__in=OPEN)
-    open_still.update(status="cancelled", failure_code=reason, ended_at=Now())
+    still_open = Order.objects.filter(id=order.id, status__in=OPEN)
+    still_open.update(status="cancelled", failure_code=reason, ended_at=Now())
 
 
 def _paid(order: Order, charge_id: str) -> None:

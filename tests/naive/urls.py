@@ -1,4 +1,4 @@
-"""The project's paths, two of them answered in the naive way."""
+"""The project's paths, two of which use the naive views."""
 
 from django.urls import path
 

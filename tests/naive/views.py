@@ -1,4 +1,4 @@
-"""Placing and cancelling in the naive way, over HTTP."""
+"""Views that place and cancel orders in the naive way."""
 
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from tests.naive.tasks import cancel
 
 
 class NaiveOrdersView(APIView):
-    """Orders. With idempotency keys, for the customers who compare the two shops are the same."""
+    """Orders. Idempotency keys are supported, because the load generator sends them."""
 
     def post(self, request: Request) -> Response:
         """Place an order."""
@@ -28,7 +28,7 @@ class NaiveOrdersView(APIView):
 
 
 class NaiveCancelView(APIView):
-    """Cancelling."""
+    """Cancels of orders."""
 
     def post(self, request: Request, pk: UUID) -> Response:
         """Cancel an open order. The payment is not refunded."""

@@ -47,7 +47,7 @@ class CapturedMessage(NamedTuple):
 
 
 def send(*messages: CapturedMessage) -> None:
-    """Put messages into their queues, as if they were sent now."""
+    """Send messages to their queues again."""
     with valkey() as client:
         for message in messages:
             client.lpush(message.queue, message.raw)

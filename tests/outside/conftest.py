@@ -1,4 +1,4 @@
-"""Workers and beat for a whole module. They detect lost messages quickly."""
+"""Fixtures for a whole module: workers and beat that detect lost messages quickly."""
 
 import pytest
 from django.db import connections
@@ -14,21 +14,21 @@ __all__ = ["shop"]
 
 @pytest.fixture(scope="module")
 def system(django_db_setup):
-    """Workers and beat."""
+    """Run workers and beat."""
     with running_system(SHORT_TIMES) as system:
         yield system
 
 
 @pytest.fixture(scope="module")
 def api(django_db_setup):
-    """The address of the API, which runs in a separate process."""
+    """Run the API in a separate process; return its address."""
     with customer.api(**SHORT_TIMES) as address:
         yield address
 
 
 @pytest.fixture
 def ada(api, shop):
-    """A customer of the API."""
+    """Return a customer of the API."""
     return customer.Customer(api, issue_token(shop))
 
 
@@ -40,7 +40,7 @@ def short_times(settings):
 
 @pytest.fixture
 def postgres():
-    """PostgreSQL, restarted after the test. A kill loses no committed transaction."""
+    """Return PostgreSQL, and restart it after the test. A kill loses no committed transaction."""
     server = running().postgres
     for role in SERVICES:
         as_superuser("ALTER ROLE {} SET synchronous_commit = on", role)

@@ -63,15 +63,15 @@ class Customer:
 
     @contextmanager
     def ordering(self) -> Iterator[None]:
-        """Place orders one after another while the context lasts."""
-        enough = threading.Event()
-        thread = threading.Thread(target=self._shop, args=(enough,))
+        """Place one order after another while the context lasts."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._place_orders, args=(stop,))
         thread.start()
 
         try:
             yield
         finally:
-            enough.set()
+            stop.set()
             thread.join()
 
     def wait_for_orders(self, orders: int) -> None:
@@ -79,8 +79,8 @@ class Customer:
         wanted = len(self.placed) + orders
         until(lambda: len(self.placed) >= wanted, f"{orders} more orders are placed")
 
-    def _shop(self, enough: threading.Event) -> None:
+    def _place_orders(self, stop: threading.Event) -> None:
         for number in count():
-            if enough.is_set():
+            if stop.is_set():
                 return
-            self.order_until_placed(f"shopping-{number}")
+            self.order_until_placed(f"order-{number}")

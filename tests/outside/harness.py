@@ -57,11 +57,11 @@ SELECT (SELECT count(*) FROM {outbox} WHERE published_at IS NULL)
 """
 
 END = """
-WITH theirs AS MATERIALIZED (
+WITH sessions AS MATERIALIZED (
   SELECT pid, datname FROM pg_stat_activity
-   WHERE datname LIKE 'test\\_%' AND pid <> pg_backend_pid() AND {which}
+   WHERE datname LIKE 'test\\_%' AND pid <> pg_backend_pid() AND {condition}
 )
-SELECT datname FROM theirs WHERE pg_terminate_backend(pid)
+SELECT datname FROM sessions WHERE pg_terminate_backend(pid)
 """
 
 
@@ -79,7 +79,7 @@ class System:
         """Wait until the workers print `text` after the first `since` characters of output."""
         until(
             lambda: text in self.output()[since:],
-            f"a worker says {text!r}",
+            f"a worker logs {text!r}",
             process=self.workers[0],
         )
 
@@ -88,15 +88,15 @@ class System:
         """Suspend the workers while the context lasts."""
         self._signal(signal.SIGSTOP)
         try:
-            # A waiting worker still gets one message. Make sure that it is one of beat's.
+            # A waiting worker still receives one message. Beat must have sent that message.
             until(lambda: in_broker() > ENOUGH, "messages wait in the broker")
             yield
         finally:
             self._signal(signal.SIGCONT)
 
-    def _until(self, condition: Callable[[], bool], what: str, *, limit: float = LIMIT) -> None:
+    def _until(self, condition: Callable[[], bool], label: str, *, limit: float = LIMIT) -> None:
         """Wait for a condition, and restart a worker that exits because of the broker."""
-        until(condition, what, limit=limit, process=self.workers[0], restarting=self.workers)
+        until(condition, label, limit=limit, process=self.workers[0], restarting=self.workers)
 
     def _signal(self, number: int) -> None:
         for process in self.workers:
@@ -104,13 +104,13 @@ class System:
 
     def wait_until_idle(self) -> None:
         """Wait until all orders have ended and no message is left; then check all invariants."""
-        connections.close_all()  # a fault may have broken them
+        connections.close_all()  # a fault may have broken the connections
         self._until(_all_ended, "all orders have ended", limit=MAX_SECONDS_TO_END)
-        self._until(_nothing_open, "every row is sent and settled")
+        self._until(_nothing_open, "every row is sent and recorded")
         self._until(lambda: in_broker() == 0, "the broker is empty")
 
         with valkey() as client:
-            # Messages without an acknowledgement would come again during the next test.
+            # The broker would deliver unacknowledged messages again during the next test.
             client.flushall()
 
         assert_sound()
@@ -157,12 +157,12 @@ def as_superuser(statement: str, *names: str) -> list[tuple[Any, ...]]:
         return done.fetchall() if done.description else []
 
 
-def end_sessions(which: str = "true") -> list[str]:
+def end_sessions(condition: str = "true") -> list[str]:
     """End the sessions in the test databases that match a condition; return the database of each.
 
-    The caller's own sessions are included. Close them if you need them again.
+    The caller's own sessions are included. Close its connections to use them again.
     """
-    return [name for (name,) in as_superuser(END.format(which=which))]
+    return [name for (name,) in as_superuser(END.format(condition=condition))]
 
 
 @contextmanager

@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.timeout(2 * LIMIT),
 ]
 
-# Messages in all queues, including taken ones: a few for each batch.
+# Messages in all queues, including unacknowledged messages: a few for each batch.
 MOST_MESSAGES = 100 + 4 * SIZE // BATCH
 # Bytes of one process, including shared memory.
 MOST_MEMORY = 256 * 2**20
@@ -59,23 +59,23 @@ class Peaks:
         self.processes = processes
         self.messages = 0
         self.memory = {}
-        self.looked_at = 0.0
+        self.measured_at = 0.0
 
-    def look(self):
+    def measure(self):
         """Measure again after PAUSE seconds."""
-        if time.monotonic() < self.looked_at + PAUSE:
+        if time.monotonic() < self.measured_at + PAUSE:
             return
 
-        self.looked_at = time.monotonic()
+        self.measured_at = time.monotonic()
         with valkey() as client:
-            held = client.hlen("unacked") + sum(client.llen(queue) for queue in SERVICES)
-            self.messages = max(self.messages, held)
+            messages = client.hlen("unacked") + sum(client.llen(queue) for queue in SERVICES)
+            self.messages = max(self.messages, messages)
             self._note("valkey", client.info("memory")["used_memory_rss"])
 
         for name, process in self.processes.items():
             parent = psutil.Process(process.popen.pid)
-            for one in (parent, *parent.children()):
-                self._note(name, one.memory_info().rss)
+            for measured in (parent, *parent.children()):
+                self._note(name, measured.memory_info().rss)
 
     def _note(self, name, size):
         self.memory[name] = max(self.memory.get(name, 0), size)
@@ -101,7 +101,7 @@ def still_open():
     return Order.objects.filter(ended_at=None).count()
 
 
-def test_a_backlog_drains_in_bounded_memory_and_new_orders_with_it(api_client, capsys, settings):
+def test_a_backlog_drains_in_bounded_memory_while_new_orders_end(api_client, capsys, settings):
     settings.OUTBOX_BATCH_SIZE, environ = BATCH, {"OUTBOX_BATCH_SIZE": str(BATCH)}
     adjust_stock(sku="MUG", quantity=SIZE, reason="delivery", by="tests")
     multiply(order(api_client, "first"), SIZE - 1)
@@ -115,18 +115,21 @@ def test_a_backlog_drains_in_bounded_memory_and_new_orders_with_it(api_client, c
         processes["beat"] = stack.enter_context(beat(environ=environ))
         system, peaks = System([processes[name] for name in SERVICES]), Peaks(processes)
 
-        def wait(condition, what):
+        def wait(condition, label):
             until(
-                lambda: peaks.look() or condition(), what, limit=LIMIT, process=processes["orders"]
+                lambda: peaks.measure() or condition(),
+                label,
+                limit=LIMIT,
+                process=processes["orders"],
             )
 
         wait(lambda: still_open() < 0.95 * SIZE, "the backlog drains")
         for number in range(5):
-            before, newcomer = still_open(), order(api_client, f"newcomer-{number}")
-            wait(lambda newcomer=newcomer: ended(newcomer), "a new order has ended")
+            before, new_order = still_open(), order(api_client, f"new-{number}")
+            wait(lambda new_order=new_order: ended(new_order), "a new order has ended")
             overtaken.append(still_open() / before)
-            assert outcome(newcomer) == ("fulfilled", "")
-            if still_open() < SIZE / 2:  # the next one would find too little of it
+            assert outcome(new_order) == ("fulfilled", "")
+            if still_open() < SIZE / 2:  # the next order would meet too little of the backlog
                 break
 
         wait(lambda: still_open() == 0, "the backlog is drained")

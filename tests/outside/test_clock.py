@@ -1,5 +1,5 @@
-"""The clock of a service's host is an hour off: leases and due times are the database's, so
-nothing waits an hour.
+"""The clock of a service's host is wrong by an hour. Orders are not delayed, because leases and due
+times use the database's clock.
 """
 
 import os
@@ -29,7 +29,7 @@ SELECT count(*) FROM {table} WHERE abs(extract(epoch FROM now() - created_at)) >
 
 @pytest.fixture(params=[HOUR, -HOUR], ids=["ahead", "behind"])
 def system(request):
-    """Payments on a host whose clock is off, the other services on hosts whose clock is right."""
+    """Run payments with a shifted clock, and the other services with the right clock."""
     path = f"{Path(__file__).parent / 'shifted_clock'}{os.pathsep}{ROOT}"
     shifted = {"PYTHONPATH": path, "CLOCK_SHIFT": str(request.param)}
 
@@ -37,25 +37,25 @@ def system(request):
         right = stack.enter_context(worker("orders", "inventory", environ=SHORT_TIMES))
         wrong = stack.enter_context(worker("payments", environ={**SHORT_TIMES, **shifted}))
         stack.enter_context(beat(environ=SHORT_TIMES))
-        assert abs(_off(wrong) - request.param) < HOUR / 2, "the clock is not shifted"
+        assert abs(_clock_error(wrong) - request.param) < HOUR / 2, "the clock is not shifted"
         yield System([wrong, right])
 
 
-def _off(process):
-    """Return by how many seconds the times that a process logs are off."""
+def _clock_error(process):
+    """Return the seconds by which the log times of a process are wrong."""
     logged = re.findall(r'"timestamp": "([^"]+)"', process.output())[-1]
     return datetime.fromisoformat(logged).timestamp() - time.time()
 
 
-def test_a_service_whose_clock_is_an_hour_off_holds_nothing_up(api_client, system):
+def test_a_service_whose_clock_is_wrong_by_an_hour_delays_no_order(api_client, system):
     placed = [order(api_client, "good"), order(api_client, "slow", method="pm_sim_timeout_lost")]
-    asked = Inbox.objects.filter(state="waiting")
-    until(asked.exists, "a step waits for its next try", process=system.workers[0])
+    waiting_rows = Inbox.objects.filter(state="waiting")
+    until(waiting_rows.exists, "a step waits for its next attempt", process=system.workers[0])
     with valkey() as client:
         client.flushall()  # the service's own flush finds the lost messages
 
     system.wait_until_idle()
-    assert {outcome(one) for one in placed} == {("fulfilled", "")}
+    assert {outcome(order_id) for order_id in placed} == {("fulfilled", "")}
 
     for service in map(get_service, SERVICES):
         for table in (service.outbox, service.inbox):

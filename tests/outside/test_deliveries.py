@@ -1,6 +1,4 @@
-"""Messages that come twice, late and in the wrong order, through the broker itself: one effect
-each.
-"""
+"""Each message has one effect if the broker delivers it twice, late or in the wrong order."""
 
 import random
 from typing import Any
@@ -46,8 +44,8 @@ def steps(messages, *names):
     ]
 
 
-def orders_of_each_kind(client):
-    """Fulfilled ones, a declined one, one sold out, and one whose customer changes her mind."""
+def place_each_kind_of_order(client):
+    """Place orders that are fulfilled, declined, sold out, and cancelled by the customer."""
     placed = [order(client, f"good-{number}") for number in range(4)]
     placed.append(order(client, "poor", method="pm_card_chargeDeclined"))
     placed.append(order(client, "greedy", sku="RARE", quantity=4))
@@ -57,14 +55,14 @@ def orders_of_each_kind(client):
     return placed
 
 
-def test_every_message_again_twice_and_in_any_order_changes_nothing(api_client, system):
+def test_repeated_and_reordered_messages_change_nothing(api_client, system):
     with capture() as messages:
-        orders_of_each_kind(api_client)
+        place_each_kind_of_order(api_client)
         system.wait_until_idle()
 
     before = effects()
-    again = steps(messages) * 2
-    assert {sent.args[0] for sent in again} >= {
+    repeated = steps(messages) * 2
+    assert {sent.args[0] for sent in repeated} >= {
         "payments.charge",
         "payments.refund",
         "inventory.reserve",
@@ -72,16 +70,16 @@ def test_every_message_again_twice_and_in_any_order_changes_nothing(api_client, 
         "orders.fulfil",
         "orders.cancel",
     }
-    random.Random(1).shuffle(again)
-    send(*again)
+    random.Random(1).shuffle(repeated)
+    send(*repeated)
     system.wait_until_idle()
     assert effects() == before
 
 
-def test_an_undo_that_comes_before_its_action_bars_it_for_ever(api_client, system):
+def test_an_undo_that_arrives_before_its_action_bars_the_action(api_client, system):
     with capture() as messages, system.suspended():
         placed = order(api_client, "late")
-        until(lambda: steps(messages, "payments.charge"), "its charge is sent")
+        until(lambda: steps(messages, "payments.charge"), "the charge is sent")
         lost = lose("payments.charge", messages)
         assert api_client.post(f"/api/v1/orders/{placed}/cancel/").status_code == 202
 

@@ -1,6 +1,4 @@
-"""Garbage in the broker's own lists, below the level of Celery: it is logged and dropped, and
-blocks nothing.
-"""
+"""Workers log and drop invalid data in the broker's lists, and process the other messages."""
 
 import json
 import pickle
@@ -21,9 +19,7 @@ OLD_PROTOCOL = json.dumps(
 
 
 def envelope(tag, **changes):
-    """Return a message as kombu lays it into a list, but for some changes; None leaves a part
-    out.
-    """
+    """Return a message as kombu writes it to a list, with some changes. None removes a part."""
     whole = {
         "body": encoded(json.dumps([[tag], {}, {}]).encode()),
         "content-type": "application/json",
@@ -42,7 +38,7 @@ def envelope(tag, **changes):
 
 
 def properties(tag, **changes):
-    """Return the properties of such a message, but for some changes."""
+    """Return the properties of such a message, with some changes."""
     return {**json.loads(envelope(tag))["properties"], **changes}
 
 
@@ -50,7 +46,7 @@ def encoded(body):
     return b64encode(body).decode()
 
 
-# Each has a keyword that appears in its content, and so in the log line about it.
+# Each key also appears in the content, and therefore in the log line about it.
 GARBAGE: dict[str, bytes] = {
     "no-json": b"{{{ no-json",
     "no-text": b"\xff\xfe no-text",
@@ -105,47 +101,53 @@ GARBAGE: dict[str, bytes] = {
 }
 
 
-def test_garbage_in_a_queue_is_logged_and_dropped_and_the_rest_goes_on(api_client, system):
-    (process,), said = system.workers, len(system.output())
-    life = process.popen
+def test_garbage_in_a_queue_is_logged_and_dropped_and_orders_end(api_client, system):
+    (process,), logged_before = system.workers, len(system.output())
+    main_process = process.popen
 
     with valkey() as client:
         for number, raw in enumerate(GARBAGE.values()):
-            order(api_client, f"meanwhile-{number}")
+            order(api_client, f"during-{number}")
             client.lpush("payments", raw, raw)
 
-        until(lambda: not client.llen("payments"), "all of it is taken", process=process)
+        until(
+            lambda: not client.llen("payments"), "the worker has read all messages", process=process
+        )
         until(
             lambda: GARBAGE.keys().isdisjoint(_unacknowledged(client)),
-            "none of it will come back",
+            "the broker delivers no invalid message again",
             process=process,
         )
 
     system.wait_until_idle()
-    output = system.output()[said:]
+    output = system.output()[logged_before:]
     assert {kind for kind in GARBAGE if kind not in output} == set()
-    assert (process.popen, process.popen.poll()) == (life, None)
+    assert (process.popen, process.popen.poll()) == (main_process, None)
     assert "Connection to broker lost" not in output
 
 
-def test_garbage_among_the_unacknowledged_is_logged_and_dropped(api_client, system):
-    (process,), life = system.workers, system.workers[0].popen
-    foul = {
+def test_garbage_among_unacknowledged_messages_is_logged_and_dropped(api_client, system):
+    (process,), main_process = system.workers, system.workers[0].popen
+    invalid = {
         "no-json-at-all": "{{{",
         "no-triple": '{"rotten": 1}',
         "no-message": '["x", "", "payments"]',
     }
 
     with valkey() as client:
-        client.hset("unacked", mapping=foul)
-        client.zadd("unacked_index", dict.fromkeys([*foul, "absent"], 1))
-        until(lambda: client.zcount("unacked_index", 1, 1) == 0, "it is gone", process=process)
-        assert foul.keys().isdisjoint(_unacknowledged(client))
+        client.hset("unacked", mapping=invalid)
+        client.zadd("unacked_index", dict.fromkeys([*invalid, "absent"], 1))
+        until(
+            lambda: client.zcount("unacked_index", 1, 1) == 0,
+            "the invalid entries are removed",
+            process=process,
+        )
+        assert invalid.keys().isdisjoint(_unacknowledged(client))
 
     order(api_client, "after")
     system.wait_until_idle()
-    assert (process.popen, process.popen.poll()) == (life, None)
-    assert {tag for tag in foul if tag not in process.output()} <= {"no-message"}
+    assert (process.popen, process.popen.poll()) == (main_process, None)
+    assert {tag for tag in invalid if tag not in process.output()} <= {"no-message"}
 
 
 def _unacknowledged(client):

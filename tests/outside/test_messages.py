@@ -1,5 +1,5 @@
-"""Messages that no release sends, and messages of older and newer releases: they are logged and
-block nothing.
+"""Invalid messages are logged and do not block other messages. Messages of older and newer releases
+are understood.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ BROKEN_ARGUMENTS: dict[str, list[Any]] = {
 }
 
 
-def test_messages_whose_arguments_are_broken_are_seen_and_the_rest_goes_on(api_client, system):
+def test_messages_with_invalid_arguments_are_stored_as_failures_and_orders_end(api_client, system):
     before = order(api_client, "before")
     sent = [
         current_app.send_task("sagas.run_step", args, queue="payments").id
@@ -42,14 +42,14 @@ def test_messages_whose_arguments_are_broken_are_seen_and_the_rest_goes_on(api_c
     failed = TaskResult.objects.filter(task_id__in=sent, status="FAILURE")
     until(
         lambda: failed.count() == len(sent),
-        "all of them are seen as failures",
+        "all failures are stored",
         process=system.workers[0],
     )
     system.wait_until_idle()
     assert [outcome(before), outcome(after)] == [FULFILLED, FULFILLED]
 
 
-def test_a_task_that_nobody_knows_is_seen_and_the_rest_goes_on(api_client, system):
+def test_an_unknown_task_is_stored_as_a_failure_and_orders_end(api_client, system):
     sent = current_app.send_task("sagas.of_another_release", ["x"], queue="payments").id
     after = order(api_client, "after")
     system.wait_for_output("sagas.of_another_release")
@@ -58,7 +58,7 @@ def test_a_task_that_nobody_knows_is_seen_and_the_rest_goes_on(api_client, syste
     assert TaskResult.objects.get(task_id=sent).status == "FAILURE"
 
 
-def test_a_body_that_is_no_json_is_logged_and_the_rest_goes_on(api_client, system):
+def test_a_body_with_invalid_json_is_logged_and_orders_end(api_client, system):
     with current_app.connection_for_write() as connection:
         connection.Producer().publish(
             b"{{{",
@@ -74,9 +74,9 @@ def test_a_body_that_is_no_json_is_logged_and_the_rest_goes_on(api_client, syste
     assert outcome(after) == FULFILLED
 
 
-def test_a_step_that_nobody_knows_is_parked_and_seen_and_its_order_goes_on(api_client, system):
+def test_an_unknown_step_is_parked_and_its_order_ends(api_client, system):
     with capture() as messages:
-        placed = order(api_client, "one")
+        placed = order(api_client, "good")
         system.wait_until_idle()
 
     _, plan, batch, *_ = _charges(messages)[0].args
@@ -109,7 +109,7 @@ def newer(args):
     step, plan, (message,), *_ = args
     context = {**message["context"], "gift": {"wrapped": True}}
     context["lines"] = [{**line, "colour": "blue"} for line in context["lines"]]
-    steps = [{**one, "deadline": 60} for one in plan["steps"]]
+    steps = [{**step_of_plan, "deadline": 60} for step_of_plan in plan["steps"]]
 
     return [
         step,
@@ -121,8 +121,8 @@ def newer(args):
 @pytest.mark.parametrize("shape", [older, newer])
 def test_events_of_another_release_are_understood(api_client, system, shape):
     with capture() as messages, system.suspended():
-        placed = order(api_client, "one")
-        until(lambda: _charges(messages), "its charge is sent")
+        placed = order(api_client, "good")
+        until(lambda: _charges(messages), "the charge is sent")
         (charge,) = lose("payments.charge", messages)
         send(charge.with_args(shape(charge.args)))
 
@@ -130,31 +130,30 @@ def test_events_of_another_release_are_understood(api_client, system, shape):
     assert outcome(placed) == FULFILLED
 
 
-def test_an_order_whose_message_was_broken_on_its_way_goes_on_with_the_senders_own_copy(
-    api_client, system
-):
+def test_an_order_with_an_unreadable_message_continues_with_the_senders_copy(api_client, system):
     with capture() as messages, system.suspended():
         broken, whole = order(api_client, "broken"), order(api_client, "whole")
         until(
             lambda: sum(len(sent.args[2]) for sent in _charges(messages)) == 2,
-            "their charges are sent",
+            "both charges are sent",
         )
 
         for charge in lose("payments.charge", messages):
             step, plan, batch, *_ = charge.args
-            send(charge.with_args([step, plan, [_without_amount(one, of=broken) for one in batch]]))
+            changed = [_without_amount(message, order_id=broken) for message in batch]
+            send(charge.with_args([step, plan, changed]))
 
     unread = Inbox.objects.filter(
         saga=broken, step="payments.charge", error__contains="cannot read"
     )
-    until(unread.exists, "it is seen", process=system.workers[0])
+    until(unread.exists, "the inbox row shows the error", process=system.workers[0])
     system.wait_until_idle()
     assert [outcome(broken), outcome(whole)] == [FULFILLED, FULFILLED]
 
 
-def _without_amount(message, *, of):
+def _without_amount(message, *, order_id):
     context = {name: value for name, value in message["context"].items() if name != "amount"}
-    return {**message, "context": context} if message["saga"] == of else message
+    return {**message, "context": context} if message["saga"] == order_id else message
 
 
 def _charges(messages):

@@ -1,4 +1,4 @@
-"""One of the three databases is down: the other services keep serving, sagas wait, and go on
+"""While one of the three databases is down, the other services work. Its sagas wait, and continue
 when it is back.
 """
 
@@ -21,7 +21,7 @@ FULFILLED = ("fulfilled", "")
 
 @contextmanager
 def down(alias):
-    """A context in which no process can reach a database."""
+    """Let no process connect to a database while the context lasts."""
     name = name_of(alias)
     connections[alias].close()
     as_superuser("ALTER DATABASE {} ALLOW_CONNECTIONS false", name)
@@ -39,40 +39,43 @@ def assert_all_fulfilled(customer):
     assert {net(order) for order in customer.placed.values()} == {1_000}
 
 
-def test_without_payments_orders_are_taken_and_wait(ada, system):
+def test_without_payments_the_api_accepts_orders_and_they_wait(ada, system):
     with down("payments"):
         for number in range(3):
             ada.order_until_placed(f"waits-{number}")
 
-        until(lambda: not Outbox.objects.filter(published_at=None).exists(), "all are sent")
+        until(
+            lambda: not Outbox.objects.filter(published_at=None).exists(),
+            "all outbox rows are sent",
+        )
         assert set(Order.objects.values_list("status", flat=True)) == {"pending"}
 
     system.wait_until_idle()
     assert_all_fulfilled(ada)
 
 
-def test_without_inventory_orders_are_taken_and_paid_and_wait(ada, system):
+def test_without_inventory_orders_are_accepted_and_paid_and_wait(ada, system):
     with down("inventory"):
         for number in range(3):
             ada.order_until_placed(f"waits-{number}")
 
-        until(lambda: Order.objects.filter(status="paid").count() == 3, "all are paid")
+        until(lambda: Order.objects.filter(status="paid").count() == 3, "all orders are paid")
 
     system.wait_until_idle()
     assert_all_fulfilled(ada)
 
 
-def test_without_orders_none_is_taken_and_the_other_services_go_on(ada, system):
+def test_without_orders_the_api_refuses_and_the_other_services_work(ada, system):
     ada.order_until_placed("under-way", method="pm_sim_timeout_lost")
-    until(lambda: Inbox.objects.filter(step="payments.charge").exists(), "its charge is tried")
+    until(lambda: Inbox.objects.filter(step="payments.charge").exists(), "the charge is attempted")
 
     with down("default"):
         assert ada.order("too-early") == 503
         until(
             lambda: Payment.objects.filter(status="captured").exists(),
-            "the order is paid all the same",
+            "the order is paid",
         )
-        until(Reservation.objects.exists, "its stock is reserved")
+        until(Reservation.objects.exists, "the stock is reserved")
 
     assert Order.objects.count() == 1
     ada.order_until_placed("too-early")

@@ -1,5 +1,5 @@
-"""PostgreSQL goes away, comes back, ends sessions or refuses to write: no answer lies, and
-nothing is half done.
+"""PostgreSQL restarts, ends sessions or refuses writes. Every answer of the API stays true, and no
+order is left half done.
 """
 
 from collections import Counter
@@ -20,13 +20,13 @@ IN_TRANSACTION = "backend_type = 'client backend' AND xact_start IS NOT NULL"
 
 @pytest.fixture(autouse=True)
 def durable(postgres):
-    """Make commits survive a kill. Only new sessions get the setting, so the old sessions end."""
+    """End all sessions, because only new sessions use the setting that makes commits durable."""
     end_sessions()
     connections.close_all()
 
 
-def assert_the_record_is_true(customer):
-    """Every order that was answered exists, once for its key, and no other does."""
+def assert_orders_match_answers(customer):
+    """Check that each answered key has one fulfilled order, and that no other order exists."""
     assert {str(order) for order in Order.objects.values_list("id", flat=True)} == set(
         customer.placed.values()
     )
@@ -35,33 +35,33 @@ def assert_the_record_is_true(customer):
     assert {net(order) for order in customer.placed.values()} == {1_000}
 
 
-@pytest.mark.parametrize("way", ["kill", "stop"])
-def test_a_restart_under_load_loses_nothing_that_was_answered(ada, system, postgres, way):
+@pytest.mark.parametrize("action", ["kill", "stop"])
+def test_a_restart_under_load_loses_no_answered_order(ada, system, postgres, action):
     with ada.ordering():
         ada.wait_for_orders(5)
-        getattr(postgres, way)()
-        until(lambda: 503 in ada.refusals, "the API says that it cannot")
+        getattr(postgres, action)()
+        until(lambda: 503 in ada.refusals, "the API answers 503")
         postgres.start()
         ada.wait_for_orders(5)
 
     system.wait_until_idle()
     assert set(ada.refusals) <= {503}
-    assert_the_record_is_true(ada)
+    assert_orders_match_answers(ada)
 
 
-def test_sessions_ended_in_the_midst_of_their_transactions_cost_time_and_nothing_else(ada, system):
+def test_sessions_ended_during_transactions_only_delay_orders(ada, system):
     ended: Counter[str] = Counter()
     with ada.ordering():
         ada.wait_for_orders(5)
         until(
             lambda: _end_some(ended) and ended.total() >= 15 and len(ended) == 3,
-            "15 sessions are ended",
+            "15 sessions are ended, some in each database",
         )
         ada.wait_for_orders(5)
 
     system.wait_until_idle()
     assert set(ada.refusals) <= {409, 503}
-    assert_the_record_is_true(ada)
+    assert_orders_match_answers(ada)
 
 
 def _end_some(ended):
@@ -69,20 +69,20 @@ def _end_some(ended):
     return True
 
 
-def test_a_server_that_is_read_only_takes_no_order_and_answers_what_is_asked(ada, system):
+def test_a_read_only_server_refuses_orders_and_answers_reads(ada, system):
     ada.order_until_placed("before")
     _read_only("on")
 
     try:
-        until(lambda: ada.order("meanwhile") == 503, "the API says that it cannot")
+        until(lambda: ada.order("read-only") == 503, "the API answers 503")
         assert ada.get(f"orders/{ada.placed['before']}/").status_code == 200
         assert ada.get("products/").json()["results"][0]["sku"] == "MUG"
     finally:
         _read_only("off")
 
-    ada.order_until_placed("meanwhile")
+    ada.order_until_placed("read-only")
     system.wait_until_idle()
-    assert_the_record_is_true(ada)
+    assert_orders_match_answers(ada)
 
 
 def _read_only(switch):
@@ -90,26 +90,25 @@ def _read_only(switch):
     as_superuser("SELECT pg_reload_conf()")
 
 
-WAITING = """
+WAITING_SESSIONS = """
 SELECT 1 FROM pg_stat_activity
  WHERE datname = current_database() AND wait_event_type = 'Lock'
    AND query LIKE '%inventory_stockitem%'
 """
-TAKE = "SELECT 1 FROM inventory_stockitem WHERE sku = %s FOR UPDATE"
+LOCK_ITEM = "SELECT 1 FROM inventory_stockitem WHERE sku = %s FOR UPDATE"
 
 
-def test_a_step_that_loses_a_deadlock_runs_again_as_a_whole(ada, system):
+def test_a_step_that_loses_a_deadlock_is_repeated_as_a_whole(ada, system):
     with superuser_in("inventory") as rival:
-        rival.execute(
-            "SET deadlock_timeout = '1min'"
-        )  # the other side finds out first, and gives way
-        rival.execute(TAKE, ["RARE"])
+        # PostgreSQL then detects the deadlock in the step's session first, and ends the step.
+        rival.execute("SET deadlock_timeout = '1min'")
+        rival.execute(LOCK_ITEM, ["RARE"])
         ada.order_until_placed("both", sku="MUG", and_sku="RARE")
         until(
-            lambda: in_database("inventory", WAITING),
-            "the step has the mug and waits for the rare one",
+            lambda: in_database("inventory", WAITING_SESSIONS),
+            "the step has locked the mug and waits for the rare mug",
         )
-        rival.execute(TAKE, ["MUG"])
+        rival.execute(LOCK_ITEM, ["MUG"])
         rival.commit()
 
     system.wait_for_output("deadlock detected")
@@ -117,7 +116,7 @@ def test_a_step_that_loses_a_deadlock_runs_again_as_a_whole(ada, system):
     assert outcome(ada.placed["both"]) == FULFILLED
 
 
-def test_a_step_that_cannot_be_serialized_runs_again_as_a_whole(ada, system):
+def test_a_step_with_a_serialization_failure_is_repeated_as_a_whole(ada, system):
     as_superuser(
         "ALTER DATABASE {} SET default_transaction_isolation = 'repeatable read'",
         name_of("inventory"),
@@ -128,8 +127,8 @@ def test_a_step_that_cannot_be_serialized_runs_again_as_a_whole(ada, system):
 
         with superuser_in("inventory") as rival:
             rival.execute("UPDATE inventory_stockitem SET on_hand = on_hand WHERE sku = 'MUG'")
-            ada.order_until_placed("one")
-            until(lambda: in_database("inventory", WAITING), "the step waits for the mug")
+            ada.order_until_placed("serialized")
+            until(lambda: in_database("inventory", WAITING_SESSIONS), "the step waits for the mug")
             rival.commit()
 
         system.wait_for_output("could not serialize access")
@@ -139,4 +138,4 @@ def test_a_step_that_cannot_be_serialized_runs_again_as_a_whole(ada, system):
         end_sessions()
         connections.close_all()
 
-    assert_the_record_is_true(ada)
+    assert_orders_match_answers(ada)

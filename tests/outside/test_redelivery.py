@@ -18,17 +18,17 @@ from tests.system.harness import SERVICES, ended, order, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
-# Only the broker finds lost messages in time: no order counts as stalled.
-BROKER_ALONE = {
+# Only the broker finds lost messages in time, because no order counts as stalled.
+ONLY_BROKER = {
     **SHORT_TIMES,
     "SAGA_STALL_SECONDS": "3600",
     "SAGA_LEASE_SECONDS": "3600",
     "TASK_TIME_LIMIT": "20",
 }
 
-# One order is stopped at each: before its step has begun, twice, and when all is done but for the
-# acknowledgement. The last order ends before the kill, so that no other message is just between the
-# broker and the worker's books.
+# Each fault stops one order: two before a step begins, and one after all work is done, before the
+# acknowledgement. The last order ends before the kill, so that the worker is not just receiving
+# another message from the broker.
 FAULTS = [
     Fault(Point.NOT_BEGUN, "payments.charge", Action.FREEZE),
     Fault(Point.NOT_BEGUN, "inventory.reserve", Action.FREEZE),
@@ -46,18 +46,18 @@ def kill_main_process(process):
 
 
 @pytest.mark.parametrize("kill", [kill_machine, kill_main_process])
-def test_messages_a_killed_worker_had_taken_come_again_by_the_broker_alone(
+def test_the_broker_delivers_the_messages_of_a_killed_worker_again(
     api_client, settings, tmp_path, kill
 ):
     settings.SAGA_STALL_SECONDS = 3600
     armed_faults = ArmedFaults(tmp_path)
-    environ = {**BROKER_ALONE, "FAILPOINTS": str(tmp_path)}
+    environ = {**ONLY_BROKER, "FAILPOINTS": str(tmp_path)}
 
     with ExitStack() as stack:
         process = stack.enter_context(
             worker(*SERVICES, environ=environ, concurrency=len(FAULTS) + 1)
         )
-        stack.enter_context(beat(environ=BROKER_ALONE))
+        stack.enter_context(beat(environ=ONLY_BROKER))
         placed = []
 
         for fault in FAULTS:
@@ -65,21 +65,20 @@ def test_messages_a_killed_worker_had_taken_come_again_by_the_broker_alone(
             placed.append(order(api_client, fault.step))
             until(partial(armed_faults.hits, fault), f"{fault.name} is hit", process=process)
 
-        until(partial(ended, placed[-1]), "nothing else is under way", process=process)
+        until(partial(ended, placed[-1]), "the last order has ended", process=process)
         kill(process)
         with valkey() as client:
             assert client.hlen("unacked") >= len(FAULTS)
 
-        with worker(*SERVICES, environ=BROKER_ALONE, concurrency=2) as successor:
+        with worker(*SERVICES, environ=ONLY_BROKER, concurrency=2) as successor:
             until(
-                lambda: all(outcome(one) == ("fulfilled", "") for one in placed),
-                "all end",
+                lambda: all(outcome(order_id) == ("fulfilled", "") for order_id in placed),
+                "all orders are fulfilled",
                 process=successor,
             )
             for fault in FAULTS if kill is kill_main_process else ():
-                armed_faults.thaw(
-                    fault
-                )  # a child that was left behind goes on, and finds that it is too late
+                # The orphaned child continues, but its step is already done.
+                armed_faults.thaw(fault)
                 until(
                     partial(armed_faults.is_over, fault), f"{fault.name} is over", process=successor
                 )

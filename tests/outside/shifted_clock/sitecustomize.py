@@ -4,7 +4,7 @@ import datetime
 import os
 import time
 
-import sagas.definition.messages  # noqa: F401  the types of messages stay the ordinary ones
+import sagas.definition.messages  # noqa: F401  message types must use the ordinary datetime class
 
 SHIFT = float(os.environ["CLOCK_SHIFT"])
 OFFSET = datetime.timedelta(seconds=SHIFT)

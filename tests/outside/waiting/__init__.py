@@ -1,1 +1,1 @@
-"""A gateway that takes its time: workers of some tests use it in place of the simulated one."""
+"""A slow gateway. Workers of some tests use it instead of the simulated gateway."""

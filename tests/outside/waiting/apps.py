@@ -6,7 +6,7 @@ class WaitingConfig(AppConfig):
     label = "waiting"
 
     def ready(self) -> None:
-        """Make the gateway known."""
+        """Register the gateway."""
         from payments.gateways import GATEWAYS  # noqa: PLC0415  needs the app registry
 
         from .gateway import WaitingGateway  # noqa: PLC0415

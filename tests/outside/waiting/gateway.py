@@ -1,6 +1,4 @@
-"""The simulated gateway, but for orders of a certain amount each charge waits for as long as a
-test holds a lock.
-"""
+"""The simulated gateway, in which charges of certain amounts wait for a lock of the test."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +10,7 @@ from payments.gateways.simulated import SimulatedGateway
 
 __all__ = ["AFTER", "BEFORE", "LOCK", "WaitingGateway"]
 
-# Minor units: the charge waits before the money is taken, or between that and the answer.
+# Minor units. A charge of BEFORE waits before the capture. A charge of AFTER waits after it.
 BEFORE = 2_000
 AFTER = 3_000
 
@@ -20,10 +18,10 @@ LOCK = 4_711
 
 
 class WaitingGateway(SimulatedGateway):
-    """Slow where a test wants it so."""
+    """A gateway that waits before or after charges of certain amounts."""
 
     def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
-        """Charge, and wait before or after it."""
+        """Charge orders, and wait before or after the charge."""
         amounts = {request.amount for request in requests}
         if BEFORE in amounts:
             _wait()
@@ -36,7 +34,7 @@ class WaitingGateway(SimulatedGateway):
 
 
 def _wait() -> None:
-    """Wait for the lock without a limit; the session's name tells a test which process it is."""
+    """Wait for the lock without a limit. The session's name has the process id for the test."""
     with (
         transaction.atomic(using="payments", durable=True),
         connections["payments"].cursor() as cursor,

@@ -1,4 +1,4 @@
-"""The tests' settings, with the gateway that takes its time."""
+"""The tests' settings with the slow gateway."""
 
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS as APPS
