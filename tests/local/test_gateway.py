@@ -1,6 +1,4 @@
-"""Choosing the gateway of the demo and `make run`: the sandbox, the user's choice, or the earlier
-one.
-"""
+"""The gateway of the demo and `make run`: the sandbox, the user's choice or the earlier gateway."""
 
 import os
 from pathlib import Path
@@ -22,7 +20,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
     return RunDir(tmp_path)
 
 
-def pay(run_dir: RunDir) -> str:
+def gateway_in_use(run_dir: RunDir) -> str:
     """Choose a gateway and record it as a stack does; return the name of the gateway in use."""
     choose_gateway(run_dir)
     servers = local_servers(run_dir)
@@ -30,32 +28,30 @@ def pay(run_dir: RunDir) -> str:
     return "sandbox" if servers.sandbox else servers.env["PAYMENT_GATEWAY"]
 
 
-def test_by_itself_it_is_stripes_client_at_the_sandbox(run_dir: RunDir) -> None:
-    assert pay(run_dir) == "sandbox"
+def test_the_default_gateway_is_stripes_client_at_the_sandbox(run_dir: RunDir) -> None:
+    assert gateway_in_use(run_dir) == "sandbox"
 
 
-def test_an_account_in_the_environment_is_not_used_unless_the_gateway_is_named(
+def test_a_stripe_account_is_not_used_unless_the_gateway_is_named(
     run_dir: RunDir,
 ) -> None:
     os.environ["STRIPE_API_KEY"] = "sk_of_an_account"
-    assert pay(run_dir) == "sandbox"
+    assert gateway_in_use(run_dir) == "sandbox"
     assert "STRIPE_API_KEY" not in os.environ
     os.environ |= {"PAYMENT_GATEWAY": "stripe", "STRIPE_API_KEY": "sk_of_an_account"}
-    assert pay(run_dir) == "stripe"
+    assert gateway_in_use(run_dir) == "stripe"
 
 
 @pytest.mark.parametrize(("named", "paid"), [("simulated", "simulated"), ("stripe", "sandbox")])
-def test_what_the_user_names_is_kept_for_the_next_time(
-    run_dir: RunDir, named: str, paid: str
-) -> None:
+def test_the_users_choice_is_kept_for_the_next_run(run_dir: RunDir, named: str, paid: str) -> None:
     os.environ["PAYMENT_GATEWAY"] = named
-    assert pay(run_dir) == paid
+    assert gateway_in_use(run_dir) == paid
     del os.environ["PAYMENT_GATEWAY"]
-    assert pay(run_dir) == paid
+    assert gateway_in_use(run_dir) == paid
 
 
-def test_another_gateway_than_the_one_that_was_paid_through_is_refused(run_dir: RunDir) -> None:
-    assert pay(run_dir) == "sandbox"
+def test_a_gateway_that_does_not_know_earlier_payments_is_refused(run_dir: RunDir) -> None:
+    assert gateway_in_use(run_dir) == "sandbox"
     os.environ["PAYMENT_GATEWAY"] = "simulated"
     with pytest.raises(LocalError, match="'simulated' does not know them"):
         choose_gateway(run_dir)

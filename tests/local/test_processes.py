@@ -1,4 +1,4 @@
-"""A process never stays behind: neither after a stop, nor after the death of its parent."""
+"""No process stays behind after a stop or after the death of its parent."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tools.local.processes import Process
 
 PROJECT = Path(__file__).parents[2]
 
-# Like a worker with its pool: a main process, and a child that would outlive it.
+# Like a worker with its pool: a main process, and a child that would survive it.
 POOL = "sleep 1000 & echo ready; wait"
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
 
@@ -40,7 +40,7 @@ def process(script: str, tmp_path: Path, *, stop_timeout: float = 20.0) -> Proce
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Return the processes that still run."""
+    """Return the processes that are still running."""
     return [found for found in processes if runs(found)]
 
 
@@ -60,7 +60,7 @@ def test_a_child_dies_with_its_killed_parent(tmp_path: Path) -> None:
     assert eventually(lambda: not pool.running and not alive(tree))
 
 
-def test_a_program_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     stubborn = process(STUBBORN, tmp_path, stop_timeout=0.2)
     tree = stubborn.tree()
     stubborn.stop()
@@ -77,9 +77,9 @@ def test_a_frozen_program_can_be_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("also_the_reaper", [False, True])
-def test_a_killed_supervisor_leaves_nothing(tmp_path: Path, *, also_the_reaper: bool) -> None:
-    # Without its reaper, only the kernel is left to end what the supervisor started; it does not
-    # reach the pool.
+def test_a_killed_supervisor_leaves_no_process(tmp_path: Path, *, also_the_reaper: bool) -> None:
+    # Without its reaper, only the kernel ends the supervisor's processes. It does not end the child
+    # of a pool, so that case uses a script without a child.
     script = "echo ready; exec sleep 1000" if also_the_reaper else POOL
     arguments = [sys.executable, "-c", SUPERVISOR, script, str(tmp_path / "log")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as supervisor:

@@ -37,7 +37,7 @@ def rows(url: str, statement: str) -> list[tuple[object, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def test_what_was_committed_survives_a_kill(servers: Servers) -> None:
+def test_committed_rows_survive_a_kill(servers: Servers) -> None:
     url = servers.postgres.url("orders")
     rows(url, "CREATE TABLE kept AS SELECT 42 AS answer")
     servers.postgres.kill()
@@ -45,21 +45,21 @@ def test_what_was_committed_survives_a_kill(servers: Servers) -> None:
     assert rows(url, "SELECT answer FROM kept") == [(42,)]
 
 
-def test_what_was_queued_survives_a_restart(servers: Servers) -> None:
+def test_queued_messages_survive_a_restart(servers: Servers) -> None:
     with redis.Redis.from_url(servers.valkey.url) as client:
         client.rpush("orders", "message")
         servers.valkey.restart()
         assert client.lrange("orders", 0, -1) == [b"message"]
 
 
-def test_a_frozen_server_answers_nothing_until_it_is_thawed(servers: Servers) -> None:
+def test_a_frozen_server_does_not_answer_until_it_is_thawed(servers: Servers) -> None:
     servers.valkey.freeze()
     assert not servers.valkey.answers()
     servers.valkey.thaw()
     assert servers.valkey.answers()
 
 
-def test_the_lock_of_a_killed_server_bars_no_start_though_its_pid_is_in_use_again(
+def test_a_killed_server_starts_even_if_the_pid_in_its_lock_is_in_use(
     servers: Servers,
 ) -> None:
     servers.postgres.kill()
@@ -70,14 +70,14 @@ def test_the_lock_of_a_killed_server_bars_no_start_though_its_pid_is_in_use_agai
     assert servers.postgres.answers()
 
 
-def test_no_service_can_enter_the_database_of_another(servers: Servers) -> None:
+def test_no_service_can_connect_to_another_services_database(servers: Servers) -> None:
     for service in SERVICES:
         for other in set(SERVICES) - {service}:
             with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
                 psycopg.connect(servers.postgres.url(service), dbname=other)
 
 
-def test_the_servers_listen_on_the_loopback_interface_and_ask_for_a_password(
+def test_the_servers_listen_on_the_loopback_interface_and_require_a_password(
     servers: Servers,
 ) -> None:
     assert rows(servers.postgres.superuser_url, "SHOW listen_addresses") == [("127.0.0.1",)]
@@ -98,14 +98,14 @@ def test_the_servers_listen_on_the_loopback_interface_and_ask_for_a_password(
         client.ping()
 
 
-def test_a_busy_port_is_named_with_the_variable_that_changes_it(tmp_path: Path) -> None:
+def test_the_error_for_a_busy_port_names_its_variable(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(PortTaken, match=f"uses port {port}.*LOCAL_REDIS_PORT"):
             Valkey(RunDir(tmp_path), port).start()
 
 
-def test_a_server_that_cannot_start_shows_what_its_log_says(tmp_path: Path) -> None:
+def test_the_error_of_a_server_that_cannot_start_has_its_log(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
     run_dir.create()
     postgres = Postgres(run_dir, free_port())
@@ -118,22 +118,22 @@ def test_a_server_that_cannot_start_shows_what_its_log_says(tmp_path: Path) -> N
     run_dir.remove()
 
 
-def test_a_port_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_not_a_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_PORT", "http")
     with pytest.raises(LocalError, match="API_PORT is 'http'"):
         port_from_env("API_PORT", 8000)
 
 
-def test_servers_that_the_user_has_are_not_started(tmp_path: Path) -> None:
-    theirs = dict.fromkeys(DATABASE_VARIABLES, "postgres://db.example/x") | {
+def test_servers_of_the_user_are_not_started(tmp_path: Path) -> None:
+    user_env = dict.fromkeys(DATABASE_VARIABLES, "postgres://db.example/x") | {
         "REDIS_URL": "redis://cache.example"
     }
-    servers = local_servers(RunDir(tmp_path), theirs)
+    servers = local_servers(RunDir(tmp_path), user_env)
     assert servers.needed == []
     assert servers.env["PAYMENTS_DATABASE_URL"] == "postgres://db.example/x"
 
 
-def test_the_sandbox_is_started_for_who_pays_through_stripe_and_has_no_account(
+def test_the_sandbox_is_started_for_stripe_without_an_account(
     tmp_path: Path,
 ) -> None:
     def sandbox(**user_env: str) -> bool:
@@ -149,7 +149,7 @@ def test_the_sandbox_is_started_for_who_pays_through_stripe_and_has_no_account(
     assert not sandbox()
 
 
-def test_the_sandbox_takes_the_key_that_the_project_is_given_and_shows_it_to_nobody(
+def test_the_sandbox_accepts_the_projects_key_and_hides_it_from_the_process_list(
     tmp_path: Path,
 ) -> None:
     run_dir = RunDir(tmp_path / "run")
@@ -174,7 +174,7 @@ def test_a_run_directory_serves_one_stack_at_a_time(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
     with run_dir.locked():
         with pytest.raises(StackRunning, match="is already running"), RunDir(run_dir.path).locked():
-            pytest.fail("The directory was given out twice")
+            pytest.fail("The directory was locked twice")
 
         with pytest.raises(StackRunning):
             RunDir(run_dir.path).remove()
@@ -183,7 +183,7 @@ def test_a_run_directory_serves_one_stack_at_a_time(tmp_path: Path) -> None:
     assert not run_dir.path.exists()
 
 
-def test_a_secret_is_made_once_and_kept_from_others(tmp_path: Path) -> None:
+def test_a_secret_is_created_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
     assert run_dir.secret("admin") == RunDir(run_dir.path).secret("admin")
     run_dir.write_env({"SECRET_KEY": "a=b"})

@@ -25,8 +25,8 @@ from tools.local.valkey import Valkey
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
-class Running:
-    """A separate `python -m tools.local run`."""
+class RunningSystem:
+    """A process of `python -m tools.local run`."""
 
     def __init__(self, run_dir: RunDir) -> None:
         servers = (Postgres, Valkey, PaymentSandbox)
@@ -34,7 +34,7 @@ class Running:
             name: str(free_port())
             for name in (*(server.port_variable for server in servers), "API_PORT")
         }
-        given = {
+        own_variables = {
             *DATABASE_VARIABLES,
             "REDIS_URL",
             "CELERY_BROKER_URL",
@@ -42,8 +42,10 @@ class Running:
             "DEBUG",
             "DJANGO_SETTINGS_MODULE",
         }
-        given |= {name for name in os.environ if name.startswith(("PAYMENT_GATEWAY", "STRIPE_"))}
-        env = {name: value for name, value in os.environ.items() if name not in given}
+        own_variables |= {
+            name for name in os.environ if name.startswith(("PAYMENT_GATEWAY", "STRIPE_"))
+        }
+        env = {name: value for name, value in os.environ.items() if name not in own_variables}
         self.run_dir = run_dir
         self.env = env | ports | {"RUN_DIR": str(run_dir.path)}
         self.api = f"http://127.0.0.1:{ports['API_PORT']}"
@@ -56,42 +58,42 @@ class Running:
             text=True,
             start_new_session=True,
         )
-        self.said = ""
+        self.output = ""
 
     def wait_until_up(self) -> None:
-        """Read its output until it prints its addresses."""
+        """Read the output until the system prints its addresses."""
         assert self.popen.stdout
         for line in self.popen.stdout:
-            self.said += line
+            self.output += line
             if "Ctrl-C stops it" in line:
                 return
 
-        pytest.fail(f"It did not come up:\n{self.said}")
+        pytest.fail(f"The system did not start:\n{self.output}")
 
     def pid(self, program: str) -> int:
         """Return a program's process id from the run directory."""
         return int(self.run_dir.read_state()["programs"].get(program, 0))
 
     def processes(self) -> list[psutil.Process]:
-        """Return all processes that it has started."""
+        """Return all processes that the system has started."""
         return list(psutil.Process(self.popen.pid).children(recursive=True))
 
 
 @pytest.fixture
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Running]]:
-    """Start whole systems one after the other in the same run directory."""
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], RunningSystem]]:
+    """Return a function that starts a system. All systems use the same run directory."""
     run_dir = RunDir(tmp_path_factory.mktemp("stack") / "run")
-    started: list[Running] = []
+    started: list[RunningSystem] = []
 
-    def start() -> Running:
-        started.append(Running(run_dir))
+    def start() -> RunningSystem:
+        started.append(RunningSystem(run_dir))
         started[-1].wait_until_up()
         return started[-1]
 
     yield start
-    for one in started:
-        one.popen.terminate()
-        one.popen.communicate()
+    for system in started:
+        system.popen.terminate()
+        system.popen.communicate()
 
     run_dir.remove()
 
@@ -101,8 +103,8 @@ def ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(
-    running: Callable[[], Running],
+def test_the_system_restarts_killed_programs_and_leaves_no_process_when_killed(
+    running: Callable[[], RunningSystem],
 ) -> None:
     first = running()
     assert httpx.get(f"{first.api}/readyz", trust_env=False).status_code == 200
@@ -116,12 +118,12 @@ def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(
     assert eventually(lambda: all(first.pid(name) not in {0, old} for name, old in victims.items()))
     assert eventually(lambda: httpx.get(f"{first.api}/readyz", trust_env=False).status_code == 200)
 
-    everything = first.processes()
-    assert len(everything) > len(PROGRAMS) + 2
+    processes = first.processes()
+    assert len(processes) > len(PROGRAMS) + 2
     first.popen.kill()
-    assert eventually(lambda: all(ended(process) for process in everything))
+    assert eventually(lambda: all(ended(process) for process in processes))
 
-    second = running()  # on the data and past the locks that the killed one has left
+    second = running()  # with the data and the locks of the killed system
     refused = subprocess.run(
         [sys.executable, "-m", "tools.local", "run"],
         env=second.env,
@@ -133,10 +135,10 @@ def test_the_system_mends_itself_and_a_killed_one_leaves_nothing(
     assert refused.returncode == 1
     assert f"is already running as process {second.popen.pid}" in refused.stderr
 
-    everything = second.processes()
+    processes = second.processes()
     second.popen.terminate()
     assert second.popen.wait(60) == 0
-    assert all(ended(process) for process in everything)
+    assert all(ended(process) for process in processes)
     assert "shut down" in second.run_dir.log("postgres").read_text()
 
 

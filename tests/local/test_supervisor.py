@@ -12,7 +12,7 @@ from tools.local.errors import PortTaken
 from tools.local.processes import Process
 from tools.local.supervisor import LONGEST_PAUSE_SECONDS, SETTLED_SECONDS, Child, Supervisor
 
-WRITES_ITS_LAST_WORD = (
+RECORDS_START_AND_END = (
     "trap 'echo $0 >> {end}; exit' TERM; echo $0 >> {start}; while :; do sleep 0.02; done"
 )
 
@@ -20,7 +20,7 @@ WRITES_ITS_LAST_WORD = (
 @pytest.fixture
 def child(tmp_path: Path) -> Iterator[Callable[[str, int], Child]]:
     """Create children that record their names when they start and stop."""
-    script = WRITES_ITS_LAST_WORD.format(start=tmp_path / "started", end=tmp_path / "ended")
+    script = RECORDS_START_AND_END.format(start=tmp_path / "started", end=tmp_path / "ended")
     made: list[Child] = []
 
     def make(name: str, stage: int) -> Child:
@@ -29,18 +29,18 @@ def child(tmp_path: Path) -> Iterator[Callable[[str, int], Child]]:
         return made[-1]
 
     yield make
-    for one in made:
-        one.process.stop()
+    for started in made:
+        started.process.stop()
 
 
-def words(path: Path) -> list[str]:
+def recorded_names(path: Path) -> list[str]:
     """Return the recorded names."""
     return path.read_text().split() if path.exists() else []
 
 
-def test_a_dead_child_comes_back_after_its_pause(child: Callable[[str, int], Child]) -> None:
+def test_a_dead_child_is_restarted_after_its_pause(child: Callable[[str, int], Child]) -> None:
     worker = child("worker", 1)
-    supervisor = Supervisor([worker], notify=lambda news: None)
+    supervisor = Supervisor([worker], notify=lambda text: None)
     supervisor.start()
     first = worker.process.pid
     worker.process.stop()
@@ -51,7 +51,7 @@ def test_a_dead_child_comes_back_after_its_pause(child: Callable[[str, int], Chi
     assert worker.process.pid != first
 
 
-def test_the_pause_doubles_up_to_a_limit_and_starts_anew_for_a_settled_child(
+def test_the_pause_doubles_up_to_a_limit_and_is_reset_for_a_stable_child(
     child: Callable[[str, int], Child],
 ) -> None:
     worker = child("worker", 1)
@@ -79,15 +79,15 @@ def test_programs_stop_in_the_reverse_order_of_their_start(
     ]
     supervisor = Supervisor(children)
     supervisor.start()
-    assert eventually(lambda: len(words(tmp_path / "started")) == 5)
+    assert eventually(lambda: len(recorded_names(tmp_path / "started")) == 5)
     supervisor.stop()
-    beat, api, *workers, postgres = words(tmp_path / "ended")
+    beat, api, *workers, postgres = recorded_names(tmp_path / "ended")
     assert (beat, api, postgres) == ("beat", "api", "postgres")
     assert sorted(workers) == ["worker-1", "worker-2"]
     assert supervisor.pids == {}
 
 
-class Homeless:
+class BlockedProgram:
     """A program that cannot start because its port is taken."""
 
     name = "api"
@@ -100,13 +100,13 @@ class Homeless:
         raise PortTaken(8000, "API_PORT")
 
     def stop(self) -> None:
-        """Do nothing, because it is down."""
+        """Do nothing, because the program never runs."""
 
 
-def test_a_start_that_fails_is_tried_again_and_said() -> None:
-    homeless = Homeless()
-    said: list[str] = []
-    supervisor = Supervisor([Child(process=homeless, stage=0)], notify=said.append)
+def test_a_failed_start_is_repeated_and_reported() -> None:
+    blocked = BlockedProgram()
+    notices: list[str] = []
+    supervisor = Supervisor([Child(process=blocked, stage=0)], notify=notices.append)
     assert [supervisor.run_once(now) for now in (0.0, 1e9, 2e9)] == [0, 0, 0]
-    assert homeless.starts == 2
-    assert "port 8000" in said[1]
+    assert blocked.starts == 2
+    assert "port 8000" in notices[1]

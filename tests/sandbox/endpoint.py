@@ -1,4 +1,4 @@
-"""A webhook endpoint that records all events and answers as the test says."""
+"""A webhook endpoint that records all events and answers with the statuses that the test sets."""
 
 import threading
 from collections.abc import Iterator
@@ -12,45 +12,43 @@ from tests.processes import until
 from tests.sandbox.process import SECRET
 from tools.local.ports import HOST
 
-__all__ = ["Endpoint", "Telling", "listening"]
+__all__ = ["Endpoint", "ReceivedEvent", "listening"]
 
 
-class Telling(NamedTuple):
-    """One delivery: its body and its signature."""
+class ReceivedEvent(NamedTuple):
+    """A delivery of an event: its body and its signature."""
 
     payload: bytes
     signature: str
 
-    def event(self) -> Any:
-        """Return the event, once Stripe's client has verified the signature."""
+    def verified(self) -> Any:
+        """Verify the signature with Stripe's client; return the event."""
         return stripe.Webhook.construct_event(self.payload, self.signature, SECRET)
 
 
 class Endpoint(ThreadingHTTPServer):
-    """Listens until it is shut down. `answers` are the statuses still to be given; after them it
-    is 200.
-    """
+    """The endpoint. `answers` has the statuses of the next responses; later responses are 200."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__((HOST, 0), Handler)
-        self.told: list[Telling] = []
+        self.received: list[ReceivedEvent] = []
         self.answers: list[int] = []
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the endpoint."""
         return f"http://{HOST}:{self.server_port}/webhooks"
 
-    def of_type(self, type_: str, *, at_least: int = 1) -> list[Telling]:
-        """Wait until events of a type have been told so often; return them all."""
+    def of_type(self, type_: str, *, at_least: int = 1) -> list[ReceivedEvent]:
+        """Wait until at least `at_least` events of a type are received; return them all."""
         name = f'"type":"{type_}"'.encode()
 
-        def found() -> list[Telling]:
-            return [telling for telling in list(self.told) if name in telling.payload]
+        def found() -> list[ReceivedEvent]:
+            return [event for event in list(self.received) if name in event.payload]
 
-        until(lambda: len(found()) >= at_least, f"{at_least} of {type_} are told")
+        until(lambda: len(found()) >= at_least, f"{at_least} {type_} are received")
         return found()
 
 
@@ -60,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         payload = self.rfile.read(int(self.headers["Content-Length"]))
         status = self.server.answers.pop(0) if self.server.answers else 200
-        self.server.told.append(Telling(payload, self.headers["Stripe-Signature"]))
+        self.server.received.append(ReceivedEvent(payload, self.headers["Stripe-Signature"]))
         self.send_response(status)
         self.end_headers()
 
@@ -70,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def listening() -> Iterator[Endpoint]:
-    """Run an endpoint."""
+    """Run an endpoint while the context lasts."""
     with Endpoint() as endpoint:
         thread = threading.Thread(target=endpoint.serve_forever)
         thread.start()

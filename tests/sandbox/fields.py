@@ -14,7 +14,7 @@ __all__ = ["problems"]
 
 
 def problems(value: Any, wanted: Any, at: str = "") -> list[str]:
-    """Return what of a value does not fit a type: fields missing, unknown, or of another type."""
+    """Return where a value does not fit a type: missing, unknown or mistyped fields."""
     return list(_problems(value, wanted, at))
 
 
@@ -35,14 +35,13 @@ def _problems(value: Any, wanted: Any, at: str) -> Iterator[str]:
 
 
 def _none_fits(value: Any, options: tuple[Any, ...], at: str) -> Iterator[str]:
-    # `Literal[…] | str` leaves room for values of the future; the sandbox has no business with
-    # those.
+    # `Literal[…] | str` allows values of future versions, which the sandbox must not use.
     if any(get_origin(option) is Literal for option in options):
         options = tuple(option for option in options if option is not str)
 
-    tries = [problems(value, option, at) for option in options]
-    if all(tries):
-        yield from min(tries, key=lambda found: (type(value) is not dict) or len(found))
+    attempts = [problems(value, option, at) for option in options]
+    if all(attempts):
+        yield from min(attempts, key=lambda found: (type(value) is not dict) or len(found))
 
 
 def _of_list(value: Any, item: Any, at: str) -> Iterator[str]:
@@ -50,8 +49,8 @@ def _of_list(value: Any, item: Any, at: str) -> Iterator[str]:
         yield f"{at} is {value!r}, no list"
         return
 
-    for index, one in enumerate(value):
-        yield from _problems(one, item, f"{at}[{index}]")
+    for index, element in enumerate(value):
+        yield from _problems(element, item, f"{at}[{index}]")
 
 
 def _of_object(value: Any, cls: type, arguments: tuple[Any, ...], at: str) -> Iterator[str]:
@@ -61,8 +60,8 @@ def _of_object(value: Any, cls: type, arguments: tuple[Any, ...], at: str) -> It
 
     fields = _fields(cls)
     if not fields:  # a free dictionary, such as metadata
-        for name, one in value.items():
-            yield from _problems(one, arguments[0] if arguments else Any, f"{at}.{name}")
+        for name, field in value.items():
+            yield from _problems(field, arguments[0] if arguments else Any, f"{at}.{name}")
 
         return
 
@@ -78,9 +77,9 @@ def _of_object(value: Any, cls: type, arguments: tuple[Any, ...], at: str) -> It
 
 def _fields(cls: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for one in reversed(cls.__mro__):
-        if _is_object(one) and one is not stripe.StripeObject:
-            found |= inspect.get_annotations(one)
+    for base in reversed(cls.__mro__):
+        if _is_object(base) and base is not stripe.StripeObject:
+            found |= inspect.get_annotations(base)
 
     hidden = {
         name
@@ -91,8 +90,8 @@ def _fields(cls: type) -> dict[str, Any]:
 
 
 def _filled(wanted: Any, arguments: tuple[Any, ...]) -> Any:
-    """Put what a generic class is of into a field such as `List[T]`."""
-    if arguments and any(isinstance(one, typing.TypeVar) for one in get_args(wanted)):
+    """Replace the type variable of a field such as `List[T]`."""
+    if arguments and any(isinstance(argument, typing.TypeVar) for argument in get_args(wanted)):
         return list[arguments[0]]  # type: ignore[valid-type]
     return wanted
 
@@ -101,16 +100,15 @@ def _optional(wanted: Any) -> bool:
     return get_origin(wanted) in {Union, types.UnionType} and type(None) in get_args(wanted)
 
 
-class _Lazily(dict[str, Any]):
-    """The client's names, which its package imports when they are first asked for."""
+class _LazyNames(dict[str, Any]):
+    """The client's names. Its package imports each name on first use."""
 
     def __missing__(self, name: str) -> Any:
         if name in vars(typing):
             raise KeyError(name)
 
-        return getattr(
-            stripe, name.removesuffix("Resource")
-        )  # a suffix against names that are taken
+        # The client adds the suffix to names that would clash.
+        return getattr(stripe, name.removesuffix("Resource"))
 
 
 def _is_object(cls: Any) -> bool:
@@ -118,8 +116,9 @@ def _is_object(cls: Any) -> bool:
 
 
 def _resolved(wanted: Any) -> Any:
-    """Return the type that an annotation only names, because its module imports it for type
-    checkers alone.
+    """Return the type for an annotation that is a name.
+
+    The client imports some types for type checkers only.
     """
     name = wanted.__forward_arg__ if isinstance(wanted, ForwardRef) else wanted
-    return eval(name, vars(typing), _Lazily()) if isinstance(name, str) else wanted
+    return eval(name, vars(typing), _LazyNames()) if isinstance(name, str) else wanted

@@ -1,6 +1,4 @@
-"""The sandbox as a real process for a test: started, killed, started again; and Stripe's own
-client to speak to it.
-"""
+"""Run the sandbox as a real process, which a test can kill and restart, with Stripe's client."""
 
 import sys
 from collections.abc import Iterator
@@ -26,7 +24,7 @@ NEVER_REDIRECT = {"enabled": True, "allow_redirects": "never"}
 
 
 class Sandbox:
-    """A sandbox of one's own."""
+    """A sandbox process with its own ledger."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.port = free_port()
@@ -58,14 +56,14 @@ class Sandbox:
         until(self.answers, "the sandbox answers")
 
     def answers(self) -> bool:
-        """Say whether it serves now."""
+        """Return whether the sandbox answers."""
         try:
             return self.http.get("/sandbox/health").is_success
         except httpx.TransportError:
             return False
 
     def stripe_client(self, *, timeout: float = 30, retries: int = 0) -> stripe.StripeClient:
-        """Return Stripe's client, pointed at the sandbox."""
+        """Return Stripe's client for the sandbox."""
         return stripe.StripeClient(
             API_KEY,
             base_addresses={"api": self.url},
@@ -93,8 +91,8 @@ class Sandbox:
 
     def events(self) -> list[str]:
         """Return the types of all events, oldest first."""
-        every = self.client.v1.events.list({"limit": 100}).auto_paging_iter()
-        return [str(event.type) for event in every][::-1]
+        newest_first = self.client.v1.events.list({"limit": 100}).auto_paging_iter()
+        return [str(event.type) for event in newest_first][::-1]
 
     def control(self, path: str, **body: Any) -> Any:
         """Call the control API; return its answer."""
@@ -103,7 +101,7 @@ class Sandbox:
         return response.json()
 
     def fault(self, operation: str, fault: str, **rule: Any) -> None:
-        """Make a rule."""
+        """Add a fault rule."""
         self.control("faults", operation=operation, fault=fault, **rule)
 
     def ledger(self) -> list[dict[str, Any]]:
@@ -119,14 +117,14 @@ def options(key: str | None) -> Any:
 
 
 def headers(answer: Any) -> dict[str, str]:
-    """Return the headers that an answer came with, be it an object or an error."""
+    """Return the response headers of an object or of an error."""
     given: Any = answer if isinstance(answer, stripe.StripeError) else answer.last_response
     return dict(given.headers)
 
 
 @contextmanager
 def running(*options: str) -> Iterator[Sandbox]:
-    """Run a sandbox, with books that are empty."""
+    """Run a sandbox with an empty ledger."""
     with TemporaryDirectory() as folder:
         sandbox = Sandbox(Path(folder), *options)
         try:

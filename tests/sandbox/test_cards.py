@@ -1,4 +1,4 @@
-"""The test cards do what Stripe's documentation says of them."""
+"""The test cards behave as Stripe's documentation says."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ DECLINES = {
 
 
 @pytest.mark.parametrize("method", DECLINES)
-def test_a_decline_is_a_402_that_takes_nothing_and_lets_another_card_be_tried(
+def test_a_decline_is_a_402_that_charges_nothing_and_allows_another_card(
     sandbox: Sandbox, method: str
 ) -> None:
     with pytest.raises(stripe.CardError) as declined:
@@ -49,7 +49,7 @@ def test_a_decline_is_a_402_that_takes_nothing_and_lets_another_card_be_tried(
 @pytest.mark.parametrize(
     ("consent", "status"), [("yes", "succeeded"), ("no", "requires_payment_method")]
 )
-def test_the_customer_answers_the_bank_on_its_page(
+def test_the_customer_confirms_or_refuses_on_the_banks_page(
     sandbox: Sandbox, consent: str, status: str
 ) -> None:
     intent = sandbox.charge(
@@ -69,7 +69,7 @@ def test_the_customer_answers_the_bank_on_its_page(
     assert captured == (status == "succeeded")
 
 
-def test_consent_is_no_cover(sandbox: Sandbox) -> None:
+def test_a_confirmed_card_without_funds_is_declined(sandbox: Sandbox) -> None:
     intent = sandbox.charge("pm_card_authenticationRequiredChargeDeclinedInsufficientFunds")
     assert intent.next_action.type == "use_stripe_sdk"
     sandbox.http.post(
@@ -84,7 +84,7 @@ def test_consent_is_no_cover(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("absent", [{"off_session": True}, {"error_on_requires_action": True}])
-def test_a_card_that_asks_is_declined_where_nobody_can_answer(
+def test_a_card_that_needs_authentication_is_declined_without_a_customer(
     sandbox: Sandbox, absent: dict[str, Any]
 ) -> None:
     with pytest.raises(stripe.CardError) as declined:
@@ -95,7 +95,7 @@ def test_a_card_that_asks_is_declined_where_nobody_can_answer(
 @pytest.mark.parametrize(
     ("outcome", "status"), [("succeeded", "succeeded"), ("failed", "requires_payment_method")]
 )
-def test_a_processing_payment_ends_when_the_bank_says_so(
+def test_a_processing_payment_ends_with_the_first_decision_of_the_bank(
     sandbox: Sandbox, outcome: str, status: str
 ) -> None:
     intent = sandbox.charge("pm_sim_processing")
@@ -105,6 +105,4 @@ def test_a_processing_payment_ends_when_the_bank_says_so(
     sandbox.control(
         f"settle/{intent.id}", outcome="failed" if outcome == "succeeded" else "succeeded"
     )
-    assert (
-        sandbox.client.v1.payment_intents.retrieve(intent.id).status == status
-    )  # the bank's last word was its first
+    assert sandbox.client.v1.payment_intents.retrieve(intent.id).status == status

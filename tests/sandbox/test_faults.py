@@ -12,7 +12,7 @@ from tests.sandbox.process import Sandbox, headers
 
 
 def captured(sandbox: Sandbox, order: str) -> int:
-    """Return how often an order was charged."""
+    """Return the number of charges of an order."""
     return len(
         [
             entry
@@ -30,13 +30,13 @@ def charge(
 
 
 def wait_for_capture(sandbox: Sandbox, order: str, times: int) -> None:
-    """Wait until an order is charged so often: a client that gives up may be ahead of the work."""
+    """Wait for the charges of an order. A client may time out before the sandbox is done."""
     until(lambda: captured(sandbox, order) == times, f"{order} is charged {times} times")
 
 
 @contextmanager
 def impatient(sandbox: Sandbox) -> Iterator[None]:
-    """Speak through a client that soon gives up."""
+    """Use a client with a short timeout while the context lasts."""
     patient, sandbox.client = sandbox.client, sandbox.stripe_client(timeout=2)
     try:
         yield
@@ -58,9 +58,7 @@ FAULTS: dict[str, tuple[type[stripe.StripeError], int | None, int]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_loses_the_answer_or_the_work_once_and_then_all_is_well(
-    sandbox: Sandbox, fault: str
-) -> None:
+def test_a_fault_loses_the_answer_or_the_work_once(sandbox: Sandbox, fault: str) -> None:
     error, status, done = FAULTS[fault]
     order = f"o-{fault}"
     sandbox.fault("payment_intents.create", fault)
@@ -70,7 +68,7 @@ def test_a_fault_loses_the_answer_or_the_work_once_and_then_all_is_well(
     assert failed.value.http_status == status
     wait_for_capture(sandbox, order, done)
 
-    if fault == "500_done":  # Stripe keeps a 500 like any other answer
+    if fault == "500_done":  # Stripe stores a 500 like any other answer
         with pytest.raises(stripe.APIError) as again:
             charge(sandbox, order)
 
@@ -82,7 +80,7 @@ def test_a_fault_loses_the_answer_or_the_work_once_and_then_all_is_well(
     assert captured(sandbox, order) == 1
 
 
-def test_a_429_says_when_to_come_again(sandbox: Sandbox) -> None:
+def test_a_429_has_the_time_of_the_next_attempt(sandbox: Sandbox) -> None:
     sandbox.fault("payment_intents.create", "429", seconds=7)
     with pytest.raises(stripe.RateLimitError) as refused:
         sandbox.create()
@@ -92,7 +90,7 @@ def test_a_429_says_when_to_come_again(sandbox: Sandbox) -> None:
     assert refused.value.error.code == "rate_limit"
 
 
-def test_a_rule_is_for_its_operations_only_and_its_number_of_times(sandbox: Sandbox) -> None:
+def test_a_rule_applies_to_its_operations_for_its_number_of_times(sandbox: Sandbox) -> None:
     sandbox.fault("payment_intents.con*", "500_lost", times=2)
     intent = sandbox.create()
 
@@ -106,19 +104,19 @@ def test_a_rule_is_for_its_operations_only_and_its_number_of_times(sandbox: Sand
 
 
 def test_a_probability_is_drawn_from_a_seed(sandbox: Sandbox) -> None:
-    def strikes(seed: int) -> list[bool]:
+    def failures(seed: int) -> list[bool]:
         sandbox.http.delete("/sandbox/faults").raise_for_status()
         sandbox.fault("charges.list", "500_lost", times=None, probability=0.5, seed=seed)
-        return [struck(sandbox.client.v1.charges.list) for _ in range(20)]
+        return [fails(sandbox.client.v1.charges.list) for _ in range(20)]
 
-    first = strikes(1)
-    assert first == strikes(1)
-    assert first != strikes(2)
+    first = failures(1)
+    assert first == failures(1)
+    assert first != failures(2)
     assert 0 < sum(first) < 20
 
 
-def struck(call: Callable[[], Any]) -> bool:
-    """Say whether a call fails with a 500."""
+def fails(call: Callable[[], Any]) -> bool:
+    """Return whether a call fails with a 500."""
     try:
         call()
     except stripe.APIError:
@@ -127,7 +125,7 @@ def struck(call: Callable[[], Any]) -> bool:
     return False
 
 
-def test_a_client_that_retries_by_itself_charges_once(sandbox: Sandbox) -> None:
+def test_a_client_with_automatic_retries_charges_once(sandbox: Sandbox) -> None:
     sandbox.fault("payment_intents.create", "reset_done")
     params: Any = {
         "amount": 1250,
@@ -142,7 +140,7 @@ def test_a_client_that_retries_by_itself_charges_once(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("confirmed", ["in the same call", "in a second call"])
-def test_the_simulated_methods_misbehave_as_they_are_named(
+def test_the_simulated_methods_have_the_faults_in_their_names(
     sandbox: Sandbox, confirmed: str
 ) -> None:
     def pay(method: str) -> Any:
@@ -174,9 +172,9 @@ def test_the_simulated_methods_misbehave_as_they_are_named(
     assert captured(sandbox, f"pm_sim_500_charged {confirmed}") == 1
 
 
-def test_a_rule_with_a_known_id_replaces_the_other(sandbox: Sandbox) -> None:
+def test_a_rule_with_a_known_id_replaces_the_earlier_rule(sandbox: Sandbox) -> None:
     for fault in ("500_lost", "429"):
-        sandbox.fault("charges.list", fault, id="mine")
+        sandbox.fault("charges.list", fault, id="rule")
     assert [rule["fault"] for rule in sandbox.http.get("/sandbox/faults").json()["data"]] == ["429"]
 
 
@@ -194,6 +192,6 @@ def test_a_rule_with_a_known_id_replaces_the_other(sandbox: Sandbox) -> None:
         {"operation": "*", "fault": "slow", "probability": 2},
     ],
 )
-def test_a_rule_it_does_not_understand_is_refused(sandbox: Sandbox, rule: Any) -> None:
+def test_an_invalid_rule_is_refused(sandbox: Sandbox, rule: Any) -> None:
     refused = sandbox.http.post("/sandbox/faults", json=rule)
     assert (refused.status_code, sandbox.http.get("/sandbox/faults").json()["data"]) == (400, [])

@@ -1,5 +1,5 @@
-"""Every response, field by field, against the client's types: nothing required is missing,
-nothing is made up.
+"""Every response has the fields of the client's types: no required field is missing, and no field
+is unknown.
 """
 
 import json
@@ -14,11 +14,11 @@ from tools.stripe_sandbox.api_objects import API_VERSION
 
 
 def raw(answer: Any) -> Any:
-    """Return what came over the wire."""
+    """Return the body of a response as data."""
     return json.loads(answer.last_response.body)
 
 
-def test_it_has_the_shapes_of_the_version_that_the_pinned_client_is_made_for(
+def test_the_sandbox_has_the_api_version_of_the_pinned_client(
     sandbox: Sandbox,
 ) -> None:
     assert stripe.api_version == API_VERSION
@@ -53,7 +53,7 @@ def test_a_payment_intent_fits_in_every_state(sandbox: Sandbox) -> None:
         assert problems(body, stripe.PaymentIntent) == []
 
 
-def test_what_is_expanded_fits(sandbox: Sandbox) -> None:
+def test_expanded_objects_fit(sandbox: Sandbox) -> None:
     intent = sandbox.charge()
     sandbox.client.v1.refunds.create({"payment_intent": intent.id, "amount": 50})
     params: Any = {"expand": ["latest_charge.refunds", "payment_method"]}
@@ -128,7 +128,7 @@ def test_an_error_fits(sandbox: Sandbox) -> None:
         ({"livemode": None}, "livemode is None"),
     ],
 )
-def test_the_comparison_finds_what_does_not_fit(
+def test_the_comparison_finds_every_difference(
     sandbox: Sandbox, change: dict[str, Any], problem: str
 ) -> None:
     intent = raw(sandbox.create())

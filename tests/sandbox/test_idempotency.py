@@ -1,4 +1,4 @@
-"""Idempotency keys behave as Stripe documents: the first answer is kept and repeated."""
+"""Idempotency keys behave as Stripe documents: the first answer is stored and replayed."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -26,7 +26,7 @@ def test_the_same_request_gets_the_same_answer_and_charges_once(sandbox: Sandbox
     assert len([entry for entry in sandbox.ledger() if entry["order_id"] == "o-once"]) == 1
 
 
-def test_a_decline_is_an_answer_and_kept(sandbox: Sandbox) -> None:
+def test_a_decline_is_stored_like_any_other_answer(sandbox: Sandbox) -> None:
     errors = []
     for _ in range(2):
         with pytest.raises(stripe.CardError) as declined:
@@ -38,7 +38,7 @@ def test_a_decline_is_an_answer_and_kept(sandbox: Sandbox) -> None:
     assert headers(errors[1])[REPLAYED] == "true"
 
 
-def test_a_refusal_that_executed_is_kept_also_when_it_would_not_be_one_any_more(
+def test_an_executed_refusal_is_replayed_even_if_its_cause_is_gone(
     sandbox: Sandbox,
 ) -> None:
     intent = sandbox.charge("pm_sim_processing")
@@ -62,7 +62,9 @@ def test_a_request_that_did_not_execute_leaves_its_key_free(sandbox: Sandbox) ->
 @pytest.mark.parametrize(
     "change", [{"amount": 1251}, {"metadata": {"order_id": "o-2"}}, {"confirm": True}]
 )
-def test_another_request_under_the_key_is_refused(sandbox: Sandbox, change: dict[str, Any]) -> None:
+def test_a_different_request_with_the_same_key_is_refused(
+    sandbox: Sandbox, change: dict[str, Any]
+) -> None:
     key = f"bound {change}"
     sandbox.create(key=key)
     with pytest.raises(stripe.IdempotencyError) as refused:
@@ -75,15 +77,15 @@ def test_another_request_under_the_key_is_refused(sandbox: Sandbox, change: dict
 
 
 def test_a_key_belongs_to_one_endpoint_and_one_object(sandbox: Sandbox) -> None:
-    one, other = sandbox.create(), sandbox.create()
-    sandbox.client.v1.payment_intents.cancel(one.id, options={"idempotency_key": "of one"})
+    first, other = sandbox.create(), sandbox.create()
+    sandbox.client.v1.payment_intents.cancel(first.id, options={"idempotency_key": "first"})
 
-    for elsewhere in (
+    for method in (
         sandbox.client.v1.payment_intents.confirm,
         sandbox.client.v1.payment_intents.cancel,
     ):
         with pytest.raises(stripe.IdempotencyError):
-            elsewhere(other.id, options={"idempotency_key": "of one"})
+            method(other.id, options={"idempotency_key": "first"})
 
 
 def test_a_key_in_use_is_a_conflict_and_free_again_afterwards(sandbox: Sandbox) -> None:
@@ -91,7 +93,7 @@ def test_a_key_in_use_is_a_conflict_and_free_again_afterwards(sandbox: Sandbox) 
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(lambda: sandbox.charge(key="slow"))
         rule = lambda: sandbox.http.get("/sandbox/faults").json()["data"][0]  # noqa: E731
-        until(lambda: rule()["struck"] == 1, "the slow request has come in")
+        until(lambda: rule()["struck"] == 1, "the slow request has arrived")
         with pytest.raises(stripe.APIError) as conflict:
             sandbox.charge(key="slow")
 
@@ -104,10 +106,10 @@ def test_a_key_in_use_is_a_conflict_and_free_again_afterwards(sandbox: Sandbox) 
     assert headers(again)[REPLAYED] == "true"
 
 
-def test_of_fifty_requests_under_one_key_one_charges(sandbox: Sandbox) -> None:
+def test_fifty_concurrent_requests_with_one_key_charge_once(sandbox: Sandbox) -> None:
     def charge(_: int) -> str | None:
         try:
-            return str(sandbox.charge(key="crowd", metadata={"order_id": "o-crowd"}).id)
+            return str(sandbox.charge(key="concurrent", metadata={"order_id": "o-concurrent"}).id)
         except stripe.APIError as error:
             if error.error is None or error.error.code != "idempotency_key_in_use":
                 raise
@@ -117,10 +119,10 @@ def test_of_fifty_requests_under_one_key_one_charges(sandbox: Sandbox) -> None:
         ids = set(pool.map(charge, range(50))) - {None}
 
     assert len(ids) == 1
-    assert len([entry for entry in sandbox.ledger() if entry["order_id"] == "o-crowd"]) == 1
+    assert len([entry for entry in sandbox.ledger() if entry["order_id"] == "o-concurrent"]) == 1
 
 
-def test_a_key_is_forgotten_after_a_day(sandbox: Sandbox) -> None:
+def test_a_key_expires_after_a_day(sandbox: Sandbox) -> None:
     first = sandbox.create(key="old")
     sandbox.control("clock", advance=24 * 3600 - 60)
     assert sandbox.create(key="old").id == first.id

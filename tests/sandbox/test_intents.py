@@ -1,4 +1,4 @@
-"""Payment intents walk through the states that Stripe documents, and refuse every other way."""
+"""Payment intents make the transitions that Stripe documents, and refuse all others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -66,7 +66,7 @@ def test_a_transition_is_made_or_refused_as_documented(
     assert sandbox.client.v1.payment_intents.retrieve(intent.id).status == state
 
 
-def test_what_is_charged_is_captured_once_and_stands_in_the_ledger(sandbox: Sandbox) -> None:
+def test_a_charge_is_captured_once_and_recorded_in_the_ledger(sandbox: Sandbox) -> None:
     intent = sandbox.charge(metadata={"order_id": "o-charged"})
     assert (intent.status, intent.amount_received, intent.amount_capturable) == (
         "succeeded",
@@ -87,17 +87,15 @@ def test_what_is_charged_is_captured_once_and_stands_in_the_ledger(sandbox: Sand
     ) == (*("capture", 1250, "eur", "o-charged", charge.id),)
 
 
-def test_a_canceled_intent_is_a_fence_that_no_confirmation_passes(sandbox: Sandbox) -> None:
+def test_a_canceled_intent_refuses_every_confirmation(sandbox: Sandbox) -> None:
     intent = sandbox.create(key="the order's key")
     sandbox.client.v1.payment_intents.cancel(intent.id, {"cancellation_reason": "abandoned"})
     with pytest.raises(stripe.InvalidRequestError):
         sandbox.client.v1.payment_intents.confirm(intent.id)
 
     again = sandbox.create(key="the order's key")
-    assert (again.id, again.status) == (
-        intent.id,
-        "requires_confirmation",
-    )  # the first answer, however old
+    # The replayed answer has the status of the first answer.
+    assert (again.id, again.status) == (intent.id, "requires_confirmation")
     now = sandbox.client.v1.payment_intents.retrieve(intent.id)
     assert (now.status, now.cancellation_reason, now.latest_charge) == (
         "canceled",
@@ -106,7 +104,7 @@ def test_a_canceled_intent_is_a_fence_that_no_confirmation_passes(sandbox: Sandb
     )
 
 
-def test_a_part_is_captured_and_the_rest_let_go(sandbox: Sandbox) -> None:
+def test_a_partial_capture_releases_the_rest(sandbox: Sandbox) -> None:
     intent = sandbox.charge(capture_method="manual")
     assert (intent.amount_capturable, intent.amount_received) == (1250, 0)
     with pytest.raises(stripe.InvalidRequestError) as refused:
@@ -124,7 +122,7 @@ def test_a_part_is_captured_and_the_rest_let_go(sandbox: Sandbox) -> None:
     ] == [1000]
 
 
-def test_to_cancel_an_authorization_moves_no_money(sandbox: Sandbox) -> None:
+def test_a_canceled_authorization_moves_no_money(sandbox: Sandbox) -> None:
     intent = sandbox.charge(capture_method="manual")
     canceled = sandbox.client.v1.payment_intents.cancel(intent.id)
     assert (canceled.status, canceled.amount_capturable) == ("canceled", 0)
@@ -188,7 +186,7 @@ def test_a_wrong_parameter_is_named_and_creates_nothing(
     assert sandbox.client.v1.payment_intents.list({"limit": 1}).data == before
 
 
-def test_what_does_not_exist_is_a_404(sandbox: Sandbox) -> None:
+def test_an_unknown_object_is_a_404(sandbox: Sandbox) -> None:
     v1 = sandbox.client.v1
     for retrieve in (
         v1.payment_intents.retrieve,
@@ -206,41 +204,41 @@ def test_a_list_is_paged_newest_first_in_both_directions(sandbox: Sandbox) -> No
     made = [sandbox.create().id for _ in range(5)][::-1]
     intents = sandbox.client.v1.payment_intents
     first = intents.list({"limit": 2})
-    assert ([one.id for one in first.data], first.has_more) == (made[:2], True)
+    assert ([intent.id for intent in first.data], first.has_more) == (made[:2], True)
     second = intents.list({"limit": 2, "starting_after": made[1]})
-    assert [one.id for one in second.data] == made[2:4]
+    assert [intent.id for intent in second.data] == made[2:4]
     back = intents.list({"limit": 2, "ending_before": made[3]})
-    assert ([one.id for one in back.data], back.has_more) == (made[1:3], True)
-    every = [one.id for one in intents.list({"limit": 2}).auto_paging_iter()]
-    assert every[:5] == made
-    assert len(every) == len(set(every))
+    assert ([intent.id for intent in back.data], back.has_more) == (made[1:3], True)
+    all_ids = [intent.id for intent in intents.list({"limit": 2}).auto_paging_iter()]
+    assert all_ids[:5] == made
+    assert len(all_ids) == len(set(all_ids))
 
 
-def test_a_list_can_be_limited_to_a_window_of_time(sandbox: Sandbox) -> None:
+def test_a_list_can_be_limited_to_a_time_window(sandbox: Sandbox) -> None:
     old = sandbox.create()
     sandbox.control("clock", advance=1000)
     new = sandbox.create()
     intents = sandbox.client.v1.payment_intents
     window: Any = {"created": {"gt": old.created, "lte": new.created}}
-    assert [one.id for one in intents.list(window).data] == [new.id]
+    assert [intent.id for intent in intents.list(window).data] == [new.id]
     assert new.id not in {
-        one.id for one in intents.list({"created": {"lt": new.created}, "limit": 100}).data
+        intent.id for intent in intents.list({"created": {"lt": new.created}, "limit": 100}).data
     }
 
 
-def test_a_search_finds_by_metadata_and_a_lagging_one_not_yet(sandbox: Sandbox) -> None:
+def test_a_search_by_metadata_finds_intents_unless_the_index_is_stale(sandbox: Sandbox) -> None:
     metadata = {"order_id": 'it\'s "one"'}
     wanted = sandbox.charge(metadata=metadata)
     sandbox.create(metadata=metadata)
     search = sandbox.client.v1.payment_intents.search
     query = r"""metadata['order_id']:'it\'s "one"'"""
     assert len(search({"query": query}).data) == 2
-    assert [one.id for one in search({"query": f"{query} AND status:'succeeded'"}).data] == [
+    assert [intent.id for intent in search({"query": f"{query} AND status:'succeeded'"}).data] == [
         wanted.id
     ]
     assert [
-        one.id
-        for one in search({"query": f"amount>1249 and {query}", "limit": 1}).auto_paging_iter()
+        intent.id
+        for intent in search({"query": f"amount>1249 and {query}", "limit": 1}).auto_paging_iter()
     ][1] == wanted.id
     assert search({"query": "metadata['order_id']:'nobody'"}).data == []
     sandbox.fault("payment_intents.search", "stale", seconds=60)
@@ -259,7 +257,7 @@ def test_a_search_finds_by_metadata_and_a_lagging_one_not_yet(sandbox: Sandbox) 
         "a:'b' AND",
     ],
 )
-def test_a_query_it_cannot_read_is_refused(sandbox: Sandbox, query: str) -> None:
+def test_an_invalid_query_is_refused(sandbox: Sandbox, query: str) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         sandbox.client.v1.payment_intents.search({"query": query})
     assert refused.value.param == "query"

@@ -1,4 +1,4 @@
-"""The ledger is durable, complete, and readable by outside checks page by page."""
+"""The ledger is durable and complete, and clients can read it page by page."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +15,7 @@ def test_the_ledger_is_read_page_by_page_oldest_first() -> None:
             entries += page["data"]
             after, more = entries[-1]["seq"], page["has_more"]
 
-        assert [(one["kind"], one["order_id"]) for one in entries] == [
+        assert [(entry["kind"], entry["order_id"]) for entry in entries] == [
             *(("capture", f"o-{number}") for number in range(5)),
             ("refund", "o-0"),
         ]
@@ -23,20 +23,22 @@ def test_the_ledger_is_read_page_by_page_oldest_first() -> None:
         assert sandbox.http.get("/sandbox/ledger", params={"after": "x"}).status_code == 400
 
 
-def test_fifty_charges_at_once_all_stand_in_it(sandbox: Sandbox) -> None:
+def test_fifty_concurrent_charges_are_all_in_the_ledger(sandbox: Sandbox) -> None:
     def charge(number: int) -> str:
-        return str(sandbox.charge(key=f"crowd {number}", metadata={"order_id": "o-crowd"}).id)
+        return str(
+            sandbox.charge(key=f"concurrent {number}", metadata={"order_id": "o-concurrent"}).id
+        )
 
     with ThreadPoolExecutor(50) as pool:
         ids = list(pool.map(charge, range(50)))
 
     assert {
-        entry["payment_intent"] for entry in sandbox.ledger() if entry["order_id"] == "o-crowd"
+        entry["payment_intent"] for entry in sandbox.ledger() if entry["order_id"] == "o-concurrent"
     } == set(ids)
     assert len(set(ids)) == 50
 
 
-def test_a_killed_sandbox_forgets_nothing_that_it_has_answered() -> None:
+def test_a_killed_sandbox_loses_no_answered_charge() -> None:
     with running() as sandbox, ThreadPoolExecutor(8) as pool:
         answered: list[str] = []
 
@@ -46,8 +48,8 @@ def test_a_killed_sandbox_forgets_nothing_that_it_has_answered() -> None:
             if len(answered) == 40:
                 sandbox.process.kill()
 
-        tried = [pool.submit(charge, number) for number in range(120)]
-        assert {one.exception() is None for one in tried} == {True, False}
+        attempts = [pool.submit(charge, number) for number in range(120)]
+        assert {attempt.exception() is None for attempt in attempts} == {True, False}
         before = set(answered)
         assert len(before) >= 40
         sandbox.start()
@@ -60,7 +62,7 @@ def test_a_killed_sandbox_forgets_nothing_that_it_has_answered() -> None:
         assert len(captured) == 120
 
 
-def test_the_control_and_the_clock_survive_a_kill() -> None:
+def test_the_fault_rules_and_the_clock_survive_a_kill() -> None:
     with running() as sandbox:
         sandbox.fault("payment_intents.*", "500_lost", times=3)
         sandbox.control("clock", advance=100_000)

@@ -16,11 +16,11 @@ def refund(sandbox: Sandbox, **params: Any) -> Any:
 
 
 def refunded(sandbox: Sandbox, charge: str) -> int:
-    """Return how much of a charge has gone back."""
+    """Return the refunded amount of a charge."""
     return sandbox.client.v1.charges.retrieve(charge).amount_refunded
 
 
-def test_a_refund_names_what_it_gives_back(sandbox: Sandbox) -> None:
+def test_a_refund_has_its_amount_and_its_charge(sandbox: Sandbox) -> None:
     intent = sandbox.charge()
     part = refund(sandbox, payment_intent=intent.id, amount=250, metadata={"order_id": "o-1"})
     assert (part.status, part.amount, part.charge, part.payment_intent) == (
@@ -31,7 +31,7 @@ def test_a_refund_names_what_it_gives_back(sandbox: Sandbox) -> None:
     charge = sandbox.client.v1.charges.retrieve(intent.latest_charge)
     assert (charge.refunded, charge.amount_refunded) == (True, 1250)
     listed = sandbox.client.v1.refunds.list({"payment_intent": intent.id}).data
-    assert [one.id for one in listed] == [rest.id, part.id]
+    assert [found.id for found in listed] == [rest.id, part.id]
     moved = [
         (entry["kind"], entry["amount"])
         for entry in sandbox.ledger()
@@ -40,7 +40,7 @@ def test_a_refund_names_what_it_gives_back(sandbox: Sandbox) -> None:
     assert moved == [("capture", 1250), ("refund", 250), ("refund", 1000)]
 
 
-def test_more_than_is_left_is_refused_by_its_amount_and_then_by_its_charge(
+def test_a_refund_above_the_remaining_amount_is_refused(
     sandbox: Sandbox,
 ) -> None:
     intent = sandbox.charge()
@@ -55,22 +55,22 @@ def test_more_than_is_left_is_refused_by_its_amount_and_then_by_its_charge(
     assert refused.value.code == "charge_already_refunded"
 
 
-def test_of_many_refunds_at_once_only_what_is_left_goes_back(sandbox: Sandbox) -> None:
+def test_concurrent_refunds_never_exceed_the_captured_amount(sandbox: Sandbox) -> None:
     intent = sandbox.charge()
 
-    def give_back(_: int) -> int:
+    def refunded_amount(_: int) -> int:
         try:
             return int(refund(sandbox, payment_intent=intent.id, amount=500).amount)
         except stripe.InvalidRequestError:
             return 0
 
     with ThreadPoolExecutor(20) as pool:
-        assert sum(pool.map(give_back, range(20))) == 1000
+        assert sum(pool.map(refunded_amount, range(20))) == 1000
 
     assert refunded(sandbox, intent.latest_charge) == 1000
 
 
-def test_where_nothing_was_taken_nothing_goes_back(sandbox: Sandbox) -> None:
+def test_an_uncaptured_intent_cannot_be_refunded(sandbox: Sandbox) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         refund(sandbox, payment_intent=sandbox.create().id)
 
@@ -86,7 +86,9 @@ def test_where_nothing_was_taken_nothing_goes_back(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "failed"])
-def test_a_pending_refund_ends_when_the_bank_says_so(sandbox: Sandbox, outcome: str) -> None:
+def test_a_pending_refund_ends_with_the_decision_of_the_bank(
+    sandbox: Sandbox, outcome: str
+) -> None:
     intent = sandbox.charge("pm_card_pendingRefund")
     pending = refund(sandbox, payment_intent=intent.id)
     assert (pending.status, pending.pending_reason) == ("pending", "processing")
@@ -96,7 +98,7 @@ def test_a_pending_refund_ends_when_the_bank_says_so(sandbox: Sandbox, outcome: 
     assert refunded(sandbox, intent.latest_charge) == (1250 if outcome == "succeeded" else 0)
 
 
-def test_a_refund_fails_later_and_can_be_made_again() -> None:
+def test_a_refund_that_fails_later_can_be_repeated() -> None:
     with running("--settle-seconds", "60") as sandbox:
         intent = sandbox.charge("pm_card_refundFail")
         first = refund(sandbox, payment_intent=intent.id)

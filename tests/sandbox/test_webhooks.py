@@ -1,6 +1,4 @@
-"""Events are told to the endpoint at least once, signed, and spoilt in whichever way is asked
-for.
-"""
+"""The sandbox signs each event and delivers it at least once. Fault rules can drop or delay it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,8 +25,8 @@ def sandbox(pair: tuple[Sandbox, Endpoint]) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def endpoint(pair: tuple[Sandbox, Endpoint]) -> Endpoint:
-    settled(pair[0])
-    pair[1].told.clear()
+    wait_until_delivered(pair[0])
+    pair[1].received.clear()
     return pair[1]
 
 
@@ -37,25 +35,28 @@ def deliveries(sandbox: Sandbox) -> list[dict[str, Any]]:
     return list(sandbox.http.get("/sandbox/deliveries").json()["data"])
 
 
-def settled(sandbox: Sandbox) -> None:
-    """Wait until nothing is left to be told."""
-    until(lambda: all(one["state"] != "due" for one in deliveries(sandbox)), "everything is told")
+def wait_until_delivered(sandbox: Sandbox) -> None:
+    """Wait until no delivery is due."""
+    until(
+        lambda: all(delivery["state"] != "due" for delivery in deliveries(sandbox)),
+        "no delivery is due",
+    )
 
 
-def test_stripes_client_takes_the_signature_and_reads_the_event(
+def test_stripes_client_verifies_the_signature_and_reads_the_event(
     sandbox: Sandbox, endpoint: Endpoint
 ) -> None:
-    intent = sandbox.charge(key="told")
-    event = endpoint.of_type("payment_intent.succeeded")[0].event()
+    intent = sandbox.charge(key="delivered")
+    event = endpoint.of_type("payment_intent.succeeded")[0].verified()
     assert (event.data.object.id, event.data.object.metadata["order_id"]) == (intent.id, "o-1")
-    assert (event.livemode, event.request.idempotency_key) == (False, "told")
-    settled(sandbox)
+    assert (event.livemode, event.request.idempotency_key) == (False, "delivered")
+    wait_until_delivered(sandbox)
     again = sandbox.client.v1.events.retrieve(event.id)
     assert (again.type, again.pending_webhooks) == ("payment_intent.succeeded", 0)
 
 
-def walk(sandbox: Sandbox) -> None:
-    """Have everything happen that an event tells of."""
+def cause_all_events(sandbox: Sandbox) -> None:
+    """Cause an event of every documented type."""
     with pytest.raises(stripe.CardError):
         sandbox.charge("pm_card_chargeDeclined")
 
@@ -70,8 +71,8 @@ def walk(sandbox: Sandbox) -> None:
         sandbox.control(f"settle/{refund.id}", outcome=outcome)
 
 
-def test_every_documented_event_is_told(sandbox: Sandbox, endpoint: Endpoint) -> None:
-    walk(sandbox)
+def test_every_documented_event_is_delivered(sandbox: Sandbox, endpoint: Endpoint) -> None:
+    cause_all_events(sandbox)
     for type_ in (
         *(
             "created",
@@ -89,67 +90,72 @@ def test_every_documented_event_is_told(sandbox: Sandbox, endpoint: Endpoint) ->
         endpoint.of_type(type_)
 
 
-def test_what_the_endpoint_does_not_take_is_told_again(
+def test_an_event_that_the_endpoint_refuses_is_delivered_again(
     sandbox: Sandbox, endpoint: Endpoint
 ) -> None:
     endpoint.answers[:] = [500]
     sandbox.create()
     first, second = endpoint.of_type("payment_intent.created", at_least=2)
     assert first.payload == second.payload
-    settled(sandbox)
+    wait_until_delivered(sandbox)
     assert deliveries(sandbox)[0]["attempts"] == 2
 
 
-def test_a_rule_drops_or_doubles_events_of_a_type(sandbox: Sandbox, endpoint: Endpoint) -> None:
+def test_a_rule_drops_or_duplicates_events_of_a_type(sandbox: Sandbox, endpoint: Endpoint) -> None:
     sandbox.fault("webhooks.payment_intent.created", "drop")
     sandbox.fault("webhooks.payment_intent.canceled", "duplicate")
     dropped = sandbox.create()
     sandbox.client.v1.payment_intents.cancel(dropped.id)
     first, second = endpoint.of_type("payment_intent.canceled", at_least=2)
-    assert first.event().id == second.event().id
-    settled(sandbox)
+    assert first.verified().id == second.verified().id
+    wait_until_delivered(sandbox)
     assert not any(
-        b'"type":"payment_intent.created"' in telling.payload for telling in endpoint.told
+        b'"type":"payment_intent.created"' in event.payload for event in endpoint.received
     )
-    lost = next(one for one in deliveries(sandbox) if one["state"] == "dropped")
+    lost = next(found for found in deliveries(sandbox) if found["state"] == "dropped")
     sandbox.control("deliveries", event=lost["event"])
-    assert endpoint.of_type("payment_intent.created")[0].event().data.object.id == dropped.id
+    assert endpoint.of_type("payment_intent.created")[0].verified().data.object.id == dropped.id
 
 
-def test_a_delayed_event_comes_after_later_ones(sandbox: Sandbox, endpoint: Endpoint) -> None:
+def test_a_delayed_event_arrives_after_later_events(sandbox: Sandbox, endpoint: Endpoint) -> None:
     sandbox.fault("webhooks.payment_intent.created", "delay", seconds=1000)
     intent = sandbox.create()
     sandbox.client.v1.payment_intents.cancel(intent.id)
     endpoint.of_type("payment_intent.canceled")
-    assert [one["state"] for one in deliveries(sandbox)[:2]].count("due") >= 1
+    assert [delivery["state"] for delivery in deliveries(sandbox)[:2]].count("due") >= 1
     sandbox.control("clock", advance=1001)
     endpoint.of_type("payment_intent.created")
 
 
 @pytest.mark.parametrize(("forged", "late"), [(True, 0), (False, 1000)])
-def test_a_forged_or_an_old_event_is_one_that_the_client_refuses(
+def test_the_client_refuses_a_forged_or_an_old_event(
     sandbox: Sandbox, endpoint: Endpoint, forged: bool, late: int
 ) -> None:
     sandbox.create()
-    event = endpoint.of_type("payment_intent.created")[0].event()
-    ahead = round(sandbox.http.get("/sandbox/clock").json()["ahead"])  # as other tests have left it
+    event = endpoint.of_type("payment_intent.created")[0].verified()
+    # Other tests have advanced the clock.
+    ahead = round(sandbox.http.get("/sandbox/clock").json()["ahead"])
     sandbox.control("deliveries", event=event.id, forged=forged, shift=-ahead - late)
-    telling = endpoint.of_type("payment_intent.created", at_least=2)[1]
+    forged_event = endpoint.of_type("payment_intent.created", at_least=2)[1]
     with pytest.raises(stripe.SignatureVerificationError):
-        telling.event()
+        forged_event.verified()
 
 
-def test_a_future_date_is_signed_as_such(sandbox: Sandbox, endpoint: Endpoint) -> None:
+def test_a_shifted_event_is_signed_with_its_future_time(
+    sandbox: Sandbox, endpoint: Endpoint
+) -> None:
     sandbox.fault("webhooks.payment_intent.created", "shift", seconds=5000)
     sandbox.create()
     sandbox.create()
     ahead, usual = endpoint.of_type("payment_intent.created", at_least=2)
-    times = sorted(int(one.signature.split(",")[0].removeprefix("t=")) for one in (ahead, usual))
+    times = sorted(
+        int(event.signature.split(",")[0].removeprefix("t=")) for event in (ahead, usual)
+    )
     assert 4900 < times[1] - times[0] < 5100
-    ahead.event()  # the signature is right all the same: only who looks at the time refuses it
+    ahead.verified()  # the signature is valid, and the client does not refuse future times
 
 
-def test_what_was_not_told_when_it_was_killed_is_told_afterwards() -> None:
+def test_undelivered_events_are_delivered_after_a_kill() -> None:
     with listening() as endpoint, running("--webhook-url", endpoint.url) as sandbox:
         sandbox.fault("webhooks.*", "delay", times=None, seconds=1000)
         sandbox.create()
