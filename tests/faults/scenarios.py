@@ -52,7 +52,7 @@ class Scenario:
         return self.steps
 
     def faults(self, point: Point, action: Action) -> list[Fault]:
-        """Return the faults of one kind that this scenario can meet."""
+        """Return the faults of one kind that this scenario can hit."""
         return [Fault(point, place, action) for place in self.reached_at(point)]
 
     def enabling_faults(self, point: Point) -> list[Fault]:

@@ -55,9 +55,11 @@ def send(*messages: CapturedMessage) -> None:
 
 def lose(step: str, messages: Sequence[CapturedMessage]) -> list[CapturedMessage]:
     """Remove the messages to a step from their queues, and return them."""
-    asked = [sent for sent in messages if sent.task == "sagas.run_step" and sent.args[0] == step]
+    sent_to_step = [
+        sent for sent in messages if sent.task == "sagas.run_step" and sent.args[0] == step
+    ]
     with valkey() as client:
-        return [sent for sent in asked if client.lrem(sent.queue, 1, sent.raw.decode())]
+        return [sent for sent in sent_to_step if client.lrem(sent.queue, 1, sent.raw.decode())]
 
 
 @contextmanager
@@ -85,6 +87,6 @@ def _listen(line: Any, found: list[CapturedMessage], closing: threading.Event) -
         if not line.can_read(timeout=0.1):
             continue
 
-        command, *words = QUOTED.findall(line.read_response(disable_decoding=True))
-        if command.upper() == b"LPUSH" and (queue := words[0].decode()) in SERVICES:
-            found.append(CapturedMessage(queue, codecs.escape_decode(words[1])[0]))
+        command, *arguments = QUOTED.findall(line.read_response(disable_decoding=True))
+        if command.upper() == b"LPUSH" and (queue := arguments[0].decode()) in SERVICES:
+            found.append(CapturedMessage(queue, codecs.escape_decode(arguments[1])[0]))

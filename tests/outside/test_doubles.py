@@ -1,4 +1,4 @@
-"""Two beats, and two workers with their relays on every queue, have the same effects as one."""
+"""Two beats, and two workers with their relays on every queue, repeat no effect."""
 
 import pytest
 

@@ -7,7 +7,7 @@ from tests.sandbox.process import Sandbox, running
 
 @pytest.fixture(scope="module")
 def _module_sandbox() -> Iterator[Sandbox]:
-    # Payments settle only when a test asks for it.
+    # Payments settle only on request.
     with running("--settle-seconds", "3600") as sandbox:
         yield sandbox
 

@@ -18,12 +18,12 @@ __all__ = ["shop"]
 LOGGED = ("--logger-class", "config.logs.GunicornLogger", "--access-logfile", "-")
 
 
-def lines(process, *words):
-    """Return the parsed log lines of a process that contain one of the words."""
+def lines(process, *texts):
+    """Return the parsed log lines of a process that contain one of the texts."""
     return [
         json.loads(line)
         for line in process.output().splitlines()
-        if any(word in line for word in words)
+        if any(text in line for text in texts)
     ]
 
 

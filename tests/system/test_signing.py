@@ -96,7 +96,7 @@ def broken_arguments(message):
 def keywords(message):
     message.args, message.kwargs = (
         [],
-        dict(zip(("step", "plan", "messages", "told"), message.args, strict=True)),
+        dict(zip(("step", "plan", "messages", "timeline_entries"), message.args, strict=True)),
     )
 
 

@@ -102,7 +102,7 @@ class Api:
         return self.open(harness.path(order), Prefer="wait=30")
 
     def wait(self, order: Order) -> socket.socket:
-        """Request an order with a preference to wait; return the connection when the request waits."""
+        """Call `prefer_to_wait`; return the connection when the request waits."""
         client = self.prefer_to_wait(order)
         until_polled(self.process)
         return client

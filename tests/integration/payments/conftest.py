@@ -12,7 +12,7 @@ from tests.sandbox.process import Sandbox, running
 
 @pytest.fixture(scope="module")
 def sandbox_process() -> Iterator[Sandbox]:
-    """Run a sandbox for the tests of a module. Its payments settle only when a test asks for it."""
+    """Run a sandbox for the tests of a module. Its payments settle only on request."""
     with running("--settle-seconds", "3600") as sandbox:
         yield sandbox
         session().close()

@@ -91,7 +91,7 @@ def test_a_declined_refund_is_retried() -> None:
     paid = order()
     run("payments.charge", paid)
     charge = payment(paid)
-    get_gateway().refund([RefundRequest("by hand", paid.saga, str(charge.charge_id), 50, "eur")])
+    get_gateway().refund([RefundRequest("manual", paid.saga, str(charge.charge_id), 50, "eur")])
     (outcome,) = run("payments.refund", paid)
     assert isinstance(outcome, Retry)
     assert "charge_already_refunded" in outcome.reason

@@ -57,7 +57,7 @@ def test_a_charge_is_captured_and_recorded_with_the_orders_id(sandbox: Sandbox) 
     assert outcome == PaymentProcessed(
         payment_id=recorded.id, charge_id=str(recorded.charge_id), amount=4200, currency="eur"
     )
-    (entry,) = [one for one in sandbox.ledger() if one["order_id"] == str(paid.saga)]
+    (entry,) = [found for found in sandbox.ledger() if found["order_id"] == str(paid.saga)]
     assert (entry["kind"], entry["charge"], entry["amount"]) == (
         "capture",
         recorded.charge_id,

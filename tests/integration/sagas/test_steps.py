@@ -74,11 +74,11 @@ def test_the_same_message_twice_in_one_batch_counts_once():
 
 
 def test_a_refusal_is_recorded_for_its_message_alone_and_commits_with_its_event():
-    ours, other = begin(2)
-    behaviour["trips.book", ours] = refuse
-    assert deliver("trips.book", [ours, other]) == []
-    assert (state(ours, "trips.book"), state(other, "trips.book")) == ("refused", "done")
-    refusal = Outbox.objects.get(saga=ours, type="trip.not_booked")
+    refused, other = begin(2)
+    behaviour["trips.book", refused] = refuse
+    assert deliver("trips.book", [refused, other]) == []
+    assert (state(refused, "trips.book"), state(other, "trips.book")) == ("refused", "done")
+    refusal = Outbox.objects.get(saga=refused, type="trip.not_booked")
     assert refusal.target == "trips.drop"
     assert refusal.context["failure"] == {"code": "no_room", "detail": "The hotel is full."}
 
