@@ -17,11 +17,13 @@ from payments.gateways.base import Captured, FindAnswer, Movement, Pending, Unan
 from payments.models import Drift, Payment
 
 __all__ = [
+    "Comparison",
     "Discrepancy",
+    "compare_movements",
     "follow_up_missing_refunds",
     "pages",
     "payments_missing_in_statement",
-    "unexpected_movements",
+    "schedule_refunds",
 ]
 
 Kind = Drift.Kind
@@ -50,22 +52,47 @@ class Discrepancy(Struct, frozen=True, kw_only=True):
     currency: str
 
 
-def unexpected_movements(movements: Sequence[Movement]) -> Iterator[Discrepancy]:
-    """Yield the movements that payments does not have, or has with another amount."""
+class Comparison(Struct, frozen=True, kw_only=True):
+    """The result of comparing movements: the discrepancies, and the payments whose refund follow-up
+    the caller schedules.
+    """
+
+    discrepancies: list[Discrepancy]
+    payments_to_refund: list[UUID]
+
+
+def compare_movements(movements: Sequence[Movement]) -> Comparison:
+    """Find the movements that payments does not have, or has with another amount. Write nothing."""
     charges = {movement.charge_id for movement in movements}
     orders = {movement.order_id for movement in movements if movement.order_id}
     payments = list(Payment.objects.filter(Q(order_id__in=orders) | Q(charge_id__in=charges)))
     by_charge = {payment.charge_id: payment for payment in payments if payment.charge_id}
-    by_order = {payment.order_id: payment for payment in payments}
+    by_order: dict[UUID | None, Payment] = {payment.order_id: payment for payment in payments}
 
+    discrepancies: list[Discrepancy | None] = []
+    payments_to_refund = []
     for movement in movements:
         payment = by_charge.get(movement.charge_id)
         if movement.kind == "refund":
-            yield from _compare_refund(movement, payment)
-        elif payment:
-            yield from _compare_capture(movement, payment)
-        elif movement.order_id:
-            yield from _compare_capture(movement, by_order.get(movement.order_id))
+            discrepancies.append(_compare_refund(movement, payment))
+        elif payment or movement.order_id:
+            payment = payment or by_order.get(movement.order_id)
+            discrepancies.append(_compare_capture(movement, payment))
+            if payment and _is_of_another_charge(movement, payment):
+                payments_to_refund.append(payment.id)
+
+    return Comparison(
+        discrepancies=[found for found in discrepancies if found],
+        payments_to_refund=payments_to_refund,
+    )
+
+
+def schedule_refunds(payments: Sequence[UUID]) -> None:
+    """Schedule a follow-up, which refunds the money that came in, for payments without a charge."""
+    never_captured = Payment.objects.filter(
+        id__in=payments, status__in=(Status.VOID, Status.DECLINED), follow_at=None
+    )
+    never_captured.update(follow_at=Now())
 
 
 def payments_missing_in_statement(
@@ -114,36 +141,31 @@ def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield page
 
 
-def _compare_capture(movement: Movement, payment: Payment | None) -> Iterator[Discrepancy]:
-    if payment is None:
-        yield _discrepancy(Kind.CHARGED_UNKNOWN, movement, ours=0)
-    elif payment.status in OPEN:
-        return
-    elif payment.charge_id != movement.charge_id:
-        _schedule_refund(payment)
-        yield _discrepancy(Kind.CHARGED_UNKNOWN, movement, ours=0)
-    elif (payment.amount, payment.currency) != (movement.amount, movement.currency):
-        yield _discrepancy(Kind.AMOUNT, movement, ours=payment.amount)
+def _compare_capture(movement: Movement, payment: Payment | None) -> Discrepancy | None:
+    if payment is None or _is_of_another_charge(movement, payment):
+        return _discrepancy(Kind.CHARGED_UNKNOWN, movement, ours=0)
+    if payment.status in OPEN:
+        return None
+    if (payment.amount, payment.currency) != (movement.amount, movement.currency):
+        return _discrepancy(Kind.AMOUNT, movement, ours=payment.amount)
+    return None
 
 
-def _compare_refund(movement: Movement, payment: Payment | None) -> Iterator[Discrepancy]:
-    """Yield a refund that is not ours.
+def _is_of_another_charge(movement: Movement, payment: Payment) -> bool:
+    return payment.status not in OPEN and payment.charge_id != movement.charge_id
+
+
+def _compare_refund(movement: Movement, payment: Payment | None) -> Discrepancy | None:
+    """Return a refund that is not ours.
 
     A refund by hand of a payment that we list as refunded is no discrepancy: it completes a refund
     of ours that had failed.
     """
     if payment and movement.key != payment.refund_key and payment.status != Status.REFUNDED:
-        yield _discrepancy(
+        return _discrepancy(
             Kind.REFUNDED_OUTSIDE, movement, ours=payment.refunded_amount, order=payment.order_id
         )
-
-
-def _schedule_refund(payment: Payment) -> None:
-    """Schedule a follow-up for a payment without a charge, which refunds the money that came in."""
-    never_captured = Payment.objects.filter(
-        id=payment.id, status__in=(Status.VOID, Status.DECLINED), follow_at=None
-    )
-    never_captured.update(follow_at=Now())
+    return None
 
 
 def _may_be_charged(answer: FindAnswer) -> bool:

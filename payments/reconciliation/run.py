@@ -10,10 +10,11 @@ from payments.gateways import get_gateway
 from payments.models import Drift, Reconciliation
 from payments.reconciliation.comparison import (
     Discrepancy,
+    compare_movements,
     follow_up_missing_refunds,
     pages,
     payments_missing_in_statement,
-    unexpected_movements,
+    schedule_refunds,
 )
 from sagas.ids import uuid7
 from sagas.storage import sql
@@ -71,7 +72,11 @@ def reconcile(since: datetime, until: datetime) -> Result:
         movements += len(page)
         charged |= {movement.charge_id for movement in page if movement.kind == "capture"}
         refunded |= {movement.charge_id for movement in page if movement.kind == "refund"}
-        discrepancies += unexpected_movements(page)
+
+        comparison = compare_movements(page)
+        discrepancies += comparison.discrepancies
+        if comparison.payments_to_refund:
+            schedule_refunds(comparison.payments_to_refund)
 
     discrepancies += payments_missing_in_statement(since, until, charged)
     follow_up_missing_refunds(since, until, refunded)
