@@ -34,7 +34,7 @@ CLAIM = sql.lease_statement(
     changes=["follow_attempts = follow_attempts + 1"],
     returning="order_id, follow_at",
 )
-# Ends the follow-up where there is no error, or schedules the next try. A payment whose `follow_at`
+# Ends the follow-up where there is no error, or schedules the next attempt. A payment whose `follow_at`
 # has changed since the claim stays due, because a webhook has asked for another look.
 NEXT_PAUSE = exponential_sql("payment.follow_attempts", first="%(first)s", longest="%(longest)s")
 RECORD = f"""

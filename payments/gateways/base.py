@@ -41,7 +41,8 @@ __all__ = [
 class ChargeRequest(msgspec.Struct, frozen=True):
     """A charge to make, find, capture or void.
 
-    To find and to void take the whole charge, because an unused key has to be bound to its charge.
+    `find` and `void` get the whole `ChargeRequest`, not only its key, because the gateway must bind
+    an unused key to its charge.
     `opened_at` is when the key was made: a gateway forgets keys after a time. `gateway` is the name
     of the charge's gateway; payments without a name belong to the configured gateway.
     """

@@ -1,4 +1,4 @@
-"""The undo steps, `payments.refund` and `payments.void`: none of an order's money stays with us."""
+"""The undo steps `payments.refund` and `payments.void`: return or release all money of an order."""
 
 from collections.abc import Sequence
 
@@ -77,9 +77,9 @@ def _refusal(order: Delivery[OrderToCharge], payment: Payment | None) -> str:
     manual=ManualCompletion(record=refunded_by_hand, reference="gateway's id of the refund"),
 )
 class Refund(ExternalStep[OrderToCharge, RefundPlan, RefundResult]):
-    """Bar the charge forever unless we know that it was captured, then refund a captured amount.
+    """Void the charge's key unless we know that it was captured, then refund the captured amount.
 
-    The gateway voids the key even if no request has used it, because a worker may be about to.
+    The gateway voids an unused key too, because a worker may be about to use it.
     """
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[RefundPlan]:
