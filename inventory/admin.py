@@ -30,7 +30,7 @@ class StockItemAdmin(ReadOnlyAdmin):
 
 @admin.register(Reservation)
 class ReservationAdmin(ReadOnlyAdmin):
-    """The pieces that are reserved for each order."""
+    """The units that are reserved for each order."""
 
     list_display = ("order_id", "item_id", "quantity", "state", "created_at", "updated_at")
     list_filter = (("state", NewestFilter),)
@@ -59,7 +59,7 @@ class AdjustmentForm(forms.ModelForm):
     quantity = forms.IntegerField(
         min_value=-MAX_ADJUSTMENT,
         max_value=MAX_ADJUSTMENT,
-        help_text="Negative to take pieces out.",
+        help_text="Negative to take units out.",
     )
 
     class Meta:
@@ -67,7 +67,7 @@ class AdjustmentForm(forms.ModelForm):
         fields = ("quantity", "reason")
 
     def clean_quantity(self) -> int:
-        """Reject an adjustment of 0 pieces."""
+        """Reject an adjustment of 0 units."""
         quantity: int = self.cleaned_data["quantity"]
         if not quantity:
             raise forms.ValidationError("The quantity must not be 0.")

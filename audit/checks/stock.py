@@ -20,13 +20,13 @@ __all__ = [
 
 # Each is one statement, so that its result is true while orders are being placed.
 COUNTERS = """
-SELECT i.sku, i.on_hand, i.reserved, i.shipped, COALESCE(a.pieces, 0)
+SELECT i.sku, i.on_hand, i.reserved, i.shipped, COALESCE(a.units, 0)
   FROM inventory_stockitem i
-  LEFT JOIN (SELECT sku, sum(quantity)::bigint AS pieces FROM inventory_stockadjustment
+  LEFT JOIN (SELECT sku, sum(quantity)::bigint AS units FROM inventory_stockadjustment
               WHERE sku = ANY(%(skus)s) GROUP BY sku) a ON a.sku = i.sku
  WHERE i.sku = ANY(%(skus)s)
    AND (LEAST(i.on_hand, i.reserved, i.shipped) < 0
-        OR i.on_hand + i.reserved + i.shipped <> COALESCE(a.pieces, 0))
+        OR i.on_hand + i.reserved + i.shipped <> COALESCE(a.units, 0))
  ORDER BY i.sku
 """
 
@@ -44,7 +44,7 @@ ITEMS = ("inventory", "inventory_stockitem", "sku")
 
 
 def counters_add_up(context: AuditContext) -> Iterator[TableResult]:
-    """No counter is negative, and each received piece is counted in exactly one of them."""
+    """No counter is negative, and each received unit is counted in exactly one of them."""
     for skus in keys(*ITEMS, kind="text"):
         rows = fetch("inventory", COUNTERS, {"skus": skus})
         violations = [
@@ -58,7 +58,7 @@ def counters_add_up(context: AuditContext) -> Iterator[TableResult]:
 
 
 def reservations_add_up_to_the_counters(context: AuditContext) -> Iterator[TableResult]:
-    """Each SKU's counters of reserved and shipped pieces are the sums of its reservations."""
+    """Each SKU's counters of reserved and shipped units are the sums of its reservations."""
     for skus in keys(*ITEMS, kind="text"):
         rows = fetch("inventory", RESERVED, {"skus": skus})
         violations = [
