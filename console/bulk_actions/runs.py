@@ -80,10 +80,11 @@ def preview(run: Run) -> Impact:
 
 
 def confirm(run_id: UUID, *, by: User, reason: str, fingerprint: str, reference: str = "") -> Run:
-    """Start one's own draft, or send it for approval if it refunds more than one person may.
+    """Start one's own draft, or send it for approval if its refunds exceed CONSOLE_REFUND_LIMIT.
 
-    `fingerprint` is that of the preview which the operator has seen. `reference` is evidence beside
-    the reason, for an action that takes one.
+    `fingerprint` is that of the preview which the operator has seen. It is compared only for
+    actions with `exact_preview`. `reference` is evidence beside the reason, for an action that
+    takes one.
     Raises `NotAllowed`, `StalePreview` or `StateConflict`.
     """
     reason, reference = reason.strip(), reference.strip()
@@ -110,9 +111,10 @@ def confirm(run_id: UUID, *, by: User, reason: str, fingerprint: str, reference:
 
 
 def approve(run_id: UUID, *, by: User, fingerprint: str) -> Run:
-    """Start a run that another person requested, if it still does what the approver has seen.
+    """Start a run that another person requested.
 
-    Raises `NotAllowed`, `StalePreview` or `StateConflict`.
+    `fingerprint` is that of the preview which the approver has seen. It is compared only for
+    actions with `exact_preview`. Raises `NotAllowed`, `StalePreview` or `StateConflict`.
     """
     _check_preview(Run.objects.get(id=run_id), fingerprint)
 

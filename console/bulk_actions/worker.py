@@ -18,7 +18,7 @@ from console.models import LogEntry, Run, RunItem
 from orders.models import Order
 from sagas.storage import sql
 
-__all__ = ["TRIES", "work_once"]
+__all__ = ["MAX_ATTEMPTS", "work_once"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 BATCH = 20
 LEASE = 60
 
-# Tries after which an item is left with its error.
-TRIES = 5
+# Attempts after which an item is left with its error.
+MAX_ATTEMPTS = 5
 
 # Characters of an error that the log keeps with each order.
 MOST_ERROR = 300
@@ -55,7 +55,7 @@ def work_once() -> int:
     failing = failing_steps(orders)  # read before acting, because the action may clear the error
 
     for item in items:
-        result = _try_action(item)
+        result = _attempt_action(item)
         if result:
             step = failing.get(item.order_id) if item.order_id else None
             _settle(item, result, step)
@@ -70,25 +70,25 @@ def _lease_items() -> list[RunItem]:
     return list(RunItem.objects.filter(id__in=ids).select_related("run__requested_by"))
 
 
-def _try_action(item: RunItem) -> ActionResult | None:
-    """Apply the run's action to an item; None where it is to be tried again later."""
+def _attempt_action(item: RunItem) -> ActionResult | None:
+    """Apply the run's action to an item; None if another attempt follows."""
     try:
         return _apply(item)
     except Exception as error:  # one item must not stop the others
         logger.warning(
-            "Action %s of run %s failed for %s (try %d of %d)",
+            "Action %s of run %s failed for %s (attempt %d of %d)",
             item.run.action,
             item.run_id,
             item.order_id or item.run.step,
             item.attempts,
-            TRIES,
+            MAX_ATTEMPTS,
             exc_info=True,
         )
         for connection in connections.all(initialized_only=True):
             connection.close_if_unusable_or_obsolete()
-        if item.attempts < TRIES:
+        if item.attempts < MAX_ATTEMPTS:
             return None
-        return ActionResult.failed(f"Given up after {TRIES} tries: {error}")
+        return ActionResult.failed(f"Given up after {MAX_ATTEMPTS} attempts: {error}")
 
 
 def _apply(item: RunItem) -> ActionResult:

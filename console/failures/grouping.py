@@ -47,7 +47,7 @@ NUMBERS = re.compile(r"(?<![A-Za-z_])\d+(?:\.\d+)?")
 
 
 class FailingStep(NamedTuple):
-    """A failing step of one order, as its inbox row has it. `last` is its last try."""
+    """A failing step of one order, as its inbox row has it. `last` is its last attempt."""
 
     step: str
     saga: UUID
@@ -131,7 +131,7 @@ def current_failures() -> Failures:
 
 
 def failing_steps(sagas: Sequence[UUID]) -> dict[UUID, FailingStep]:
-    """Return the failing step of each saga; the last tried, if there are several."""
+    """Return the failing step of each saga; the last attempted, if there are several."""
     if not sagas:
         return {}
     reader = PartialReader()

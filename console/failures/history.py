@@ -75,20 +75,20 @@ def past_runs(failure: str) -> list[PastRun]:
     """Return the runs against a failure, newest first, as their orders are now."""
     fetched = sql.fetch("default", LOG_OF_FAILURE, {"failure": failure, "most": MOST})
     rows = [_LogRow(*row) for row in fetched]
-    return _by_run(rows, last_tries=_last_tries(failure, rows))
+    return _by_run(rows, last_attempts=_last_attempts(failure, rows))
 
 
-def _last_tries(failure: str, rows: Iterable[_LogRow]) -> dict[UUID, datetime]:
-    """Return the last try of each order that still has this failure."""
+def _last_attempts(failure: str, rows: Iterable[_LogRow]) -> dict[UUID, datetime]:
+    """Return the last attempt of each order that still has this failure."""
     failing = failing_steps([row.order for row in rows if not row.ended])
     return {order: step.last for order, step in failing.items() if step.key == failure}
 
 
-def _by_run(rows: Iterable[_LogRow], *, last_tries: dict[UUID, datetime]) -> list[PastRun]:
+def _by_run(rows: Iterable[_LogRow], *, last_attempts: dict[UUID, datetime]) -> list[PastRun]:
     runs: dict[UUID, PastRun] = {}
     for row in rows:
-        tried_since = row.order in last_tries and last_tries[row.order] > row.at
-        failed_again = row.acted_on_again or tried_since
+        attempted_since = row.order in last_attempts and last_attempts[row.order] > row.at
+        failed_again = row.acted_on_again or attempted_since
 
         past = runs.setdefault(row.run, _new_past_run(row))
         past.orders += 1

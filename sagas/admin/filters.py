@@ -83,7 +83,7 @@ class StateFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the values to choose from."""
-        stuck = [("parked", "parked: never retried"), ("failing", "keeps failing")]
+        stuck = [("parked", "parked: not sent again"), ("failing", "keeps failing")]
         return [*stuck, *((state.value, state.value) for state in Inbox.State)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

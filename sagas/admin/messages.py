@@ -143,7 +143,7 @@ class OutboxAdmin(_MessageAdmin):
         "step",
         "target",
         "written",
-        "next_try",
+        "next_attempt",
         "attempts",
         "last_error",
     )
@@ -165,8 +165,8 @@ class OutboxAdmin(_MessageAdmin):
             return "failed to send"
         return "due" if row.due_at <= timezone.now() else "being sent"
 
-    @admin.display(description="next try")
-    def next_try(self, row: Any) -> str:
+    @admin.display(description="next attempt")
+    def next_attempt(self, row: Any) -> str:
         """Return the time when the relay takes an unsent row."""
         return "–" if row.published_at else age(row.due_at)
 
@@ -193,7 +193,7 @@ class InboxAdmin(_MessageAdmin):
         "attempts",
         "short_error",
         "written",
-        "next_try",
+        "next_attempt",
         "changed",
     )
     list_filter = (StateFilter, OpenForFilter, StepFilter)
@@ -207,7 +207,10 @@ class InboxAdmin(_MessageAdmin):
 
     @display(description="state", label=STATES)
     def outcome(self, row: Any) -> str:
-        """Return the step's state. "parked", "keeps failing" and "given up" need an operator."""
+        """Return the step's state. "parked", "keeps failing" and "given up" need an operator.
+
+        A parked row is not sent again: its saga was purged, or its message is unreadable.
+        """
         exhausted = row.attempts >= settings.SAGA_STEP_ATTEMPTS
         match row.state:
             case "waiting" if row.send_at is None:
@@ -230,15 +233,17 @@ class InboxAdmin(_MessageAdmin):
         """Return the time since the row last changed."""
         return age(row.updated_at)
 
-    @admin.display(description="next try")
-    def next_try(self, row: Any) -> str:
+    @admin.display(description="next attempt")
+    def next_attempt(self, row: Any) -> str:
         """Return the time when the service sends an open step to itself again."""
         return age(row.send_at)
 
     @admin.action(description="Try again now", permissions=("operate",))
     def try_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Make the next attempt of open steps due now. Done and refused steps are final."""
+        """Make the next attempt of waiting steps due now. Others are left alone."""
         service = get_service(self.opts.app_label)
         rows = inbox.make_due_now(service, list(queryset.values_list("id", flat=True)))
         request_flush(service.name)
-        self.message_user(request, f"{rows} steps will be tried again now.", messages.SUCCESS)
+        self.message_user(
+            request, f"The next attempt of {rows} steps is due now.", messages.SUCCESS
+        )

@@ -121,7 +121,7 @@ def _try_write(write: Callable[[], None]) -> bool:
     except RedisError as error:
         logger.warning(
             "Could not write this worker's heartbeat to Redis, so the console may show it as dead. "
-            "The next try is in %d s. %r",
+            "The next attempt is in %d s. %r",
             INTERVAL_AFTER_FAILURE,
             error,
         )

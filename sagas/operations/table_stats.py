@@ -74,7 +74,10 @@ class OutboxStats(NamedTuple):
 
 
 class InboxStats(NamedTuple):
-    """The open rows of one step in one state: `started`, `waiting`, `parked` or `held`."""
+    """The open rows of one step in one state: `started`, `waiting`, `parked` or `held`.
+
+    `parked` rows are not sent again: their saga was purged, or their message is unreadable.
+    """
 
     step: str
     state: str

@@ -87,7 +87,7 @@ def test_an_operator_finds_the_order_that_needs_attention_retries_it_and_sees_it
         assert exported["order"]["id"] == placed
         assert "in ship" in exported["failed_tasks"][0]["traceback"]
         page.get_by_role("button", name="Try again now").click()
-        expect(page.get_by_text("Steps tried again")).to_be_visible()
+        expect(page.get_by_text("Steps attempted again")).to_be_visible()
         shipping_fails()
         page.get_by_role("textbox", name="Why?").fill("The table is mended.")
         page.get_by_role("button", name="Try again now: 1 order").click()

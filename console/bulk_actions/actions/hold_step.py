@@ -54,13 +54,13 @@ class HoldStep(StepAction):
             Tile(
                 "Open orders",
                 impact.orders,
-                "and every later order wait here, if they reach this step",
+                "these and all later orders stop when they reach this step",
                 "bad",
             ),
             Tile(
-                "At this step now",
+                "Messages at this step now",
                 impact.messages,
-                "running ones finish; waiting ones are held at their next try",
+                "running steps finish; waiting steps are held at their next attempt",
             ),
         )
 
@@ -74,5 +74,5 @@ class HoldStep(StepAction):
         if not any(written):
             return ActionResult.nothing(f"{run.step} was already on hold.")
         return ActionResult.done(
-            f"{run.step} is on hold for all orders; the ones that run it now finish it."
+            f"{run.step} is on hold for all orders. Orders that run it now finish it first."
         )

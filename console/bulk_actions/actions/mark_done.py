@@ -1,4 +1,4 @@
-"""Mark a step of one order as done by hand, on an operator's word and evidence."""
+"""Mark a step of one order as done by hand, on an operator's statement and evidence."""
 
 from collections.abc import Iterator, Sequence
 
@@ -40,7 +40,7 @@ class MarkDone(OrderStepAction):
         return known.manual.reference if known and known.manual else ""
 
     def preview(self, queries: OrderQueries, step: str) -> Impact:
-        """Count the open step, and the money or stock that the books would show as moved."""
+        """Count the open step, and the money or stock that would be recorded as moved."""
         is_open = bool(rows := queries.rows(service_name(step), OPEN_ROWS, step=step))
         refunds_money = step == "payments.refund"
         moves_stock = service_name(step) == "inventory"
@@ -51,7 +51,7 @@ class MarkDone(OrderStepAction):
         )
 
     def tiles(self, impact: Impact) -> Sequence[Tile]:
-        """Show what the books record as done."""
+        """Show the step, the money and the stock that would be recorded."""
         step = Tile(
             "Orders that change", impact.affected, "the step counts as done, and the order goes on"
         )
@@ -64,11 +64,11 @@ class MarkDone(OrderStepAction):
             )
             for currency, amount in impact.refunds.items()
         ]
-        units = [Tile("Units recorded as moved", impact.units, "in the books, on your word")]
+        units = [Tile("Units recorded as moved", impact.units, "recorded here, as you state")]
         return step, *refunds, *(units if impact.units else [])
 
     def apply(self, order: Order, run: Run) -> ActionResult:
-        """Mark the run's step as done, on the word of the person who requested the run."""
+        """Mark the run's step as done, as the person who requested the run states."""
         confirmation = ManualConfirmation(
             by=run.requested_by.get_username(), evidence=run.reason, reference=run.reference
         )

@@ -1,4 +1,4 @@
-"""Try the open steps of an order again now, instead of at their next retry."""
+"""Make the next attempt of the waiting steps of an order due now."""
 
 from collections.abc import Sequence
 
@@ -26,25 +26,29 @@ SELECT id, step,
 
 
 class Retry(OrderAction):
-    """Makes every open step of an order due now."""
+    """Makes the next attempt of every waiting step due now.
+
+    Steps that run, are held or are parked are left alone.
+    """
 
     name = "retry"
     label = "Try again now"
     nothing_to_do = (
-        "No step is waiting for a retry. “Publish again” sends messages that may have been lost."
+        "No step is waiting for its next attempt."
+        " “Publish again” sends messages that may have been lost."
     )
 
     def preview(self, queries: OrderQueries, step: str) -> Impact:
-        """Count the steps that wait for a retry."""
+        """Count the steps that wait for their next attempt."""
         return queries.messages_impact(WAITING)
 
     def tiles(self, impact: Impact) -> Sequence[Tile]:
-        """Show how many steps run again."""
-        retried = Tile("Steps tried again", impact.messages, "a step that is done does nothing")
-        return changed_orders(impact), retried, unchanged_money()
+        """Show for how many steps the next attempt becomes due."""
+        due = Tile("Steps attempted again", impact.messages, "a step that is done does nothing")
+        return changed_orders(impact), due, unchanged_money()
 
     def apply(self, order: Order, run: Run) -> ActionResult:
-        """Make the open steps due now, and wake the relays of their services."""
+        """Make the waiting steps due now, and wake the relays of their services."""
         made_due = 0
         steps: dict[str, list[str]] = {"held": [], "parked": [], "retriable": []}
 
@@ -66,7 +70,7 @@ def _reason(*, held: list[str], parked: list[str]) -> str:
         return f"{', '.join(held)} is on hold: release it first."
     if parked:
         return (
-            f"{', '.join(parked)} is parked: it may have run long ago, so it is never retried"
-            " automatically."
+            f"{', '.join(parked)} cannot be sent again from this row. Read its error: a purged saga"
+            " needs a person; an unreadable message is sent again by “Publish again”."
         )
-    return "No step is waiting for a retry."
+    return "No step is waiting for its next attempt."

@@ -25,7 +25,7 @@ def member(name: str, *groups: str) -> User:
 
 
 def stuck(**fields: Any) -> Order:
-    """Write an order whose charge waits for its next try, which is far away."""
+    """Write an order whose charge waits for its next attempt, which is far away."""
     order = harness.order(Status.PENDING, needs_attention=True, **fields)
     Inbox.objects.create(
         saga=order.id,

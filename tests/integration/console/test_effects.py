@@ -28,7 +28,7 @@ class TestEffects:
         work()
         assert outcomes(run) == [
             ("done", "1 step made due now."),
-            ("nothing", "No step is waiting for a retry."),
+            ("nothing", "No step is waiting for its next attempt."),
         ]
         assert Inbox.objects.filter(send_at__lt=FAR).exists()
         assert "payments" in flushed
@@ -115,17 +115,17 @@ class TestEffects:
     def test_a_service_that_stays_down_is_given_up_and_says_so(self, olga, renamed):
         run = confirmed("retry", stuck(), by=olga)
         renamed("payments", "payments_inbox")
-        for _ in range(worker.TRIES):
+        for _ in range(worker.MAX_ATTEMPTS):
             worker.work_once()
             RunItem.objects.filter(state="pending").update(due_at="2026-01-01T00:00:00Z")
         [(state, said)] = outcomes(run)
         assert state == "failed"
-        assert "Given up after 5 tries" in said
+        assert "Given up after 5 attempts" in said
 
     def test_an_order_that_cannot_be_acted_on_holds_up_no_other(self, olga):
         broken, order = harness.order(plan={}), stuck()
         run = confirmed("retry", broken, order, by=olga)
-        for _ in range(worker.TRIES):
+        for _ in range(worker.MAX_ATTEMPTS):
             worker.work_once()
             RunItem.objects.filter(state="pending").update(due_at="2026-01-01T00:00:00Z")
         work()

@@ -160,7 +160,7 @@ class TestOrders:
         order = paid()
         run = confirmed("hold", order, by=olga)
         renamed("payments", "payments_hold")
-        for _ in range(worker.TRIES):
+        for _ in range(worker.MAX_ATTEMPTS):
             worker.work_once()
             run.items.filter(state="pending").update(due_at="2026-01-01T00:00:00Z")
         [(state, said)] = outcomes(run)

@@ -33,7 +33,7 @@ def test_orders_are_counted_by_status_and_those_that_need_attention_stand_out(vi
     }
     assert found.context["orders"].attention == 1
     assert found.context["down"] == []
-    assert "a step keeps failing that must not be given up" in found.content.decode()
+    assert "a step keeps failing and must not be given up" in found.content.decode()
 
 
 def test_the_menu_says_how_many_orders_need_attention(viewer):
