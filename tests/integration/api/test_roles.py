@@ -27,9 +27,9 @@ ORDER: dict[str, Any] = {"lines": [{"sku": "MUG", "quantity": 1}], "payment_meth
 PRODUCT: dict[str, Any] = {"sku": "CUP", "name": "Cup", "unit_amount": 1, "currency": "eur"}
 
 # The order is Ada's. 401: who are you? 403: not for you. 404: there is nothing for you to see.
-WHO = ("nobody", "ada", "bob", "auditor", "staff")
+WHO = ("stranger", "ada", "bob", "auditor", "staff")
 TABLE = [
-    #                                                       nobody ada  bob auditor staff
+    #                                                       stranger ada  bob auditor staff
     ("GET", "orders/", None, (401, 200, 200, 200, 200)),
     ("POST", "orders/", ORDER, (401, 201, 201, 403, 201)),
     ("GET", "orders/{order}/", None, (401, 200, 404, 200, 200)),
@@ -89,7 +89,7 @@ def places():
 
 def as_(who):
     """Return a client of a role in the table."""
-    if who == "nobody":
+    if who == "stranger":
         return Client(raise_request_exception=False)
     if who == "auditor":
         auditor = harness.user("auditor", is_staff=True)
@@ -212,6 +212,6 @@ def test_the_command_makes_an_auditor_of_a_user_but_not_of_a_superuser(db):
     ann = User.objects.get()
     assert (is_auditor(ann), ann.is_staff) == (True, True)
     User.objects.create_superuser("sue")
-    for name in ("sue", "nobody"):
+    for name in ("sue", "stranger"):
         with pytest.raises(CommandError):
             call_command("make_auditor", name)

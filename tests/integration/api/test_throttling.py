@@ -105,7 +105,7 @@ def test_neighbours_of_ipv6_are_one_address(ada, limits):
 @pytest.mark.parametrize(
     ("proxies", "forwarded", "counted_as_one"),
     [
-        (0, ("198.51.100.1", "198.51.100.2"), True),  # nobody is believed
+        (0, ("198.51.100.1", "198.51.100.2"), True),  # no proxy is trusted
         (1, ("198.51.100.1", "198.51.100.2"), False),
         (
             1,

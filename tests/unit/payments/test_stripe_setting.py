@@ -1,4 +1,4 @@
-"""With Stripe, what is missing or dangerous in the environment is named when a process starts."""
+"""With Stripe, a process refuses to start and names each setting that is missing or dangerous."""
 
 from typing import Any
 
