@@ -1,7 +1,7 @@
 """Cancels orders whose authorization expires soon, unless their capture has begun.
 
 The gateway refuses to capture an expired authorization in any case. But an order that waits for
-something else would hold its stock, and keep its customer waiting, with no way to be paid.
+something else would keep its stock reserved, and keep its customer waiting, with no way to be paid.
 """
 
 from datetime import datetime
