@@ -34,8 +34,8 @@ CLAIM = sql.lease_statement(
     changes=["follow_attempts = follow_attempts + 1"],
     returning="order_id, follow_at",
 )
-# Ends the follow-up where there is no error, or schedules the next attempt. A payment whose `follow_at`
-# has changed since the claim stays due, because a webhook has asked for another look.
+# End the follow-up if there is no error, else schedule the next attempt. A payment whose
+# `follow_at` has changed since the claim stays due, because a webhook has asked for another query.
 NEXT_PAUSE = exponential_sql("payment.follow_attempts", first="%(first)s", longest="%(longest)s")
 RECORD = f"""
 UPDATE payments_payment AS payment

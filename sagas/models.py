@@ -37,7 +37,7 @@ class Outbox(models.Model):
     step_attempt = models.IntegerField(default=1)
     data = models.JSONField(help_text="The fields of the event.")
     context = models.JSONField(
-        help_text="The data that travels with the saga: the fields of its first event, and its failure."
+        help_text="The data of the saga: the fields of its first event, and its failure."
     )
     plan = models.JSONField()
     target = models.CharField(  # noqa: DJ001

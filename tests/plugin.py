@@ -21,7 +21,7 @@ def running() -> Servers:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
-    """Start the servers. This is a wrapper because pytest-django reads the settings in this hook."""
+    """Start the servers. A wrapper runs first: pytest-django reads the settings in this hook."""
     servers = _stack.enter_context(private_servers(started=not _only_hands_out(early_config)))
     _running.append(servers)
     # Tests override the environment, so that they never touch the databases of a running system.

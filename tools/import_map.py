@@ -1,8 +1,9 @@
 """Draw the imports between the engine's folders: `python -m tools.import_map` writes the picture.
 
-A row is a layer of the import-linter contract in pyproject.toml, the top layer first. An arrow leads
-from a folder to a folder that it imports, and its width grows with the number of import statements.
-The picture has one arrow for each pair, so an arrow that points upwards would show a broken layer.
+A row is a layer of the import-linter contract in pyproject.toml, the top layer first. An arrow
+leads from a folder to a folder that it imports, and its width grows with the number of import
+statements. The picture has one arrow for each pair, so an arrow that points upwards would show a
+broken layer.
 """
 
 import sys

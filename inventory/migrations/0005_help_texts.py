@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='outbox',
             name='context',
-            field=models.JSONField(help_text='The data that travels with the saga: the fields of its first event, and its failure.'),
+            field=models.JSONField(help_text='The data of the saga: the fields of its first event, and its failure.'),
         ),
         migrations.AlterField(
             model_name='outbox',

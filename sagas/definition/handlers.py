@@ -5,12 +5,13 @@ A step takes a batch of deliveries and returns one outcome for each, in the same
 - an `Event`: the step is done;
 - a `Refusal`: the step refuses, which is final (only for a step up to the pivot);
 - `Unknown`: the outside system did not answer; the step is tried again until it does;
-- `Waiting`: the outside system has not decided yet; it is tried again; this is not a failed attempt;
-- `Retry`: the step had no effect; it is tried again. After `SAGA_STEP_ATTEMPTS` attempts it is given
-  up if the saga can still be undone; otherwise it is retried for ever.
+- `Waiting`: the outside system has not decided yet; the step asks again, and no attempt counts as
+  failed;
+- `Retry`: the step had no effect; it is tried again. After `SAGA_STEP_ATTEMPTS` attempts it is
+  given up if the saga can still be undone; otherwise it is retried for ever.
 
-For any other error, the step raises an exception. A step in one transaction is a function. A step that calls an outside
-system is an `ExternalStep`, whose `call` runs with no transaction open.
+For any other error, the step raises an exception. A step in one transaction is a function. A step
+that calls an outside system is an `ExternalStep`, whose `call` runs with no transaction open.
 
 An operator may complete a step that has a `ManualCompletion`, if they know that it was done.
 """

@@ -1,4 +1,4 @@
-"""Each service understands the messages of the others. Only step names and the context bind them."""
+"""Each service reads the messages of the others. Only step names and the context bind them."""
 
 import inspect
 from datetime import UTC, datetime

@@ -112,7 +112,7 @@ class SagaHarness:
         self._as_a_process(lambda: self._run_task(message))
 
     def take_step(self, number: int, step: str = "") -> Delivery | None:
-        """Take the message of a step (default: any step) from the bus. Return None if there is none."""
+        """Take a message to a step (default: any step) from the bus, or return None."""
         under_way = [
             message
             for message in self.bus
@@ -149,7 +149,7 @@ class SagaHarness:
             self._as_a_process(lambda service=service: relay.flush(service))  # type: ignore[misc]
 
     def pass_time(self) -> None:
-        """Let every lease expire, make every next attempt due, and let every order count as stalled."""
+        """Let leases expire, make all next attempts due, and let every order count as stalled."""
         for service in saga_services():
             sql.run(service.alias, LEASES_OVER.format(inbox=service.inbox), {})
             sql.run(service.alias, DUE.format(outbox=service.outbox), {})
@@ -204,7 +204,7 @@ class SagaHarness:
         raise AssertionError(f"Not quiet after {ROUNDS} rounds: {self._states()}")
 
     def audit(self, *, expect_ended: bool) -> list[str]:
-        """Return the violations that the audit finds, and the answers to the customer that were false."""
+        """Return the violations that the audit finds, and the false answers to the customer."""
         return [
             *_violations(audit(expect_ended=expect_ended)),
             *(self._broken_promises() if expect_ended else ()),

@@ -1,4 +1,4 @@
-"""Drive trips from a test: start them, deliver their messages in any order, and read the results."""
+"""Drive trips from a test: start them, deliver their messages, and read the results."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -143,6 +143,7 @@ def make_due() -> None:
     """Let the leases of open inbox rows expire, and make their next attempts due."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE trips_inbox SET due_at = now() - interval '1 s', send_at = now() - interval '1 s'"
+            "UPDATE trips_inbox"
+            " SET due_at = now() - interval '1 s', send_at = now() - interval '1 s'"
             " WHERE state IN ('started', 'waiting')"
         )

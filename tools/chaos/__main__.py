@@ -45,8 +45,8 @@ def _soak(options: SoakOptions, *, json: bool) -> int:
     console = _console(to_stderr=json)
     run_dir, started = new_run_dir(), time.monotonic()
     console.print(
-        f"Placing {options.orders:,} orders while killing {options.kills:,} processes and emptying the "
-        f"broker {options.flushalls:,} times (seed {options.seed}). Logs: {run_dir.logs}",
+        f"Placing {options.orders:,} orders while killing {options.kills:,} processes and emptying "
+        f"the broker {options.flushalls:,} times (seed {options.seed}). Logs: {run_dir.logs}",
         highlight=False,
     )
     with isolated_stack(run_dir) as stack, progress_of(console, options) as progressed:

@@ -1,4 +1,4 @@
-"""A failure keeps its field names on the wire, so that releases understand each other's messages."""
+"""A failure keeps its field names on the wire, because releases read each other's messages."""
 
 from datetime import UTC, datetime
 from uuid import UUID

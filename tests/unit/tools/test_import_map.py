@@ -1,4 +1,4 @@
-"""The drawing of the engine's imports is that of the code, and none of its arrows points upwards."""
+"""The drawing of the engine's imports matches the code, and no arrow points upwards."""
 
 from tools.import_map import PICTURE, draw, read_imports
 

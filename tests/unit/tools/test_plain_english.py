@@ -1,4 +1,4 @@
-"""The language check finds a planted sentence and a planted word, and nothing in plain sentences."""
+"""The language check finds a planted sentence and a planted word, and passes plain sentences."""
 
 import pytest
 
