@@ -134,11 +134,8 @@ def refund_outcome(payment: Payment, result: RefundResult) -> Outcome:
             return Unknown(reason, retry_after)
         case (Pending(reason), _) | (_, Pending(reason)):
             return Waiting(reason)
-        case Captured(charge_id), Declined(code, detail):
-            return Retry(
-                f"The gateway declined to refund {_money(payment)}, "
-                f"charge {charge_id}: {code}. {detail}"
-            )
+        case Captured(), Declined(code, detail):
+            return Retry(f"The gateway declined to refund {_money(payment)}: {code}. {detail}")
         case ((ActionRequired() | Authorized()), _):
             return Unknown(
                 f"The gateway did not void the charge of {_money(payment)}: it can still be "

@@ -22,7 +22,9 @@ __all__ = ["USED_BUILTINS", "GuardedTask", "guard"]
 logger = logging.getLogger(__name__)
 
 HEADER = "saga_signature"
-SALT = "sagas.celery.signing"
+
+# The salt is part of the signature, so every release must keep it.
+SALT = "sagas.signing"
 
 # The headers that change what Celery does with a message.
 SIGNED_HEADERS = (
