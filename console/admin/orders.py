@@ -102,9 +102,13 @@ class OrderAdmin(ReadOnlyAdmin):
         """Tell whether this user may act on orders."""
         return request.user.has_perm(ACT_ON_ORDERS)
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the actions that this user has the permission for."""
-        offered: dict[str, Any] = super().get_actions(request)
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        """Return the actions that this user has the permission for.
+
+        Django passes `action_location` from release 6.1 on.
+        """
+        location = {"action_location": action_location} if action_location else {}
+        offered: dict[str, Any] = super().get_actions(request, **location)
         return {name: found for name, found in offered.items() if is_permitted(request.user, name)}
 
     def get_search_results(
