@@ -54,7 +54,7 @@ def get_action(name: str) -> Action:
 
 
 def label_of(name: str) -> str:
-    """Return the label of an action, or the name of one that this release does not know."""
+    """Return the label of an action. An action unknown to this release has its name as label."""
     return next((action.label for action in ACTIONS if action.name == name), name)
 
 

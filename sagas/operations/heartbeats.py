@@ -22,8 +22,8 @@ __all__ = ["DEAD_AFTER", "WorkerHeartbeat", "recent_heartbeats", "start_heartbea
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two heartbeats; after one that failed, longer, because the worker's loop waits for
-# Redis' timeout each time.
+# Seconds between two heartbeats. After a failed heartbeat the pause is longer, because each attempt
+# blocks the worker's loop until Redis times out.
 INTERVAL = 5.0
 INTERVAL_AFTER_FAILURE = 15.0
 

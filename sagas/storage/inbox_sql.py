@@ -29,7 +29,7 @@ __all__ = ["for_service"]
 # done or refused      | ignored         | ignored   | ignored      | discarded     | ignored
 #
 # *   BAR_UNSTARTED leaves an open row as it is.
-# **  Ignored, unless this attempt is the next one that the row has to count.
+# **  Only if the row has counted exactly the attempts before the reported one; else ignored.
 #
 # CLAIM writes `done` where the step commits in the same transaction. It writes `started` where the
 # transaction only prepares an external call. `done` and `refused` are final, other states are open.

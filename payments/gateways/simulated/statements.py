@@ -43,8 +43,8 @@ VOID = """
     RETURNING key, state, charge_id, amount, decline_code, authorized_until
 """
 
-# Captures authorized keys, and voids those whose authorization has expired. Returns only the keys
-# that were authorized.
+# Captures authorized keys, and voids a key whose authorization has expired. Returns no key that was
+# not authorized before.
 CAPTURE = """
     WITH held AS (
         SELECT key FROM payments_simulatedintent
