@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from sagas.definition.events import Event, Refusal
 
-__all__ = ["StockReleased", "StockReserved", "StockShipped", "StockUnavailable"]
+__all__ = ["StockBarred", "StockReleased", "StockReserved", "StockShipped", "StockUnavailable"]
 
 
 class StockReserved(Event, frozen=True, kw_only=True):
@@ -26,11 +26,17 @@ class StockUnavailable(Refusal, frozen=True, kw_only=True):
 
 
 class StockReleased(Event, frozen=True, kw_only=True):
-    """The order's pieces are on hand again. `pieces` is 0 if none were reserved."""
+    """The order's pieces are on hand again."""
 
     type: ClassVar[str] = "stock.released"
 
     pieces: int
+
+
+class StockBarred(Event, frozen=True, kw_only=True):
+    """There was nothing to release: no piece was reserved for the order, and none will be."""
+
+    type: ClassVar[str] = "stock.barred"
 
 
 class StockShipped(Event, frozen=True, kw_only=True):

@@ -9,11 +9,15 @@ from sagas.definition.events import Event, Notice, Refusal
 __all__ = [
     "PaymentActionRequired",
     "PaymentAuthorized",
+    "PaymentBarred",
+    "PaymentDisputed",
     "PaymentExpiring",
     "PaymentFailed",
     "PaymentKept",
+    "PaymentMismatched",
     "PaymentProcessed",
     "PaymentRefunded",
+    "PaymentUndecided",
     "PaymentVoided",
     "PaymentWithheld",
 ]
@@ -49,6 +53,46 @@ class PaymentFailed(Refusal, frozen=True, kw_only=True):
     code: str = "payment_declined"
     detail: str = "The payment was declined."
     decline_code: str = ""
+
+
+class PaymentMismatched(PaymentFailed, frozen=True, kw_only=True):
+    """Another amount than the order's was captured, so the order is not paid. The captured amount
+    is given back.
+    """
+
+    had_effect: ClassVar[bool] = True
+
+    code: str = "payment_amount_differs"
+    detail: str = "Another amount than the order's was captured. It is given back."
+
+
+class PaymentBarred(Event, frozen=True, kw_only=True):
+    """There was nothing to give back: nothing was captured for the order, and nothing will be."""
+
+    type: ClassVar[str] = "payment.barred"
+
+    payment_id: UUID
+
+
+class PaymentUndecided(Notice, frozen=True, kw_only=True):
+    """The customer's bank has not decided yet. It is due at `waits_until` at the latest."""
+
+    type: ClassVar[str] = "payment.undecided"
+
+    payment_id: UUID
+    waits_until: datetime | None
+
+
+class PaymentDisputed(Notice, frozen=True, kw_only=True):
+    """The customer disputes the payment, or the dispute has ended. `status`: open, won or lost."""
+
+    type: ClassVar[str] = "payment.disputed"
+
+    payment_id: UUID
+    dispute_id: str
+    status: str
+    amount: int
+    currency: str
 
 
 class PaymentExpiring(Refusal, frozen=True, kw_only=True):

@@ -1,14 +1,17 @@
 """The tables of payments: payments, webhook events, discrepancies, and the saga messages."""
 
+from datetime import datetime
+
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import Q
+from django.db.models.functions import Coalesce, Now
 
 import sagas.models
 from payments.gateways.simulated.ledger import SimulatedCharge, SimulatedIntent
 from sagas.ids import uuid7
 
 __all__ = [
+    "Dispute",
     "Drift",
     "Hold",
     "Inbox",
@@ -30,6 +33,7 @@ class Payment(models.Model):
     - pending or authorized → declined or void: nothing was captured, and nothing will be.
     - pending or authorized → refunded: the charge's answer was lost; the refund found the money.
     - void or declined → refunded: money came in after all, and was given back.
+    - refunded → captured: the refund failed later; `owed_amount` is to be given back again.
 
     Amounts are in minor units of `currency` (lower-case ISO 4217).
     """
@@ -48,7 +52,36 @@ class Payment(models.Model):
         max_length=10, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING
     )
     amount = models.BigIntegerField(help_text="Minor units.")
-    refunded_amount = models.BigIntegerField(default=0, db_default=0, help_text="Minor units.")
+    captured_amount = models.BigIntegerField(
+        null=True,
+        help_text="The amount that the gateway captured, in minor units. "
+        "Empty before a capture; in payments of older releases also after the capture of the whole "
+        "amount.",
+    )
+    refunded_amount = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The sum of all succeeded refunds of the charge, in minor units.",
+    )
+    owed_amount = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The amount that the customer is to get back and has not, although the order has "
+        "ended, in minor units.",
+    )
+    disputed_amount = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The amount that open and lost disputes have withdrawn, in minor units.",
+    )
+    dispute_status = models.CharField(
+        max_length=4,
+        choices=[("open", "open"), ("won", "won"), ("lost", "lost")],
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The state of the payment's disputes; open if any of them is open.",
+    )
     currency = models.CharField(max_length=3)
     payment_method = models.CharField(
         max_length=100, help_text="The gateway's id of the payment method, never card data."
@@ -64,7 +97,7 @@ class Payment(models.Model):
     )
     decline_code = models.CharField(max_length=100, blank=True, default="", db_default="")
     gateway = models.CharField(
-        max_length=20,
+        max_length=255,
         blank=True,
         default="",
         db_default="",
@@ -95,11 +128,31 @@ class Payment(models.Model):
     )
     follow_attempts = models.IntegerField(default=0, db_default=0, editable=False)
     follow_error = models.TextField(blank=True, default="", db_default="", editable=False)
+    expected_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When the gateway's decision is due at the latest, while it is still processing.",
+    )
+    saga_started_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When the order's saga started. No request has used the payment's keys before.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         indexes = (
+            models.Index(
+                fields=("id",),
+                condition=Q(owed_amount__gt=0),
+                name="payments_payment_owed",
+            ),
+            models.Index(
+                fields=("id",),
+                condition=Q(dispute_status="open"),
+                name="payments_payment_disputed",
+            ),
             models.Index(
                 fields=("follow_at",),
                 condition=Q(follow_at__isnull=False),
@@ -121,12 +174,24 @@ class Payment(models.Model):
                 name="payments_status_known",
             ),
             models.CheckConstraint(
-                condition=Q(refunded_amount__gte=0, refunded_amount__lte=F("amount")),
+                condition=Q(
+                    refunded_amount__gte=0,
+                    refunded_amount__lte=Coalesce("captured_amount", "amount"),
+                ),
                 name="payments_refunded_at_most_captured",
             ),
             models.CheckConstraint(
-                condition=Q(refunded_amount=0) | Q(status="refunded"),
+                condition=Q(refunded_amount=0, owed_amount=0, disputed_amount=0)
+                | Q(status__in=("captured", "refunded")),
                 name="payments_refunded_only_if_captured",
+            ),
+            models.CheckConstraint(
+                condition=Q(owed_amount=0) | Q(owed_amount__gt=0, status="captured"),
+                name="payments_owed_only_if_captured",
+            ),
+            models.CheckConstraint(
+                condition=Q(dispute_status__in=("", "open", "won", "lost"), disputed_amount__gte=0),
+                name="payments_dispute_known",
             ),
             models.CheckConstraint(
                 condition=Q(status__in=("captured", "refunded"), charge_id__isnull=False)
@@ -143,6 +208,63 @@ class Payment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency} {self.status}"
+
+    @property
+    def captured(self) -> int:
+        """The captured amount in minor units; 0 if nothing was captured."""
+        if self.charge_id is None:
+            return 0
+        return self.amount if self.captured_amount is None else self.captured_amount
+
+    @property
+    def opened_at(self) -> datetime:
+        """The time before which no request has used the payment's keys.
+
+        A row that was made again after a restore is younger than its keys, so the saga's own start
+        counts.
+        """
+        return min(self.saga_started_at or self.created_at, self.created_at)
+
+
+class Dispute(models.Model):
+    """A customer's dispute of a payment, as the gateway last reported it."""
+
+    class Status(models.TextChoices):
+        OPEN = "open"
+        WON = "won"
+        LOST = "lost"
+
+    id = models.CharField(
+        primary_key=True, max_length=255, help_text="The gateway's id of the dispute."
+    )
+    order_id = models.UUIDField(db_index=True)
+    charge_id = models.CharField(max_length=255, help_text="The gateway's id of the charge.")
+    amount = models.BigIntegerField(help_text="The withdrawn amount, in minor units.")
+    currency = models.CharField(max_length=3)
+    status = models.CharField(max_length=4, choices=Status.choices)
+    reason = models.CharField(max_length=255, help_text="The reason, in the gateway's words.")
+    opened_at = models.DateTimeField(help_text="Time of the gateway.")
+    respond_by = models.DateTimeField(
+        null=True, help_text="Until when evidence may be sent to the gateway."
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = (
+            models.Index(
+                fields=("opened_at",), condition=Q(status="open"), name="payments_dispute_open"
+            ),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(status__in=("open", "won", "lost")), name="payments_dispute_status"
+            ),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="payments_dispute_amount"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.status}"
 
 
 class WebhookEvent(models.Model):

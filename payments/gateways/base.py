@@ -9,7 +9,8 @@ have answers. Amounts are in minor units of the currency.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
+from enum import StrEnum
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -19,10 +20,14 @@ __all__ = [
     "Absent",
     "ActionRequired",
     "Authorized",
+    "BalanceAnswer",
     "Captured",
     "ChargeAnswer",
+    "ChargeBalance",
     "ChargeRequest",
     "Declined",
+    "Dispute",
+    "DisputeStatus",
     "FindAnswer",
     "Movement",
     "PaymentGateway",
@@ -43,8 +48,10 @@ class ChargeRequest(msgspec.Struct, frozen=True):
 
     `find` and `void` get the whole `ChargeRequest`, not only its key, because the gateway must bind
     an unused key to its charge.
-    `opened_at` is when the key was made: a gateway forgets keys after a time. `gateway` is the name
-    of the charge's gateway; payments without a name belong to the configured gateway.
+    `opened_at` is when the order was placed, so no earlier request has used the key. A gateway
+    forgets keys after a time, so a charge with an old key is looked up before it is made. `gateway`
+    is the name of the charge's gateway; payments without a name belong to the configured gateway.
+    `charge_id` is the gateway's id of the charge, empty if it is not known yet.
     """
 
     key: str
@@ -54,10 +61,15 @@ class ChargeRequest(msgspec.Struct, frozen=True):
     payment_method: str
     opened_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
     gateway: str = ""
+    charge_id: str = ""
 
 
 class RefundRequest(msgspec.Struct, frozen=True):
-    """A refund of `amount` of a charge, through the `gateway` that took it."""
+    """A request to give back a charge, through the `gateway` that took it.
+
+    `amount` is the total that the customer shall have back: the captured amount. All refunds and
+    lost disputes of the charge count towards it, including those of other people.
+    """
 
     key: str
     order_id: UUID
@@ -74,7 +86,7 @@ class Authorized(msgspec.Struct, frozen=True):
 
 
 class Captured(msgspec.Struct, frozen=True):
-    """The money was taken."""
+    """The money was taken: `amount` of it, which a person may have changed at the gateway."""
 
     charge_id: str
     amount: int
@@ -101,22 +113,39 @@ class Absent(msgspec.Struct, frozen=True):
 
 
 class ActionRequired(msgspec.Struct, frozen=True):
-    """The customer must confirm the charge at `url` first, as with 3-D Secure."""
+    """The customer must act at `url` first, as with 3-D Secure or a voucher to pay.
+
+    `expires_at` is the gateway's own deadline; None if it sets none. `method` is the kind of the
+    payment method, such as `card` or `boleto`.
+    """
 
     url: str
+    expires_at: datetime | None = None
+    method: str = ""
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """The gateway is still processing the request. This is no error; ask again later."""
+    """The gateway is still processing the request. This is no error; ask again later.
+
+    `expected_at` is when the decision is due at the latest, as usual for this kind of payment
+    method, refund or dispute; None if the gateway cannot say. After it, a person must look.
+    """
 
     reason: str
+    expected_at: datetime | None = None
 
 
 class Refunded(msgspec.Struct, frozen=True):
-    """`amount` was given back."""
+    """The customer has the whole amount back.
+
+    `amount` is the sum of all succeeded refunds of the charge, including those of other people.
+    `disputed` is the amount that the customer got through lost disputes. `refund_id` is the last
+    refund, or the dispute if there was no refund.
+    """
 
     refund_id: str
     amount: int
+    disputed: int = 0
 
 
 class Unanswered(msgspec.Struct, frozen=True):
@@ -129,21 +158,67 @@ class Unanswered(msgspec.Struct, frozen=True):
     retry_after: float = 0.0
 
 
+class DisputeStatus(StrEnum):
+    """The state of a dispute. The gateway withdraws the amount when the dispute opens."""
+
+    OPEN = "open"
+    WON = "won"
+    LOST = "lost"
+
+
+class Dispute(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer's dispute of a charge.
+
+    `amount` was withdrawn from us; a won dispute has returned it. `reason` is the gateway's word.
+    Evidence may be sent until `respond_by`; None if it is too late or not wanted.
+    """
+
+    id: str
+    amount: int
+    status: DisputeStatus
+    reason: str
+    opened_at: datetime
+    respond_by: datetime | None = None
+
+
+class ChargeBalance(msgspec.Struct, frozen=True, kw_only=True):
+    """The money of a charge: captured, given back, on the way back, and withdrawn by disputes."""
+
+    charge_id: str
+    captured: int
+    refunded: int = 0
+    refund_pending: int = 0
+    disputes: tuple[Dispute, ...] = ()
+
+    @property
+    def disputed(self) -> int:
+        """The amount that open and lost disputes have withdrawn."""
+        return sum(each.amount for each in self.disputes if each.status != DisputeStatus.WON)
+
+    @property
+    def remaining(self) -> int:
+        """The amount that is left of the charge: still ours, and not on its way back."""
+        return self.captured - self.refunded - self.refund_pending - self.disputed
+
+
 ChargeAnswer: TypeAlias = (
     Authorized | Captured | Declined | Voided | ActionRequired | Pending | Unanswered
 )
 FindAnswer: TypeAlias = ChargeAnswer | Absent
 RefundAnswer: TypeAlias = Refunded | Declined | Pending | Unanswered
+BalanceAnswer: TypeAlias = ChargeBalance | Absent | Unanswered
 
 
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the gateway's statement: a capture or a refund that has moved money.
+    """A line of the gateway's statement: a movement of money.
 
-    `id` is the gateway's id of the capture or refund, `charge_id` that of the charge. `order_id`
-    and `key` are our metadata. Money moved by hand, or for another business, has none.
+    `kind`: `capture` and `dispute_return` brought money to us; `refund` and `dispute` took it from
+    us. `id` is the gateway's id of the capture, refund or dispute, `charge_id` that of the charge.
+    `amount` is positive. `order_id` and `key` are our metadata. Money moved by hand, or for another
+    business, has none.
     """
 
-    kind: str
+    kind: Literal["capture", "refund", "dispute", "dispute_return"]
     id: str
     charge_id: str
     amount: int
@@ -172,6 +247,14 @@ def refuse_open_transactions() -> None:
 class PaymentGateway(ABC):
     """An outside system that moves money. Call it outside of any transaction."""
 
+    @classmethod
+    def reason_not_chargeable(cls, amount: int, currency: str) -> str:
+        """Return in words why this gateway cannot charge an amount; empty if it can.
+
+        `amount` is in ISO 4217 minor units of `currency` (lower case). No network call is made.
+        """
+        return ""
+
     @abstractmethod
     def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
         """Take the money. Call `find` first where an answer was lost, because a replayed 5xx says
@@ -199,7 +282,15 @@ class PaymentGateway(ABC):
 
     @abstractmethod
     def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
-        """Give money back once for each refund key. Decline more than the charge has left."""
+        """Give back the rest of each charge: captured − refunded − on the way − disputed.
+
+        `Pending` while a refund or a dispute is undecided. A refund that failed for good is
+        followed by another one, under the next key, in a later call.
+        """
+
+    @abstractmethod
+    def balance(self, requests: Sequence[ChargeRequest]) -> list[BalanceAnswer]:
+        """Read the money of each charge. Move no money. `Absent` if nothing was captured."""
 
     @abstractmethod
     def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:

@@ -36,11 +36,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class Refusal(Event, frozen=True, kw_only=True):
     """A step refuses, which is final: the saga is compensated from there.
 
+    A refused step did nothing, so its own compensation is not run. If a refusal has `had_effect`,
+    the step did something that its compensation must undo.
+
     `code` is stable, for programs. `detail` is a text for people. Clients see both, so neither may
     contain a secret.
     """
 
     type: ClassVar[str]
+    had_effect: ClassVar[bool] = False
 
     code: str
     detail: str

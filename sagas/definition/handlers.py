@@ -17,6 +17,7 @@ An operator may complete a step that has a `ManualCompletion`, if they know that
 """
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -59,10 +60,12 @@ class Delivery(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
     `attempt` counts from 1. `action_done` is for an undo: whether its action was done. If not, the
     action is barred for ever, and only an outside system may still have done it. `pivot_open` is
     for a bar: the pivot is an external step that has started, and its result is not known yet.
+    `started_at` is when the saga started. It does not change if the service's tables are restored.
     """
 
     saga: UUID
     context: C
+    started_at: datetime | None = None
     attempt: int = 1
     action_done: bool = False
     pivot_open: bool = False

@@ -66,6 +66,7 @@ def claim(
             Delivery(
                 saga=message.saga,
                 context=read_context(definition, message),
+                started_at=message.started_at,
                 attempt=claims.attempts[message.saga],
                 action_done=message.saga in action.done,
                 pivot_open=message.saga in action.pivot_open,

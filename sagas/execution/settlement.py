@@ -103,7 +103,9 @@ def settle(
 def _refused(attempt: StepAttempt, refusal: Refusal) -> Settlement:
     if not attempt.plan.refusable(attempt.step):
         raise TypeError(f"{attempt.step} may not refuse, but returned {refusal!r}.")
-    row = attempt.refusal_row(refusal, target=attempt.plan.after_refusal(attempt.step))
+    plan, step = attempt.plan, attempt.step
+    target = plan.after_giving_up(step) if refusal.had_effect else plan.after_refusal(step)
+    row = attempt.refusal_row(refusal, target=target)
     return Settlement("refused", row, error=refusal.detail)
 
 

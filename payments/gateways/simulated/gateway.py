@@ -4,6 +4,7 @@ The payment method decides how it behaves (`payment_methods`). The first request
 key's row decides what becomes of the key, so a charge and a void of one key cannot both succeed.
 """
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,8 +17,10 @@ from msgspec.structs import replace
 from payments.gateways.base import (
     Absent,
     Authorized,
+    BalanceAnswer,
     Captured,
     ChargeAnswer,
+    ChargeBalance,
     ChargeRequest,
     Declined,
     FindAnswer,
@@ -37,7 +40,7 @@ from payments.gateways.simulated.payment_methods import (
     UNKNOWN_METHOD,
     Behaviour,
 )
-from payments.gateways.simulated.refunds import refund_charges, refund_id
+from payments.gateways.simulated.refunds import refund_charges, refund_id, refunded_amounts
 from sagas.ids import uuid7
 from sagas.storage import sql
 
@@ -96,13 +99,21 @@ class SimulatedGateway(PaymentGateway):
         with _own_transaction():
             return refund_charges(requests)
 
+    def balance(self, requests: Sequence[ChargeRequest]) -> list[BalanceAnswer]:
+        """Sum up the ledger's lines of each key's charge."""
+        with _own_transaction():
+            states = _read_states(requests)
+            charges = [state.charge_id for state in states.values()]
+            refunded = refunded_amounts(charges)
+        return [_balance(states.get(request.key), refunded) for request in requests]
+
     def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:
         """Yield the ledger's lines of a window."""
         lines = SimulatedCharge.objects.filter(created_at__gte=since, created_at__lt=until)
         for line in lines.order_by("id").iterator():
             is_refund = line.kind == SimulatedCharge.Kind.REFUND
             yield Movement(
-                kind=line.kind,
+                kind="refund" if is_refund else "capture",
                 id=refund_id(line.key) if is_refund else line.charge_id,
                 charge_id=line.charge_id,
                 amount=line.amount,
@@ -209,6 +220,14 @@ def _answer_or_failure(key: KeyState, behaviour: Behaviour, *, decided_now: bool
 
 def _find_answer(key: KeyState | None) -> FindAnswer:
     return Absent() if key is None or key.state == State.LOST else _answer(key)
+
+
+def _balance(key: KeyState | None, refunded: Counter[str]) -> BalanceAnswer:
+    if key is None or key.state != State.CAPTURED:
+        return Absent()
+    return ChargeBalance(
+        charge_id=key.charge_id, captured=key.amount, refunded=refunded[key.charge_id]
+    )
 
 
 def _answer(key: KeyState) -> ChargeAnswer:

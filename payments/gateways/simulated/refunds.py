@@ -1,11 +1,12 @@
 """Refunds in the simulated gateway's ledger: one for each key, never more than was captured."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from payments.gateways.base import Declined, RefundAnswer, Refunded, RefundRequest
 from payments.gateways.simulated.ledger import SimulatedCharge, SimulatedIntent
 
-__all__ = ["refund_charges", "refund_id"]
+__all__ = ["refund_charges", "refund_id", "refunded_amounts"]
 
 Kind = SimulatedCharge.Kind
 
@@ -27,6 +28,14 @@ def refund_charges(requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
     answers = [refunds.refund(request) for request in requests]
     SimulatedCharge.objects.bulk_create(refunds.new)
     return answers
+
+
+def refunded_amounts(charges: Sequence[str]) -> Counter[str]:
+    """Return the sum of the refunds of each charge that has any, by its id."""
+    sums: Counter[str] = Counter()
+    for refund in SimulatedCharge.objects.filter(charge_id__in=charges, kind=Kind.REFUND):
+        sums[refund.charge_id] += refund.amount
+    return sums
 
 
 def refund_id(key: str) -> str:

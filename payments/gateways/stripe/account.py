@@ -14,7 +14,7 @@ from typing import Any
 import requests
 import stripe
 from django.conf import settings
-from stripe import Charge, PaymentIntent, Refund, StripeClient, V1Services
+from stripe import Charge, Dispute, PaymentIntent, Refund, StripeClient, V1Services
 from stripe.params import PaymentIntentConfirmParams
 
 from payments.gateways.base import ChargeRequest, RefundRequest
@@ -127,6 +127,15 @@ class Account:
         """Return the intent of a key, if Stripe's search has it already."""
         found = self._v1.payment_intents.search({"query": f"metadata['key']:'{key}'", "limit": 1})
         return self.retrieve(found.data[0].id) if found.data else None
+
+    def charge(self, charge: str) -> Charge:
+        """Return a charge in its present state."""
+        return self._v1.charges.retrieve(charge)
+
+    def disputes_of(self, charge: str) -> list[Dispute]:
+        """Return all disputes of a charge."""
+        page = self._v1.disputes.list({"charge": charge, "limit": PAGE})
+        return list(page.auto_paging_iter())
 
     def refunds_of(self, charge: str) -> list[Refund]:
         """Return all refunds of a charge."""

@@ -18,6 +18,7 @@ import stripe
 
 from payments.amounts import in_words
 from payments.gateways.base import (
+    BalanceAnswer,
     ChargeAnswer,
     ChargeRequest,
     FindAnswer,
@@ -29,7 +30,7 @@ from payments.gateways.base import (
     Unanswered,
     refuse_open_transactions,
 )
-from payments.gateways.stripe import charges
+from payments.gateways.stripe import balances, charges
 from payments.gateways.stripe.account import AT_ONCE, BUDGET, CONNECT, READ, Account, NoAnswer
 from payments.gateways.stripe.error_meanings import answer_to_error
 from payments.gateways.stripe.refunds import refund
@@ -75,6 +76,10 @@ class StripeGateway(PaymentGateway):
     def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
         """Refund each charge that is not refunded yet."""
         return self._send(refund, requests)
+
+    def balance(self, requests: Sequence[ChargeRequest]) -> list[BalanceAnswer]:
+        """Read each charge with its refunds and disputes."""
+        return self._send(balances.balance, requests)
 
     def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:
         """Yield the charges and refunds of a window that have moved money. There is no time limit,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Literal
 from uuid import UUID
 
 from stripe import Charge, Refund
@@ -23,7 +24,9 @@ def movements(account: Account, since: datetime, until: datetime) -> Iterator[Mo
             yield _movement("refund", refund, id_of(refund.charge), refund.amount)
 
 
-def _movement(kind: str, source: Charge | Refund, charge_id: str, amount: int) -> Movement:
+def _movement(
+    kind: Literal["capture", "refund"], source: Charge | Refund, charge_id: str, amount: int
+) -> Movement:
     return Movement(
         kind=kind,
         id=source.id,
