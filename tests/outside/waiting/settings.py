@@ -1,7 +1,5 @@
 """The tests' settings with the slow gateway."""
 
 from tests.settings import *  # noqa: F403
-from tests.settings import INSTALLED_APPS as APPS
 
-INSTALLED_APPS = [*APPS, "tests.outside.waiting.apps.WaitingConfig"]
-PAYMENT_GATEWAY = "waiting"
+PAYMENT_GATEWAY = "tests.outside.waiting.gateway.WaitingGateway"
