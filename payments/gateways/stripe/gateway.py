@@ -32,6 +32,7 @@ from payments.gateways.base import (
 )
 from payments.gateways.stripe import balances, charges
 from payments.gateways.stripe.account import AT_ONCE, BUDGET, CONNECT, READ, Account, NoAnswer
+from payments.gateways.stripe.currencies import STRIPE_CURRENCIES
 from payments.gateways.stripe.error_meanings import answer_to_error
 from payments.gateways.stripe.refunds import refund
 from payments.gateways.stripe.statement import movements
@@ -52,6 +53,11 @@ class StripeGateway(PaymentGateway):
 
     def __init__(self, budget: float = BUDGET) -> None:
         self.until = time.monotonic() + budget
+
+    @classmethod
+    def reason_not_chargeable(cls, amount: int, currency: str) -> str:
+        """Return in words why Stripe cannot charge an amount; empty if it can."""
+        return STRIPE_CURRENCIES.reason_not_chargeable(amount, currency)
 
     def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
         """Create and confirm each intent."""

@@ -1,0 +1,108 @@
+"""The currencies of ISO 4217, and the rules of a gateway for charges in each currency.
+
+The service counts an amount in minor units of ISO 4217. A gateway may count it in other units, in
+steps, and between a minimum and a maximum.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+__all__ = [
+    "ISO_EXPONENTS",
+    "Currency",
+    "GatewayCurrencies",
+    "decimal",
+    "exponent_of",
+    "with_currency",
+]
+
+# Currencies whose minor unit is not a hundredth: https://www.iso.org/iso-4217-currency-codes.html
+ISO_EXPONENTS: Mapping[str, int] = {
+    **dict.fromkeys(("bif", "clp", "djf", "gnf", "isk", "jpy", "kmf", "krw", "pyg"), 0),
+    **dict.fromkeys(("rwf", "ugx", "uyi", "vnd", "vuv", "xaf", "xof", "xpf"), 0),
+    **dict.fromkeys(("bhd", "iqd", "jod", "kwd", "lyd", "omr", "tnd"), 3),
+    **dict.fromkeys(("clf", "uyw"), 4),
+}
+USUAL_EXPONENT = 2
+
+
+class Currency(Struct, frozen=True, kw_only=True):
+    """A gateway's rules for a currency.
+
+    An exponent is the number of decimals of the counted unit: `exponent` is that of ISO 4217. The
+    other numbers are in minor units of ISO 4217: a charge must be a multiple of `step`.
+    """
+
+    exponent: int
+    gateway_exponent: int
+    step: int
+    minimum: int
+    maximum: int
+
+
+class GatewayCurrencies(Struct, frozen=True, kw_only=True):
+    """The currencies of a gateway, by their lower-case codes. `name` is the gateway's, in words."""
+
+    name: str
+    table: Mapping[str, Currency]
+
+    def to_gateway(self, amount: int, currency: str) -> int:
+        """Return an amount of minor units in the gateway's units.
+
+        Raise ValueError if the gateway's units cannot express it, because money is never rounded.
+        """
+        rules = self._rules(currency)
+        units, rest = divmod(amount * 10**rules.gateway_exponent, 10**rules.exponent)
+        if rest:
+            shown = with_currency(amount, currency)
+            raise ValueError(f"{self.name} has no unit as small as the last digit of {shown}.")
+        return units
+
+    def from_gateway(self, units: int, currency: str) -> int:
+        """Return an amount of the gateway's units in minor units.
+
+        A part of a minor unit is rounded to the nearest one. Only the gateway could move it.
+        """
+        rules = self._rules(currency)
+        divisor = 10**rules.gateway_exponent
+        return (units * 10**rules.exponent + divisor // 2) // divisor
+
+    def reason_not_chargeable(self, amount: int, currency: str) -> str:
+        """Return in words why the gateway cannot charge an amount; empty if it can."""
+        rules = self.table.get(currency)
+        if rules is None:
+            return f"{self.name} does not charge in {currency.upper()}."
+        if amount < rules.minimum:
+            return f"{self.name} charges at least {with_currency(rules.minimum, currency)}."
+        if amount > rules.maximum:
+            return f"{self.name} charges at most {with_currency(rules.maximum, currency)}."
+        if amount % rules.step:
+            step = decimal(rules.step, currency)
+            return f"{self.name} charges {currency.upper()} only in steps of {step}."
+        return ""
+
+    def _rules(self, currency: str) -> Currency:
+        """Return the rules of a currency. A currency without rules is counted as in ISO 4217."""
+        exponent = exponent_of(currency)
+        return self.table.get(currency) or Currency(
+            exponent=exponent, gateway_exponent=exponent, step=1, minimum=1, maximum=0
+        )
+
+
+def exponent_of(currency: str) -> int:
+    """Return the number of decimals of a currency's minor unit, by ISO 4217."""
+    return ISO_EXPONENTS.get(currency.lower(), USUAL_EXPONENT)
+
+
+def decimal(amount: int, currency: str) -> str:
+    """Write an amount of minor units as a decimal number of the currency: `1,250.00`."""
+    exponent = exponent_of(currency)
+    whole, fraction = divmod(abs(amount), 10**exponent)
+    sign = "−" if amount < 0 else ""
+    return f"{sign}{whole:,}" + (f".{fraction:0{exponent}}" if exponent else "")
+
+
+def with_currency(amount: int, currency: str) -> str:
+    """Write an amount of minor units with its currency: `12.50 EUR`."""
+    return f"{decimal(amount, currency)} {currency.upper()}"
