@@ -53,7 +53,9 @@ class GatewayCurrencies(Struct, frozen=True, kw_only=True):
         Raise ValueError if the gateway's units cannot express it, because money is never rounded.
         """
         rules = self._rules(currency)
-        units, rest = divmod(amount * 10**rules.gateway_exponent, 10**rules.exponent)
+        units, rest = divmod(
+            amount * _power_of_ten(rules.gateway_exponent), _power_of_ten(rules.exponent)
+        )
         if rest:
             shown = with_currency(amount, currency)
             raise ValueError(f"{self.name} has no unit as small as the last digit of {shown}.")
@@ -65,8 +67,8 @@ class GatewayCurrencies(Struct, frozen=True, kw_only=True):
         A part of a minor unit is rounded to the nearest one. Only the gateway could move it.
         """
         rules = self._rules(currency)
-        divisor = 10**rules.gateway_exponent
-        return (units * 10**rules.exponent + divisor // 2) // divisor
+        divisor = _power_of_ten(rules.gateway_exponent)
+        return (units * _power_of_ten(rules.exponent) + divisor // 2) // divisor
 
     def reason_not_chargeable(self, amount: int, currency: str) -> str:
         """Return in words why the gateway cannot charge an amount; empty if it can."""
@@ -106,3 +108,7 @@ def decimal(amount: int, currency: str) -> str:
 def with_currency(amount: int, currency: str) -> str:
     """Write an amount of minor units with its currency: `12.50 EUR`."""
     return f"{decimal(amount, currency)} {currency.upper()}"
+
+
+def _power_of_ten(exponent: int) -> int:
+    return int(10**exponent)
