@@ -94,6 +94,11 @@ class Sandbox:
         newest_first = self.client.v1.events.list({"limit": 100}).auto_paging_iter()
         return [str(event.type) for event in newest_first][::-1]
 
+    def events_of(self, id_: str) -> list[str]:
+        """Return the types of the events about one object, oldest first."""
+        newest_first = self.client.v1.events.list({"limit": 100}).auto_paging_iter()
+        return [str(each.type) for each in newest_first if each.data.object["id"] == id_][::-1]
+
     def control(self, path: str, **body: Any) -> Any:
         """Call the control API; return its answer."""
         response = self.http.post(f"/sandbox/{path}", json=body)

@@ -127,7 +127,8 @@ def test_a_canceled_authorization_moves_no_money(sandbox: Sandbox) -> None:
     canceled = sandbox.client.v1.payment_intents.cancel(intent.id)
     assert (canceled.status, canceled.amount_capturable) == ("canceled", 0)
     charge = sandbox.client.v1.charges.retrieve(intent.latest_charge)
-    assert (charge.captured, charge.refunded) == (False, True)
+    assert (charge.captured, charge.refunded, charge.amount_refunded) == (False, False, 0)
+    assert "charge.refunded" not in sandbox.events_of(intent.latest_charge)
     assert intent.id not in {entry["payment_intent"] for entry in sandbox.ledger()}
 
 

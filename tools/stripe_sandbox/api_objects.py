@@ -160,7 +160,7 @@ def _charge(store: Store, charge: Charge) -> dict[str, Any]:
         "outcome": _outcome(charge),
         "paid": charge.status == "succeeded",
         "payment_method_details": _details(store.get(PaymentMethod, charge.payment_method), charge),
-        "refunded": charge.amount_refunded == (charge.amount_captured or charge.amount),
+        "refunded": charge.captured and charge.amount_refunded == charge.amount_captured,
     }
 
 

@@ -76,13 +76,11 @@ def capture(call: Call, intent: Intent, charge: Charge, amount: int) -> None:
 
 
 def release(call: Call, intent: Intent) -> None:
-    """Release the authorized amount that is not captured."""
-    if intent.amount_capturable and intent.latest_charge:
-        charge = call.store.get(Charge, intent.latest_charge)
-        charge.amount_refunded = charge.amount
-        call.store.save(charge)
-        record_event(call, "charge.refunded", charge)
+    """Release the authorized amount that is not captured.
 
+    This is no refund: Stripe makes none since the API version 2025-03-31.
+    https://docs.stripe.com/changelog/basil/2025-03-31/remove-refund-from-partial-capture-and-payment-cancellation-flow
+    """
     intent.amount_capturable = 0
 
 

@@ -3,13 +3,15 @@
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from functools import partial
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import Meta
 
 from tools.stripe_sandbox import (
+    dashboard,
     delayed_settlement,
     deliveries,
     fault_rules,
@@ -18,15 +20,14 @@ from tools.stripe_sandbox import (
     ledger,
 )
 from tools.stripe_sandbox.call import Call
+from tools.stripe_sandbox.dashboard import Act
 from tools.stripe_sandbox.errors import ApiError, not_found
 from tools.stripe_sandbox.fault_rules import MAX_SECONDS, Rule
-from tools.stripe_sandbox.http import Reply, Request, to_json
+from tools.stripe_sandbox.http import Reply, Request, read_json, to_json
 from tools.stripe_sandbox.records import Event, Intent
 from tools.stripe_sandbox.store import Store
 
 __all__ = ["Control"]
-
-T = TypeVar("T")
 
 MAX_ENTRIES = 1000
 
@@ -78,6 +79,8 @@ class Control:
             ("GET", "/sandbox/authenticate/([^/]+)"): self.ask_customer,
             ("POST", "/sandbox/authenticate/([^/]+)"): self.authenticate,
         }
+        for path, act in dashboard.ACTS.items():
+            self.calls["POST", path] = partial(self.act_by_hand, act)
 
     def handle(self, request: Request) -> Reply:
         """Answer a request outside of /v1/."""
@@ -104,7 +107,7 @@ class Control:
 
     def add_fault(self, request: Request) -> Reply:
         """Add a rule."""
-        rule = _read(request, Rule)
+        rule = read_json(request.body, Rule)
         fault_rules.add(self.store, rule)
         return _json(rule)
 
@@ -119,7 +122,7 @@ class Control:
 
     def advance(self, request: Request) -> Reply:
         """Set the clock forward."""
-        self.store.advance(_read(request, Advance).advance)
+        self.store.advance(read_json(request.body, Advance).advance)
         return self.clock(request)
 
     def deliveries(self, request: Request) -> Reply:
@@ -128,7 +131,7 @@ class Control:
 
     def deliver_again(self, request: Request) -> Reply:
         """Send an event again."""
-        redelivery = _read(request, Redelivery)
+        redelivery = read_json(request.body, Redelivery)
         with self.store.transaction():
             if self.store.find(Event, redelivery.event) is None:
                 raise not_found("event", redelivery.event, param="event")
@@ -146,8 +149,14 @@ class Control:
 
     def settle(self, request: Request, id: str) -> Reply:
         """Settle a payment intent or a refund now."""
-        delayed_settlement.settle(self.store, id, _read(request, Outcome).outcome)
+        delayed_settlement.settle(self.store, id, read_json(request.body, Outcome).outcome)
         return _json({"id": id})
+
+    def act_by_hand(self, act: Act, request: Request, *ids: str) -> Reply:
+        """Do what a person does in the provider's dashboard."""
+        with self.store.transaction():
+            call = Call(store=self.store, origin=self.origin)
+            return _json(act(call, request.body, *ids))
 
     def ask_customer(self, request: Request, id: str) -> Reply:
         """Return the page of the customer's bank."""
@@ -172,13 +181,6 @@ class Control:
 
 def _json(value: Any) -> Reply:
     return Reply(body=to_json(value), headers={"Content-Type": "application/json"})
-
-
-def _read(request: Request, type: type[T]) -> T:
-    try:
-        return msgspec.json.decode(request.body, type=type)
-    except msgspec.DecodeError as error:
-        raise ApiError(f"{error}.") from None
 
 
 def _number(request: Request, name: str, default: int) -> int:

@@ -1,12 +1,16 @@
 """A request and a reply, independent of the HTTP server."""
 
 from enum import Enum, auto
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
 
-__all__ = ["Ending", "Reply", "Request", "to_json"]
+from tools.stripe_sandbox.errors import ApiError
+
+__all__ = ["Ending", "Reply", "Request", "read_json", "to_json"]
+
+T = TypeVar("T")
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,3 +54,11 @@ class Reply(msgspec.Struct, kw_only=True):
 def to_json(value: Any) -> bytes:
     """Encode a value as JSON."""
     return msgspec.json.encode(value)
+
+
+def read_json(body: bytes, type: type[T]) -> T:
+    """Decode a JSON body; raise ApiError if it does not fit `type`."""
+    try:
+        return msgspec.json.decode(body, type=type)
+    except msgspec.DecodeError as error:
+        raise ApiError(f"{error}.") from None

@@ -13,7 +13,16 @@ from tools.stripe_sandbox.forms import Form
 from tools.stripe_sandbox.pagination import page
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, new_id
 
-__all__ = ["authenticate", "cancel", "capture", "confirm", "create", "list_all", "retrieve"]
+__all__ = [
+    "authenticate",
+    "cancel",
+    "capture",
+    "capture_part",
+    "confirm",
+    "create",
+    "list_all",
+    "retrieve",
+]
 
 MAX_AMOUNT = 99_999_999
 # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
@@ -135,6 +144,13 @@ def capture(call: Call, id: str) -> dict[str, Any]:
     )
     amount = call.form.integer("amount_to_capture", least=1)
     intent = _find(call, id)
+    capture_part(call, intent, amount)
+
+    return to_api_object(call.store, intent)
+
+
+def capture_part(call: Call, intent: Intent, amount: int | None) -> None:
+    """Capture `amount` of an authorization, or all of it if the amount is None."""
     _require_status(call, intent, "capture", ("requires_capture",))
 
     if amount is not None and amount > intent.amount_capturable:
@@ -150,8 +166,6 @@ def capture(call: Call, id: str) -> dict[str, Any]:
     card_charges.capture(call, intent, charge, amount or intent.amount_capturable)
     record_event(call, "charge.captured", charge)
     record_event(call, "payment_intent.succeeded", intent)
-
-    return to_api_object(call.store, intent)
 
 
 def cancel(call: Call, id: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tools.stripe_sandbox.pagination import page, retrieve_one
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, Refund, new_id
 from tools.stripe_sandbox.settlement_queue import settle_later
 
-__all__ = ["create", "list_all", "retrieve", "settle"]
+__all__ = ["create", "list_all", "refund", "retrieve", "settle"]
 
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
@@ -25,8 +25,21 @@ def create(call: Call) -> dict[str, Any]:
         form.choice("reason", REASONS),
         form.metadata(),
     )
-    charge = _charge(call)
-    refund = Refund(
+    made = refund(call, _charge(call), amount, reason=reason, metadata=metadata)
+
+    return to_api_object(call.store, made)
+
+
+def refund(
+    call: Call,
+    charge: Charge,
+    amount: int | None,
+    *,
+    reason: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> Refund:
+    """Refund `amount` of a charge, or all that is left of it if the amount is None."""
+    made = Refund(
         id=new_id("re"),
         created=call.now,
         charge=charge.id,
@@ -34,12 +47,12 @@ def create(call: Call) -> dict[str, Any]:
         amount=_amount(charge, amount),
         currency=charge.currency,
         status="pending",
-        metadata=metadata,
+        metadata=metadata or {},
         reason=reason,
     )
-    _record(call, charge, refund)
+    _record(call, charge, made)
 
-    return to_api_object(call.store, refund)
+    return made
 
 
 def retrieve(call: Call, id: str) -> dict[str, Any]:
@@ -87,13 +100,6 @@ def _charge(call: Call) -> Charge:
     if charge is None:
         raise not_found("charge", charge_id, param="charge")
 
-    if not charge.captured:
-        raise ApiError(
-            "This charge is not captured. Cancel its payment intent instead.",
-            param="charge",
-            executed=True,
-        )
-
     return charge
 
 
@@ -113,6 +119,13 @@ def _charge_of_intent(call: Call, id: str) -> Charge:
 
 
 def _amount(charge: Charge, wanted: int | None) -> int:
+    if not charge.captured:
+        raise ApiError(
+            "This charge is not captured. Cancel its payment intent instead.",
+            param="charge",
+            executed=True,
+        )
+
     left = charge.amount_captured - charge.amount_refunded
     if left == 0:
         raise ApiError(
