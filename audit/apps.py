@@ -6,6 +6,6 @@ __all__ = ["AuditConfig"]
 
 
 class AuditConfig(AppConfig):
-    """The audit app. It has no tables."""
+    """The audit app. Its tables are in the database of orders."""
 
     name = "audit"

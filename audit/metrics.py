@@ -1,7 +1,8 @@
-"""Unsettled money for `/metrics`: captured for orders that have not ended.
+"""Metrics across the services: unsettled money, the reconciliation, and the scheduled audit.
 
-Orders and payments are joined here. Money of an order on hold is included in the amount, but not in
-the age of the oldest money, because an operator decided that the order waits.
+Unsettled money is captured for orders that have not ended. Orders and payments are joined here.
+Money of an order on hold is included in the amount, but not in the age of the oldest money,
+because an operator decided that the order waits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ from django.utils import timezone
 from prometheus_client.core import Metric
 
 from api.monitoring.sections import gauge, section
+from audit import scheduled
+from payments import reconciliation
 from sagas.operations import holds
 from sagas.operations.table_stats import COUNT_LIMIT
 from sagas.storage import sql
@@ -78,6 +81,31 @@ def unsettled_money() -> UnsettledMoney:
     return UnsettledMoney(_captured_for(orders[:ORDERS]), complete=len(orders) <= ORDERS)
 
 
+@section("reconciliation")
+def reconciliation_metrics() -> Iterator[Metric]:
+    """Yield when each gateway was last reconciled, and how far. Never is 0."""
+    finished = "When the last scheduled reconciliation finished; 0 if never."
+    compared = "Up to which time the gateway's statement is compared with our payments."
+    for result in reconciliation.last_result().gateways:
+        labels = {"gateway": result.gateway}
+        yield gauge("reconciliation_last_run_timestamp_seconds", finished, **labels)(
+            _timestamp(result.finished_at)
+        )
+        yield gauge("reconciliation_compared_until_timestamp_seconds", compared, **labels)(
+            _timestamp(result.compared_until)
+        )
+
+
+@section("audit")
+def audit_metrics() -> Iterator[Metric]:
+    """Yield the result of the last scheduled audit. Never is 0."""
+    result = scheduled.last_result()
+    finished = "When the last scheduled audit finished; 0 if never."
+    violations = "Violations of invariants that the scheduled audit has found and that still hold."
+    yield gauge("audit_last_run_timestamp_seconds", finished)(_timestamp(result.finished_at))
+    yield gauge("audit_violations", violations)(result.violations)
+
+
 @section("money")
 def unsettled_money_metrics() -> Iterator[Metric]:
     """Yield the unsettled money of each currency."""
@@ -93,6 +121,10 @@ def unsettled_money_metrics() -> Iterator[Metric]:
         yield gauge("money_in_limbo_minor_units", amount, **labels)(captured.amount)
         yield gauge("money_in_limbo_orders", orders, **labels)(captured.orders)
         yield gauge("money_in_limbo_oldest_seconds", age, **labels)(captured.seconds)
+
+
+def _timestamp(time: datetime | None) -> float:
+    return time.timestamp() if time else 0.0
 
 
 def _captured_for(orders: Sequence[tuple[UUID, bool]]) -> dict[str, CapturedMoney]:

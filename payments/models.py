@@ -160,6 +160,12 @@ class Payment(models.Model):
             ),
             models.Index(fields=("status", "-id"), name="payments_payment_status"),
             models.Index(
+                fields=("created_at",),
+                condition=Q(charge_id__isnull=False),
+                name="payments_payment_created",
+            ),
+            models.Index(fields=("gateway", "updated_at"), name="payments_payment_updated"),
+            models.Index(
                 fields=("authorization_expires_at",),
                 condition=Q(status="authorized"),
                 name="payments_payment_expiring",
@@ -363,14 +369,61 @@ class Drift(models.Model):
 
 
 class Reconciliation(models.Model):
-    """One comparison of the gateway's statement with our payments. Windows follow each other."""
+    """One comparison of a gateway's statement with our payments. Scheduled windows follow each
+    other, and overlap.
+
+    A window is compared in parts. Each part commits with its differences and the cursor
+    `compared_until`, so a later task continues there.
+    """
 
     id = models.BigAutoField(primary_key=True)
+    gateway = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The gateway's name. Empty in rows of older releases: the configured gateway.",
+    )
+    scheduled = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Whether beat started it. A window of the command is not continued by beat.",
+    )
     since = models.DateTimeField()
     until = models.DateTimeField()
-    movements = models.IntegerField(help_text="Captures and refunds in the statement.")
+    compared_until = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="The window is compared up to this time. Empty in rows of older releases.",
+    )
+    movements = models.IntegerField(help_text="Movements of money in the statement.")
     drifts = models.IntegerField(help_text="Number of differences, including known ones.")
-    finished_at = models.DateTimeField(db_default=Now(), editable=False)
+    part_seconds = models.FloatField(
+        default=600.0,
+        db_default=600.0,
+        editable=False,
+        help_text="The length of the next part of the window.",
+    )
+    error = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Why the last part could not be compared. It is compared again.",
+    )
+    leased_until = models.DateTimeField(
+        null=True, editable=False, help_text="A worker compares the window until then."
+    )
+    finished_at = models.DateTimeField(null=True, db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("gateway",),
+                condition=Q(finished_at=None, scheduled=True),
+                name="payments_reconciliation_one_open",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.since} to {self.until}"

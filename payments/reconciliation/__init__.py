@@ -7,6 +7,7 @@ Only the configured gateway is compared.
 """
 
 from payments.reconciliation.comparison import Discrepancy
+from payments.reconciliation.results import LastResult, last_result
 from payments.reconciliation.run import Result, next_window, reconcile
 
-__all__ = ["Discrepancy", "Result", "next_window", "reconcile"]
+__all__ = ["Discrepancy", "LastResult", "Result", "last_result", "next_window", "reconcile"]

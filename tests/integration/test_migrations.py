@@ -3,7 +3,7 @@
 import pytest
 from django.core.management import call_command
 
-APPS = ("orders", "payments", "inventory", "console")
+APPS = ("orders", "payments", "inventory", "audit", "console")
 
 
 @pytest.mark.django_db(databases=["default", "payments", "inventory"])

@@ -16,12 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.monitoring import health, metrics, probes
 from audit import metrics as audit_metrics
+from audit.models import AuditRun, Finding
 from inventory.models import Outbox as InventoryOutbox
 from orders import metrics as orders_metrics
 from orders.models import Hold as OrdersHold
 from orders.models import Order
 from payments.models import Hold as PaymentsHold
-from payments.models import Inbox, Payment
+from payments.models import Inbox, Payment, Reconciliation
 from sagas.ids import uuid7
 from sagas.operations import holds, table_stats
 from sagas.storage.registry import get_home
@@ -36,6 +37,8 @@ SECTIONS = {
     "orders sagas",
     "orders",
     "money",
+    "reconciliation",
+    "audit",
     "broker",
 }
 
@@ -230,7 +233,7 @@ def test_unsettled_money_is_incomplete_if_not_all_open_orders_were_read(scrape, 
 def test_a_database_that_is_down_affects_only_its_own_sections(scrape, ada):
     placed(ada)
     with unreachable("payments", 1):
-        assert down(scrape()) == {"payments messages", "money"}
+        assert down(scrape()) == {"payments messages", "money", "reconciliation"}
     assert down(scrape()) == set()
 
 
@@ -358,3 +361,36 @@ def test_every_statement_uses_an_index(ada):
         found = nodes((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
         assert "Seq Scan" not in found, (statement, found)
         assert any("Index" in node for node in found), (statement, found)
+
+
+def test_the_last_reconciliation_and_audit_are_0_before_the_first(scrape):
+    samples = scrape()
+    assert samples["reconciliation_last_run_timestamp_seconds", "simulated"] == 0
+    assert samples["reconciliation_compared_until_timestamp_seconds", "simulated"] == 0
+    assert (samples["audit_last_run_timestamp_seconds",], samples["audit_violations",]) == (0, 0)
+
+
+def test_the_last_reconciliation_and_audit_show_their_end_and_their_progress(scrape):
+    hour, minute = timedelta(hours=1), timedelta(minutes=1)
+    end = timezone.now() - hour
+    Reconciliation.objects.create(
+        since=end - hour, until=end, movements=1, drifts=0, finished_at=end + minute
+    )
+    Reconciliation.objects.create(
+        gateway="simulated",
+        since=end,
+        until=end + hour,
+        compared_until=end + 5 * minute,
+        movements=1,
+        drifts=0,
+        finished_at=None,
+    )
+    AuditRun.objects.create(since=end - hour, until=end, finished_at=end + minute)
+    Finding.objects.create(invariant="I6", subject="MUG", detail="on hand -1")
+    samples = scrape()
+    finished = pytest.approx((end + minute).timestamp(), abs=1e-3)
+    assert samples["reconciliation_last_run_timestamp_seconds", "simulated"] == finished
+    assert samples["audit_last_run_timestamp_seconds",] == finished
+    compared = samples["reconciliation_compared_until_timestamp_seconds", "simulated"]
+    assert compared == pytest.approx((end + 5 * minute).timestamp(), abs=1e-3)
+    assert samples["audit_violations",] == 1
