@@ -20,6 +20,7 @@ from drf_spectacular.utils import OpenApiParameter
 from api.problems import problem_types
 from api.problems.exceptions import MEDIA_TYPE
 from api.problems.problem_types import ProblemType, get_problem_type
+from api.requests.conditions import SAFE_METHODS
 from api.requests.converters import SkuConverter
 
 __all__ = ["SKU", "add_components", "answer_header", "as_yaml", "problems", "schema"]
@@ -62,6 +63,16 @@ PROBLEM = {
             "type": "array",
             "description": "The errors of the input, field by field.",
             "items": {"$ref": "#/components/schemas/FieldError"},
+        },
+        "amount": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "With `amount-changed`: the present amount of the order, in minor "
+            "units of `currency`.",
+        },
+        "currency": {
+            "type": "string",
+            "description": "With `amount-changed`: the present currency of the order.",
         },
     },
 }
@@ -163,8 +174,8 @@ def add_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """
     components = result["components"]
     responses: dict[str, Any] = {}
-    for path, operation in _operations(result["paths"]):
-        responses |= _add_problems(path, operation)
+    for path, method, operation in _operations(result["paths"]):
+        responses |= _add_problems(path, method, operation)
         _complete(operation)
 
     schemas = components.get("schemas", {}) | OWN_SCHEMAS
@@ -173,15 +184,17 @@ def add_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     return result
 
 
-def _operations(paths: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _operations(paths: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, item in paths.items():
-        yield from ((path, operation) for operation in item.values() if "responses" in operation)
+        for method, operation in item.items():
+            if "responses" in operation:
+                yield path, method.upper(), operation
 
 
-def _add_problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
+def _add_problems(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
     """Refer to the operation's problems, one response for each status; return these responses."""
     responses = {}
-    for group in _by_status(_problem_types_of(path, operation)):
+    for group in _by_status(_problem_types_of(path, method, operation)):
         name = "Or".join(known.title.title().replace(" ", "") for known in group)
         responses[name] = _response(group)
         reference = {"$ref": f"#/components/responses/{name}"}
@@ -198,7 +211,7 @@ def _complete(operation: dict[str, Any]) -> None:
             response["description"] = HTTPStatus(int(status)).phrase
 
 
-def _problem_types_of(path: str, operation: dict[str, Any]) -> set[ProblemType]:
+def _problem_types_of(path: str, method: str, operation: dict[str, Any]) -> set[ProblemType]:
     """Return the problem types named by an operation, and others implied by its shape."""
     named = (get_problem_type(slug) for slug in operation.pop("x-problems", ()))
     found = {problem_type for problem_type in named if problem_type}
@@ -210,6 +223,8 @@ def _problem_types_of(path: str, operation: dict[str, Any]) -> set[ProblemType]:
         found.add(problem_types.NOT_FOUND)
     if "requestBody" in operation:
         found.update(WITH_BODY)
+    if method not in SAFE_METHODS:
+        found.add(problem_types.CONDITION_NOT_SUPPORTED)
     if any(parameter["in"] != "path" for parameter in operation.get("parameters", ())):
         found.add(problem_types.INVALID_INPUT)
     return found
@@ -236,8 +251,11 @@ def _response(group: Sequence[ProblemType]) -> dict[str, Any]:
     }
 
     always = set.intersection(*(set(known.headers) for known in group))
-    if always:
-        response["headers"] = {name: {**HEADERS[name], "required": True} for name in sorted(always)}
+    sometimes = set.union(*(set(known.headers) for known in group))
+    if sometimes:
+        response["headers"] = {
+            name: {**HEADERS[name], "required": name in always} for name in sorted(sometimes)
+        }
     return response
 
 
@@ -249,6 +267,6 @@ def _example(problem_type: ProblemType) -> dict[str, Any]:
         "detail": problem_type.meaning,
     }
     if problem_type is not problem_types.INVALID_INPUT:
-        return example
+        return example | dict(problem_type.members)
     error = {"field": "lines[1].quantity", "code": "invalid", "detail": "Expected int >= 1."}
     return example | {"detail": f"{error['field']}: {error['detail']}", "errors": [error]}

@@ -11,12 +11,12 @@ from typing import Annotated
 import msgspec
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from orders.catalogue import LineWanted, Priced, price
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
 from orders.idempotency import KeyInFlight, is_taken
-from orders.models import Order, OrderLine
+from orders.models import CURRENCY_PATTERN, MAX_AMOUNT, Order, OrderLine
 from orders.placing import Answer, insert_cte, lookup
 from orders.saga import chosen_saga
 from orders.status import OPEN, Status, may_become
@@ -30,7 +30,15 @@ from sagas.lifecycle import (
 )
 from sagas.testing.failpoints import Point, reach
 
-__all__ = ["MAX_LINES", "NewOrder", "OrderFulfilledError", "Placed", "cancel_order", "place_order"]
+__all__ = [
+    "MAX_LINES",
+    "AmountChanged",
+    "NewOrder",
+    "OrderFulfilledError",
+    "Placed",
+    "cancel_order",
+    "place_order",
+]
 
 MAX_LINES = 100
 
@@ -55,8 +63,44 @@ class NewOrder(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ]
 
+    expected_amount: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=MAX_AMOUNT,
+                description="The amount that the customer agreed to, in minor units. The order is "
+                "placed only with this amount.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    expected_currency: (
+        Annotated[
+            str,
+            Meta(
+                pattern=CURRENCY_PATTERN,
+                description="The currency that the customer agreed to: ISO 4217, lower-case. The "
+                "order is placed only with this currency.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+    def expects(self, priced: Priced) -> bool:
+        """Tell whether the customer agreed to this amount and currency. An unset one is not
+        compared.
+        """
+        return self.expected_amount in (UNSET, priced.amount) and self.expected_currency in (
+            UNSET,
+            priced.currency,
+        )
+
     def fingerprint(self) -> str:
-        """Return a hash that is the same for every JSON spelling of this order."""
+        """Return a hash that is the same for every JSON spelling of this order.
+
+        An unset field is no part of it, so it equals that of releases without the field.
+        """
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
 
 
@@ -68,6 +112,17 @@ class Placed(Struct, frozen=True):
     replayed: bool
 
 
+class AmountChanged(Exception):
+    """The order has another amount or currency than the customer agreed to; nothing is placed.
+
+    `amount` is in minor units of `currency`: the values of the catalogue.
+    """
+
+    def __init__(self, priced: Priced) -> None:
+        self.amount, self.currency = priced.amount, priced.currency
+        super().__init__(f"The order has the amount {priced.amount} in {priced.currency}.")
+
+
 class OrderFulfilledError(Exception):
     """The order is fulfilled, so it cannot be cancelled."""
 
@@ -75,8 +130,8 @@ class OrderFulfilledError(Exception):
 def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]) -> Placed:
     """Place an order, or return the stored answer to its idempotency key.
 
-    `render` makes the answer, which is stored with the key. Raises `InvalidInput`, `KeyInFlight`
-    or `KeyReused`.
+    `render` makes the answer, which is stored with the key. Raises `InvalidInput`,
+    `AmountChanged`, `KeyInFlight` or `KeyReused`. After these, the key is as free as before.
     """
     try:
         with transaction.atomic():
@@ -126,8 +181,13 @@ def _place(user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]
         body = found.stored.answer_to(fingerprint)
         return Placed(str(found.stored.order_id), body, replayed=True)
 
+    # The order keeps these prices, so a price that changes from here on cannot reach it.
+    priced = price(new.lines, found.prices)
+    if not new.expects(priced):
+        raise AmountChanged(priced)
+
     saga = chosen_saga()
-    order = _order(user_id, new.payment_method, price(new.lines, found.prices), found.at)
+    order = _order(user_id, new.payment_method, priced, found.at)
     created = _created(order)
     answer = Answer(key, fingerprint, render(order))
 

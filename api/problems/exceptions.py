@@ -35,7 +35,10 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class Problem(exceptions.APIException):
-    """An error that is answered as it is. `detail` defaults to the meaning of the problem type."""
+    """An error that is answered as it is. `detail` defaults to the meaning of the problem type.
+
+    `members` are the extension members of its type.
+    """
 
     def __init__(
         self,
@@ -44,11 +47,13 @@ class Problem(exceptions.APIException):
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         self.problem_type = problem_type
         self.status_code = problem_type.status
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
         super().__init__(detail or problem_type.meaning)
 
     def body(self) -> dict[str, Any]:
@@ -61,7 +66,7 @@ class Problem(exceptions.APIException):
         }
         if self.errors:
             body["errors"] = msgspec.to_builtins(self.errors)
-        return body
+        return body | self.members
 
 
 class InvalidInput(Problem):

@@ -13,6 +13,7 @@ from msgspec import Struct
 __all__ = [
     "BAD_REQUEST",
     "BODY_TOO_LARGE",
+    "CONDITION_NOT_SUPPORTED",
     "FORBIDDEN",
     "INTERNAL_ERROR",
     "INVALID_INPUT",
@@ -40,7 +41,8 @@ class ProblemType(Struct, frozen=True, kw_only=True):
     """A type of problem: its meaning, and how the client should react.
 
     Creating an instance registers it. `meaning` is also the default detail of a problem. `headers`
-    names the headers that every answer of this type has; `api.openapi` describes each. Raises
+    names the headers that every answer of this type has; `api.openapi` describes each. `members`
+    are the names of its extension members (RFC 9457, section 3.2), each with an example. Raises
     ValueError if the slug is taken or malformed.
     """
 
@@ -50,6 +52,7 @@ class ProblemType(Struct, frozen=True, kw_only=True):
     meaning: str
     remedy: str
     headers: Sequence[str] = ()
+    members: Sequence[tuple[str, int | str]] = ()
 
     def __post_init__(self) -> None:
         if self.slug in _registry:
@@ -95,6 +98,15 @@ INVALID_INPUT = ProblemType(
     title="Invalid input",
     meaning="The input is not valid. `errors` names each field and the reason.",
     remedy="Correct the fields in `errors`, and send the request again. Nothing was changed.",
+)
+CONDITION_NOT_SUPPORTED = ProblemType(
+    slug="condition-not-supported",
+    status=400,
+    title="Condition not supported",
+    meaning="A request that changes data has a conditional header, such as `If-Match`. The API "
+    "compares conditions only when it reads. Nothing was changed.",
+    remedy="Leave the header out. To be sure of an order's price, send `expected_amount` and "
+    "`expected_currency`.",
 )
 NOT_AUTHENTICATED = ProblemType(
     slug="not-authenticated",

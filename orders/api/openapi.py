@@ -13,6 +13,7 @@ from api.openapi import SKU, answer_header, problems
 from api.problems.problem_types import FORBIDDEN, PRECONDITION_FAILED
 from api.responses.event_stream import MEDIA_TYPE as EVENT_STREAM
 from orders.api.problem_types import (
+    AMOUNT_CHANGED,
     KEY_IN_FLIGHT,
     KEY_REUSED,
     ORDER_FULFILLED,
@@ -166,9 +167,18 @@ orders_view = extend_schema_view(
                 "Two mugs",
                 {"lines": [{"sku": "MUG", "quantity": 2}], "payment_method": "pm_card_visa"},
             ),
+            _sent(
+                "Two mugs for 25.00 EUR",
+                {
+                    "lines": [{"sku": "MUG", "quantity": 2}],
+                    "payment_method": "pm_card_visa",
+                    "expected_amount": 2500,
+                    "expected_currency": "eur",
+                },
+            ),
             _answered("Placed", PLACED, "201"),
         ],
-        extensions=problems(FORBIDDEN, KEY_IN_FLIGHT, KEY_REUSED),
+        extensions=problems(FORBIDDEN, AMOUNT_CHANGED, KEY_IN_FLIGHT, KEY_REUSED),
     ),
 )
 

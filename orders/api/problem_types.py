@@ -2,7 +2,25 @@
 
 from api.problems.problem_types import ProblemType
 
-__all__ = ["KEY_IN_FLIGHT", "KEY_REUSED", "ORDER_FULFILLED", "SKU_TAKEN", "TOO_MANY_WAITING"]
+__all__ = [
+    "AMOUNT_CHANGED",
+    "KEY_IN_FLIGHT",
+    "KEY_REUSED",
+    "ORDER_FULFILLED",
+    "SKU_TAKEN",
+    "TOO_MANY_WAITING",
+]
+
+AMOUNT_CHANGED = ProblemType(
+    slug="amount-changed",
+    status=409,
+    title="Amount changed",
+    meaning="The order has another amount or currency than `expected_amount` and "
+    "`expected_currency`. `amount` and `currency` are the present ones. Nothing was placed.",
+    remedy="Show the new amount to the customer. If the customer agrees, send the order again with "
+    "the new expectation. The same key may be used, because nothing was stored for it.",
+    members=(("amount", 2700), ("currency", "eur")),
+)
 
 KEY_IN_FLIGHT = ProblemType(
     slug="idempotency-key-in-flight",

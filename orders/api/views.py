@@ -29,6 +29,7 @@ from orders import catalogue, selectors, services
 from orders.api import openapi
 from orders.api.filters import OrderFilters
 from orders.api.problem_types import (
+    AMOUNT_CHANGED,
     KEY_IN_FLIGHT,
     KEY_REUSED,
     ORDER_FULFILLED,
@@ -69,6 +70,9 @@ class OrdersView(generics.ListAPIView[Order]):
 
         With `Prefer: wait` the answer shows the order after the wait, also for a reused key.
         Without it, a reused key gets the original answer, byte for byte.
+
+        With `expected_amount` or `expected_currency` the order is placed only as the customer
+        agreed. Both belong to the order that a key is bound to.
         """
         key, new = idempotency_key(request), new_order(request)
         try:
@@ -79,6 +83,9 @@ class OrdersView(generics.ListAPIView[Order]):
             raise Problem(KEY_IN_FLIGHT, headers={"Retry-After": "1"}) from error
         except KeyReused as error:
             raise Problem(KEY_REUSED) from error
+        except services.AmountChanged as error:
+            present = {"amount": error.amount, "currency": error.currency}
+            raise Problem(AMOUNT_CHANGED, members=present) from error
         return _created(placed, *_answer_after_wait(request, placed))
 
 
