@@ -32,11 +32,12 @@ INVARIANTS = (
     ),
     Invariant(
         id="I3",
-        title="Captured less refunded is the order's amount if fulfilled, 0 if cancelled; captured "
-        "once; never more refunded than captured",
+        title="The money kept is the order's amount if fulfilled, less recorded refunds and "
+        "disputes, and 0 if cancelled; captured once and in full; no more refunded than captured",
         orders=(money.captured_at_most_once, money.refunded_at_most_captured),
         ended_orders=(
-            money.net_captured_is_the_amount_owed,
+            money.money_kept_is_explained,
+            money.fulfilled_orders_are_paid_in_full,
             money.charged_in_the_orders_currency,
             stock.charged_only_for_stock_that_was_held,
         ),
@@ -44,13 +45,14 @@ INVARIANTS = (
     ),
     Invariant(
         id="I4",
-        title="All money kept is the sum of the fulfilled orders",
+        title="All money kept is the sum of the fulfilled orders, less recorded refunds and "
+        "disputes",
         tables=(money.sums_agree,),
         uses_ledger=True,
     ),
     Invariant(
         id="I5",
-        title="The gateway's ledger and our payments list the same movements",
+        title="The gateway's ledger and our payments have the same sums of each charge",
         ended_orders=(money.payments_agree_with_the_ledger,),
         tables=(money.payments_belong_to_orders, money.ledger_belongs_to_orders),
         uses_ledger=True,
@@ -126,7 +128,10 @@ INVARIANTS = (
     Invariant(
         id="I15",
         title="A terminal state never changes",
-        ended_sagas=(orders.terminal_status_has_no_event_of_the_other,),
+        ended_sagas=(
+            orders.terminal_status_has_no_event_of_the_other,
+            step_order.fulfilled_means_not_undone,
+        ),
         tables=(orders.terminal_step_has_its_status,),
     ),
 )

@@ -1,13 +1,13 @@
 """The ledgers of the payment gateways, as the audit reads them.
 
-The simulated gateway's ledger is a table. Stripe's is the statement that Stripe returns. The
-payments name their gateway, so an order that was paid through an earlier gateway is looked up
-there.
+The simulated gateway's ledger is a table. The ledger of any other gateway is the statement that it
+returns. The payments name their gateway, so an order that was paid through an earlier gateway is
+looked up there.
 """
 
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from uuid import UUID
@@ -16,7 +16,7 @@ from django.conf import settings
 
 from audit.databases import fetch, keys
 from audit.snapshot import Movement
-from payments.gateways import base, get_gateway
+from payments.gateways import base, get_gateway, knows_gateway
 
 __all__ = ["Ledger", "get_ledger"]
 
@@ -28,7 +28,8 @@ SELECT order_id, kind, charge_id, amount, currency FROM payments_simulatedcharge
 """
 
 NET_CAPTURED = """
-SELECT currency, sum(CASE kind WHEN 'capture' THEN amount ELSE -amount END)::bigint
+SELECT currency,
+       sum(CASE WHEN kind IN ('capture', 'dispute_return') THEN amount ELSE -amount END)::bigint
   FROM payments_simulatedcharge
  WHERE order_id = ANY(%(orders)s::uuid[]) GROUP BY currency
 """
@@ -36,13 +37,19 @@ SELECT currency, sum(CASE kind WHEN 'capture' THEN amount ELSE -amount END)::big
 PAYMENTS_AS_MOVEMENTS = """
 SELECT order_id, kind, charge_id, moved, currency
   FROM payments_payment,
-       LATERAL (VALUES ('capture', amount), ('refund', refunded_amount)) AS movement (kind, moved)
+       LATERAL (VALUES ('capture', coalesce(captured_amount, amount)),
+                       ('refund', refunded_amount),
+                       ('dispute', disputed_amount)) AS movement (kind, moved)
  WHERE order_id = ANY(%(orders)s::uuid[]) AND status IN ('captured', 'refunded') AND moved > 0
    AND gateway = ANY(%(gateways)s::text[])
 """
 
 GATEWAYS = "SELECT DISTINCT gateway FROM payments_payment"
-OLDEST_PAYMENT = "SELECT min(created_at) FROM payments_payment"
+OLDEST_PAYMENT = """
+SELECT min(created_at) FROM payments_payment WHERE gateway = ANY(%(gateways)s::text[])
+"""
+
+NOT_ASKED = "from our payments only: the gateway was not asked"
 
 # Each page of orders reads the statement on. It starts this much before the last read, because
 # clocks differ, and a refund may have been in progress at the last read.
@@ -59,14 +66,14 @@ class Ledger(ABC):
 
     @abstractmethod
     def movements(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
-        """Yield the captures and refunds of some orders, as of now."""
+        """Yield the movements of money of some orders, as of now."""
 
     def orders(self) -> Iterator[list[UUID]]:
         """Yield all orders that the ledger names, in pages."""
         return iter(())
 
-    def net_captured(self, orders: Sequence[UUID]) -> Counter[str]:
-        """Return captures less refunds of some orders, by currency, in minor units."""
+    def kept(self, orders: Sequence[UUID]) -> Counter[str]:
+        """Return the money kept of some orders, by currency, in minor units."""
         return Counter()
 
 
@@ -82,30 +89,33 @@ class SimulatedLedger(Ledger):
         """Yield the orders of its rows."""
         return keys(*TABLE)
 
-    def net_captured(self, orders: Sequence[UUID]) -> Counter[str]:
+    def kept(self, orders: Sequence[UUID]) -> Counter[str]:
         """Sum the rows of the orders."""
         return Counter(dict(fetch("payments", NET_CAPTURED, {"orders": list(orders)})))
 
 
 class PaymentsAsLedger(Ledger):
-    """The payments table, as a substitute for the ledger of a gateway that is not asked."""
+    """The payments table, as a substitute for the ledgers of gateways that are not asked."""
 
-    note = "from our payments only: the gateway was not asked"
+    def __init__(self, gateways: Iterable[str], note: str) -> None:
+        self.gateways = _stored_names(gateways)
+        self.note = note
 
     def movements(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
         """Yield the movements that the payments table implies."""
-        names = ["stripe", *([""] if settings.PAYMENT_GATEWAY == "stripe" else [])]
-        params = {"orders": list(orders), "gateways": names}
+        params = {"orders": list(orders), "gateways": self.gateways}
         rows = fetch("payments", PAYMENTS_AS_MOVEMENTS, params)
         return ((order, Movement(*row)) for order, *row in rows)
 
 
 class Statement(Ledger):
-    """The gateway's statement since our oldest payment, with the lines that belong to orders."""
+    """A gateway's statement since its oldest payment, with the lines that belong to orders."""
 
-    def __init__(self) -> None:
-        self.read_until: datetime | None = fetch("payments", OLDEST_PAYMENT)[0][0]
-        self.lines: dict[UUID, dict[str, base.Movement]] = defaultdict(dict)
+    def __init__(self, gateway: str) -> None:
+        self.gateway = gateway
+        params = {"gateways": _stored_names([gateway])}
+        self.read_until: datetime | None = fetch("payments", OLDEST_PAYMENT, params)[0][0]
+        self.lines: dict[UUID, dict[tuple[str, str], base.Movement]] = defaultdict(dict)
         self.order_of_charge: dict[str, UUID] = {}
 
     def movements(self, orders: Sequence[UUID]) -> Iterator[tuple[UUID, Movement]]:
@@ -119,11 +129,11 @@ class Statement(Ledger):
         named = sorted(self.lines)
         return (named[start : start + PAGE] for start in range(0, len(named), PAGE))
 
-    def net_captured(self, orders: Sequence[UUID]) -> Counter[str]:
+    def kept(self, orders: Sequence[UUID]) -> Counter[str]:
         """Sum the lines of the orders."""
         total: Counter[str] = Counter()
         for line in (line for order in orders for line in self._lines_of(order)):
-            total[line.currency] += line.amount if line.kind == "capture" else -line.amount
+            total[line.currency] += _movement(line).kept
         return total
 
     def _lines_of(self, order: UUID) -> list[base.Movement]:
@@ -134,13 +144,14 @@ class Statement(Ledger):
             return
 
         now = datetime.now(UTC)
-        for line in get_gateway("stripe").statement(self.read_until - OVERLAP, now + OVERLAP):
+        statement = get_gateway(self.gateway).statement(self.read_until - OVERLAP, now + OVERLAP)
+        for line in statement:
             # A refund made on the gateway's own page names no order, but its charge does. The
             # statement lists captures first.
             if line.order_id:
                 self.order_of_charge.setdefault(line.charge_id, line.order_id)
             if order := line.order_id or self.order_of_charge.get(line.charge_id):
-                self.lines[order][line.id] = line
+                self.lines[order][line.kind, line.id] = line
         self.read_until = now
 
 
@@ -159,28 +170,41 @@ class CombinedLedger(Ledger):
         """Yield the orders of each ledger."""
         return chain.from_iterable(ledger.orders() for ledger in self.ledgers)
 
-    def net_captured(self, orders: Sequence[UUID]) -> Counter[str]:
+    def kept(self, orders: Sequence[UUID]) -> Counter[str]:
         """Sum the ledgers."""
         total: Counter[str] = Counter()
         for ledger in self.ledgers:
-            total.update(ledger.net_captured(orders))
+            total.update(ledger.kept(orders))
         return total
 
 
 def get_ledger(*, ask_gateway: bool) -> Ledger:
     """Return the ledger of all gateways in use.
 
-    With `ask_gateway=False` the payments table replaces Stripe's statement.
+    The payments table replaces the statement of a gateway that this release does not have, and with
+    `ask_gateway=False` every statement.
     """
-    named = {name or settings.PAYMENT_GATEWAY for (name,) in fetch("payments", GATEWAYS)}
-    gateways = named | {settings.PAYMENT_GATEWAY}
+    stored = {name or settings.PAYMENT_GATEWAY for (name,) in fetch("payments", GATEWAYS)}
+    others = sorted((stored | {settings.PAYMENT_GATEWAY}) - {"simulated"})
+    asked = [name for name in others if ask_gateway and knows_gateway(name)]
+    unknown = [name for name in others if not knows_gateway(name)]
+    skipped = [name for name in others if name not in (*asked, *unknown)]
 
-    ledgers: list[Ledger] = []
-    if gateways - {"stripe"}:
+    ledgers: list[Ledger] = [Statement(name) for name in asked]
+    if "simulated" in (*stored, settings.PAYMENT_GATEWAY):
         ledgers.append(SimulatedLedger())
-    if "stripe" in gateways:
-        ledgers.append(Statement() if ask_gateway else PaymentsAsLedger())
+    if skipped:
+        ledgers.append(PaymentsAsLedger(skipped, NOT_ASKED))
+    if unknown:
+        note = f"from our payments only: this release has no gateway {', '.join(unknown)}"
+        ledgers.append(PaymentsAsLedger(unknown, note))
     return CombinedLedger(*ledgers)
+
+
+def _stored_names(gateways: Iterable[str]) -> list[str]:
+    """Return the names of gateways as payments store them: the configured one also as empty."""
+    names = set(gateways)
+    return sorted(names | ({""} if settings.PAYMENT_GATEWAY in names else set()))
 
 
 def _movement(line: base.Movement) -> Movement:

@@ -61,7 +61,9 @@ SELECT saga, id, seq, type FROM orders_timelineevent WHERE saga = ANY(%(orders)s
 """
 
 PAYMENTS = """
-SELECT order_id, status, amount, refunded_amount, currency, charge_id
+SELECT order_id, status, amount,
+       CASE WHEN charge_id IS NULL THEN 0 ELSE coalesce(captured_amount, amount) END,
+       refunded_amount, owed_amount, disputed_amount, dispute_status, currency, charge_id
   FROM payments_payment WHERE order_id = ANY(%(orders)s::uuid[])
 """
 

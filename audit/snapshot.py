@@ -50,22 +50,38 @@ class Line(NamedTuple):
 
 
 class Payment(NamedTuple):
-    """A payment as the payments service recorded it. Amounts are in minor units."""
+    """A payment as the payments service recorded it. Amounts are in minor units.
+
+    `captured` is 0 before a capture. `disputed` is withdrawn by open and lost disputes.
+    """
 
     status: str
     amount: int
-    refunded_amount: int
+    captured: int
+    refunded: int
+    owed: int
+    disputed: int
+    dispute_status: str
     currency: str
     charge_id: str | None
 
 
 class Movement(NamedTuple):
-    """A capture or a refund in the gateway's ledger. The amount is in minor units."""
+    """A movement of money in the gateway's ledger. The amount is in minor units.
+
+    `kind`: `capture` and `dispute_return` brought money to us; `refund` and `dispute` took it from
+    us.
+    """
 
     kind: str
     charge_id: str | None
     amount: int
     currency: str
+
+    @property
+    def kept(self) -> int:
+        """The amount that came to us, negative if it went from us."""
+        return self.amount if self.kind in ("capture", "dispute_return") else -self.amount
 
 
 class Reservation(NamedTuple):
@@ -145,17 +161,22 @@ class OrderSnapshot:
     @property
     def captured(self) -> int:
         """The captured amount, in minor units."""
-        return sum(movement.amount for movement in self.movements if movement.kind == "capture")
+        return self._sum("capture")
 
     @property
     def refunded(self) -> int:
         """The refunded amount, in minor units."""
-        return sum(movement.amount for movement in self.movements if movement.kind == "refund")
+        return self._sum("refund")
 
     @property
-    def net_captured(self) -> int:
-        """The captured amount less the refunded amount, in minor units."""
-        return self.captured - self.refunded
+    def disputed(self) -> int:
+        """The amount that disputes have withdrawn and not returned, in minor units."""
+        return self._sum("dispute") - self._sum("dispute_return")
+
+    @property
+    def kept(self) -> int:
+        """The money that we have of the order, in minor units."""
+        return sum(movement.kept for movement in self.movements)
 
     def state(self, step: str | None) -> str | None:
         """Return the state of a step, or None if the step has no inbox row."""
@@ -193,3 +214,6 @@ class OrderSnapshot:
             if other.target == event.step and other.seq == event.seq - 1
         )
         return next(candidates, None)
+
+    def _sum(self, kind: str) -> int:
+        return sum(movement.amount for movement in self.movements if movement.kind == kind)

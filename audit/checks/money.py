@@ -2,17 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from audit.invariant_types import AuditContext, TableResult, Violation
-from audit.snapshot import Movement, OrderSnapshot, Payment
+from audit.snapshot import OrderSnapshot
 
 __all__ = [
     "add_to_balance",
     "captured_at_most_once",
     "charged_in_the_orders_currency",
+    "fulfilled_orders_are_paid_in_full",
     "ledger_belongs_to_orders",
+    "money_kept_is_explained",
     "moved_at_most_once",
-    "net_captured_is_the_amount_owed",
     "no_money_is_left_open",
     "payments_agree_with_the_ledger",
     "payments_belong_to_orders",
@@ -22,16 +24,48 @@ __all__ = [
 
 PAYMENTS = ("payments", "payments_payment", "order_id")
 
+# The sum to which each kind of movement belongs.
+MOVED = {
+    "capture": "captured",
+    "refund": "refunded",
+    "dispute": "disputed",
+    "dispute_return": "disputed",
+}
 
-def net_captured_is_the_amount_owed(order: OrderSnapshot) -> Iterator[str]:
-    """The whole amount of a fulfilled order is kept, and nothing of a cancelled one."""
-    owed = _amount_owed(order)
-    if order.net_captured != owed:
+
+class _Item(NamedTuple):
+    """A sum of a charge: captured, refunded or disputed, in one currency."""
+
+    kind: str
+    charge_id: str
+    currency: str
+
+
+def money_kept_is_explained(order: OrderSnapshot) -> Iterator[str]:
+    """Of a fulfilled order, its amount is kept, less the refunds and disputes that payments has
+    recorded. Nothing of a cancelled order is kept.
+    """
+    expected = _amount_to_keep(order)
+    if order.kept != expected:
         row = order.order
-        yield (
-            f"is {row.status}, amount {row.amount} {row.currency}: "
-            f"{order.net_captured} captured less refunded, expected {owed}"
+        yield "; ".join(
+            [
+                f"is {row.status}, amount {row.amount} {row.currency}: "
+                f"{order.kept} kept, expected {expected}",
+                *_not_recorded(order),
+                *_owed(order),
+            ]
         )
+
+
+def fulfilled_orders_are_paid_in_full(order: OrderSnapshot) -> Iterator[str]:
+    """An order is fulfilled only if its whole amount was captured. Refunds may follow later."""
+    for payment in order.payments:
+        if order.fulfilled and payment.captured != order.order.amount:
+            yield (
+                f"is fulfilled, amount {order.order.amount} {order.order.currency}, but only "
+                f"{payment.captured} {payment.currency} were captured"
+            )
 
 
 def charged_in_the_orders_currency(order: OrderSnapshot) -> Iterator[str]:
@@ -43,7 +77,7 @@ def charged_in_the_orders_currency(order: OrderSnapshot) -> Iterator[str]:
 
 def captured_at_most_once(order: OrderSnapshot) -> Iterator[str]:
     """No order is charged twice."""
-    captures = _movement_counts(order)["capture"]
+    captures = _captures(order)
     if captures > 1:
         yield f"was captured {captures} times"
 
@@ -55,8 +89,8 @@ def refunded_at_most_captured(order: OrderSnapshot) -> Iterator[str]:
 
 
 def moved_at_most_once(order: OrderSnapshot) -> Iterator[str]:
-    """An order has one payment, one capture and one refund at most."""
-    counts = {**_movement_counts(order), "payment": len(order.payments)}
+    """An order has one payment and one capture at most. A charge may have several refunds."""
+    counts = {"capture": _captures(order), "payment": len(order.payments)}
     yield from (f"has {count} {kind}s" for kind, count in counts.items() if count > 1)
 
 
@@ -65,23 +99,20 @@ def no_money_is_left_open(order: OrderSnapshot) -> Iterator[str]:
     for payment in order.payments:
         unfinished = payment.status in ("pending", "authorized")
         if unfinished or (order.cancelled and payment.status == "captured"):
-            yield f"is {order.order.status}, but its payment is {payment.status}"
+            found = f"is {order.order.status}, but its payment is {payment.status}"
+            yield "; ".join([found, *_owed(order)])
 
 
 def payments_agree_with_the_ledger(order: OrderSnapshot) -> Iterator[str]:
-    """Payments and ledger list the same captures and refunds of the same charges."""
-    in_payments = Counter(
-        movement for payment in order.payments for movement in _movements_of(payment)
-    )
-    in_ledger = Counter(order.movements)
-    yield from (
-        f"payments has a {_describe(movement)}, but the gateway's ledger does not"
-        for movement in in_payments - in_ledger
-    )
-    yield from (
-        f"the gateway's ledger has a {_describe(movement)}, but payments does not"
-        for movement in in_ledger - in_payments
-    )
+    """Payments and ledger have the same sums captured, refunded and disputed of each charge."""
+    in_payments, in_ledger = _sums_in_payments(order), _sums_in_ledger(order)
+    for item in sorted(in_payments.keys() | in_ledger.keys()):
+        ours, theirs = in_payments[item], in_ledger[item]
+        if ours != theirs:
+            yield (
+                f"payments has {ours} {item.currency} {item.kind} of {item.charge_id}, "
+                f"but the gateway's ledger has {theirs}"
+            )
 
 
 def payments_belong_to_orders(context: AuditContext) -> Iterator[TableResult]:
@@ -95,7 +126,7 @@ def payments_belong_to_orders(context: AuditContext) -> Iterator[TableResult]:
 
 
 def ledger_belongs_to_orders(context: AuditContext) -> Iterator[TableResult]:
-    """Every capture and refund in the ledger belongs to an order."""
+    """Every movement of money in the ledger belongs to an order."""
     orphans = context.ledger_orphans()
     violations = [
         Violation(str(order), "the gateway's ledger has money of it, but there is no such order")
@@ -105,17 +136,16 @@ def ledger_belongs_to_orders(context: AuditContext) -> Iterator[TableResult]:
 
 
 def add_to_balance(context: AuditContext, order: OrderSnapshot) -> None:
-    """Add an ended order to the balance of its currency: the money kept, less the amount owed."""
+    """Add an ended order to the balance of its currency: the money kept, less that to keep."""
     for movement in order.movements:
-        sign = 1 if movement.kind == "capture" else -1
-        context.balance[movement.currency] += sign * movement.amount
-    context.balance[order.order.currency] -= _amount_owed(order)
+        context.balance[movement.currency] += movement.kept
+    context.balance[order.order.currency] -= _amount_to_keep(order)
 
 
 def sums_agree(context: AuditContext) -> Iterator[TableResult]:
-    """The money kept of ended orders, and of no order, is the sum of the fulfilled ones."""
+    """The money kept of ended orders, and of no order, is the sum of the amounts to keep."""
     balance = Counter(context.balance)
-    balance.update(context.ledger.net_captured(context.ledger_orphans().ids))
+    balance.update(context.ledger.kept(context.ledger_orphans().ids))
     violations = [
         Violation(currency, f"{abs(excess)} too {'much' if excess > 0 else 'little'} kept")
         for currency, excess in sorted(balance.items())
@@ -124,21 +154,55 @@ def sums_agree(context: AuditContext) -> Iterator[TableResult]:
     yield TableResult(len(balance), "currencies", violations)
 
 
-def _amount_owed(order: OrderSnapshot) -> int:
-    return order.order.amount if order.fulfilled else 0
+def _amount_to_keep(order: OrderSnapshot) -> int:
+    """Return the money that we should have of an ended order.
+
+    An open dispute of a refunded charge has withdrawn the money a second time, until it is won.
+    """
+    if order.fulfilled:
+        return order.order.amount - sum(each.refunded + each.disputed for each in order.payments)
+    return -sum(
+        each.refunded + each.disputed - each.captured
+        for each in order.payments
+        if each.dispute_status == "open" and each.refunded + each.disputed > each.captured
+    )
 
 
-def _movement_counts(order: OrderSnapshot) -> Counter[str]:
-    return Counter(movement.kind for movement in order.movements)
+def _not_recorded(order: OrderSnapshot) -> Iterator[str]:
+    refunded = order.refunded - sum(each.refunded for each in order.payments)
+    disputed = order.disputed - sum(each.disputed for each in order.payments)
+    if refunded > 0:
+        yield f"{refunded} refunded at the gateway, which payments has not recorded"
+    if disputed > 0:
+        yield f"{disputed} withdrawn by disputes, which payments has not recorded"
 
 
-def _movements_of(payment: Payment) -> Iterator[Movement]:
-    """Yield the movements that the ledger should have for a payment."""
-    if payment.status in ("captured", "refunded"):
-        yield Movement("capture", payment.charge_id, payment.amount, payment.currency)
-    if payment.refunded_amount:
-        yield Movement("refund", payment.charge_id, payment.refunded_amount, payment.currency)
+def _owed(order: OrderSnapshot) -> Iterator[str]:
+    for payment in order.payments:
+        if payment.owed:
+            yield f"{payment.owed} {payment.currency} are owed to the customer, and not paid yet"
 
 
-def _describe(movement: Movement) -> str:
-    return f"{movement.kind} of {movement.amount} {movement.currency} ({movement.charge_id})"
+def _captures(order: OrderSnapshot) -> int:
+    return sum(movement.kind == "capture" for movement in order.movements)
+
+
+def _sums_in_payments(order: OrderSnapshot) -> Counter[_Item]:
+    sums: Counter[_Item] = Counter()
+    for payment in order.payments:
+        for kind, amount in (
+            ("captured", payment.captured),
+            ("refunded", payment.refunded),
+            ("disputed", payment.disputed),
+        ):
+            sums[_Item(kind, str(payment.charge_id), payment.currency)] += amount
+    return sums
+
+
+def _sums_in_ledger(order: OrderSnapshot) -> Counter[_Item]:
+    sums: Counter[_Item] = Counter()
+    for movement in order.movements:
+        sign = -1 if movement.kind == "dispute_return" else 1
+        item = _Item(MOVED[movement.kind], str(movement.charge_id), movement.currency)
+        sums[item] += sign * movement.amount
+    return sums

@@ -10,6 +10,7 @@ __all__ = [
     "cancelled_means_undone",
     "done_after_the_step_before",
     "forward_in_the_order_of_the_plan",
+    "fulfilled_means_not_undone",
     "timeline_matches_the_outboxes",
     "undone_in_reverse_order",
     "undone_means_barred",
@@ -47,6 +48,16 @@ def cancelled_means_undone(order: OrderSnapshot) -> Iterator[str]:
             f"{step.name} is done, but {step.undo} is not"
             for step in order.order.plan.steps
             if step.undo and _is_done_and_not_undone(order, step)
+        )
+
+
+def fulfilled_means_not_undone(order: OrderSnapshot) -> Iterator[str]:
+    """No step of a fulfilled order was undone. A goodwill refund is no undo."""
+    if order.fulfilled:
+        yield from (
+            f"is fulfilled, but {step.undo} is done"
+            for step in order.order.plan.steps
+            if step.undo and order.state(step.undo) == "done"
         )
 
 
