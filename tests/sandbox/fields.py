@@ -107,8 +107,11 @@ class _LazyNames(dict[str, Any]):
         if name in vars(typing):
             raise KeyError(name)
 
-        # The client adds the suffix to names that would clash.
-        return getattr(stripe, name.removesuffix("Resource"))
+        # The client adds the suffix, and the prefix of a package, to names that would clash.
+        name = name.removesuffix("Resource")
+        if hasattr(stripe, name):
+            return getattr(stripe, name)
+        return getattr(stripe.issuing, name.removeprefix("Issuing"))
 
 
 def _is_object(cls: Any) -> bool:

@@ -3,7 +3,17 @@
 from typing import Any
 
 from tools.stripe_sandbox.cards import card_of
-from tools.stripe_sandbox.records import Charge, Event, Intent, PaymentMethod, Record, Refund
+from tools.stripe_sandbox.money_objects import balance_transaction_object, dispute_object
+from tools.stripe_sandbox.records import (
+    BalanceTransaction,
+    Charge,
+    Dispute,
+    Event,
+    Intent,
+    PaymentMethod,
+    Record,
+    Refund,
+)
 from tools.stripe_sandbox.store import Store
 
 __all__ = ["API_VERSION", "to_api_object"]
@@ -34,24 +44,33 @@ COUNTRY = "US"
 # amount by itself.
 AUTHORIZATION_SECONDS = 7 * 24 * 3600
 
+WITHOUT_LIVEMODE = (Refund, BalanceTransaction)
+
 
 def to_api_object(store: Store, record: Record) -> dict[str, Any]:
     """Convert a record to the object of the API."""
-    common = {"id": record.id, "object": record.kind, "created": record.created, "livemode": False}
+    fields: dict[str, Any]
     match record:
         case Intent():
-            return common | _intent(record)
+            fields = _intent(record)
         case Charge():
-            return common | _charge(store, record)
+            fields = _charge(store, record)
         case Refund():
-            del common["livemode"]  # a refund has none
-            return common | _refund(record)
+            fields = _refund(record)
+        case Dispute():
+            fields = dispute_object(store, record)
+        case BalanceTransaction():
+            fields = balance_transaction_object(store, record)
         case PaymentMethod():
-            return common | _payment_method(record)
+            fields = _payment_method(record)
         case Event():
-            return common | _event(store, record)
+            fields = _event(store, record)
+        case _:
+            raise TypeError(f"{type(record).__name__} is not an object of the API.")
 
-    raise TypeError(f"{type(record).__name__} is not an object of the API.")
+    common = {"id": record.id, "object": record.kind, "created": record.created}
+    mode = {} if isinstance(record, WITHOUT_LIVEMODE) else {"livemode": False}
+    return common | mode | fields
 
 
 def _intent(intent: Intent) -> dict[str, Any]:
@@ -120,9 +139,11 @@ def _charge(store: Store, charge: Charge) -> dict[str, Any]:
             "amount",
             "amount_captured",
             "amount_refunded",
+            "balance_transaction",
             "captured",
             "currency",
             "description",
+            "disputed",
             "metadata",
         ),
         *(
@@ -135,7 +156,7 @@ def _charge(store: Store, charge: Charge) -> dict[str, Any]:
         *("status", "transfer_group"),
     )
     nulls = (
-        *("application", "application_fee", "application_fee_amount", "balance_transaction"),
+        *("application", "application_fee", "application_fee_amount"),
         *(
             "customer",
             "failure_balance_transaction",
@@ -153,7 +174,6 @@ def _charge(store: Store, charge: Charge) -> dict[str, Any]:
         **dict.fromkeys(nulls),
         "billing_details": NO_BILLING_DETAILS,
         "calculated_statement_descriptor": "SANDBOX",
-        "disputed": False,
         "failure_code": decline.get("code"),
         "failure_message": decline.get("message"),
         "fraud_details": {},
@@ -212,13 +232,17 @@ def _details(method: PaymentMethod, charge: Charge) -> dict[str, Any]:
 
 
 def _refund(refund: Refund) -> dict[str, Any]:
-    same = ("amount", "charge", "currency", "metadata", "payment_intent", "reason", "status")
-    nulls = (
+    same = (
+        "amount",
         "balance_transaction",
-        "receipt_number",
-        "source_transfer_reversal",
-        "transfer_reversal",
+        "charge",
+        "currency",
+        "metadata",
+        "payment_intent",
+        "reason",
+        "status",
     )
+    nulls = ("receipt_number", "source_transfer_reversal", "transfer_reversal")
     body = {**{name: getattr(refund, name) for name in same}, **dict.fromkeys(nulls)}
     body["destination_details"] = {
         "type": "card",
@@ -232,6 +256,7 @@ def _refund(refund: Refund) -> dict[str, Any]:
         body["pending_reason"] = "processing"
     if refund.failure_reason:
         body["failure_reason"] = refund.failure_reason
+        body["failure_balance_transaction"] = refund.failure_balance_transaction
 
     return body
 

@@ -3,6 +3,7 @@
 from typing import Any, NoReturn
 
 from tools.stripe_sandbox.api_objects import to_api_object
+from tools.stripe_sandbox.balance_transactions import enter_capture
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.cards import GENERIC, METHODS, Card, Decline, card_of
 from tools.stripe_sandbox.errors import CardError, RequestLost
@@ -70,9 +71,9 @@ def capture(call: Call, intent: Intent, charge: Charge, amount: int) -> None:
     charge.captured, charge.amount_captured = True, amount
     charge.status = intent.status = "succeeded"
     intent.amount_received, intent.amount_capturable = amount, 0
+    enter_capture(call, charge)
     call.store.save(charge)
     call.store.save(intent)
-    call.store.add_movement("capture", charge.id)
 
 
 def release(call: Call, intent: Intent) -> None:

@@ -4,17 +4,17 @@ The control API has them under /sandbox/dashboard/. Each act has the same webhoo
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from tools.stripe_sandbox import intents, refunds
+from tools.stripe_sandbox import disputes, intents, refunds
 from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.errors import not_found
 from tools.stripe_sandbox.http import read_json
-from tools.stripe_sandbox.records import Charge, Intent, Record
+from tools.stripe_sandbox.records import Charge, Dispute, Intent, Record
 
 __all__ = ["ACTS", "Act"]
 
@@ -22,6 +22,26 @@ R = TypeVar("R", bound=Record)
 
 Act: TypeAlias = Callable[..., dict[str, Any]]
 Amount = Annotated[int, Meta(ge=1)]
+
+
+# https://docs.stripe.com/disputes/categories
+Reason = Literal[
+    "bank_cannot_process",
+    "check_returned",
+    "credit_not_processed",
+    "customer_initiated",
+    "debit_not_authorized",
+    "duplicate",
+    "fraudulent",
+    "general",
+    "incorrect_account_details",
+    "insufficient_funds",
+    "noncompliant",
+    "product_not_received",
+    "product_unacceptable",
+    "subscription_canceled",
+    "unrecognized",
+]
 
 
 class RefundByHand(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,6 +56,21 @@ class CaptureByHand(msgspec.Struct, forbid_unknown_fields=True):
 
     payment_intent: str
     amount: Amount | None = None
+
+
+class NewDispute(msgspec.Struct, forbid_unknown_fields=True):
+    """Dispute a charge, by default all that is left of it. A `warning_…` is an inquiry."""
+
+    charge: str
+    amount: Amount | None = None
+    reason: Reason = "fraudulent"
+    status: Literal["needs_response", "warning_needs_response"] = "needs_response"
+
+
+class DisputeStep(msgspec.Struct, forbid_unknown_fields=True):
+    """The next status of a dispute."""
+
+    status: str
 
 
 def refund(call: Call, body: bytes) -> dict[str, Any]:
@@ -53,9 +88,29 @@ def capture(call: Call, body: bytes) -> dict[str, Any]:
     return to_api_object(call.store, intent)
 
 
+def open_dispute(call: Call, body: bytes) -> dict[str, Any]:
+    """POST /sandbox/dashboard/disputes, an act of the customer's bank"""
+    act = read_json(body, NewDispute)
+    charge = _find(call, Charge, act.charge, "charge")
+    dispute = disputes.open_dispute(
+        call, charge, amount=act.amount, reason=act.reason, status=act.status
+    )
+    return to_api_object(call.store, dispute)
+
+
+def proceed_with_dispute(call: Call, body: bytes, id: str) -> dict[str, Any]:
+    """POST /sandbox/dashboard/disputes/{id}"""
+    act = read_json(body, DisputeStep)
+    dispute = _find(call, Dispute, id, "id")
+    disputes.proceed(call, dispute, act.status)
+    return to_api_object(call.store, dispute)
+
+
 ACTS: dict[str, Act] = {
     "/sandbox/dashboard/refunds": refund,
     "/sandbox/dashboard/captures": capture,
+    "/sandbox/dashboard/disputes": open_dispute,
+    "/sandbox/dashboard/disputes/([^/]+)": proceed_with_dispute,
 }
 
 

@@ -5,17 +5,28 @@ from typing import Any
 from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.errors import ApiError
-from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, Record, Refund
+from tools.stripe_sandbox.records import (
+    BalanceTransaction,
+    Charge,
+    Dispute,
+    Intent,
+    PaymentMethod,
+    Record,
+    Refund,
+)
 
 __all__ = ["expand"]
 
 # Stripe's own limit.
 MAX_DEPTH = 4
-EXPANDABLE: dict[str, type[Record]] = {
-    "charge": Charge,
-    "latest_charge": Charge,
-    "payment_intent": Intent,
-    "payment_method": PaymentMethod,
+EXPANDABLE: dict[str, tuple[type[Record], ...]] = {
+    "balance_transaction": (BalanceTransaction,),
+    "charge": (Charge,),
+    "failure_balance_transaction": (BalanceTransaction,),
+    "latest_charge": (Charge,),
+    "payment_intent": (Intent,),
+    "payment_method": (PaymentMethod,),
+    "source": (Charge, Refund, Dispute),
 }
 
 
@@ -42,10 +53,18 @@ def _expand(call: Call, body: dict[str, Any], path: list[str], requested: str) -
     elif name not in EXPANDABLE or name not in body:
         raise _not_expandable(requested)
     elif isinstance(body[name], str):
-        body[name] = to_api_object(call.store, call.store.get(EXPANDABLE[name], body[name]))
+        body[name] = _object(call, EXPANDABLE[name], body[name])
 
     if path[1:] and body[name]:
         _expand(call, body[name], path[1:], requested)
+
+
+def _object(call: Call, kinds: tuple[type[Record], ...], id: str) -> dict[str, Any]:
+    """Return the object with an id, which is of one of `kinds`."""
+    *others, last = kinds
+    found = (call.store.find(kind, id) for kind in others)
+    record = next(filter(None, found), None) or call.store.get(last, id)
+    return to_api_object(call.store, record)
 
 
 def _refunds(call: Call, charge: str) -> dict[str, Any]:

@@ -5,7 +5,17 @@ from typing import Any, ClassVar
 
 import msgspec
 
-__all__ = ["Charge", "Event", "Intent", "PaymentMethod", "Record", "Refund", "new_id"]
+__all__ = [
+    "BalanceTransaction",
+    "Charge",
+    "Dispute",
+    "Event",
+    "Intent",
+    "PaymentMethod",
+    "Record",
+    "Refund",
+    "new_id",
+]
 
 
 def new_id(prefix: str) -> str:
@@ -75,6 +85,8 @@ class Charge(Record, kw_only=True):
     captured: bool = False
     amount_captured: int = 0
     amount_refunded: int = 0
+    balance_transaction: str | None = None
+    disputed: bool = False
     decline: dict[str, str] | None = None
     description: str | None = None
     receipt_email: str | None = None
@@ -95,7 +107,42 @@ class Refund(Record, kw_only=True):
     status: str
     metadata: dict[str, str]
     reason: str | None = None
+    balance_transaction: str | None = None
+    failure_balance_transaction: str | None = None
     failure_reason: str | None = None
+
+
+class Dispute(Record, kw_only=True):
+    """A dispute of a charge. Its balance transactions are a withdrawal and perhaps a return."""
+
+    kind = "dispute"
+
+    charge: str
+    payment_intent: str
+    amount: int
+    currency: str
+    reason: str
+    status: str
+    due_by: int
+    balance_transactions: list[str] = []  # msgspec copies the default
+
+
+class BalanceTransaction(Record, kw_only=True):
+    """A movement of money into the balance, or out of it if `amount` is negative.
+
+    `source` is the charge, refund or dispute; `fee` is deducted from the amount.
+    """
+
+    kind = "balance_transaction"
+
+    type: str
+    reporting_category: str
+    source: str
+    amount: int
+    currency: str
+    available_on: int
+    fee: int = 0
+    description: str | None = None
 
 
 class Event(Record, kw_only=True):

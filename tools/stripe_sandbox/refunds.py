@@ -3,15 +3,17 @@
 from typing import Any
 
 from tools.stripe_sandbox.api_objects import to_api_object
+from tools.stripe_sandbox.balance_transactions import enter_refund, enter_refund_failure
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.cards import card_of
+from tools.stripe_sandbox.disputed_amounts import disputed_amount, is_in_dispute
 from tools.stripe_sandbox.errors import ApiError, missing, not_found, unexpected_state
 from tools.stripe_sandbox.events import record_event
 from tools.stripe_sandbox.pagination import page, retrieve_one
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, Refund, new_id
-from tools.stripe_sandbox.settlement_queue import settle_later
+from tools.stripe_sandbox.settlement_queue import remove, settle_later
 
-__all__ = ["create", "list_all", "refund", "retrieve", "settle"]
+__all__ = ["create", "fail_pending", "list_all", "refund", "retrieve", "settle"]
 
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
@@ -44,7 +46,7 @@ def refund(
         created=call.now,
         charge=charge.id,
         payment_intent=charge.payment_intent,
-        amount=_amount(charge, amount),
+        amount=_amount(call, charge, amount),
         currency=charge.currency,
         status="pending",
         metadata=metadata or {},
@@ -71,20 +73,31 @@ def list_all(call: Call) -> dict[str, Any]:
     )
 
 
-def settle(call: Call, refund: Refund, outcome: str) -> None:
+def settle(
+    call: Call, refund: Refund, outcome: str, *, reason: str = "lost_or_stolen_card"
+) -> None:
     """End a refund as `outcome` says; ignore a refund that has failed before."""
     if refund.status in {outcome, "failed"}:
         return
 
     refund.status = outcome
     if outcome == "failed":
-        refund.failure_reason = "lost_or_stolen_card"
+        refund.failure_reason = reason
+        enter_refund_failure(call, refund)
         charge = call.store.get(Charge, refund.charge)
         charge.amount_refunded -= refund.amount
         call.store.save(charge)
 
     call.store.save(refund)
     record_event(call, "refund.failed" if outcome == "failed" else "refund.updated", refund)
+
+
+def fail_pending(call: Call, charge: str, reason: str) -> None:
+    """Fail the pending refunds of a charge."""
+    for refund in call.store.select(Refund, "AND json_extract(body, '$.charge') = ?", [charge]):
+        if refund.status == "pending":
+            remove(call.store, refund.id)
+            settle(call, refund, "failed", reason=reason)
 
 
 def _charge(call: Call) -> Charge:
@@ -118,7 +131,7 @@ def _charge_of_intent(call: Call, id: str) -> Charge:
     return call.store.get(Charge, intent.latest_charge)
 
 
-def _amount(charge: Charge, wanted: int | None) -> int:
+def _amount(call: Call, charge: Charge, wanted: int | None) -> int:
     if not charge.captured:
         raise ApiError(
             "This charge is not captured. Cancel its payment intent instead.",
@@ -126,7 +139,14 @@ def _amount(charge: Charge, wanted: int | None) -> int:
             executed=True,
         )
 
-    left = charge.amount_captured - charge.amount_refunded
+    disputed = disputed_amount(call.store, charge)
+    left = max(charge.amount_captured - charge.amount_refunded - disputed, 0)
+    if is_in_dispute(call.store, charge) or (disputed and left == 0):
+        raise ApiError(
+            f"Charge {charge.id} has been charged back; cannot issue a refund.",
+            code="charge_disputed",
+            executed=True,
+        )
     if left == 0:
         raise ApiError(
             f"Charge {charge.id} has already been refunded.",
@@ -150,9 +170,9 @@ def _record(call: Call, charge: Charge, refund: Refund) -> None:
         call.store.get(PaymentMethod, charge.payment_method)
     ).refund
     charge.amount_refunded += refund.amount
+    enter_refund(call, refund)
     call.store.add(refund)
     call.store.save(charge)
-    call.store.add_movement("refund", refund.id)
     if final_status != refund.status:
         settle_later(call.store, refund.id, final_status)
 

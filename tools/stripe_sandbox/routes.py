@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tools.stripe_sandbox import charges, events, intents, refunds
+from tools.stripe_sandbox import balance_transactions, charges, disputes, events, intents, refunds
 from tools.stripe_sandbox.search import search
 
 __all__ = ["Route", "find"]
@@ -37,6 +37,20 @@ ROUTES = (
     _route("POST", "/v1/refunds", "refunds.create", refunds.create),
     _route("GET", "/v1/refunds", "refunds.list", refunds.list_all),
     _route("GET", "/v1/refunds/{id}", "refunds.retrieve", refunds.retrieve),
+    _route("GET", "/v1/disputes", "disputes.list", disputes.list_all),
+    _route("GET", "/v1/disputes/{id}", "disputes.retrieve", disputes.retrieve),
+    _route(
+        "GET",
+        "/v1/balance_transactions",
+        "balance_transactions.list",
+        balance_transactions.list_all,
+    ),
+    _route(
+        "GET",
+        "/v1/balance_transactions/{id}",
+        "balance_transactions.retrieve",
+        balance_transactions.retrieve,
+    ),
     _route("GET", "/v1/events", "events.list", events.list_all),
     _route("GET", "/v1/events/{id}", "events.retrieve", events.retrieve),
 )

@@ -31,10 +31,15 @@ CREATE INDEX IF NOT EXISTS record_payment_intent
 CREATE TABLE IF NOT EXISTS tag (
     key TEXT NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (key, value, id)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS movement (
+CREATE INDEX IF NOT EXISTS transaction_type
+    ON record (json_extract(body, '$.type'), seq) WHERE kind = 'balance_transaction';
+CREATE INDEX IF NOT EXISTS transaction_source
+    ON record (json_extract(body, '$.source'), seq) WHERE kind = 'balance_transaction';
+CREATE TABLE IF NOT EXISTS money_movement (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind TEXT NOT NULL CHECK (kind IN ('capture', 'refund')),
-    id TEXT NOT NULL UNIQUE
+    kind TEXT NOT NULL CHECK (kind IN ('capture', 'refund', 'dispute', 'dispute_return')),
+    id TEXT NOT NULL,
+    UNIQUE (id, kind)
 );
 CREATE TABLE IF NOT EXISTS answer (
     key TEXT PRIMARY KEY,
@@ -64,6 +69,11 @@ CREATE INDEX IF NOT EXISTS delivery_due ON delivery (due_at) WHERE state = 'due'
 CREATE TABLE IF NOT EXISTS clock (id INTEGER PRIMARY KEY CHECK (id = 1), ahead REAL NOT NULL);
 INSERT OR IGNORE INTO clock VALUES (1, 0);
 """
+# The ledger of an older file, which has no disputes.
+UPGRADE = """
+INSERT INTO money_movement (seq, kind, id) SELECT seq, kind, id FROM movement;
+DROP TABLE movement;
+"""
 
 
 class Store:
@@ -90,6 +100,11 @@ class Store:
         # In this mode a killed process loses nothing. Only a power cut could lose transactions.
         self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
         self._connection.executescript(SCHEMA)
+        if self.execute("SELECT 1 FROM sqlite_master WHERE name = 'movement'"):
+            with self.transaction():
+                for statement in UPGRADE.strip().splitlines():
+                    self.execute(statement)
+
         self._ahead = float(self._connection.execute("SELECT ahead FROM clock").fetchone()[0])
 
     @contextmanager
@@ -159,12 +174,14 @@ class Store:
 
         The condition may also contain ORDER BY and LIMIT.
         """
-        rows = self.execute(
-            f"SELECT body FROM record WHERE kind = ? {condition}",  # noqa: S608
-            [kind.kind, *values],
-        )
+        # Partial indexes need the kind as a literal.
+        sql = f"SELECT body FROM record WHERE kind = '{kind.kind}' {condition}"  # noqa: S608
+        rows = self.execute(sql, values)
         return [msgspec.json.decode(body, type=kind) for (body,) in rows]
 
     def add_movement(self, kind: str, id: str) -> None:
-        """Add a movement of money to the ledger: the `capture` of a charge, or a `refund`."""
-        self.execute("INSERT INTO movement (kind, id) VALUES (?, ?)", [kind, id])
+        """Add a movement of money to the ledger.
+
+        `kind`: the `capture` of a charge, a `refund`, a `dispute` or its `dispute_return`.
+        """
+        self.execute("INSERT INTO money_movement (kind, id) VALUES (?, ?)", [kind, id])
