@@ -8,7 +8,13 @@ from msgspec import Meta, Struct
 
 from inventory import stock
 from inventory.allocation import Demand, allocate
-from inventory.events import StockReleased, StockReserved, StockShipped, StockUnavailable
+from inventory.events import (
+    StockBarred,
+    StockReleased,
+    StockReserved,
+    StockShipped,
+    StockUnavailable,
+)
 from inventory.models import SKU_LENGTH, Reservation
 from sagas.definition.handlers import (
     Batch,
@@ -90,12 +96,15 @@ def record_manual_shipment(
     manual=ManualCompletion(record=record_manual_release),
 )
 def release(batch: Batch[OrderWithReservations]) -> list[Outcome]:
-    """Release the order's stock. Raises NothingReserved if it was shipped."""
+    """Release the order's stock, if any was reserved. Raises NothingReserved if it was shipped."""
     released = stock.close_reservations(
         [delivery.saga for delivery in batch], Reservation.State.RELEASED
     )
     _require_reserved([delivery for delivery in batch if delivery.action_done], released)
-    return [StockReleased(pieces=released[delivery.saga]) for delivery in batch]
+    return [
+        StockReleased(pieces=pieces) if (pieces := released[delivery.saga]) else StockBarred()
+        for delivery in batch
+    ]
 
 
 @action(

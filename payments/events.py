@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from sagas.definition.events import Event, Notice, Refusal
+from sagas.definition.events import Event, Notice, Refusal, WaitNotice
 
 __all__ = [
     "PaymentActionRequired",
@@ -74,13 +74,13 @@ class PaymentBarred(Event, frozen=True, kw_only=True):
     payment_id: UUID
 
 
-class PaymentUndecided(Notice, frozen=True, kw_only=True):
-    """The customer's bank has not decided yet. It is due at `waits_until` at the latest."""
+class PaymentUndecided(WaitNotice, frozen=True, kw_only=True):
+    """The gateway has not decided on the `subject` yet: a charge, or a refund."""
 
     type: ClassVar[str] = "payment.undecided"
 
     payment_id: UUID
-    waits_until: datetime | None
+    subject: str
 
 
 class PaymentDisputed(Notice, frozen=True, kw_only=True):
@@ -116,14 +116,18 @@ class PaymentKept(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "payment.kept"
 
 
-class PaymentActionRequired(Notice, frozen=True, kw_only=True):
-    """The customer must confirm the payment at `url` before `expires_at`, as with 3-D Secure."""
+class PaymentActionRequired(WaitNotice, frozen=True, kw_only=True):
+    """The customer must act at `url` before `expires_at`, as with 3-D Secure or a voucher.
+
+    `method` is the kind of the payment method, such as `card` or `boleto`; empty if not known.
+    """
 
     type: ClassVar[str] = "payment.action_required"
 
     payment_id: UUID
     url: str
     expires_at: datetime
+    method: str = ""
 
 
 class PaymentVoided(Event, frozen=True, kw_only=True):
@@ -137,10 +141,11 @@ class PaymentVoided(Event, frozen=True, kw_only=True):
 
 
 class PaymentRefunded(Event, frozen=True, kw_only=True):
-    """None of the order's money is left with us. `amount` is the refund, 0 without a capture."""
+    """The customer has all captured money back: `amount` by refunds, `disputed` by disputes."""
 
     type: ClassVar[str] = "payment.refunded"
 
     payment_id: UUID
     amount: int
     currency: str
+    disputed: int = 0

@@ -12,6 +12,7 @@ from payments.gateways.base import (
     ChargeAnswer,
     ChargeRequest,
     PaymentGateway,
+    Pending,
     RefundAnswer,
     RefundRequest,
     Unanswered,
@@ -58,6 +59,13 @@ class RefundResult(Struct, frozen=True):
 
     charge: ChargeAnswer
     refund: RefundAnswer | None
+
+    @property
+    def undecided(self) -> Pending | None:
+        """The answer of the two that the gateway has not decided yet, if there is one."""
+        return next(
+            (answer for answer in (self.charge, self.refund) if isinstance(answer, Pending)), None
+        )
 
 
 class _HasKey(Protocol):
@@ -114,18 +122,23 @@ def charge_request(payment: Payment | NewPayment) -> ChargeRequest:
         payment.payment_method,
     )
     if isinstance(payment, Payment):
-        return replace(charge, opened_at=payment.created_at, gateway=payment.gateway)
-    return charge
+        return replace(
+            charge,
+            opened_at=payment.opened_at,
+            gateway=payment.gateway,
+            charge_id=payment.charge_id or "",
+        )
+    return replace(charge, opened_at=payment.saga_started_at)
 
 
 def refund_plan(payment: Payment) -> RefundPlan:
     """Return the plan that undoes a payment's charge."""
-    captured = Captured(payment.charge_id, payment.amount) if payment.charge_id else None
+    captured = Captured(payment.charge_id, payment.captured) if payment.charge_id else None
     return RefundPlan(charge_request(payment), payment.refund_key, captured)
 
 
 def refund_request(plan: RefundPlan, captured: Captured) -> RefundRequest:
-    """Return the gateway's request for the refund of a captured charge."""
+    """Return the gateway's request to give back the whole of a captured charge."""
     charge = plan.charge
     return RefundRequest(
         plan.refund_key,

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from payments.amounts import in_words
-from payments.customer_action import ActionDeadline
+from payments.deadlines import Deadline
 from payments.events import (
     PaymentActionRequired,
     PaymentAuthorized,
+    PaymentBarred,
     PaymentFailed,
+    PaymentMismatched,
     PaymentProcessed,
     PaymentRefunded,
+    PaymentUndecided,
     PaymentVoided,
 )
 from payments.gateway_requests import RefundResult
@@ -21,6 +24,7 @@ from payments.gateways.base import (
     ChargeAnswer,
     Declined,
     Pending,
+    RefundAnswer,
     Refunded,
     Unanswered,
     Voided,
@@ -42,6 +46,9 @@ __all__ = [
 
 Status = Payment.Status
 
+# Seconds between two polls of the gateway for a decision that is overdue.
+LATE_POLL_SECONDS = 300.0
+
 
 def update_after_charge(order: UUID, answer: ChargeAnswer) -> PaymentUpdate | None:
     """Return the payment's update after an answer to a charge; None if the answer is not final."""
@@ -50,8 +57,13 @@ def update_after_charge(order: UUID, answer: ChargeAnswer) -> PaymentUpdate | No
             return PaymentUpdate(
                 order_id=order, status=Status.AUTHORIZED, authorization_expires_at=expires_at
             )
-        case Captured(charge_id):
-            return PaymentUpdate(order_id=order, status=Status.CAPTURED, charge_id=charge_id)
+        case Captured(charge_id, amount):
+            return PaymentUpdate(
+                order_id=order,
+                status=Status.CAPTURED,
+                charge_id=charge_id,
+                captured_amount=amount,
+            )
         case Declined(code):
             return PaymentUpdate(order_id=order, status=Status.DECLINED, decline_code=code)
         case Voided():
@@ -63,12 +75,17 @@ def update_after_charge(order: UUID, answer: ChargeAnswer) -> PaymentUpdate | No
 def update_after_refund(order: UUID, result: RefundResult) -> PaymentUpdate | None:
     """Return the payment's update after a refund; None if the answers are not final."""
     match result.charge, result.refund:
-        case Captured(charge_id), Refunded(amount=amount):
+        case Captured(charge_id, captured), Refunded(amount=amount, disputed=disputed):
             return PaymentUpdate(
-                order_id=order, status=Status.REFUNDED, charge_id=charge_id, refunded_amount=amount
+                order_id=order,
+                status=Status.REFUNDED,
+                charge_id=charge_id,
+                captured_amount=captured,
+                refunded_amount=amount,
+                owed_amount=0,
+                disputed_amount=disputed or None,
+                dispute_status="lost" if disputed else None,
             )
-        case Captured(charge_id), _:
-            return PaymentUpdate(order_id=order, status=Status.CAPTURED, charge_id=charge_id)
         case charge, _:
             return update_after_charge(order, charge)
 
@@ -79,7 +96,7 @@ def needs_customer(answer: ChargeAnswer) -> bool:
 
 
 def charge_outcome(
-    payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, ActionDeadline]
+    payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]
 ) -> Outcome:
     """Return the outcome of `payments.charge`."""
     match answer:
@@ -94,12 +111,14 @@ def charge_outcome(
 
 
 def authorize_outcome(
-    payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, ActionDeadline]
+    payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]
 ) -> Outcome:
     """Return the outcome of `payments.authorize`. A captured charge counts as authorized, because
     a person may have captured it at the gateway.
     """
     match answer:
+        case Captured(_, amount) if amount != payment.amount:
+            return _mismatched(payment, amount)
         case Authorized() | Captured():
             expires_at = answer.expires_at if isinstance(answer, Authorized) else None
             return PaymentAuthorized(
@@ -111,7 +130,9 @@ def authorize_outcome(
     return _outcome(payment, answer, deadlines)
 
 
-def capture_outcome(payment: Payment, answer: ChargeAnswer) -> Outcome:
+def capture_outcome(
+    payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]
+) -> Outcome:
     """Return the outcome of `payments.capture`. A void key is refused as expired."""
     match answer:
         case Captured():
@@ -124,16 +145,20 @@ def capture_outcome(payment: Payment, answer: ChargeAnswer) -> Outcome:
             return Unknown(
                 f"The gateway has not captured the authorized {_money(payment)}. It is asked again."
             )
-    return _outcome(payment, answer, {})
+    return _outcome(payment, answer, deadlines)
 
 
-def refund_outcome(payment: Payment, result: RefundResult) -> Outcome:
+def refund_outcome(
+    payment: Payment, result: RefundResult, deadlines: Mapping[UUID, Deadline]
+) -> Outcome:
     """Return the outcome of `payments.refund`."""
+    if result.undecided:
+        subject = "refund" if result.undecided is result.refund else "charge"
+        return _wait_for_gateway(payment, result.undecided, deadlines, subject=subject)
+
     match result.charge, result.refund:
         case (Unanswered(reason, retry_after), _) | (_, Unanswered(reason, retry_after)):
             return Unknown(reason, retry_after)
-        case (Pending(reason), _) | (_, Pending(reason)):
-            return Waiting(reason)
         case Captured(), Declined(code, detail):
             return Retry(f"The gateway declined to refund {_money(payment)}: {code}. {detail}")
         case ((ActionRequired() | Authorized()), _):
@@ -142,41 +167,64 @@ def refund_outcome(payment: Payment, result: RefundResult) -> Outcome:
                 "confirmed or captured. It is asked again."
             )
 
-    amount = result.refund.amount if isinstance(result.refund, Refunded) else 0
-    return PaymentRefunded(payment_id=payment.id, amount=amount, currency=payment.currency)
+    return _undone(payment, result.refund)
 
 
-def void_outcome(payment: Payment, result: RefundResult) -> Outcome:
-    """Return the outcome of `payments.void`: that of a refund, with an event of its own."""
-    outcome = refund_outcome(payment, result)
-    if isinstance(outcome, PaymentRefunded):
-        return PaymentVoided(
-            payment_id=payment.id, amount=outcome.amount, currency=payment.currency
-        )
+def void_outcome(
+    payment: Payment, result: RefundResult, deadlines: Mapping[UUID, Deadline]
+) -> Outcome:
+    """Return the outcome of `payments.void`: as of a refund, unless it releases an authorization.
+
+    `payment` is as it was before the answer was recorded.
+    """
+    outcome = refund_outcome(payment, result, deadlines)
+    match outcome:
+        case PaymentRefunded(amount=amount):
+            return PaymentVoided(payment_id=payment.id, amount=amount, currency=payment.currency)
+        case PaymentBarred() if payment.status == Status.AUTHORIZED:
+            return PaymentVoided(payment_id=payment.id, amount=0, currency=payment.currency)
     return outcome
 
 
-def _outcome(
-    payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, ActionDeadline]
-) -> Outcome:
+def _outcome(payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]) -> Outcome:
     match answer:
         case Declined() | Voided():
             return _refusal(payment, answer)
-        case ActionRequired(url):
-            return _wait_for_customer(payment, url, deadlines[payment.order_id])
-        case Pending(reason):
-            return Waiting(reason)
+        case ActionRequired():
+            return _wait_for_customer(payment, answer, deadlines[payment.order_id])
+        case Pending():
+            return _wait_for_gateway(payment, answer, deadlines, subject="charge")
         case Unanswered(reason, retry_after):
             return Unknown(reason, retry_after)
     raise TypeError(f"Each step handles {type(answer).__name__} itself, before this function.")
 
 
-def _processed(payment: Payment, answer: Captured) -> PaymentProcessed:
+def _processed(payment: Payment, answer: Captured) -> PaymentProcessed | PaymentMismatched:
+    if answer.amount != payment.amount:
+        return _mismatched(payment, answer.amount)
     return PaymentProcessed(
         payment_id=payment.id,
         charge_id=answer.charge_id,
         amount=answer.amount,
         currency=payment.currency,
+    )
+
+
+def _undone(payment: Payment, refund: RefundAnswer | None) -> PaymentRefunded | PaymentBarred:
+    if isinstance(refund, Refunded):
+        return PaymentRefunded(
+            payment_id=payment.id,
+            amount=refund.amount,
+            currency=payment.currency,
+            disputed=refund.disputed,
+        )
+    return PaymentBarred(payment_id=payment.id)
+
+
+def _mismatched(payment: Payment, captured: int) -> PaymentMismatched:
+    return PaymentMismatched(
+        detail=f"{in_words(captured, payment.currency)} was captured instead of "
+        f"{in_words(payment.amount, payment.currency)}. It is given back."
     )
 
 
@@ -191,13 +239,35 @@ def _refusal(payment: Payment, answer: Declined | Voided) -> PaymentFailed:
     return PaymentFailed(detail="The payment was cancelled.", decline_code="voided")
 
 
-def _wait_for_customer(payment: Payment, url: str, deadline: ActionDeadline) -> Waiting:
-    notice = PaymentActionRequired(payment_id=payment.id, url=url, expires_at=deadline.expires_at)
+def _wait_for_customer(payment: Payment, answer: ActionRequired, deadline: Deadline) -> Waiting:
+    notice = PaymentActionRequired(
+        payment_id=payment.id,
+        url=answer.url,
+        expires_at=deadline.expires_at,
+        method=answer.method,
+        waits_until=deadline.expires_at,
+    )
     return Waiting(
         "The customer has to confirm the payment.",
         deadline.poll_delay(),
         notice if deadline.is_new else None,
     )
+
+
+def _wait_for_gateway(
+    payment: Payment, answer: Pending, deadlines: Mapping[UUID, Deadline], *, subject: str
+) -> Outcome:
+    deadline = deadlines[payment.order_id]
+    if deadline.seconds_left <= 0:
+        return Unknown(
+            f"{answer.reason} The decision on the {subject} of {_money(payment)} was due at "
+            f"{deadline.expires_at:%Y-%m-%d %H:%M} UTC. Look it up at the gateway.",
+            LATE_POLL_SECONDS,
+        )
+    notice = PaymentUndecided(
+        payment_id=payment.id, subject=subject, waits_until=deadline.expires_at
+    )
+    return Waiting(answer.reason, deadline.poll_delay(), notice if deadline.is_new else None)
 
 
 def _money(payment: Payment) -> str:

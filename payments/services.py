@@ -31,6 +31,8 @@ Status = Payment.Status
 
 # pending → refunded: the answer to the charge was lost, and the refund found the money.
 # void or declined → refunded: money came in after all, and was given back.
+# → captured, with an owed amount: the money came in after all, or its refund failed later, and it
+# is not back yet. No other update leads from those states to captured.
 TRANSITIONS = {
     Status.PENDING: {
         Status.AUTHORIZED,
@@ -45,29 +47,52 @@ TRANSITIONS = {
     Status.DECLINED: {Status.REFUNDED},
 }
 
+OWED_FROM = {Status.VOID, Status.DECLINED, Status.REFUNDED}
+
 # Nothing was captured, and nothing will be. A payment keeps the first of the two that it gets.
 NEVER_CAPTURED = {Status.VOID, Status.DECLINED}
 
+# The columns that an update may change without a new status.
+AMOUNTS = (
+    "captured_amount",
+    "refunded_amount",
+    "owed_amount",
+    "disputed_amount",
+    "dispute_status",
+)
+
 OPEN = """
     INSERT INTO payments_payment
-        (id, order_id, amount, currency, payment_method, charge_key, refund_key, gateway)
+        (id, order_id, amount, currency, payment_method, saga_started_at, charge_key, refund_key,
+         gateway)
     SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
         AS new (id uuid, order_id uuid, amount bigint, currency text, payment_method text,
-                charge_key text, refund_key text, gateway text)
+                saga_started_at timestamptz, charge_key text, refund_key text, gateway text)
     ORDER BY order_id
     ON CONFLICT (order_id) DO NOTHING
     RETURNING order_id
 """
+# Null keeps the present value. A decision ends the wait for it.
 UPDATE = """
     UPDATE payments_payment AS payment
-    SET status = new.status, charge_id = new.charge_id, refunded_amount = new.refunded_amount,
-        decline_code = new.decline_code, refund_reference = new.refund_reference,
-        updated_at = clock_timestamp(),
+    SET status = new.status,
+        charge_id = COALESCE(new.charge_id, payment.charge_id),
+        captured_amount = COALESCE(new.captured_amount, payment.captured_amount),
+        refunded_amount = COALESCE(new.refunded_amount, payment.refunded_amount),
+        owed_amount = COALESCE(new.owed_amount, payment.owed_amount),
+        disputed_amount = COALESCE(new.disputed_amount, payment.disputed_amount),
+        dispute_status = COALESCE(new.dispute_status, payment.dispute_status),
+        decline_code = COALESCE(new.decline_code, payment.decline_code),
+        refund_reference = COALESCE(new.refund_reference, payment.refund_reference),
         authorization_expires_at =
-            COALESCE(new.authorization_expires_at, payment.authorization_expires_at)
+            COALESCE(new.authorization_expires_at, payment.authorization_expires_at),
+        expected_at = NULL,
+        updated_at = clock_timestamp()
     FROM jsonb_to_recordset(%(rows)s::jsonb)
-        AS new (order_id uuid, status text, charge_id text, refunded_amount bigint,
-                decline_code text, refund_reference text, authorization_expires_at timestamptz)
+        AS new (order_id uuid, status text, charge_id text, captured_amount bigint,
+                refunded_amount bigint, owed_amount bigint, disputed_amount bigint,
+                dispute_status text, decline_code text, refund_reference text,
+                authorization_expires_at timestamptz)
     WHERE payment.order_id = new.order_id
 """
 
@@ -80,12 +105,13 @@ class IllegalTransition(Exception):
 
 
 class NewPayment(msgspec.Struct, frozen=True):
-    """The fields of a payment to open."""
+    """The fields of a payment to open. `saga_started_at` is when its order was placed."""
 
     order_id: UUID
     amount: int
     currency: str
     payment_method: str
+    saga_started_at: datetime
 
     @property
     def charge_key(self) -> str:
@@ -99,15 +125,22 @@ class NewPayment(msgspec.Struct, frozen=True):
 
 
 class PaymentUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """The new status of an order's payment, with the details from the gateway's answer."""
+    """The new status of an order's payment, with the details from the gateway's answer.
+
+    None keeps the present value. Amounts are in minor units, and have the meanings of the columns.
+    """
 
     order_id: UUID
     status: Payment.Status
     charge_id: str | None = None
-    refunded_amount: int = 0
-    decline_code: str = ""
+    captured_amount: int | None = None
+    refunded_amount: int | None = None
+    owed_amount: int | None = None
+    disputed_amount: int | None = None
+    dispute_status: str | None = None
+    decline_code: str | None = None
     authorization_expires_at: datetime | None = None
-    refund_reference: str = ""
+    refund_reference: str | None = None
 
 
 def open_payments(payments: Sequence[NewPayment]) -> set[UUID]:
@@ -146,7 +179,7 @@ def lock_payments(orders: Collection[UUID]) -> dict[UUID, Payment]:
 
 
 def update_payments(payments: Mapping[UUID, Payment], updates: Iterable[PaymentUpdate]) -> None:
-    """Write the updates of locked payments. An update to the present status changes nothing.
+    """Write the updates of locked payments. An update to the present status changes only amounts.
 
     Raise IllegalTransition for a change that `TRANSITIONS` does not have.
     """
@@ -157,10 +190,16 @@ def update_payments(payments: Mapping[UUID, Payment], updates: Iterable[PaymentU
 
 def _is_change(payment: Payment, update: PaymentUpdate) -> bool:
     before, after = payment.status, update.status
-    if before == after or {before, after} == NEVER_CAPTURED:
+    if {before, after} == NEVER_CAPTURED:
         return False
+    if before == after:
+        return any(
+            (new := getattr(update, name)) is not None and new != getattr(payment, name)
+            for name in AMOUNTS
+        )
 
-    if after not in TRANSITIONS.get(Status(before), ()):
+    is_owed = after == Status.CAPTURED and update.owed_amount and before in OWED_FROM
+    if after not in TRANSITIONS.get(Status(before), ()) and not is_owed:
         amount = in_words(payment.amount, payment.currency)
         raise IllegalTransition(
             f"The payment of order {payment.order_id} ({amount}) is {before} and cannot become "

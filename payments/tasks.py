@@ -7,9 +7,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from payments.authorization_expiry import cancel_expiring_once
+from payments.followup import follow_up_once
 from payments.models import WebhookEvent
 from payments.reconciliation import next_window, reconcile
-from payments.refund_followup import follow_up_once
 
 __all__ = ["expire_authorizations", "follow", "purge_webhook_events", "reconcile_payments"]
 

@@ -36,17 +36,17 @@ PLAIN = r"^[\x21-\x7e]+(?!\n)$"
 
 Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=PLAIN)]
 
-# Events of money that came in, or of a refund that failed. For a payment that is over, they
-# schedule a follow-up.
-MONEY_EVENTS = {
-    "payment_intent.succeeded",
-    "charge.succeeded",
-    "charge.captured",
-    "refund.failed",
-    "refund.updated",
-    "charge.refund.updated",
-}
+# Events that schedule a follow-up, by the statuses of the payments for which they do. Money that
+# came in matters for a payment that is over. Refunds and disputes matter for each captured payment.
 OVER = (Status.VOID, Status.DECLINED, Status.REFUNDED)
+FOLLOWED_UP = {
+    **dict.fromkeys(("payment_intent.succeeded", "charge.succeeded", "charge.captured"), OVER),
+    **dict.fromkeys(
+        ("refund.failed", "refund.updated", "charge.refund.updated"), (*OVER, Status.CAPTURED)
+    ),
+    "charge.refunded": (Status.CAPTURED,),
+}
+DISPUTE_EVENTS = "charge.dispute."
 
 INSERT = """
 INSERT INTO payments_webhookevent (id, type, object_id, happened_at)
@@ -142,11 +142,10 @@ def receive(event: StripeEvent) -> WebhookEvent.Effect | None:
 
 
 def _apply(event: StripeEvent, order: UUID) -> WebhookEvent.Effect:
+    followed = _schedule_follow_up(event, order)
     if _wake_waiting_step(order):
         return Effect.WOKE
-    if event.type in MONEY_EVENTS and _schedule_follow_up(order):
-        return Effect.FOLLOWED
-    return Effect.NOTED
+    return Effect.FOLLOWED if followed else Effect.NOTED
 
 
 def _wake_waiting_step(order: UUID) -> int:
@@ -155,8 +154,11 @@ def _wake_waiting_step(order: UUID) -> int:
     return inbox.make_due_now(get_service("payments"), ids)
 
 
-def _schedule_follow_up(order: UUID) -> int:
-    return Payment.objects.filter(order_id=order, status__in=OVER).update(follow_at=Now())
+def _schedule_follow_up(event: StripeEvent, order: UUID) -> int:
+    statuses = FOLLOWED_UP.get(event.type, ())
+    if event.type.startswith(DISPUTE_EVENTS):
+        statuses = (*OVER, Status.CAPTURED)
+    return Payment.objects.filter(order_id=order, status__in=statuses).update(follow_at=Now())
 
 
 def _find_order(event: StripeEvent) -> UUID | None:

@@ -204,6 +204,12 @@ class TrackedSaga(models.Model):
         help_text="The step at which the saga waits for the release of a hold.",
     )
 
+    waits_until = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="Until then the saga waits as agreed for a person or another system.",
+    )
+
     class Meta:
         abstract = True
         indexes = (

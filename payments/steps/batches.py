@@ -39,7 +39,13 @@ class OrderToCharge(Struct, frozen=True):
 def new_payment(delivery: Delivery[OrderToCharge]) -> NewPayment:
     """Return the payment that a delivery opens if its order has none."""
     order = delivery.context
-    return NewPayment(delivery.saga, order.amount, order.currency, order.payment_method)
+    return NewPayment(
+        order_id=delivery.saga,
+        amount=order.amount,
+        currency=order.currency,
+        payment_method=order.payment_method,
+        saga_started_at=delivery.started_at,
+    )
 
 
 def answers_by_order(batch: Batch[OrderToCharge], answers: Sequence[T]) -> dict[UUID, T]:

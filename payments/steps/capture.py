@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from payments.deadlines import start_deadlines
 from payments.events import PaymentFailed, PaymentKept, PaymentWithheld
 from payments.gateway_requests import ChargeAttempt, GatewayRouter, charge_request
 from payments.gateways.base import Authorized, ChargeAnswer
@@ -49,7 +50,11 @@ class Capture(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
         """Commit the gateway's answers."""
         by_order = answers_by_order(batch, answers)
         payments = record_charges(by_order)
-        return [capture_outcome(payments[order], answer) for order, answer in by_order.items()]
+        deadlines = start_deadlines(by_order)
+        return [
+            capture_outcome(payments[order], answer, deadlines)
+            for order, answer in by_order.items()
+        ]
 
 
 withhold = bar("payments.withhold", in_time=PaymentWithheld, too_late=PaymentKept)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from payments.customer_action import ActionDeadline, orders_past_deadline, start_deadlines
+from payments.deadlines import Deadline, orders_past_deadline, start_deadlines
 from payments.events import PaymentFailed
 from payments.gateway_requests import ChargeAttempt, GatewayRouter, charge_request
 from payments.gateways.base import ChargeAnswer, ChargeRequest
@@ -62,12 +62,10 @@ class Charge(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
         return [answers[attempt.charge.key] for attempt in requests]
 
     def record(self, batch: Batch[OrderToCharge], answers: Sequence[ChargeAnswer]) -> list[Outcome]:
-        """Commit the gateway's answers, and a deadline where the customer has to confirm."""
+        """Commit the gateway's answers, and a deadline where one is undecided."""
         by_order = answers_by_order(batch, answers)
         payments = record_charges(by_order)
-        deadlines = start_deadlines(
-            [order for order, answer in by_order.items() if needs_customer(answer)]
-        )
+        deadlines = start_deadlines(by_order)
         return [
             self._outcome(payments[order], answer, deadlines) for order, answer in by_order.items()
         ]
@@ -78,7 +76,7 @@ class Charge(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
         return router.send(lambda gateway: gateway.charge, charges)
 
     def _outcome(
-        self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, ActionDeadline]
+        self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]
     ) -> Outcome:
         return charge_outcome(payment, answer, deadlines)
 
@@ -93,6 +91,6 @@ class Authorize(Charge):
         return router.send(lambda gateway: gateway.authorize, charges)
 
     def _outcome(
-        self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, ActionDeadline]
+        self, payment: Payment, answer: ChargeAnswer, deadlines: Mapping[UUID, Deadline]
     ) -> Outcome:
         return authorize_outcome(payment, answer, deadlines)

@@ -1,8 +1,10 @@
 """The undo steps `payments.refund` and `payments.void`: return or release all money of an order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from payments.amounts import in_words
+from payments.deadlines import Deadline, start_deadlines
 from payments.events import PaymentRefunded
 from payments.gateway_requests import (
     GatewayRouter,
@@ -55,11 +57,14 @@ def refunded_by_hand(
         order_id=order.saga,
         status=Status.REFUNDED,
         charge_id=payment.charge_id,
-        refunded_amount=payment.amount,
+        refunded_amount=payment.captured,
+        owed_amount=0,
         refund_reference=confirmation.reference,
     )
     update_payments(payments, [update])
-    return PaymentRefunded(payment_id=payment.id, amount=payment.amount, currency=payment.currency)
+    return PaymentRefunded(
+        payment_id=payment.id, amount=payment.captured, currency=payment.currency
+    )
 
 
 def _refusal(order: Delivery[OrderToCharge], payment: Payment | None) -> str:
@@ -110,20 +115,27 @@ class Refund(ExternalStep[OrderToCharge, RefundPlan, RefundResult]):
         ]
 
     def record(self, batch: Batch[OrderToCharge], answers: Sequence[RefundResult]) -> list[Outcome]:
-        """Commit the gateway's answers."""
+        """Commit the gateway's answers, and a deadline where one is undecided."""
         by_order = answers_by_order(batch, answers)
         payments = lock_payments(list(by_order))
         updates = (update_after_refund(order, result) for order, result in by_order.items())
         update_payments(payments, [update for update in updates if update])
-        return [self._outcome(payments[order], result) for order, result in by_order.items()]
+        deadlines = start_deadlines({order: result.undecided for order, result in by_order.items()})
+        return [
+            self._outcome(payments[order], result, deadlines) for order, result in by_order.items()
+        ]
 
-    def _outcome(self, payment: Payment, result: RefundResult) -> Outcome:
-        return refund_outcome(payment, result)
+    def _outcome(
+        self, payment: Payment, result: RefundResult, deadlines: Mapping[UUID, Deadline]
+    ) -> Outcome:
+        return refund_outcome(payment, result, deadlines)
 
 
 @undo("payments.void", accepts=OrderToCharge)
 class Void(Refund):
     """Release the authorization forever; refund the amount if it was captured after all."""
 
-    def _outcome(self, payment: Payment, result: RefundResult) -> Outcome:
-        return void_outcome(payment, result)
+    def _outcome(
+        self, payment: Payment, result: RefundResult, deadlines: Mapping[UUID, Deadline]
+    ) -> Outcome:
+        return void_outcome(payment, result, deadlines)

@@ -3,6 +3,7 @@
 A reader of an event ignores fields that it does not know.
 """
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 import msgspec
@@ -10,16 +11,21 @@ import msgspec
 __all__ = [
     "NEEDS_ATTENTION",
     "ON_HOLD",
+    "WAITS_UNTIL",
     "Event",
     "NeedsAttention",
     "Notice",
     "OnHold",
     "Refusal",
+    "WaitNotice",
     "is_notice",
 ]
 
 NEEDS_ATTENTION = "saga.needs_attention"
 ON_HOLD = "saga.on_hold"
+
+# The field of every `WaitNotice`, by which the saga's home recognises an agreed wait.
+WAITS_UNTIL = "waits_until"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +62,17 @@ class Notice(Event, frozen=True, kw_only=True):
     type: ClassVar[str]
 
 
+class WaitNotice(Notice, frozen=True, kw_only=True):
+    """The saga waits for a person or another system, as agreed, until `waits_until`.
+
+    Until then, the saga has not stalled, and its waiting is no alarm.
+    """
+
+    type: ClassVar[str]
+
+    waits_until: datetime
+
+
 class NeedsAttention(Notice, frozen=True, kw_only=True):
     """A step that may not be given up keeps failing. It is tried again, but needs a person.
 
@@ -84,6 +101,7 @@ def is_notice(type_: str) -> bool:
 
 
 def _types(base: type[Event]) -> set[str]:
-    return {
-        type_ for subclass in base.__subclasses__() for type_ in (subclass.type, *_types(subclass))
-    }
+    """Return the types of all events below `base`. An abstract event has no type of its own."""
+    subclasses = base.__subclasses__()
+    own = {subclass.type for subclass in subclasses if hasattr(subclass, "type")}
+    return own.union(*(_types(subclass) for subclass in subclasses))

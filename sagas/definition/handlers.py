@@ -17,7 +17,7 @@ An operator may complete a step that has a `ManualCompletion`, if they know that
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -65,7 +65,7 @@ class Delivery(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
 
     saga: UUID
     context: C
-    started_at: datetime | None = None
+    started_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
     attempt: int = 1
     action_done: bool = False
     pivot_open: bool = False

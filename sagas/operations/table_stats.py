@@ -34,10 +34,11 @@ SELECT count(*) FILTER (WHERE due_at <= now()), count(*) FILTER (WHERE due_at > 
 """
 
 INBOX = """
-SELECT step, CASE WHEN send_at IS NULL THEN 'parked' ELSE state END, count(*),
+SELECT step, CASE WHEN send_at IS NULL THEN 'parked'
+                  WHEN state = 'waiting' AND attempts = 0 THEN 'agreed' ELSE state END, count(*),
        extract(epoch FROM clock_timestamp() - min(created_at))::float8
-  FROM (SELECT step, state, send_at, created_at FROM {inbox} WHERE state IN ('started', 'waiting')
-         ORDER BY send_at LIMIT %(most)s) open
+  FROM (SELECT step, state, send_at, attempts, created_at FROM {inbox}
+         WHERE state IN ('started', 'waiting') ORDER BY send_at LIMIT %(most)s) open
  GROUP BY 1, 2
 """
 
@@ -58,9 +59,12 @@ SAGAS = """
 SELECT count(*), count(*) FILTER (WHERE rescue_at <= now() AND NOT on_hold),
        count(*) FILTER (WHERE redrives > 0),
        COALESCE(extract(epoch FROM clock_timestamp()
-                                   - min(created_at) FILTER (WHERE NOT on_hold)), 0)::float8,
+                                   - min(created_at) FILTER (WHERE NOT on_hold AND NOT waits)),
+                0)::float8,
        count(*) FILTER (WHERE on_hold)
-  FROM (SELECT rescue_at, redrives, created_at, {on_hold} AS on_hold FROM {tracked} s
+  FROM (SELECT rescue_at, redrives, created_at, {on_hold} AS on_hold,
+               COALESCE(waits_until > now(), false) AS waits
+          FROM {tracked} s
          WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) open
 """
 
@@ -74,8 +78,9 @@ class OutboxStats(NamedTuple):
 
 
 class InboxStats(NamedTuple):
-    """The open rows of one step in one state: `started`, `waiting`, `parked` or `held`.
+    """The open rows of one step in one state: `started`, `waiting`, `agreed`, `parked` or `held`.
 
+    `agreed` rows wait for a person or another system, as the step said, after no failed attempt.
     `parked` rows are not sent again: their saga was purged, or their message is unreadable.
     """
 
@@ -97,7 +102,8 @@ class SagaStats(NamedTuple):
     """The open sagas of a home.
 
     `stalled` are due for a re-drive. `redriven` were re-driven since their last progress. Sagas on
-    hold are in `open` and `on_hold`, but not in `stalled`, and `oldest_seconds` ignores them.
+    hold are in `open` and `on_hold`, but not in `stalled`. `oldest_seconds` ignores them, and sagas
+    that wait as agreed.
     """
 
     open: int

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from sagas.definition.events import NEEDS_ATTENTION, ON_HOLD
+from sagas.definition.events import NEEDS_ATTENTION, ON_HOLD, WAITS_UNTIL
 from sagas.definition.messages import TimelineEntry, to_json
 from sagas.storage import sql
 from sagas.storage.registry import Home
@@ -61,6 +61,8 @@ RETURNING id
 #
 #   redrives         starts at 0 again
 #   rescue_at        SAGA_STALL_SECONDS from now
+#   waits_until      the end of an agreed wait, from a `WaitNotice`; any other event clears it. The
+#                    saga has stalled SAGA_STALL_SECONDS after that end.
 #   on_hold          the step that waits; any other event clears it
 #   needs_attention  set and cleared by the latest event. An "on hold" event leaves it as it is,
 #                    because waiting does not repair a fault. A saga that has ended never has it.
@@ -72,18 +74,21 @@ RETURNING id
 RECORD_PROGRESS = """
 UPDATE {tracked} s
    SET redrives = 0,
-       rescue_at = {stalled_at},
+       rescue_at = {stalled_at} + GREATEST(v.waits_until - clock_timestamp(), interval '0'),
+       waits_until = v.waits_until,
        on_hold = v.on_hold,
        needs_attention = CASE WHEN v.ends OR s.ended_at IS NOT NULL THEN false
                               WHEN v.on_hold <> '' THEN s.needs_attention
                               ELSE v.needs_attention END,
        ended_at = CASE WHEN v.ends THEN COALESCE(s.ended_at, clock_timestamp())
                        ELSE s.ended_at END
-  FROM unnest(%(sagas)s::uuid[], %(needs_attention)s::bool[], %(ends)s::bool[], %(on_hold)s::text[])
-    AS v(id, needs_attention, ends, on_hold)
+  FROM unnest(%(sagas)s::uuid[], %(needs_attention)s::bool[], %(ends)s::bool[], %(on_hold)s::text[],
+              %(waits_until)s::timestamptz[])
+    AS v(id, needs_attention, ends, on_hold, waits_until)
  WHERE s.id = v.id
    AND (v.ends OR v.needs_attention OR s.needs_attention OR s.redrives > 0
-        OR s.on_hold <> v.on_hold OR s.rescue_at < {nearly_stalled_at})
+        OR s.on_hold <> v.on_hold OR s.waits_until IS DISTINCT FROM v.waits_until
+        OR s.rescue_at < {nearly_stalled_at})
 """
 
 # The share of SAGA_STALL_SECONDS by which rescue_at must change before it is worth an update.
@@ -153,6 +158,7 @@ def _record_progress(home: Home, entries: Sequence[TimelineEntry]) -> None:
 
     needs_attention = [entry.type == NEEDS_ATTENTION for entry in latest.values()]
     on_hold = [entry.step if entry.type == ON_HOLD else "" for entry in latest.values()]
+    waits_until = [entry.detail.get(WAITS_UNTIL) for entry in latest.values()]
 
     statement = RECORD_PROGRESS.format(
         tracked=home.tracked._meta.db_table,
@@ -165,5 +171,6 @@ def _record_progress(home: Home, entries: Sequence[TimelineEntry]) -> None:
         "needs_attention": sql.array_literal(needs_attention),
         "ends": sql.array_literal(saga in ending for saga in latest),
         "on_hold": on_hold,
+        "waits_until": waits_until,
     }
     sql.run(home.alias, statement, params)

@@ -16,11 +16,11 @@ from django.test import Client
 from msgspec.structs import replace
 from pytest_django import Settings
 
+from payments.followup import follow_up_once
 from payments.gateways import get_gateway
 from payments.gateways.base import ChargeRequest, RefundRequest
 from payments.models import Drift, Payment, Reconciliation
 from payments.reconciliation import next_window, reconcile
-from payments.refund_followup import follow_up_once
 from payments.tasks import reconcile_payments
 from sagas.ids import uuid7
 from tests.integration.payments.harness import Order, order, payment, prepare, run

@@ -7,9 +7,9 @@ import pytest
 from pytest_django import Settings
 
 from payments.events import PaymentProcessed, PaymentRefunded, PaymentVoided
+from payments.followup import follow_up_once
 from payments.models import Drift, Payment
 from payments.reconciliation import reconcile
-from payments.refund_followup import follow_up_once
 from sagas.definition.handlers import Unknown
 from tests.integration.payments.harness import Order, ledger, order, payment, run
 from tests.integration.payments.stripe_harness import moved_money, use_stripe

@@ -9,11 +9,11 @@ import pytest
 from django.db import connections
 
 from payments.events import PaymentRefunded
+from payments.followup import follow_up_once
 from payments.gateways.base import RefundRequest
 from payments.gateways.stripe import StripeGateway
 from payments.gateways.stripe.account import Account
 from payments.models import Payment
-from payments.refund_followup import follow_up_once
 from sagas.definition.handlers import Retry, Unknown, Waiting
 from tests.integration.payments.harness import Order, order, payment, run
 from tests.integration.payments.stripe_harness import moved_money

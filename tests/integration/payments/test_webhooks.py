@@ -16,9 +16,9 @@ from pytest_django import Settings
 
 from orders.saga import PLACE_ORDER
 from payments import webhooks
+from payments.followup import follow_up_once
 from payments.gateways import get_gateway
 from payments.models import Inbox, Payment, WebhookEvent
-from payments.refund_followup import follow_up_once
 from payments.tasks import purge_webhook_events
 from sagas.definition.messages import Message
 from sagas.execution import runner

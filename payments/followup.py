@@ -1,0 +1,200 @@
+"""Follow-up of payments whose money the gateway may have moved outside of the saga.
+
+A follow-up gives back the money of an undone order that the gateway still has. It came in after
+the cancel, or its refund failed later. The follow-up repeats with growing pauses until the
+money is back; meanwhile the payment has an `owed_amount` and the last error. Then the follow-up
+reads the balance of the charge, and records refunds and disputes that we did not make.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from msgspec.structs import replace
+
+from payments.amounts import in_words
+from payments.disputes import dispute_status, record_disputes
+from payments.gateway_requests import GatewayRouter, RefundResult, charge_request, refund_plan
+from payments.gateways.base import (
+    Absent,
+    BalanceAnswer,
+    Captured,
+    ChargeBalance,
+    Declined,
+    Pending,
+    Unanswered,
+)
+from payments.models import Payment
+from payments.services import PaymentUpdate, lock_payments, payments_of, update_payments
+from payments.steps import Refund
+from sagas.backoff import exponential_sql
+from sagas.storage import sql
+
+__all__ = ["follow_up_once"]
+
+Status = Payment.Status
+
+# An order with such a payment was undone, so the gateway must have none of its money.
+OVER = (Status.VOID, Status.DECLINED, Status.REFUNDED)
+
+CHANGED = "The payment changed during its follow-up. It is followed up again."
+
+BATCH = 100
+
+# Seconds before the second try, and the longest pause between two tries.
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
+
+# Leases due payments to this worker. The lease is the new `follow_at`.
+CLAIM = sql.lease_statement(
+    "payments_payment",
+    due="follow_at",
+    changes=["follow_attempts = follow_attempts + 1"],
+    returning="order_id, follow_at",
+)
+# End the follow-up if there is no error, else schedule the next attempt. A payment whose
+# `follow_at` has changed since the claim stays due, because a webhook has asked for another query.
+NEXT_PAUSE = exponential_sql("payment.follow_attempts", first="%(first)s", longest="%(longest)s")
+RECORD = f"""
+UPDATE payments_payment AS payment
+   SET follow_error = v.error,
+       follow_attempts = CASE WHEN v.error = '' THEN 0 ELSE payment.follow_attempts END,
+       follow_at = CASE WHEN v.error <> ''
+                        THEN clock_timestamp() + make_interval(secs => {NEXT_PAUSE}) END
+  FROM unnest(%(orders)s::uuid[], %(claimed)s::timestamptz[], %(errors)s::text[])
+       AS v(order_id, claimed, error)
+ WHERE payment.order_id = v.order_id AND payment.follow_at = v.claimed
+"""  # noqa: S608  only the pause is inserted, a constant
+
+
+class Finding(NamedTuple):
+    """The gateway's answers about a payment: its refund, if it was undone, and its balance."""
+
+    payment: Payment
+    refund: RefundResult | None
+    balance: BalanceAnswer
+
+    @property
+    def error(self) -> str:
+        """The reason to follow up again; empty if there is none."""
+        if isinstance(self.balance, Unanswered):
+            return self.balance.reason
+        answers = (self.refund.charge, self.refund.refund) if self.refund else ()
+        for answer in answers:
+            match answer:
+                case Unanswered(reason=reason) | Pending(reason=reason):
+                    return reason
+        if self.refund and isinstance(self.refund.refund, Declined):
+            declined = self.refund.refund
+            return f"The gateway declined to refund: {declined.code}. {declined.detail}"
+        return self._owed_error()
+
+    @property
+    def owed(self) -> int:
+        """The amount that an undone order has to give back, in minor units."""
+        if self.refund is None or not isinstance(self.balance, ChargeBalance):
+            return 0
+        balance = self.balance
+        return max(0, balance.captured - balance.refunded - balance.disputed)
+
+    def _owed_error(self) -> str:
+        if not self.owed:
+            return ""
+        return f"{in_words(self.owed, self.payment.currency)} is not back with the customer yet."
+
+
+def follow_up_once() -> int:
+    """Follow up the payments that are due; return how many there were."""
+    params = {"lease": settings.SAGA_LEASE_SECONDS, "limit": BATCH}
+    claimed_at: dict[UUID, datetime] = dict(sql.fetch("payments", CLAIM, params))
+    if not claimed_at:
+        return 0
+
+    payments = [payment for _, payment in sorted(payments_of(claimed_at).items())]
+    _record(_ask(payments), claimed_at)
+    return len(claimed_at)
+
+
+def _ask(payments: Sequence[Payment]) -> list[Finding]:
+    """Refund the payments that were undone, then read the balances of all known charges."""
+    undone = [payment for payment in payments if _was_undone(payment)]
+    results = Refund().call([refund_plan(payment) for payment in undone])
+    refunds = dict(zip((payment.order_id for payment in undone), results, strict=True))
+
+    requests = [
+        replace(charge_request(payment), charge_id=charge_id)
+        for payment in payments
+        if (charge_id := _charge_id(payment, refunds.get(payment.order_id)))
+    ]
+    balances = GatewayRouter().send(lambda gateway: gateway.balance, requests)
+    return [
+        Finding(payment, refunds.get(payment.order_id), balances.get(payment.charge_key, Absent()))
+        for payment in payments
+    ]
+
+
+def _was_undone(payment: Payment) -> bool:
+    return payment.status in OVER or payment.owed_amount > 0
+
+
+def _charge_id(payment: Payment, result: RefundResult | None) -> str:
+    """Return the id of the charge; empty if nothing was captured."""
+    if result and isinstance(result.charge, Captured):
+        return result.charge.charge_id
+    return payment.charge_id or ""
+
+
+def _record(findings: Sequence[Finding], claimed_at: Mapping[UUID, datetime]) -> None:
+    with transaction.atomic(using="payments"):
+        locked = lock_payments(list(claimed_at))
+        unchanged = {
+            finding.payment.order_id: finding
+            for finding in findings
+            if _state(locked[finding.payment.order_id]) == _state(finding.payment)
+        }
+        updates = [_update(finding) for finding in unchanged.values()]
+        update_payments(locked, [update for update in updates if update])
+        balances = {
+            order: finding.balance
+            for order, finding in unchanged.items()
+            if isinstance(finding.balance, ChargeBalance)
+        }
+        record_disputes(locked, balances)
+
+        orders = [finding.payment.order_id for finding in findings]
+        errors = [unchanged[order].error if order in unchanged else CHANGED for order in orders]
+        params = {
+            "orders": orders,
+            "claimed": [claimed_at[order] for order in orders],
+            "errors": errors,
+            "first": FIRST_PAUSE,
+            "longest": LONGEST_PAUSE,
+        }
+        sql.run("payments", RECORD, params)
+
+
+def _state(payment: Payment) -> tuple[str, int]:
+    return payment.status, payment.owed_amount
+
+
+def _update(finding: Finding) -> PaymentUpdate | None:
+    """Return the payment's update from the balance; None without a balance."""
+    balance = finding.balance
+    if not isinstance(balance, ChargeBalance):
+        return None
+
+    status = Status(finding.payment.status)
+    if finding.refund:
+        status = Status.CAPTURED if finding.owed else Status.REFUNDED
+    return PaymentUpdate(
+        order_id=finding.payment.order_id,
+        status=status,
+        charge_id=balance.charge_id,
+        captured_amount=balance.captured,
+        refunded_amount=balance.refunded,
+        owed_amount=finding.owed,
+        disputed_amount=balance.disputed,
+        dispute_status=dispute_status(balance.disputes),
+    )
