@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -78,6 +79,44 @@ def test_a_fault_loses_the_answer_or_the_work_once(sandbox: Sandbox, fault: str)
         assert charge(sandbox, order).status == "succeeded"
 
     assert captured(sandbox, order) == 1
+
+
+SAVED: dict[str, tuple[type[stripe.StripeError], int, str | None]] = {
+    "500_saved": (stripe.APIError, 500, None),
+    "400_saved": (stripe.InvalidRequestError, 400, None),
+    "balance_insufficient": (stripe.InvalidRequestError, 400, "balance_insufficient"),
+}
+
+
+@pytest.mark.parametrize("fault", SAVED)
+def test_a_saved_error_has_no_effect_and_is_replayed_for_its_key(
+    sandbox: Sandbox, fault: str
+) -> None:
+    error, status, code = SAVED[fault]
+    intent = sandbox.charge()
+    refund = partial(sandbox.client.v1.refunds.create, {"payment_intent": intent.id})
+    sandbox.fault("refunds.create", fault)
+    with pytest.raises(error) as failed:
+        refund({"idempotency_key": f"{fault} 1"})
+
+    assert (failed.value.http_status, failed.value.code) == (status, code)
+    with pytest.raises(error) as again:
+        refund({"idempotency_key": f"{fault} 1"})
+
+    assert again.value.http_body == failed.value.http_body
+    assert headers(again.value)["Idempotent-Replayed"] == "true"
+    assert sandbox.client.v1.refunds.list({"payment_intent": intent.id}).data == []
+    assert refund({"idempotency_key": f"{fault} 2"}).status == "succeeded"
+
+
+def test_a_saved_error_of_a_charge_leaves_no_intent(sandbox: Sandbox) -> None:
+    sandbox.fault("payment_intents.create", "500_saved")
+    for _ in range(2):
+        with pytest.raises(stripe.APIError):
+            charge(sandbox, "o-saved")
+
+    query = "metadata['order_id']:'o-saved'"
+    assert sandbox.client.v1.payment_intents.search({"query": query}).data == []
 
 
 def test_a_429_has_the_time_of_the_next_attempt(sandbox: Sandbox) -> None:

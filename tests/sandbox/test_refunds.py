@@ -112,3 +112,20 @@ def test_a_refund_that_fails_later_can_be_repeated() -> None:
         kept = [(entry["kind"], entry["status"]) for entry in sandbox.ledger()]
         assert kept == [("capture", "succeeded"), ("refund", "failed"), ("refund", "succeeded")]
         assert sandbox.events()[-5:-2] == ["charge.refunded", "refund.created", "refund.failed"]
+
+
+def test_a_succeeded_refund_bounces_on_request_and_can_be_repeated(sandbox: Sandbox) -> None:
+    intent = sandbox.charge()
+    made = refund(sandbox, payment_intent=intent.id)
+    sandbox.control(f"dashboard/refunds/{made.id}/fail", reason="declined")
+
+    failed = sandbox.client.v1.refunds.retrieve(made.id)
+    assert (failed.status, failed.failure_reason) == ("failed", "declined")
+    assert failed.failure_balance_transaction
+    charge = sandbox.client.v1.charges.retrieve(intent.latest_charge)
+    assert (charge.amount_refunded, charge.refunded) == (0, False)
+    assert sandbox.events_of(made.id) == ["refund.created", "refund.failed"]
+
+    again = sandbox.http.post(f"/sandbox/dashboard/refunds/{made.id}/fail")
+    assert again.status_code == 400
+    assert refund(sandbox, payment_intent=intent.id).amount == 1250

@@ -2,12 +2,19 @@
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 
 from tools.stripe_sandbox import access, fault_rules, idempotency, routes
 from tools.stripe_sandbox.api_objects import API_VERSION
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.control import Control
-from tools.stripe_sandbox.errors import ApiError, RequestLost, server_error
+from tools.stripe_sandbox.errors import (
+    ApiError,
+    RequestLost,
+    balance_insufficient,
+    refused_by_fault,
+    server_error,
+)
 from tools.stripe_sandbox.expand import expand
 from tools.stripe_sandbox.fault_rules import BEFORE, HANG_SECONDS, Fault, Rule
 from tools.stripe_sandbox.forms import Form, decode
@@ -27,6 +34,12 @@ ENDINGS = {
     Fault.TIMEOUT_DONE: Ending.HANG,
     Fault.RESET_LOST: Ending.RESET,
     Fault.RESET_DONE: Ending.RESET,
+}
+# Errors that are kept for the key, although the call has no effect.
+SAVED: Mapping[Fault, Callable[[], ApiError]] = {
+    Fault.ERROR_SAVED: server_error,
+    Fault.REFUSAL_SAVED: refused_by_fault,
+    Fault.BALANCE_INSUFFICIENT: balance_insufficient,
 }
 
 
@@ -154,6 +167,8 @@ def _work(
     call: Call, route: routes.Route, ids: tuple[str, ...], rule: Rule | None
 ) -> Answer | None:
     try:
+        if rule and rule.fault in SAVED:
+            raise SAVED[rule.fault]()
         status, body = 200, expand(call, route.handler(call, *ids))
     except RequestLost:
         return None

@@ -14,7 +14,7 @@ from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.errors import not_found
 from tools.stripe_sandbox.http import read_json
-from tools.stripe_sandbox.records import Charge, Dispute, Intent, Record
+from tools.stripe_sandbox.records import Charge, Dispute, Intent, Record, Refund
 
 __all__ = ["ACTS", "Act"]
 
@@ -41,6 +41,18 @@ Reason = Literal[
     "product_unacceptable",
     "subscription_canceled",
     "unrecognized",
+]
+
+
+# https://docs.stripe.com/refunds#failed-refunds
+FailureReason = Literal[
+    "charge_for_pending_refund_disputed",
+    "declined",
+    "expired_or_canceled_card",
+    "insufficient_funds",
+    "lost_or_stolen_card",
+    "merchant_request",
+    "unknown",
 ]
 
 
@@ -73,11 +85,25 @@ class DisputeStep(msgspec.Struct, forbid_unknown_fields=True):
     status: str
 
 
+class FailureByHand(msgspec.Struct, forbid_unknown_fields=True):
+    """Let a refund fail, also one that has succeeded."""
+
+    reason: FailureReason = "lost_or_stolen_card"
+
+
 def refund(call: Call, body: bytes) -> dict[str, Any]:
     """POST /sandbox/dashboard/refunds"""
     act = read_json(body, RefundByHand)
     charge = _find(call, Charge, act.charge, "charge")
     return to_api_object(call.store, refunds.refund(call, charge, act.amount))
+
+
+def fail_refund(call: Call, body: bytes, id: str) -> dict[str, Any]:
+    """POST /sandbox/dashboard/refunds/{id}/fail, an act of the customer's bank"""
+    act = read_json(body or b"{}", FailureByHand)
+    refund = _find(call, Refund, id, "id")
+    refunds.fail(call, refund, act.reason)
+    return to_api_object(call.store, refund)
 
 
 def capture(call: Call, body: bytes) -> dict[str, Any]:
@@ -108,6 +134,7 @@ def proceed_with_dispute(call: Call, body: bytes, id: str) -> dict[str, Any]:
 
 ACTS: dict[str, Act] = {
     "/sandbox/dashboard/refunds": refund,
+    "/sandbox/dashboard/refunds/([^/]+)/fail": fail_refund,
     "/sandbox/dashboard/captures": capture,
     "/sandbox/dashboard/disputes": open_dispute,
     "/sandbox/dashboard/disputes/([^/]+)": proceed_with_dispute,

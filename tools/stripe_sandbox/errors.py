@@ -6,8 +6,10 @@ __all__ = [
     "ApiError",
     "CardError",
     "RequestLost",
+    "balance_insufficient",
     "missing",
     "not_found",
+    "refused_by_fault",
     "server_error",
     "unexpected_state",
 ]
@@ -93,3 +95,17 @@ def server_error(
 ) -> ApiError:
     """An internal error: 500."""
     return ApiError(message, status=500, type="api_error", executed=True)
+
+
+def refused_by_fault() -> ApiError:
+    """A refusal without a cause, kept for the key: 400."""
+    return ApiError("The sandbox refuses this call (injected fault).", executed=True)
+
+
+def balance_insufficient() -> ApiError:
+    """The account's balance does not cover a refund: 400."""
+    return ApiError(
+        "Insufficient funds in your Stripe balance to refund this amount (injected fault).",
+        code="balance_insufficient",
+        executed=True,
+    )

@@ -30,7 +30,11 @@ MAX_SECONDS = 10_000_000
 
 
 class Fault(StrEnum):
-    """A kind of fault. `lost`: the call is not executed. `done`: it is executed and committed."""
+    """A kind of fault. `lost`: the call is not executed. `done`: it is executed and committed.
+
+    `saved`: the call fails without effect, and its error is kept for the key, as at Stripe for
+    every call that has begun to execute.
+    """
 
     TIMEOUT_LOST = "timeout_lost"
     TIMEOUT_DONE = "timeout_done"
@@ -38,6 +42,9 @@ class Fault(StrEnum):
     ERROR_DONE = "500_done"
     RESET_LOST = "reset_lost"
     RESET_DONE = "reset_done"
+    ERROR_SAVED = "500_saved"
+    REFUSAL_SAVED = "400_saved"
+    BALANCE_INSUFFICIENT = "balance_insufficient"
     RATE_LIMIT = "429"
     CONFLICT = "409"
     SLOW = "slow"

@@ -13,7 +13,7 @@ from tools.stripe_sandbox.pagination import page, retrieve_one
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, Refund, new_id
 from tools.stripe_sandbox.settlement_queue import remove, settle_later
 
-__all__ = ["create", "fail_pending", "list_all", "refund", "retrieve", "settle"]
+__all__ = ["create", "fail", "fail_pending", "list_all", "refund", "retrieve", "settle"]
 
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
@@ -92,12 +92,20 @@ def settle(
     record_event(call, "refund.failed" if outcome == "failed" else "refund.updated", refund)
 
 
+def fail(call: Call, refund: Refund, reason: str) -> None:
+    """Fail a pending or succeeded refund; raise ApiError for a refund that has failed before."""
+    if refund.status == "failed":
+        raise ApiError(f"The refund {refund.id} has failed before.", param="id")
+
+    remove(call.store, refund.id)
+    settle(call, refund, "failed", reason=reason)
+
+
 def fail_pending(call: Call, charge: str, reason: str) -> None:
     """Fail the pending refunds of a charge."""
     for refund in call.store.select(Refund, "AND json_extract(body, '$.charge') = ?", [charge]):
         if refund.status == "pending":
-            remove(call.store, refund.id)
-            settle(call, refund, "failed", reason=reason)
+            fail(call, refund, reason)
 
 
 def _charge(call: Call) -> Charge:
