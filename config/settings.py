@@ -60,7 +60,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "api.requests.malformed.refuse_malformed",
-    "api.requests.conditions.refuse_conditions",
+    "api.requests.conditions.RefuseConditions",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -165,6 +165,7 @@ SAGA_RETENTION_DAYS = env.int("SAGA_RETENTION_DAYS", default=30)
 SAGA_SIGNING_KEYS = security.signing_keys(env)
 ORDER_SAGA = env.str("ORDER_SAGA", default="charge_first")
 PAYMENT_GATEWAY = env.str("PAYMENT_GATEWAY", default="simulated")
+PRICE_CHECK = env.str("PRICE_CHECK", default="payments.gateways.reason_not_chargeable")
 PAYMENT_ACTION_SECONDS = env.float("PAYMENT_ACTION_SECONDS", default=600)
 PAYMENT_RETURN_URL = env.str("PAYMENT_RETURN_URL", default="http://localhost:8000/")
 STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")

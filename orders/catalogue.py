@@ -9,8 +9,19 @@ from msgspec import Meta, Struct
 from api.problems.exceptions import FieldError, InvalidInput
 from orders.events import LineOrdered
 from orders.models import MAX_AMOUNT, MAX_QUANTITY, SKU_LENGTH, Product
+from orders.price_check import is_currency, reason_not_chargeable, reason_not_sellable
 
-__all__ = ["LineWanted", "Price", "Priced", "SkuTaken", "add_product", "change_product", "price"]
+__all__ = [
+    "LineWanted",
+    "NotChargeable",
+    "Price",
+    "Priced",
+    "SkuTaken",
+    "add_product",
+    "change_product",
+    "offers_price",
+    "price",
+]
 
 
 class LineWanted(Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,8 +50,16 @@ class SkuTaken(Exception):
     """A product with this SKU already exists."""
 
 
+class NotChargeable(Exception):
+    """The payment gateway cannot charge a price or an amount. The text says why."""
+
+
 def add_product(fields: Mapping[str, Any]) -> Product:
-    """Add a product to the catalogue. Raises `SkuTaken`."""
+    """Add a product to the catalogue.
+
+    Raises `SkuTaken`, `NotChargeable`, or `InvalidInput` for an unknown currency.
+    """
+    _require_sellable(fields["unit_amount"], fields["currency"])
     try:
         with transaction.atomic():
             return Product.objects.create(**fields)
@@ -49,13 +68,35 @@ def add_product(fields: Mapping[str, Any]) -> Product:
 
 
 def change_product(sku: str, changes: Mapping[str, Any]) -> bool:
-    """Change a product for future orders; tell whether the product exists."""
+    """Change a product for future orders; tell whether the product exists.
+
+    Raises `NotChargeable`, or `InvalidInput` for an unknown currency, and changes nothing then.
+    """
     products = Product.objects.filter(sku=sku)
-    return bool(products.update(**changes)) if changes else products.exists()
+    if not changes:
+        return products.exists()
+
+    with transaction.atomic():
+        changed = bool(products.update(**changes))
+        if changed and offers_price(changes):
+            product = products.get()
+            _require_sellable(product.unit_amount, product.currency)
+    return changed
+
+
+def offers_price(changes: Mapping[str, Any]) -> bool:
+    """Tell whether changes offer a product at another price, or again.
+
+    Other changes do not depend on the price: a product that cannot be charged can be withdrawn.
+    """
+    return "unit_amount" in changes or "currency" in changes or bool(changes.get("active"))
 
 
 def price(lines: Sequence[LineWanted], products: Mapping[str, Price]) -> Priced:
-    """Price the lines of an order. Raises `InvalidInput` if they cannot be ordered together."""
+    """Price the lines of an order.
+
+    Raises `InvalidInput` if they cannot be ordered together, and `NotChargeable`.
+    """
     if errors := list(_errors(lines, products)):
         raise InvalidInput(*errors)
 
@@ -66,7 +107,23 @@ def price(lines: Sequence[LineWanted], products: Mapping[str, Price]) -> Priced:
     if amount > MAX_AMOUNT:
         detail = f"The amount of the order is larger than {MAX_AMOUNT}."
         raise InvalidInput(FieldError("lines", "amount_too_large", detail))
-    return Priced(priced, amount, products[lines[0].sku].currency)
+
+    currency = products[lines[0].sku].currency
+    if reason := reason_not_chargeable(amount, currency):
+        raise NotChargeable(f"{reason} The order has the amount {_shown(amount, currency)}.")
+    return Priced(priced, amount, currency)
+
+
+def _require_sellable(unit_amount: int, currency: str) -> None:
+    if not is_currency(currency):
+        detail = "This is not the lower-case code of a currency of ISO 4217."
+        raise InvalidInput(FieldError("currency", "unknown_currency", detail))
+    if reason := reason_not_sellable(unit_amount, currency):
+        raise NotChargeable(f"{reason} The price is {_shown(unit_amount, currency)}.")
+
+
+def _shown(amount: int, currency: str) -> str:
+    return f"{amount} in minor units of {currency.upper()}"
 
 
 def _errors(lines: Sequence[LineWanted], products: Mapping[str, Price]) -> Iterator[FieldError]:

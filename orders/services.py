@@ -131,7 +131,8 @@ def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Orde
     """Place an order, or return the stored answer to its idempotency key.
 
     `render` makes the answer, which is stored with the key. Raises `InvalidInput`,
-    `AmountChanged`, `KeyInFlight` or `KeyReused`. After these, the key is as free as before.
+    `NotChargeable`, `AmountChanged`, `KeyInFlight` or `KeyReused`. After these, the key is as free
+    as before.
     """
     try:
         with transaction.atomic():

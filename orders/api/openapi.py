@@ -16,6 +16,7 @@ from orders.api.problem_types import (
     AMOUNT_CHANGED,
     KEY_IN_FLIGHT,
     KEY_REUSED,
+    NOT_CHARGEABLE,
     ORDER_FULFILLED,
     SKU_TAKEN,
     TOO_MANY_WAITING,
@@ -178,7 +179,7 @@ orders_view = extend_schema_view(
             ),
             _answered("Placed", PLACED, "201"),
         ],
-        extensions=problems(FORBIDDEN, AMOUNT_CHANGED, KEY_IN_FLIGHT, KEY_REUSED),
+        extensions=problems(FORBIDDEN, AMOUNT_CHANGED, KEY_IN_FLIGHT, KEY_REUSED, NOT_CHARGEABLE),
     ),
 )
 
@@ -263,7 +264,7 @@ products_view = extend_schema_view(
         request=NewProduct,
         responses={201: ProductSerializer},
         examples=[_sent("A new mug", PRODUCT), _answered("Added", PRODUCT, "201")],
-        extensions=problems(FORBIDDEN, SKU_TAKEN),
+        extensions=problems(FORBIDDEN, NOT_CHARGEABLE, SKU_TAKEN),
     ),
 )
 
@@ -285,6 +286,6 @@ product_view = extend_schema_view(
             _sent("Another price", {"unit_amount": 1400}),
             _answered("Changed", PRODUCT | {"unit_amount": 1400}, "200"),
         ],
-        extensions=problems(FORBIDDEN),
+        extensions=problems(FORBIDDEN, NOT_CHARGEABLE),
     ),
 )

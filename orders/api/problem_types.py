@@ -6,6 +6,7 @@ __all__ = [
     "AMOUNT_CHANGED",
     "KEY_IN_FLIGHT",
     "KEY_REUSED",
+    "NOT_CHARGEABLE",
     "ORDER_FULFILLED",
     "SKU_TAKEN",
     "TOO_MANY_WAITING",
@@ -37,6 +38,15 @@ KEY_REUSED = ProblemType(
     title="Idempotency key reused",
     meaning="This key was already used for a different order.",
     remedy="Use a new key for each new order. Reuse a key only to send the same order again.",
+)
+NOT_CHARGEABLE = ProblemType(
+    slug="not-chargeable",
+    status=422,
+    title="Not chargeable",
+    meaning="The payment gateway cannot charge this price or the amount of this order. `detail` "
+    "says why. Nothing was stored.",
+    remedy="For a product, choose a price and a currency that the gateway charges. For an order, "
+    "change the quantities; if that does not help, staff must change the product.",
 )
 ORDER_FULFILLED = ProblemType(
     slug="order-fulfilled",

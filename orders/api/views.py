@@ -32,6 +32,7 @@ from orders.api.problem_types import (
     AMOUNT_CHANGED,
     KEY_IN_FLIGHT,
     KEY_REUSED,
+    NOT_CHARGEABLE,
     ORDER_FULFILLED,
     SKU_TAKEN,
     TOO_MANY_WAITING,
@@ -83,6 +84,8 @@ class OrdersView(generics.ListAPIView[Order]):
             raise Problem(KEY_IN_FLIGHT, headers={"Retry-After": "1"}) from error
         except KeyReused as error:
             raise Problem(KEY_REUSED) from error
+        except catalogue.NotChargeable as error:
+            raise Problem(NOT_CHARGEABLE, f"{error} Nothing was placed.") from error
         except services.AmountChanged as error:
             present = {"amount": error.amount, "currency": error.currency}
             raise Problem(AMOUNT_CHANGED, members=present) from error
@@ -194,6 +197,8 @@ class ProductsView(generics.ListAPIView[Product]):
             product = catalogue.add_product(msgspec.to_builtins(new))
         except catalogue.SkuTaken as error:
             raise Problem(SKU_TAKEN, f"A product with the SKU {new.sku} already exists.") from error
+        except catalogue.NotChargeable as error:
+            raise Problem(NOT_CHARGEABLE, str(error)) from error
         location = reverse("product-detail", args=[product.sku])
         return Response(ProductSerializer(product).data, 201, headers={"Location": location})
 
@@ -210,7 +215,10 @@ class ProductView(generics.RetrieveAPIView[Product]):
     def patch(self, request: Request, sku: str) -> Response:
         """Change a product for future orders. Staff only."""
         changes: dict[str, Any] = msgspec.to_builtins(parse(request, ProductChanges))
-        catalogue.change_product(sku, changes)
+        try:
+            catalogue.change_product(sku, changes)
+        except catalogue.NotChargeable as error:
+            raise Problem(NOT_CHARGEABLE, str(error)) from error
         return Response(ProductSerializer(self.get_object()).data)
 
 

@@ -11,7 +11,7 @@ from payments.models import Payment
 from sagas.ids import uuid7
 from tests.integration.orders import harness
 
-__all__ = ["ORDERS", "PAYMENT", "SKU", "create"]
+__all__ = ["CURRENCY", "ORDERS", "PAYMENT", "PRICE", "SKU", "create"]
 
 # An order in each state that answers differently.
 ORDERS = {
@@ -21,11 +21,12 @@ ORDERS = {
 }
 PAYMENT = UUID("0192f0c1-0000-7000-8000-000000000004")
 SKU = "MUG"
+PRICE, CURRENCY = 1250, "eur"
 
 
 def create() -> None:
     """Insert a product, its stock, a payment, and the customer's orders with an event each."""
-    harness.stocked(SKU)
+    harness.stocked(SKU, unit_amount=PRICE, currency=CURRENCY)
     adjust_stock(sku=SKU, quantity=1_000, reason="delivery", by="tests")
     for status, order_id in ORDERS.items():
         order: Order = harness.order(status, of="customer", id=order_id)
