@@ -18,6 +18,7 @@ from stripe import Charge, Dispute, PaymentIntent, Refund, StripeClient, V1Servi
 from stripe.params import PaymentIntentConfirmParams
 
 from payments.gateways.base import ChargeRequest, RefundRequest
+from payments.gateways.stripe.currencies import to_stripe
 
 __all__ = ["API_VERSION", "AT_ONCE", "BUDGET", "CONNECT", "READ", "Account", "NoAnswer", "session"]
 
@@ -65,7 +66,7 @@ class Account:
         """
         return self._v1.payment_intents.create(
             {
-                "amount": charge.amount,
+                "amount": to_stripe(charge.amount, charge.currency),
                 "currency": charge.currency,
                 "payment_method": charge.payment_method,
                 "metadata": {"order_id": str(charge.order_id), "key": charge.key},
@@ -142,16 +143,20 @@ class Account:
         page = self._v1.refunds.list({"charge": charge, "limit": PAGE})
         return list(page.auto_paging_iter())
 
-    def create_refund(self, refund: RefundRequest) -> Refund:
-        """Refund a charge, once for each key. Stripe refuses more than the charge has left."""
+    def create_refund(self, refund: RefundRequest, key: str, amount: int) -> Refund:
+        """Refund an amount of a charge, once for each key. Stripe refuses more than is left."""
         return self._v1.refunds.create(
             {
                 "charge": refund.charge_id,
-                "amount": refund.amount,
+                "amount": to_stripe(amount, refund.currency),
                 "metadata": {"order_id": str(refund.order_id), "key": refund.key},
             },
-            {"idempotency_key": refund.key},
+            {"idempotency_key": key},
         )
+
+    def refund(self, refund: str) -> Refund:
+        """Return a refund in its present state."""
+        return self._v1.refunds.retrieve(refund)
 
     def charges(self, since: datetime, until: datetime) -> Iterator[Charge]:
         """Yield the charges created in a window, page by page."""

@@ -1,8 +1,10 @@
 """The money of one charge at Stripe: captured, given back, on the way back, and disputed."""
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from functools import cached_property
 
 import stripe
+from stripe import Charge, Refund
 
 from payments.gateways.base import (
     Absent,
@@ -14,37 +16,67 @@ from payments.gateways.base import (
 )
 from payments.gateways.stripe import intents
 from payments.gateways.stripe.account import Account
-from payments.gateways.stripe.objects import id_of
+from payments.gateways.stripe.currencies import from_stripe
+from payments.gateways.stripe.objects import id_of, time_of
 
-__all__ = ["balance"]
+__all__ = ["FAILED", "UNFINISHED", "ChargeMoney", "balance", "read"]
 
+# https://docs.stripe.com/api/refunds/object#refund_object-status
 UNFINISHED = {"pending", "requires_action"}
+FAILED = {"failed", "canceled"}
 
-# https://docs.stripe.com/api/disputes/object#dispute_object-status
-# `warning_*` are inquiries: they withdraw no money.
+# https://docs.stripe.com/api/disputes/object#dispute_object-status. Any other status is open.
 CLOSED = {"won": DisputeStatus.WON, "lost": DisputeStatus.LOST, "prevented": DisputeStatus.WON}
+
+# Inquiries of a bank withdraw no money, unless they become disputes under the same id:
+# https://docs.stripe.com/disputes/how-disputes-work#inquiries
+INQUIRY = "warning_"
+
+
+class ChargeMoney:
+    """A charge with its refunds and disputes, as Stripe has just sent them. Newest first."""
+
+    def __init__(
+        self, charge: Charge, refunds: Sequence[Refund], disputes: Sequence[stripe.Dispute]
+    ) -> None:
+        self.charge = charge
+        self.refunds = refunds
+        self.disputes = [each for each in disputes if not each.status.startswith(INQUIRY)]
+
+    @cached_property
+    def balance(self) -> ChargeBalance:
+        """The balance, in minor units of ISO 4217."""
+        return ChargeBalance(
+            charge_id=self.charge.id,
+            captured=from_stripe(self.charge.amount_captured, self.charge.currency),
+            refunded=self._sum_of({"succeeded"}),
+            refund_pending=self._sum_of(UNFINISHED),
+            disputes=tuple(_dispute(each) for each in self.disputes),
+        )
+
+    def _sum_of(self, statuses: set[str]) -> int:
+        units = sum(each.amount for each in self.refunds if each.status in statuses)
+        return from_stripe(units, self.charge.currency)
+
+
+def read(account: Account, charge_id: str) -> ChargeMoney:
+    """Read a charge with its refunds and disputes.
+
+    The flag `disputed` stays set after a dispute has ended, so other charges need no list.
+    """
+    charge = account.charge(charge_id)
+    disputes = account.disputes_of(charge_id) if charge.disputed else []
+    return ChargeMoney(charge, account.refunds_of(charge_id), disputes)
 
 
 def balance(account: Account, request: ChargeRequest) -> BalanceAnswer:
-    """Read a charge with its refunds and disputes."""
+    """Return the balance of a charge; `Absent` if nothing was captured."""
     charge_id = request.charge_id or _charge_of(account, request)
     if not charge_id:
         return Absent()
 
-    charge = account.charge(charge_id)
-    if not charge.captured:
-        return Absent()
-    refunds = account.refunds_of(charge_id)
-    disputes = account.disputes_of(charge_id) if charge.disputed else []
-    return ChargeBalance(
-        charge_id=charge_id,
-        captured=charge.amount_captured,
-        refunded=sum(each.amount for each in refunds if each.status == "succeeded"),
-        refund_pending=sum(each.amount for each in refunds if each.status in UNFINISHED),
-        disputes=tuple(
-            _dispute(each) for each in disputes if not each.status.startswith("warning")
-        ),
-    )
+    money = read(account, charge_id)
+    return money.balance if money.charge.captured else Absent()
 
 
 def _charge_of(account: Account, request: ChargeRequest) -> str:
@@ -56,9 +88,9 @@ def _dispute(dispute: stripe.Dispute) -> Dispute:
     due_by = dispute.evidence_details.due_by
     return Dispute(
         id=dispute.id,
-        amount=dispute.amount,
+        amount=from_stripe(dispute.amount, dispute.currency),
         status=CLOSED.get(dispute.status, DisputeStatus.OPEN),
         reason=dispute.reason,
-        opened_at=datetime.fromtimestamp(dispute.created, UTC),
-        respond_by=datetime.fromtimestamp(due_by, UTC) if due_by else None,
+        opened_at=time_of(dispute.created),
+        respond_by=time_of(due_by) if due_by else None,
     )

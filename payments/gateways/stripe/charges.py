@@ -21,6 +21,7 @@ from payments.gateways.base import (
 )
 from payments.gateways.stripe import intents
 from payments.gateways.stripe.account import Account
+from payments.gateways.stripe.currencies import from_stripe
 from payments.gateways.stripe.error_meanings import answer_to_error, declined
 from payments.gateways.stripe.objects import id_of
 
@@ -100,7 +101,8 @@ def _cancel(account: Account, intent: str, answer: Declined | Voided) -> ChargeA
 def _answer(account: Account, intent: PaymentIntent) -> ChargeAnswer:
     match intent.status:
         case "succeeded":
-            return Captured(id_of(intent.latest_charge), intent.amount_received)
+            captured = from_stripe(intent.amount_received, intent.currency)
+            return Captured(id_of(intent.latest_charge), captured)
         case "requires_capture":
             return Authorized(_capture_before(account, intent))
         case "requires_payment_method":  # declined; Stripe waits for another card

@@ -13,7 +13,14 @@ import stripe
 
 from payments.gateways.base import Declined, Unanswered
 
-__all__ = ["Effect", "answer_to_error", "declined", "is_replayed_failure"]
+__all__ = [
+    "Effect",
+    "answer_to_error",
+    "declined",
+    "in_words",
+    "is_replayed",
+    "is_replayed_failure",
+]
 
 
 class Effect(Enum):
@@ -157,12 +164,23 @@ def declined(error: stripe.StripeObject) -> Declined:
     return _declined(_reason(error))
 
 
+def is_replayed(error: stripe.StripeError) -> bool:
+    """Tell whether Stripe repeated the saved error of a key."""
+    return error.headers is not None and error.headers.get("Idempotent-Replayed") == "true"
+
+
 def is_replayed_failure(error: stripe.StripeError) -> bool:
     """Tell whether a key is used up: it replays a 5xx, or belongs to another request."""
-    replayed = error.headers is not None and error.headers.get("Idempotent-Replayed") == "true"
     return isinstance(error, stripe.IdempotencyError) or (
-        replayed and (error.http_status or 0) >= 500
+        is_replayed(error) and (error.http_status or 0) >= 500
     )
+
+
+def in_words(error: stripe.StripeError) -> str:
+    """Return the code, the text and the request id of an error, for operators."""
+    text = error.user_message or "no text"
+    request = f" Stripe's request id: {error.request_id}." if error.request_id else ""
+    return f"{error.code or 'no code'}: {text}{request}"
 
 
 def _text(meaning: ErrorMeaning, error: stripe.StripeError) -> str:

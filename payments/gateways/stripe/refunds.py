@@ -1,42 +1,226 @@
-"""One refund through Stripe."""
+"""One refund through Stripe: the rest of a charge goes back to its customer."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import stripe
 from stripe import Refund
 
-from payments.amounts import in_words
-from payments.gateways.base import Declined, Pending, RefundAnswer, Refunded, RefundRequest
-from payments.gateways.stripe.account import Account
-from payments.gateways.stripe.objects import metadata_of
+from payments.gateways.base import (
+    ChargeBalance,
+    Declined,
+    Dispute,
+    DisputeStatus,
+    Pending,
+    RefundAnswer,
+    Refunded,
+    RefundRequest,
+    Unanswered,
+)
+from payments.gateways.currencies import with_currency
+from payments.gateways.stripe import balances
+from payments.gateways.stripe.account import Account, NoAnswer
+from payments.gateways.stripe.balances import FAILED, UNFINISHED, ChargeMoney
+from payments.gateways.stripe.currencies import from_stripe
+from payments.gateways.stripe.error_meanings import answer_to_error, in_words, is_replayed
+from payments.gateways.stripe.objects import is_replayed as is_replayed_answer
+from payments.gateways.stripe.objects import metadata_of, time_of
 
 __all__ = ["refund"]
 
-UNFINISHED = {"pending", "requires_action"}
-FAILED = {"failed", "canceled"}
+# The first failed refund is followed by another one at once. Later ones wait, twice as long each
+# time, because a closed account fails every refund.
+FIRST_PAUSE = timedelta(minutes=10)
+LONGEST_PAUSE = timedelta(hours=24)
+
+# A customer's bank takes up to ten business days: https://docs.stripe.com/refunds
+REFUND_TAKES = timedelta(days=14)
+
+# The customer's bank decides within 75 days after the evidence:
+# https://docs.stripe.com/disputes/how-disputes-work
+DECISION_TAKES = timedelta(days=75)
+EVIDENCE_TAKES = timedelta(days=21)
+
+# Errors that tell that the charge's money has moved since it was read.
+MOVED = {"charge_already_refunded", "charge_disputed"}
+
+# Stripe's available balance does not cover the refund: https://docs.stripe.com/error-codes
+TOO_LITTLE_BALANCE = {"balance_insufficient", "insufficient_funds"}
 
 
 def refund(account: Account, request: RefundRequest) -> RefundAnswer:
-    """Refund a charge, unless its refunds already cover the amount or ours is under way.
+    """Give back the rest of a charge, unless its refunds and disputes cover it or will do so.
 
-    The charge's refunds are read first, because one may be pending, have failed, or have been made
-    by hand.
+    The charge is read first, because money may have moved by hand.
     """
-    existing = account.refunds_of(request.charge_id)
-    succeeded = [each for each in existing if each.status == "succeeded"]
-    if sum(each.amount for each in succeeded) >= request.amount:
-        return Refunded(succeeded[0].id, request.amount)
-
-    ours = next((each for each in existing if metadata_of(each, "key") == request.key), None)
-    return _answer(ours or account.create_refund(request))
-
-
-def _answer(refund: Refund) -> RefundAnswer:
-    if refund.status in UNFINISHED:
-        return Pending(f"Stripe has not finished the refund {refund.id} yet.")
-    if refund.status in FAILED:
-        reason = getattr(refund, "failure_reason", None) or refund.status
-        amount = in_words(refund.amount, refund.currency)
-        return Declined(
-            "refund_failed",
-            f"The Stripe refund {refund.id} of {amount} failed: {reason}. "
-            "Give the money back by hand.",
+    money = balances.read(account, request.charge_id)
+    if not money.charge.captured:
+        raise NoAnswer(
+            f"Stripe has not captured the charge {request.charge_id}, so it cannot be refunded. "
+            "Look it up in Stripe's dashboard."
         )
-    return Refunded(refund.id, refund.amount)
+    return _answer(money, request) or _refund_rest(account, money, request)
+
+
+def _answer(money: ChargeMoney, request: RefundRequest) -> RefundAnswer | None:
+    """Return the answer for a charge that needs no other refund now; None if it needs one."""
+    balance, wanted = money.balance, _wanted(money.balance, request)
+    lost = _sum_of(balance, DisputeStatus.LOST)
+    if balance.refunded + lost >= wanted:
+        return Refunded(_last_reference(money), balance.refunded, lost)
+
+    is_open = [each for each in balance.disputes if each.status is DisputeStatus.OPEN]
+    if is_open:
+        return _waiting_for_dispute(is_open[0], request)
+    if _rest(balance, request) <= 0:
+        return _waiting_for_refund(money)
+    return _pausing(money, request)
+
+
+def _refund_rest(account: Account, money: ChargeMoney, request: RefundRequest) -> RefundAnswer:
+    """Refund the rest under the first key that is not used up."""
+    failed = {each.id for each in _failed_ours(money, request)}
+
+    for key in _keys(request.key, number=len(failed) + 1):
+        try:
+            made = account.create_refund(request, key, _rest(money.balance, request))
+        except stripe.StripeError as error:
+            if not (is_replayed(error) or isinstance(error, stripe.IdempotencyError)):
+                return _answer_to_refusal(account, request, error)
+            # A replayed error does not tell whether the refund was made.
+            money = balances.read(account, request.charge_id)
+            if answer := _answer(money, request):
+                return answer
+            continue
+
+        if made.id not in failed:
+            return _answer_to_refund(account, money, request, made)
+
+    raise NoAnswer(
+        f"Stripe repeats earlier failures for the keys of refund {request.key}. "
+        "The refund is tried again under a new key in a minute."
+    )
+
+
+def _keys(key: str, *, number: int) -> Iterator[str]:
+    """Yield the keys to try: the one of this number, then the one of this minute.
+
+    Each failed refund raises the number, for all workers alike. A key may replay an error that is
+    over, as while Stripe's balance was too low, so each minute has a key of its own. Two workers
+    with different keys cannot refund too much, because Stripe refuses more than the charge has
+    left.
+    """
+    numbered = key if number == 1 else f"{key}-{number}"
+    yield numbered
+    yield f"{numbered}-{int(datetime.now(UTC).timestamp() // 60)}"
+
+
+def _answer_to_refund(
+    account: Account, money: ChargeMoney, request: RefundRequest, made: Refund
+) -> RefundAnswer:
+    if is_replayed_answer(made):
+        made = account.refund(made.id)
+    if made.status in FAILED:
+        return _failed(made, datetime.now(UTC))
+
+    others = [each for each in money.refunds if each.id != made.id]
+    after = ChargeMoney(money.charge, [made, *others], money.disputes)
+    answer = _answer(after, request)
+    return answer or Pending(f"Stripe made the refund {made.id}; the rest is refunded next.")
+
+
+def _answer_to_refusal(
+    account: Account, request: RefundRequest, error: stripe.StripeError
+) -> RefundAnswer:
+    """Return the answer to a new error. No refusal is final, because the customer's money stays."""
+    amount = with_currency(request.amount, request.currency)
+    if error.code in TOO_LITTLE_BALANCE:
+        return Unanswered(
+            f"Stripe's balance does not cover the refund of {amount}. Add funds to the balance in "
+            "Stripe's dashboard. The refund is tried again."
+        )
+    if error.code in MOVED or getattr(error, "param", None) == "amount":
+        answer = _answer(balances.read(account, request.charge_id), request)
+        return answer or Unanswered(
+            f"Stripe refuses to refund {amount} of the charge {request.charge_id}, because it has "
+            f"less left. The charge is read again. {in_words(error)}"
+        )
+
+    meaning = answer_to_error(error)
+    if isinstance(meaning, Unanswered):
+        return meaning
+    return Unanswered(f"Stripe refuses the refund of {amount}: {in_words(error)}")
+
+
+def _wanted(balance: ChargeBalance, request: RefundRequest) -> int:
+    return min(request.amount, balance.captured)
+
+
+def _rest(balance: ChargeBalance, request: RefundRequest) -> int:
+    given_back = balance.refunded + balance.refund_pending + balance.disputed
+    return _wanted(balance, request) - given_back
+
+
+def _sum_of(balance: ChargeBalance, status: DisputeStatus) -> int:
+    return sum(each.amount for each in balance.disputes if each.status is status)
+
+
+def _last_reference(money: ChargeMoney) -> str:
+    succeeded = [each.id for each in money.refunds if each.status == "succeeded"]
+    lost = [each.id for each in money.balance.disputes if each.status is DisputeStatus.LOST]
+    return next(iter(succeeded + lost), "")
+
+
+def _failed_ours(money: ChargeMoney, request: RefundRequest) -> list[Refund]:
+    return [
+        each
+        for each in money.refunds
+        if each.status in FAILED and metadata_of(each, "key") == request.key
+    ]
+
+
+def _pausing(money: ChargeMoney, request: RefundRequest) -> Declined | None:
+    """Return a decline until the pause after the last failed refund is over."""
+    failed = _failed_ours(money, request)
+    if len(failed) < 2:
+        return None
+
+    last = max(failed, key=lambda each: each.created)
+    doublings = min(len(failed) - 2, 10)
+    next_at = time_of(last.created) + min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE)
+    return _failed(last, next_at) if datetime.now(UTC) < next_at else None
+
+
+def _failed(failed: Refund, next_at: datetime) -> Declined:
+    reason = getattr(failed, "failure_reason", None) or failed.status
+    amount = with_currency(from_stripe(failed.amount, failed.currency), failed.currency)
+    return Declined(
+        "refund_failed",
+        f"The Stripe refund {failed.id} of {amount} failed: {reason}. Another refund is tried "
+        f"after {next_at:%Y-%m-%d %H:%M} UTC. Or give the money back by hand.",
+    )
+
+
+def _waiting_for_dispute(dispute: Dispute, request: RefundRequest) -> Pending:
+    amount = with_currency(dispute.amount, request.currency)
+    evidence_until = dispute.respond_by or dispute.opened_at + EVIDENCE_TAKES
+    return Pending(
+        f"The refund waits for the dispute {dispute.id} of {amount}, which has withdrawn the "
+        "money. If the dispute is lost, the customer has the money; if it is won, the refund goes "
+        "on.",
+        evidence_until + DECISION_TAKES,
+    )
+
+
+def _waiting_for_refund(money: ChargeMoney) -> Pending:
+    waiting = next(each for each in money.refunds if each.status in UNFINISHED)
+    details = getattr(getattr(waiting, "next_action", None), "display_details", None)
+    expires_at = getattr(details, "expires_at", None)
+    expected_at = time_of(expires_at) if expires_at else time_of(waiting.created) + REFUND_TAKES
+
+    reason = f"Stripe has not finished the refund {waiting.id} yet."
+    if waiting.status == "requires_action":
+        reason += " The customer has to give a bank account, for which Stripe sent an e-mail."
+    elif getattr(waiting, "pending_reason", None) == "insufficient_funds":
+        reason += " Stripe's balance does not cover it: add funds in Stripe's dashboard."
+    return Pending(reason, expected_at)

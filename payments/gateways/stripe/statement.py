@@ -1,7 +1,7 @@
 """Stripe's statement: the charges and refunds of a window that have moved money."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -9,7 +9,8 @@ from stripe import Charge, Refund
 
 from payments.gateways.base import Movement
 from payments.gateways.stripe.account import Account
-from payments.gateways.stripe.objects import id_of, metadata_of
+from payments.gateways.stripe.currencies import from_stripe
+from payments.gateways.stripe.objects import id_of, metadata_of, time_of
 
 __all__ = ["movements"]
 
@@ -31,11 +32,11 @@ def _movement(
         kind=kind,
         id=source.id,
         charge_id=charge_id,
-        amount=amount,
+        amount=from_stripe(amount, source.currency),
         currency=source.currency,
         order_id=_order_of(source),
         key=metadata_of(source, "key"),
-        at=datetime.fromtimestamp(source.created, UTC),
+        at=time_of(source.created),
     )
 
 

@@ -2,21 +2,29 @@
 is lost.
 """
 
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Thread
 from typing import Any
 
 import pytest
+import stripe
 from django.db import connections
 
 from payments.events import PaymentRefunded
 from payments.followup import follow_up_once
-from payments.gateways.base import RefundRequest
-from payments.gateways.stripe import StripeGateway
+from payments.gateways import get_gateway
+from payments.gateways.base import Pending, Refunded, RefundRequest
+from payments.gateways.stripe import StripeGateway, refunds
 from payments.gateways.stripe.account import Account
 from payments.models import Payment
 from sagas.definition.handlers import Retry, Unknown, Waiting
 from tests.integration.payments.harness import Order, order, payment, run
 from tests.integration.payments.stripe_harness import moved_money
+from tests.integration.races import at_once
 from tests.processes import until
 from tests.sandbox.process import Sandbox
 
@@ -35,8 +43,42 @@ def refund(paid: Order) -> Any:
 
 
 def refund_of(paid: Order) -> str:
-    account = Account(StripeGateway().until)
-    return account.refunds_of(str(payment(paid).charge_id))[0].id
+    """Return the newest refund of an order's charge."""
+    return str(all_refunds_of(paid)[0].id)
+
+
+def all_refunds_of(paid: Order) -> list[stripe.Refund]:
+    return Account(StripeGateway().until).refunds_of(str(payment(paid).charge_id))
+
+
+def refund_request_of(paid: Order) -> RefundRequest:
+    charge = payment(paid)
+    return RefundRequest(
+        charge.refund_key, paid.saga, str(charge.charge_id), charge.amount, charge.currency
+    )
+
+
+def failed_refund(sandbox: Sandbox, paid: Order) -> str:
+    """Try to refund, let that refund fail, and return its id."""
+    refund(paid)
+    made = refund_of(paid)
+    sandbox.control(f"settle/{made}", outcome="failed")
+    return made
+
+
+def forget_refunds(sandbox: Sandbox, paid: Order) -> None:
+    """Take a charge's refunds back in the sandbox, but keep the answers to their keys."""
+    charge = payment(paid).charge_id
+    with (
+        closing(sqlite3.connect(sandbox.log.parent / "ledger.sqlite3", timeout=10)) as ledger,
+        ledger,
+    ):
+        made = "SELECT id FROM record WHERE kind = 'refund' AND body->>'charge' = ?"
+        ledger.execute(f"DELETE FROM money_movement WHERE id IN ({made})", [charge])
+        ledger.execute(f"DELETE FROM record WHERE id IN ({made})", [charge])
+        ledger.execute(
+            "UPDATE record SET body = json_set(body, '$.amount_refunded', 0) WHERE id = ?", [charge]
+        )
 
 
 def test_a_captured_payment_is_refunded_once(sandbox: Sandbox) -> None:
@@ -82,21 +124,72 @@ def test_a_pending_refund_delays_the_step(sandbox: Sandbox) -> None:
     assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_failed_refund_is_retried_until_a_manual_refund_succeeds(
+def test_a_failed_refund_is_followed_by_another_one(sandbox: Sandbox) -> None:
+    paid = charged("pm_card_pendingRefund")
+    first = failed_refund(sandbox, paid)
+    assert isinstance(refund(paid), Waiting)
+    second = refund_of(paid)
+    assert second != first
+    sandbox.control(f"settle/{second}", outcome="succeeded")
+    assert isinstance(refund(paid), PaymentRefunded)
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+def test_a_refund_that_fails_again_pauses_until_its_time_or_a_manual_refund(
     sandbox: Sandbox,
 ) -> None:
     paid = charged("pm_card_pendingRefund")
-    refund(paid)
-    sandbox.control(f"settle/{refund_of(paid)}", outcome="failed")
+    failed_refund(sandbox, paid)
+    second = failed_refund(sandbox, paid)
     for _ in range(2):
         outcome = refund(paid)
         assert isinstance(outcome, Retry)
-        assert "Give the money back by hand." in outcome.reason
-    assert moved_money(sandbox, paid) == {"capture": 1250}
+        assert second in outcome.reason
+        assert "Or give the money back by hand." in outcome.reason
+    assert refund_of(paid) == second
     refund_manually(paid)
     sandbox.control(f"settle/{refund_of(paid)}", outcome="succeeded")
     assert isinstance(refund(paid), PaymentRefunded)
     assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+def test_a_refund_that_fails_again_is_made_again_after_the_pause(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refunds, "FIRST_PAUSE", timedelta(0))
+    paid = charged("pm_card_pendingRefund")
+    made = {failed_refund(sandbox, paid) for _ in range(8)}
+    assert len(made) == 8
+    refund(paid)
+    sandbox.control(f"settle/{refund_of(paid)}", outcome="succeeded")
+    assert isinstance(refund(paid), PaymentRefunded)
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+def test_two_workers_make_one_refund_after_a_failed_one(sandbox: Sandbox) -> None:
+    paid = charged("pm_card_pendingRefund")
+    failed_refund(sandbox, paid)
+    wanted = refund_request_of(paid)
+    at_once([partial(get_gateway().refund, [wanted]) for _ in range(4)])
+    assert Counter(each.status for each in all_refunds_of(paid)) == {"failed": 1, "pending": 1}
+
+
+def test_a_refund_behind_a_replayed_error_is_found(sandbox: Sandbox) -> None:
+    paid = charged()
+    sandbox.fault("refunds.create", "500_done")
+    assert isinstance(refund(paid), Unknown)
+    assert isinstance(refund(paid), PaymentRefunded)
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+    assert len(all_refunds_of(paid)) == 1
+
+
+def test_a_key_that_replays_an_error_is_followed_by_another_key(sandbox: Sandbox) -> None:
+    paid = charged()
+    sandbox.fault("refunds.create", "500_done")
+    assert isinstance(refund(paid), Unknown)
+    forget_refunds(sandbox, paid)
+    assert isinstance(refund(paid), PaymentRefunded)
+    assert len(all_refunds_of(paid)) == 1
 
 
 def test_a_manual_refund_is_not_repeated(sandbox: Sandbox) -> None:
@@ -106,30 +199,51 @@ def test_a_manual_refund_is_not_repeated(sandbox: Sandbox) -> None:
     assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_a_partial_manual_refund_is_retried_until_the_rest_is_refunded(sandbox: Sandbox) -> None:
+def test_the_rest_is_refunded_after_a_partial_manual_refund(sandbox: Sandbox) -> None:
     paid = charged()
-    refund_manually(paid, 50)
-    assert isinstance(refund(paid), Retry)
-    assert payment(paid).status == "captured"
-    refund_manually(paid, 1200)
+    refund_manually(paid, 250)
+    for _ in range(2):
+        assert get_gateway().refund([refund_request_of(paid)]) == [
+            Refunded(refund_of(paid), amount=1250)
+        ]
+    assert [each.amount for each in all_refunds_of(paid)] == [1000, 250]
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+def test_the_rest_is_refunded_although_the_key_belongs_to_the_whole_amount(
+    sandbox: Sandbox,
+) -> None:
+    paid = charged()
+    sandbox.fault("refunds.create", "500_lost")
+    assert isinstance(refund(paid), Unknown)
+    refund_manually(paid, 250)
     assert isinstance(refund(paid), PaymentRefunded)
+    assert [each.amount for each in all_refunds_of(paid)] == [1000, 250]
 
 
-def test_a_refund_that_fails_after_the_end_of_the_saga_is_followed_up(
+def test_a_pending_manual_refund_counts(sandbox: Sandbox) -> None:
+    paid = charged("pm_card_pendingRefund")
+    refund_manually(paid, 250)
+    for _ in range(2):
+        (answer,) = get_gateway().refund([refund_request_of(paid)])
+        assert isinstance(answer, Pending)
+        assert answer.expected_at is not None
+        assert timedelta(days=13) < answer.expected_at - datetime.now(UTC) <= timedelta(days=14)
+    assert [each.amount for each in all_refunds_of(paid)] == [1000, 250]
+
+
+def test_a_refund_that_fails_after_the_end_of_the_saga_is_made_again(
     sandbox: Sandbox,
 ) -> None:
     paid = charged("pm_card_refundFail")
     assert isinstance(refund(paid), PaymentRefunded)
-    sandbox.control(f"settle/{refund_of(paid)}", outcome="failed")
+    failed = refund_of(paid)
+    sandbox.control(f"settle/{failed}", outcome="failed")
     Payment.objects.update(follow_at="2020-01-01T00:00Z")
     assert follow_up_once() == 1
-    failed = payment(paid)
-    assert "failed" in failed.follow_error
-    assert failed.follow_at is not None
-    refund_manually(paid)
-    Payment.objects.update(follow_at="2020-01-01T00:00Z")
-    assert follow_up_once() == 1
-    assert (payment(paid).follow_at, payment(paid).follow_error) == (None, "")
+    assert refund_of(paid) != failed
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+    assert payment(paid).follow_error == ""
 
 
 def test_a_webhook_during_a_follow_up_causes_another(
@@ -159,4 +273,4 @@ def refund_manually(paid: Order, amount: int = 1250) -> None:
     request = RefundRequest(
         f"manual {amount} {paid.saga}", paid.saga, str(payment(paid).charge_id), amount, "eur"
     )
-    Account(StripeGateway().until).create_refund(request)
+    Account(StripeGateway().until).create_refund(request, request.key, amount)
