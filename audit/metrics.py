@@ -35,10 +35,15 @@ SELECT id, {on_hold}
  ORDER BY id LIMIT %(orders)s
 """
 
-# A captured payment was last updated when it was captured.
+# A captured payment was last updated when it was captured, unless money has moved since. Then the
+# time of its creation counts, because the money must not look younger than it is.
 CAPTURED = """
-SELECT currency, sum(amount)::bigint, count(*),
-       min(updated_at) FILTER (WHERE order_id <> ALL(%(on_hold)s::uuid[]))
+SELECT currency,
+       sum(greatest(0, COALESCE(captured_amount, amount) - refunded_amount - disputed_amount)
+          )::bigint,
+       count(*),
+       min(CASE WHEN refunded_amount = 0 AND dispute_status = '' THEN updated_at ELSE created_at END
+          ) FILTER (WHERE order_id <> ALL(%(on_hold)s::uuid[]))
   FROM payments_payment
  WHERE order_id = ANY(%(orders)s::uuid[]) AND status = 'captured' GROUP BY currency
 """
@@ -55,10 +60,10 @@ class CapturedMoney(NamedTuple):
     since: datetime | None
 
     @property
-    def seconds(self) -> float:
-        """The age of the oldest capture for an order that is not on hold; 0 without one."""
+    def seconds(self) -> float | None:
+        """The age of the oldest capture for an order that is not on hold; None without one."""
         if self.since is None:
-            return 0.0
+            return None
         return max(0.0, (timezone.now() - self.since).total_seconds())
 
     def add(self, other: "CapturedMoney") -> "CapturedMoney":
@@ -120,7 +125,8 @@ def unsettled_money_metrics() -> Iterator[Metric]:
         labels = {"currency": currency}
         yield gauge("money_in_limbo_minor_units", amount, **labels)(captured.amount)
         yield gauge("money_in_limbo_orders", orders, **labels)(captured.orders)
-        yield gauge("money_in_limbo_oldest_seconds", age, **labels)(captured.seconds)
+        if captured.seconds is not None:
+            yield gauge("money_in_limbo_oldest_seconds", age, **labels)(captured.seconds)
 
 
 def _timestamp(time: datetime | None) -> float:

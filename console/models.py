@@ -7,7 +7,10 @@ from django.db.models.functions import Now
 
 from sagas.ids import uuid7
 
-__all__ = ["LogEntry", "Run", "RunItem", "action_choices"]
+__all__ = ["CLOSE_DISCREPANCY", "LogEntry", "Run", "RunItem", "action_choices", "logged_choices"]
+
+# The name in the log of an action that is no run. It never changes, because the log keeps it.
+CLOSE_DISCREPANCY = "close_discrepancy"
 
 
 def action_choices() -> list[tuple[str, str]]:
@@ -18,6 +21,11 @@ def action_choices() -> list[tuple[str, str]]:
     from console.bulk_actions.registry import ACTIONS  # noqa: PLC0415  it imports these models
 
     return [(action.name, action.label) for action in ACTIONS]
+
+
+def logged_choices() -> list[tuple[str, str]]:
+    """Return the name and label of every action that the log may hold."""
+    return [*action_choices(), (CLOSE_DISCREPANCY, "Close a difference from the gateway")]
 
 
 class Run(models.Model):
@@ -147,14 +155,15 @@ class LogEntry(models.Model):
         DECLINED = "declined", "declined"
         ACTED = "acted", "acted"
         ENDED = "ended", "ended"
+        CLOSED = "closed", "closed"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     at = models.DateTimeField(db_default=Now(), editable=False)
     who = models.CharField(max_length=150)
     what = models.CharField(max_length=20, choices=Kind.choices)
-    action = models.CharField(max_length=20, choices=action_choices)
+    action = models.CharField(max_length=20, choices=logged_choices)
     step = models.CharField(max_length=100, blank=True, default="", db_default="")
-    run = models.UUIDField()
+    run = models.UUIDField(null=True, help_text="Null where the action is no run.")
     order_id = models.UUIDField(null=True, help_text="Null where the entry is about the whole run.")
     why = models.TextField(blank=True)
     outcome = models.TextField(blank=True)
@@ -169,7 +178,8 @@ class LogEntry(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The failing step and its error, without ids, times and numbers.",
+        help_text="The failing step and its error, without ids, times and numbers; or the closed "
+        "difference.",
     )
 
     class Meta:

@@ -22,14 +22,23 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [_start(), _attention(request), _orders(request), _failures(), _holds()],
         },
         {
-            "title": "Services",
+            "title": "Money",
             "items": [
                 _model("payments", "payment", "Payments", "payments"),
+                _model("payments", "dispute", "Disputes", "gavel"),
+                _discrepancies(),
+                _model("payments", "reconciliation", "Reconciliations", "balance"),
+                _model("payments", "webhookevent", "Webhook events", "webhook"),
+                _model("payments", "simulatedcharge", "Simulated ledger", "receipt_long"),
+            ],
+        },
+        {
+            "title": "Services",
+            "items": [
                 _model("inventory", "stockitem", "Stock", "inventory_2"),
                 _model("inventory", "reservation", "Reservations", "pan_tool"),
                 _model("inventory", "stockadjustment", "Stock adjustments", "tune"),
                 _model("orders", "product", "Products", "sell"),
-                _model("payments", "simulatedcharge", "Simulated ledger", "receipt_long"),
             ],
         },
         {
@@ -88,6 +97,12 @@ def _failures() -> Item:
 def _holds() -> Item:
     item = _model("orders", "order", "On hold", "pause_circle")
     return item | {"link": reverse("console:holds")}
+
+
+def _discrepancies() -> Item:
+    """Link to the differences that no person has closed."""
+    item = _model("payments", "drift", "Differences", "difference")
+    return item | {"link": f"{item['link']}?closed_at__isempty=1"}
 
 
 def _number_needing_attention() -> int:

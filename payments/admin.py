@@ -1,15 +1,16 @@
-"""The admin of payments: payments, discrepancies, the simulated ledger, and the messages."""
+"""The admin of payments: payments, disputes, the simulated ledger, and the messages."""
 
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin, messages
-from django.db.models import Model, Q, QuerySet
-from django.db.models.functions import Now
+from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from unfold.decorators import display
 
+from payments.gateways.currencies import with_currency
 from payments.models import (
-    Drift,
+    Dispute,
     Inbox,
     Outbox,
     Payment,
@@ -17,26 +18,32 @@ from payments.models import (
     SimulatedCharge,
     WebhookEvent,
 )
-from sagas.admin.changelist import NewestFilter, ReadOnlyAdmin
+from payments.open_money import captured_in_words, orders_of_unknown_outcome
+from sagas.admin.changelist import MAX_FOUND, NewestFilter, ReadOnlyAdmin
 from sagas.admin.messages import InboxAdmin, OutboxAdmin
+
+__all__ = ["DisputeAdmin", "OrderSearchAdmin", "PaymentAdmin"]
 
 admin.site.register(Outbox, OutboxAdmin)
 admin.site.register(Inbox, InboxAdmin)
 
 
-DISCREPANCY_FIELDS = (
-    "kind",
-    "reference",
-    "order_id",
-    "ours",
-    "theirs",
-    "currency",
-    "first_seen_at",
-    "last_seen_at",
-)
+# The theme's colour for each status of a payment, and for the reason why a person may have to look.
+STATUS_COLOURS = {
+    "pending": "warning",
+    "authorized": "warning",
+    "captured": "success",
+    "declined": "primary",
+    "refunded": "primary",
+    "void": "primary",
+}
+OWED, DISPUTED, FOLLOWED = "owed to the customer", "disputed", "the gateway is asked again"
+NOTE_COLOURS = {OWED: "danger", DISPUTED: "danger", FOLLOWED: "warning"}
 
 
-class _OrderSearchAdmin(ReadOnlyAdmin):
+class OrderSearchAdmin(ReadOnlyAdmin):
+    """Rows that belong to an order, found by its id or by an id of the gateway."""
+
     search_fields = ("order_id",)  # shows the search box; get_search_results does the search
     search_help_text = "Order id, payment id or charge id."
     uuid_fields: tuple[str, ...] = ("order_id",)
@@ -57,30 +64,136 @@ class _OrderSearchAdmin(ReadOnlyAdmin):
         return queryset.filter(matches), False
 
 
-@admin.register(Payment)
-class PaymentAdmin(_OrderSearchAdmin):
-    """The payment of each order."""
+class MoneyFilter(admin.SimpleListFilter):
+    """Payments whose money a person may have to look at. Each choice uses an index."""
 
-    list_display: tuple[str, ...] = (
+    title = "money"
+    parameter_name = "money"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the three reasons."""
+        return [
+            ("owed", "owed to the customer"),
+            ("disputed", "in an open dispute"),
+            ("unknown", "outcome unknown"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Payment]) -> QuerySet[Payment]:
+        """Keep the payments of the chosen reason."""
+        match self.value():
+            case "owed":
+                return queryset.filter(owed_amount__gt=0)
+            case "disputed":
+                return queryset.filter(dispute_status="open")
+            case "unknown":
+                return queryset.filter(order_id__in=orders_of_unknown_outcome()[:MAX_FOUND])
+        return queryset
+
+
+@admin.register(Payment)
+class PaymentAdmin(OrderSearchAdmin):
+    """The payment of each order, with its money: captured, refunded, owed, disputed."""
+
+    list_display = (
         "order_id",
-        "status",
-        "amount",
-        "refunded_amount",
-        "currency",
+        "state",
+        "note",
+        "price",
+        "captured_money",
+        "refunded",
+        "owed",
+        "disputed",
         "gateway",
         "charge_id",
         "created_at",
+        "action_expires_at",
+        "expected_at",
         "authorization_expires_at",
         "follow_at",
         "follow_error",
     )
-    list_filter = ("status", ("follow_at", admin.EmptyFieldListFilter))
+    list_filter = (MoneyFilter, "status", ("follow_at", admin.EmptyFieldListFilter))
     uuid_fields = ("order_id", "id")
     ordering = ("-id",)
 
+    @display(description="status", label=STATUS_COLOURS)
+    def state(self, payment: Payment) -> str:
+        """Show the status."""
+        return payment.status
+
+    @display(description="note", label=NOTE_COLOURS, empty_value="")
+    def note(self, payment: Payment) -> str | None:
+        """Show why the status is not the whole truth about the money."""
+        if payment.owed_amount:
+            return OWED
+        if payment.dispute_status == "open":
+            return DISPUTED
+        return FOLLOWED if payment.follow_at else None
+
+    @admin.display(description="amount")
+    def price(self, payment: Payment) -> str:
+        """Show the order's amount in its currency."""
+        return with_currency(payment.amount, payment.currency)
+
+    @admin.display(description="captured")
+    def captured_money(self, payment: Payment) -> str:
+        """Show the captured amount; "unknown" if only the gateway knows it."""
+        return captured_in_words(payment)
+
+    @admin.display(description="refunded", empty_value="")
+    def refunded(self, payment: Payment) -> str | None:
+        """Show the refunded amount, if any."""
+        return _shown(payment.refunded_amount, payment.currency)
+
+    @admin.display(description="owed", empty_value="")
+    def owed(self, payment: Payment) -> str | None:
+        """Show the amount that is owed to the customer, if any."""
+        return _shown(payment.owed_amount, payment.currency)
+
+    @admin.display(description="disputed", empty_value="")
+    def disputed(self, payment: Payment) -> str | None:
+        """Show the state of the payment's disputes, and the amount that they have withdrawn."""
+        if not payment.dispute_status:
+            return None
+        amount = with_currency(payment.disputed_amount, payment.currency)
+        return f"{payment.dispute_status}, {amount} withdrawn"
+
+
+def _shown(amount: int, currency: str) -> str | None:
+    return with_currency(amount, currency) if amount else None
+
+
+@admin.register(Dispute)
+class DisputeAdmin(OrderSearchAdmin):
+    """The disputes of payments. Evidence is sent in the gateway's dashboard."""
+
+    list_display = (
+        "id",
+        "order_id",
+        "state",
+        "withdrawn",
+        "reason",
+        "opened_at",
+        "respond_by",
+        "charge_id",
+    )
+    list_filter = ("status",)
+    search_help_text = "Order id, or the gateway's id of a charge."
+    ordering = ("-opened_at",)
+
+    @display(description="status", label={"open": "danger", "won": "success", "lost": "primary"})
+    def state(self, dispute: Dispute) -> str:
+        """Show the status."""
+        return dispute.status
+
+    @admin.display(description="amount")
+    def withdrawn(self, dispute: Dispute) -> str:
+        """Show the amount in its currency."""
+        return with_currency(dispute.amount, dispute.currency)
+
 
 @admin.register(WebhookEvent)
-class WebhookEventAdmin(_OrderSearchAdmin):
+class WebhookEventAdmin(OrderSearchAdmin):
     """The webhook events, with their effect, including events of unknown orders."""
 
     list_display = ("type", "order_id", "object_id", "effect", "happened_at", "received_at")
@@ -88,59 +201,6 @@ class WebhookEventAdmin(_OrderSearchAdmin):
     search_help_text = "Order id, or the gateway's id of an intent, a charge or a refund."
     text_field = "object_id"
     ordering = ("-received_at",)
-
-
-@admin.register(Drift)
-class DriftAdmin(_OrderSearchAdmin):
-    """The discrepancies between the gateway and payments.
-
-    Staff with the permission close one with a reason. None is ever deleted.
-    """
-
-    list_display = (
-        *DISCREPANCY_FIELDS,
-        "closed_at",
-        "closed_by",
-        "closed_why",
-    )
-    list_filter = (("closed_at", admin.EmptyFieldListFilter), "kind")
-    search_help_text = "Order id, or the gateway's id of a charge or a refund."
-    text_field = "reference"
-    ordering = ("-id",)
-    readonly_fields = (
-        *DISCREPANCY_FIELDS,
-        "closed_at",
-        "closed_by",
-    )
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Allow the change, which closes it, until it is closed."""
-        return self.has_operate_permission(request) and not (
-            isinstance(obj, Drift) and obj.closed_at
-        )
-
-    def get_form(
-        self, request: HttpRequest, obj: Drift | None = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        """Return the form, which requires a reason."""
-        form = super().get_form(request, obj, change, **kwargs)
-        if "closed_why" in form.base_fields:
-            form.base_fields["closed_why"].required = True
-        return form
-
-    def save_model(self, request: HttpRequest, obj: Drift, form: Any, change: bool) -> None:
-        """Close the discrepancy, unless another person has just closed it."""
-        closing = {
-            "closed_at": Now(),
-            "closed_by": request.user.get_username(),
-            "closed_why": obj.closed_why,
-        }
-        if not Drift.objects.filter(id=obj.id, closed_at=None).update(**closing):
-            self.message_user(
-                request,
-                f"Another person has just closed {obj.reference}. Your reason was not saved.",
-                messages.WARNING,
-            )
 
 
 @admin.register(Reconciliation)
@@ -152,7 +212,7 @@ class ReconciliationAdmin(ReadOnlyAdmin):
 
 
 @admin.register(SimulatedCharge)
-class SimulatedChargeAdmin(_OrderSearchAdmin):
+class SimulatedChargeAdmin(OrderSearchAdmin):
     """The simulated gateway's ledger of captures and refunds."""
 
     list_display = ("order_id", "kind", "amount", "currency", "charge_id", "key", "created_at")

@@ -2,15 +2,16 @@
 
 from django.contrib import admin
 
+from console.admin.discrepancies import DriftAdmin
 from console.admin.operations import LogEntryAdmin, RunAdmin
-from console.admin.orders import OrderAdmin, PaymentAdmin
+from console.admin.orders import OrderAdmin
 from console.admin.system import GroupAdmin, TaskResultAdmin, UserAdmin
 
 __all__ = [
+    "DriftAdmin",
     "GroupAdmin",
     "LogEntryAdmin",
     "OrderAdmin",
-    "PaymentAdmin",
     "RunAdmin",
     "TaskResultAdmin",
     "UserAdmin",

@@ -1,4 +1,4 @@
-"""Orders and payments in the admin: searched by id or user, and acted on in bulk."""
+"""Orders in the admin: searched by id or user, and acted on in bulk."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.decorators import display
 
-import payments.admin
 from console.admin import tabs
 from console.admin.filters import FailureFilter, HoldFilter, OrderOlderThan, StatusFilter
 from console.bulk_actions.action import ACT_ON_ORDERS, OrderAction
@@ -20,20 +19,17 @@ from console.bulk_actions.registry import bulk_actions, is_permitted, order_page
 from console.bulk_actions.runs import MOST_ORDERS
 from console.holds import hold_of
 from console.models import LogEntry
-from console.money import format_money
 from console.order_page.order_detail import load_order_detail
 from console.views.runs import draft_run
 from orders.models import Order
-from payments.models import Payment
+from payments.gateways.currencies import with_currency
 from sagas.admin.changelist import ReadOnlyAdmin
 from sagas.admin.formatting import age
 from sagas.models import Inbox
 
-__all__ = ["OrderAdmin", "PaymentAdmin"]
+__all__ = ["OrderAdmin"]
 
-admin.site.unregister(Payment)
-
-# The theme's colour for each status of an order, and of a payment.
+# The theme's colour for each status of an order.
 STATUS_COLOURS = {
     "pending": "info",
     "paid": "info",
@@ -41,14 +37,6 @@ STATUS_COLOURS = {
     "fulfilled": "success",
     "cancelling": "warning",
     "cancelled": "primary",
-}
-PAYMENT_COLOURS = {
-    "pending": "warning",
-    "authorized": "warning",
-    "captured": "success",
-    "declined": "primary",
-    "refunded": "primary",
-    "void": "primary",
 }
 
 # Log entries that the page of an order shows.
@@ -195,7 +183,7 @@ class OrderAdmin(ReadOnlyAdmin):
     @admin.display(description="amount")
     def price(self, order: Order) -> str:
         """Show the amount in its currency."""
-        return format_money(order.amount, order.currency)
+        return with_currency(order.amount, order.currency)
 
     @display(description="attention", label={"needs attention": "danger"}, empty_value="")
     def attention(self, order: Order) -> str | None:
@@ -211,29 +199,3 @@ class OrderAdmin(ReadOnlyAdmin):
     def open_since(self, order: Order) -> str | None:
         """Show the age of an open saga."""
         return None if order.ended_at else age(order.created_at)
-
-
-@admin.register(Payment)
-class PaymentAdmin(payments.admin.PaymentAdmin):
-    """Payments, with formatted amounts."""
-
-    list_display = ("order_id", "state", "price", "refunded", "charge_id", "created_at")
-
-    @display(description="status", label=PAYMENT_COLOURS)
-    def state(self, payment: Payment) -> str:
-        """Show the status."""
-        return payment.status
-
-    @admin.display(description="amount")
-    def price(self, payment: Payment) -> str:
-        """Show the amount in its currency."""
-        return format_money(payment.amount, payment.currency)
-
-    @admin.display(description="refunded", empty_value="")
-    def refunded(self, payment: Payment) -> str | None:
-        """Show the refunded amount, if any."""
-        return (
-            format_money(payment.refunded_amount, payment.currency)
-            if payment.refunded_amount
-            else None
-        )

@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 
 from console.bulk_actions.preview import Impact
 from console.models import LogEntry, Run
-from console.money import format_money
+from payments.gateways.currencies import with_currency
 
 __all__ = ["log", "summary"]
 
@@ -30,7 +30,7 @@ def log(
 def summary(impact: Impact) -> str:
     """Return the figures of a preview as one sentence for the log."""
     refunds = ", ".join(
-        format_money(amount, currency) for currency, amount in impact.refunds.items()
+        with_currency(amount, currency) for currency, amount in impact.refunds.items()
     )
     return (
         f"Preview: {impact.affected} of {impact.orders} orders change,"

@@ -11,8 +11,10 @@ from typing import Any
 from django.http import HttpRequest
 
 from api.monitoring.probes import gather
+from audit import scheduled
 from audit.metrics import unsettled_money
 from console.dashboard.charts import Chart, durations_chart, endings_chart
+from console.dashboard.money import money_tiles, payment_figures
 from console.dashboard.queue_workers import workers_by_queue
 from console.dashboard.throughput import throughput
 from orders.metrics import count_needing_attention, count_open_by_status, estimate_by_status
@@ -45,12 +47,18 @@ class OrderFigures:
     stalled: int
     redriven: int
     oldest_seconds: float
+    on_hold: int
     estimated: int
 
     @property
     def total(self) -> int:
         """Return how many orders are open."""
         return sum(self.open.values())
+
+    @property
+    def all_on_hold(self) -> bool:
+        """Tell whether every open order is on hold, so that none of them has an age."""
+        return 0 < self.total <= self.on_hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +99,7 @@ def sections() -> dict[str, Any]:
         "figures": True,
         "orders": answers["orders"],
         "charts": answers["charts"],
-        "money": answers["money"],
+        "money": money_tiles(answers["money"], answers["payments"], answers["audit"]),
         "queues": answers["queues"],
         "workers": answers["workers"],
         "services": [answer for answer in messages if answer],
@@ -105,6 +113,8 @@ def probes() -> dict[str, Callable[[], Any]]:
         "orders": _orders,
         "charts": _charts,
         "money": unsettled_money,
+        "payments": payment_figures,
+        "audit": scheduled.last_result,
         "queues": partial(queues.lengths, service_names()),
         "workers": partial(workers_by_queue, service_names()),
         **{f"messages of {name}": partial(_messages, name) for name in service_names()},
@@ -121,6 +131,7 @@ def _orders() -> OrderFigures:
         stalled=sagas.stalled,
         redriven=sagas.redriven,
         oldest_seconds=sagas.oldest_seconds,
+        on_hold=sagas.on_hold,
         estimated=sum(estimate_by_status().values()),
     )
 

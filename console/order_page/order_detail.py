@@ -15,16 +15,21 @@ from django_celery_results.models import TaskResult
 
 from console.failures.tracebacks import tasks_about
 from console.order_page.diagram import Diagram, StepRow, build_diagram
+from console.order_page.payment_facts import Fact, money_alarms, payment_facts
 from console.partial_reader import PartialReader
 from inventory.models import Reservation
 from orders.models import Order, TimelineEvent
 from orders.selectors import timeline_of
-from payments.models import Payment
+from orders.status import Status
+from payments.models import Dispute, Drift, Payment
+from payments.open_money import CAPTURE_STEP
 from sagas.definition.plan import Plan
 from sagas.models import Inbox, Outbox
 from sagas.storage.registry import Service, get_service
 
 __all__ = ["OrderDetail", "ServiceRow", "load_order_detail"]
+
+OPEN_STATES = {Inbox.State.STARTED, Inbox.State.WAITING, Inbox.State.HELD}
 
 # Failed tasks of an order that the page shows, newest first.
 TASKS = 3
@@ -40,13 +45,18 @@ class ServiceRow:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderDetail:
-    """One order in all its services. `unreachable` names the services that did not answer."""
+    """One order in all its services. `unreachable` names the services that did not answer.
+
+    `discrepancies` are the open ones: an operator's closing of one is in the log.
+    """
 
     order: Order
     plan: Plan
     diagram: Diagram
     timeline: list[TimelineEvent]
     payment: Payment | None
+    disputes: list[Dispute]
+    discrepancies: list[Drift]
     reservations: list[Reservation]
     sent: list[ServiceRow]
     received: list[ServiceRow]
@@ -61,6 +71,28 @@ class OrderDetail:
         ]
         return sorted(failed, key=lambda message: message.row.updated_at, reverse=True)
 
+    @property
+    def payment_facts(self) -> list[Fact]:
+        """Return the facts about the payment; none without a payment."""
+        if self.payment is None:
+            return []
+        captures = [message.row for message in self.received if message.row.step == CAPTURE_STEP]
+        is_open = any(row.state in OPEN_STATES and row.attempts > 0 for row in captures)
+        return payment_facts(self.payment, capture_is_open=is_open)
+
+    @property
+    def payment_is_missing(self) -> bool:
+        """Tell whether payments has lost its row of an order that it has worked on."""
+        if self.payment or "payments" in self.unreachable:
+            return False
+        charged = self.order.status in {Status.PAID, Status.RESERVED, Status.FULFILLED}
+        return charged or any(event.service == "payments" for event in self.timeline)
+
+    @property
+    def money_alarms(self) -> list[str]:
+        """Return the sentences about money that a person must look at."""
+        return money_alarms(self.payment, self.disputes, self.discrepancies)
+
 
 def load_order_detail(order: Order) -> OrderDetail:
     """Read an order from all its services. A database that does not answer is no error."""
@@ -71,6 +103,8 @@ def load_order_detail(order: Order) -> OrderDetail:
     sent = [message for name in services for message in reader.messages(name, Outbox)]
     received = [message for name in services for message in reader.messages(name, Inbox)]
     payments = reader.rows("payments", Payment, {"order_id": order.id})
+    disputes = reader.rows("payments", Dispute, {"order_id": order.id})
+    discrepancies = reader.rows("payments", Drift, {"order_id": order.id, "closed_at": None})
     reservations = reader.rows("inventory", Reservation, {"order_id": order.id})
     failed_tasks = reader.read("orders", lambda: tasks_about(order.id, most=TASKS))
 
@@ -80,6 +114,8 @@ def load_order_detail(order: Order) -> OrderDetail:
         diagram=build_diagram(plan, _step_rows(received), ended=order.ended_at is not None),
         timeline=list(timeline_of(order.id)),
         payment=next(iter(payments), None),
+        disputes=sorted(disputes, key=lambda dispute: dispute.opened_at),
+        discrepancies=discrepancies,
         reservations=reservations,
         sent=sorted(sent, key=lambda message: message.row.created_at),
         received=sorted(received, key=lambda message: message.row.created_at),

@@ -9,10 +9,10 @@ from django import template
 from django.utils import timezone
 
 from console.failures.grouping import FailingStep
-from console.money import format_money
 from console.order_page.order_detail import ServiceRow
 from console.order_page.provider import provider_page
 from orders.models import Order
+from payments.gateways.currencies import with_currency
 from sagas.admin.formatting import age, length
 from sagas.models import Inbox
 
@@ -20,7 +20,7 @@ __all__ = ["ago", "failure_key", "of", "open_for", "pretty", "seconds", "took"]
 
 register = template.Library()
 register.filter("provider_page", provider_page)
-register.filter("money", format_money)
+register.filter("money", with_currency)
 
 
 @register.filter

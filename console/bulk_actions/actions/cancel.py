@@ -11,11 +11,11 @@ from console.bulk_actions.action import OrderAction, Tile, changed_orders
 from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.results import ActionResult
 from console.models import Run
-from console.money import format_money
 from orders.events import OrderCancelling
 from orders.models import Order
 from orders.services import OrderFulfilledError, cancel_order
 from orders.status import Status
+from payments.gateways.currencies import with_currency
 from sagas.definition.plan import service_name
 from sagas.lifecycle import cancels_at_home
 
@@ -73,7 +73,7 @@ class Cancel(OrderAction):
     def tiles(self, impact: Impact) -> Sequence[Tile]:
         """Show the refunds, the released stock, and the charges that may still become refunds."""
         refunds = [
-            Tile("Money refunded", format_money(amount, currency), "captured until now", "bad")
+            Tile("Money refunded", with_currency(amount, currency), "captured until now", "bad")
             for currency, amount in impact.refunds.items()
         ]
         return (

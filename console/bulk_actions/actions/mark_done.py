@@ -6,9 +6,9 @@ from console.bulk_actions.action import OrderStepAction, Tile
 from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.results import ActionResult
 from console.models import Run
-from console.money import format_money
 from console.order_page.order_detail import OrderDetail
 from orders.models import Order
+from payments.gateways.currencies import with_currency
 from sagas.definition.handlers import ManualCompletionRefused, ManualConfirmation, definition
 from sagas.definition.plan import service_name
 from sagas.models import Inbox
@@ -58,7 +58,7 @@ class MarkDone(OrderStepAction):
         refunds = [
             Tile(
                 "Money recorded as refunded",
-                format_money(amount, currency),
+                with_currency(amount, currency),
                 "the gateway is not asked",
                 "bad",
             )

@@ -1,6 +1,7 @@
 """The alert rules and the page on observability name existing metrics, and the page names all."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from payments.models import Hold, Inbox
 from sagas.ids import uuid7
 from sagas.observability.prometheus import FOLDER, WorkerMetrics
 from tests.integration.api.test_metrics import captured, placed
+from tests.integration.console.payments_rows import dispute, owed, payment
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -22,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 RULES = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"][0]["rules"]
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 PAGE = (ROOT / "docs/observability.md").read_text()
-NAME = re.compile(r"\b(?:saga|orders|money)_[a-z_]+\b")
+NAME = re.compile(r"\b(?:saga|orders|money|payments|reconciliation|audit)_[a-z_]+\b")
 
 
 @pytest.fixture
@@ -33,6 +35,8 @@ def served(http, ada, monkeypatch):
     for _ in range(3):
         captured(placed(ada), 1_000)
     now = timezone.now()
+    payment(), owed()
+    dispute(payment(status="captured"), respond_by=now + timedelta(days=1))
     Inbox.objects.create(
         saga=uuid7(), saga_started_at=now, step="payments.charge", state="waiting", send_at=now
     )

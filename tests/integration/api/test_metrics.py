@@ -21,11 +21,19 @@ from inventory.models import Outbox as InventoryOutbox
 from orders import metrics as orders_metrics
 from orders.models import Hold as OrdersHold
 from orders.models import Order
+from payments import open_money
 from payments.models import Hold as PaymentsHold
 from payments.models import Inbox, Payment, Reconciliation
 from sagas.ids import uuid7
 from sagas.operations import holds, table_stats
 from sagas.storage.registry import get_home
+from tests.integration.console.payments_rows import (
+    capture_waits,
+    discrepancy,
+    dispute,
+    owed,
+    payment,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -37,6 +45,8 @@ SECTIONS = {
     "orders sagas",
     "orders",
     "money",
+    "open payments",
+    "discrepancies",
     "reconciliation",
     "audit",
     "broker",
@@ -230,10 +240,86 @@ def test_unsettled_money_is_incomplete_if_not_all_open_orders_were_read(scrape, 
     assert samples["money_in_limbo_minor_units", "eur"] == 500
 
 
+def test_captured_money_of_orders_that_are_all_on_hold_has_no_age(scrape, ada):
+    order = placed(ada, status="paid")
+    captured(order, 500)
+    OrdersHold.objects.create(saga=order.id, by="olga", why="The address is odd.")
+    samples = scrape()
+    assert samples["money_in_limbo_minor_units", "eur"] == 500
+    assert ("money_in_limbo_oldest_seconds", "eur") not in samples
+
+
+def test_unsettled_money_is_the_captured_amount_that_is_still_ours(scrape, ada):
+    order = placed(ada, status="paid")
+    payment(order.id, status="captured", captured_amount=900, refunded_amount=250, ago=600)
+    Payment.objects.update(updated_at=timezone.now())
+    samples = scrape()
+    assert samples["money_in_limbo_minor_units", "eur"] == 650
+    assert samples["money_in_limbo_oldest_seconds", "eur"] >= 600
+
+
+def test_a_charge_of_unknown_outcome_counts_unless_it_waits_as_agreed(scrape):
+    later = timezone.now() + timedelta(days=2)
+    payment(amount=26_100, ago=5), payment(currency="usd", expected_at=later)
+    payment(currency="usd", action_expires_at=later), payment(status="declined", currency="usd")
+    samples = scrape()
+    assert samples["money_outcome_unknown_minor_units", "eur"] == 26_100
+    assert samples["money_outcome_unknown_payments", "eur"] == 1
+    assert 5 <= samples["money_outcome_unknown_oldest_seconds", "eur"] < 100
+    assert ("money_outcome_unknown_minor_units", "usd") not in samples
+
+
+def test_an_authorized_payment_is_of_unknown_outcome_while_its_capture_is_open(scrape):
+    until = timezone.now() + timedelta(days=4)
+    waits = payment(status="authorized", authorization_expires_at=until)
+    payment(status="authorized", authorization_expires_at=until)
+    assert ("money_outcome_unknown_payments", "eur") not in scrape()
+    capture_waits(waits.order_id)
+    assert scrape()["money_outcome_unknown_payments", "eur"] == 1
+
+
+def test_money_that_is_owed_to_customers(scrape):
+    owed(owed_amount=1_000, ago=90), owed(owed_amount=250)
+    payment(status="refunded", refunded_amount=1_250)
+    samples = scrape()
+    assert samples["money_owed_minor_units", "eur"] == 1_250
+    assert samples["money_owed_payments", "eur"] == 2
+    assert 90 <= samples["money_owed_oldest_seconds", "eur"] < 200
+
+
+def test_open_disputes_with_their_next_deadline(scrape):
+    soon = timezone.now() + timedelta(hours=5)
+    for at in (soon + timedelta(days=1), soon, soon - timedelta(days=1), None):
+        dispute(payment(status="captured"), respond_by=at)
+    dispute(payment(status="captured"), status="lost", respond_by=None)
+    samples = scrape()
+    assert samples["payments_disputes_open", "eur"] == 4
+    assert samples["payments_disputes_open_minor_units", "eur"] == 5_000
+    assert samples["payments_disputes_respond_by_timestamp_seconds", "eur"] == pytest.approx(
+        soon.timestamp(), abs=1e-3
+    )
+
+
+def test_open_discrepancies_by_kind(scrape):
+    discrepancy(), discrepancy()
+    discrepancy(kind="uncharged", closed_at=timezone.now(), closed_by="ann", closed_why="A gift.")
+    samples = scrape()
+    assert samples["payments_discrepancies_open", "amount"] == 2
+    assert samples["payments_discrepancies_open", "uncharged"] == 0
+
+
 def test_a_database_that_is_down_affects_only_its_own_sections(scrape, ada):
     placed(ada)
     with unreachable("payments", 1):
-        assert down(scrape()) == {"payments messages", "money", "reconciliation"}
+        samples = scrape()
+        assert down(samples) == {
+            "payments messages",
+            "money",
+            "open payments",
+            "discrepancies",
+            "reconciliation",
+        }
+        assert not [key for key in samples if key[0].startswith(("money_", "payments_"))]
     assert down(scrape()) == set()
 
 
@@ -301,6 +387,10 @@ STATEMENTS = [
     ("default", orders_metrics.ATTENTION),
     ("default", audit_metrics.OPEN.format(on_hold=ON_HOLD)),
     ("payments", audit_metrics.CAPTURED),
+    ("payments", open_money.UNKNOWN),
+    ("payments", open_money.OWED),
+    ("payments", open_money.DISPUTES),
+    ("payments", open_money.DISCREPANCIES),
     ("payments", table_stats.OUTBOX.format(outbox="payments_outbox")),
     ("payments", table_stats.INBOX.format(inbox="payments_inbox")),
     ("payments", table_stats.HELD.format(inbox="payments_inbox")),
@@ -352,6 +442,7 @@ def test_every_statement_uses_an_index(ada):
         "most": table_stats.COUNT_LIMIT,
         "orders": audit_metrics.ORDERS,
         "on_hold": [],
+        "capture": open_money.CAPTURE_STEP,
     }
     for alias, statement in STATEMENTS:
         wanted = params | ({"orders": [uuid7() for _ in range(500)]} if alias == "payments" else {})
