@@ -8,6 +8,7 @@ from typing import Any
 from tools.stripe_sandbox import refunds
 from tools.stripe_sandbox.balance_transactions import enter_dispute, enter_dispute_return
 from tools.stripe_sandbox.call import Call
+from tools.stripe_sandbox.currencies import require_step
 from tools.stripe_sandbox.disputed_amounts import LOST, OPEN, disputed_amount
 from tools.stripe_sandbox.errors import ApiError
 from tools.stripe_sandbox.events import record_event
@@ -107,6 +108,7 @@ def _amount(call: Call, charge: Charge, wanted: int | None) -> int:
             param="amount",
         )
 
+    require_step(amount, charge.currency)
     return amount
 
 

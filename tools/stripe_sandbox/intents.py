@@ -7,6 +7,7 @@ from tools.stripe_sandbox import card_charges
 from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.cards import METHODS, attach
+from tools.stripe_sandbox.currencies import require_chargeable, require_step, supported
 from tools.stripe_sandbox.errors import ApiError, CardError, missing, not_found, unexpected_state
 from tools.stripe_sandbox.events import record_event
 from tools.stripe_sandbox.forms import Form
@@ -24,18 +25,6 @@ __all__ = [
     "retrieve",
 ]
 
-MAX_AMOUNT = 99_999_999
-# https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
-MIN_AMOUNTS = {
-    "aud": 50,
-    "cad": 50,
-    "chf": 50,
-    "eur": 50,
-    "gbp": 30,
-    "jpy": 50,
-    "sek": 300,
-    "usd": 50,
-}
 CAPTURE_METHODS = ("automatic", "automatic_async", "manual")
 CANCELLATION_REASONS = ("abandoned", "duplicate", "fraudulent", "requested_by_customer")
 OFF_SESSION = ("true", "false", "one_off", "recurring")
@@ -162,6 +151,9 @@ def capture_part(call: Call, intent: Intent, amount: int | None) -> None:
             executed=True,
         )
 
+    if amount is not None:
+        require_step(amount, intent.currency, param="amount_to_capture")
+
     charge = call.store.get(Charge, str(intent.latest_charge))
     card_charges.capture(call, intent, charge, amount or intent.amount_capturable)
     record_event(call, "charge.captured", charge)
@@ -200,13 +192,14 @@ def _new(call: Call) -> Intent:
     form = call.form
     automatic, types = _payment_methods(form)
     texts: dict[str, Any] = {name: form.text(name) for name in TEXTS}
+    currency = supported(form.required("currency"))
     id = new_id("pi")
 
     return Intent(
         id=id,
         created=call.now,
-        amount=_amount(form),
-        currency=_currency(form),
+        amount=_amount(form, currency),
+        currency=currency,
         status="requires_payment_method",
         capture_method=form.choice("capture_method", CAPTURE_METHODS) or "automatic_async",
         confirmation_method=form.choice("confirmation_method", ("automatic", "manual"))
@@ -221,36 +214,13 @@ def _new(call: Call) -> Intent:
     )
 
 
-def _amount(form: Form) -> int:
+def _amount(form: Form, currency: str) -> int:
     amount = form.integer("amount", least=1)
     if amount is None:
         raise missing("amount")
 
-    if amount > MAX_AMOUNT:
-        raise ApiError(
-            f"The amount must be at most {MAX_AMOUNT}.", code="amount_too_large", param="amount"
-        )
-
-    least = MIN_AMOUNTS.get(form.required("currency").lower(), 1)
-    if amount < least:
-        raise ApiError(
-            f"The amount must be at least {least} in this currency.",
-            code="amount_too_small",
-            param="amount",
-        )
-
+    require_chargeable(amount, currency)
     return amount
-
-
-def _currency(form: Form) -> str:
-    currency = form.required("currency").lower()
-    if len(currency) != 3 or not currency.isascii() or not currency.isalpha():
-        raise ApiError(
-            f"Invalid currency: {currency}. Send an ISO 4217 code of three letters.",
-            param="currency",
-        )
-
-    return currency
 
 
 def _payment_methods(form: Form) -> tuple[dict[str, Any] | None, list[str]]:

@@ -6,6 +6,7 @@ from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.balance_transactions import enter_refund, enter_refund_failure
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.cards import card_of
+from tools.stripe_sandbox.currencies import require_step
 from tools.stripe_sandbox.disputed_amounts import disputed_amount, is_in_dispute
 from tools.stripe_sandbox.errors import ApiError, missing, not_found, unexpected_state
 from tools.stripe_sandbox.events import record_event
@@ -169,6 +170,9 @@ def _amount(call: Call, charge: Charge, wanted: int | None) -> int:
             param="amount",
             executed=True,
         )
+
+    if wanted is not None:
+        require_step(wanted, charge.currency)
 
     return wanted or left
 
