@@ -4,7 +4,6 @@ The payment method decides how it behaves (`payment_methods`). The first request
 key's row decides what becomes of the key, so a charge and a void of one key cannot both succeed.
 """
 
-from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from django.db import transaction
+from django.db.models.functions import Coalesce
 from msgspec.structs import replace
 
 from payments.gateways.base import (
@@ -20,7 +20,6 @@ from payments.gateways.base import (
     BalanceAnswer,
     Captured,
     ChargeAnswer,
-    ChargeBalance,
     ChargeRequest,
     Declined,
     FindAnswer,
@@ -33,14 +32,22 @@ from payments.gateways.base import (
     refuse_open_transactions,
 )
 from payments.gateways.simulated import statements
+from payments.gateways.simulated.aftermath import NewCapture, act_after_captures
+from payments.gateways.simulated.balances import (
+    ChargeMoney,
+    decide_disputes,
+    money_of,
+)
+from payments.gateways.simulated.currencies import CURRENCIES
 from payments.gateways.simulated.ledger import SimulatedCharge, SimulatedIntent
+from payments.gateways.simulated.movements import movement
 from payments.gateways.simulated.payment_methods import (
     DECLINE_DETAILS,
-    METHODS,
-    UNKNOWN_METHOD,
+    NOT_CHARGEABLE,
     Behaviour,
+    behaviour_of,
 )
-from payments.gateways.simulated.refunds import refund_charges, refund_id, refunded_amounts
+from payments.gateways.simulated.refunds import refund_charges
 from sagas.ids import uuid7
 from sagas.storage import sql
 
@@ -65,6 +72,11 @@ class KeyState(NamedTuple):
 class SimulatedGateway(PaymentGateway):
     """Moves no money, but keeps a ledger as if it did."""
 
+    @classmethod
+    def reason_not_chargeable(cls, amount: int, currency: str) -> str:
+        """Return a reason for amounts below 1 and currencies outside of ISO 4217."""
+        return CURRENCIES.reason_not_chargeable(amount, currency)
+
     def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
         """Capture, decline, or lose the answer, as each payment method says."""
         return _take(requests, State.CAPTURED)
@@ -80,6 +92,7 @@ class SimulatedGateway(PaymentGateway):
             decided = _by_key(sql.fetch("payments", statements.CAPTURE, {"keys": keys}))
             others = [request for request in requests if request.key not in decided]
             states = decided | _void(others)
+            _act_after_captures(requests, decided)
         return _answers(requests, _behaviours(requests), states, decided_now=decided)
 
     def find(self, requests: Sequence[ChargeRequest]) -> list[FindAnswer]:
@@ -95,7 +108,7 @@ class SimulatedGateway(PaymentGateway):
         return [_answer(states[request.key]) for request in requests]
 
     def refund(self, requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
-        """Give back each amount once for each key, never more than was captured."""
+        """Give back the rest of each charge, never more than was captured."""
         with _own_transaction():
             return refund_charges(requests)
 
@@ -103,25 +116,15 @@ class SimulatedGateway(PaymentGateway):
         """Sum up the ledger's lines of each key's charge."""
         with _own_transaction():
             states = _read_states(requests)
-            charges = [state.charge_id for state in states.values()]
-            refunded = refunded_amounts(charges)
-        return [_balance(states.get(request.key), refunded) for request in requests]
+            money = money_of([state.charge_id for state in states.values()])
+        return [_balance(states.get(request.key), money) for request in requests]
 
     def statement(self, since: datetime, until: datetime) -> Iterator[Movement]:
         """Yield the ledger's lines of a window."""
+        with _own_transaction():
+            decide_disputes()
         lines = SimulatedCharge.objects.filter(created_at__gte=since, created_at__lt=until)
-        for line in lines.order_by("id").iterator():
-            is_refund = line.kind == SimulatedCharge.Kind.REFUND
-            yield Movement(
-                kind="refund" if is_refund else "capture",
-                id=refund_id(line.key) if is_refund else line.charge_id,
-                charge_id=line.charge_id,
-                amount=line.amount,
-                currency=line.currency,
-                order_id=line.order_id,
-                key=line.key,
-                at=line.created_at,
-            )
+        return (movement(line) for line in lines.order_by("id").iterator())
 
 
 @contextmanager
@@ -135,13 +138,22 @@ def _take(requests: Sequence[ChargeRequest], taken: SimulatedIntent.State) -> li
     """Charge or authorize: a key that succeeds gets the state `taken`."""
     behaviours = _behaviours(requests)
     first_states = [
-        replace(behaviour, state=taken) if behaviour.state == State.CAPTURED else behaviour
-        for behaviour in behaviours
+        _first_state(request, behaviour, taken)
+        for request, behaviour in zip(requests, behaviours, strict=True)
     ]
     with _own_transaction():
         decided = _decide(statements.CHARGE, requests, first_states, taken=taken)
         states = decided | _read_states(requests, skip=decided)
+        _act_after_captures(requests, decided)
     return _answers(requests, behaviours, states, decided_now=decided)
+
+
+def _first_state(
+    request: ChargeRequest, behaviour: Behaviour, taken: SimulatedIntent.State
+) -> Behaviour:
+    if CURRENCIES.reason_not_chargeable(request.amount, request.currency):
+        return NOT_CHARGEABLE
+    return replace(behaviour, state=taken) if behaviour.state == State.CAPTURED else behaviour
 
 
 def _void(requests: Sequence[ChargeRequest]) -> dict[str, KeyState]:
@@ -164,6 +176,7 @@ def _decide(
             "state": behaviour.state,
             "charge_id": f"ch_{uuid7().hex}",
             "decline_code": behaviour.decline_code,
+            "captured_amount": behaviour.captured_amount(request.amount),
             "held": behaviour.authorization_seconds,
         }
         for request, behaviour in zip(requests, behaviours, strict=True)
@@ -183,7 +196,10 @@ def _read_states(
     if not keys:
         return {}
     rows = SimulatedIntent.objects.filter(key__in=keys)
-    return _by_key(rows.values_list("key", *KeyState._fields))
+    taken = Coalesce("captured_amount", "amount")
+    return _by_key(
+        rows.values_list("key", "state", "charge_id", taken, "decline_code", "authorized_until")
+    )
 
 
 def _by_key(rows: Iterable[tuple[Any, ...]]) -> dict[str, KeyState]:
@@ -191,7 +207,18 @@ def _by_key(rows: Iterable[tuple[Any, ...]]) -> dict[str, KeyState]:
 
 
 def _behaviours(requests: Sequence[ChargeRequest]) -> list[Behaviour]:
-    return [METHODS.get(request.payment_method, UNKNOWN_METHOD) for request in requests]
+    return [behaviour_of(request) for request in requests]
+
+
+def _act_after_captures(
+    requests: Sequence[ChargeRequest], decided_now: dict[str, KeyState]
+) -> None:
+    captured = [
+        NewCapture(request, key.charge_id, key.amount)
+        for request in requests
+        if (key := decided_now.get(request.key)) and key.state == State.CAPTURED
+    ]
+    act_after_captures(captured)
 
 
 def _answers(
@@ -222,12 +249,10 @@ def _find_answer(key: KeyState | None) -> FindAnswer:
     return Absent() if key is None or key.state == State.LOST else _answer(key)
 
 
-def _balance(key: KeyState | None, refunded: Counter[str]) -> BalanceAnswer:
+def _balance(key: KeyState | None, money: dict[str, ChargeMoney]) -> BalanceAnswer:
     if key is None or key.state != State.CAPTURED:
         return Absent()
-    return ChargeBalance(
-        charge_id=key.charge_id, captured=key.amount, refunded=refunded[key.charge_id]
-    )
+    return money[key.charge_id].balance()
 
 
 def _answer(key: KeyState) -> ChargeAnswer:

@@ -1,18 +1,36 @@
-"""Refunds in the simulated gateway's ledger: one for each key, never more than was captured."""
+"""Refunds at the simulated gateway: the rest of each charge, once, never more than was captured."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from itertools import count
 
-from payments.gateways.base import Declined, RefundAnswer, Refunded, RefundRequest
-from payments.gateways.simulated.ledger import SimulatedCharge, SimulatedIntent
+from django.utils import timezone
 
-__all__ = ["refund_charges", "refund_id", "refunded_amounts"]
+from payments.gateways.base import (
+    Declined,
+    Dispute,
+    DisputeStatus,
+    Pending,
+    RefundAnswer,
+    Refunded,
+    RefundRequest,
+    Unanswered,
+)
+from payments.gateways.simulated.balances import ChargeMoney, money_of, refund_id
+from payments.gateways.simulated.ledger import SimulatedCharge, SimulatedIntent, SimulatedRefund
+from payments.gateways.simulated.payment_methods import METHODS, UNKNOWN_METHOD, FirstRefund
 
-Kind = SimulatedCharge.Kind
+__all__ = ["refund_charges"]
+
+NOT_CAPTURED = Declined("charge_not_captured", "The gateway has captured no such charge.")
+ERROR_500 = Unanswered("The simulated gateway answered 500 to the refund.")
+# The simulated bank's own limit, from the request that finds the refund undecided.
+REFUND_TAKES = timedelta(minutes=1)
+TIMEOUT = Unanswered("The simulated gateway did not answer the refund in time.")
 
 
 def refund_charges(requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
-    """Write the refunds that the captured amounts allow. Call it inside a transaction.
+    """Write the refunds that the charges' money allows. Call it inside a transaction.
 
     The lock on a charge makes its refunds wait for each other, because their sum is checked.
     """
@@ -21,59 +39,132 @@ def refund_charges(requests: Sequence[RefundRequest]) -> list[RefundAnswer]:
         charge_id__in=charges, state=SimulatedIntent.State.CAPTURED
     )
     locked = captured.order_by("key").select_for_update()
-    amounts = {intent.charge_id: intent.amount for intent in locked}
-    existing = list(SimulatedCharge.objects.filter(charge_id__in=charges, kind=Kind.REFUND))
+    methods = {intent.charge_id: intent.payment_method for intent in locked}
 
-    refunds = ChargeRefunds(amounts, existing)
+    refunds = _Refunds(methods, money_of(list(methods)))
     answers = [refunds.refund(request) for request in requests]
-    SimulatedCharge.objects.bulk_create(refunds.new)
+    refunds.save()
     return answers
 
 
-def refunded_amounts(charges: Sequence[str]) -> Counter[str]:
-    """Return the sum of the refunds of each charge that has any, by its id."""
-    sums: Counter[str] = Counter()
-    for refund in SimulatedCharge.objects.filter(charge_id__in=charges, kind=Kind.REFUND):
-        sums[refund.charge_id] += refund.amount
-    return sums
+class _Refunds:
+    """The refunds of some locked charges: the existing ones, and the new ones to write."""
 
-
-def refund_id(key: str) -> str:
-    """Return the gateway's id of the refund made under a key."""
-    return f"re_{key}"
-
-
-class ChargeRefunds:
-    """The refunds of some charges: the existing ones, and the new ones to write."""
-
-    def __init__(self, captured: dict[str, int], existing: Sequence[SimulatedCharge]) -> None:
-        self.remaining = captured
-        self.by_key = {refund.key: refund for refund in existing}
-        self.new: list[SimulatedCharge] = []
-        for refund in existing:
-            self.remaining[refund.charge_id] -= refund.amount
+    def __init__(self, methods: dict[str, str], money: dict[str, ChargeMoney]) -> None:
+        self.methods = methods
+        self.money = money
+        self.made: list[SimulatedCharge] = []
+        self.unfinished: list[SimulatedRefund] = []
+        self.bounced: list[str] = []
 
     def refund(self, request: RefundRequest) -> RefundAnswer:
-        """Answer with the existing refund of the key, or with a new one if the charge allows it."""
-        if request.key not in self.by_key:
-            remaining = self.remaining.get(request.charge_id, 0)
-            if remaining < request.amount:
-                return Declined(
-                    "charge_already_refunded",
-                    f"Only {remaining} {request.currency} (minor units) of the charge remain.",
-                )
-            self._add(request)
-        return Refunded(refund_id=refund_id(request.key), amount=self.by_key[request.key].amount)
+        """Give back the rest of a charge, unless a refund or a dispute is still undecided."""
+        money = self.money.get(request.charge_id)
+        if money is None:
+            return NOT_CAPTURED
 
-    def _add(self, request: RefundRequest) -> None:
-        refund = SimulatedCharge(
-            kind=Kind.REFUND,
-            key=request.key,
-            order_id=request.order_id,
-            charge_id=request.charge_id,
-            amount=request.amount,
-            currency=request.currency,
+        self._bounce(money, request)
+        balance = money.balance()
+        wanted = min(request.amount, balance.captured)
+        if balance.refunded + money.lost >= wanted:
+            return _refunded(money)
+        if dispute := money.dispute_with(DisputeStatus.OPEN):
+            return _waiting_for_dispute(dispute)
+
+        rest = wanted - balance.refunded - balance.refund_pending - money.lost
+        if rest > 0:
+            return self._make(money, request, rest)
+        return _waiting_for_refund(money)
+
+    def save(self) -> None:
+        """Write the new refunds."""
+        if self.bounced:
+            failed = SimulatedRefund.State.FAILED
+            SimulatedRefund.objects.filter(key__in=self.bounced).update(state=failed)
+        if self.unfinished:
+            SimulatedRefund.objects.bulk_create(self.unfinished)
+        if self.made:
+            SimulatedCharge.objects.bulk_create(self.made)
+
+    def _make(self, money: ChargeMoney, request: RefundRequest, amount: int) -> RefundAnswer:
+        """Refund an amount under the next unused key."""
+        key = next(key for key in _keys(request.key) if not money.uses(key))
+        first = key == request.key
+        behaviour = METHODS.get(self.methods[request.charge_id], UNKNOWN_METHOD)
+        match behaviour.first_refund:
+            case FirstRefund.BOUNCES if first:
+                money.pending[key] = amount
+                self._write(SimulatedRefund.State.PENDING, key, request, amount)
+                return _waiting_for_refund(money)
+            case FirstRefund.ERROR if first:
+                money.failed[key] = amount
+                self._write(SimulatedRefund.State.FAILED, key, request, amount)
+                return ERROR_500
+
+        money.refunds[key] = amount
+        self._book(key, request, amount)
+        if first and behaviour.first_refund == FirstRefund.TIMES_OUT:
+            return TIMEOUT
+        return _waiting_for_refund(money) if money.pending else _refunded(money)
+
+    def _bounce(self, money: ChargeMoney, request: RefundRequest) -> None:
+        """Let the pending first refund of a method that bounces fail."""
+        behaviour = METHODS.get(self.methods[request.charge_id], UNKNOWN_METHOD)
+        if behaviour.first_refund == FirstRefund.BOUNCES and request.key in money.pending:
+            money.failed[request.key] = money.pending.pop(request.key)
+            self.bounced.append(request.key)
+
+    def _write(
+        self, state: SimulatedRefund.State, key: str, request: RefundRequest, amount: int
+    ) -> None:
+        self.unfinished.append(
+            SimulatedRefund(
+                key=key,
+                state=state,
+                order_id=request.order_id,
+                charge_id=request.charge_id,
+                amount=amount,
+                currency=request.currency,
+            )
         )
-        self.remaining[request.charge_id] -= request.amount
-        self.by_key[request.key] = refund
-        self.new.append(refund)
+
+    def _book(self, key: str, request: RefundRequest, amount: int) -> None:
+        self.made.append(
+            SimulatedCharge(
+                kind=SimulatedCharge.Kind.REFUND,
+                key=key,
+                order_id=request.order_id,
+                charge_id=request.charge_id,
+                amount=amount,
+                currency=request.currency,
+            )
+        )
+
+
+def _keys(key: str) -> Iterator[str]:
+    """Yield a refund's key and its successors. All workers use the same sequence."""
+    yield key
+    yield from (f"{key}-{number}" for number in count(2))
+
+
+def _waiting_for_refund(money: ChargeMoney) -> Pending:
+    refund = refund_id(next(iter(money.pending)))
+    return Pending(
+        f"The simulated gateway has not finished the refund {refund} yet.",
+        timezone.now() + REFUND_TAKES,
+    )
+
+
+def _waiting_for_dispute(dispute: Dispute) -> Pending:
+    return Pending(
+        f"The refund waits for the dispute {dispute.id}, which has withdrawn the money. If the "
+        "dispute is lost, the customer has the money; if it is won, the refund goes on.",
+        dispute.respond_by,
+    )
+
+
+def _refunded(money: ChargeMoney) -> Refunded:
+    """Return the answer for a charge whose whole amount is given back."""
+    lost = money.dispute_with(DisputeStatus.LOST)
+    reference = refund_id(list(money.refunds)[-1]) if money.refunds else lost.id if lost else ""
+    return Refunded(reference, sum(money.refunds.values()), money.lost)

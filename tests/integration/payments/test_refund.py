@@ -3,8 +3,6 @@
 import pytest
 
 from payments.events import PaymentBarred, PaymentFailed, PaymentRefunded
-from payments.gateways import get_gateway
-from payments.gateways.base import RefundRequest
 from payments.models import Payment
 from sagas.definition.handlers import Retry
 from tests.integration.payments.harness import (
@@ -94,12 +92,19 @@ def test_a_declined_payment_stays_declined_without_a_refund() -> None:
 def test_a_declined_refund_is_retried() -> None:
     paid = order()
     run("payments.charge", paid)
-    charge = payment(paid)
-    get_gateway().refund([RefundRequest("manual", paid.saga, str(charge.charge_id), 50, "eur")])
+    Payment.objects.update(charge_id="ch_of_another_account")
     (outcome,) = run("payments.refund", paid)
     assert isinstance(outcome, Retry)
-    assert "charge_already_refunded" in outcome.reason
+    assert "charge_not_captured" in outcome.reason
     assert payment(paid).status == "captured"
+
+
+def test_after_a_refund_of_part_by_hand_the_rest_goes_back() -> None:
+    paid = order("pm_sim_partly_refunded")
+    run("payments.charge", paid)
+    assert ledger(paid) == {"capture": 1250, "refund": 250}
+    assert run("payments.refund", paid) == [refunded(paid, 1250)]
+    assert ledger(paid) == {"capture": 1250, "refund": 1250}
 
 
 def test_each_order_of_a_batch_has_its_own_outcome() -> None:
