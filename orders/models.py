@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.functional import cached_property
 
 import sagas.models
@@ -153,8 +154,13 @@ class Order(sagas.models.TrackedSaga):
 
     @property
     def next_action(self) -> dict[str, Any] | None:
-        """The customer's required action for the payment; None once the order is not pending."""
-        return self.action if self.status == Status.PENDING else None
+        """The customer's required action for the payment.
+
+        None once the order is not pending, or once the time for the action is over.
+        """
+        if self.status != Status.PENDING:
+            return None
+        return next_action_projection.due_action(self.action, timezone.now())
 
 
 class OrderLine(models.Model):

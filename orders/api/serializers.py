@@ -50,11 +50,19 @@ class FailureSerializer(serializers.Serializer[Order]):
 
 
 class NextActionSerializer(serializers.Serializer[dict[str, Any]]):
-    """The customer's required action: open `url` before it expires, as for 3-D Secure."""
+    """The customer's required action: open `url` before `expires_at`.
+
+    The page asks for a confirmation, as with 3-D Secure, or shows a voucher or the details of a
+    bank transfer to pay.
+    """
 
     type = serializers.ChoiceField(choices=["redirect"])
     url = serializers.URLField()
     expires_at = serializers.DateTimeField()
+    method = serializers.CharField(
+        allow_null=True,
+        help_text="The kind of the payment method, such as `card` or `boleto`; null if not known.",
+    )
 
 
 class OrderSerializer(serializers.ModelSerializer[Order]):

@@ -10,12 +10,17 @@ import msgspec
 import pytest
 
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
-from orders.next_action_projection import ACTION_DONE, ACTION_FIELDS, ACTION_REQUIRED
+from orders.next_action_projection import (
+    ACTION_DONE,
+    ACTION_FIELDS,
+    ACTION_REQUIRED,
+    UNDECIDED,
+)
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER, SAGAS
 from orders.status import STATUS_AFTER_EVENT
 from sagas.definition import handlers
 from sagas.definition.attempt import StepAttempt
-from sagas.definition.events import Event, Notice, Refusal
+from sagas.definition.events import Event, Notice, Refusal, WaitNotice
 from sagas.definition.messages import Message
 from sagas.definition.plan import Plan
 from sagas.ids import uuid7
@@ -24,6 +29,7 @@ PLAN = PLACE_ORDER.plan
 PLANS = [saga.plan for saga in SAGAS.values()]
 STEPS = sorted({name for plan in PLANS for name in plan.names()})
 SERVICES = ("orders", "payments", "inventory")
+BASES = {Event, Notice, Refusal, WaitNotice}
 
 ORDERED = OrderCreated(
     amount=2_500,
@@ -37,7 +43,7 @@ def events_of(module: ModuleType) -> dict[str, type[Event]]:
     found = inspect.getmembers(
         module, lambda member: inspect.isclass(member) and issubclass(member, Event)
     )
-    return {event.type: event for _, event in found if event not in {Event, Notice, Refusal}}
+    return {event.type: event for _, event in found if event not in BASES}
 
 
 PUBLISHED = {
@@ -119,6 +125,8 @@ def test_what_a_customer_is_asked_is_published_with_all_that_the_order_shows():
     assert set(ACTION_FIELDS) <= {
         field.name for field in msgspec.structs.fields(PUBLISHED[ACTION_REQUIRED])
     }
+    assert issubclass(PUBLISHED[UNDECIDED], Notice)
+    assert "subject" in PUBLISHED[UNDECIDED].__struct_fields__
 
 
 def test_every_event_has_a_name_of_its_own():

@@ -68,29 +68,6 @@ def test_only_where_the_pivot_lies_elsewhere_a_cancel_can_come_too_late(db, saga
     assert Order.objects.get().status == ("fulfilled" if allowed else "cancelling")
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_a_customer_who_has_confirmed_is_asked_nothing_any_more(db, late):
-    order = harness.order()
-    asked = event(
-        order,
-        "payment.action_required",
-        1,
-        url="https://bank.example/",
-        expires_at="2026-01-01T00:00:00Z",
-    )
-    done = event(order, "payment.authorized", 1)
-    for told in (done, asked) if late else (asked, done):
-        Order.apply_events([told])
-        if told is asked and not late:
-            assert Order.objects.get().next_action == {
-                "type": "redirect",
-                "url": "https://bank.example/",
-                "expires_at": "2026-01-01T00:00:00Z",
-            }
-    order.refresh_from_db()
-    assert (order.status, order.next_action) == ("pending", None)
-
-
 def test_the_terminal_states_are_fulfilled_and_cancelled():
     assert sorted(TERMINAL) == ["cancelled", "fulfilled"]
 
