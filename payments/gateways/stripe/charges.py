@@ -19,10 +19,11 @@ from payments.gateways.base import (
     Unanswered,
     Voided,
 )
+from payments.gateways.currencies import with_currency
 from payments.gateways.stripe import intents
-from payments.gateways.stripe.account import Account
-from payments.gateways.stripe.currencies import from_stripe
-from payments.gateways.stripe.error_meanings import answer_to_error, declined
+from payments.gateways.stripe.account import Account, NoAnswer
+from payments.gateways.stripe.currencies import from_stripe, to_stripe
+from payments.gateways.stripe.error_meanings import answer_to_error, declined, not_chargeable
 from payments.gateways.stripe.objects import id_of
 
 __all__ = ["capture", "charge", "find", "void"]
@@ -35,10 +36,11 @@ def charge(account: Account, request: ChargeRequest, *, capture_later: bool) -> 
     """Create and confirm the charge's intent."""
     intent = intents.get_or_create(account, request)
     if intent is None:
-        return Voided()
+        return not_chargeable(request.amount, request.currency)
     if intent.status != "requires_confirmation":
         return _answer(account, intent)
 
+    _refuse_other_amount(intent, request)
     return _unless_declined(
         account,
         intent,
@@ -58,15 +60,14 @@ def capture(account: Account, request: ChargeRequest) -> ChargeAnswer:
     if intent.status != "requires_capture":
         return _answer(account, intent)
 
+    _refuse_other_amount(intent, request)
     return _unless_declined(account, intent, lambda: intents.capture(account, intent, request.key))
 
 
 def find(account: Account, request: ChargeRequest) -> FindAnswer:
     """Look up the charge's intent."""
     intent = intents.get_or_create(account, request)
-    if intent is None:
-        return Voided()
-    if intent.status == "requires_confirmation":
+    if intent is None or intent.status == "requires_confirmation":
         return Absent()
     return _answer(account, intent)
 
@@ -77,6 +78,17 @@ def void(account: Account, request: ChargeRequest) -> ChargeAnswer:
     if intent is None:
         return Voided()
     return _cancel(account, intent.id, _decline_of(intent) or Voided())
+
+
+def _refuse_other_amount(intent: PaymentIntent, request: ChargeRequest) -> None:
+    """Raise NoAnswer if the intent is for another amount, so that no wrong amount is taken."""
+    wanted = to_stripe(request.amount, request.currency)
+    if (intent.amount, intent.currency) != (wanted, request.currency):
+        shown = with_currency(from_stripe(intent.amount, intent.currency), intent.currency)
+        raise NoAnswer(
+            f"The Stripe intent {intent.id} was made with other parameters: it is for {shown}, the "
+            f"order is for {with_currency(request.amount, request.currency)}. Cancel the order."
+        )
 
 
 def _unless_declined(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from payments.gateways.currencies import Currency, GatewayCurrencies, exponent_of
 
-__all__ = ["STRIPE_CURRENCIES", "from_stripe", "to_stripe"]
+__all__ = ["STRIPE_CURRENCIES", "from_stripe", "is_expressible", "to_stripe"]
 
 # https://docs.stripe.com/currencies#presentment-currencies
 SUPPORTED = """
@@ -77,6 +77,15 @@ STRIPE_CURRENCIES = GatewayCurrencies(name="Stripe", table=dict(_table()))
 def to_stripe(amount: int, currency: str) -> int:
     """Return an amount of minor units in Stripe's units. Raise ValueError if Stripe has no such."""
     return STRIPE_CURRENCIES.to_gateway(amount, currency)
+
+
+def is_expressible(amount: int, currency: str) -> bool:
+    """Tell whether Stripe's units can express an amount of minor units."""
+    try:
+        to_stripe(amount, currency)
+    except ValueError:
+        return False
+    return True
 
 
 def from_stripe(units: int, currency: str) -> int:

@@ -12,6 +12,7 @@ import requests
 import stripe
 
 from payments.gateways.base import Declined, Unanswered
+from payments.gateways.stripe.currencies import STRIPE_CURRENCIES
 
 __all__ = [
     "Effect",
@@ -20,6 +21,7 @@ __all__ = [
     "in_words",
     "is_replayed",
     "is_replayed_failure",
+    "not_chargeable",
 ]
 
 
@@ -52,7 +54,7 @@ def _was_never_sent(error: stripe.StripeError) -> bool:
 
 
 def _is_orders_fault(error: stripe.InvalidRequestError) -> bool:
-    return error.param in ORDER_PARAMETERS or error.code == "charge_already_refunded"
+    return error.param in ORDER_PARAMETERS
 
 
 # The first row that applies decides. Every row but DECLINED is answered `Unanswered`.
@@ -112,6 +114,7 @@ MEANINGS = (
 )
 
 GENERIC = "generic_decline"
+INVALID_AMOUNT = "invalid_amount"
 
 # The reasons that a customer may see. Any other reason, such as stolen_card or fraudulent, is shown
 # as GENERIC, because the holder of a stolen card must not learn that it is known to be stolen.
@@ -126,7 +129,7 @@ CUSTOMER_TEXTS = {
     "incorrect_number": "The card's number is incorrect.",
     "incorrect_zip": "The card's postal code is incorrect.",
     "insufficient_funds": "The card has insufficient funds.",
-    "invalid_amount": "The amount cannot be charged to this card.",
+    "invalid_amount": "This amount cannot be charged.",
     "invalid_currency": "This currency cannot be charged.",
     "invalid_payment_method": "There is no such payment method.",
     "issuer_not_available": "The card's bank could not be reached. Order again later.",
@@ -162,6 +165,12 @@ def answer_to_error(error: stripe.StripeError) -> Declined | Unanswered:
 def declined(error: stripe.StripeObject) -> Declined:
     """Return the decline of an intent, from the error that the intent keeps."""
     return _declined(_reason(error))
+
+
+def not_chargeable(amount: int, currency: str) -> Declined:
+    """Return the decline of an amount that Stripe cannot charge, with the reason in words."""
+    reason = STRIPE_CURRENCIES.reason_not_chargeable(amount, currency)
+    return Declined(INVALID_AMOUNT, reason or CUSTOMER_TEXTS[INVALID_AMOUNT], INVALID_AMOUNT)
 
 
 def is_replayed(error: stripe.StripeError) -> bool:

@@ -2,7 +2,8 @@
 
 Creating an intent moves no money. An authorization is confirmed with manual capture, and captured
 later. To void a charge is to create its intent under the same key and cancel it: any later request
-under that key gets the cancelled intent. There is never a second intent for one charge.
+under that key gets the cancelled intent. There is never a second intent for one charge, because a
+charge with an old key is searched for before it is made.
 """
 
 import logging
@@ -14,6 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, cast
 
+import msgspec
 import stripe
 
 from payments.amounts import in_words
@@ -21,6 +23,7 @@ from payments.gateways.base import (
     BalanceAnswer,
     ChargeAnswer,
     ChargeRequest,
+    Declined,
     FindAnswer,
     Movement,
     PaymentGateway,
@@ -40,6 +43,9 @@ from payments.gateways.stripe.statement import movements
 __all__ = ["StripeGateway"]
 
 logger = logging.getLogger(__name__)
+
+# Declines of the order's amount or currency, whose reason is in our table of currencies.
+NOT_CHARGEABLE = {"invalid_amount", "invalid_currency"}
 
 Request = TypeVar("Request", bound=ChargeRequest | RefundRequest)
 Answer = TypeVar("Answer")
@@ -152,4 +158,7 @@ def _answer(
         return operation(account, request)
     except stripe.StripeError as error:
         answer: Any = answer_to_error(error)  # may be a decline, which every operation can answer
+        if isinstance(answer, Declined) and answer.code in NOT_CHARGEABLE:
+            reason = STRIPE_CURRENCIES.reason_not_chargeable(request.amount, request.currency)
+            answer = msgspec.structs.replace(answer, detail=reason or answer.detail)
         return cast("Answer", answer)

@@ -9,48 +9,58 @@ from stripe import PaymentIntent
 
 from payments.gateways.base import ChargeRequest
 from payments.gateways.stripe.account import Account, NoAnswer
+from payments.gateways.stripe.currencies import is_expressible
 from payments.gateways.stripe.error_meanings import is_replayed_failure
-from payments.gateways.stripe.objects import metadata_of
+from payments.gateways.stripe.objects import is_replayed, metadata_of
 
 __all__ = ["capture", "confirm", "get_or_create"]
 
-# Stripe keeps a key for at least 24 hours. We use a key for less, because clocks differ. When
-# Stripe has forgotten a key for sure, its search has known any intent of the key for hours.
-KEY_USED_FOR = timedelta(hours=20)
+# Stripe keeps a key for at least 24 hours: https://docs.stripe.com/api/idempotent_requests. The
+# charge of a younger saga is found by its key. We search for the others some hours earlier, because
+# clocks differ. When Stripe has forgotten a key, its search has known the key's intent for hours.
+KEY_IS_ENOUGH_FOR = timedelta(hours=20)
 KEY_FORGOTTEN_AFTER = timedelta(hours=24)
+CLOCKS_DIFFER_BY = timedelta(minutes=5)
 
 # A key that replays a failure of Stripe's, and made no intent, is followed by the next numbered
-# key. All workers use the same sequence, so they share one intent.
+# key. All workers use the same sequence, so they share one intent. After 24 hours, Stripe has
+# forgotten the failures, and the sequence starts anew.
 MOST_KEYS = 5
 
 
 def get_or_create(account: Account, request: ChargeRequest) -> PaymentIntent | None:
     """Return the charge's intent in its present state, created if need be.
 
-    Return None if the charge has no intent and will have none, because its key is too old. Raise
-    NoAnswer if Stripe cannot tell at present.
-    """
-    age = datetime.now(UTC) - request.opened_at
-    if age > KEY_USED_FOR:
-        found = account.search(request.key)
-        if found is None and age < KEY_FORGOTTEN_AFTER:
-            raise NoAnswer(
-                f"Stripe has no intent under key {request.key}, and may soon forget the key. "
-                "The charge is looked up again, and decided when the key is 24 hours old."
-            )
-        return found
+    Return None if the charge has no intent and will have none, because Stripe has no such amount.
+    Raise NoAnswer if Stripe cannot tell at present.
 
+    An intent of the last 24 hours is found by its key, an older one by Stripe's search. Stripe
+    limits searches to 20 a second, so a young saga needs none.
+    """
+    if not is_expressible(request.amount, request.currency):
+        return _find_by_metadata(account, request)
+    if datetime.now(UTC) - request.opened_at > KEY_IS_ENOUGH_FOR:
+        found = account.search(request.key)
+        if found:
+            return found
+    return _create(account, request)
+
+
+def _create(account: Account, request: ChargeRequest) -> PaymentIntent:
     for key in _keys(request.key):
         try:
             intent = account.create(request, key)
-        except stripe.APIError as error:
+        except (stripe.APIError, stripe.IdempotencyError) as error:
             if not is_replayed_failure(error):
                 raise
             if found := _find_by_metadata(account, request):
                 return found
         else:
-            return account.retrieve(intent.id) if _is_replayed(intent) else intent
-    raise NoAnswer(f"Stripe failed {MOST_KEYS} times to create the intent of key {request.key}.")
+            return account.retrieve(intent.id) if is_replayed(intent) else intent
+    raise NoAnswer(
+        f"Stripe repeats earlier failures for {MOST_KEYS} keys of the charge {request.key}. They "
+        "are used again when Stripe has forgotten the failures, after 24 hours."
+    )
 
 
 def confirm(
@@ -84,7 +94,7 @@ def _act_once(
         changed = account.retrieve(intent.id)
         if changed.status == intent.status:
             return act(intent.id, None)
-    return account.retrieve(intent.id) if _is_replayed(changed) else changed
+    return account.retrieve(intent.id) if is_replayed(changed) else changed
 
 
 def _keys(key: str) -> Iterator[str]:
@@ -95,19 +105,13 @@ def _keys(key: str) -> Iterator[str]:
 def _find_by_metadata(account: Account, request: ChargeRequest) -> PaymentIntent | None:
     """Look for a charge's intent by the key in its metadata.
 
-    An intent that the search finds exists. Only the list can tell that there is none, because the
-    search lags behind.
+    An intent that the search finds exists. Only the list can tell that there is no newer one,
+    because the search lags behind.
     """
     if found := account.search(request.key):
         return found
 
-    since = request.opened_at - timedelta(minutes=5)  # because clocks differ
+    oldest_unsearchable = datetime.now(UTC) - KEY_FORGOTTEN_AFTER
+    since = max(request.opened_at, oldest_unsearchable) - CLOCKS_DIFFER_BY
     intents = account.created_since(since)
     return next((each for each in intents if metadata_of(each, "key") == request.key), None)
-
-
-def _is_replayed(answer: stripe.StripeObject) -> bool:
-    return (
-        answer.last_response is not None
-        and answer.last_response.headers.get("Idempotent-Replayed") == "true"
-    )

@@ -12,7 +12,17 @@ from pytest_django import Settings
 
 from payments.events import PaymentBarred, PaymentFailed, PaymentProcessed
 from payments.gateways import get_gateway
-from payments.gateways.base import Absent, Captured, ChargeRequest, Declined, Unanswered, Voided
+from payments.gateways.base import (
+    Absent,
+    Captured,
+    ChargeBalance,
+    ChargeRequest,
+    Declined,
+    Refunded,
+    RefundRequest,
+    Unanswered,
+    Voided,
+)
 from payments.models import Payment
 from sagas.definition.handlers import Unknown
 from sagas.ids import uuid7
@@ -285,27 +295,127 @@ def test_a_void_changes_no_captured_or_declined_charge(sandbox: Sandbox) -> None
     assert isinstance(charged[1], Declined)
 
 
-def test_an_expired_key_is_looked_up_and_never_used_again(sandbox: Sandbox) -> None:
-    charged, never = request(), request()
-    get_gateway().charge([charged])
-    before = len(sandbox.ledger())
-    old = datetime.now(UTC) - timedelta(hours=25)
-    aged = [
-        ChargeRequest(charge.key, charge.order_id, 900, "eur", "pm_card_visa", old)
-        for charge in (charged, never)
-    ]
+def aged(charge: ChargeRequest, hours: float) -> ChargeRequest:
+    """Return the request of a saga that started some hours earlier."""
+    return replace(charge, opened_at=charge.opened_at - timedelta(hours=hours))
+
+
+def forget_keys(sandbox: Sandbox) -> None:
+    """Let the sandbox forget all keys that it has seen until now."""
+    sandbox.control("clock", advance=25 * 3600)
+
+
+def test_a_restored_database_charges_nothing_again(sandbox: Sandbox) -> None:
+    charges = [request(), request("pm_card_chargeDeclined"), request()]
+    paid, refused, _ = get_gateway().charge(charges[:2]) + get_gateway().void(charges[2:])
+    before = sandbox.ledger()
+    forget_keys(sandbox)
+    again = [aged(charge, hours=25) for charge in charges]
     for method in (get_gateway().charge, get_gateway().find, get_gateway().void):
-        first, second = method(aged)
-        assert isinstance(first, Captured)
-        assert second == Voided()
-    assert len(sandbox.ledger()) == before
+        assert method(again) == [paid, refused, Voided()]
+    assert sandbox.ledger() == before
 
 
-def test_a_key_close_to_its_expiry_is_not_used(sandbox: Sandbox) -> None:
-    charge = request(opened_at=datetime.now(UTC) - timedelta(hours=21))
-    (answer,) = get_gateway().charge([charge])
-    assert isinstance(answer, Unanswered)
+def test_an_order_that_was_on_hold_for_days_is_charged_once(sandbox: Sandbox) -> None:
+    charge = aged(request(), hours=100)
+    assert get_gateway().find([charge]) == [Absent()]
+    (first,) = get_gateway().charge([charge])
+    assert isinstance(first, Captured)
+    assert get_gateway().charge([charge]) == [first]
+    assert moved_money(sandbox, charge.order_id) == {"capture": 900}
+
+
+def test_an_old_saga_is_charged_once_although_the_search_lags(sandbox: Sandbox) -> None:
+    charge = aged(request(), hours=100)
+    sandbox.fault("payment_intents.search", "stale", seconds=3600, times=None)
+    answers = at_once([partial(get_gateway().charge, [charge]) for _ in range(4)])
+    assert any(isinstance(answer, Captured) for (answer,) in answers)
+    assert isinstance(get_gateway().find([charge])[0], Captured)
+    assert moved_money(sandbox, charge.order_id) == {"capture": 900}
+
+
+def test_a_void_of_a_forgotten_key_bars_the_charge(sandbox: Sandbox) -> None:
+    charge = aged(request(), hours=25)
+    get_gateway().find([charge])
+    forget_keys(sandbox)
+    assert get_gateway().void([charge]) == [Voided()]
+    forget_keys(sandbox)
+    assert get_gateway().charge([charge]) == [Voided()]
     assert not moved_money(sandbox, charge.order_id)
+
+
+def test_the_charge_of_a_young_saga_needs_no_search(sandbox: Sandbox) -> None:
+    sandbox.fault("payment_intents.search", "500_lost", times=None)
+    charge = aged(request(), hours=19)
+    assert isinstance(get_gateway().charge([charge])[0], Captured)
+    assert isinstance(get_gateway().find([charge])[0], Captured)
+    old = aged(request(), hours=21)
+    assert isinstance(get_gateway().charge([old])[0], Unanswered)
+    assert not moved_money(sandbox, old.order_id)
+
+
+def test_an_amount_without_a_unit_of_stripes_is_declined_in_words(sandbox: Sandbox) -> None:
+    charge = replace(request(), amount=125_050, currency="mga")
+    declined = Declined(
+        "invalid_amount", "Stripe charges MGA only in steps of 1.00.", "invalid_amount"
+    )
+    assert get_gateway().charge([charge]) == [declined]
+    assert get_gateway().find([charge]) == [Absent()]
+    assert get_gateway().void([charge]) == [Voided()]
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "reason"),
+    [
+        (49, "eur", "Stripe charges at least 0.50 EUR."),
+        (100_000_000, "eur", "Stripe charges at most 999,999.99 EUR."),
+    ],
+)
+def test_a_refused_amount_is_not_told_as_a_declined_card(
+    sandbox: Sandbox, amount: int, currency: str, reason: str
+) -> None:
+    charge = replace(request(), amount=amount, currency=currency)
+    assert get_gateway().charge([charge]) == [Declined("invalid_amount", reason, "invalid_amount")]
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "in_stripe"),
+    [
+        (5000, "isk", 500_000),
+        (5000, "ugx", 500_000),
+        (125_000, "mga", 1250),
+        (12_340, "kwd", 12_340),
+    ],
+)
+def test_an_amount_is_charged_refunded_and_read_in_stripes_units(
+    sandbox: Sandbox, amount: int, currency: str, in_stripe: int
+) -> None:
+    charge = replace(request(), amount=amount, currency=currency)
+    (captured,) = get_gateway().charge([charge])
+    assert isinstance(captured, Captured)
+    assert captured.amount == amount
+    assert moved_money(sandbox, charge.order_id) == {"capture": in_stripe}
+    refund = RefundRequest(
+        f"refund-{charge.order_id}", charge.order_id, captured.charge_id, amount, currency
+    )
+    (refunded,) = get_gateway().refund([refund])
+    assert isinstance(refunded, Refunded)
+    assert refunded.amount == amount
+    assert get_gateway().balance([charge]) == [
+        ChargeBalance(charge_id=captured.charge_id, captured=amount, refunded=amount)
+    ]
+    moved = [
+        (line.kind, line.amount)
+        for line in get_gateway().statement(*window(sandbox))
+        if line.charge_id == captured.charge_id
+    ]
+    assert moved == [("capture", amount), ("refund", amount)]
+
+
+def window(sandbox: Sandbox) -> tuple[datetime, datetime]:
+    """Return the last hour of the sandbox's clock."""
+    now = datetime.fromtimestamp(sandbox.http.get("/sandbox/clock").json()["now"], UTC)
+    return now - timedelta(hours=1), now + timedelta(minutes=1)
 
 
 def test_a_redirect_to_another_host_is_not_followed(
