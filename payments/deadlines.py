@@ -6,7 +6,7 @@ decide on a charge, a refund or a dispute. All times are by the database's clock
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -18,15 +18,26 @@ from sagas.storage import sql
 
 __all__ = ["Deadline", "orders_past_deadline", "start_deadlines"]
 
-# Sets a deadline once: `given` by the gateway, or else `seconds` from now. Returns the orders whose
-# deadline is new. A gateway that postpones its decision sets a new deadline.
-START = """
+# Both set a deadline once: `given` by the gateway, or else `seconds` from now. They return the
+# orders whose deadline is new. A gateway that postpones its decision, or decides for another step,
+# sets a new deadline.
+START_OF_CUSTOMER = f"""
 UPDATE payments_payment AS payment
-   SET {column} = COALESCE(v.given, {seconds_from_now}), updated_at = clock_timestamp()
+   SET action_expires_at = COALESCE(v.given, {sql.seconds_from_now("%(seconds)s")}),
+       updated_at = clock_timestamp()
   FROM unnest(%(orders)s::uuid[], %(given)s::timestamptz[]) AS v(order_id, given)
- WHERE payment.order_id = v.order_id AND ({column} IS NULL OR {postponed})
+ WHERE payment.order_id = v.order_id AND action_expires_at IS NULL
 RETURNING payment.order_id
-"""
+"""  # noqa: S608  a constant
+START_OF_GATEWAY = f"""
+UPDATE payments_payment AS payment
+   SET expected_at = COALESCE(v.given, {sql.seconds_from_now("%(seconds)s")}),
+       expected_step = %(step)s, updated_at = clock_timestamp()
+  FROM unnest(%(orders)s::uuid[], %(given)s::timestamptz[]) AS v(order_id, given)
+ WHERE payment.order_id = v.order_id
+   AND (expected_at IS NULL OR expected_step <> %(step)s OR v.given > expected_at)
+RETURNING payment.order_id
+"""  # noqa: S608  a constant
 READ = """
 SELECT order_id, {column}, extract(epoch FROM {column} - clock_timestamp())::float8,
        extract(epoch FROM clock_timestamp() - created_at)::float8
@@ -63,11 +74,11 @@ class Deadline(NamedTuple):
 
 
 def start_deadlines(
-    answers: Mapping[UUID, ChargeAnswer | RefundAnswer | None],
+    step: str, answers: Mapping[UUID, ChargeAnswer | RefundAnswer | None]
 ) -> dict[UUID, Deadline]:
     """Set a deadline on the payments whose answer is undecided; return all deadlines by order id.
 
-    The caller has locked the payments.
+    The caller, `step`, has locked the payments.
     """
     of_customer = {
         order: answer.expires_at
@@ -80,8 +91,13 @@ def start_deadlines(
         if isinstance(answer, Pending)
     }
     return _start(
-        "action_expires_at", of_customer, seconds=settings.PAYMENT_ACTION_SECONDS
-    ) | _start("expected_at", of_gateway, seconds=DECISION_SECONDS, may_be_postponed=True)
+        "action_expires_at",
+        START_OF_CUSTOMER,
+        of_customer,
+        {"seconds": settings.PAYMENT_ACTION_SECONDS},
+    ) | _start(
+        "expected_at", START_OF_GATEWAY, of_gateway, {"seconds": DECISION_SECONDS, "step": step}
+    )
 
 
 def orders_past_deadline(payments: Iterable[Payment]) -> set[UUID]:
@@ -95,25 +111,15 @@ def orders_past_deadline(payments: Iterable[Payment]) -> set[UUID]:
 
 
 def _start(
-    column: str,
-    given: Mapping[UUID, datetime | None],
-    *,
-    seconds: float,
-    may_be_postponed: bool = False,
+    column: str, statement: str, given: Mapping[UUID, datetime | None], params: dict[str, Any]
 ) -> dict[UUID, Deadline]:
     if not given:
         return {}
 
-    params = {"orders": list(given), "given": list(given.values()), "seconds": seconds}
-    statement = START.format(
-        column=column,
-        seconds_from_now=sql.seconds_from_now("%(seconds)s"),
-        postponed=f"v.given > {column}" if may_be_postponed else "false",
-    )
+    params = {**params, "orders": list(given), "given": list(given.values())}
     new = {order for (order,) in sql.fetch("payments", statement, params)}
+    rows = sql.fetch("payments", READ.format(column=column), params)
     return {
         order: Deadline(expires_at, seconds_left, age, order in new)
-        for order, expires_at, seconds_left, age in sql.fetch(
-            "payments", READ.format(column=column), params
-        )
+        for order, expires_at, seconds_left, age in rows
     }

@@ -133,6 +133,14 @@ class Payment(models.Model):
         editable=False,
         help_text="When the gateway's decision is due at the latest, while it is still processing.",
     )
+    expected_step = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The step that waits for the gateway's decision.",
+    )
     saga_started_at = models.DateTimeField(
         null=True,
         editable=False,

@@ -50,7 +50,7 @@ class Capture(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
         """Commit the gateway's answers."""
         by_order = answers_by_order(batch, answers)
         payments = record_charges(by_order)
-        deadlines = start_deadlines(by_order)
+        deadlines = start_deadlines("payments.capture", by_order)
         return [
             capture_outcome(payments[order], answer, deadlines)
             for order, answer in by_order.items()

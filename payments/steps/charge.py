@@ -1,6 +1,7 @@
 """The steps that take or hold an order's money: `payments.charge` and `payments.authorize`."""
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 from uuid import UUID
 
 from payments.deadlines import Deadline, orders_past_deadline, start_deadlines
@@ -26,6 +27,8 @@ __all__ = ["Authorize", "Charge"]
 @action("payments.charge", accepts=OrderToCharge, refusal=PaymentFailed)
 class Charge(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
     """Take the order's amount once."""
+
+    name: ClassVar = "payments.charge"
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[ChargeAttempt]:
         """Commit the payments as pending, with their idempotency keys."""
@@ -65,7 +68,7 @@ class Charge(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
         """Commit the gateway's answers, and a deadline where one is undecided."""
         by_order = answers_by_order(batch, answers)
         payments = record_charges(by_order)
-        deadlines = start_deadlines(by_order)
+        deadlines = start_deadlines(self.name, by_order)
         return [
             self._outcome(payments[order], answer, deadlines) for order, answer in by_order.items()
         ]
@@ -84,6 +87,8 @@ class Charge(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
 @action("payments.authorize", accepts=OrderToCharge, refusal=PaymentFailed)
 class Authorize(Charge):
     """Have the gateway hold the order's amount on the customer's card, without taking it."""
+
+    name: ClassVar = "payments.authorize"
 
     def _send(
         self, router: GatewayRouter, charges: Sequence[ChargeRequest]

@@ -1,6 +1,7 @@
 """The undo steps `payments.refund` and `payments.void`: return or release all money of an order."""
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 from uuid import UUID
 
 from payments.amounts import in_words
@@ -87,6 +88,8 @@ class Refund(ExternalStep[OrderToCharge, RefundPlan, RefundResult]):
     The gateway voids an unused key too, because a worker may be about to use it.
     """
 
+    name: ClassVar = "payments.refund"
+
     def prepare(self, batch: Batch[OrderToCharge]) -> list[RefundPlan]:
         """Commit a payment for each order, so that the gateway's answer has a row to go to."""
         open_payments([new_payment(delivery) for delivery in batch])
@@ -120,7 +123,9 @@ class Refund(ExternalStep[OrderToCharge, RefundPlan, RefundResult]):
         payments = lock_payments(list(by_order))
         updates = (update_after_refund(order, result) for order, result in by_order.items())
         update_payments(payments, [update for update in updates if update])
-        deadlines = start_deadlines({order: result.undecided for order, result in by_order.items()})
+        deadlines = start_deadlines(
+            self.name, {order: result.undecided for order, result in by_order.items()}
+        )
         return [
             self._outcome(payments[order], result, deadlines) for order, result in by_order.items()
         ]
@@ -134,6 +139,8 @@ class Refund(ExternalStep[OrderToCharge, RefundPlan, RefundResult]):
 @undo("payments.void", accepts=OrderToCharge)
 class Void(Refund):
     """Release the authorization forever; refund the amount if it was captured after all."""
+
+    name: ClassVar = "payments.void"
 
     def _outcome(
         self, payment: Payment, result: RefundResult, deadlines: Mapping[UUID, Deadline]

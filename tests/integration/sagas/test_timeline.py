@@ -1,13 +1,17 @@
 """The timeline records each event once, records the progress of a saga, and records its end."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import transaction
 from django.utils import timezone
+from msgspec.structs import replace
 
 from sagas.definition.events import NEEDS_ATTENTION
 from sagas.definition.messages import TimelineEntry
+from sagas.ids import uuid7
+from sagas.operations import redrive
+from sagas.operations.table_stats import saga_stats
 from sagas.storage import timeline
 from sagas.storage.outbox import claim
 from tests.integration.races import blocked_behind
@@ -106,6 +110,44 @@ def test_progress_that_resets_a_column_is_written_at_once(trip, settings, column
     row = Trip.objects.get(id=trip)
 
     assert (row.redrives, row.needs_attention, row.on_hold) == (0, False, "")
+
+
+def waits(entry: TimelineEntry, until: datetime) -> TimelineEntry:
+    """Return a new event like another one, which tells of an agreed wait."""
+    detail = {"waits_until": until.isoformat()}
+    return replace(entry, id=uuid7(), type="trip.asked", detail=detail, ends=False)
+
+
+def test_a_saga_that_waits_as_agreed_stalls_only_after_the_wait(trip, settings):
+    (first, *_) = entries(trip)
+    until = timezone.now() + timedelta(days=3)
+    timeline.record(HOME, [first, waits(first, until)])
+    row = Trip.objects.get(id=trip)
+
+    assert row.waits_until == until
+    assert row.rescue_at >= until + timedelta(seconds=settings.SAGA_STALL_SECONDS - 1)
+    assert redrive.run_once(HOME) == 0
+    assert saga_stats(HOME).oldest_seconds == 0
+
+
+def test_an_agreed_wait_that_is_over_delays_nothing(trip, settings):
+    (first, *_) = entries(trip)
+    timeline.record(HOME, [waits(first, timezone.now() - timedelta(days=3))])
+
+    assert Trip.objects.get(id=trip).rescue_at > timezone.now()
+    Trip.objects.update(rescue_at="2020-01-01T00:00:00Z")
+    assert redrive.run_once(HOME) == 1
+    assert saga_stats(HOME).oldest_seconds > 0
+
+
+def test_the_next_event_ends_an_agreed_wait(trip, settings):
+    (first, *_) = entries(trip)
+    timeline.record(HOME, [waits(first, timezone.now() + timedelta(days=3))])
+    timeline.record(HOME, [first])
+    row = Trip.objects.get(id=trip)
+
+    assert row.waits_until is None
+    assert row.rescue_at < timezone.now() + timedelta(seconds=2 * settings.SAGA_STALL_SECONDS)
 
 
 def test_a_new_event_is_progress(trip):
