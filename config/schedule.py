@@ -36,7 +36,7 @@ def beat_schedule(*, flush_seconds: float, stall_seconds: float) -> dict[str, di
         "console-purge": _every(HOUR, "console.purge", queue="orders"),
         "follow-payments": _every(5, "payments.follow", queue="payments"),
         "expire-authorizations": _every(60, "payments.expire_authorizations", queue="payments"),
-        "reconcile-payments": _every(HOUR, "payments.reconcile", queue="payments"),
+        "reconcile-payments": _every(60, "payments.reconcile", queue="payments"),
         "purge-webhook-events": _every(HOUR, "payments.purge_webhook_events", queue="payments"),
     }
 

@@ -207,7 +207,16 @@ class WebhookEventAdmin(OrderSearchAdmin):
 class ReconciliationAdmin(ReadOnlyAdmin):
     """The comparisons of the gateway's statement with our payments."""
 
-    list_display = ("since", "until", "movements", "drifts", "finished_at")
+    list_display = (
+        "gateway",
+        "since",
+        "until",
+        "compared_until",
+        "movements",
+        "drifts",
+        "error",
+        "finished_at",
+    )
     ordering = ("-id",)
 
 

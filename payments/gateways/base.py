@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -245,7 +245,12 @@ def refuse_open_transactions() -> None:
 
 
 class PaymentGateway(ABC):
-    """An outside system that moves money. Call it outside of any transaction."""
+    """An outside system that moves money. Call it outside of any transaction.
+
+    `statement_readers`: how many windows of the statement may be read at once, in threads.
+    """
+
+    statement_readers: ClassVar[int] = 1
 
     @classmethod
     def reason_not_chargeable(cls, amount: int, currency: str) -> str:

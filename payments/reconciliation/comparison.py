@@ -1,41 +1,22 @@
-"""The comparison of a statement with our payments, in both directions."""
+"""The comparison of movements with our payments. It writes nothing."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
-from itertools import islice
-from typing import TypeVar
+import re
+from collections.abc import Sequence
 from uuid import UUID
 
-from django.conf import settings
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Q
 from msgspec import Struct
 
-from payments.gateway_requests import charge_request
-from payments.gateways import get_gateway
-from payments.gateways.base import Captured, FindAnswer, Movement, Pending, Unanswered
-from payments.models import Drift, Payment
+from payments.gateways.base import Movement
+from payments.models import Dispute, Drift, Payment
 
-__all__ = [
-    "Comparison",
-    "Discrepancy",
-    "compare_movements",
-    "follow_up_missing_refunds",
-    "pages",
-    "payments_missing_in_statement",
-    "schedule_refunds",
-]
+__all__ = ["Comparison", "Discrepancy", "compare_movements"]
 
 Kind = Drift.Kind
 Status = Payment.Status
 
 # The sagas of these payments find out by themselves what the gateway has taken.
 OPEN = (Status.PENDING, Status.AUTHORIZED)
-
-# Payments in one request to the gateway.
-LOOKUP_BATCH = 100
-
-T = TypeVar("T")
 
 
 class Discrepancy(Struct, frozen=True, kw_only=True):
@@ -53,127 +34,102 @@ class Discrepancy(Struct, frozen=True, kw_only=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """The result of comparing movements: the discrepancies, and the payments whose refund follow-up
-    the caller schedules.
+    """The result of a comparison: the discrepancies, and the payments to follow up.
+
+    - `to_refund`: payments whose order has got money that payments does not know. The follow-up
+      gives it back if the payment never was captured.
+    - `to_read`: captured payments whose money has moved elsewhere. The follow-up reads their
+      balance.
     """
 
     discrepancies: list[Discrepancy]
-    payments_to_refund: list[UUID]
+    to_refund: list[UUID]
+    to_read: list[UUID]
+
+
+class _Known(Struct, frozen=True):
+    """Our rows about some movements."""
+
+    by_charge: dict[str, Payment]
+    by_order: dict[UUID, Payment]
+    disputes: dict[str, str]
+
+    def payment_of(self, movement: Movement) -> Payment | None:
+        found = self.by_charge.get(movement.charge_id)
+        if found is None and movement.order_id:
+            return self.by_order.get(movement.order_id)
+        return found
 
 
 def compare_movements(movements: Sequence[Movement]) -> Comparison:
-    """Find the movements that payments does not have, or has with another amount. Write nothing."""
+    """Find the movements that payments does not have, or has with another amount."""
+    known = _load(movements)
+    comparison = Comparison(discrepancies=[], to_refund=[], to_read=[])
+    for movement in movements:
+        if movement.kind == "capture":
+            _compare_capture(movement, known.payment_of(movement), comparison)
+        elif payment := known.by_charge.get(movement.charge_id):
+            if movement.kind == "refund":
+                _compare_refund(movement, payment, comparison)
+            elif not _knows_dispute(movement, known):
+                comparison.to_read.append(payment.id)
+    return comparison
+
+
+def _load(movements: Sequence[Movement]) -> _Known:
     charges = {movement.charge_id for movement in movements}
     orders = {movement.order_id for movement in movements if movement.order_id}
+    disputes = {each.id for each in movements if each.kind in ("dispute", "dispute_return")}
     payments = list(Payment.objects.filter(Q(order_id__in=orders) | Q(charge_id__in=charges)))
-    by_charge = {payment.charge_id: payment for payment in payments if payment.charge_id}
-    by_order: dict[UUID | None, Payment] = {payment.order_id: payment for payment in payments}
-
-    discrepancies: list[Discrepancy | None] = []
-    payments_to_refund = []
-    for movement in movements:
-        payment = by_charge.get(movement.charge_id)
-        if movement.kind == "refund":
-            discrepancies.append(_compare_refund(movement, payment))
-        elif payment or movement.order_id:
-            payment = payment or by_order.get(movement.order_id)
-            discrepancies.append(_compare_capture(movement, payment))
-            if payment and _is_of_another_charge(movement, payment):
-                payments_to_refund.append(payment.id)
-
-    return Comparison(
-        discrepancies=[found for found in discrepancies if found],
-        payments_to_refund=payments_to_refund,
+    stored = Dispute.objects.filter(id__in=disputes).values_list("id", "status") if disputes else ()
+    return _Known(
+        by_charge={payment.charge_id: payment for payment in payments if payment.charge_id},
+        by_order={payment.order_id: payment for payment in payments},
+        disputes=dict(stored),
     )
 
 
-def schedule_refunds(payments: Sequence[UUID]) -> None:
-    """Schedule a follow-up, which refunds the money that came in, for payments without a charge."""
-    never_captured = Payment.objects.filter(
-        id__in=payments, status__in=(Status.VOID, Status.DECLINED), follow_at=None
-    )
-    never_captured.update(follow_at=Now())
+def _compare_capture(movement: Movement, payment: Payment | None, result: Comparison) -> None:
+    if payment is None:
+        if movement.order_id:
+            result.discrepancies.append(_discrepancy(Kind.CHARGED_UNKNOWN, movement, ours=0))
+        return
 
-
-def payments_missing_in_statement(
-    since: datetime, until: datetime, charged: set[str]
-) -> Iterator[Discrepancy]:
-    """Yield the payments of a window that the gateway does not know as charged.
-
-    The gateway is asked for each, because its charge may lie outside of the window.
-    """
-    captured = _payments_of_this_gateway().filter(
-        charge_id__isnull=False, created_at__gte=since, created_at__lt=until
-    )
-    missing = (
-        payment
-        for payment in captured.order_by("id").iterator()
-        if payment.charge_id not in charged
-    )
-    for payments in pages(missing, LOOKUP_BATCH):
-        answers = get_gateway().find([charge_request(payment) for payment in payments])
-        for payment, answer in zip(payments, answers, strict=True):
-            if not _may_be_charged(answer):
-                yield Discrepancy(
-                    kind=Kind.UNCHARGED,
-                    reference=str(payment.charge_id),
-                    order_id=payment.order_id,
-                    ours=payment.amount,
-                    theirs=0,
-                    currency=payment.currency,
-                )
-
-
-def follow_up_missing_refunds(since: datetime, until: datetime, refunded: set[str]) -> None:
-    """Schedule a follow-up for refunds that the statement lacks, because one may have failed
-    without a webhook.
-    """
-    refunds = _payments_of_this_gateway().filter(
-        status=Status.REFUNDED, updated_at__gte=since, updated_at__lt=until, follow_at=None
-    )
-    refunds.exclude(charge_id__in=refunded).update(follow_at=Now())
-
-
-def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield items in lists of at most `size`."""
-    iterator = iter(items)
-    while page := list(islice(iterator, size)):
-        yield page
-
-
-def _compare_capture(movement: Movement, payment: Payment | None) -> Discrepancy | None:
-    if payment is None or _is_of_another_charge(movement, payment):
-        return _discrepancy(Kind.CHARGED_UNKNOWN, movement, ours=0)
     if payment.status in OPEN:
-        return None
-    if (payment.amount, payment.currency) != (movement.amount, movement.currency):
-        return _discrepancy(Kind.AMOUNT, movement, ours=payment.amount)
-    return None
+        return
+    if payment.charge_id != movement.charge_id:
+        result.discrepancies.append(_discrepancy(Kind.CHARGED_UNKNOWN, movement, ours=0))
+        result.to_refund.append(payment.id)
+    elif (payment.captured, payment.currency) != (movement.amount, movement.currency):
+        result.discrepancies.append(_discrepancy(Kind.AMOUNT, movement, ours=payment.captured))
+        result.to_read.append(payment.id)
 
 
-def _is_of_another_charge(movement: Movement, payment: Payment) -> bool:
-    return payment.status not in OPEN and payment.charge_id != movement.charge_id
-
-
-def _compare_refund(movement: Movement, payment: Payment | None) -> Discrepancy | None:
-    """Return a refund that is not ours.
+def _compare_refund(movement: Movement, payment: Payment, result: Comparison) -> None:
+    """Find a refund that is not ours.
 
     A refund by hand of a payment that we list as refunded is no discrepancy: it completes a refund
     of ours that had failed.
     """
-    if payment and movement.key != payment.refund_key and payment.status != Status.REFUNDED:
-        return _discrepancy(
+    if _is_ours(movement.key, payment) or payment.status == Status.REFUNDED:
+        return
+    result.discrepancies.append(
+        _discrepancy(
             Kind.REFUNDED_OUTSIDE, movement, ours=payment.refunded_amount, order=payment.order_id
         )
-    return None
+    )
+    result.to_read.append(payment.id)
 
 
-def _may_be_charged(answer: FindAnswer) -> bool:
-    return isinstance(answer, Captured | Pending | Unanswered)
+def _is_ours(key: str, payment: Payment) -> bool:
+    """Tell whether a refund was made under the payment's key, or under a numbered one after it."""
+    return re.fullmatch(re.escape(payment.refund_key) + r"(-\d+)?", key) is not None
 
 
-def _payments_of_this_gateway() -> QuerySet[Payment]:
-    return Payment.objects.filter(gateway__in=("", settings.PAYMENT_GATEWAY))
+def _knows_dispute(movement: Movement, known: _Known) -> bool:
+    """Tell whether payments has a dispute, and its end if the money has returned."""
+    status = known.disputes.get(movement.id)
+    return status == Dispute.Status.WON if movement.kind == "dispute_return" else bool(status)
 
 
 def _discrepancy(

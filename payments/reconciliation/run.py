@@ -1,110 +1,133 @@
-"""One reconciliation: its window, its comparison, and the discrepancies it stores."""
+"""Reconciliation of a whole window, for the command, and of the scheduled windows, for beat."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import logging
+from collections.abc import Callable
+from datetime import datetime
 
-from django.db import transaction
+import msgspec
+from django.core.exceptions import ImproperlyConfigured
 from msgspec import Struct
 
-from payments.gateways import get_gateway
-from payments.models import Drift, Reconciliation
-from payments.reconciliation.comparison import (
-    Discrepancy,
-    compare_movements,
-    follow_up_missing_refunds,
-    pages,
-    payments_missing_in_statement,
-    schedule_refunds,
-)
-from sagas.ids import uuid7
-from sagas.storage import sql
+from payments.gateways.base import StatementUnavailable
+from payments.models import Reconciliation
+from payments.reconciliation import windows
+from payments.reconciliation.budget import Budget, BudgetSpent
+from payments.reconciliation.comparison import Discrepancy
+from payments.reconciliation.drifts import open_discrepancies
+from payments.reconciliation.parts import FEW, PartTooLong, compare_part, longer, shorter
+from payments.reconciliation.windows import LeaseLost, Window, gateways_in_use
 
-__all__ = ["Result", "next_window", "reconcile"]
+__all__ = ["Result", "reconcile", "reconcile_scheduled"]
 
-# Movements in one comparison.
-PAGE = 500
+logger = logging.getLogger(__name__)
 
-# A window ends this long ago, because newer movements may not be recorded yet, here or there.
-SETTLING_TIME = timedelta(minutes=10)
-
-# Windows overlap, because clocks differ. The first window reaches back by FIRST_WINDOW.
-OVERLAP = timedelta(hours=1)
-FIRST_WINDOW = timedelta(days=1)
-
-STORE = """
-INSERT INTO payments_drift AS drift
-       (id, kind, reference, order_id, ours, theirs, currency, closed_by, closed_why)
-SELECT * FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(references)s::text[],
-                     %(orders)s::uuid[], %(ours)s::bigint[], %(theirs)s::bigint[],
-                     %(currencies)s::text[]), (VALUES ('', '')) AS open
-ON CONFLICT (kind, reference) DO UPDATE
-   SET last_seen_at = clock_timestamp(), ours = EXCLUDED.ours, theirs = EXCLUDED.theirs
-"""
+Progress = Callable[[Window], None]
 
 
 class Result(Struct, frozen=True, kw_only=True):
     """The result of a comparison. `open` has the discrepancies that no person has closed."""
 
+    gateways: tuple[str, ...]
     since: datetime
     until: datetime
     movements: int
     open: tuple[Discrepancy, ...]
 
 
-def next_window() -> tuple[datetime, datetime]:
-    """Return the start and end of the next window, which overlaps the last one."""
-    ((now,),) = sql.fetch("payments", "SELECT now()", {})
-    last = Reconciliation.objects.order_by("-until").values_list("until", flat=True).first()
-    since = last - OVERLAP if last else now - FIRST_WINDOW
-    return since, now - SETTLING_TIME
+class Parts(Struct):
+    """The parts that were compared: their number, movements and discrepancies."""
+
+    count: int = 0
+    movements: int = 0
+    discrepancies: list[Discrepancy] = msgspec.field(default_factory=list)
 
 
-def reconcile(since: datetime, until: datetime) -> Result:
-    """Compare a window and store its discrepancies.
+def reconcile(
+    since: datetime, until: datetime, *, progress: Progress = lambda window: None
+) -> Result:
+    """Compare a whole window with the statement of every gateway in use, part by part.
 
-    Raise StatementUnavailable without storing any.
+    Each part is stored. `progress` is called after each. The scheduled windows stay as they are.
+    Raise StatementUnavailable if a gateway does not return its statement.
     """
-    charged: set[str] = set()
-    refunded: set[str] = set()
-    discrepancies: list[Discrepancy] = []
-    movements = 0
-    for page in pages(get_gateway().statement(since, until), PAGE):
-        movements += len(page)
-        charged |= {movement.charge_id for movement in page if movement.kind == "capture"}
-        refunded |= {movement.charge_id for movement in page if movement.kind == "refund"}
-
-        comparison = compare_movements(page)
-        discrepancies += comparison.discrepancies
-        if comparison.payments_to_refund:
-            schedule_refunds(comparison.payments_to_refund)
-
-    discrepancies += payments_missing_in_statement(since, until, charged)
-    follow_up_missing_refunds(since, until, refunded)
-
-    with transaction.atomic(using="payments"):
-        _store(discrepancies)
-        Reconciliation.objects.create(
-            since=since, until=until, movements=movements, drifts=len(discrepancies)
+    total = Parts()
+    gateways = gateways_in_use(since)
+    for gateway in gateways:
+        row = Reconciliation.objects.create(
+            gateway=gateway,
+            scheduled=False,
+            since=since,
+            until=until,
+            compared_until=since,
+            movements=0,
+            drifts=0,
+            finished_at=None,
         )
-    return Result(since=since, until=until, movements=movements, open=_open(discrepancies))
+        window = Window(id=row.id, gateway=gateway, compared_until=since, until=until)
+        _compare(window, Budget(), total, progress)
+    return Result(
+        gateways=tuple(gateways),
+        since=since,
+        until=until,
+        movements=total.movements,
+        open=open_discrepancies(total.discrepancies),
+    )
 
 
-def _store(discrepancies: Sequence[Discrepancy]) -> None:
-    distinct = {(each.kind, each.reference): each for each in discrepancies}.values()
-    params = {
-        "ids": [uuid7() for _ in distinct],
-        "kinds": [str(each.kind) for each in distinct],
-        "references": [each.reference for each in distinct],
-        "orders": [each.order_id for each in distinct],
-        "ours": [each.ours for each in distinct],
-        "theirs": [each.theirs for each in distinct],
-        "currencies": [each.currency for each in distinct],
-    }
-    sql.run("payments", STORE, params)
+def reconcile_scheduled(budget_for: Callable[[int], Budget]) -> int:
+    """Compare parts of the scheduled windows until the budgets are used up.
+
+    `budget_for` gets the number of gateways, and makes the budget of each. Return how many windows
+    this worker has begun and could go on with at once.
+    """
+    gateways = windows.open_due()
+    claimed = (window for gateway in gateways if (window := windows.claim(gateway)))
+    return sum(_continue(window, budget_for(len(gateways))) for window in claimed)
 
 
-def _open(discrepancies: Sequence[Discrepancy]) -> tuple[Discrepancy, ...]:
-    references = [each.reference for each in discrepancies]
-    stored = Drift.objects.filter(closed_at=None, reference__in=references)
-    open_keys = set(stored.values_list("kind", "reference"))
-    return tuple(each for each in discrepancies if (each.kind, each.reference) in open_keys)
+def _continue(window: Window, budget: Budget) -> bool:
+    """Compare the next parts; return whether some are left that can be compared at once."""
+    error = ""
+    try:
+        _compare(window, budget, Parts())
+    except LeaseLost as lost:
+        logger.warning("Reconciliation stops: %s", lost)
+        return False
+    except (StatementUnavailable, ImproperlyConfigured) as unavailable:
+        error = str(unavailable)
+        logger.warning(
+            "Reconciliation with %s has compared up to %s and is tried again: %s",
+            window.gateway,
+            window.compared_until,
+            error,
+        )
+    finally:
+        windows.release(window, error=error)
+    return not window.is_finished and not error
+
+
+def _compare(
+    window: Window, budget: Budget, total: Parts, progress: Progress = lambda window: None
+) -> None:
+    """Compare parts until the window is finished or the budget is used up."""
+    longest = 0.0
+    while not window.is_finished and budget.allows(longest):
+        start = budget.clock()
+        try:
+            result = compare_part(window.gateway, window.compared_until, window.part_until, budget)
+        except PartTooLong:
+            window.part = shorter(window.part)
+            continue
+        except BudgetSpent:
+            if not total.count:  # it had the whole budget
+                window.part = shorter(window.part)
+            return
+
+        took = budget.clock() - start
+        longest = max(longest, took)
+        is_easy = result.movements < FEW and 4 * took <= budget.seconds
+        windows.advance(window, result, longer(window.part) if is_easy else window.part)
+        total.count += 1
+        total.movements += result.movements
+        total.discrepancies += result.comparison.discrepancies
+        progress(window)

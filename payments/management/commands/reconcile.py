@@ -1,15 +1,15 @@
-"""`manage.py reconcile`: compare the gateway's statement with our payments."""
+"""`manage.py reconcile`: compare the gateways' statements with our payments."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from payments.gateways.base import StatementUnavailable
-from payments.reconciliation import Discrepancy, Result, next_window, reconcile
+from payments.reconciliation import Discrepancy, Result, Window, next_window, reconcile
 
 __all__ = ["Command"]
 
@@ -21,8 +21,9 @@ class Command(BaseCommand):
     """Exit 0 if no discrepancy is open, 1 if one is, and 2 if there is no statement."""
 
     help = (
-        "Compares the payment gateway's statement with our payments, in both directions, and "
-        "stores the discrepancies."
+        "Compares the statements of the payment gateways with our payments, in both directions, "
+        "and stores the discrepancies, part by part. The windows that beat compares stay as they "
+        "are."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,7 +31,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--since",
             type=_time,
-            help="ISO 8601, UTC unless it names an offset; default: the end of the last window",
+            help="ISO 8601, UTC unless it names an offset; default: an hour before the end of the "
+            "last window that beat compared",
         )
         parser.add_argument(
             "--until", type=_time, help="ISO 8601, as --since; default: ten minutes ago"
@@ -49,10 +51,10 @@ class Command(BaseCommand):
             )
 
         try:
-            result = reconcile(since, until)
-        except StatementUnavailable as error:
+            result = reconcile(since, until, progress=self._show_progress)
+        except (StatementUnavailable, ImproperlyConfigured) as error:
             raise CommandError(
-                f"Gateway {settings.PAYMENT_GATEWAY} gave no statement, so nothing was compared. "
+                "A gateway gave no statement, so the window is not compared to its end. "
                 f"Run the command again later. {error}",
                 returncode=UNAVAILABLE,
             ) from error
@@ -62,12 +64,17 @@ class Command(BaseCommand):
         if result.open:
             raise SystemExit(DIFFERENT)
 
+    def _show_progress(self, window: Window) -> None:
+        self.stderr.write(
+            f"{window.gateway}: compared up to {window.compared_until:%Y-%m-%d %H:%M:%S} UTC"
+        )
+
 
 def _in_words(result: Result) -> str:
     window = f"{result.since:%Y-%m-%d %H:%M} to {result.until:%Y-%m-%d %H:%M} UTC"
     lines = [_line(each) for each in result.open]
     lines.append(
-        f"{settings.PAYMENT_GATEWAY}, {window}: compared {result.movements} captures and refunds; "
+        f"{', '.join(result.gateways)}, {window}: compared {result.movements} movements of money; "
         f"{len(result.open)} discrepancies are open."
     )
     if result.open:

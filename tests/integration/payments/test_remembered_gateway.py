@@ -102,10 +102,11 @@ def test_a_payment_without_a_gateway_uses_the_configured_gateway(
     assert ledger(paid) == {"capture": 1250, "refund": 1250}
 
 
-def test_reconciliation_ignores_charges_of_another_gateway(
+def test_reconciliation_looks_up_a_payment_at_its_own_gateway(
     sandbox: Sandbox, settings: Settings
 ) -> None:
     paid = charged_before(settings, sandbox)
     at = payment(paid).created_at
-    reconcile(at.replace(hour=0, minute=0), at.replace(year=at.year + 1))
+    result = reconcile(at.replace(hour=0, minute=0), at.replace(year=at.year + 1))
+    assert result.gateways == ("simulated", "stripe")
     assert not Drift.objects.filter(order_id=paid.saga).exists()

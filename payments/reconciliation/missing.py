@@ -1,0 +1,99 @@
+"""The payments of a window that the gateway's statement lacks."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from payments.gateway_requests import charge_request
+from payments.gateways import get_gateway
+from payments.gateways.base import Captured, FindAnswer, Pending, Unanswered
+from payments.models import Drift, Payment
+from payments.reconciliation.budget import Budget
+from payments.reconciliation.comparison import Discrepancy
+
+__all__ = ["missing_payments", "missing_refunds", "pages", "stored_names"]
+
+# Payments in one request to the gateway.
+LOOKUP_BATCH = 100
+
+T = TypeVar("T")
+
+
+def missing_payments(
+    gateway: str, since: datetime, until: datetime, charged: set[str], budget: Budget
+) -> Iterator[Discrepancy]:
+    """Yield the payments of a window that the gateway does not know as charged.
+
+    The gateway is asked for each that is not among the charges of the statement, because its charge
+    may lie outside of the window. Raise BudgetSpent if the budget is used up.
+    """
+    captured = _payments_of(gateway).filter(
+        charge_id__isnull=False, created_at__gte=since, created_at__lt=until
+    )
+    missing = (
+        payment
+        for payment in captured.order_by("created_at", "id").iterator()
+        if payment.charge_id not in charged
+    )
+    for payments in pages(missing, LOOKUP_BATCH):
+        budget.check()
+        yield from _not_charged(gateway, payments)
+
+
+def missing_refunds(
+    gateway: str, since: datetime, until: datetime, given_back: set[str]
+) -> list[UUID]:
+    """Return the refunded payments of a window whose money the statement has not given back.
+
+    Their refund may have failed without a webhook.
+    """
+    refunded = _payments_of(gateway).filter(
+        status=Payment.Status.REFUNDED,
+        updated_at__gte=since,
+        updated_at__lt=until,
+        follow_at=None,
+    )
+    return [
+        payment
+        for payment, charge in refunded.values_list("id", "charge_id")
+        if charge not in given_back
+    ]
+
+
+def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield items in lists of at most `size`."""
+    iterator = iter(items)
+    while page := list(islice(iterator, size)):
+        yield page
+
+
+def stored_names(gateway: str) -> list[str]:
+    """Return the names under which a gateway's payments are stored; old ones have none."""
+    return [gateway, ""] if gateway == settings.PAYMENT_GATEWAY else [gateway]
+
+
+def _not_charged(gateway: str, payments: Sequence[Payment]) -> Iterator[Discrepancy]:
+    answers = get_gateway(gateway).find([charge_request(payment) for payment in payments])
+    for payment, answer in zip(payments, answers, strict=True):
+        if not _may_be_charged(answer):
+            yield Discrepancy(
+                kind=Drift.Kind.UNCHARGED,
+                reference=str(payment.charge_id),
+                order_id=payment.order_id,
+                ours=payment.captured,
+                theirs=0,
+                currency=payment.currency,
+            )
+
+
+def _may_be_charged(answer: FindAnswer) -> bool:
+    return isinstance(answer, Captured | Pending | Unanswered)
+
+
+def _payments_of(gateway: str) -> QuerySet[Payment]:
+    return Payment.objects.filter(gateway__in=stored_names(gateway))
