@@ -43,6 +43,11 @@ class ChargeMoney:
         self.refunds = refunds
         self.disputes = [each for each in disputes if not each.status.startswith(INQUIRY)]
 
+    @property
+    def is_captured(self) -> bool:
+        """Whether the charge has taken money. The flag alone is also set while a bank decides."""
+        return self.charge.captured and self.charge.status == "succeeded"
+
     @cached_property
     def balance(self) -> ChargeBalance:
         """The balance, in minor units of ISO 4217."""
@@ -76,7 +81,7 @@ def balance(account: Account, request: ChargeRequest) -> BalanceAnswer:
         return Absent()
 
     money = read(account, charge_id)
-    return money.balance if money.charge.captured else Absent()
+    return money.balance if money.is_captured else Absent()
 
 
 def _charge_of(account: Account, request: ChargeRequest) -> str:

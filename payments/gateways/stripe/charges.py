@@ -1,21 +1,19 @@
 """One charge through Stripe: charge, capture, find and void, and the answer of an intent."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import stripe
 from stripe import PaymentIntent
 
 from payments.gateways.base import (
     Absent,
-    ActionRequired,
     Authorized,
     Captured,
     ChargeAnswer,
     ChargeRequest,
     Declined,
     FindAnswer,
-    Pending,
     Unanswered,
     Voided,
 )
@@ -24,7 +22,8 @@ from payments.gateways.stripe import intents
 from payments.gateways.stripe.account import Account, NoAnswer
 from payments.gateways.stripe.currencies import from_stripe, to_stripe
 from payments.gateways.stripe.error_meanings import answer_to_error, declined, not_chargeable
-from payments.gateways.stripe.objects import id_of
+from payments.gateways.stripe.objects import id_of, time_of
+from payments.gateways.stripe.unfinished import answer_to_action, answer_to_processing
 
 __all__ = ["capture", "charge", "find", "void"]
 
@@ -121,15 +120,16 @@ def _answer(account: Account, intent: PaymentIntent) -> ChargeAnswer:
             return _cancel(account, intent.id, _decline_of(intent) or Voided())
         case "canceled":
             return _decline_of(intent) or Voided()
-    return _answer_to_unfinished(intent)
+    return _answer_to_unfinished(account, intent)
 
 
-def _answer_to_unfinished(intent: PaymentIntent) -> ChargeAnswer:
-    redirect = getattr(intent.next_action, "redirect_to_url", None)
-    if intent.status == "requires_action" and redirect and redirect.url:
-        return ActionRequired(redirect.url)
-    if intent.status == "processing":
-        return Pending("The customer's bank has not decided yet.")
+def _answer_to_unfinished(account: Account, intent: PaymentIntent) -> ChargeAnswer:
+    match intent.status:
+        case "requires_action":
+            return answer_to_action(intent)
+        case "processing":
+            charge = account.charge(id_of(intent.latest_charge)) if intent.latest_charge else None
+            return answer_to_processing(intent, charge)
     return Unanswered(
         f"The Stripe intent {intent.id} has the unexpected status {intent.status}. "
         "Look it up in Stripe's dashboard."
@@ -140,8 +140,8 @@ def _capture_before(account: Account, intent: PaymentIntent) -> datetime:
     """Return when the authorization ends, by Stripe or else by the shortest window of all cards."""
     capture_before = account.capture_before(id_of(intent.latest_charge))
     if capture_before:
-        return datetime.fromtimestamp(capture_before, UTC)
-    return datetime.fromtimestamp(intent.created, UTC) + SHORTEST_AUTHORIZATION
+        return time_of(capture_before)
+    return time_of(intent.created) + SHORTEST_AUTHORIZATION
 
 
 def _decline_of(intent: PaymentIntent) -> Declined | None:

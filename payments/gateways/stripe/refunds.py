@@ -54,7 +54,7 @@ def refund(account: Account, request: RefundRequest) -> RefundAnswer:
     The charge is read first, because money may have moved by hand.
     """
     money = balances.read(account, request.charge_id)
-    if not money.charge.captured:
+    if not money.is_captured:
         raise NoAnswer(
             f"Stripe has not captured the charge {request.charge_id}, so it cannot be refunded. "
             "Look it up in Stripe's dashboard."

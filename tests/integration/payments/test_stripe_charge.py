@@ -18,6 +18,7 @@ from payments.gateways.base import (
     ChargeBalance,
     ChargeRequest,
     Declined,
+    Pending,
     Refunded,
     RefundRequest,
     Unanswered,
@@ -416,6 +417,22 @@ def window(sandbox: Sandbox) -> tuple[datetime, datetime]:
     """Return the last hour of the sandbox's clock."""
     now = datetime.fromtimestamp(sandbox.http.get("/sandbox/clock").json()["now"], UTC)
     return now - timedelta(hours=1), now + timedelta(minutes=1)
+
+
+def test_a_bank_that_decides_later_has_a_deadline(sandbox: Sandbox) -> None:
+    charge = request("pm_sim_processing")
+    (answer,) = get_gateway().charge([charge])
+    assert isinstance(answer, Pending)
+    assert answer.expected_at is not None
+    until_then = answer.expected_at - window(sandbox)[1]
+    assert timedelta(minutes=50) < until_then < timedelta(minutes=61)
+    assert get_gateway().find([charge]) == [answer]
+
+
+def test_a_charge_of_a_bank_that_decides_later_has_no_balance_yet(sandbox: Sandbox) -> None:
+    charge = request("pm_sim_processing")
+    get_gateway().charge([charge])
+    assert get_gateway().balance([charge]) == [Absent()]
 
 
 def test_a_redirect_to_another_host_is_not_followed(
