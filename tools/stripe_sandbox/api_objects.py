@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from tools.stripe_sandbox.cards import card_of
+from tools.stripe_sandbox.method_objects import (
+    NO_BILLING_DETAILS,
+    charge_details,
+    method_object,
+    refund_destination,
+)
 from tools.stripe_sandbox.money_objects import balance_transaction_object, dispute_object
 from tools.stripe_sandbox.records import (
     BalanceTransaction,
@@ -21,29 +26,6 @@ __all__ = ["API_VERSION", "to_api_object"]
 # The version of Stripe's API that these formats follow.
 API_VERSION = "2026-10-28.endive"
 
-NO_ADDRESS = {
-    "city": None,
-    "country": None,
-    "line1": None,
-    "line2": None,
-    "postal_code": None,
-    "state": None,
-}
-NO_BILLING_DETAILS = {
-    "address": NO_ADDRESS,
-    "email": None,
-    "name": None,
-    "phone": None,
-    "tax_id": None,
-}
-CHECKS = {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"}
-EXPIRY = {"exp_month": 12, "exp_year": 2034}
-COUNTRY = "US"
-
-# Seconds until an authorization expires. The sandbox only reports the time. It does not release the
-# amount by itself.
-AUTHORIZATION_SECONDS = 7 * 24 * 3600
-
 WITHOUT_LIVEMODE = (Refund, BalanceTransaction)
 
 
@@ -56,13 +38,13 @@ def to_api_object(store: Store, record: Record) -> dict[str, Any]:
         case Charge():
             fields = _charge(store, record)
         case Refund():
-            fields = _refund(record)
+            fields = _refund(store, record)
         case Dispute():
             fields = dispute_object(store, record)
         case BalanceTransaction():
             fields = balance_transaction_object(store, record)
         case PaymentMethod():
-            fields = _payment_method(record)
+            fields = method_object(record)
         case Event():
             fields = _event(store, record)
         case _:
@@ -179,7 +161,9 @@ def _charge(store: Store, charge: Charge) -> dict[str, Any]:
         "fraud_details": {},
         "outcome": _outcome(charge),
         "paid": charge.status == "succeeded",
-        "payment_method_details": _details(store.get(PaymentMethod, charge.payment_method), charge),
+        "payment_method_details": charge_details(
+            store.get(PaymentMethod, charge.payment_method), charge
+        ),
         "refunded": charge.captured and charge.amount_refunded == charge.amount_captured,
     }
 
@@ -202,36 +186,7 @@ def _outcome(charge: Charge) -> dict[str, Any]:
     }
 
 
-def _details(method: PaymentMethod, charge: Charge) -> dict[str, Any]:
-    card = card_of(method)
-    return {
-        "type": "card",
-        "card": {
-            **EXPIRY,
-            "amount_authorized": None if charge.decline else charge.amount,
-            "authorization_code": None,
-            "brand": card.brand,
-            **(
-                {}
-                if charge.captured or charge.decline
-                else {"capture_before": charge.created + AUTHORIZATION_SECONDS}
-            ),
-            "checks": CHECKS,
-            "country": COUNTRY,
-            "fingerprint": f"sandbox{card.last4}",
-            "funding": card.funding,
-            "installments": None,
-            "last4": card.last4,
-            "mandate": None,
-            "network": card.brand,
-            "network_transaction_id": None,
-            "three_d_secure": None,
-            "wallet": None,
-        },
-    }
-
-
-def _refund(refund: Refund) -> dict[str, Any]:
+def _refund(store: Store, refund: Refund) -> dict[str, Any]:
     same = (
         "amount",
         "balance_transaction",
@@ -244,14 +199,9 @@ def _refund(refund: Refund) -> dict[str, Any]:
     )
     nulls = ("receipt_number", "source_transfer_reversal", "transfer_reversal")
     body = {**{name: getattr(refund, name) for name in same}, **dict.fromkeys(nulls)}
-    body["destination_details"] = {
-        "type": "card",
-        "card": {
-            "reference_status": "pending",
-            "reference_type": "acquirer_reference_number",
-            "type": "refund",
-        },
-    }
+    charge = store.get(Charge, refund.charge)
+    method = store.get(PaymentMethod, charge.payment_method)
+    body["destination_details"] = refund_destination(method)
     if refund.status == "pending":
         body["pending_reason"] = "processing"
     if refund.failure_reason:
@@ -259,33 +209,6 @@ def _refund(refund: Refund) -> dict[str, Any]:
         body["failure_balance_transaction"] = refund.failure_balance_transaction
 
     return body
-
-
-def _payment_method(method: PaymentMethod) -> dict[str, Any]:
-    card = card_of(method)
-    return {
-        "allow_redisplay": "unspecified",
-        "billing_details": NO_BILLING_DETAILS,
-        "customer": None,
-        "customer_account": None,
-        "metadata": {},
-        "type": "card",
-        "card": {
-            **EXPIRY,
-            "brand": card.brand,
-            "checks": CHECKS | {"cvc_check": None},
-            "country": COUNTRY,
-            "display_brand": card.brand,
-            "fingerprint": f"sandbox{card.last4}",
-            "funding": card.funding,
-            "generated_from": None,
-            "last4": card.last4,
-            "networks": {"available": [card.brand], "preferred": None},
-            "regulated_status": "unregulated",
-            "three_d_secure_usage": {"supported": True},
-            "wallet": None,
-        },
-    }
 
 
 def _event(store: Store, event: Event) -> dict[str, Any]:

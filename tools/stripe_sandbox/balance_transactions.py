@@ -41,7 +41,7 @@ def enter_capture(call: Call, charge: Charge) -> None:
     charge.balance_transaction = _enter(
         call,
         charge,
-        type="charge",
+        type="charge" if _is_card(charge.id) else "payment",
         reporting_category="charge",
         amount=amount,
         currency=charge.currency,
@@ -57,7 +57,7 @@ def enter_refund(call: Call, refund: Refund) -> None:
     refund.balance_transaction = _enter(
         call,
         refund,
-        type="refund",
+        type="refund" if _is_card(refund.charge) else "payment_refund",
         reporting_category="refund",
         amount=-refund.amount,
         currency=refund.currency,
@@ -71,7 +71,7 @@ def enter_refund_failure(call: Call, refund: Refund) -> None:
     refund.failure_balance_transaction = _enter(
         call,
         refund,
-        type="refund_failure",
+        type="refund_failure" if _is_card(refund.charge) else "payment_failure_refund",
         reporting_category="refund_failure",
         amount=refund.amount,
         currency=refund.currency,
@@ -130,6 +130,11 @@ def list_all(call: Call) -> dict[str, Any]:
         {name: [value] if value else [] for name, value in filters.items()},
         also=("payout",),
     )
+
+
+def _is_card(charge: str) -> bool:
+    """Return whether a charge is of a card. Stripe calls any other charge a payment."""
+    return charge.startswith("ch_")
 
 
 def _enter(call: Call, source: Record, *, available_on: int | None = None, **fields: Any) -> str:

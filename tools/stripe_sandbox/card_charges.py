@@ -1,4 +1,4 @@
-"""Charge the card of a payment intent: charge it, decline it, or require authentication first."""
+"""Charge a payment intent: charge it, decline it, or require an action of the customer first."""
 
 from typing import Any, NoReturn
 
@@ -6,11 +6,12 @@ from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.balance_transactions import enter_capture
 from tools.stripe_sandbox.call import Call
 from tools.stripe_sandbox.cards import GENERIC, METHODS, Card, Decline, card_of
-from tools.stripe_sandbox.errors import CardError, RequestLost
+from tools.stripe_sandbox.errors import ApiError, CardError, RequestLost
 from tools.stripe_sandbox.events import record_event
 from tools.stripe_sandbox.fault_rules import AFTER, Fault
+from tools.stripe_sandbox.next_actions import authentication, instructions
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, new_id
-from tools.stripe_sandbox.settlement_queue import settle_later
+from tools.stripe_sandbox.settlement_queue import remove, settle_later
 
 __all__ = ["attempt", "capture", "finish_authentication", "lose_first_request", "release", "settle"]
 
@@ -24,6 +25,15 @@ NO_CONSENT = Decline(
     None,
     "The customer did not authenticate the payment method.",
 )
+
+
+ATTEMPT_FAILED = Decline(
+    "payment_intent_payment_attempt_failed", None, "The customer's bank did not pay."
+)
+ATTEMPT_EXPIRED = Decline(
+    "payment_intent_payment_attempt_expired", None, "The customer did not pay in time."
+)
+DAY = 24 * 3600
 
 
 def lose_first_request(call: Call, method: str, *, subject: str | None) -> None:
@@ -41,14 +51,15 @@ def lose_first_request(call: Call, method: str, *, subject: str | None) -> None:
 def attempt(call: Call, intent: Intent, method: PaymentMethod, *, customer_present: bool) -> None:
     """Charge an intent, or require authentication first; raise CardError for a decline."""
     card = card_of(method)
+    _require_suitable(intent, card)
     intent.payment_method = method.id
     intent.last_payment_error = intent.next_action = None
 
-    if not card.authenticate:
+    if not (card.authenticate or card.instructions):
         _charge(call, intent, method, card)
     elif customer_present:
         intent.status = "requires_action"
-        intent.next_action = _next_action(call, intent)
+        intent.next_action = _next_action(call, intent, card)
         call.store.save(intent)
         record_event(call, "payment_intent.requires_action", intent)
     else:
@@ -59,9 +70,12 @@ def finish_authentication(call: Call, intent: Intent, *, consented: bool) -> Non
     """Continue after the customer answered the bank; raise CardError for a decline."""
     method = call.store.get(PaymentMethod, str(intent.payment_method))
     intent.next_action = None
+    remove(call.store, intent.id)
 
     if consented:
         _charge(call, intent, method, card_of(method))
+    elif card_of(method).instructions:
+        _expire(call, intent, method)
     else:
         _decline(call, intent, method, NO_CONSENT)
 
@@ -86,7 +100,12 @@ def release(call: Call, intent: Intent) -> None:
 
 
 def settle(call: Call, intent: Intent, outcome: str) -> None:
-    """End a processing intent as `outcome` says; ignore an intent in another status."""
+    """End an intent as `outcome` says, if it is processing or waits for an instructed payment."""
+    method = call.store.find(PaymentMethod, str(intent.payment_method))
+    card = card_of(method) if method else None
+    if card and card.instructions and intent.status == "requires_action":
+        finish_authentication(call, intent, consented=outcome == "succeeded")
+
     if intent.status != "processing" or not intent.latest_charge:
         return
 
@@ -96,7 +115,8 @@ def settle(call: Call, intent: Intent, outcome: str) -> None:
         record_event(call, "charge.succeeded", charge)
         record_event(call, "payment_intent.succeeded", intent)
     else:
-        _failed(call, intent, charge, GENERIC)
+        of_card = card is None or card.type == "card"
+        _failed(call, intent, charge, GENERIC if of_card else ATTEMPT_FAILED)
 
 
 def _charge(call: Call, intent: Intent, method: PaymentMethod, card: Card) -> None:
@@ -110,7 +130,8 @@ def _charge(call: Call, intent: Intent, method: PaymentMethod, card: Card) -> No
     if card.processing:
         intent.status = "processing"
         call.store.save(intent)
-        settle_later(call.store, intent.id, "succeeded")
+        seconds = card.processing_days * DAY
+        settle_later(call.store, intent.id, "succeeded", at=call.now + seconds if seconds else None)
         record_event(call, "charge.pending", charge)
         record_event(call, "payment_intent.processing", intent)
     elif intent.capture_method == "manual":
@@ -156,7 +177,7 @@ def _failed(call: Call, intent: Intent, charge: Charge, decline: Decline) -> Car
 
 def _new_charge(call: Call, intent: Intent, method: PaymentMethod, *, status: str) -> Charge:
     charge = Charge(
-        id=new_id("ch"),
+        id=new_id("ch" if card_of(method).type == "card" else "py"),
         created=call.now,
         payment_intent=intent.id,
         payment_method=method.id,
@@ -176,15 +197,45 @@ def _new_charge(call: Call, intent: Intent, method: PaymentMethod, *, status: st
     return charge
 
 
-def _next_action(call: Call, intent: Intent) -> dict[str, Any]:
-    url = f"{call.origin}/sandbox/authenticate/{intent.id}"
-    if intent.return_url:
-        return {
-            "type": "redirect_to_url",
-            "redirect_to_url": {"return_url": intent.return_url, "url": url},
-        }
+def _next_action(call: Call, intent: Intent, card: Card) -> dict[str, Any]:
+    """Return what the customer must do, and schedule the end of an instructed payment."""
+    page = f"{call.origin}/sandbox/authenticate/{intent.id}"
+    if not card.instructions:
+        return authentication(intent, page)
 
-    return {
-        "type": "use_stripe_sdk",
-        "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": url},
-    }
+    expires_at = call.now + int(card.instructed_days * DAY) if card.instructed_days else None
+    if expires_at:
+        settle_later(call.store, intent.id, "failed", at=expires_at)
+    return instructions(intent, card, page, expires_at)
+
+
+def _expire(call: Call, intent: Intent, method: PaymentMethod) -> None:
+    """End an instructed payment that the customer did not pay. It has no charge."""
+    error = CardError(
+        ATTEMPT_EXPIRED.message,
+        code=ATTEMPT_EXPIRED.code,
+        payment_method=to_api_object(call.store, method),
+    )
+    intent.status, intent.payment_method = "requires_payment_method", None
+    intent.last_payment_error = error.body()["error"]
+    call.store.save(intent)
+    record_event(call, "payment_intent.payment_failed", intent)
+
+
+def _require_suitable(intent: Intent, card: Card) -> None:
+    """Raise ApiError if the intent cannot be paid with this type of payment method."""
+    if card.type not in intent.payment_method_types:
+        raise ApiError(
+            f"The PaymentMethod provided ({card.type}) is not allowed for this PaymentIntent. "
+            f"It allows: {', '.join(intent.payment_method_types)}.",
+            code="payment_intent_incompatible_payment_method",
+            param="payment_method",
+        )
+
+    if intent.capture_method == "manual" and card.type != "card":
+        raise ApiError(
+            f"A payment with {card.type} cannot be captured later: its capture_method cannot be "
+            "manual.",
+            code="payment_intent_invalid_parameter",
+            param="payment_method",
+        )

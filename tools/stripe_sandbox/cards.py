@@ -1,4 +1,4 @@
-"""The test cards: Stripe's own, and simulated cards with faults."""
+"""The test cards: Stripe's own, simulated cards with faults, and other payment methods."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from tools.stripe_sandbox.errors import not_found
 from tools.stripe_sandbox.fault_rules import Fault
 from tools.stripe_sandbox.records import PaymentMethod, new_id
 
-__all__ = ["GENERIC", "METHODS", "Card", "Decline", "attach", "card_of"]
+__all__ = ["GENERIC", "METHODS", "TYPES", "Card", "Decline", "attach", "card_of"]
 
 
 class Decline(msgspec.Struct, frozen=True):
@@ -19,7 +19,14 @@ class Decline(msgspec.Struct, frozen=True):
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """The behaviour of a card. `refund` is the first and the final status of its refunds."""
+    """The behaviour of a card, or of another `type` of payment method.
+
+    `refund` is the first and the final status of its refunds. A customer with instructions pays
+    elsewhere, within `instructed_days` (0 is without end). The bank settles a `processing` payment
+    after `processing_days`, or after the sandbox's own time if that is 0.
+    """
+
+    type: str = "card"
 
     brand: str = "visa"
     last4: str = "4242"
@@ -27,6 +34,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     decline: Decline | None = None
     authenticate: bool = False
     processing: bool = False
+    processing_days: float = 0
+    instructions: bool = False
+    instructed_days: float = 0
     refund: tuple[str, str] = ("succeeded", "succeeded")
     fault: Fault | None = None
 
@@ -43,6 +53,29 @@ INCORRECT_CVC = Decline("incorrect_cvc", None, "Your card's security code is inc
 PROCESSING_ERROR = Decline(
     "processing_error", None, "The card could not be processed. Try again in a little while."
 )
+
+PENDING_REFUND = ("pending", "succeeded")
+
+# Payment methods whose customer pays elsewhere, or whose bank takes days. The times are Stripe's
+# defaults: https://docs.stripe.com/payments/payment-methods/payment-method-support
+OTHER_TYPES = {
+    "boleto": Card(type="boleto", instructions=True, instructed_days=3, refund=PENDING_REFUND),
+    "oxxo": Card(type="oxxo", instructions=True, instructed_days=3, refund=PENDING_REFUND),
+    "konbini": Card(type="konbini", instructions=True, instructed_days=3, refund=PENDING_REFUND),
+    "multibanco": Card(
+        type="multibanco", instructions=True, instructed_days=7, refund=PENDING_REFUND
+    ),
+    "bank_transfer": Card(type="customer_balance", instructions=True, refund=PENDING_REFUND),
+    "wechat_pay": Card(type="wechat_pay", instructions=True, refund=PENDING_REFUND),
+    "pix": Card(type="pix", instructions=True, instructed_days=1, refund=PENDING_REFUND),
+    "sepa_debit": Card(
+        type="sepa_debit", processing=True, processing_days=6, refund=PENDING_REFUND
+    ),
+    "us_bank_account": Card(
+        type="us_bank_account", processing=True, processing_days=4, refund=PENDING_REFUND
+    ),
+}
+TYPES = ["card", *(card.type for card in OTHER_TYPES.values())]
 
 # From https://docs.stripe.com/testing. A card that Stripe renamed has both names.
 METHODS = {
@@ -76,6 +109,7 @@ METHODS = {
     "pm_card_refundFail": Card(last4="5126", refund=("succeeded", "failed")),
     # Not Stripe's: behaviour that Stripe's cards do not offer.
     "pm_sim_processing": Card(processing=True),
+    **{f"pm_sim_{name}": card for name, card in OTHER_TYPES.items()},
     "pm_sim_timeout_charged": Card(fault=Fault.TIMEOUT_DONE),
     "pm_sim_timeout_lost": Card(fault=Fault.TIMEOUT_LOST),
     "pm_sim_500_charged": Card(fault=Fault.ERROR_DONE),

@@ -1,5 +1,6 @@
-"""The HTML pages: the front page, and the bank's question to the customer."""
+"""The HTML pages: the front page, the bank's question to the customer, and the payment page."""
 
+from datetime import UTC, datetime
 from html import escape
 
 from tools.stripe_sandbox.http import Reply
@@ -25,6 +26,11 @@ QUESTION = """<p>Pay {amount} {currency} (in minor units)?</p>
 <button name="consent" value="yes">Yes, it is me</button>
 <button name="consent" value="no">No</button>
 </form>"""
+INSTRUCTIONS = """<p>Pay {amount} {currency} (in minor units){until}?</p>
+<form method="post">
+<button name="consent" value="yes">Pay</button>
+<button name="consent" value="no">Do not pay</button>
+</form>"""
 
 
 def front() -> Reply:
@@ -39,10 +45,16 @@ def authentication(intent: Intent) -> Reply:
             "Nothing to confirm", f"<p>This payment's status is {escape(intent.status)}.</p>"
         )
 
-    return _page(
-        "Your bank asks",
-        QUESTION.format(amount=intent.amount, currency=escape(intent.currency.upper())),
-    )
+    amount = {"amount": intent.amount, "currency": escape(intent.currency.upper())}
+    action = intent.next_action or {}
+    details = action.get(action.get("type", ""), {})
+    if "hosted_voucher_url" not in details and "hosted_instructions_url" not in details:
+        return _page("Your bank asks", QUESTION.format(**amount))
+
+    expires_at = details.get("expires_at") or details.get("expires_after")
+    deadline = datetime.fromtimestamp(expires_at, UTC) if expires_at else None
+    until = f" until {deadline:%Y-%m-%d %H:%M} UTC" if deadline else ""
+    return _page("Pay your order", INSTRUCTIONS.format(**amount, until=until))
 
 
 def back_to_shop(intent: Intent) -> Reply:

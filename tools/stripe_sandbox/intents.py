@@ -6,7 +6,7 @@ from typing import Any
 from tools.stripe_sandbox import card_charges
 from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.call import Call
-from tools.stripe_sandbox.cards import METHODS, attach
+from tools.stripe_sandbox.cards import METHODS, TYPES, attach
 from tools.stripe_sandbox.currencies import require_chargeable, require_step, supported
 from tools.stripe_sandbox.errors import ApiError, CardError, missing, not_found, unexpected_state
 from tools.stripe_sandbox.events import record_event
@@ -226,7 +226,7 @@ def _amount(form: Form, currency: str) -> int:
 def _payment_methods(form: Form) -> tuple[dict[str, Any] | None, list[str]]:
     """Return the automatic payment methods, which are Stripe's default, or the named types.
 
-    The sandbox supports only cards.
+    Automatic payment methods are all that the sandbox has.
     """
     automatic, types = form.inner("automatic_payment_methods"), form.texts("payment_method_types")
     if automatic and types:
@@ -235,12 +235,16 @@ def _payment_methods(form: Form) -> tuple[dict[str, Any] | None, list[str]]:
             param="payment_method_types",
         )
 
-    if any(name != "card" for name in types):
-        raise ApiError("The sandbox supports only cards.", param="payment_method_types")
+    if unknown := [name for name in types if name not in TYPES]:
+        raise ApiError(
+            f"The payment method type {unknown[0]} is invalid. The sandbox has: "
+            f"{', '.join(TYPES)}.",
+            param="payment_method_types",
+        )
     if types:
         return None, types
     if automatic is None:
-        return {"allow_redirects": "always", "enabled": True}, ["card"]
+        return {"allow_redirects": "always", "enabled": True}, TYPES
 
     automatic.allow_only("enabled", "allow_redirects")
     automatic.required("enabled")
@@ -248,7 +252,7 @@ def _payment_methods(form: Form) -> tuple[dict[str, Any] | None, list[str]]:
 
     return (
         {"allow_redirects": redirects, "enabled": True} if automatic.flag("enabled") else None
-    ), ["card"]
+    ), TYPES
 
 
 def _confirm(call: Call, intent: Intent) -> None:

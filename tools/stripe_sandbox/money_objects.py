@@ -108,8 +108,12 @@ def dispute_object(store: Store, dispute: Dispute) -> dict[str, Any]:
     }
 
 
-def _details(store: Store, charge: Charge, dispute: Dispute) -> dict[str, Any]:
-    brand = card_of(store.get(PaymentMethod, charge.payment_method)).brand
+def _details(store: Store, charge: Charge, dispute: Dispute) -> dict[str, Any] | None:
+    card = card_of(store.get(PaymentMethod, charge.payment_method))
+    if card.type != "card":
+        return None
+
+    brand = card.brand
     return {
         "type": "card",
         "card": {

@@ -14,9 +14,12 @@ class Settlement(NamedTuple):
     outcome: str
 
 
-def settle_later(store: Store, id: str, outcome: str) -> None:
-    """Schedule that an intent or a refund ends as `succeeded` or `failed`."""
-    row = [id, outcome, store.now() + store.settle_seconds]
+def settle_later(store: Store, id: str, outcome: str, *, at: float | None = None) -> None:
+    """Schedule that an intent or a refund ends as `succeeded` or `failed`, at a time of the clock.
+
+    By default, it ends after the store's `settle_seconds`.
+    """
+    row = [id, outcome, store.now() + store.settle_seconds if at is None else at]
     store.execute("INSERT OR REPLACE INTO settlement (id, outcome, due_at) VALUES (?, ?, ?)", row)
 
 
