@@ -301,5 +301,6 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "OrderStatus": "orders.api.serializers.STATUSES",
         "PaymentStatus": "payments.api.serializers.STATUSES",
+        "DisputeStatus": "payments.api.serializers.DISPUTE_STATUSES",
     },
 }

@@ -162,6 +162,11 @@ class Payment(models.Model):
                 name="payments_payment_disputed",
             ),
             models.Index(
+                fields=("id",),
+                condition=Q(disputed_amount__gt=0),
+                name="payments_payment_withdrawn",
+            ),
+            models.Index(
                 fields=("follow_at",),
                 condition=Q(follow_at__isnull=False),
                 name="payments_payment_follow",

@@ -1,12 +1,18 @@
 """Payments over REST and in the admin: staff can read them, but no user can edit them."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
+from django.db import connections, transaction
 from django.test import Client
+from django.utils import timezone
 from rest_framework.test import APIClient
 
+from payments.api.filters import PaymentFilters
+from payments.models import Payment
 from sagas.ids import uuid7
-from tests.integration.payments.harness import Order, order, payment, run
+from tests.integration.payments.harness import Order, order, payment, prepare, run
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
 
@@ -50,7 +56,11 @@ def test_a_payment_shows_its_status_and_refund(staff: APIClient, paid: Order) ->
         "order_id": str(paid.saga),
         "status": "refunded",
         "amount": 1999,
+        "captured_amount": 1999,
         "refunded_amount": 1999,
+        "owed_amount": 0,
+        "disputed_amount": 0,
+        "dispute_status": None,
         "currency": "eur",
         "charge_id": recorded.charge_id,
     }
@@ -77,9 +87,82 @@ def test_payments_are_filtered_by_order_and_by_status(staff: APIClient, paid: Or
     assert found(order_id=str(uuid7())) == []
 
 
+def seen_after(staff: APIClient, made: Order, **fields: Any) -> dict[str, Any]:
+    """Change an order's payment, and return its representation."""
+    Payment.objects.filter(order_id=made.saga).update(**fields)
+    seen: dict[str, Any] = staff.get(f"/api/v1/payments/{payment(made).id}/").json()
+    return seen
+
+
+def test_money_that_may_have_been_captured_is_not_shown_as_none(staff: APIClient) -> None:
+    made = order(amount=1999)
+    prepare("payments.charge", made)
+    undecided = seen_after(staff, made)
+    assert undecided["status"] == "pending"
+    assert (undecided["captured_amount"], undecided["owed_amount"]) == (None, None)
+
+    authorized = seen_after(
+        staff, made, status="authorized", authorization_expires_at=timezone.now()
+    )
+    assert (authorized["captured_amount"], authorized["owed_amount"]) == (None, None)
+
+    for status in ("declined", "void"):
+        ended = seen_after(staff, made, status=status)
+        assert (ended["captured_amount"], ended["owed_amount"]) == (0, 0)
+
+
+def test_a_payment_shows_the_amount_that_was_truly_captured(staff: APIClient, paid: Order) -> None:
+    assert seen_after(staff, paid, captured_amount=500)["captured_amount"] == 500
+    earlier_release = seen_after(staff, paid, captured_amount=None)
+    assert earlier_release["captured_amount"] == 1999
+
+
+def test_a_payment_shows_what_is_owed_and_disputed(staff: APIClient, paid: Order) -> None:
+    seen = seen_after(staff, paid, refunded_amount=400, owed_amount=1599)
+    assert (seen["refunded_amount"], seen["owed_amount"]) == (400, 1599)
+
+    seen = seen_after(staff, paid, disputed_amount=1599, dispute_status="open")
+    assert (seen["disputed_amount"], seen["dispute_status"]) == (1599, "open")
+
+
+def test_payments_are_filtered_by_disputes_and_by_money_that_is_owed(staff: APIClient) -> None:
+    def charged(**fields: Any) -> str:
+        made = order()
+        run("payments.charge", made)
+        Payment.objects.filter(order_id=made.saga).update(**fields)
+        return str(made.saga)
+
+    disputed = charged(disputed_amount=1250, dispute_status="open")
+    lost = charged(disputed_amount=1250, dispute_status="lost")
+    won = charged(dispute_status="won")
+    owed = charged(owed_amount=250)
+    usual = charged()
+
+    def found(**filters: str) -> list[str]:
+        results = staff.get("/api/v1/payments/", filters).json()["results"]
+        return [seen["order_id"] for seen in results]
+
+    assert found(disputed="true") == [lost, disputed]
+    assert found(disputed="false") == [usual, owed, won]
+    assert found(owed="true") == [owed]
+    assert found(owed="false") == [usual, won, lost, disputed]
+    assert found(owed="true", disputed="true") == []
+
+
+def test_the_filters_of_rare_payments_read_an_index() -> None:
+    with transaction.atomic("payments"), connections["payments"].cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+        for name, index in (("disputed", "withdrawn"), ("owed", "owed")):
+            payments = PaymentFilters({name: "true"}, Payment.objects.order_by("-id")).qs
+            assert f"payments_payment_{index}" in payments.explain()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"disputed": "yes"},
+        {"disputed": ""},
+        {"owed": "1"},
         {"status": "gone"},
         {"status": ""},
         {"order_id": ""},
