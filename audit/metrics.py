@@ -2,7 +2,7 @@
 
 Unsettled money is captured for orders that have not ended. Orders and payments are joined here.
 Money of an order on hold is included in the amount, but not in the age of the oldest money,
-because an operator decided that the order waits.
+because an operator decided that the order waits. The same applies to an order that waits as agreed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,8 +29,8 @@ CHUNK = 5_000
 
 # By id, because ids rise with time. The inner limit bounds the sort.
 OPEN = """
-SELECT id, {on_hold}
-  FROM (SELECT id, on_hold FROM orders_order
+SELECT id, {on_hold} OR COALESCE(waits_until > now(), false)
+  FROM (SELECT id, on_hold, waits_until FROM orders_order
          WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) s
  ORDER BY id LIMIT %(orders)s
 """
@@ -43,7 +43,7 @@ SELECT currency,
           )::bigint,
        count(*),
        min(CASE WHEN refunded_amount = 0 AND dispute_status = '' THEN updated_at ELSE created_at END
-          ) FILTER (WHERE order_id <> ALL(%(on_hold)s::uuid[]))
+          ) FILTER (WHERE order_id <> ALL(%(ageless)s::uuid[]))
   FROM payments_payment
  WHERE order_id = ANY(%(orders)s::uuid[]) AND status = 'captured' GROUP BY currency
 """
@@ -52,7 +52,7 @@ SELECT currency,
 class CapturedMoney(NamedTuple):
     """Captured money of one currency: the amount in minor units, and the number of open orders.
 
-    `since`: the oldest capture for an order that is not on hold, if there is one.
+    `since`: the oldest capture for an order that neither is on hold nor waits as agreed, if any.
     """
 
     amount: int
@@ -61,7 +61,7 @@ class CapturedMoney(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """The age of the oldest capture for an order that is not on hold; None without one."""
+        """The age of `since`; None without one."""
         if self.since is None:
             return None
         return max(0.0, (timezone.now() - self.since).total_seconds())
@@ -120,7 +120,7 @@ def unsettled_money_metrics() -> Iterator[Metric]:
 
     amount = "Captured for orders that have not ended, in minor units of the currency."
     orders = "Open orders with captured money."
-    age = "Age of the oldest captured money of an open order that is not on hold."
+    age = "Age of the oldest captured money of an order not on hold and not waiting as agreed."
     for currency, captured in money.by_currency.items():
         labels = {"currency": currency}
         yield gauge("money_in_limbo_minor_units", amount, **labels)(captured.amount)
@@ -139,7 +139,7 @@ def _captured_for(orders: Sequence[tuple[UUID, bool]]) -> dict[str, CapturedMone
         chunk = orders[start : start + CHUNK]
         params = {
             "orders": [order for order, _ in chunk],
-            "on_hold": [order for order, on_hold in chunk if on_hold],
+            "ageless": [order for order, ageless in chunk if ageless],
         }
         for currency, *columns in sql.fetch("payments", CAPTURED, params):
             money = CapturedMoney(*columns)

@@ -72,12 +72,12 @@ def _start() -> Item:
 
 
 def _attention(request: HttpRequest) -> Item:
-    """Link to the orders that need attention, with their number if orders' database answers."""
+    """Link to the orders that need attention, with their number."""
     item = _model("orders", "order", "Needs attention", "warning")
     item["link"] += "?needs_attention__exact=1"
     item["active"] = "needs_attention__exact" in request.GET
     if _may(request, item) and (number := _number_needing_attention()):
-        item |= {"badge": str(number), "badge_variant": "danger", "badge_style": "solid"}
+        item |= {"badge": number, "badge_variant": "danger", "badge_style": "solid"}
     return item
 
 
@@ -105,8 +105,13 @@ def _discrepancies() -> Item:
     return item | {"link": f"{item['link']}?closed_at__isempty=1"}
 
 
-def _number_needing_attention() -> int:
-    return sum(PartialReader().read("orders", lambda: [count_needing_attention()]))
+def _number_needing_attention() -> str:
+    """Return the number; empty for none, and a question mark if it could not be read."""
+    reader = PartialReader()
+    number = sum(reader.read("orders", lambda: [count_needing_attention()]))
+    if reader.unreachable:
+        return "?"
+    return str(number) if number else ""
 
 
 def _messages(service: str) -> list[Item]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
@@ -50,6 +50,11 @@ class FailureFilter(admin.SimpleListFilter):
     ) -> None:
         no_failures = Failures(groups=[], unreachable=[], complete=True)
         self.found = current_failures() if self.parameter_name in params else no_failures
+        if self.found.unreachable:
+            down = ", ".join(self.found.unreachable)
+            messages.warning(
+                request, f"The database of {down} does not answer: orders are missing in this list."
+            )
         super().__init__(request, params, model, model_admin)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

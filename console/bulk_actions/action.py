@@ -6,7 +6,7 @@ nothing, or nothing more.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +14,7 @@ from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.results import ActionResult
 from console.models import Run
 from orders.models import Order
+from payments.gateways.currencies import with_currency
 
 __all__ = [
     "ACT_ON_ORDERS",
@@ -24,7 +25,9 @@ __all__ = [
     "StepAction",
     "Tile",
     "changed_orders",
+    "no_refunds",
     "unchanged_money",
+    "undecided_charges",
 ]
 
 ACT_ON_ORDERS = "console.add_run"
@@ -105,4 +108,30 @@ def changed_orders(impact: Impact) -> Tile:
 
 def unchanged_money() -> Tile:
     """Return the tile of an action that refunds nothing."""
-    return Tile("Money refunded", "none", "this action undoes nothing")
+    return Tile(
+        "Money refunded", "none by this action", "steps that give money back go on as before"
+    )
+
+
+def undecided_charges(impact: Impact) -> Tile:
+    """Return the tile of the charges that only the gateway can decide on."""
+    amounts = _amounts(impact.undecided)
+    return Tile(
+        "Charges of unknown outcome",
+        f"{impact.unknown_charges}: {amounts}" if amounts else impact.unknown_charges,
+        "the gateway may have captured them: each may become a refund",
+        "slow" if impact.unknown_charges else "",
+    )
+
+
+def no_refunds(impact: Impact, title: str) -> Tile:
+    """Return the tile of an action without a known refund: none, or unknown."""
+    if impact.unknown_charges:
+        return Tile(title, "none known", "but some charges are of unknown outcome", "slow")
+    if not impact.changes:
+        return Tile(title, "none", "because no order changes")
+    return Tile(title, "none", "nothing is captured for the orders that change")
+
+
+def _amounts(by_currency: Mapping[str, int]) -> str:
+    return ", ".join(with_currency(amount, currency) for currency, amount in by_currency.items())

@@ -1,5 +1,6 @@
 """Entries of the operators' log, and the impact of a run in words."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.contrib.auth.models import User
@@ -29,11 +30,16 @@ def log(
 
 def summary(impact: Impact) -> str:
     """Return the figures of a preview as one sentence for the log."""
-    refunds = ", ".join(
-        with_currency(amount, currency) for currency, amount in impact.refunds.items()
-    )
+    refunds = _amounts(impact.refunds)
+    undecided = f" ({_amounts(impact.undecided)})" if impact.undecided else ""
+    none = "no known money" if impact.unknown_charges else "no money"
     return (
         f"Preview: {impact.affected} of {impact.orders} orders change,"
-        f" {refunds or 'no money'} refunded, {impact.units} units of stock,"
-        f" {impact.unknown_charges} charges of unknown outcome, {impact.messages} messages."
+        f" {refunds or none} refunded, {impact.units} units of stock,"
+        f" {impact.unknown_charges} charges of unknown outcome{undecided},"
+        f" {impact.messages} messages."
     )
+
+
+def _amounts(by_currency: Mapping[str, int]) -> str:
+    return ", ".join(with_currency(amount, currency) for currency, amount in by_currency.items())

@@ -7,7 +7,7 @@ cannot be confirmed until it answers. Each action asks its own questions: see
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -16,11 +16,28 @@ from console.partial_reader import PartialReader
 from sagas.storage import sql
 from sagas.storage.registry import get_service, service_names
 
-__all__ = ["Impact", "OrderQueries"]
+__all__ = ["Impact", "OrderQueries", "Undecided"]
 
+# Disputes have withdrawn a part of the captured money, so it cannot be refunded.
 CAPTURED = """
-SELECT currency, sum(amount - refunded_amount)::bigint FROM payments_payment
+SELECT currency,
+       sum(COALESCE(captured_amount, amount) - refunded_amount - disputed_amount)::bigint AS ours
+  FROM payments_payment
  WHERE order_id = ANY(%(orders)s::uuid[]) AND status = 'captured'
+   AND COALESCE(captured_amount, amount) > refunded_amount + disputed_amount
+ GROUP BY currency ORDER BY currency
+"""
+
+# The gateway may have captured a pending payment, and an authorized one once its capture was
+# requested.
+UNDECIDED = """
+SELECT currency, count(*), sum(amount)::bigint FROM payments_payment p
+ WHERE order_id = ANY(%(orders)s::uuid[])
+   AND (status = 'pending'
+        OR status = 'authorized' AND EXISTS (
+           SELECT 1 FROM payments_inbox i
+            WHERE i.saga = p.order_id AND i.step = 'payments.capture' AND i.attempts > 0
+              AND i.state IN ('started', 'waiting', 'held')))
  GROUP BY currency ORDER BY currency
 """
 
@@ -30,11 +47,19 @@ SELECT COALESCE(sum(quantity), 0)::bigint FROM inventory_reservation
 """
 
 
+class Undecided(NamedTuple):
+    """Charges of unknown outcome: how many, and their amounts in minor units by currency."""
+
+    charges: int
+    amounts: dict[str, int]
+
+
 class Impact(msgspec.Struct, frozen=True, kw_only=True):
     """The changes that an action would make. Refunds are in minor units, by currency.
 
-    Stored with a confirmed run, hence the names on the wire. `unknown_charges` are charges without
-    an answer from the gateway yet. `step_holds` is the number of holds on a step, for all orders,
+    Stored with a confirmed run, hence the names on the wire. `unknown_charges` are charges that
+    only the gateway can decide on, and `undecided` their amounts by currency: each of them may
+    become a refund. `step_holds` is the number of holds on a step, for all orders,
     that the action sets or lifts.
     """
 
@@ -43,6 +68,7 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     refunds: dict[str, int] = {}
     units: int = msgspec.field(default=0, name="pieces")
     unknown_charges: int = msgspec.field(default=0, name="unknown")
+    undecided: dict[str, int] = {}
     messages: int = 0
     step_holds: int = msgspec.field(default=0, name="holds")
     unreachable: list[str] = []
@@ -86,6 +112,12 @@ class OrderQueries(PartialReader):
     def captured(self, orders: Sequence[UUID] | None = None) -> dict[str, int]:
         """Return the captured amounts that are not refunded, by currency."""
         return dict(self.rows("payments", CAPTURED, orders=self._or_all(orders)))
+
+    def undecided(self, orders: Sequence[UUID] | None = None) -> Undecided:
+        """Return the charges that only the gateway can decide on."""
+        rows = self.rows("payments", UNDECIDED, orders=self._or_all(orders))
+        amounts = {currency: amount for currency, _, amount in rows}
+        return Undecided(sum(number for _, number, _ in rows), amounts)
 
     def reserved_units(self, orders: Sequence[UUID] | None = None) -> int:
         """Return how many units of stock are reserved."""

@@ -4,6 +4,7 @@ Every change of a run's state locks its row first, so a second click or a second
 changed. `console.bulk_actions.worker` acts on the items of a run that has started.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -80,7 +81,8 @@ def preview(run: Run) -> Impact:
 
 
 def confirm(run_id: UUID, *, by: User, reason: str, fingerprint: str, reference: str = "") -> Run:
-    """Start one's own draft, or send it for approval if its refunds exceed CONSOLE_REFUND_LIMIT.
+    """Start one's own draft, or send it for approval if its refunds may exceed
+    CONSOLE_REFUND_LIMIT.
 
     `fingerprint` is that of the preview which the operator has seen. It is compared only for
     actions with `exact_preview`. `reference` is evidence beside the reason, for an action that
@@ -175,8 +177,10 @@ def _check_preview(run: Run, fingerprint: str) -> Impact:
 
 
 def _needs_approval(impact: Impact) -> bool:
+    """Tell whether the refunds may exceed the limit, if all undecided charges were captured."""
     limit: int = settings.CONSOLE_REFUND_LIMIT
-    return any(amount > limit for amount in impact.refunds.values())
+    possible = Counter(impact.refunds) + Counter(impact.undecided)
+    return any(amount > limit for amount in possible.values())
 
 
 def _lock(run_id: UUID, *, expected: str) -> Run:

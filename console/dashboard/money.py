@@ -110,7 +110,11 @@ def _unsettled_tile(value: str, note: str, tone: str = "") -> MoneyTile:
 
 
 def _unsettled_note(money: CapturedMoney, *, complete: bool) -> str:
-    oldest = "on hold" if money.seconds is None else f"oldest {_length(money.seconds)}"
+    oldest = (
+        "on hold or waiting as agreed"
+        if money.seconds is None
+        else f"oldest {_length(money.seconds)}"
+    )
     note = f"{_count(money.orders, 'order')}, {oldest}"
     return note if complete else f"{note}; the oldest orders only"
 

@@ -40,7 +40,10 @@ LIMIT = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class OrderFigures:
-    """Open orders by status, numbers of their problems, and an estimate of all orders."""
+    """Open orders by status, numbers of their problems, and an estimate of all orders.
+
+    `oldest_seconds` is 0 if every open order is on hold or waits as agreed.
+    """
 
     open: dict[str, int]
     attention: int
@@ -54,11 +57,6 @@ class OrderFigures:
     def total(self) -> int:
         """Return how many orders are open."""
         return sum(self.open.values())
-
-    @property
-    def all_on_hold(self) -> bool:
-        """Tell whether every open order is on hold, so that none of them has an age."""
-        return 0 < self.total <= self.on_hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +101,9 @@ def sections() -> dict[str, Any]:
         "queues": answers["queues"],
         "workers": answers["workers"],
         "services": [answer for answer in messages if answer],
+        "unknown_messages": [
+            name for name, answer in zip(service_names(), messages, strict=True) if answer is None
+        ],
         "down": sorted(name for name, answer in answers.items() if answer is None),
     }
 

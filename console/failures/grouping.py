@@ -31,9 +31,12 @@ __all__ = [
 # Open rows of one service that are read.
 MOST = 5_000
 
+# A row that waits as agreed has counted no failed attempt, but keeps the reason as its error. A
+# started row has counted the attempt that it makes now. Parked rows are never sent again.
 FAILING = """
 SELECT step, saga, error, attempts, created_at, updated_at
   FROM {inbox} WHERE state IN ('started', 'waiting') AND error <> ''
+   AND (attempts > CASE WHEN state = 'started' THEN 1 ELSE 0 END OR send_at IS NULL)
 """
 DUE_SOONEST = f"{FAILING} ORDER BY send_at LIMIT %(most)s"
 OF_ORDERS = f"{FAILING} AND saga = ANY(%(sagas)s::uuid[])"

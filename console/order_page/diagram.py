@@ -5,13 +5,13 @@ step that bars the pivot; the step that ends an undone saga stands at the left o
 Lengths are in pixels of the drawing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
-from sagas.definition.plan import Plan, Step
+from sagas.definition.plan import Plan, Step, service_name
 from sagas.models import Inbox
 
 __all__ = ["Arrow", "Box", "Diagram", "StepRow", "StepStatus", "build_diagram"]
@@ -32,6 +32,13 @@ class StepStatus(StrEnum):
     BARRED = "barred"
     UNDONE = "undone"
     UNNEEDED = "unneeded"
+    NOTHING = "nothing"
+    UNKNOWN = "unknown"
+
+    @property
+    def label(self) -> str:
+        """Return the status in words."""
+        return LABELS.get(self, str(self))
 
     @property
     def symbol(self) -> str:
@@ -49,7 +56,10 @@ SYMBOLS = {
     StepStatus.BARRED: "⊘",
     StepStatus.UNDONE: "↩",
     StepStatus.UNNEEDED: "–",
+    StepStatus.NOTHING: "–",
+    StepStatus.UNKNOWN: "?",
 }
+LABELS = {StepStatus.NOTHING: "nothing to give back"}
 
 
 # A refused row is refused or barred: see `_status`.
@@ -124,13 +134,27 @@ class Diagram:
     arrows: tuple[Arrow, ...]
 
 
-def build_diagram(plan: Plan, rows: Iterable[StepRow], *, ended: bool) -> Diagram:
+def build_diagram(
+    plan: Plan,
+    rows: Iterable[StepRow],
+    *,
+    ended: bool,
+    gave_nothing_back: Collection[str] = (),
+    unreachable: Collection[str] = (),
+) -> Diagram:
     """Lay out a saga by its own plan and the rows of all inboxes.
 
-    In a saga that has ended, a step without a row is not needed any more.
+    In a saga that has ended, a step without a row is not needed any more. `gave_nothing_back` are
+    the undo steps that found nothing to undo. Steps of `unreachable` services are unknown.
     """
     known = {row.step: row for row in rows}
-    layout = _Layout(known=known, ended=ended, pivot_done=_is_done(plan.pivot, known))
+    layout = _Layout(
+        known=known,
+        ended=ended,
+        pivot_done=_is_done(plan.pivot, known),
+        gave_nothing_back=gave_nothing_back,
+        unreachable=unreachable,
+    )
     columns = list(enumerate(plan.steps, start=1))
     actions = [layout.action_box(step, column) for column, step in columns]
     undos = [
@@ -152,11 +176,14 @@ class _Layout:
     known: Mapping[str, StepRow]
     ended: bool
     pivot_done: bool
+    gave_nothing_back: Collection[str]
+    unreachable: Collection[str]
 
     def action_box(self, step: Step, column: int) -> Box:
         undo = self.known.get(step.undo or "")
         status = self._status(step.name)
-        if status is StepStatus.DONE and undo and undo.state == Inbox.State.DONE:
+        is_undone = undo and undo.state == Inbox.State.DONE
+        if status is StepStatus.DONE and is_undone and step.undo not in self.gave_nothing_back:
             status = StepStatus.UNDONE
         return Box(
             name=step.name,
@@ -176,10 +203,14 @@ class _Layout:
 
     def _status(self, name: str) -> StepStatus:
         row = self.known.get(name)
+        if service_name(name) in self.unreachable:
+            return StepStatus.UNKNOWN
         if row is None:
             return StepStatus.UNNEEDED if self.ended else StepStatus.AHEAD
         if row.state == Inbox.State.REFUSED:
             return StepStatus.REFUSED if row.attempts else StepStatus.BARRED
+        if row.state == Inbox.State.DONE and name in self.gave_nothing_back:
+            return StepStatus.NOTHING
         return STATUSES[row.state]
 
 
@@ -220,7 +251,8 @@ def _turning(actions: list[Box], undos: list[Box]) -> Iterator[Arrow]:
 
 def _back(lower: list[Box]) -> Iterator[Arrow]:
     for after, before in pairwise(lower):
-        walked = before.status is StepStatus.DONE and after.row is not None
+        was_run = before.status in {StepStatus.DONE, StepStatus.NOTHING}
+        walked = was_run and after.row is not None
         yield Arrow(
             x1=before.x, y1=before.centre_y, x2=after.x + WIDTH, y2=after.centre_y, walked=walked
         )

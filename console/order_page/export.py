@@ -27,15 +27,17 @@ TASK_FIELDS = ("task_id", "task_name", "worker", "date_done", "traceback")
 
 
 def export_order(detail: OrderDetail, *, history: Iterable[LogEntry]) -> bytes:
-    """Return an order as indented JSON in UTF-8. Amounts are in minor units, times in UTC."""
+    """Return an order as indented JSON in UTF-8. Amounts are in minor units, times in UTC.
+
+    `unreachable` names the services whose rows are unknown, and left out.
+    """
     content = {
         "exported_at": timezone.now(),
         "unreachable": detail.unreachable,
         "order": _order(detail.order),
         "plan": msgspec.to_builtins(detail.plan),
         "timeline": [_row(event) for event in detail.timeline],
-        "payment": _row(detail.payment) if detail.payment else None,
-        "reservations": [_row(reservation) for reservation in detail.reservations],
+        **_of_services(detail),
         "sent": [_message(message) for message in detail.sent],
         "received": [_message(message) for message in detail.received],
         "failed_tasks": [_task(task) for task in detail.failed_tasks],
@@ -43,6 +45,20 @@ def export_order(detail: OrderDetail, *, history: Iterable[LogEntry]) -> bytes:
     }
     compact = to_json(_without_addresses(content)).encode()
     return msgspec.json.format(compact, indent=2)
+
+
+def _of_services(detail: OrderDetail) -> dict[str, Any]:
+    """Return the rows of payments and inventory. Those of an unreachable service are left out."""
+    of_payments = {
+        "payment": _row(detail.payment) if detail.payment else None,
+        "disputes": [_row(dispute) for dispute in detail.disputes],
+        "discrepancies": [_row(discrepancy) for discrepancy in detail.discrepancies],
+    }
+    of_inventory = {"reservations": [_row(reservation) for reservation in detail.reservations]}
+    return {
+        **(of_payments if "payments" not in detail.unreachable else {}),
+        **(of_inventory if "inventory" not in detail.unreachable else {}),
+    }
 
 
 def _order(order: Order) -> dict[str, Any]:

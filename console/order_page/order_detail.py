@@ -15,6 +15,7 @@ from django_celery_results.models import TaskResult
 
 from console.failures.tracebacks import tasks_about
 from console.order_page.diagram import Diagram, StepRow, build_diagram
+from console.order_page.event_words import gave_nothing_back
 from console.order_page.payment_facts import Fact, money_alarms, payment_facts
 from console.partial_reader import PartialReader
 from inventory.models import Reservation
@@ -72,6 +73,11 @@ class OrderDetail:
         return sorted(failed, key=lambda message: message.row.updated_at, reverse=True)
 
     @property
+    def agreed_waits(self) -> list[ServiceRow]:
+        """Return the steps that wait for a person or another system, as agreed."""
+        return [message for message in self.received if waits_as_agreed(message.row)]
+
+    @property
     def payment_facts(self) -> list[Fact]:
         """Return the facts about the payment; none without a payment."""
         if self.payment is None:
@@ -108,11 +114,19 @@ def load_order_detail(order: Order) -> OrderDetail:
     reservations = reader.rows("inventory", Reservation, {"order_id": order.id})
     failed_tasks = reader.read("orders", lambda: tasks_about(order.id, most=TASKS))
 
+    timeline = list(timeline_of(order.id))
+
     return OrderDetail(
         order=order,
         plan=plan,
-        diagram=build_diagram(plan, _step_rows(received), ended=order.ended_at is not None),
-        timeline=list(timeline_of(order.id)),
+        diagram=build_diagram(
+            plan,
+            _step_rows(received),
+            ended=order.ended_at is not None,
+            gave_nothing_back=_gave_nothing_back(timeline, sent),
+            unreachable=reader.unreachable,
+        ),
+        timeline=timeline,
         payment=next(iter(payments), None),
         disputes=sorted(disputes, key=lambda dispute: dispute.opened_at),
         discrepancies=discrepancies,
@@ -122,6 +136,11 @@ def load_order_detail(order: Order) -> OrderDetail:
         failed_tasks=failed_tasks,
         unreachable=sorted(reader.unreachable),
     )
+
+
+def waits_as_agreed(row: Inbox) -> bool:
+    """Tell whether a step waits for a person or another system, after no failed attempt."""
+    return row.state == Inbox.State.WAITING and not row.attempts and row.send_at is not None
 
 
 class _OrderReader(PartialReader):
@@ -142,6 +161,18 @@ def _table(service: str, base: type[Model]) -> type[Model]:
     return next(
         model for model in apps.get_app_config(owner.name).get_models() if issubclass(model, base)
     )
+
+
+def _gave_nothing_back(timeline: Iterable[TimelineEvent], sent: Iterable[ServiceRow]) -> set[str]:
+    """Return the undo steps that had nothing to undo, by the timeline and by the outboxes.
+
+    The timeline is later than the outboxes, which retention purges.
+    """
+    events = [
+        *((event.step, event.type, event.detail) for event in timeline),
+        *((message.row.step, message.row.type, message.row.data) for message in sent),
+    ]
+    return {step for step, type_, detail in events if gave_nothing_back(type_, detail)}
 
 
 def _step_rows(received: Iterable[ServiceRow]) -> list[StepRow]:

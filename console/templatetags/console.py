@@ -9,14 +9,15 @@ from django import template
 from django.utils import timezone
 
 from console.failures.grouping import FailingStep
+from console.order_page.event_words import event_words
 from console.order_page.order_detail import ServiceRow
 from console.order_page.provider import provider_page
-from orders.models import Order
+from orders.models import Order, TimelineEvent
 from payments.gateways.currencies import with_currency
 from sagas.admin.formatting import age, length
 from sagas.models import Inbox
 
-__all__ = ["ago", "failure_key", "of", "open_for", "pretty", "seconds", "took"]
+__all__ = ["ago", "failure_key", "of", "open_for", "pretty", "seconds", "took", "words"]
 
 register = template.Library()
 register.filter("provider_page", provider_page)
@@ -50,6 +51,14 @@ def failure_key(message: ServiceRow) -> str:
     return FailingStep(
         row.step, row.saga, row.error, row.attempts, row.created_at, row.updated_at
     ).key
+
+
+@register.filter
+def words(event: TimelineEvent | ServiceRow) -> str:
+    """Return an event of the timeline, or a sent message, in words; empty if its name will do."""
+    if isinstance(event, ServiceRow):
+        return event_words(event.row.type, event.row.data)
+    return event_words(event.type, event.detail)
 
 
 @register.filter

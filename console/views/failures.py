@@ -33,7 +33,9 @@ def show_failure(request: HttpRequest, key: str) -> HttpResponse:
     group = failures.get(key)
     about = f"{group.step}: {group.pattern}" if group else next((run.about for run in past), None)
     if about is None:
-        raise Http404
+        if not failures.unreachable:
+            raise Http404
+        about = "The failure is in a database that does not answer, or there is none."
 
     context = {
         **admin.site.each_context(request),

@@ -84,13 +84,16 @@ class StateFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the values to choose from."""
         stuck = [("parked", "parked: not sent again"), ("failing", "keeps failing")]
-        return [*stuck, *((state.value, state.value) for state in Inbox.State)]
+        agreed = ("agreed", "waits as agreed")
+        return [*stuck, *((state.value, state.value) for state in Inbox.State), agreed]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep the rows with the chosen value."""
         match self.value():
-            case "parked":
-                return queryset.filter(OPEN, state="waiting", send_at=None)
+            case "parked" | "agreed" as state:
+                is_parked = state == "parked"
+                agreed = {} if is_parked else {"attempts": 0}
+                return queryset.filter(OPEN, state="waiting", send_at__isnull=is_parked, **agreed)
             case "failing":
                 return queryset.filter(OPEN, attempts__gte=settings.SAGA_STEP_ATTEMPTS).exclude(
                     error=""

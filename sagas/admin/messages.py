@@ -52,6 +52,7 @@ STATES = {
     "given up": "danger",
     "started": "info",
     "waiting": "warning",
+    "waits as agreed": "info",
     "held": "warning",
     "keeps failing": "danger",
     "parked": "danger",
@@ -133,6 +134,14 @@ def _indented(column: str) -> Callable[[Any], SafeString]:
     return indented
 
 
+def _waiting_outcome(row: Any, *, exhausted: bool) -> str:
+    if row.send_at is None:
+        return "parked"
+    if not row.attempts:
+        return "waits as agreed"
+    return "keeps failing" if exhausted else "waiting"
+
+
 class OutboxAdmin(_MessageAdmin):
     """A service's outbox: its events, the target of each, and whether it was sent."""
 
@@ -212,16 +221,11 @@ class InboxAdmin(_MessageAdmin):
         A parked row is not sent again: its saga was purged, or its message is unreadable.
         """
         exhausted = row.attempts >= settings.SAGA_STEP_ATTEMPTS
-        match row.state:
-            case "waiting" if row.send_at is None:
-                return "parked"
-            case "waiting" if exhausted:
-                return "keeps failing"
-            case "refused" if not row.attempts:
-                return "barred"
-            case "refused" if exhausted:
-                return "given up"
-        return str(row.state)
+        if row.state == "waiting":
+            return _waiting_outcome(row, exhausted=exhausted)
+        if row.state == "refused" and not row.attempts:
+            return "barred"
+        return "given up" if row.state == "refused" and exhausted else str(row.state)
 
     @admin.display(description="error")
     def short_error(self, row: Any) -> str:

@@ -33,11 +33,15 @@ SELECT count(*) FILTER (WHERE due_at <= now()), count(*) FILTER (WHERE due_at > 
          WHERE published_at IS NULL ORDER BY due_at LIMIT %(most)s) unpublished
 """
 
+# A first attempt is as old as its claim: the row may have waited as agreed before, which sets its
+# attempts to 0.
 INBOX = """
 SELECT step, CASE WHEN send_at IS NULL THEN 'parked'
                   WHEN state = 'waiting' AND attempts = 0 THEN 'agreed' ELSE state END, count(*),
-       extract(epoch FROM clock_timestamp() - min(created_at))::float8
-  FROM (SELECT step, state, send_at, attempts, created_at FROM {inbox}
+       extract(epoch FROM clock_timestamp()
+               - min(CASE WHEN state = 'started' AND attempts <= 1 THEN updated_at
+                          ELSE created_at END))::float8
+  FROM (SELECT step, state, send_at, attempts, created_at, updated_at FROM {inbox}
          WHERE state IN ('started', 'waiting') ORDER BY send_at LIMIT %(most)s) open
  GROUP BY 1, 2
 """

@@ -3,12 +3,20 @@
 After the pivot a saga only goes forward, so a fulfilled order is left as it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from console import holds
-from console.bulk_actions.action import OrderAction, Tile, changed_orders
-from console.bulk_actions.preview import Impact, OrderQueries
+from console.bulk_actions.action import (
+    OrderAction,
+    Tile,
+    changed_orders,
+    no_refunds,
+    undecided_charges,
+)
+from console.bulk_actions.preview import Impact, OrderQueries, Undecided
 from console.bulk_actions.results import ActionResult
 from console.models import Run
 from orders.events import OrderCancelling
@@ -26,7 +34,8 @@ BY_THE_SHOP = OrderCancelling(code="cancelled_by_shop", detail="Cancelled by the
 
 # Orders that a cancel may touch, each with the pivot of its plan.
 CANCELLABLE = """
-SELECT o.id, jsonb_path_query_first(o.plan, '$.steps[*] ? (@.pivot == true).name') #>> '{{}}'
+SELECT o.id, jsonb_path_query_first(o.plan, '$.steps[*] ? (@.pivot == true).name') #>> '{{}}',
+       o.status, o.amount, o.currency
   FROM orders_order o
  WHERE o.id = ANY(%(orders)s::uuid[]) AND o.ended_at IS NULL
    AND o.status NOT IN ('fulfilled', 'cancelling', 'cancelled')
@@ -37,12 +46,22 @@ SELECT saga FROM {inbox}
  WHERE saga = ANY(%(orders)s::uuid[]) AND step = %(pivot)s AND state IN ('done', 'refused')
 """
 
-UNKNOWN_CHARGES = """
-SELECT count(*) FROM payments_payment
- WHERE order_id = ANY(%(orders)s::uuid[]) AND status = 'pending'
-"""
+WITH_PAYMENT = "SELECT order_id FROM payments_payment WHERE order_id = ANY(%(orders)s::uuid[])"
 
 CLOSED = {Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}
+
+# Payments has worked on an order of these statuses.
+CHARGED = {Status.PAID, Status.RESERVED}
+
+
+class _Cancellable(NamedTuple):
+    """An order that may be cancelled. `pivot` is the step after which it may not."""
+
+    id: UUID
+    pivot: str
+    status: str
+    amount: int
+    currency: str
 
 
 class Cancel(OrderAction):
@@ -62,11 +81,14 @@ class Cancel(OrderAction):
 
     def preview(self, queries: OrderQueries, step: str) -> Impact:
         """Count the orders that can still be cancelled, with their money and stock."""
-        orders = _cancellable(queries)
+        cancellable = _cancellable(queries)
+        orders = [order.id for order in cancellable]
+        undecided = _undecided(queries, cancellable)
         return queries.impact(
             affected=len(orders),
             refunds=queries.captured(orders),
-            unknown_charges=queries.number("payments", UNKNOWN_CHARGES, orders=orders),
+            unknown_charges=undecided.charges,
+            undecided=undecided.amounts,
             units=queries.reserved_units(orders),
         )
 
@@ -78,14 +100,9 @@ class Cancel(OrderAction):
         ]
         return (
             changed_orders(impact),
-            *(refunds or [Tile("Money refunded", "none", "nothing is captured")]),
+            *(refunds or [no_refunds(impact, "Money refunded")]),
             Tile("Units released", impact.units, "back on sale"),
-            Tile(
-                "Charges of unknown outcome",
-                impact.unknown_charges,
-                "no answer from the gateway yet: each may become a refund",
-                "slow" if impact.unknown_charges else "",
-            ),
+            undecided_charges(impact),
         )
 
     def apply(self, order: Order, run: Run) -> ActionResult:
@@ -109,18 +126,34 @@ class Cancel(OrderAction):
         return ActionResult.done("Cancelling: the steps that were done are being undone.")
 
 
-def _cancellable(queries: OrderQueries) -> list[UUID]:
+def _cancellable(queries: OrderQueries) -> list[_Cancellable]:
     """Return the orders whose pivot is undecided, by the inbox of the pivot's service."""
-    pivots: dict[UUID, str] = dict(queries.rows("orders", CANCELLABLE))
+    orders = [_Cancellable(*row) for row in queries.rows("orders", CANCELLABLE)]
     decided = {
         order
-        for pivot in sorted(set(pivots.values()))
-        for order in _decided(queries, pivot, pivots)
+        for pivot in sorted({order.pivot for order in orders})
+        for order in _decided(queries, pivot, orders)
     }
-    return [order for order in pivots if order not in decided]
+    return [order for order in orders if order.id not in decided]
 
 
-def _decided(queries: OrderQueries, pivot: str, pivots: Mapping[UUID, str]) -> list[UUID]:
-    orders = [order for order, own_pivot in pivots.items() if own_pivot == pivot]
-    rows = queries.rows(service_name(pivot), PIVOT_DECIDED, orders=orders, pivot=pivot)
+def _decided(queries: OrderQueries, pivot: str, orders: Iterable[_Cancellable]) -> list[UUID]:
+    ids = [order.id for order in orders if order.pivot == pivot]
+    rows = queries.rows(service_name(pivot), PIVOT_DECIDED, orders=ids, pivot=pivot)
     return [order for (order,) in rows]
+
+
+def _undecided(queries: OrderQueries, orders: Sequence[_Cancellable]) -> Undecided:
+    """Return the charges of unknown outcome, also of orders whose payment has lost its row."""
+    known = queries.undecided([order.id for order in orders])
+    charged = {order.id: order for order in orders if order.status in CHARGED}
+    rows = queries.rows("payments", WITH_PAYMENT, orders=list(charged)) if charged else []
+    with_payment = {order for (order,) in rows}
+    if "payments" in queries.unreachable:
+        return known
+
+    missing = [order for order in charged.values() if order.id not in with_payment]
+    amounts = Counter(known.amounts)
+    for order in missing:
+        amounts[order.currency] += order.amount
+    return Undecided(known.charges + len(missing), dict(sorted(amounts.items())))

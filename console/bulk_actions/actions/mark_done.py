@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from console.bulk_actions.action import OrderStepAction, Tile
-from console.bulk_actions.preview import Impact, OrderQueries
+from console.bulk_actions.action import OrderStepAction, Tile, undecided_charges
+from console.bulk_actions.preview import Impact, OrderQueries, Undecided
 from console.bulk_actions.results import ActionResult
 from console.models import Run
 from console.order_page.order_detail import OrderDetail
@@ -44,9 +44,12 @@ class MarkDone(OrderStepAction):
         is_open = bool(rows := queries.rows(service_name(step), OPEN_ROWS, step=step))
         refunds_money = step == "payments.refund"
         moves_stock = service_name(step) == "inventory"
+        undecided = queries.undecided() if is_open and refunds_money else Undecided(0, {})
         return queries.impact(
             affected=len(rows),
             refunds=queries.captured() if is_open and refunds_money else {},
+            unknown_charges=undecided.charges,
+            undecided=undecided.amounts,
             units=queries.reserved_units() if is_open and moves_stock else 0,
         )
 
@@ -65,7 +68,8 @@ class MarkDone(OrderStepAction):
             for currency, amount in impact.refunds.items()
         ]
         units = [Tile("Units recorded as moved", impact.units, "recorded here, as you state")]
-        return step, *refunds, *(units if impact.units else [])
+        undecided = [undecided_charges(impact)] if impact.unknown_charges else []
+        return step, *refunds, *undecided, *(units if impact.units else [])
 
     def apply(self, order: Order, run: Run) -> ActionResult:
         """Mark the run's step as done, as the person who requested the run states."""

@@ -37,7 +37,7 @@ from tests.integration.console.payments_rows import (
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
-STATES = ("started", "waiting", "parked", "held", "done", "refused")
+STATES = ("started", "waiting", "agreed", "parked", "held", "done", "refused")
 SECTIONS = {
     "orders messages",
     "payments messages",
@@ -174,10 +174,20 @@ def test_the_backlog_of_an_outbox_and_the_age_of_its_oldest_row(scrape):
 
 def test_open_steps_are_counted_by_state(scrape):
     now = timezone.now()
-    open_ = (("waiting", now), ("waiting", None), ("started", now), ("held", None))
-    for state, send_at in (*open_, ("done", None), ("refused", None)):
+    open_ = (("waiting", now, 2), ("waiting", now, 0), ("waiting", None, 0), ("started", now, 1))
+    for state, send_at, attempts in (
+        *open_,
+        ("held", None, 0),
+        ("done", None, 1),
+        ("refused", None, 1),
+    ):
         Inbox.objects.create(
-            saga=uuid7(), saga_started_at=now, step="payments.charge", state=state, send_at=send_at
+            saga=uuid7(),
+            saga_started_at=now,
+            step="payments.charge",
+            state=state,
+            send_at=send_at,
+            attempts=attempts,
         )
     samples = scrape()
     rows = {
@@ -189,6 +199,7 @@ def test_open_steps_are_counted_by_state(scrape):
     assert rows == {
         "started": 1,
         "waiting": 1,
+        "agreed": 1,
         "parked": 1,
         "held": 1,
         "done": None,
@@ -256,6 +267,36 @@ def test_unsettled_money_is_the_captured_amount_that_is_still_ours(scrape, ada):
     samples = scrape()
     assert samples["money_in_limbo_minor_units", "eur"] == 650
     assert samples["money_in_limbo_oldest_seconds", "eur"] >= 600
+
+
+def test_money_of_an_order_that_waits_as_agreed_has_no_age(scrape, ada):
+    later = timezone.now() + timedelta(days=3)
+    captured(placed(ada, status="cancelling", waits_until=later), 500, ago=3_600)
+    samples = scrape()
+    assert samples["money_in_limbo_minor_units", "eur"] == 500
+    assert ("money_in_limbo_oldest_seconds", "eur") not in samples
+    assert samples["saga_open_oldest_seconds", "orders"] == 0
+
+
+def test_a_step_that_is_asked_again_while_it_waits_as_agreed_is_not_old(scrape):
+    now = timezone.now()
+    for state, attempts in (("waiting", 0), ("started", 1), ("started", 2)):
+        Inbox.objects.create(
+            saga=uuid7(),
+            saga_started_at=now,
+            step=f"payments.{state}{attempts}",
+            state=state,
+            attempts=attempts,
+            send_at=now,
+            created_at=now - timedelta(hours=2),
+        )
+    samples = scrape()
+    ages = {
+        key[1:]: value for key, value in samples.items() if key[0] == "saga_inbox_oldest_seconds"
+    }
+    assert ages["agreed", "payments", "payments.waiting0"] > 7_000
+    assert ages["payments", "payments.started1", "started"] < 600
+    assert ages["payments", "payments.started2", "started"] > 7_000
 
 
 def test_a_charge_of_unknown_outcome_counts_unless_it_waits_as_agreed(scrape):
@@ -441,7 +482,7 @@ def test_every_statement_uses_an_index(ada):
     params: dict[str, Any] = {
         "most": table_stats.COUNT_LIMIT,
         "orders": audit_metrics.ORDERS,
-        "on_hold": [],
+        "ageless": [],
         "capture": open_money.CAPTURE_STEP,
     }
     for alias, statement in STATEMENTS:

@@ -45,7 +45,7 @@ def paid(amount: int = 2500) -> Order:
     walked.open_shop()
     order = walked.place("MUG")
     walked.deliver("payments.charge", order)
-    Payment.objects.filter(order_id=order).update(amount=amount)
+    Payment.objects.filter(order_id=order).update(amount=amount, captured_amount=amount)
     return Order.objects.get(id=order)
 
 

@@ -125,7 +125,7 @@ def test_a_mark_whose_preview_has_changed_is_not_confirmed(olga):
     order = to_be_refunded()
     run = runs.draft("by_hand", [order.id], by=olga, step=REFUND)
     seen = runs.preview(run).fingerprint
-    Payment.objects.update(amount=9_000)
+    Payment.objects.update(captured_amount=9_000)
     with pytest.raises(StalePreview):
         runs.confirm(run.id, by=olga, reason="I saw it.", fingerprint=seen, reference="re_1")
 

@@ -28,7 +28,7 @@ class TestConfirming:
         order = paid()
         run = runs.draft("cancel", [order.id], by=olga)
         seen = runs.preview(run).fingerprint
-        Payment.objects.update(amount=9_000)
+        Payment.objects.update(captured_amount=9_000)
         with pytest.raises(StalePreview):
             runs.confirm(run.id, by=olga, reason="wrong price", fingerprint=seen)
 

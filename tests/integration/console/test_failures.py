@@ -96,6 +96,30 @@ def test_a_service_that_is_down_is_named_and_the_others_are_shown(viewer, broken
     assert len(page.context["failures"].groups) == 1
 
 
+def test_a_service_that_is_down_is_not_said_to_have_no_failure(viewer, broken):
+    order = failing("no luck")
+    [group] = current_failures().groups
+    broken("payments", "payments_inbox")
+    assert "No step of the other services fails." in viewer.get(PAGE).content.decode()
+    page = viewer.get(f"{PAGE}{group.key}/")
+    assert page.status_code == 200
+    assert "Unknown: not all failures could be read" in page.content.decode()
+    assert "No order has this failure now" not in page.content.decode()
+    listed = viewer.get(LIST, {"failure": group.key}).content.decode()
+    assert "The database of payments does not answer: orders are missing" in listed
+    assert str(order.id) not in listed
+
+
+def test_a_step_that_waits_as_agreed_is_no_failure(viewer):
+    agreed = failing("The customer has to confirm the payment.", attempts=0)
+    failing("The customer has to confirm the payment.", state="started", attempts=1)
+    assert current_failures().groups == []
+    parked = failing("Its saga was purged.", attempts=0, send_at=None)
+    assert [group.sagas for group in current_failures().groups] == [[parked.id]]
+    page = viewer.get(f"/admin/orders/order/{agreed.id}/change/").content.decode()
+    assert "payments.charge waits as agreed: The customer has to confirm" in page
+
+
 def test_without_failures_the_page_explains_itself(viewer):
     assert "No step fails." in viewer.get(PAGE).content.decode()
 

@@ -325,12 +325,17 @@ class TestSteps:
             "Cards are refused.",
         )
 
-    def test_a_step_whose_database_does_not_answer_cannot_be_held_blindly(self, anna, renamed):
+    def test_a_step_whose_database_does_not_answer_cannot_be_held_blindly(
+        self, approver, anna, renamed
+    ):
         run = runs.draft_for_step("hold_step", "payments.charge", by=anna)
         renamed("payments", "payments_hold")
         with pytest.raises(NotAllowed, match="database of payments does not answer"):
             runs.confirm(run.id, by=anna, reason="Cards are refused.", fingerprint="")
         assert current_holds().unreachable == ["payments"]
+        page = approver.get("/admin/holds/").content.decode()
+        assert "Unknown whether a step is on hold." in page
+        assert "No step is on hold." not in page
 
     def test_an_unknown_step_is_rejected(self, approver):
         page = approver.post(STEP, {"action": "hold_step", "step": "payments.swindle"}, follow=True)

@@ -159,7 +159,7 @@ class TestStartPage:
     def test_orders_that_are_all_on_hold_have_no_age(self, viewer):
         OrdersHold.objects.create(saga=harness.order().id, by="olga", why="The address is odd.")
         page = viewer.get(LIVE).content.decode()
-        assert "all on hold" in page
+        assert "all on hold or waiting as agreed" in page
         assert "oldest 0 ms" not in page
 
 

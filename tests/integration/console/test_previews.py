@@ -3,16 +3,18 @@
 import pytest
 
 from console.bulk_actions import runs
+from console.bulk_actions.registry import get_action
 from console.bulk_actions.results import NotAllowed
-from console.models import Run
+from console.models import LogEntry, Run
 from orders.models import Order
 from orders.saga import AUTHORIZE_FIRST
 from orders.status import Status
-from payments.models import Payment
+from payments.models import Inbox, Payment
 from sagas.ids import uuid7
 from tests.integration.audit import harness as walked
 from tests.integration.console.conftest import count_queries
-from tests.integration.console.operators import paid, select, stuck
+from tests.integration.console.operators import confirmed, paid, select, stuck
+from tests.integration.console.payments_rows import capture_waits
 from tests.integration.orders import harness
 
 pytestmark = [
@@ -90,3 +92,82 @@ class TestPreview:
         assert impact.unreachable == ["payments"]
         with pytest.raises(NotAllowed, match="database of payments does not answer"):
             runs.confirm(run.id, by=olga, reason="why not", fingerprint=impact.fingerprint)
+
+    def test_the_figures_of_a_service_that_is_down_are_not_shown_as_none(self, operator, renamed):
+        order = paid()
+        renamed("payments", "payments_payment")
+        page = select(operator, "cancel", order).content.decode()
+        assert "the impact is unknown" in page
+        assert "Money refunded" not in page
+        assert "Charges of unknown outcome" not in page
+
+    def test_a_fulfilled_order_is_not_said_to_have_captured_nothing(self, operator):
+        order = paid()
+        for step in ("inventory.reserve", "orders.fulfil"):
+            walked.deliver(step, order.id)
+        page = select(operator, "cancel", order).content.decode()
+        assert "because no order changes" in page
+        assert "nothing is captured" not in page
+
+    def test_money_that_may_be_captured_is_shown_with_its_amount(self, operator):
+        order = paid()
+        Payment.objects.update(status="pending", charge_id=None, captured_amount=None)
+        page = select(operator, "cancel", order)
+        impact = page.context["impact"]
+        assert (impact.refunds, impact.undecided) == ({}, {"eur": 2500})
+        text = page.content.decode()
+        assert "1: 25.00 EUR" in text
+        assert "none known" in text
+        assert "nothing is captured" not in text
+
+    def test_only_the_money_that_is_still_ours_can_be_refunded(self, olga):
+        order = paid()
+        Payment.objects.update(
+            captured_amount=2500, refunded_amount=250, disputed_amount=1000, dispute_status="open"
+        )
+        impact = runs.preview(runs.draft("cancel", [order.id], by=olga))
+        assert impact.refunds == {"eur": 1250}
+
+    def test_a_paid_order_whose_payment_is_missing_counts_as_unknown(self, olga):
+        order = paid()
+        Order.objects.filter(id=order.id).update(status=Status.PAID)
+        Payment.objects.all().delete()
+        impact = runs.preview(runs.draft("cancel", [order.id], by=olga))
+        assert (impact.unknown_charges, impact.undecided) == (1, {"eur": order.amount})
+
+    def test_a_capture_that_was_requested_may_have_happened(self, olga, settings):
+        walked.open_shop()
+        settings.ORDER_SAGA = "authorize_first"
+        order = Order.objects.get(id=walked.place())
+        for step in ("payments.authorize", "inventory.reserve"):
+            walked.deliver(step, order.id, plan=AUTHORIZE_FIRST.plan)
+        run = runs.draft("cancel", [order.id], by=olga)
+        assert runs.preview(run).unknown_charges == 0
+        capture_waits(order.id)
+        assert runs.preview(run).undecided == {"eur": order.amount}
+
+    def test_charges_of_unknown_outcome_count_towards_the_limit_of_one_person(self, olga, settings):
+        settings.CONSOLE_REFUND_LIMIT = 2000
+        order = paid()
+        Payment.objects.update(status="pending", charge_id=None, captured_amount=None)
+        assert confirmed("cancel", order, by=olga).state == Run.State.AWAITING
+        entry = LogEntry.objects.get()
+        assert "no known money refunded" in entry.outcome
+        assert "1 charges of unknown outcome (25.00 EUR)" in entry.outcome
+
+    def test_a_refund_by_hand_of_an_undecided_charge_is_not_shown_as_no_money(self, olga):
+        order = paid()
+        Payment.objects.update(status="pending", charge_id=None, captured_amount=None)
+        Inbox.objects.create(
+            saga=order.id,
+            saga_started_at=order.created_at,
+            step="payments.refund",
+            state="waiting",
+            attempts=3,
+        )
+        run = runs.draft("by_hand", [order.id], by=olga, step="payments.refund")
+        impact = runs.preview(run)
+        assert impact.undecided == {"eur": 2500}
+        assert "Charges of unknown outcome" in {
+            tile.title for tile in get_action("by_hand").tiles(impact)
+        }

@@ -1,9 +1,13 @@
 """The start page: its figures, its permissions, and sections whose service is down."""
 
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from orders.status import Status
+from payments.models import Inbox
 from tests.integration.console.conftest import client_of, count_queries
 from tests.integration.orders import harness
 
@@ -47,7 +51,7 @@ def test_the_menu_says_how_many_orders_need_attention(viewer):
     assert (menu["Needs attention"]["link"], menu["Needs attention"]["badge"]) == (link, "1")
 
 
-def test_the_menu_is_there_without_the_number_where_it_cannot_be_asked(viewer, renamed):
+def test_the_menu_has_a_question_mark_where_the_number_cannot_be_asked(viewer, renamed):
     harness.order(needs_attention=True)
     renamed("default", "orders_order")
     menu = {
@@ -55,7 +59,7 @@ def test_the_menu_is_there_without_the_number_where_it_cannot_be_asked(viewer, r
         for group in viewer.get(START).context["sidebar_navigation"]
         for item in group["items"]
     }
-    assert "badge" not in menu["Needs attention"]
+    assert menu["Needs attention"]["badge"] == "?"
 
 
 def test_the_menu_offers_only_permitted_pages():
@@ -76,6 +80,30 @@ def test_a_section_that_does_not_answer_leaves_a_gap_with_a_name(viewer, renamed
     assert page.context["down"] == ["messages of payments"]
     assert "No answer in time: messages of payments." in page.content.decode()
     assert [found.service for found in page.context["services"]] == ["inventory", "orders", "trips"]
+    assert "The open steps of payments are unknown." in page.content.decode()
+    assert "No step is open." not in page.content.decode()
+
+
+def test_steps_that_wait_as_agreed_are_not_late(viewer):
+    now = timezone.now()
+    Inbox.objects.create(
+        saga=harness.order().id,
+        saga_started_at=now,
+        step="payments.charge",
+        state="waiting",
+        attempts=0,
+        send_at=now,
+        created_at=now - timedelta(hours=2),
+    )
+    page = viewer.get(LIVE)
+    [row] = [row for found in page.context["services"] for row in found.inbox]
+    assert (row.state, row.rows) == ("agreed", 1)
+    text = page.content.decode()
+    assert "waits as agreed" in text
+    assert '<span class="late">2.0 h' not in text
+    listed = viewer.get("/admin/payments/inbox/?step=payments.charge&state__exact=agreed")
+    assert listed.context["cl"].result_count == 1
+    assert "waits as agreed" in listed.content.decode()
 
 
 def test_a_broker_that_is_down_leaves_a_gap_and_the_rest_is_shown(viewer, broker):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from console.order_page.diagram import StepRow, StepStatus, build_diagram
+from console.order_page.event_words import event_words, gave_nothing_back
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
 
 PLAN = PLACE_ORDER.plan
@@ -98,3 +99,41 @@ def test_the_step_that_bars_a_pivot_stands_below_it_and_undoes_nothing():
     assert boxes["payments.withhold"].x == boxes["payments.capture"].x
     assert boxes["payments.capture"].status is StepStatus.DONE
     assert boxes["payments.void"].status is StepStatus.UNNEEDED
+
+
+def test_an_undo_that_had_nothing_to_undo_is_not_drawn_as_moved_money():
+    rows = [row("payments.charge", "refused"), row("payments.refund"), row("orders.cancel")]
+    picture = build_diagram(PLAN, rows, ended=True, gave_nothing_back={"payments.refund"})
+    boxes = {box.name: box.status for box in picture.boxes}
+    assert boxes["payments.refund"] is StepStatus.NOTHING
+    assert boxes["payments.refund"].label == "nothing to give back"
+    assert boxes["payments.charge"] is StepStatus.REFUSED
+    places = {(box.x, box.centre_y): box.name for box in picture.boxes}
+    walked = {places.get((arrow.x1, arrow.y1)) for arrow in picture.arrows if arrow.walked}
+    assert "payments.refund" in walked
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_the_steps_of_a_service_that_does_not_answer_are_unknown(ended):
+    picture = build_diagram(PLAN, [], ended=ended, unreachable={"payments"})
+    boxes = {box.name: box.status for box in picture.boxes}
+    assert boxes["payments.charge"] is boxes["payments.refund"] is StepStatus.UNKNOWN
+    assert boxes["inventory.reserve"] is (StepStatus.UNNEEDED if ended else StepStatus.AHEAD)
+
+
+@pytest.mark.parametrize(
+    ("type_", "detail", "expected"),
+    [
+        ("payment.barred", {}, True),
+        ("stock.barred", {}, True),
+        ("payment.refunded", {"amount": 0}, True),
+        ("payment.refunded", {"amount": 0, "disputed": 500}, False),
+        ("payment.refunded", {"amount": 1250}, False),
+        ("stock.released", {"pieces": 0}, True),
+        ("stock.released", {"pieces": 2}, False),
+        ("payment.voided", {"amount": 0}, False),
+    ],
+)
+def test_only_an_undo_that_moved_nothing_gave_nothing_back(type_, detail, expected):
+    assert gave_nothing_back(type_, detail) is expected
+    assert (event_words(type_, detail) == "nothing to give back") is expected
