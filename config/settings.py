@@ -48,6 +48,7 @@ INSTALLED_APPS = [
     "payments",
     "inventory",
     "audit",
+    "recovery",
     "console",
 ]
 

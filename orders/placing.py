@@ -19,7 +19,7 @@ from sagas.definition.messages import to_json
 from sagas.definition.plan import Plan
 from sagas.storage import sql
 
-__all__ = ["Answer", "Lookup", "insert_cte", "lookup"]
+__all__ = ["Answer", "Lookup", "Origin", "insert_cte", "lookup"]
 
 LOOKUP = f"""
 SELECT {TRY_LOCK},
@@ -65,6 +65,23 @@ class Answer(NamedTuple):
     key: str
     fingerprint: str
     body: str
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """The customer of an order and the key of the request, in the headers of the saga's messages.
+
+    No step reads it. If the database of orders is lost, `manage.py recover` finds it in the other
+    two, and neither the customer nor a repeated request loses the order. A value is a text, because
+    headers are texts.
+    """
+
+    customer: str
+    idempotency_key: str
+    fingerprint: str
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers."""
+        return msgspec.structs.asdict(self)
 
 
 def lookup(user_id: int, key: str, skus: Sequence[str]) -> Lookup:

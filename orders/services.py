@@ -17,7 +17,7 @@ from orders.catalogue import LineWanted, Priced, price
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
 from orders.idempotency import KeyInFlight, is_taken
 from orders.models import CURRENCY_PATTERN, MAX_AMOUNT, Order, OrderLine
-from orders.placing import Answer, insert_cte, lookup
+from orders.placing import Answer, Origin, insert_cte, lookup
 from orders.saga import chosen_saga
 from orders.status import OPEN, Status, may_become
 from sagas.lifecycle import (
@@ -193,7 +193,15 @@ def _place(user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]
     answer = Answer(key, fingerprint, render(order))
 
     rows = insert_cte(order, saga.plan, created.lines, answer)
-    start(saga, saga=order.id, started_at=order.created_at, event=created, with_rows=rows)
+    origin = Origin(customer=str(user_id), idempotency_key=key, fingerprint=fingerprint)
+    start(
+        saga,
+        saga=order.id,
+        started_at=order.created_at,
+        event=created,
+        headers=origin.headers(),
+        with_rows=rows,
+    )
     return Placed(str(order.id), answer.body, replayed=False)
 
 

@@ -32,8 +32,8 @@ PLAN = PLACE_ORDER.plan
 ROUNDS = 12
 
 SENT = """
-SELECT id, saga, saga_started_at, seq, context::text FROM {outbox} WHERE target = %(step)s
-       AND saga = ANY(%(orders)s)
+SELECT id, saga, saga_started_at, seq, context::text, headers::text
+  FROM {outbox} WHERE target = %(step)s AND saga = ANY(%(orders)s)
  ORDER BY saga, seq
 """
 WRITTEN = """
@@ -131,8 +131,9 @@ def messages_to(step: str, orders: Iterable[UUID]) -> list[Message]:
             started_at=started_at,
             seq=seq,
             context=msgspec.json.decode(context),
+            headers=msgspec.json.decode(headers),
         )
-        for event, saga, started_at, seq, context in rows
+        for event, saga, started_at, seq, context, headers in rows
     ]
 
 

@@ -1,0 +1,158 @@
+"""`manage.py recover`: rebuild a database that was lost or restored to an older point."""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from redis.exceptions import RedisError
+
+from audit.databases import DatabaseUnavailable
+from recovery import broker, preconditions
+from recovery.deliveries import republish_open
+from recovery.printing import as_json, print_report
+from recovery.run import DATABASES, Options, Report, recover
+from recovery.writes import Write
+from sagas.execution.failures import StepFailed
+
+__all__ = ["Command"]
+
+UNFINISHED = 1
+REFUSED = 2
+
+
+class Command(BaseCommand):
+    """Plan or write the missing rows, then audit.
+
+    Exit codes: 0 if the database is whole, 1 if writes or notes are left or the audit finds a
+    violation, 2 if the command could not run.
+    """
+
+    help = (
+        "Rebuilds the rows of a database that was lost or restored to an older point, from the "
+        "other two databases and the payment gateway. Without --apply it only shows the planned "
+        "writes. Stop the API, the workers and beat before. See docs/recovery.md. Exit codes: 0 "
+        "the database is whole, 1 something is left to do, 2 the command could not run."
+    )
+    requires_system_checks = ()  # an error in the code must not keep an operator from the data
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument(
+            "database", choices=DATABASES, help="the service whose database was lost or restored"
+        )
+        parser.add_argument("--apply", action="store_true", help="write; without it, only show")
+        parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        parser.add_argument(
+            "--log",
+            type=Path,
+            metavar="FILE",
+            help="append each applied write to this file, one JSON object a line "
+            "(recover-DATABASE.jsonl in the working directory)",
+        )
+        parser.add_argument(
+            "--gateway",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="ask this gateway for the charges; may be repeated (PAYMENT_GATEWAY)",
+        )
+        parser.add_argument(
+            "--stock-counted",
+            action="store_true",
+            help="do not put inventory.reserve on hold: the stock has been counted",
+        )
+        parser.add_argument(
+            "--ignore-sessions",
+            action="store_true",
+            help="run although other sessions are connected, which do not write",
+        )
+        parser.add_argument(
+            "--limit", type=int, default=20, metavar="N", help="show at most N rows of a kind (20)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the recovery. Raises SystemExit with 1 if something is left to do."""
+        chosen = Options(
+            database=options["database"],
+            apply=options["apply"],
+            gateways=options["gateway"] or [settings.PAYMENT_GATEWAY],
+            stock_counted=options["stock_counted"],
+        )
+        try:
+            self._check(chosen, ignore_sessions=options["ignore_sessions"])
+            writes, report, open_sagas = self._recover(chosen, options["log"])
+        except DatabaseUnavailable as error:
+            raise CommandError(str(error), returncode=REFUSED) from error
+        except RedisError as error:
+            text = f"The broker's queues could not be emptied: {error}. Start the broker first."
+            raise CommandError(text, returncode=REFUSED) from error
+        except StepFailed as error:
+            text = f"{error} Correct the cause, then run the command again."
+            raise CommandError(text, returncode=UNFINISHED) from error
+
+        if options["json"]:
+            self.stdout.write(as_json(chosen, writes, report, open_sagas))
+        else:
+            print_report(self.stdout, chosen, writes, report, limit=options["limit"])
+            if chosen.apply:
+                self.stdout.write(f"{open_sagas:,} open orders were made due again.")
+        self._finish(chosen, report, quiet=options["json"])
+
+    def _check(self, options: Options, *, ignore_sessions: bool) -> None:
+        """Refuse to run without all tables, or beside other writers."""
+        _refuse(
+            preconditions.missing_migrations(),
+            "Run `manage.py migrate_all` first, with the release that wrote the other databases",
+        )
+        if options.apply and not ignore_sessions:
+            _refuse(
+                preconditions.other_writers(),
+                "Stop the API, the workers, beat and all shells first; or add --ignore-sessions if "
+                "none of these sessions writes",
+            )
+
+    def _recover(self, options: Options, log: Path | None) -> tuple[list[Write], Report, int]:
+        writes: list[Write] = []
+        if not options.apply:
+            return writes, recover(options, writes.append), 0
+
+        broker.empty_queues()
+        path = log or Path(f"recover-{options.database}.jsonl")
+        with path.open("a", encoding="utf-8") as file:
+
+            def note(write: Write) -> None:
+                writes.append(write)
+                file.write(_line(write) + "\n")
+
+            report = recover(options, note)
+        return writes, report, republish_open(DATABASES)
+
+    def _finish(self, options: Options, report: Report, *, quiet: bool) -> None:
+        """Audit after an applied recovery; exit with 1 if anything is left to do."""
+        if options.apply and not report.left:
+            call_command("audit", json=quiet)  # exits with 1 if an invariant does not hold
+        if report.left or report.blocking:
+            raise SystemExit(UNFINISHED)
+
+
+def _refuse(reasons: Iterable[str], advice: str) -> None:
+    found = list(reasons)
+    if found:
+        raise CommandError(f"{'; '.join(found)}. {advice}.", returncode=REFUSED)
+
+
+def _line(write: Write) -> str:
+    return json.dumps(
+        {
+            "at": datetime.now(UTC).isoformat(),
+            "kind": write.kind,
+            "subject": write.subject,
+            "detail": write.detail,
+        }
+    )

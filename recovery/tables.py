@@ -1,0 +1,171 @@
+"""Rebuilds the single rows that services share: watermarks and holds. Corrects the sequences."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.apps import apps
+from django.db import connections, models, router, transaction
+
+from audit.databases import fetch
+from audit.load import saga_services
+from recovery.journal import HOME
+from recovery.writes import Plan, Write
+from sagas.definition.messages import to_json
+from sagas.definition.plan import service_name
+from sagas.storage import sql
+from sagas.storage.registry import Service, get_service
+
+__all__ = ["plan_tables"]
+
+WATERMARK = "watermark copied"
+HOLD = "hold copied"
+SEQUENCE = "sequence moved behind its table"
+
+MARK = "SELECT before, kept FROM {watermark}"
+SET_MARK = """
+INSERT INTO {watermark} AS w (id, before, kept) VALUES (1, %(before)s, %(kept)s::uuid[])
+ON CONFLICT (id) DO UPDATE SET before = EXCLUDED.before, kept = EXCLUDED.kept
+"""
+
+HOLDS = "SELECT saga, step, since, by, why FROM {hold}"
+ADD_HOLDS = """
+INSERT INTO {hold} (saga, step, since, by, why)
+SELECT r.saga, r.step, r.since, r.by, r.why
+  FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS r(saga uuid, step text, since timestamptz, by text, why text)
+ON CONFLICT DO NOTHING
+"""
+
+SEQUENCES = """
+SELECT pg_get_serial_sequence(%(table)s, %(column)s),
+       (SELECT max({column}) FROM {table})
+"""
+LAST_VALUE = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A watermark to set in a service."""
+
+    service: str
+    before: datetime
+    kept: list[UUID]
+
+
+class HoldRow(msgspec.Struct, frozen=True):
+    """A hold to add in a service."""
+
+    service: str
+    saga: UUID | None
+    step: str | None
+    since: datetime
+    by: str
+    why: str
+
+
+class SequenceValue(msgspec.Struct, frozen=True):
+    """The value that a sequence of a database must have reached."""
+
+    alias: str
+    sequence: str
+    value: int
+
+
+def plan_tables(service: str) -> Plan:
+    """Plan the watermark, the holds and the sequences of a service."""
+    restored = get_service(service)
+    plan = Plan()
+    _plan_watermark(plan, restored)
+    _plan_holds(plan, restored)
+    _plan_sequences(plan, restored)
+    return plan
+
+
+def _plan_watermark(plan: Plan, restored: Service) -> None:
+    marks = {
+        service.name: row
+        for service in saga_services()
+        for row in fetch(service.alias, MARK.format(watermark=service.watermark))
+    }
+    if not marks:
+        return
+    before, kept = max(marks.values(), key=lambda mark: mark[0])
+    present = marks.get(restored.name)
+    if present is None or present[0] < before:
+        row = Mark(restored.name, before, kept)
+        plan.writes.append(
+            Write(
+                kind=WATERMARK, subject=restored.watermark, detail=str(before), apply=_mark, row=row
+            )
+        )
+
+
+def _plan_holds(plan: Plan, restored: Service) -> None:
+    """Plan the holds that other services still have. A hold on a step has a copy at the home."""
+    present = {(saga, step) for saga, step, *_ in _holds(restored)}
+    for service in saga_services():
+        for saga, step, since, by, why in _holds(service):
+            belongs = saga or restored.name in (HOME, service_name(step))
+            if belongs and (saga, step) not in present:
+                present.add((saga, step))
+                plan.writes.append(
+                    Write(
+                        kind=HOLD,
+                        subject=str(saga or step),
+                        detail=f"in {restored.name}, by {by}: {why}",
+                        apply=_add_holds,
+                        row=HoldRow(restored.name, saga, step, since, by, why),
+                    )
+                )
+
+
+def _plan_sequences(plan: Plan, restored: Service) -> None:
+    for model in apps.get_models():
+        key = model._meta.pk
+        is_here = router.db_for_write(model) == restored.alias and model._meta.managed
+        if is_here and isinstance(key, models.AutoField | models.BigAutoField):
+            _plan_sequence(plan, restored.alias, model._meta.db_table, str(key.column))
+
+
+def _plan_sequence(plan: Plan, alias: str, table: str, column: str) -> None:
+    statement = SEQUENCES.format(table=f'"{table}"', column=f'"{column}"')
+    ((sequence, highest),) = fetch(alias, statement, {"table": table, "column": column})
+    if sequence is None or highest is None:
+        return
+    ((value,),) = fetch(alias, LAST_VALUE.format(sequence=sequence))
+    if value < highest:
+        plan.writes.append(
+            Write(
+                kind=SEQUENCE,
+                subject=sequence,
+                detail=f"{value} → {highest}",
+                apply=_set_sequences,
+                row=SequenceValue(alias, sequence, highest),
+            )
+        )
+
+
+def _holds(service: Service) -> list[tuple[Any, ...]]:
+    return fetch(service.alias, HOLDS.format(hold=service.hold))
+
+
+def _mark(rows: Sequence[Mark]) -> None:
+    for row in rows:
+        service = get_service(row.service)
+        params = {"before": row.before, "kept": row.kept}
+        sql.run(service.alias, SET_MARK.format(watermark=service.watermark), params)
+
+
+def _add_holds(rows: Sequence[HoldRow]) -> None:
+    for name in {row.service for row in rows}:
+        service = get_service(name)
+        params = {"rows": to_json([row for row in rows if row.service == name])}
+        sql.run(service.alias, ADD_HOLDS.format(hold=service.hold), params)
+
+
+def _set_sequences(rows: Sequence[SequenceValue]) -> None:
+    for row in rows:
+        with transaction.atomic(using=row.alias), connections[row.alias].cursor() as cursor:
+            cursor.execute("SELECT setval(%s::regclass, %s)", [row.sequence, row.value])
