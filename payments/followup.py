@@ -6,7 +6,7 @@ money is back; meanwhile the payment has an `owed_amount` and the last error. Th
 reads the balance of the charge, and records refunds and disputes that we did not make.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -33,7 +33,7 @@ from payments.steps import Refund
 from sagas.backoff import exponential_sql
 from sagas.storage import sql
 
-__all__ = ["follow_up_once"]
+__all__ = ["follow_up_once", "schedule"]
 
 Status = Payment.Status
 
@@ -47,26 +47,44 @@ BATCH = 100
 # Seconds before the second try, and the longest pause between two tries.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
 
-# Leases due payments to this worker. The lease is the new `follow_at`.
-CLAIM = sql.lease_statement(
-    "payments_payment",
-    due="follow_at",
-    changes=["follow_attempts = follow_attempts + 1"],
-    returning="order_id, follow_at",
-)
-# End the follow-up if there is no error, else schedule the next attempt. A payment whose
-# `follow_at` has changed since the claim stays due, because a webhook has asked for another query.
+# `follow_at` is for payments that were undone. All others have a column of their own, because the
+# last release gives back each charge that is due by `follow_at`.
+UNDONE, KEPT = "follow_at", "balance_due_at"
+SCHEDULE = """
+UPDATE payments_payment
+   SET follow_at = CASE WHEN status = 'captured' AND owed_amount = 0
+                        THEN follow_at ELSE clock_timestamp() END,
+       balance_due_at = CASE WHEN status = 'captured' AND owed_amount = 0
+                             THEN clock_timestamp() ELSE balance_due_at END
+ WHERE order_id = ANY(%(orders)s::uuid[]) AND status = ANY(%(statuses)s::text[])
+   AND (%(again)s OR num_nonnulls(follow_at, balance_due_at) = 0)
+"""
+
+# Leases due payments to this worker. The lease is the new time in the column.
+CLAIM = {
+    column: sql.lease_statement(
+        "payments_payment",
+        due=column,
+        changes=["follow_attempts = follow_attempts + 1"],
+        returning=f"order_id, {column}",
+    )
+    for column in (UNDONE, KEPT)
+}
+# End the follow-up if there is no error, else schedule the next attempt. A payment whose time has
+# changed since the claim stays due, because a webhook has asked for another query.
 NEXT_PAUSE = exponential_sql("payment.follow_attempts", first="%(first)s", longest="%(longest)s")
-RECORD = f"""
+RECORD = {
+    column: f"""
 UPDATE payments_payment AS payment
    SET follow_error = v.error,
        follow_attempts = CASE WHEN v.error = '' THEN 0 ELSE payment.follow_attempts END,
-       follow_at = CASE WHEN v.error <> ''
-                        THEN clock_timestamp() + make_interval(secs => {NEXT_PAUSE}) END
+       {column} = CASE WHEN v.error <> '' THEN {sql.seconds_from_now(NEXT_PAUSE)} END
   FROM unnest(%(orders)s::uuid[], %(claimed)s::timestamptz[], %(errors)s::text[])
        AS v(order_id, claimed, error)
- WHERE payment.order_id = v.order_id AND payment.follow_at = v.claimed
-"""  # noqa: S608  only the pause is inserted, a constant
+ WHERE payment.order_id = v.order_id AND payment.{column} = v.claimed
+"""  # noqa: S608  constants
+    for column in (UNDONE, KEPT)
+}
 
 
 class Finding(NamedTuple):
@@ -105,15 +123,29 @@ class Finding(NamedTuple):
         return f"{in_words(self.owed, self.payment.currency)} is not back with the customer yet."
 
 
+def schedule(orders: Collection[UUID], statuses: Collection[str], *, again: bool = False) -> int:
+    """Have the payments of orders followed up now, if they have one of the statuses; return how
+    many have.
+
+    `again`: a follow-up that is scheduled or under way already is brought forward, or repeated.
+    """
+    params = {"orders": list(orders), "statuses": list(statuses), "again": again}
+    return sql.run("payments", SCHEDULE, params)
+
+
 def follow_up_once() -> int:
     """Follow up the payments that are due; return how many there were."""
+    return sum(_follow_up(column) for column in (UNDONE, KEPT))
+
+
+def _follow_up(column: str) -> int:
     params = {"lease": settings.SAGA_LEASE_SECONDS, "limit": BATCH}
-    claimed_at: dict[UUID, datetime] = dict(sql.fetch("payments", CLAIM, params))
+    claimed_at: dict[UUID, datetime] = dict(sql.fetch("payments", CLAIM[column], params))
     if not claimed_at:
         return 0
 
     payments = [payment for _, payment in sorted(payments_of(claimed_at).items())]
-    _record(_ask(payments), claimed_at)
+    _record(_ask(payments), column, claimed_at)
     return len(claimed_at)
 
 
@@ -146,7 +178,7 @@ def _charge_id(payment: Payment, result: RefundResult | None) -> str:
     return payment.charge_id or ""
 
 
-def _record(findings: Sequence[Finding], claimed_at: Mapping[UUID, datetime]) -> None:
+def _record(findings: Sequence[Finding], column: str, claimed_at: Mapping[UUID, datetime]) -> None:
     with transaction.atomic(using="payments"):
         locked = lock_payments(list(claimed_at))
         unchanged = {
@@ -172,7 +204,7 @@ def _record(findings: Sequence[Finding], claimed_at: Mapping[UUID, datetime]) ->
             "first": FIRST_PAUSE,
             "longest": LONGEST_PAUSE,
         }
-        sql.run("payments", RECORD, params)
+        sql.run("payments", RECORD[column], params)
 
 
 def _state(payment: Payment) -> tuple[str, int]:

@@ -126,6 +126,11 @@ class Payment(models.Model):
         editable=False,
         help_text="When the gateway is queried again, although the payment has ended.",
     )
+    balance_due_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When the gateway is asked for the balance of a charge that is not to be undone.",
+    )
     follow_attempts = models.IntegerField(default=0, db_default=0, editable=False)
     follow_error = models.TextField(blank=True, default="", db_default="", editable=False)
     expected_at = models.DateTimeField(
@@ -170,6 +175,11 @@ class Payment(models.Model):
                 fields=("follow_at",),
                 condition=Q(follow_at__isnull=False),
                 name="payments_payment_follow",
+            ),
+            models.Index(
+                fields=("balance_due_at",),
+                condition=Q(balance_due_at__isnull=False),
+                name="payments_payment_balance",
             ),
             models.Index(fields=("status", "-id"), name="payments_payment_status"),
             models.Index(

@@ -15,9 +15,9 @@ import msgspec
 import stripe
 from django.conf import settings
 from django.db import transaction
-from django.db.models.functions import Now
 from msgspec import Meta, Struct
 
+from payments import followup
 from payments.models import Inbox, Payment, WebhookEvent
 from sagas.storage import inbox, sql
 from sagas.storage.registry import get_service
@@ -158,7 +158,7 @@ def _schedule_follow_up(event: StripeEvent, order: UUID) -> int:
     statuses = FOLLOWED_UP.get(event.type, ())
     if event.type.startswith(DISPUTE_EVENTS):
         statuses = (*OVER, Status.CAPTURED)
-    return Payment.objects.filter(order_id=order, status__in=statuses).update(follow_at=Now())
+    return followup.schedule([order], statuses, again=True) if statuses else 0
 
 
 def _find_order(event: StripeEvent) -> UUID | None:

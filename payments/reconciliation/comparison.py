@@ -72,7 +72,7 @@ def compare_movements(movements: Sequence[Movement]) -> Comparison:
             if movement.kind == "refund":
                 _compare_refund(movement, payment, comparison)
             elif not _knows_dispute(movement, known):
-                comparison.to_read.append(payment.id)
+                comparison.to_read.append(payment.order_id)
     return comparison
 
 
@@ -99,10 +99,10 @@ def _compare_capture(movement: Movement, payment: Payment | None, result: Compar
         return
     if payment.charge_id != movement.charge_id:
         result.discrepancies.append(_discrepancy(Kind.CHARGED_UNKNOWN, movement, ours=0))
-        result.to_refund.append(payment.id)
+        result.to_refund.append(payment.order_id)
     elif (payment.captured, payment.currency) != (movement.amount, movement.currency):
         result.discrepancies.append(_discrepancy(Kind.AMOUNT, movement, ours=payment.captured))
-        result.to_read.append(payment.id)
+        result.to_read.append(payment.order_id)
 
 
 def _compare_refund(movement: Movement, payment: Payment, result: Comparison) -> None:
@@ -118,7 +118,7 @@ def _compare_refund(movement: Movement, payment: Payment, result: Comparison) ->
             Kind.REFUNDED_OUTSIDE, movement, ours=payment.refunded_amount, order=payment.order_id
         )
     )
-    result.to_read.append(payment.id)
+    result.to_read.append(payment.order_id)
 
 
 def _is_ours(key: str, payment: Payment) -> bool:

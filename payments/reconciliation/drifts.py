@@ -1,10 +1,8 @@
 """Stores discrepancies, and schedules the follow-up of the payments that a comparison found."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
-from django.db.models.functions import Now
-
+from payments import followup
 from payments.models import Drift, Payment
 from payments.reconciliation.comparison import Comparison, Discrepancy
 from sagas.ids import uuid7
@@ -29,8 +27,8 @@ def store(comparison: Comparison) -> None:
     """Store the discrepancies and schedule the follow-ups. Call it inside a transaction."""
     if comparison.discrepancies:
         _store(comparison.discrepancies)
-    _follow_up(comparison.to_refund, (Status.VOID, Status.DECLINED))
-    _follow_up(comparison.to_read, (Status.CAPTURED, Status.REFUNDED))
+    followup.schedule(comparison.to_refund, (Status.VOID, Status.DECLINED))
+    followup.schedule(comparison.to_read, (Status.CAPTURED, Status.REFUNDED))
 
 
 def open_discrepancies(discrepancies: Sequence[Discrepancy]) -> tuple[Discrepancy, ...]:
@@ -54,9 +52,3 @@ def _store(discrepancies: Sequence[Discrepancy]) -> None:
         "currencies": [each.currency for each in rows],
     }
     sql.run("payments", STORE, params)
-
-
-def _follow_up(payments: Sequence[UUID], statuses: Sequence[str]) -> None:
-    if payments:
-        due = Payment.objects.filter(id__in=payments, status__in=statuses, follow_at=None)
-        due.update(follow_at=Now())

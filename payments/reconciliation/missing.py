@@ -60,7 +60,7 @@ def missing_refunds(
     )
     return [
         payment
-        for payment, charge in refunded.values_list("id", "charge_id")
+        for payment, charge in refunded.values_list("order_id", "charge_id")
         if charge not in given_back
     ]
 

@@ -132,9 +132,11 @@ def test_a_goodwill_refund_of_a_captured_payment_is_recorded(sandbox: Sandbox) -
     paid = charged()
     refund_by_hand(sandbox, paid, 300)
     assert tell("charge.refunded", paid) == "followed"
+    # The last release would give back the whole charge of each payment that is due by `follow_at`.
+    assert payment(paid).follow_at is None
     assert follow_up_once() == 1
     assert books(paid) == ("captured", 1250, 300, 0, 0, "")
-    assert payment(paid).follow_at is None
+    assert payment(paid).balance_due_at is None
     assert left_of_charge(sandbox, paid) == 950
 
 

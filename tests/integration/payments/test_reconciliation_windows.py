@@ -337,7 +337,7 @@ def test_a_dispute_that_payments_does_not_know_is_followed_up(
     (withdrawn,) = spread(1, kind=kind, id="dp_1", charge_id=charge, amount=1250)
     scripted.movements = [withdrawn]
     run_tasks(clock.budget(60.0))
-    assert bool(payment(paid).follow_at) is followed
+    assert bool(payment(paid).balance_due_at) is followed
     assert not Drift.objects.filter(order_id=paid.saga, reference="dp_1").exists()
 
 
