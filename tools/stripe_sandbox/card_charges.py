@@ -5,10 +5,12 @@ from typing import Any, NoReturn
 from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.balance_transactions import enter_capture
 from tools.stripe_sandbox.call import Call
-from tools.stripe_sandbox.cards import GENERIC, METHODS, Card, Decline, card_of
+from tools.stripe_sandbox.cards import DAY, GENERIC, METHODS, Card, Decline, card_of
+from tools.stripe_sandbox.currencies import round_down
 from tools.stripe_sandbox.errors import ApiError, CardError, RequestLost
 from tools.stripe_sandbox.events import record_event
 from tools.stripe_sandbox.fault_rules import AFTER, Fault
+from tools.stripe_sandbox.moved_by_others import after_capture
 from tools.stripe_sandbox.next_actions import authentication, instructions
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, new_id
 from tools.stripe_sandbox.settlement_queue import remove, settle_later
@@ -33,7 +35,6 @@ ATTEMPT_FAILED = Decline(
 ATTEMPT_EXPIRED = Decline(
     "payment_intent_payment_attempt_expired", None, "The customer did not pay in time."
 )
-DAY = 24 * 3600
 
 
 def lose_first_request(call: Call, method: str, *, subject: str | None) -> None:
@@ -82,12 +83,17 @@ def finish_authentication(call: Call, intent: Intent, *, consented: bool) -> Non
 
 def capture(call: Call, intent: Intent, charge: Charge, amount: int) -> None:
     """Capture `amount` of the authorized amount, and release the rest."""
+    percent = card_of(call.store.get(PaymentMethod, charge.payment_method)).captured_percent
+    if percent < 100 and amount == intent.amount:
+        amount = round_down(amount * percent // 100, charge.currency)
+
     charge.captured, charge.amount_captured = True, amount
     charge.status = intent.status = "succeeded"
     intent.amount_received, intent.amount_capturable = amount, 0
     enter_capture(call, charge)
     call.store.save(charge)
     call.store.save(intent)
+    remove(call.store, intent.id)
 
 
 def release(call: Call, intent: Intent) -> None:
@@ -97,14 +103,20 @@ def release(call: Call, intent: Intent) -> None:
     https://docs.stripe.com/changelog/basil/2025-03-31/remove-refund-from-partial-capture-and-payment-cancellation-flow
     """
     intent.amount_capturable = 0
+    remove(call.store, intent.id)
 
 
 def settle(call: Call, intent: Intent, outcome: str) -> None:
-    """End an intent as `outcome` says, if it is processing or waits for an instructed payment."""
+    """End an intent as `outcome` says: a processing one, an instructed payment, or an authorization
+    that lapses. Ignore any other intent.
+    """
     method = call.store.find(PaymentMethod, str(intent.payment_method))
     card = card_of(method) if method else None
     if card and card.instructions and intent.status == "requires_action":
         finish_authentication(call, intent, consented=outcome == "succeeded")
+
+    if intent.status == "requires_capture" and outcome == "failed":
+        _lapse(call, intent)
 
     if intent.status != "processing" or not intent.latest_charge:
         return
@@ -114,6 +126,7 @@ def settle(call: Call, intent: Intent, outcome: str) -> None:
         capture(call, intent, charge, intent.amount)
         record_event(call, "charge.succeeded", charge)
         record_event(call, "payment_intent.succeeded", intent)
+        after_capture(call, charge)
     else:
         of_card = card is None or card.type == "card"
         _failed(call, intent, charge, GENERIC if of_card else ATTEMPT_FAILED)
@@ -137,12 +150,24 @@ def _charge(call: Call, intent: Intent, method: PaymentMethod, card: Card) -> No
     elif intent.capture_method == "manual":
         intent.status, intent.amount_capturable = "requires_capture", intent.amount
         call.store.save(intent)
+        settle_later(call.store, intent.id, "failed", at=call.now + card.authorization_seconds)
         record_event(call, "charge.succeeded", charge)
         record_event(call, "payment_intent.amount_capturable_updated", intent)
     else:
         capture(call, intent, charge, intent.amount)
         record_event(call, "charge.succeeded", charge)
         record_event(call, "payment_intent.succeeded", intent)
+        after_capture(call, charge)
+
+
+def _lapse(call: Call, intent: Intent) -> None:
+    """Release an authorization that was not captured in time."""
+    release(call, intent)
+    intent.status, intent.canceled_at = "canceled", call.now
+    intent.cancellation_reason = "expired"
+    call.store.save(intent)
+    record_event(call, "charge.expired", call.store.get(Charge, str(intent.latest_charge)))
+    record_event(call, "payment_intent.canceled", intent)
 
 
 def _decline(call: Call, intent: Intent, method: PaymentMethod, decline: Decline) -> NoReturn:

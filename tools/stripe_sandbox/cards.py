@@ -1,5 +1,7 @@
 """The test cards: Stripe's own, simulated cards with faults, and other payment methods."""
 
+from enum import StrEnum
+
 import msgspec
 
 from tools.stripe_sandbox.call import Call
@@ -7,7 +9,19 @@ from tools.stripe_sandbox.errors import not_found
 from tools.stripe_sandbox.fault_rules import Fault
 from tools.stripe_sandbox.records import PaymentMethod, new_id
 
-__all__ = ["GENERIC", "METHODS", "TYPES", "Card", "Decline", "attach", "card_of"]
+__all__ = [
+    "DAY",
+    "GENERIC",
+    "METHODS",
+    "TYPES",
+    "Card",
+    "Decline",
+    "FirstRefund",
+    "attach",
+    "card_of",
+]
+
+DAY = 24 * 3600
 
 
 class Decline(msgspec.Struct, frozen=True):
@@ -18,12 +32,24 @@ class Decline(msgspec.Struct, frozen=True):
     message: str
 
 
+class FirstRefund(StrEnum):
+    """The fate of the first refund of a charge. All others are as usual."""
+
+    USUAL = "usual"
+    BOUNCES = "bounces"  # pending at first, then failed
+    ERROR = "error"  # answered with a 500, which is kept for the key, and no money moved
+    TIMES_OUT = "times_out"  # made, but its answer is lost
+
+
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """The behaviour of a card, or of another `type` of payment method.
 
     `refund` is the first and the final status of its refunds. A customer with instructions pays
     elsewhere, within `instructed_days` (0 is without end). The bank settles a `processing` payment
     after `processing_days`, or after the sandbox's own time if that is 0.
+
+    `captured_percent`: the share that a capture takes. After the capture, `refunded_percent` is
+    refunded by hand, and `dispute` is the reason of a dispute, which ends as `dispute_outcome`.
     """
 
     type: str = "card"
@@ -38,6 +64,13 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     instructions: bool = False
     instructed_days: float = 0
     refund: tuple[str, str] = ("succeeded", "succeeded")
+    first_refund: FirstRefund = FirstRefund.USUAL
+    authorization_seconds: int = 7 * DAY
+    captured_percent: int = 100
+    refunded_percent: int = 0
+    dispute: str = ""
+    dispute_status: str = "needs_response"
+    dispute_outcome: str = ""
     fault: Fault | None = None
 
 
@@ -107,9 +140,22 @@ METHODS = {
     ),
     "pm_card_pendingRefund": Card(last4="7726", refund=("pending", "succeeded")),
     "pm_card_refundFail": Card(last4="5126", refund=("succeeded", "failed")),
+    "pm_card_createDispute": Card(last4="0259", dispute="fraudulent"),
+    "pm_card_createDisputeProductNotReceived": Card(last4="2685", dispute="product_not_received"),
+    "pm_card_createDisputeInquiry": Card(
+        last4="1976", dispute="fraudulent", dispute_status="warning_needs_response"
+    ),
     # Not Stripe's: behaviour that Stripe's cards do not offer.
     "pm_sim_processing": Card(processing=True),
     **{f"pm_sim_{name}": card for name, card in OTHER_TYPES.items()},
+    "pm_sim_authorization_lapses": Card(authorization_seconds=0),
+    "pm_sim_partial_capture": Card(captured_percent=40),
+    "pm_sim_partly_refunded": Card(refunded_percent=20),
+    "pm_sim_refund_bounces_once": Card(first_refund=FirstRefund.BOUNCES),
+    "pm_sim_refund_error_once": Card(first_refund=FirstRefund.ERROR),
+    "pm_sim_refund_timeout_once": Card(first_refund=FirstRefund.TIMES_OUT),
+    "pm_sim_disputed_won": Card(dispute="fraudulent", dispute_outcome="succeeded"),
+    "pm_sim_disputed_lost": Card(dispute="fraudulent", dispute_outcome="failed"),
     "pm_sim_timeout_charged": Card(fault=Fault.TIMEOUT_DONE),
     "pm_sim_timeout_lost": Card(fault=Fault.TIMEOUT_LOST),
     "pm_sim_500_charged": Card(fault=Fault.ERROR_DONE),

@@ -6,7 +6,7 @@ currencies. Stripe counts ISK and UGX in hundredths, too.
 
 from tools.stripe_sandbox.errors import ApiError
 
-__all__ = ["require_chargeable", "require_step", "supported"]
+__all__ = ["require_chargeable", "require_step", "round_down", "supported"]
 
 CODES = """
 aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd bwp byn bzd cad
@@ -95,6 +95,12 @@ def require_step(amount: int, currency: str, *, param: str = "amount") -> None:
             code="invalid_charge_amount",
             param=param,
         )
+
+
+def round_down(amount: int, currency: str) -> int:
+    """Return the largest amount up to `amount` that a currency has, at least one step."""
+    step = STEPS.get(currency, 1)
+    return max(amount // step, 1) * step
 
 
 def in_words(amount: int, currency: str) -> str:

@@ -15,7 +15,7 @@ from tools.stripe_sandbox.events import record_event
 from tools.stripe_sandbox.pagination import page, retrieve_one
 from tools.stripe_sandbox.records import Charge, Dispute, new_id
 
-__all__ = ["list_all", "open_dispute", "proceed", "retrieve"]
+__all__ = ["list_all", "open_dispute", "proceed", "retrieve", "settle"]
 
 RESPONSE_SECONDS = 9 * 24 * 3600
 CLOSED = ("won", LOST, "warning_closed")
@@ -76,6 +76,14 @@ def proceed(call: Call, dispute: Dispute, status: str) -> None:
         enter_dispute_return(call, dispute)
         call.store.save(dispute)
         record_event(call, "charge.dispute.funds_reinstated", dispute)
+
+
+def settle(call: Call, dispute: Dispute, outcome: str) -> None:
+    """Decide an open dispute: won if the outcome is `succeeded`. Ignore a dispute in any other
+    status.
+    """
+    if dispute.status in OPEN:
+        proceed(call, dispute, "won" if outcome == "succeeded" else LOST)
 
 
 def retrieve(call: Call, id: str) -> dict[str, Any]:

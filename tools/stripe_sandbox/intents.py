@@ -11,6 +11,7 @@ from tools.stripe_sandbox.currencies import require_chargeable, require_step, su
 from tools.stripe_sandbox.errors import ApiError, CardError, missing, not_found, unexpected_state
 from tools.stripe_sandbox.events import record_event
 from tools.stripe_sandbox.forms import Form
+from tools.stripe_sandbox.moved_by_others import after_capture
 from tools.stripe_sandbox.pagination import page
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, new_id
 
@@ -158,6 +159,7 @@ def capture_part(call: Call, intent: Intent, amount: int | None) -> None:
     card_charges.capture(call, intent, charge, amount or intent.amount_capturable)
     record_event(call, "charge.captured", charge)
     record_event(call, "payment_intent.succeeded", intent)
+    after_capture(call, charge)
 
 
 def cancel(call: Call, id: str) -> dict[str, Any]:

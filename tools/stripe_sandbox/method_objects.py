@@ -19,10 +19,6 @@ CHECKS = {"address_line1_check": None, "address_postal_code_check": None, "cvc_c
 EXPIRY = {"exp_month": 12, "exp_year": 2034}
 COUNTRY = "US"
 
-# Seconds until an authorization expires. The sandbox only reports the time. It does not release the
-# amount by itself.
-AUTHORIZATION_SECONDS = 7 * 24 * 3600
-
 # The fields of a payment method, and those of its charges. Types without fields are not named.
 TAX_ID = {"tax_id": "00.000.000/0001-91"}
 SEPA_ACCOUNT = {
@@ -136,7 +132,7 @@ def _charged_card(card: Card, charge: Charge) -> dict[str, Any]:
         "amount_authorized": None if charge.decline else charge.amount,
         "authorization_code": None,
         "brand": card.brand,
-        **({"capture_before": charge.created + AUTHORIZATION_SECONDS} if authorized else {}),
+        **({"capture_before": charge.created + card.authorization_seconds} if authorized else {}),
         "checks": CHECKS,
         "country": COUNTRY,
         "fingerprint": f"sandbox{card.last4}",

@@ -5,17 +5,19 @@ from typing import Any
 from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.balance_transactions import enter_refund, enter_refund_failure
 from tools.stripe_sandbox.call import Call
-from tools.stripe_sandbox.cards import card_of
+from tools.stripe_sandbox.cards import FirstRefund, card_of
 from tools.stripe_sandbox.currencies import require_step
 from tools.stripe_sandbox.disputed_amounts import disputed_amount, is_in_dispute
-from tools.stripe_sandbox.errors import ApiError, missing, not_found, unexpected_state
+from tools.stripe_sandbox.errors import ApiError, missing, not_found, server_error, unexpected_state
 from tools.stripe_sandbox.events import record_event
+from tools.stripe_sandbox.fault_rules import Fault
 from tools.stripe_sandbox.pagination import page, retrieve_one
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, Refund, new_id
 from tools.stripe_sandbox.settlement_queue import remove, settle_later
 
 __all__ = ["create", "fail", "fail_pending", "list_all", "refund", "retrieve", "settle"]
 
+BOUNCE = ("pending", "failed")
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
 
@@ -28,7 +30,14 @@ def create(call: Call) -> dict[str, Any]:
         form.choice("reason", REASONS),
         form.metadata(),
     )
-    made = refund(call, _charge(call), amount, reason=reason, metadata=metadata)
+    charge = _charge(call)
+    fate = _fate(call, charge)
+    if fate == FirstRefund.ERROR:
+        raise server_error()
+
+    made = refund(call, charge, amount, reason=reason, metadata=metadata, fate=fate)
+    if fate == FirstRefund.TIMES_OUT:
+        call.fault = Fault.TIMEOUT_DONE
 
     return to_api_object(call.store, made)
 
@@ -40,6 +49,7 @@ def refund(
     *,
     reason: str | None = None,
     metadata: dict[str, str] | None = None,
+    fate: FirstRefund = FirstRefund.USUAL,
 ) -> Refund:
     """Refund `amount` of a charge, or all that is left of it if the amount is None."""
     made = Refund(
@@ -53,7 +63,7 @@ def refund(
         metadata=metadata or {},
         reason=reason,
     )
-    _record(call, charge, made)
+    _record(call, charge, made, fate)
 
     return made
 
@@ -177,10 +187,21 @@ def _amount(call: Call, charge: Charge, wanted: int | None) -> int:
     return wanted or left
 
 
-def _record(call: Call, charge: Charge, refund: Refund) -> None:
-    refund.status, final_status = card_of(
-        call.store.get(PaymentMethod, charge.payment_method)
-    ).refund
+def _fate(call: Call, charge: Charge) -> FirstRefund:
+    """Return the fate of the first refund of a charge, as its card says; later the usual one."""
+    fate = card_of(call.store.get(PaymentMethod, charge.payment_method)).first_refund
+    if fate == FirstRefund.USUAL:
+        return fate
+
+    first = call.store.execute(
+        "INSERT OR IGNORE INTO lost (subject) VALUES (?) RETURNING subject", [f"refund {charge.id}"]
+    )
+    return fate if first else FirstRefund.USUAL
+
+
+def _record(call: Call, charge: Charge, refund: Refund, fate: FirstRefund) -> None:
+    card = card_of(call.store.get(PaymentMethod, charge.payment_method))
+    refund.status, final_status = BOUNCE if fate == FirstRefund.BOUNCES else card.refund
     charge.amount_refunded += refund.amount
     enter_refund(call, refund)
     call.store.add(refund)

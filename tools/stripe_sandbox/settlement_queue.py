@@ -8,7 +8,7 @@ __all__ = ["Settlement", "due", "remove", "settle_later"]
 
 
 class Settlement(NamedTuple):
-    """The later outcome of a payment intent or a refund: `succeeded` or `failed`."""
+    """The later outcome of an intent, a refund or a dispute: `succeeded` or `failed`."""
 
     id: str
     outcome: str
