@@ -14,7 +14,15 @@ from typing import Any
 import requests
 import stripe
 from django.conf import settings
-from stripe import Charge, Dispute, PaymentIntent, Refund, StripeClient, V1Services
+from stripe import (
+    BalanceTransaction,
+    Charge,
+    Dispute,
+    PaymentIntent,
+    Refund,
+    StripeClient,
+    V1Services,
+)
 from stripe.params import PaymentIntentConfirmParams
 
 from payments.gateways.base import ChargeRequest, RefundRequest
@@ -166,6 +174,22 @@ class Account:
     def refunds(self, since: datetime, until: datetime) -> Iterator[Refund]:
         """Yield the refunds created in a window, page by page."""
         page = self._v1.refunds.list({"created": _window(since, until), "limit": PAGE})
+        return page.auto_paging_iter()
+
+    def adjustments(self, since: datetime, until: datetime) -> Iterator[BalanceTransaction]:
+        """Yield the adjustments of the balance in a window, with their sources, page by page.
+
+        Stripe enters the withdrawals and returns of disputes as adjustments:
+        https://docs.stripe.com/reports/balance-transaction-types
+        """
+        page = self._v1.balance_transactions.list(
+            {
+                "created": _window(since, until),
+                "type": "adjustment",
+                "expand": ["data.source"],
+                "limit": PAGE,
+            }
+        )
         return page.auto_paging_iter()
 
     def _unless_too_late(self, intent: str, act: Callable[[], PaymentIntent]) -> PaymentIntent:

@@ -1,6 +1,7 @@
 """Payments through Stripe's own client, against a sandbox in a process of its own."""
 
 from collections import Counter
+from datetime import UTC, datetime
 from uuid import UUID
 
 from pytest_django import Settings
@@ -8,7 +9,7 @@ from pytest_django import Settings
 from tests.integration.payments.harness import Order
 from tests.sandbox.process import API_KEY, SECRET, Sandbox
 
-__all__ = ["confirm", "moved_money", "use_stripe"]
+__all__ = ["confirm", "forget_keys", "moved_money", "time_of", "use_stripe"]
 
 
 def use_stripe(settings: Settings, sandbox: Sandbox) -> None:
@@ -34,3 +35,13 @@ def confirm(sandbox: Sandbox, url: str, *, consent: bool = True) -> None:
     """Confirm or refuse a payment on the bank's page, as the customer."""
     answer = sandbox.http.post(url, data={"consent": "yes" if consent else "no"})
     assert answer.status_code == 303, answer.text
+
+
+def time_of(sandbox: Sandbox) -> datetime:
+    """Return the time by the sandbox's clock."""
+    return datetime.fromtimestamp(sandbox.http.get("/sandbox/clock").json()["now"], UTC)
+
+
+def forget_keys(sandbox: Sandbox) -> None:
+    """Let the sandbox forget all keys that it has seen until now. Its clock stays ahead."""
+    sandbox.control("clock", advance=25 * 3600)

@@ -2,7 +2,7 @@
 
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ from payments.models import Payment
 from sagas.definition.handlers import Unknown
 from sagas.ids import uuid7
 from tests.integration.payments.harness import Order, external, order, payment, prepare, run
-from tests.integration.payments.stripe_harness import moved_money
+from tests.integration.payments.stripe_harness import forget_keys, moved_money, time_of
 from tests.integration.races import at_once
 from tests.sandbox.process import Sandbox
 
@@ -301,11 +301,6 @@ def aged(charge: ChargeRequest, hours: float) -> ChargeRequest:
     return replace(charge, opened_at=charge.opened_at - timedelta(hours=hours))
 
 
-def forget_keys(sandbox: Sandbox) -> None:
-    """Let the sandbox forget all keys that it has seen until now."""
-    sandbox.control("clock", advance=25 * 3600)
-
-
 def test_a_restored_database_charges_nothing_again(sandbox: Sandbox) -> None:
     charges = [request(), request("pm_card_chargeDeclined"), request()]
     paid, refused, _ = get_gateway().charge(charges[:2]) + get_gateway().void(charges[2:])
@@ -415,7 +410,7 @@ def test_an_amount_is_charged_refunded_and_read_in_stripes_units(
 
 def window(sandbox: Sandbox) -> tuple[datetime, datetime]:
     """Return the last hour of the sandbox's clock."""
-    now = datetime.fromtimestamp(sandbox.http.get("/sandbox/clock").json()["now"], UTC)
+    now = time_of(sandbox)
     return now - timedelta(hours=1), now + timedelta(minutes=1)
 
 

@@ -2,10 +2,8 @@
 is lost.
 """
 
-import sqlite3
 from collections import Counter
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from threading import Thread
 from typing import Any
@@ -17,13 +15,13 @@ from django.db import connections
 from payments.events import PaymentRefunded
 from payments.followup import follow_up_once
 from payments.gateways import get_gateway
-from payments.gateways.base import Pending, Refunded, RefundRequest
+from payments.gateways.base import Pending, Refunded, RefundRequest, Unanswered
 from payments.gateways.stripe import StripeGateway, refunds
 from payments.gateways.stripe.account import Account
 from payments.models import Payment
 from sagas.definition.handlers import Retry, Unknown, Waiting
 from tests.integration.payments.harness import Order, order, payment, run
-from tests.integration.payments.stripe_harness import moved_money
+from tests.integration.payments.stripe_harness import forget_keys, moved_money, time_of
 from tests.integration.races import at_once
 from tests.processes import until
 from tests.sandbox.process import Sandbox
@@ -64,21 +62,6 @@ def failed_refund(sandbox: Sandbox, paid: Order) -> str:
     made = refund_of(paid)
     sandbox.control(f"settle/{made}", outcome="failed")
     return made
-
-
-def forget_refunds(sandbox: Sandbox, paid: Order) -> None:
-    """Take a charge's refunds back in the sandbox, but keep the answers to their keys."""
-    charge = payment(paid).charge_id
-    with (
-        closing(sqlite3.connect(sandbox.log.parent / "ledger.sqlite3", timeout=10)) as ledger,
-        ledger,
-    ):
-        made = "SELECT id FROM record WHERE kind = 'refund' AND body->>'charge' = ?"
-        ledger.execute(f"DELETE FROM money_movement WHERE id IN ({made})", [charge])
-        ledger.execute(f"DELETE FROM record WHERE id IN ({made})", [charge])
-        ledger.execute(
-            "UPDATE record SET body = json_set(body, '$.amount_refunded', 0) WHERE id = ?", [charge]
-        )
 
 
 def test_a_captured_payment_is_refunded_once(sandbox: Sandbox) -> None:
@@ -183,13 +166,29 @@ def test_a_refund_behind_a_replayed_error_is_found(sandbox: Sandbox) -> None:
     assert len(all_refunds_of(paid)) == 1
 
 
-def test_a_key_that_replays_an_error_is_followed_by_another_key(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("fault", ["500_saved", "400_saved", "balance_insufficient"])
+def test_a_key_that_replays_an_error_is_followed_by_another_key(
+    sandbox: Sandbox, fault: str
+) -> None:
     paid = charged()
-    sandbox.fault("refunds.create", "500_done")
+    sandbox.fault("refunds.create", fault)
     assert isinstance(refund(paid), Unknown)
-    forget_refunds(sandbox, paid)
+    assert payment(paid).status == "captured"
     assert isinstance(refund(paid), PaymentRefunded)
     assert len(all_refunds_of(paid)) == 1
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+def test_a_low_balance_is_told_to_operators_and_no_decline(sandbox: Sandbox) -> None:
+    paid = charged()
+    sandbox.fault("refunds.create", "balance_insufficient", times=None)
+    request = refund_request_of(paid)
+    for _ in range(2):
+        (answer,) = get_gateway().refund([request])
+        assert isinstance(answer, Unanswered)
+        assert "does not cover the refund of 12.50 EUR. Add funds" in answer.reason
+    (answer,) = get_gateway().refund([request])
+    assert isinstance(answer, Unanswered)
 
 
 def test_a_manual_refund_is_not_repeated(sandbox: Sandbox) -> None:
@@ -228,7 +227,7 @@ def test_a_pending_manual_refund_counts(sandbox: Sandbox) -> None:
         (answer,) = get_gateway().refund([refund_request_of(paid)])
         assert isinstance(answer, Pending)
         assert answer.expected_at is not None
-        assert timedelta(days=13) < answer.expected_at - datetime.now(UTC) <= timedelta(days=14)
+        assert timedelta(days=13) < answer.expected_at - time_of(sandbox) <= timedelta(days=14)
     assert [each.amount for each in all_refunds_of(paid)] == [1000, 250]
 
 
@@ -274,3 +273,18 @@ def refund_manually(paid: Order, amount: int = 1250) -> None:
         f"manual {amount} {paid.saga}", paid.saga, str(payment(paid).charge_id), amount, "eur"
     )
     Account(StripeGateway().until).create_refund(request, request.key, amount)
+
+
+def test_a_refund_after_many_saved_errors_is_made_when_they_are_forgotten(
+    sandbox: Sandbox,
+) -> None:
+    paid = charged()
+    sandbox.fault("refunds.create", "balance_insufficient", times=None)
+    request = refund_request_of(paid)
+    for _ in range(4):
+        get_gateway().refund([request])
+    sandbox.http.delete("/sandbox/faults").raise_for_status()
+    forget_keys(sandbox)
+    (answer,) = get_gateway().refund([request])
+    assert isinstance(answer, Refunded)
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
