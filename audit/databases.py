@@ -5,10 +5,13 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
-__all__ = ["DatabaseUnavailable", "fetch", "keys"]
+__all__ = ["STATEMENT_TIMEOUT", "DatabaseUnavailable", "TookTooLong", "fetch", "keys"]
 
 # Milliseconds. A scan of a table of millions may take longer than the 20 s of a request or a step.
 STATEMENT_TIMEOUT = 600_000
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+QUERY_CANCELED = "57014"
 
 # Keys read at once: few round trips, and little memory.
 KEYS = 5_000
@@ -31,16 +34,31 @@ class DatabaseUnavailable(Exception):
         super().__init__(f"The audit cannot read the database {alias!r}: {reason}")
 
 
-def fetch(alias: str, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-    """Run a statement and return its rows, all as of one moment. Raises `DatabaseUnavailable`."""
+class TookTooLong(DatabaseUnavailable):
+    """A statement reached its time limit."""
+
+
+def fetch(
+    alias: str,
+    sql: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    milliseconds: int = STATEMENT_TIMEOUT,
+) -> list[tuple[Any, ...]]:
+    """Run a statement and return its rows, all as of one moment.
+
+    Raises `DatabaseUnavailable`, and `TookTooLong` if the statement reaches its time limit.
+    """
     try:
         with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-            cursor.execute(READ_ONLY, [str(STATEMENT_TIMEOUT)])
+            cursor.execute(READ_ONLY, [str(milliseconds)])
             cursor.execute(sql, params or {})
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
     except (DatabaseError, InterfaceError) as error:
-        raise DatabaseUnavailable(alias, error) from error
+        code = getattr(error.__cause__, "sqlstate", None)
+        kind = TookTooLong if code == QUERY_CANCELED else DatabaseUnavailable
+        raise kind(alias, error) from error
 
 
 def keys(alias: str, table: str, column: str, *, kind: str = "uuid") -> Iterator[list[Any]]:

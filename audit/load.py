@@ -15,7 +15,7 @@ Therefore a check of an open order compares no two databases, except the timelin
 outboxes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -39,7 +39,7 @@ from orders.saga import SAGAS
 from sagas.definition.plan import Plan
 from sagas.storage.registry import Service, get_service
 
-__all__ = ["load_snapshots", "saga_services"]
+__all__ = ["load_orders", "load_snapshots", "saga_services"]
 
 PAGE = 2_000
 
@@ -50,6 +50,11 @@ SELECT id, status, amount, currency, plan::text, created_at, ended_at IS NOT NUL
   FROM orders_order
  WHERE (%(after)s::uuid IS NULL OR id > %(after)s::uuid) AND id <= %(newest)s
  ORDER BY id LIMIT %(limit)s
+"""
+
+ORDERS_BY_ID = """
+SELECT id, status, amount, currency, plan::text, created_at, ended_at IS NOT NULL
+  FROM orders_order WHERE id = ANY(%(orders)s::uuid[]) ORDER BY id
 """
 
 LINES = """
@@ -105,8 +110,22 @@ def load_snapshots(*, ledger: Ledger, unsent_after: float) -> Iterator[list[Orde
         after = page[-1].id
 
 
+def load_orders(ids: Sequence[UUID], *, ledger: Ledger) -> list[OrderSnapshot]:
+    """Return the snapshots of some orders without their messages. Unknown orders are left out."""
+    snapshots = {
+        order.id: OrderSnapshot(order, has_messages=False)
+        for order in _decoded(fetch("default", ORDERS_BY_ID, {"orders": list(ids)}))
+    }
+    _load_rows(snapshots, ledger)
+    return list(snapshots.values())
+
+
 def _orders(after: UUID | None, newest: UUID) -> list[Order]:
-    rows = fetch("default", ORDERS, {"after": after, "newest": newest, "limit": PAGE})
+    params = {"after": after, "newest": newest, "limit": PAGE}
+    return _decoded(fetch("default", ORDERS, params))
+
+
+def _decoded(rows: Iterable[tuple[Any, ...]]) -> list[Order]:
     return [
         Order(order, status, amount, currency, decode_plan(plan), created_at, ended)
         for order, status, amount, currency, plan, created_at, ended in rows
@@ -117,25 +136,41 @@ def _load_page(
     orders: Sequence[Order], *, ledger: Ledger, unsent_after: float
 ) -> list[OrderSnapshot]:
     snapshots = {order.id: OrderSnapshot(order) for order in orders}
-    ids = list(snapshots)
-
-    def fill(alias: str, sql: str, add: Callable[[OrderSnapshot, tuple[Any, ...]], None]) -> None:
-        for order, *columns in fetch(alias, sql, {"orders": ids, "unsent_after": unsent_after}):
-            add(snapshots[order], tuple(columns))
-
-    fill("default", TIMELINE, lambda order, row: order.timeline.append(TimelineRow(*row)))
-    fill("default", LINES, lambda order, row: order.lines.append(Line(*row)))
-    fill("payments", PAYMENTS, lambda order, row: order.payments.append(Payment(*row)))
-    for order, movement in ledger.movements(ids):
-        snapshots[order].movements.append(movement)
-    fill("inventory", RESERVATIONS, lambda order, row: order.reservations.append(Reservation(*row)))
-
+    _fill(
+        snapshots, "default", TIMELINE, lambda order, row: order.timeline.append(TimelineRow(*row))
+    )
+    _load_rows(snapshots, ledger)
     for service in saga_services():
         statement = MESSAGES.format(outbox=service.outbox, inbox=service.inbox)
-        fill(service.alias, statement, _add_message)
+        _fill(snapshots, service.alias, statement, _add_message, unsent_after=unsent_after)
 
     _mark_purged(snapshots.values())
     return list(snapshots.values())
+
+
+def _load_rows(snapshots: Mapping[UUID, OrderSnapshot], ledger: Ledger) -> None:
+    """Load the lines, payments, movements and reservations of orders that were read before."""
+    _fill(snapshots, "default", LINES, lambda order, row: order.lines.append(Line(*row)))
+    _fill(snapshots, "payments", PAYMENTS, lambda order, row: order.payments.append(Payment(*row)))
+    for order, movement in ledger.movements(list(snapshots)):
+        snapshots[order].movements.append(movement)
+    _fill(
+        snapshots,
+        "inventory",
+        RESERVATIONS,
+        lambda order, row: order.reservations.append(Reservation(*row)),
+    )
+
+
+def _fill(
+    snapshots: Mapping[UUID, OrderSnapshot],
+    alias: str,
+    sql: str,
+    add: Callable[[OrderSnapshot, tuple[Any, ...]], None],
+    **params: Any,
+) -> None:
+    for order, *columns in fetch(alias, sql, {"orders": list(snapshots), **params}):
+        add(snapshots[order], tuple(columns))
 
 
 def _add_message(snapshot: OrderSnapshot, row: tuple[Any, ...]) -> None:

@@ -1,20 +1,36 @@
-"""The scheduled audit: its last result, for the start page and the metrics."""
+"""The scheduled audit of money and stock, and its last result.
 
+It checks the orders and payments that changed since the last one, the orders with open findings,
+and all stock counters. The ledger of the simulated gateway is read; for the other gateways, the
+reconciliation compares their statements with payments. `manage.py audit` checks all orders and
+messages.
+"""
+
+import logging
+import time
+from collections.abc import Callable
 from datetime import datetime
 
+from django.core.exceptions import ImproperlyConfigured
 from msgspec import Struct
 
+from audit import runs
+from audit.databases import DatabaseUnavailable
 from audit.models import AuditRun, Finding
+from audit.pages import check_next_page
+from audit.runs import LeaseLost, Run
 
-__all__ = ["LastResult", "last_result"]
+__all__ = ["LastResult", "Progress", "last_result", "run_scheduled"]
+
+logger = logging.getLogger(__name__)
 
 
 class LastResult(Struct, frozen=True, kw_only=True):
     """The last scheduled audit that finished; all None before the first.
 
     `since` and `until`: it checked the orders and payments that changed between them, and all
-    stock. `violations`: open findings, as they are now. `error` says why the audit in progress
-    could not read a database, so that its result is unknown; empty if it could.
+    stock. `violations`: open findings, as they are now. `error` says what could not be checked, as
+    while a database is down, so that the result is unknown; empty if all was.
     """
 
     finished_at: datetime | None
@@ -23,6 +39,13 @@ class LastResult(Struct, frozen=True, kw_only=True):
     orders: int
     violations: int
     error: str
+
+
+class Progress(Struct):
+    """The progress of a task: the pages that it checked, and whether it could go on at once."""
+
+    pages: int = 0
+    unfinished: bool = False
 
 
 def last_result() -> LastResult:
@@ -38,5 +61,38 @@ def last_result() -> LastResult:
         until=last.until if last else None,
         orders=last.orders if last else 0,
         violations=Finding.objects.count(),
-        error=in_progress.error if in_progress else "",
+        error=_error(last, in_progress),
     )
+
+
+def run_scheduled(seconds: float, *, clock: Callable[[], float] = time.monotonic) -> Progress:
+    """Check pages of the audit that is due or in progress, for some seconds. One worker at a time
+    does so.
+    """
+    end = clock() + seconds
+    progress = Progress()
+    if run := runs.claim():
+        error = ""
+        try:
+            _check_pages(run, progress, lambda: clock() < end)
+        except LeaseLost as lost:
+            logger.warning("The scheduled audit stops: %s", lost)
+            return progress
+        except (DatabaseUnavailable, ImproperlyConfigured) as unavailable:
+            error = str(unavailable)
+            logger.warning("The scheduled audit is tried again: %s", error)
+        finally:
+            runs.release(run, error=error or run.error)
+        progress.unfinished = not error and run.phase != AuditRun.Phase.DONE
+    return progress
+
+
+def _check_pages(run: Run, progress: Progress, has_time: Callable[[], bool]) -> None:
+    while run.phase != AuditRun.Phase.DONE and has_time():
+        runs.advance(run, check_next_page(run))
+        progress.pages += 1
+
+
+def _error(last: AuditRun | None, in_progress: AuditRun | None) -> str:
+    errors = [run.error for run in (last, in_progress) if run]
+    return "\n".join(filter(None, errors))

@@ -37,6 +37,7 @@ def beat_schedule(*, flush_seconds: float, stall_seconds: float) -> dict[str, di
         "follow-payments": _every(5, "payments.follow", queue="payments"),
         "expire-authorizations": _every(60, "payments.expire_authorizations", queue="payments"),
         "reconcile-payments": _every(60, "payments.reconcile", queue="payments"),
+        "audit-changes": _every(60, "audit.check_changes", queue="orders"),
         "purge-webhook-events": _every(HOUR, "payments.purge_webhook_events", queue="payments"),
     }
 

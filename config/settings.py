@@ -170,6 +170,7 @@ PRICE_CHECK = env.str("PRICE_CHECK", default="payments.gateways.reason_not_charg
 PAYMENT_ACTION_SECONDS = env.float("PAYMENT_ACTION_SECONDS", default=600)
 PAYMENT_RETURN_URL = env.str("PAYMENT_RETURN_URL", default="http://localhost:8000/")
 RECONCILE_SECONDS = env.float("RECONCILE_SECONDS", default=3600)
+AUDIT_SECONDS = env.float("AUDIT_SECONDS", default=3600)
 STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com")
 STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")

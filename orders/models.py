@@ -128,6 +128,12 @@ class Order(sagas.models.TrackedSaga):
             models.Index(
                 fields=("id",), condition=Q(needs_attention=True), name="orders_order_attention"
             ),
+            # For the scheduled audit. The update that ends an order writes to all indexes anyway.
+            models.Index(
+                fields=("ended_at", "id"),
+                condition=Q(ended_at__isnull=False),
+                name="orders_order_ended",
+            ),
             # On a column that no other step changes: with the status in an index, PostgreSQL would
             # write every change of the status to all indexes.
             models.Index(fields=("id",), condition=~Q(failure_code=""), name="orders_order_failed"),

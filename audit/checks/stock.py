@@ -1,9 +1,9 @@
 """Stock: the counters of each SKU, its reservations, and the quantities that were ordered."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from audit.databases import fetch, keys
+from audit.databases import STATEMENT_TIMEOUT, fetch, keys
 from audit.invariant_types import AuditContext, TableResult, Violation
 from audit.snapshot import OrderSnapshot
 
@@ -16,6 +16,8 @@ __all__ = [
     "reserved_at_most_once",
     "shipped_is_what_was_ordered",
     "stock_moved_is_what_was_reserved",
+    "wrong_counters",
+    "wrong_reservations",
 ]
 
 # Each is one statement, so that its result is true while orders are being placed.
@@ -46,30 +48,42 @@ ITEMS = ("inventory", "inventory_stockitem", "sku")
 def counters_add_up(context: AuditContext) -> Iterator[TableResult]:
     """No counter is negative, and each received unit is counted in exactly one of them."""
     for skus in keys(*ITEMS, kind="text"):
-        rows = fetch("inventory", COUNTERS, {"skus": skus})
-        violations = [
-            Violation(
-                sku,
-                f"on hand {on_hand} + reserved {reserved} + shipped {shipped}, received {received}",
-            )
-            for sku, on_hand, reserved, shipped, received in rows
-        ]
-        yield TableResult(len(skus), "SKUs", violations)
+        yield TableResult(len(skus), "SKUs", wrong_counters(skus))
 
 
 def reservations_add_up_to_the_counters(context: AuditContext) -> Iterator[TableResult]:
     """Each SKU's counters of reserved and shipped units are the sums of its reservations."""
     for skus in keys(*ITEMS, kind="text"):
-        rows = fetch("inventory", RESERVED, {"skus": skus})
-        violations = [
-            Violation(
-                sku,
-                f"counted as reserved {reserved}, held by orders {held}; "
-                f"counted as shipped {shipped}, shipped to orders {delivered}",
-            )
-            for sku, reserved, held, shipped, delivered in rows
-        ]
-        yield TableResult(len(skus), "SKUs", violations)
+        yield TableResult(len(skus), "SKUs", wrong_reservations(skus))
+
+
+def wrong_counters(
+    skus: Sequence[str], *, milliseconds: int = STATEMENT_TIMEOUT
+) -> list[Violation]:
+    """Return the SKUs whose counters are negative or do not add up."""
+    rows = fetch("inventory", COUNTERS, {"skus": list(skus)}, milliseconds=milliseconds)
+    return [
+        Violation(
+            sku,
+            f"on hand {on_hand} + reserved {reserved} + shipped {shipped}, received {received}",
+        )
+        for sku, on_hand, reserved, shipped, received in rows
+    ]
+
+
+def wrong_reservations(
+    skus: Sequence[str], *, milliseconds: int = STATEMENT_TIMEOUT
+) -> list[Violation]:
+    """Return the SKUs whose counters differ from the sums of their reservations."""
+    rows = fetch("inventory", RESERVED, {"skus": list(skus)}, milliseconds=milliseconds)
+    return [
+        Violation(
+            sku,
+            f"counted as reserved {reserved}, held by orders {held}; "
+            f"counted as shipped {shipped}, shipped to orders {delivered}",
+        )
+        for sku, reserved, held, shipped, delivered in rows
+    ]
 
 
 def reservations_belong_to_orders(context: AuditContext) -> Iterator[TableResult]:

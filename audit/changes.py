@@ -1,0 +1,135 @@
+"""The rows that a scheduled audit checks next: a page of each phase, after its cursor."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from audit.databases import fetch
+from audit.ledger import GATEWAYS
+from audit.runs import Run
+
+__all__ = [
+    "ORDERS_PAGE",
+    "SKUS_PAGE",
+    "ChangedOrders",
+    "changed_payments",
+    "ended_orders",
+    "next_skus",
+    "orders_with_findings",
+]
+
+# Rows of one page: few round trips, and a page takes less than a second.
+ORDERS_PAGE = 500
+SKUS_PAGE = 5_000
+
+WITH_FINDINGS = """
+SELECT DISTINCT subject FROM audit_finding
+ WHERE subject > %(after)s AND subject ~ %(uuid)s ORDER BY subject LIMIT %(limit)s
+"""
+UUID_PATTERN = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+
+ENDED = """
+SELECT ended_at, id FROM orders_order
+ WHERE ended_at >= %(since)s AND ended_at < %(until)s
+   AND (%(after_at)s::timestamptz IS NULL OR (ended_at, id) > (%(after_at)s, %(after)s::uuid))
+ ORDER BY ended_at, id LIMIT %(limit)s
+"""
+
+CHANGED = """
+SELECT updated_at, order_id FROM payments_payment
+ WHERE gateway = %(gateway)s AND updated_at >= %(since)s AND updated_at < %(until)s
+   AND (%(after_at)s::timestamptz IS NULL
+        OR (updated_at, order_id) > (%(after_at)s, %(after)s::uuid))
+ ORDER BY updated_at, order_id LIMIT %(limit)s
+"""
+
+# The orders that the phase before has checked.
+ENDED_IN_WINDOW = """
+SELECT id FROM orders_order
+ WHERE id = ANY(%(orders)s::uuid[]) AND ended_at >= %(since)s AND ended_at < %(until)s
+"""
+
+SKUS = "SELECT sku FROM inventory_stockitem WHERE sku > %(after)s ORDER BY sku LIMIT %(limit)s"
+
+# Before every id, for the first page.
+FIRST_ID = UUID(int=0)
+
+
+class ChangedOrders(Struct, frozen=True, kw_only=True):
+    """A page of orders, and the cursor after it. `is_last`: the phase has no more."""
+
+    orders: Sequence[UUID]
+    after_at: datetime | None = None
+    after_key: str = ""
+    is_last: bool
+
+
+def orders_with_findings(run: Run) -> ChangedOrders:
+    """Return the next orders with an open finding."""
+    params = {"after": run.after_key, "uuid": UUID_PATTERN, "limit": ORDERS_PAGE}
+    subjects = [subject for (subject,) in fetch("default", WITH_FINDINGS, params)]
+    return ChangedOrders(
+        orders=[UUID(subject) for subject in subjects],
+        after_key=subjects[-1] if subjects else "",
+        is_last=len(subjects) < ORDERS_PAGE,
+    )
+
+
+def ended_orders(run: Run) -> ChangedOrders:
+    """Return the next orders that ended in the window."""
+    params = {
+        "since": run.since,
+        "until": run.until,
+        "after_at": run.after_at,
+        "after": run.after_key or FIRST_ID,
+        "limit": ORDERS_PAGE,
+    }
+    rows = fetch("default", ENDED, params)
+    return ChangedOrders(
+        orders=[order for _, order in rows],
+        after_at=rows[-1][0] if rows else None,
+        after_key=str(rows[-1][1]) if rows else "",
+        is_last=len(rows) < ORDERS_PAGE,
+    )
+
+
+def changed_payments(run: Run) -> ChangedOrders:
+    """Return the orders of the next payments that changed in the window, gateway by gateway.
+
+    It leaves out the orders that ended in the window, because they were checked before.
+    """
+    last_gateway, _, last_order = run.after_key.rpartition("/")
+    for (gateway,) in sorted(fetch("payments", GATEWAYS)):
+        if gateway < last_gateway:
+            continue
+        params = {
+            "gateway": gateway,
+            "since": run.since,
+            "until": run.until,
+            "after_at": run.after_at if gateway == last_gateway else None,
+            "after": last_order or FIRST_ID,
+            "limit": ORDERS_PAGE,
+        }
+        if rows := fetch("payments", CHANGED, params):
+            updated_at, order = rows[-1]
+            return ChangedOrders(
+                orders=_not_ended_in_window(run, [order for _, order in rows]),
+                after_at=updated_at,
+                after_key=f"{gateway}/{order}",
+                is_last=False,
+            )
+    return ChangedOrders(orders=[], is_last=True)
+
+
+def next_skus(run: Run) -> list[str]:
+    """Return the next SKUs."""
+    params = {"after": run.after_key, "limit": SKUS_PAGE}
+    return [sku for (sku,) in fetch("inventory", SKUS, params)]
+
+
+def _not_ended_in_window(run: Run, orders: Sequence[UUID]) -> list[UUID]:
+    params = {"orders": orders, "since": run.since, "until": run.until}
+    ended = {order for (order,) in fetch("default", ENDED_IN_WINDOW, params)}
+    return [order for order in orders if order not in ended]
