@@ -74,6 +74,11 @@ class Bank:
         self.charges: dict[str, Charge] = {}
         self.movements: list[Movement] = []
 
+    def clear(self) -> None:
+        """Forget all charges."""
+        self.charges.clear()
+        self.movements.clear()
+
     def find(self, charge_id: str) -> Charge | None:
         """Return a captured charge by its id."""
         return next((each for each in self.charges.values() if each.id == charge_id), None)

@@ -226,6 +226,7 @@ def test_a_charge_is_pending_until_the_bank_decides(
     client = harness.client()
     waiting = answer_of(client.charge, charge)
     assert isinstance(waiting, Pending)
+    assert waiting.expected_at is not None
     assert isinstance(answer_of(client.find, charge), Pending)
     harness.settle_charge(charge, succeeds=succeeds)
     verdict = answer_of(client.find, charge)

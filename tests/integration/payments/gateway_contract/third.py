@@ -45,7 +45,8 @@ class ThirdHarness(GatewayHarness):
     @classmethod
     @contextmanager
     def running(cls) -> Iterator[GatewayHarness]:
-        """Run nothing, because the bank is in the memory of this process."""
+        """Open the bank anew, with an empty ledger."""
+        BANK.clear()
         yield cls()
 
     def method(self, behaviour: Method) -> str:
