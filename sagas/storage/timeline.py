@@ -11,7 +11,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from sagas.definition.events import NEEDS_ATTENTION, ON_HOLD, WAITS_UNTIL
+from sagas.definition.events import NEEDS_ATTENTION, ON_HOLD, WAITS_UNTIL, is_notice
 from sagas.definition.messages import TimelineEntry, to_json
 from sagas.storage import sql
 from sagas.storage.registry import Home
@@ -56,13 +56,15 @@ RETURNING id
 """
 
 # Record progress
-# A new event shows that its saga moves. `v` has the latest new event of each saga: whether it asks
-# for attention, and the step of an "on hold" event. `ends` says whether any of them ends the saga.
+# A new event shows that its saga moves, unless it is a notice that only informs. `v` has the latest
+# other new event of each saga: whether it asks for attention, and the step of an "on hold" event.
+# `ends` says whether any of them ends the saga.
 #
 #   redrives         starts at 0 again
 #   rescue_at        SAGA_STALL_SECONDS from now
-#   waits_until      the end of an agreed wait, from a `WaitNotice`; any other event clears it. The
-#                    saga has stalled SAGA_STALL_SECONDS after that end.
+#   waits_until      the end of an agreed wait, from a `WaitNotice`; any other event clears it, but
+#                    no notice that only informs. The saga has stalled SAGA_STALL_SECONDS after that
+#                    end.
 #   on_hold          the step that waits; any other event clears it
 #   needs_attention  set and cleared by the latest event. An "on hold" event leaves it as it is,
 #                    because waiting does not repair a fault. A saga that has ended never has it.
@@ -128,8 +130,9 @@ def record(home: Home, entries: Sequence[TimelineEntry]) -> int:
     with transaction.atomic(using=home.alias):
         _lock(home, entries)
         new = _insert(home, entries)
+        if moving := [entry for entry in new if not _only_informs(entry)]:
+            _record_progress(home, moving)
         if new:
-            _record_progress(home, new)
             home.tracked.apply_events(new)
 
     return len(new)
@@ -149,6 +152,12 @@ def _insert(home: Home, entries: Sequence[TimelineEntry]) -> list[TimelineEntry]
 
     new = [entry for entry in entries if entry.id in inserted]
     return sorted(new, key=lambda entry: (entry.seq, str(entry.at)))
+
+
+def _only_informs(entry: TimelineEntry) -> bool:
+    """Return whether an entry is a notice that says nothing about the progress of its saga."""
+    says_progress = entry.type in {NEEDS_ATTENTION, ON_HOLD} or WAITS_UNTIL in entry.detail
+    return is_notice(entry.type) and not says_progress
 
 
 def _record_progress(home: Home, entries: Sequence[TimelineEntry]) -> None:

@@ -17,6 +17,7 @@ from sagas.storage.outbox import claim
 from tests.integration.races import blocked_behind
 from tests.trips.harness import HOME, TRIPS, begin, call_off, walk
 from tests.trips.models import Outbox, TimelineEvent, Trip
+from tests.trips.steps import Asked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -148,6 +149,27 @@ def test_the_next_event_ends_an_agreed_wait(trip, settings):
 
     assert row.waits_until is None
     assert row.rescue_at < timezone.now() + timedelta(seconds=2 * settings.SAGA_STALL_SECONDS)
+
+
+def test_a_notice_that_only_informs_ends_no_agreed_wait(trip):
+    (first, *_) = entries(trip)
+    until = timezone.now() + timedelta(days=3)
+    timeline.record(HOME, [waits(first, until)])
+    timeline.record(HOME, [replace(first, id=uuid7(), type=Asked.type, ends=False)])
+    row = Trip.objects.get(id=trip)
+
+    assert row.waits_until == until
+    assert row.rescue_at > until
+    assert row.followed == 2  # the domain is told of each event
+
+
+def test_a_notice_that_only_informs_is_no_progress(trip):
+    (first, *_) = entries(trip)
+    Trip.objects.update(redrives=3, needs_attention=True, rescue_at="2020-01-01T00:00:00Z")
+    timeline.record(HOME, [replace(first, id=uuid7(), type=Asked.type, ends=False)])
+    row = Trip.objects.get(id=trip)
+
+    assert (row.redrives, row.needs_attention, row.rescue_at.year) == (3, True, 2020)
 
 
 def test_a_new_event_is_progress(trip):
