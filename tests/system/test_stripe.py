@@ -1,13 +1,9 @@
 """Orders paid through Stripe's client at the sandbox, with real workers and an API for webhooks."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-import httpx
 import pytest
 from django.core.management import call_command
 from django.test import Client
@@ -19,82 +15,22 @@ from payments.models import Payment, WebhookEvent
 from sagas.ids import uuid7
 from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.armed_faults import ArmedFaults
-from tests.integration.payments.stripe_harness import confirm, moved_money, use_stripe
-from tests.processes import Process, beat, until, worker
-from tests.sandbox.process import API_KEY, SECRET, Sandbox, running
-from tests.system.harness import QUICK, SERVICES, order, outcome, shop
-from tools.local.ports import free_port
+from tests.integration.payments.stripe_harness import confirm
+from tests.processes import until, worker
+from tests.system.harness import order, outcome, shop
+from tests.system.stripe_system import (
+    StripeSystem,
+    net,
+    next_action,
+    running_workers,
+    stripe_system,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
-__all__ = ["shop"]
+__all__ = ["shop", "stripe_system"]
 
 each_saga = pytest.mark.parametrize("saga", sorted(SAGAS))
-
-WEBHOOKS = "/api/v1/payments/webhooks/stripe/"
-
-
-class StripeSystem:
-    """The sandbox, the API's address, and the environment of all processes."""
-
-    def __init__(self, sandbox: Sandbox, api: str, **environ: str) -> None:
-        self.sandbox = sandbox
-        self.api = api
-        self.environ = (
-            QUICK
-            | environ
-            | {
-                "PAYMENT_GATEWAY": "stripe",
-                "STRIPE_API_KEY": API_KEY,
-                "STRIPE_API_BASE": sandbox.url,
-                "STRIPE_WEBHOOK_SECRET": SECRET,
-            }
-        )
-
-    def serve(self, folder: Path, **environ: str) -> Process:
-        """Start the API and wait until it answers."""
-        options = (
-            "--bind",
-            self.api.removeprefix("http://"),
-            "--worker-class",
-            "gthread",
-            "--threads",
-            "4",
-        )
-        process = Process(
-            "gunicorn", "config.wsgi", *options, log=folder / "api", environ=self.environ | environ
-        )
-        until(self.answers, "the API answers", process=process)
-        return process
-
-    def answers(self) -> bool:
-        """Return whether the API answers."""
-        try:
-            return httpx.get(f"{self.api}/healthz", trust_env=False, timeout=2).is_success
-        except httpx.TransportError:
-            return False
-
-
-@pytest.fixture
-def stripe_system(settings: Settings) -> Iterator[StripeSystem]:
-    """Run a sandbox that sends webhooks to the API."""
-    api = f"http://127.0.0.1:{free_port()}"
-    with running("--webhook-url", f"{api}{WEBHOOKS}", "--settle-seconds", "1") as sandbox:
-        use_stripe(settings, sandbox)
-        yield StripeSystem(sandbox, api, PAYMENT_ACTION_SECONDS="12")
-
-
-@contextmanager
-def running_workers(stripe_system: StripeSystem, folder: Path) -> Iterator[Process]:
-    """Run a worker of all services, beat and the API."""
-    with ExitStack() as stack:
-        working = stack.enter_context(
-            worker(*SERVICES, environ=stripe_system.environ, concurrency=3)
-        )
-        stack.enter_context(beat(environ=stripe_system.environ))
-        api = stripe_system.serve(folder)
-        stack.callback(api.kill)
-        yield working
 
 
 @each_saga
@@ -234,14 +170,3 @@ def delivery(stripe_system: StripeSystem, event: str) -> dict[str, Any]:
     answer = stripe_system.sandbox.http.get("/sandbox/deliveries").json()
     deliveries: list[dict[str, Any]] = answer["data"]
     return next(found for found in deliveries if found["event"] == event)
-
-
-def next_action(client: Client, placed: str) -> Any:
-    """Return the action that an order's customer must take, or None."""
-    return client.get(f"/api/v1/orders/{placed}/").json()["next_action"]
-
-
-def net(stripe_system: StripeSystem, placed: str) -> int:
-    """Return captured − refunded of an order in the sandbox's ledger, in minor units."""
-    moved = moved_money(stripe_system.sandbox, UUID(placed))
-    return moved["capture"] - moved["refund"]
