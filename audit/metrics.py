@@ -103,12 +103,13 @@ def reconciliation_metrics() -> Iterator[Metric]:
 
 @section("audit")
 def audit_metrics() -> Iterator[Metric]:
-    """Yield the result of the last scheduled audit. Never is 0."""
+    """Yield the result of the last scheduled audit, if one has finished. Never is 0."""
     result = scheduled.last_result()
     finished = "When the last scheduled audit finished; 0 if never."
     violations = "Violations of invariants that the scheduled audit has found and that still hold."
     yield gauge("audit_last_run_timestamp_seconds", finished)(_timestamp(result.finished_at))
-    yield gauge("audit_violations", violations)(result.violations)
+    if result.finished_at:  # 0 before the first would say that none was found
+        yield gauge("audit_violations", violations)(result.violations)
 
 
 @section("money")

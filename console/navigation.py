@@ -28,6 +28,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 _model("payments", "dispute", "Disputes", "gavel"),
                 _discrepancies(),
                 _model("payments", "reconciliation", "Reconciliations", "balance"),
+                _findings(),
                 _model("payments", "webhookevent", "Webhook events", "webhook"),
                 _model("payments", "simulatedcharge", "Simulated ledger", "receipt_long"),
             ],
@@ -103,6 +104,12 @@ def _discrepancies() -> Item:
     """Link to the differences that no person has closed."""
     item = _model("payments", "drift", "Differences", "difference")
     return item | {"link": f"{item['link']}?closed_at__isempty=1"}
+
+
+def _findings() -> Item:
+    """Link to the violations that the audit has found, for every user who may view orders."""
+    item = _model("audit", "finding", "Audit findings", "rule")
+    return item | {"permissions": ("orders.view_order",)}
 
 
 def _number_needing_attention() -> str:

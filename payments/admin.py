@@ -128,7 +128,7 @@ class PaymentAdmin(OrderSearchAdmin):
             return OWED
         if payment.dispute_status == "open":
             return DISPUTED
-        return FOLLOWED if payment.follow_at else None
+        return FOLLOWED if payment.follow_at or payment.balance_due_at else None
 
     @admin.display(description="amount")
     def price(self, payment: Payment) -> str:

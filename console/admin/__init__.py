@@ -3,12 +3,14 @@
 from django.contrib import admin
 
 from console.admin.discrepancies import DriftAdmin
+from console.admin.findings import FindingAdmin
 from console.admin.operations import LogEntryAdmin, RunAdmin
 from console.admin.orders import OrderAdmin
 from console.admin.system import GroupAdmin, TaskResultAdmin, UserAdmin
 
 __all__ = [
     "DriftAdmin",
+    "FindingAdmin",
     "GroupAdmin",
     "LogEntryAdmin",
     "OrderAdmin",

@@ -1,7 +1,7 @@
 """The tiles about money on the start page. An amount that is unknown is never shown as none."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.urls import reverse
@@ -214,13 +214,13 @@ def _audit(last: scheduled.LastResult | None) -> MoneyTile:
     title = "Last audit of money and stock"
     if last is None:
         return _unknown_tile("audit", title, "the database of orders did not answer in time")
+
+    note = "no violation was found"
     if last.violations:
-        note = f"{_count(last.violations, 'violation')} of invariants; see manage.py audit"
-        finished = age(last.finished_at) if last.finished_at else "not finished"
-        return MoneyTile(name="audit", title=title, value=finished, note=note, tone="bad")
-    return _check_tile(
-        "audit", title, last.finished_at, note="no violation was found", error=last.error
-    )
+        note = f"{_count(last.violations, 'violation')} of invariants"
+    tile = _check_tile("audit", title, last.finished_at, note=note, error=last.error)
+    link = reverse("admin:audit_finding_changelist")
+    return replace(tile, link=link, tone="bad" if last.violations else tile.tone)
 
 
 def _check_tile(
@@ -228,17 +228,17 @@ def _check_tile(
 ) -> MoneyTile:
     """Return the tile of a check that runs every hour: overdue, failing, or with its result."""
     overdue = finished_at is None or timezone.now() - finished_at > CHECKED_WITHIN
-    if error:
-        note = f"cannot go on: {Truncator(error).chars(MOST_ERROR)}"
-    elif finished_at is None:
+    if finished_at is None:
         note = "the result is unknown until it has run"
+    if error:
+        note = f"{note}; cannot go on: {Truncator(error).chars(MOST_ERROR)}"
     return MoneyTile(
         name=name,
         title=title,
         value=age(finished_at) if finished_at else "never",
         note=note,
         tone="bad" if error or (overdue and finished_at) else "slow" if overdue else "",
-        link=reverse("admin:payments_reconciliation_changelist") if name != "audit" else "",
+        link=reverse("admin:payments_reconciliation_changelist"),
     )
 
 

@@ -38,6 +38,7 @@ def export_order(detail: OrderDetail, *, history: Iterable[LogEntry]) -> bytes:
         "plan": msgspec.to_builtins(detail.plan),
         "timeline": [_row(event) for event in detail.timeline],
         **_of_services(detail),
+        "findings": [_row(finding) for finding in detail.findings],
         "sent": [_message(message) for message in detail.sent],
         "received": [_message(message) for message in detail.received],
         "failed_tasks": [_task(task) for task in detail.failed_tasks],

@@ -13,6 +13,7 @@ from django.apps import apps
 from django.db.models import Model
 from django_celery_results.models import TaskResult
 
+from audit.models import Finding
 from console.failures.tracebacks import tasks_about
 from console.order_page.diagram import Diagram, StepRow, build_diagram
 from console.order_page.event_words import gave_nothing_back
@@ -58,6 +59,7 @@ class OrderDetail:
     payment: Payment | None
     disputes: list[Dispute]
     discrepancies: list[Drift]
+    findings: list[Finding]
     reservations: list[Reservation]
     sent: list[ServiceRow]
     received: list[ServiceRow]
@@ -97,7 +99,11 @@ class OrderDetail:
     @property
     def money_alarms(self) -> list[str]:
         """Return the sentences about money that a person must look at."""
-        return money_alarms(self.payment, self.disputes, self.discrepancies)
+        audited = [
+            f"The audit found a violation of {finding.invariant}: {finding.detail}"
+            for finding in self.findings
+        ]
+        return [*money_alarms(self.payment, self.disputes, self.discrepancies), *audited]
 
 
 def load_order_detail(order: Order) -> OrderDetail:
@@ -130,6 +136,7 @@ def load_order_detail(order: Order) -> OrderDetail:
         payment=next(iter(payments), None),
         disputes=sorted(disputes, key=lambda dispute: dispute.opened_at),
         discrepancies=discrepancies,
+        findings=list(Finding.objects.filter(subject=str(order.id))),
         reservations=reservations,
         sent=sorted(sent, key=lambda message: message.row.created_at),
         received=sorted(received, key=lambda message: message.row.created_at),

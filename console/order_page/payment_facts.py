@@ -76,11 +76,11 @@ def _moved(payment: Payment) -> Iterator[Fact]:
 
 
 def _waits(payment: Payment) -> Iterator[Fact]:
-    if payment.status != Payment.Status.PENDING:
-        return
+    pending = payment.status == Payment.Status.PENDING
+    captured = payment.status == Payment.Status.CAPTURED
     waits = (
-        ("Customer confirms until", payment.action_expires_at),
-        ("Bank decides until", payment.expected_at),
+        ("Customer confirms until", payment.action_expires_at if pending else None),
+        ("Refund is decided until" if captured else "Bank decides until", payment.expected_at),
     )
     for label, deadline in waits:
         if deadline:
@@ -89,8 +89,9 @@ def _waits(payment: Payment) -> Iterator[Fact]:
 
 
 def _follow_up(payment: Payment) -> Iterator[Fact]:
-    if payment.follow_at:
-        yield Fact("Gateway is asked again", f"{payment.follow_at:%Y-%m-%d %H:%M:%S} UTC")
+    times = [time for time in (payment.follow_at, payment.balance_due_at) if time]
+    if times:
+        yield Fact("Gateway is asked again", f"{min(times):%Y-%m-%d %H:%M:%S} UTC")
     if payment.follow_error:
         yield Fact("Last answer", payment.follow_error)
 

@@ -12,6 +12,7 @@ from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.monitoring import metrics
+from audit.models import AuditRun
 from payments.models import Hold, Inbox
 from sagas.ids import uuid7
 from sagas.observability.prometheus import FOLDER, WorkerMetrics
@@ -36,6 +37,7 @@ def served(http, ada, monkeypatch):
         captured(placed(ada), 1_000)
     now = timezone.now()
     payment(), owed()
+    AuditRun.objects.create(since=now, until=now, finished_at=now)
     dispute(payment(status="captured"), respond_by=now + timedelta(days=1))
     Inbox.objects.create(
         saga=uuid7(), saga_started_at=now, step="payments.charge", state="waiting", send_at=now

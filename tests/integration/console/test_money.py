@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from audit.models import Finding
+from audit.models import AuditRun, Finding
 from console.discrepancies import close_discrepancy
 from console.models import LogEntry
 from orders.models import Hold as OrdersHold
@@ -126,11 +126,14 @@ class TestStartPage:
         Reconciliation.objects.create(
             since=now - timedelta(hours=2), until=now - timedelta(hours=1), movements=3, drifts=0
         )
+        AuditRun.objects.create(since=now, until=now, finished_at=now)
+        assert tiles(viewer)["audit"].note == "no violation was found"
         Finding.objects.create(invariant="I6", subject="MUG", detail="on hand -1")
         shown = tiles(viewer)
         assert shown["reconciliation"].value.endswith("ago")
         assert shown["reconciliation"].tone == ""
-        assert (shown["audit"].tone, shown["audit"].note[:11]) == ("bad", "1 violation")
+        audit = shown["audit"]
+        assert (audit.tone, audit.note) == ("bad", "1 violation of invariants")
 
     def test_a_reconciliation_that_is_overdue_stands_out(self, viewer):
         past = timezone.now() - timedelta(hours=5)
@@ -236,6 +239,13 @@ class TestOrderPage:
         ):
             assert text in page
         assert facts(viewer, order)["Disputed"] == "2.50 EUR withdrawn; dispute open"
+
+    def test_a_violation_that_the_audit_found_raises_an_alarm(self, viewer):
+        order = harness.order(Status.CANCELLED)
+        Finding.objects.create(invariant="I3", subject=str(order.id), detail="It was paid.")
+        assert "The audit found a violation of I3: It was paid." in order_page(viewer, order)
+        listed = viewer.get(tiles(viewer)["audit"].link).content.decode()
+        assert f"/admin/orders/order/{order.id}/change/" in listed
 
     def test_a_closed_difference_raises_no_alarm(self, viewer):
         order = harness.order(Status.CANCELLED)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 def test_without_any_order_the_page_explains_itself(viewer):
     page = viewer.get(START).content.decode()
     assert "every order has ended" in page
-    assert "No order has ended yet." in page
+    assert "No order has ended in the time shown." in page
     assert "no open order has captured money" in page
 
 
