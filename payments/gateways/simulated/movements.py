@@ -22,17 +22,20 @@ RETURN_SUFFIX = "-return"
 
 
 def movement(line: SimulatedCharge) -> Movement:
-    """Return a line as a movement. Money that a person moved has no order and no key."""
+    """Return a line as a movement. Money that a person moved has no order and no key.
+
+    A dispute has no key either, but the order of its charge.
+    """
     kind = Kind(line.kind)
-    by_us = kind in {Kind.CAPTURE, Kind.REFUND} and not line.by_hand
+    has_key = kind in {Kind.CAPTURE, Kind.REFUND} and not line.by_hand
     return Movement(
         kind=KINDS[kind],
         id=_id(kind, line),
         charge_id=line.charge_id,
         amount=line.amount,
         currency=line.currency,
-        order_id=line.order_id if by_us else None,
-        key=line.key if by_us else "",
+        order_id=None if line.by_hand else line.order_id,
+        key=line.key if has_key else "",
         at=line.created_at,
     )
 

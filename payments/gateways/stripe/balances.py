@@ -11,12 +11,14 @@ from payments.gateways.base import (
     BalanceAnswer,
     ChargeBalance,
     ChargeRequest,
+    Declined,
     Dispute,
     DisputeStatus,
 )
 from payments.gateways.stripe import intents
 from payments.gateways.stripe.account import Account
 from payments.gateways.stripe.currencies import from_stripe
+from payments.gateways.stripe.error_meanings import answer_to_error
 from payments.gateways.stripe.objects import id_of, time_of
 
 __all__ = ["FAILED", "UNFINISHED", "ChargeMoney", "balance", "read"]
@@ -85,7 +87,13 @@ def balance(account: Account, request: ChargeRequest) -> BalanceAnswer:
 
 
 def _charge_of(account: Account, request: ChargeRequest) -> str:
-    intent = intents.get_or_create(account, request)
+    """Return the id of a request's charge; empty if Stripe has none, or refuses such a charge."""
+    try:
+        intent = intents.get_or_create(account, request)
+    except stripe.StripeError as error:
+        if isinstance(answer_to_error(error), Declined):
+            return ""
+        raise
     return id_of(intent.latest_charge) if intent and intent.latest_charge else ""
 
 

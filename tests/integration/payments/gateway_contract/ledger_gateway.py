@@ -126,14 +126,14 @@ class Bank:
                         self.write(charge, "dispute_return", dispute.id, dispute.amount)
 
     def write(self, charge: Charge, kind: str, id_: str, amount: int, *, key: str = "") -> Movement:
-        """Write a line. A line without a key is no act of ours, so it names no order."""
+        """Write a line. A refund without a key is no act of ours, so it names no order."""
         line = Movement(
             kind=kind,  # type: ignore[arg-type]
             id=id_,
             charge_id=charge.id,
             amount=amount,
             currency=charge.request.currency,
-            order_id=charge.request.order_id if key else None,
+            order_id=None if kind == "refund" and not key else charge.request.order_id,
             key=key,
             at=datetime.now(UTC),
         )

@@ -3,7 +3,7 @@
 import pytest
 
 from payments.gateways import reason_not_chargeable
-from payments.gateways.base import Declined, Refunded
+from payments.gateways.base import Absent, Declined, Refunded
 from tests.integration.payments.gateway_contract.cases import (
     answer_of,
     balance_of,
@@ -46,6 +46,7 @@ def test_an_amount_that_cannot_be_charged_has_a_reason_and_is_declined(
         charge = request(harness, amount=amount, currency=currency)
         assert isinstance(answer_of(client.charge, charge), Declined)
         assert isinstance(answer_of(client.authorize, charge), Declined)
+        assert client.balance([charge]) == [Absent()]
         assert harness.moved_money(charge.order_id) == {}
 
 

@@ -6,6 +6,7 @@ from payments.gateways.base import DisputeStatus, Pending, Refunded
 from tests.integration.payments.gateway_contract.cases import (
     balance_of,
     captured,
+    movements_of,
     needs,
     refund,
     refund_request,
@@ -90,3 +91,35 @@ def test_a_dispute_of_the_rest_ends_a_partly_refunded_charge(harness: GatewayHar
     answer = refund(harness, refund_request(charge, taken))
     assert isinstance(answer, Refunded)
     assert (answer.amount, answer.disputed) == (250, 1000)
+
+
+@needs(Capability.DISPUTES)
+def test_the_statement_has_the_withdrawal_and_the_return(harness: GatewayHarness) -> None:
+    charge, taken = captured(harness)
+    dispute = harness.open_dispute(taken.charge_id, 1250)
+    assert [(line.kind, line.amount) for line in movements_of(harness, taken.charge_id)] == [
+        ("capture", 1250),
+        ("dispute", 1250),
+    ]
+    harness.close_dispute(dispute, won=True)
+    capture, *lines = movements_of(harness, taken.charge_id)
+    assert sorted((line.kind, line.id, line.amount) for line in lines) == [
+        ("dispute", dispute, 1250),
+        ("dispute_return", dispute, 1250),
+    ]
+    assert capture.kind == "capture"
+    assert {(line.order_id, line.currency) for line in (capture, *lines)} == {
+        (charge.order_id, "eur")
+    }
+
+
+@needs(Capability.DISPUTES)
+def test_a_lost_dispute_of_a_part_leaves_its_withdrawal_in_the_statement(
+    harness: GatewayHarness,
+) -> None:
+    _, taken = captured(harness)
+    harness.close_dispute(harness.open_dispute(taken.charge_id, 500), won=False)
+    assert [(line.kind, line.amount) for line in movements_of(harness, taken.charge_id)] == [
+        ("capture", 1250),
+        ("dispute", 500),
+    ]
