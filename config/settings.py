@@ -167,6 +167,7 @@ SAGA_SIGNING_KEYS = security.signing_keys(env)
 ORDER_SAGA = env.str("ORDER_SAGA", default="charge_first")
 PAYMENT_GATEWAY = env.str("PAYMENT_GATEWAY", default="simulated")
 PRICE_CHECK = env.str("PRICE_CHECK", default="payments.gateways.reason_not_chargeable")
+PAYMENT_SUMMARIES = env.str("PAYMENT_SUMMARIES", default="payments.summaries.payment_summaries")
 PAYMENT_ACTION_SECONDS = env.float("PAYMENT_ACTION_SECONDS", default=600)
 PAYMENT_RETURN_URL = env.str("PAYMENT_RETURN_URL", default="http://localhost:8000/")
 RECONCILE_SECONDS = env.float("RECONCILE_SECONDS", default=3600)
@@ -303,6 +304,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "OrderStatus": "orders.api.serializers.STATUSES",
         "PaymentStatus": "payments.api.serializers.STATUSES",
+        "OrderPaymentStatus": "orders.api.serializers.PAYMENT_STATUSES",
         "DisputeStatus": "payments.api.serializers.DISPUTE_STATUSES",
     },
 }

@@ -5,10 +5,11 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
+from orders.payment_summaries import chosen_summaries
 from orders.price_check import chosen_check
 from orders.saga import chosen_saga
 
-__all__ = ["check_price_check", "check_saga"]
+__all__ = ["check_payment_summaries", "check_price_check", "check_saga"]
 
 
 @register
@@ -28,4 +29,14 @@ def check_price_check(**kwargs: Any) -> list[CheckMessage]:
         chosen_check()
     except ImproperlyConfigured as wrong:
         return [Error(str(wrong), id="orders.E002")]
+    return []
+
+
+@register
+def check_payment_summaries(**kwargs: Any) -> list[CheckMessage]:
+    """Report a PAYMENT_SUMMARIES that names no function."""
+    try:
+        chosen_summaries()
+    except ImproperlyConfigured as wrong:
+        return [Error(str(wrong), id="orders.E003")]
     return []

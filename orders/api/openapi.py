@@ -108,6 +108,14 @@ PLACED = {
     "created_at": "2026-03-01T09:30:00.123456Z",
     "updated_at": "2026-03-01T09:30:00.123456Z",
 }
+PAID = {
+    "status": "captured",
+    "amount": 2500,
+    "captured_amount": 2500,
+    "refunded_amount": 0,
+    "owed_amount": 0,
+    "disputed": False,
+}
 FULFILLED = PLACED | {"status": "fulfilled", "updated_at": "2026-03-01T09:30:00.654321Z"}
 CANCELLING = PLACED | {
     "status": "cancelling",
@@ -145,9 +153,12 @@ orders_view = extend_schema_view(
     get=extend_schema(
         operation_id="list_orders",
         summary="List orders",
-        description="Your own orders; for staff, all orders. The newest first.",
+        description="Your own orders, the newest first; for staff, all orders with their payments.",
         parameters=FILTERS,
-        examples=[_answered("Fulfilled", FULFILLED)],
+        examples=[
+            _answered("Fulfilled", FULFILLED),
+            _answered("Fulfilled, for staff", FULFILLED | {"payment": PAID}),
+        ],
     ),
     post=extend_schema(
         operation_id="place_order",
@@ -188,7 +199,7 @@ order_view = extend_schema_view(
         operation_id="get_order",
         summary="Read an order",
         description="The current order; with `Prefer: wait`, once it is fulfilled or cancelled. "
-        "Orders of other users are not found.",
+        "Orders of other users are not found. Staff also get the order's payment.",
         parameters=[
             ID,
             PREFER,

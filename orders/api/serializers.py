@@ -4,11 +4,18 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.fields import SkipField
 
 from orders.models import Order, OrderLine, Product, TimelineEvent
 from orders.status import Status
 
-__all__ = ["STATUSES", "OrderSerializer", "ProductSerializer", "TimelineEventSerializer"]
+__all__ = [
+    "PAYMENT_STATUSES",
+    "STATUSES",
+    "OrderSerializer",
+    "ProductSerializer",
+    "TimelineEventSerializer",
+]
 
 # The meaning of each status for the customer, shown in the schema.
 STATUSES = (
@@ -26,6 +33,17 @@ STATUSES = (
         "all steps are undone: the money is refunded and the stock is released; `failure` has the "
         "reason",
     ),
+)
+
+# The statuses of payments, and one for payments that could not be read.
+PAYMENT_STATUSES = (
+    ("pending", "the gateway's answer is not known yet"),
+    ("authorized", "the gateway holds the money on the customer's card"),
+    ("captured", "the money was taken"),
+    ("declined", "the gateway refused"),
+    ("refunded", "the captured money was given back"),
+    ("void", "nothing was captured, and nothing will be"),
+    ("unknown", "the payment could not be read: all other members are null"),
 )
 
 
@@ -65,13 +83,42 @@ class NextActionSerializer(serializers.Serializer[dict[str, Any]]):
     )
 
 
+class PaymentSummarySerializer(serializers.Serializer[dict[str, Any]]):
+    """The payment of an order, for staff. Amounts are in minor units of the order's currency.
+
+    Null if the order has no payment yet. `captured_amount` and `owed_amount` are null while they
+    are not known.
+    """
+
+    status = serializers.ChoiceField(choices=PAYMENT_STATUSES)
+    amount = serializers.IntegerField(allow_null=True)
+    captured_amount = serializers.IntegerField(allow_null=True)
+    refunded_amount = serializers.IntegerField(allow_null=True)
+    owed_amount = serializers.IntegerField(
+        allow_null=True,
+        help_text="The amount that the customer is to get back and has not, although the order "
+        "has ended.",
+    )
+    disputed = serializers.BooleanField(
+        allow_null=True, help_text="Whether an open or a lost dispute has withdrawn money."
+    )
+
+    def get_attribute(self, instance: Any) -> Any:
+        """Return the order's payment. The member is left out if the view has not read payments."""
+        payments = self.context.get("payments")
+        if payments is None:
+            raise SkipField
+        return payments.get(instance.id)
+
+
 class OrderSerializer(serializers.ModelSerializer[Order]):
-    """An order. Amounts are in minor units of `currency`."""
+    """An order. Amounts are in minor units of `currency`. Staff also get the payment."""
 
     status = serializers.ChoiceField(choices=STATUSES, read_only=True)
     lines = LineSerializer(source="placed_lines", many=True, read_only=True)
     failure = serializers.SerializerMethodField()
     next_action = NextActionSerializer(allow_null=True, read_only=True)
+    payment = PaymentSummarySerializer(allow_null=True, required=False)
 
     class Meta:
         model = Order
@@ -83,6 +130,7 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
             "lines",
             "failure",
             "next_action",
+            "payment",
             "needs_attention",
             "created_at",
             "updated_at",

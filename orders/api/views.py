@@ -1,6 +1,7 @@
 """The REST views of orders and products. Views parse and answer; services commit."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from rest_framework.response import Response
 
 from api.auth.authentication import authenticated_user
 from api.auth.permissions import IsStaffOrReads
+from api.auth.roles import reads_everything
 from api.problems.exceptions import Problem
 from api.requests.parsing import parse
 from api.requests.prefer import preferred_wait
@@ -43,6 +45,7 @@ from orders.api.timeline_stream import event_resumed_after, stream_events
 from orders.idempotency import KeyInFlight, KeyReused
 from orders.long_polling import LONG_POLLER, order_version, wait_until_decided
 from orders.models import Order, Product, TimelineEvent
+from orders.payment_summaries import read_payments
 from orders.status import Status
 
 __all__ = ["CancelView", "OrderView", "OrdersView", "ProductView", "ProductsView", "TimelineView"]
@@ -65,6 +68,12 @@ class OrdersView(generics.ListAPIView[Order]):
     def get_queryset(self) -> QuerySet[Order]:
         """Return the orders that the user may see."""
         return selectors.visible_orders(self.request.user)
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """List orders; for staff, with their payments."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+        context = _payments_for(request, page)
+        return self.get_paginated_response(OrderSerializer(page, many=True, context=context).data)
 
     def post(self, request: Request) -> HttpResponse:
         """Place an order. Once this is answered, the order is stored; `GET` shows its progress.
@@ -111,7 +120,8 @@ class OrderView(generics.RetrieveAPIView[Order]):
         seconds = _wait_as_preferred(request, order.id)
         if seconds:
             order = self.get_object()
-        response = Response(OrderSerializer(order).data, headers=_applied(seconds))
+        shown = OrderSerializer(order, context=_payments_for(request, [order]))
+        response = Response(shown.data, headers=_applied(seconds))
         patch_vary_headers(response, ["Prefer"])
         return compare_etag(request, response)
 
@@ -220,6 +230,13 @@ class ProductView(generics.RetrieveAPIView[Product]):
         except catalogue.NotChargeable as error:
             raise Problem(NOT_CHARGEABLE, str(error)) from error
         return Response(ProductSerializer(self.get_object()).data)
+
+
+def _payments_for(request: Request, orders: Sequence[Order]) -> dict[str, Any]:
+    """Return the serializer's context: the payments of some orders, for users who read all."""
+    if not reads_everything(request.user):
+        return {}
+    return {"payments": read_payments([order.id for order in orders])}
 
 
 def _render(order: Order) -> str:

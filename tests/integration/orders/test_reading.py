@@ -17,6 +17,7 @@ def ids(answer):
     return [order["id"] for order in answer.json()["results"]]
 
 
+@pytest.mark.django_db(databases=["default", "payments"])
 def test_a_customer_sees_their_own_orders_and_staff_all(ada, bob, staff):
     hers, his = str(harness.order(of="ada").id), str(harness.order(of="bob").id)
     assert ids(ada.get(harness.ORDERS)) == [hers]
@@ -24,6 +25,7 @@ def test_a_customer_sees_their_own_orders_and_staff_all(ada, bob, staff):
     assert ids(staff.get(harness.ORDERS)) == [his, hers]
 
 
+@pytest.mark.django_db(databases=["default", "payments"])
 def test_anothers_order_is_not_found(ada, bob, staff):
     order = harness.order(of="ada")
     for rest in ("", "timeline/"):
