@@ -19,6 +19,7 @@ from audit.databases import DatabaseUnavailable
 from audit.models import AuditRun, Finding
 from audit.pages import check_next_page
 from audit.runs import LeaseLost, Run
+from sagas.operations.table_stats import COUNT_LIMIT
 
 __all__ = ["LastResult", "Progress", "last_result", "run_scheduled"]
 
@@ -29,8 +30,8 @@ class LastResult(Struct, frozen=True, kw_only=True):
     """The last scheduled audit that finished; all None before the first.
 
     `since` and `until`: it checked the orders and payments that changed between them, and all
-    stock. `violations`: open findings, as they are now. `error` says what could not be checked, as
-    while a database is down, so that the result is unknown; empty if all was.
+    stock. `violations`: open findings, as they are now, up to COUNT_LIMIT. `error` says what could
+    not be checked, as while a database is down, so that the result is unknown; empty if all was.
     """
 
     finished_at: datetime | None
@@ -60,7 +61,7 @@ def last_result() -> LastResult:
         since=last.since if last else None,
         until=last.until if last else None,
         orders=last.orders if last else 0,
-        violations=Finding.objects.count(),
+        violations=Finding.objects.all()[:COUNT_LIMIT].count(),
         error=_error(last, in_progress),
     )
 

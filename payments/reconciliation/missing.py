@@ -27,22 +27,21 @@ T = TypeVar("T")
 def missing_payments(
     gateway: str, since: datetime, until: datetime, charged: set[str], budget: Budget
 ) -> Iterator[Discrepancy]:
-    """Yield the payments of a window that the gateway does not know as charged.
+    """Yield the payments of a window that the gateway does not know as charged, or charged with
+    another amount.
 
-    The gateway is asked for each that is not among the charges of the statement, because its charge
-    may lie outside of the window. Raise BudgetSpent if the budget is used up.
+    The gateway is asked for each that is not among the charges of the statement. Its charge may lie
+    outside of the window, because an authorization may be captured days later. Raise BudgetSpent if
+    the budget is used up.
     """
-    captured = _payments_of(gateway).filter(
-        charge_id__isnull=False, created_at__gte=since, created_at__lt=until
-    )
     missing = (
         payment
-        for payment in captured.order_by("created_at", "id").iterator()
+        for payment in _captured_in(gateway, since, until)
         if payment.charge_id not in charged
     )
     for payments in pages(missing, LOOKUP_BATCH):
         budget.check()
-        yield from _not_charged(gateway, payments)
+        yield from _look_up(gateway, payments)
 
 
 def missing_refunds(
@@ -77,22 +76,46 @@ def stored_names(gateway: str) -> list[str]:
     return [gateway, ""] if gateway == settings.PAYMENT_GATEWAY else [gateway]
 
 
-def _not_charged(gateway: str, payments: Sequence[Payment]) -> Iterator[Discrepancy]:
+def _captured_in(gateway: str, since: datetime, until: datetime) -> Iterator[Payment]:
+    """Yield the charged payments that were opened in a window, then those captured in it later."""
+    charged = _payments_of(gateway).filter(charge_id__isnull=False)
+    opened = charged.filter(created_at__gte=since, created_at__lt=until)
+    captured_later = charged.filter(
+        status=Payment.Status.CAPTURED,
+        updated_at__gte=since,
+        updated_at__lt=until,
+        created_at__lt=since,
+    )
+    yield from opened.order_by("created_at", "id").iterator()
+    yield from captured_later.order_by("updated_at", "id").iterator()
+
+
+def _look_up(gateway: str, payments: Sequence[Payment]) -> Iterator[Discrepancy]:
     answers = get_gateway(gateway).find([charge_request(payment) for payment in payments])
     for payment, answer in zip(payments, answers, strict=True):
-        if not _may_be_charged(answer):
+        kind, theirs = _difference(payment, answer)
+        if kind:
             yield Discrepancy(
-                kind=Drift.Kind.UNCHARGED,
+                kind=kind,
                 reference=str(payment.charge_id),
                 order_id=payment.order_id,
                 ours=payment.captured,
-                theirs=0,
+                theirs=theirs,
                 currency=payment.currency,
             )
 
 
-def _may_be_charged(answer: FindAnswer) -> bool:
-    return isinstance(answer, Captured | Pending | Unanswered)
+def _difference(payment: Payment, answer: FindAnswer) -> tuple[Drift.Kind | None, int]:
+    """Return the kind of the difference, and the gateway's amount; no kind without a difference.
+
+    A charge without an answer may be charged.
+    """
+    match answer:
+        case Captured(amount=amount) if amount != payment.captured:
+            return Drift.Kind.AMOUNT, amount
+        case Captured() | Pending() | Unanswered():
+            return None, 0
+    return Drift.Kind.UNCHARGED, 0
 
 
 def _payments_of(gateway: str) -> QuerySet[Payment]:

@@ -6,6 +6,7 @@ from django.conf import settings
 from msgspec import Struct
 
 from payments.models import Drift, Reconciliation
+from sagas.operations.table_stats import COUNT_LIMIT
 
 __all__ = ["GatewayResult", "LastResult", "last_result"]
 
@@ -29,7 +30,7 @@ class GatewayResult(Struct, frozen=True, kw_only=True):
 class LastResult(Struct, frozen=True, kw_only=True):
     """The last scheduled reconciliation of every gateway.
 
-    `open`: how many differences no person has closed, of all windows.
+    `open`: how many differences no person has closed, of all windows, up to COUNT_LIMIT.
     """
 
     gateways: tuple[GatewayResult, ...]
@@ -60,7 +61,7 @@ def last_result() -> LastResult:
     names = sorted({settings.PAYMENT_GATEWAY, *in_progress})
     return LastResult(
         gateways=tuple(_of_gateway(name, last.get(name), in_progress.get(name)) for name in names),
-        open=Drift.objects.filter(closed_at=None).count(),
+        open=Drift.objects.filter(closed_at=None)[:COUNT_LIMIT].count(),
     )
 
 

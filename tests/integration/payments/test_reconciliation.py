@@ -114,6 +114,29 @@ def test_a_payment_without_a_charge_at_the_gateway_is_found(gateway: str) -> Non
     assert compared() == [("uncharged", never.saga, 1250, 0)]
 
 
+def opened_days_ago(paid: Order) -> None:
+    """Let the gateway have the charge, or its authorization, in an earlier window."""
+    Payment.objects.filter(order_id=paid.saga).update(created_at=datetime.now(UTC) - 3 * DAY)
+    SimulatedCharge.objects.filter(order_id=paid.saga).update(
+        created_at=datetime.now(UTC) - 3 * DAY
+    )
+
+
+def test_an_authorization_captured_days_later_is_looked_up(gateway: str) -> None:
+    unknown, other, equal = order(), charged(), charged()
+    prepare("payments.charge", unknown)
+    Payment.objects.filter(order_id=unknown.saga).update(
+        status="captured", charge_id=f"ch_{uuid7().hex}"
+    )
+    Payment.objects.filter(order_id=other.saga).update(captured_amount=500)
+    for each in (unknown, other, equal):
+        opened_days_ago(each)
+    found = compared()
+    assert ("uncharged", unknown.saga, 1250, 0) in found
+    assert ("amount", other.saga, 500, 1250) in found
+    assert len(found) == 2
+
+
 def test_a_different_amount_is_found(gateway: str) -> None:
     paid = charged()
     Payment.objects.filter(order_id=paid.saga).update(captured_amount=9999)
