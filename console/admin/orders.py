@@ -166,7 +166,9 @@ class OrderAdmin(ReadOnlyAdmin):
         held = hold_of(order, sorted(with_held_step | {detail.plan.home}))
 
         may_act = self.has_operate_permission(request)
-        actions = order_page_actions(order, on_hold=held is not None)
+        actions = order_page_actions(
+            order, on_hold=held is not None, is_followed_up=detail.is_followed_up
+        )
         return {
             "detail": detail,
             "held": held,

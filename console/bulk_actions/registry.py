@@ -25,9 +25,11 @@ __all__ = [
     "step_actions",
 ]
 
+RETRY = Retry()
+
 # In the order in which pages offer them.
 ACTIONS: tuple[Action, ...] = (
-    Retry(),
+    RETRY,
     Publish(),
     Cancel(),
     Hold(),
@@ -72,10 +74,16 @@ def bulk_actions() -> list[OrderAction]:
     ]
 
 
-def order_page_actions(order: Order, *, on_hold: bool) -> list[OrderAction]:
-    """Return the actions that the page of an order offers: none once the order has ended."""
+def order_page_actions(
+    order: Order, *, on_hold: bool, is_followed_up: bool = False
+) -> list[OrderAction]:
+    """Return the actions that the page of an order offers.
+
+    Once the order has ended, only the follow-up of its payment can be attempted again, if the
+    payment has one.
+    """
     if order.ended_at:
-        return []
+        return [RETRY] if is_followed_up else []
     return [action for action in bulk_actions() if action.is_offered(order, on_hold=on_hold)]
 
 

@@ -11,6 +11,11 @@ NOTHING_BACK = "nothing to give back"
 WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "payment.undecided": lambda detail: f"waits until {detail.get('waits_until')}, as agreed",
     "payment.action_required": lambda _: "waits for the customer, as agreed",
+    "payment.failed": lambda detail: (
+        "another amount than the order's was captured; it is given back"
+        if detail.get("code") == "payment_amount_differs"
+        else ""
+    ),
     "payment.disputed": lambda detail: f"dispute {detail.get('status')}",
     "payment.voided": lambda detail: (
         "an unexpected capture was refunded" if detail.get("amount") else "authorization released"

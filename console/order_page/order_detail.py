@@ -89,6 +89,12 @@ class OrderDetail:
         return payment_facts(self.payment, capture_is_open=is_open)
 
     @property
+    def is_followed_up(self) -> bool:
+        """Tell whether the gateway is asked about the payment again, also after the end."""
+        payment = self.payment
+        return payment is not None and bool(payment.follow_at or payment.balance_due_at)
+
+    @property
     def payment_is_missing(self) -> bool:
         """Tell whether payments has lost its row of an order that it has worked on."""
         if self.payment or "payments" in self.unreachable:

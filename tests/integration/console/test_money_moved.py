@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import stripe
+from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
 
@@ -14,6 +15,7 @@ from payments.followup import follow_up_once
 from payments.gateways.stripe.account import session
 from payments.models import Payment
 from tests.integration.audit import harness as walked
+from tests.integration.console.operators import FAR, confirmed, outcomes, work
 from tests.integration.payments.stripe_harness import use_stripe
 from tests.sandbox.process import Sandbox, running
 
@@ -80,6 +82,31 @@ def test_a_refund_that_bounces_after_the_end_is_owed_on_every_page(
     assert "25.00 EUR are owed to the customer" in page.content.decode()
     listed = viewer.get("/admin/payments/payment/?money=owed")
     assert [row.order_id for row in listed.context["cl"].result_list] == [order]
+
+
+def test_try_again_refunds_money_that_is_owed_after_the_end(
+    sandbox: Sandbox, viewer: Client, olga: User
+) -> None:
+    order = walked.place("MUG")
+    walked.deliver("payments.charge", order)
+    walked.cancel(order)
+    walked.run_to_end(order)
+    sandbox.fault("refunds.create", "500_lost", times=2)
+    sandbox.control(f"dashboard/refunds/{refunds_of(sandbox, order)[0].id}/fail")
+    Payment.objects.update(follow_at="2020-01-01T00:00Z")
+    follow_up_once()
+    Payment.objects.update(follow_at=FAR)
+    sandbox.http.delete("/sandbox/faults").raise_for_status()
+    assert follow_up_once() == 0
+
+    viewer.force_login(olga)
+    assert [action.name for action in page_of(viewer, order).context["actions"]] == ["retry"]
+    run = confirmed("retry", Order.objects.get(id=order), by=olga)
+    work()
+    assert outcomes(run) == [("done", "The gateway is asked about the payment again.")]
+    assert follow_up_once() == 1
+    assert (Payment.objects.get().status, Payment.objects.get().owed_amount) == ("refunded", 0)
+    assert page_of(viewer, order).context["actions"] == []
 
 
 def test_a_charge_without_an_answer_is_never_said_to_be_nothing(

@@ -137,3 +137,8 @@ def test_the_steps_of_a_service_that_does_not_answer_are_unknown(ended):
 def test_only_an_undo_that_moved_nothing_gave_nothing_back(type_, detail, expected):
     assert gave_nothing_back(type_, detail) is expected
     assert (event_words(type_, detail) == "nothing to give back") is expected
+
+
+def test_a_payment_of_another_amount_is_told_from_a_declined_card():
+    assert "another amount" in event_words("payment.failed", {"code": "payment_amount_differs"})
+    assert event_words("payment.failed", {"code": "payment_declined"}) == ""
