@@ -1,9 +1,6 @@
 """Balance transactions show every movement of money with its source, its sign and its fee."""
 
 import json
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +8,6 @@ import stripe
 
 from tests.sandbox.fields import problems
 from tests.sandbox.process import Sandbox, running
-from tools.stripe_sandbox.store import Store
 
 
 def transactions(sandbox: Sandbox, **params: Any) -> list[Any]:
@@ -108,27 +104,3 @@ def test_a_balance_transaction_fits(sandbox: Sandbox) -> None:
     body = json.loads(listed.last_response.body)  # type: ignore[union-attr]
     assert problems(body, stripe.ListObject[stripe.BalanceTransaction]) == []
     assert [each["source"]["object"] for each in body["data"]] == ["dispute", "refund", "charge"]
-
-
-def test_a_ledger_of_the_last_release_is_read_on(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite3"
-    with closing(sqlite3.connect(path)) as old:
-        old.executescript(
-            """
-            CREATE TABLE movement (
-                seq INTEGER PRIMARY KEY AUTOINCREMENT,
-                kind TEXT NOT NULL CHECK (kind IN ('capture', 'refund')),
-                id TEXT NOT NULL UNIQUE
-            );
-            INSERT INTO movement (seq, kind, id) VALUES (7, 'capture', 'ch_1');
-            """
-        )
-
-    for _ in range(2):
-        store = Store(path)
-        rows = store.execute("SELECT seq, kind, id FROM money_movement")
-        assert rows == [(7, "capture", "ch_1")]
-
-    store.add_movement("dispute", "du_1")
-    store.add_movement("dispute_return", "du_1")
-    assert [seq for (seq,) in store.execute("SELECT seq FROM money_movement")] == [7, 8, 9]

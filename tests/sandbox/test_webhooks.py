@@ -70,6 +70,14 @@ def cause_all_events(sandbox: Sandbox) -> None:
         refund = sandbox.client.v1.refunds.create({"payment_intent": pending.id, "amount": 50})
         sandbox.control(f"settle/{refund.id}", outcome=outcome)
 
+    held = sandbox.charge(capture_method="manual")
+    sandbox.control("dashboard/captures", payment_intent=held.id, amount=500)
+    lapsing = sandbox.charge(capture_method="manual")
+    sandbox.control(f"settle/{lapsing.id}", outcome="failed")
+    dispute = sandbox.control("dashboard/disputes", charge=pending.latest_charge)["id"]
+    for status in ("under_review", "won"):
+        sandbox.control(f"dashboard/disputes/{dispute}", status=status)
+
 
 def test_every_documented_event_is_delivered(sandbox: Sandbox, endpoint: Endpoint) -> None:
     cause_all_events(sandbox)
@@ -88,6 +96,12 @@ def test_every_documented_event_is_delivered(sandbox: Sandbox, endpoint: Endpoin
 
     for type_ in ("charge.refunded", "refund.created", "refund.updated", "refund.failed"):
         endpoint.of_type(type_)
+
+    for type_ in ("captured", "expired", "failed", "succeeded", "pending"):
+        endpoint.of_type(f"charge.{type_}")
+
+    for type_ in ("created", "funds_withdrawn", "updated", "closed", "funds_reinstated"):
+        endpoint.of_type(f"charge.dispute.{type_}")
 
 
 def test_an_event_that_the_endpoint_refuses_is_delivered_again(

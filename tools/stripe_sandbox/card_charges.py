@@ -81,11 +81,10 @@ def finish_authentication(call: Call, intent: Intent, *, consented: bool) -> Non
         _decline(call, intent, method, NO_CONSENT)
 
 
-def capture(call: Call, intent: Intent, charge: Charge, amount: int) -> None:
+def capture(call: Call, intent: Intent, charge: Charge, card: Card, amount: int) -> None:
     """Capture `amount` of the authorized amount, and release the rest."""
-    percent = card_of(call.store.get(PaymentMethod, charge.payment_method)).captured_percent
-    if percent < 100 and amount == intent.amount:
-        amount = round_down(amount * percent // 100, charge.currency)
+    if card.captured_percent < 100 and amount == intent.amount:
+        amount = round_down(amount * card.captured_percent // 100, charge.currency)
 
     charge.captured, charge.amount_captured = True, amount
     charge.status = intent.status = "succeeded"
@@ -93,7 +92,6 @@ def capture(call: Call, intent: Intent, charge: Charge, amount: int) -> None:
     enter_capture(call, charge)
     call.store.save(charge)
     call.store.save(intent)
-    remove(call.store, intent.id)
 
 
 def release(call: Call, intent: Intent) -> None:
@@ -110,26 +108,27 @@ def settle(call: Call, intent: Intent, outcome: str) -> None:
     """End an intent as `outcome` says: a processing one, an instructed payment, or an authorization
     that lapses. Ignore any other intent.
     """
-    method = call.store.find(PaymentMethod, str(intent.payment_method))
-    card = card_of(method) if method else None
-    if card and card.instructions and intent.status == "requires_action":
-        finish_authentication(call, intent, consented=outcome == "succeeded")
-
-    if intent.status == "requires_capture" and outcome == "failed":
-        _lapse(call, intent)
-
-    if intent.status != "processing" or not intent.latest_charge:
+    if intent.payment_method is None:
         return
 
-    charge = call.store.get(Charge, intent.latest_charge)
+    card = card_of(call.store.get(PaymentMethod, intent.payment_method))
+    if intent.status == "requires_action" and card.instructions:
+        finish_authentication(call, intent, consented=outcome == "succeeded")
+    elif intent.status == "requires_capture" and outcome == "failed":
+        _lapse(call, intent)
+    elif intent.status == "processing":
+        _end_processing(call, intent, card, outcome)
+
+
+def _end_processing(call: Call, intent: Intent, card: Card, outcome: str) -> None:
+    charge = call.store.get(Charge, str(intent.latest_charge))
     if outcome == "succeeded":
-        capture(call, intent, charge, intent.amount)
+        capture(call, intent, charge, card, intent.amount)
         record_event(call, "charge.succeeded", charge)
         record_event(call, "payment_intent.succeeded", intent)
-        after_capture(call, charge)
+        after_capture(call, charge, card)
     else:
-        of_card = card is None or card.type == "card"
-        _failed(call, intent, charge, GENERIC if of_card else ATTEMPT_FAILED)
+        _failed(call, intent, charge, GENERIC if card.type == "card" else ATTEMPT_FAILED)
 
 
 def _charge(call: Call, intent: Intent, method: PaymentMethod, card: Card) -> None:
@@ -154,10 +153,10 @@ def _charge(call: Call, intent: Intent, method: PaymentMethod, card: Card) -> No
         record_event(call, "charge.succeeded", charge)
         record_event(call, "payment_intent.amount_capturable_updated", intent)
     else:
-        capture(call, intent, charge, intent.amount)
+        capture(call, intent, charge, card, intent.amount)
         record_event(call, "charge.succeeded", charge)
         record_event(call, "payment_intent.succeeded", intent)
-        after_capture(call, charge)
+        after_capture(call, charge, card)
 
 
 def _lapse(call: Call, intent: Intent) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from tools.stripe_sandbox import card_charges
 from tools.stripe_sandbox.api_objects import to_api_object
 from tools.stripe_sandbox.call import Call
-from tools.stripe_sandbox.cards import METHODS, TYPES, attach
+from tools.stripe_sandbox.cards import METHODS, TYPES, attach, card_of
 from tools.stripe_sandbox.currencies import require_chargeable, require_step, supported
 from tools.stripe_sandbox.errors import ApiError, CardError, missing, not_found, unexpected_state
 from tools.stripe_sandbox.events import record_event
@@ -14,6 +14,7 @@ from tools.stripe_sandbox.forms import Form
 from tools.stripe_sandbox.moved_by_others import after_capture
 from tools.stripe_sandbox.pagination import page
 from tools.stripe_sandbox.records import Charge, Intent, PaymentMethod, new_id
+from tools.stripe_sandbox.settlement_queue import remove
 
 __all__ = [
     "authenticate",
@@ -156,10 +157,12 @@ def capture_part(call: Call, intent: Intent, amount: int | None) -> None:
         require_step(amount, intent.currency, param="amount_to_capture")
 
     charge = call.store.get(Charge, str(intent.latest_charge))
-    card_charges.capture(call, intent, charge, amount or intent.amount_capturable)
+    card = card_of(call.store.get(PaymentMethod, charge.payment_method))
+    card_charges.capture(call, intent, charge, card, amount or intent.amount_capturable)
+    remove(call.store, intent.id)  # the end of the authorization
     record_event(call, "charge.captured", charge)
     record_event(call, "payment_intent.succeeded", intent)
-    after_capture(call, charge)
+    after_capture(call, charge, card)
 
 
 def cancel(call: Call, id: str) -> dict[str, Any]:

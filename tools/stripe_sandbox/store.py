@@ -25,9 +25,16 @@ CREATE TABLE IF NOT EXISTS record (
     body TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS record_kind ON record (kind, seq);
-CREATE INDEX IF NOT EXISTS record_charge ON record (kind, json_extract(body, '$.charge'), seq);
-CREATE INDEX IF NOT EXISTS record_payment_intent
-    ON record (kind, json_extract(body, '$.payment_intent'), seq);
+DROP INDEX IF EXISTS record_charge;
+DROP INDEX IF EXISTS record_payment_intent;
+CREATE INDEX IF NOT EXISTS charge_intent
+    ON record (json_extract(body, '$.payment_intent'), seq) WHERE kind = 'charge';
+CREATE INDEX IF NOT EXISTS refund_charge
+    ON record (json_extract(body, '$.charge'), seq) WHERE kind = 'refund';
+CREATE INDEX IF NOT EXISTS refund_intent
+    ON record (json_extract(body, '$.payment_intent'), seq) WHERE kind = 'refund';
+CREATE INDEX IF NOT EXISTS dispute_charge
+    ON record (json_extract(body, '$.charge'), seq) WHERE kind = 'dispute';
 CREATE TABLE IF NOT EXISTS tag (
     key TEXT NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (key, value, id)
 ) WITHOUT ROWID;
