@@ -4,7 +4,7 @@ https://docs.stripe.com/api/errors, https://docs.stripe.com/error-low-level,
 https://docs.stripe.com/declines/codes
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -138,6 +138,14 @@ CUSTOMER_TEXTS = {
     "try_again_later": "The card's bank did not decide. Order again later.",
     "withdrawal_count_limit_exceeded": "The card's limit is reached.",
 }
+# The texts for payment methods without a card, such as a bank account or a voucher.
+TEXTS_WITHOUT_CARD = {
+    GENERIC: "The payment was declined.",
+    "insufficient_funds": "The account has insufficient funds.",
+    "payment_intent_authentication_failure": "The payment was not confirmed by its owner.",
+    "payment_intent_payment_attempt_expired": "The payment was not made in time.",
+    "processing_error": "The payment could not be processed. Order again later.",
+}
 SHOWN_AS = {
     "invalid_cvc": "incorrect_cvc",
     "invalid_number": "incorrect_number",
@@ -158,13 +166,14 @@ def answer_to_error(error: stripe.StripeError) -> Declined | Unanswered:
     """Return the answer that an error means."""
     meaning = next(row for row in MEANINGS if isinstance(error, row.error) and row.applies(error))
     if meaning.effect is Effect.DECLINED:
-        return _declined(_invalid_parameter(error) or _reason(error.error))
+        code = _invalid_parameter(error) or _reason(error.error)
+        return _declined(code, CUSTOMER_TEXTS if _has_card(error.error) else TEXTS_WITHOUT_CARD)
     return Unanswered(_text(meaning, error), retry_after=_retry_after(error))
 
 
 def declined(error: stripe.StripeObject) -> Declined:
     """Return the decline of an intent, from the error that the intent keeps."""
-    return _declined(_reason(error))
+    return _declined(_reason(error), CUSTOMER_TEXTS if _has_card(error) else TEXTS_WITHOUT_CARD)
 
 
 def not_chargeable(amount: int, currency: str) -> Declined:
@@ -201,11 +210,17 @@ def _text(meaning: ErrorMeaning, error: stripe.StripeError) -> str:
     return f"{meaning.text}{status}{detail}{request}"
 
 
-def _declined(code: str) -> Declined:
+def _declined(code: str, texts: Mapping[str, str]) -> Declined:
     shown = SHOWN_AS.get(code, code)
-    if shown not in CUSTOMER_TEXTS:
+    if shown not in texts:
         shown = GENERIC
-    return Declined(code, CUSTOMER_TEXTS[shown], shown)
+    return Declined(code, texts[shown], shown)
+
+
+def _has_card(error: Any) -> bool:
+    """Tell whether an error is about a card. Errors without a payment method are about one, too."""
+    method = getattr(error, "payment_method", None)
+    return getattr(method, "type", "card") == "card"
 
 
 def _invalid_parameter(error: stripe.StripeError) -> str | None:
