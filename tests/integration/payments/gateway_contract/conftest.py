@@ -34,7 +34,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         needed = needed_by(metafunc.function)
         able = [each for each in HARNESSES if all(map(each.has, needed))]
         assert able, f"No gateway has {needed}, so {metafunc.function.__name__} never runs."
-        metafunc.parametrize("running_harness", able, indirect=True, scope="module", ids=_name)
+        metafunc.parametrize("running_harness", able, indirect=True, ids=_name)
 
 
 def _name(harness: type[GatewayHarness]) -> str:
