@@ -1,6 +1,6 @@
 """The answer of an undecided intent: an act of the customer, or a wait, each with its deadline."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stripe import Charge, PaymentIntent
@@ -45,6 +45,14 @@ ACTION_TAKES = {
     "verify_with_microdeposits": timedelta(days=12),
 }
 
+# A voucher that is paid on its last day is reported some days later. Until then, it is not barred.
+VOUCHERS = {
+    "boleto_display_details",
+    "konbini_display_details",
+    "multibanco_display_details",
+    "oxxo_display_details",
+}
+
 # The time until a bank has decided, at the latest, with weekends and holidays. Stripe tells
 # business days: https://docs.stripe.com/payments/payment-methods/payment-method-support and the
 # page of each method, such as https://docs.stripe.com/payments/bacs-debit.
@@ -79,7 +87,8 @@ def answer_to_action(intent: PaymentIntent) -> ActionRequired | Pending:
 
     page = next((str(url) for name in PAGES if (url := getattr(details, name, None))), "")
     if page:
-        return ActionRequired(page, deadline, _method_of(intent, kind))
+        late = _late_report(kind, deadline)
+        return late or ActionRequired(page, deadline, _method_of(intent, kind))
 
     attempt_at = getattr(details, "charge_attempt_at", None)
     if attempt_at:
@@ -101,6 +110,19 @@ def answer_to_processing(intent: PaymentIntent, charge: Charge | None) -> Pendin
     return Pending(
         f"The customer's bank has not decided yet ({method or 'payment method unknown'}).",
         started_at + DECISION_TAKES.get(method, USUAL_DECISION),
+    )
+
+
+def _late_report(kind: str, deadline: datetime | None) -> Pending | None:
+    """Return the wait for the report of a voucher whose time has just ended; None without one."""
+    if deadline is None or kind not in VOUCHERS:
+        return None
+
+    reported_by = deadline + DECISION_TAKES[METHODS[kind]]
+    if not deadline <= datetime.now(UTC) < reported_by:
+        return None
+    return Pending(
+        "The voucher's time is over. It may have been paid on its last day.", reported_by
     )
 
 

@@ -1,5 +1,6 @@
 """Every undecided Stripe intent has a deadline, and a page for its customer if there is one."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +16,9 @@ from payments.gateways.stripe.unfinished import (
     answer_to_processing,
 )
 
-CREATED = 1_800_000_000
-DEADLINE = CREATED + 3 * 86_400
+DAY = 86_400
+CREATED = int(time.time())
+DEADLINE = CREATED + 3 * DAY
 PAGE = "https://payments.stripe.com/page"
 
 
@@ -68,6 +70,22 @@ def test_a_voucher_or_a_code_has_stripes_page_and_deadline(
     assert answer_to_action(action(kind, **details)) == ActionRequired(
         PAGE, time_of(DEADLINE), method
     )
+
+
+def test_a_voucher_paid_on_its_last_day_is_waited_for() -> None:
+    over = [CREATED - DAY, CREATED - 6 * DAY]
+    just_over, long_over = (
+        answer_to_action(action("boleto_display_details", hosted_voucher_url=PAGE, expires_at=end))
+        for end in over
+    )
+    assert isinstance(just_over, Pending)
+    assert just_over.expected_at == time_of(over[0]) + DECISION_TAKES["boleto"]
+    assert long_over == ActionRequired(PAGE, time_of(over[1]), "boleto")
+
+
+def test_a_code_whose_time_is_over_is_not_waited_for() -> None:
+    code = action("pix_display_qr_code", hosted_instructions_url=PAGE, expires_at=CREATED - DAY)
+    assert isinstance(answer_to_action(code), ActionRequired)
 
 
 @pytest.mark.parametrize(
