@@ -72,7 +72,7 @@ OPEN = """
     ON CONFLICT (order_id) DO NOTHING
     RETURNING order_id
 """
-# Null keeps the present value. A decision ends the wait for it.
+# Null keeps the present value. A decision ends the wait for it; a change of amounts alone is none.
 UPDATE = """
     UPDATE payments_payment AS payment
     SET status = new.status,
@@ -86,7 +86,7 @@ UPDATE = """
         refund_reference = COALESCE(new.refund_reference, payment.refund_reference),
         authorization_expires_at =
             COALESCE(new.authorization_expires_at, payment.authorization_expires_at),
-        expected_at = NULL,
+        expected_at = CASE WHEN payment.status = new.status THEN payment.expected_at END,
         updated_at = clock_timestamp()
     FROM jsonb_to_recordset(%(rows)s::jsonb)
         AS new (order_id uuid, status text, charge_id text, captured_amount bigint,

@@ -209,6 +209,24 @@ def test_a_refund_waits_for_the_dispute_and_ends_with_it(sandbox: Sandbox) -> No
     assert books(paid) == ("refunded", 1250, 0, 0, 1250, "lost")
 
 
+def test_a_dispute_that_is_recorded_leaves_the_refund_waiting_as_agreed(sandbox: Sandbox) -> None:
+    paid = order()
+    runner.run("payments.charge", PLACE_ORDER.plan, [message_of(paid)])
+    dispute(sandbox, paid)
+    (waiting,) = run("payments.refund", paid)
+    assert isinstance(waiting, Waiting)
+    assert waiting.notice is not None
+    expected_at = payment(paid).expected_at
+
+    tell("charge.dispute.created", paid)
+    assert follow_up_once() == 1
+    assert books(paid) == ("captured", 1250, 0, 0, 1250, "open")
+    assert payment(paid).expected_at == expected_at
+    (again,) = run("payments.refund", paid)
+    assert isinstance(again, Waiting)
+    assert again.notice is None
+
+
 def test_a_refund_goes_on_after_a_dispute_that_was_won(sandbox: Sandbox) -> None:
     paid = charged()
     opened = dispute(sandbox, paid)
