@@ -1,13 +1,15 @@
-"""Compare the answers that the customers got with the orders in the database."""
+"""Compare the orders in the database with the answers that the customers got, and with the money at
+the provider.
+"""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from tools.chaos.client_record import ClientRecord, CustomerOrder
 from tools.chaos.order_reader import OrderRow
 
-__all__ = ["END_SECONDS", "seconds_to_the_end", "violations"]
+__all__ = ["END_SECONDS", "money_violations", "seconds_to_the_end", "violations"]
 
 # I13: the time limit, after the last fault, for every order to end.
 END_SECONDS = 120.0
@@ -26,6 +28,30 @@ def violations(
         *_endings(orders, last_fault_at),
         *_outcomes(record, orders),
     ]
+
+
+def money_violations(
+    orders: Sequence[OrderRow], *, left: Mapping[str, int], taken: Mapping[str, int]
+) -> list[str]:
+    """Return a line for each order of which the provider has left us a wrong amount.
+
+    `left` and `taken` are by order id, in minor units: our money at the provider, and the money
+    that other people took from us. Nothing is left of a cancelled order.
+    """
+    known = {order.id for order in orders}
+    found = [
+        f"The provider has captured {amount} for order {order}, which does not exist"
+        for order, amount in left.items()
+        if order not in known and amount
+    ]
+    for order in orders:
+        expected = order.amount - taken.get(order.id, 0) if order.status == "fulfilled" else 0
+        if order.ended_at and left.get(order.id, 0) != expected:
+            found.append(
+                f"Order {order.id} ended {order.outcome}, and {left.get(order.id, 0)} is left of "
+                f"it at the provider instead of {expected}"
+            )
+    return found
 
 
 def seconds_to_the_end(orders: Sequence[OrderRow], last_fault_at: datetime) -> float:

@@ -10,7 +10,7 @@ __all__ = ["OrderCount", "OrderReader", "OrderRow"]
 
 COUNT = "SELECT count(*) FILTER (WHERE ended_at IS NOT NULL), count(*) FROM orders_order"
 ORDERS = """
-SELECT o.id::text, k.key, o.status, o.failure_code, o.ended_at, o.plan->>'saga'
+SELECT o.id::text, k.key, o.status, o.failure_code, o.ended_at, o.plan->>'saga', o.amount
   FROM orders_order o LEFT JOIN orders_idempotencykey k ON k.order_id = o.id ORDER BY o.id
 """
 
@@ -23,7 +23,7 @@ class OrderCount(NamedTuple):
 
 
 class OrderRow(NamedTuple):
-    """An order and its idempotency key."""
+    """An order and its idempotency key. `amount` is in minor units."""
 
     id: str
     key: str | None
@@ -31,6 +31,7 @@ class OrderRow(NamedTuple):
     failure: str
     ended_at: datetime | None
     saga: str = "place_order"
+    amount: int = 0
 
     @property
     def outcome(self) -> str:

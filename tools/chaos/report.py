@@ -80,6 +80,8 @@ def show(console: Console, result: SoakResult) -> None:
     """Print how the orders ended, the faults, the answers, and all violations."""
     console.print(_endings(result))
     console.print(_counts("Injected faults", result.injected))
+    if result.movements:
+        console.print(_counts("Money that other people moved", result.movements))
     console.print(_counts("HTTP answers to the customers", result.answers))
     for violation in result.violations[:MOST_VIOLATIONS]:
         console.print(f"[red]{escape(violation)}", soft_wrap=True)

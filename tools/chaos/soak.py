@@ -5,17 +5,21 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from tools.chaos.checks import END_SECONDS, seconds_to_the_end, violations
+from tools.chaos.checks import END_SECONDS, money_violations, seconds_to_the_end, violations
 from tools.chaos.client_record import ClientRecord
 from tools.chaos.fault_injector import FaultInjector
 from tools.chaos.fault_schedule import schedule
 from tools.chaos.isolated_stack import Journal
 from tools.chaos.load_generator import LoadGenerator
 from tools.chaos.order_reader import OrderReader, OrderRow
+from tools.chaos.payment_reader import PaymentReader
 from tools.chaos.provider_faults import provider_faults
+from tools.chaos.provider_ledger import money_left, read_ledger
+from tools.chaos.provider_movements import ProviderMovements
 from tools.chaos.workload import operations, products
 from tools.local.demo.client import Client
 from tools.local.errors import ServerFailed
@@ -26,7 +30,12 @@ __all__ = ["Soak", "SoakOptions", "SoakResult"]
 
 # After the last order ends, the services still finish messages. That takes a moment.
 QUIET_SECONDS = 20.0
+# After the reconciliation, payments are followed up until the money of each order is right.
+SETTLED_SECONDS = 90.0
 LOOK_SECONDS = 0.5
+
+# Exit codes of `manage.py reconcile`: no discrepancy is open, or some are.
+RECONCILED = (0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +56,14 @@ class SoakOptions:
 
 @dataclass(kw_only=True)
 class SoakResult:
-    """The result of a soak."""
+    """The result of a soak. `movements` counts the acts of other people at the payment sandbox."""
 
     size: SoakOptions
     orders: int
     open: int
     answers: Counter[str]
     injected: Counter[str]
+    movements: Counter[str] = field(default_factory=Counter)
     endings: dict[str, Counter[str]] = field(default_factory=dict)
     seconds_to_the_end: float
     violations: list[str]
@@ -86,6 +96,12 @@ class Soak:
         self.injector = FaultInjector(
             stack, faults, answered=lambda: self.record.placed, notify=Journal(stack.run_dir)
         )
+        self.movements = (
+            ProviderMovements(stack.sandbox, seed=options.seed, notify=Journal(stack.run_dir))
+            if stack.sandbox
+            else None
+        )
+        self.started_at = datetime.now(UTC)
 
     def run(self) -> SoakResult:
         """Run the soak and return its result."""
@@ -95,8 +111,9 @@ class Soak:
         )
         self._with_progress(lambda: self._under_load(load))
         self._wait_for_the_end()
+        reconciled = self._reconcile() if self.movements else []
 
-        return self._result()
+        return self._result(reconciled)
 
     def _create_products(self) -> None:
         staff = Client(self.stack.api, username=ADMIN, password=self.stack.admin_password)
@@ -114,10 +131,15 @@ class Soak:
         return done.stdout.strip()
 
     def _under_load(self, load: LoadGenerator) -> None:
-        with provider_faults(self.stack.sandbox, seed=self.options.seed):
+        acting = self.movements.acting() if self.movements else nullcontext()
+        with provider_faults(self.stack.sandbox, seed=self.options.seed), acting:
             self.injector.start()
             load.run(self.operations)
             self.injector.finish(seconds=END_SECONDS)
+
+        if self.movements:
+            self.movements.decide_all()
+            self.injector.last_at = datetime.now(UTC)
 
     def _with_progress(self, work: Callable[[], None]) -> None:
         over = threading.Event()
@@ -150,7 +172,35 @@ class Soak:
             if self._update_progress():
                 return
 
-    def _result(self) -> SoakResult:
+    def _reconcile(self) -> list[str]:
+        """Compare the provider's statement with the payments, because webhooks were lost, and wait
+        for the follow-up. Return a line for each problem.
+
+        Open discrepancies are none: other people have moved money.
+        """
+        until = datetime.now(UTC)
+        done = self.stack.manage(
+            *("reconcile", "--since", self.started_at.isoformat(), "--until", until.isoformat())
+        )
+        if done.returncode not in RECONCILED:
+            return [f"`manage.py reconcile` failed: {done.stderr.strip()}"]
+
+        payments = PaymentReader(self.stack.env["PAYMENTS_DATABASE_URL"])
+        for _ in poll(SETTLED_SECONDS, pause=LOOK_SECONDS):
+            if not payments.unsettled():
+                return []
+        return [
+            f"{payments.unsettled()} payments are not settled {SETTLED_SECONDS:.0f} s after the "
+            "reconciliation"
+        ]
+
+    def _money_violations(self, orders: list[OrderRow]) -> list[str]:
+        if not (self.movements and self.stack.sandbox):
+            return []
+        left = money_left(read_ledger(self.stack.sandbox))
+        return money_violations(orders, left=left, taken=self.movements.taken)
+
+    def _result(self, reconciled: list[str]) -> SoakResult:
         orders, last_fault_at = self.order_reader.orders(), self.injector.last_at
         still_open = sum(order.ended_at is None for order in orders)
         return SoakResult(
@@ -159,6 +209,7 @@ class Soak:
             open=still_open,
             answers=self.record.answers,
             injected=self.injector.injected,
+            movements=self.movements.done if self.movements else Counter(),
             endings=self._endings(orders),
             seconds_to_the_end=seconds_to_the_end(orders, last_fault_at),
             violations=[
@@ -167,7 +218,9 @@ class Soak:
                     for fault in self.injector.pending
                 ),
                 *violations(self.record, orders, last_fault_at=last_fault_at),
+                *reconciled,
                 *self._audit(all_ended=still_open == 0),
+                *self._money_violations(orders),
             ],
         )
 

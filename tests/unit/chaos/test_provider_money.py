@@ -1,0 +1,89 @@
+"""The soak's people and banks act as their seed says, and the soak compares the money."""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from tools.chaos.checks import money_violations
+from tools.chaos.order_reader import OrderRow
+from tools.chaos.provider_faults import OF_REFUNDS
+from tools.chaos.provider_ledger import LedgerEntry, money_left
+from tools.chaos.provider_movements import DISPUTE, REFUND, RETURN, draw_act
+from tools.stripe_sandbox.fault_rules import Fault
+
+
+def acts(kind, *, seed, movements=500):
+    drawn = [draw_act(kind, number, seed=seed) for number in range(1, movements + 1)]
+    return [act for act in drawn if act]
+
+
+@pytest.mark.parametrize("kind", ["capture", "refund"])
+def test_one_seed_means_the_same_acts_each_time(kind):
+    assert acts(kind, seed=7) == acts(kind, seed=7)
+    assert acts(kind, seed=7) != acts(kind, seed=8)
+
+
+def test_a_small_share_of_the_movements_has_an_act_of_each_kind():
+    kinds = Counter(act.kind for act in acts("capture", seed=1))
+    assert kinds.keys() == {REFUND, DISPUTE}
+    assert 20 < kinds.total() < 120
+    assert {act.kind for act in acts("refund", seed=1)} == {RETURN}
+    assert {act.verdict for act in acts("capture", seed=1)} == {"won", "lost"}
+    assert acts("dispute", seed=1) == []
+
+
+def test_the_sandbox_knows_the_errors_that_are_kept_for_refunds():
+    assert OF_REFUNDS.keys() <= set(Fault)
+
+
+def entry(kind, amount, *, order="first", failed=False):
+    return LedgerEntry(kind, "id", "charge", amount, order, failed, True)
+
+
+def test_refunds_and_disputes_reduce_the_money_that_is_left():
+    entries = [
+        entry("capture", 1_000),
+        entry("refund", 100),
+        entry("refund", 300, failed=True),
+        entry("dispute", 200),
+        entry("dispute_return", 200),
+        entry("capture", 50, order="second"),
+        entry("dispute", 50, order="second"),
+    ]
+    assert money_left(entries) == {"first": 900, "second": 0}
+
+
+def row(status="fulfilled", *, ended=True):
+    failure = "cancelled_by_customer" if status == "cancelled" else ""
+    at = datetime(2026, 1, 1, tzinfo=UTC) if ended else None
+    return OrderRow("first", "key", status, failure, at, amount=1_000)
+
+
+@pytest.mark.parametrize(
+    ("order", "left", "taken"),
+    [
+        (row(), 1_000, 0),
+        (row(), 700, 300),
+        (row("cancelled"), 0, 0),
+        (row("cancelled"), 0, 300),
+        (row("cancelling", ended=False), 400, 0),
+    ],
+)
+def test_the_right_amount_is_no_violation(order, left, taken):
+    assert money_violations([order], left={"first": left}, taken={"first": taken}) == []
+
+
+@pytest.mark.parametrize(
+    ("order", "left", "expected"),
+    [(row(), 2_000, 700), (row(), 1_000, 700), (row(), 0, 700), (row("cancelled"), 400, 0)],
+)
+def test_a_wrong_amount_is_a_violation(order, left, expected):
+    (found,) = money_violations([order], left={"first": left}, taken={"first": 300})
+    assert found.endswith(f"{left} is left of it at the provider instead of {expected}")
+
+
+def test_money_of_an_order_that_does_not_exist_is_a_violation():
+    assert money_violations([], left={"lost": 500, "voided": 0}, taken={}) == [
+        "The provider has captured 500 for order lost, which does not exist"
+    ]
