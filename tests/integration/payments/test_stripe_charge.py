@@ -408,6 +408,45 @@ def test_an_amount_is_charged_refunded_and_read_in_stripes_units(
     assert moved == [("capture", amount), ("refund", amount)]
 
 
+def intent_of_last_release(sandbox: Sandbox, charge: ChargeRequest, *, confirm: bool) -> str:
+    """Make an intent under the charge's key, with its minor units as if they were Stripe's."""
+    intent = sandbox.client.v1.payment_intents.create(
+        {
+            "amount": charge.amount,
+            "currency": charge.currency,
+            "payment_method": charge.payment_method,
+            "metadata": {"order_id": str(charge.order_id), "key": charge.key},
+        },
+        {"idempotency_key": charge.key},
+    )
+    if confirm:
+        sandbox.client.v1.payment_intents.confirm(
+            intent.id, {"return_url": "https://shop.example/back"}
+        )
+    return str(intent.id)
+
+
+def test_a_charge_that_the_last_release_made_in_other_units_is_told_as_it_is(
+    sandbox: Sandbox,
+) -> None:
+    charge = replace(request(), amount=5000, currency="isk")
+    intent_of_last_release(sandbox, charge, confirm=True)
+    for method in (get_gateway().charge, get_gateway().find, get_gateway().void):
+        (answer,) = method([charge])
+        assert isinstance(answer, Captured)
+        assert answer.amount == 50
+
+
+def test_an_intent_of_another_amount_is_not_confirmed_but_can_be_voided(sandbox: Sandbox) -> None:
+    charge = replace(request(), amount=5000, currency="isk")
+    intent = intent_of_last_release(sandbox, charge, confirm=False)
+    (answer,) = get_gateway().charge([charge])
+    assert isinstance(answer, Unanswered)
+    assert f"{intent} was made with other parameters: it is for 50 ISK" in answer.reason
+    assert get_gateway().void([charge]) == [Voided()]
+    assert not moved_money(sandbox, charge.order_id)
+
+
 def window(sandbox: Sandbox) -> tuple[datetime, datetime]:
     """Return the last hour of the sandbox's clock."""
     now = time_of(sandbox)

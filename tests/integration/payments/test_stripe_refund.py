@@ -3,6 +3,7 @@ is lost.
 """
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from threading import Thread
@@ -15,7 +16,7 @@ from django.db import connections
 from payments.events import PaymentRefunded
 from payments.followup import follow_up_once
 from payments.gateways import get_gateway
-from payments.gateways.base import Pending, Refunded, RefundRequest, Unanswered
+from payments.gateways.base import Pending, RefundAnswer, Refunded, RefundRequest, Unanswered
 from payments.gateways.stripe import StripeGateway, refunds
 from payments.gateways.stripe.account import Account
 from payments.models import Payment
@@ -189,6 +190,36 @@ def test_a_low_balance_is_told_to_operators_and_no_decline(sandbox: Sandbox) -> 
         assert "does not cover the refund of 12.50 EUR. Add funds" in answer.reason
     (answer,) = get_gateway().refund([request])
     assert isinstance(answer, Unanswered)
+
+
+def test_a_whole_refund_by_hand_during_ours_is_found(sandbox: Sandbox) -> None:
+    paid = charged()
+    answer = refund_during(sandbox, paid, by_hand=None)
+    assert answer == Refunded(refund_of(paid), amount=1250)
+    assert moved_money(sandbox, paid) == {"capture": 1250, "refund": 1250}
+
+
+def test_a_partial_refund_by_hand_during_ours_is_completed(sandbox: Sandbox) -> None:
+    paid = charged()
+    answer = refund_during(sandbox, paid, by_hand=250)
+    assert isinstance(answer, Unanswered)
+    assert "has less left. The charge is read again." in answer.reason
+    (answer,) = get_gateway().refund([refund_request_of(paid)])
+    assert answer == Refunded(refund_of(paid), amount=1250)
+    assert [each.amount for each in all_refunds_of(paid)] == [1000, 250]
+
+
+def refund_during(sandbox: Sandbox, paid: Order, *, by_hand: int | None) -> RefundAnswer:
+    """Refund by hand after our refund has read the charge; return the answer to our refund."""
+    request = refund_request_of(paid)
+    sandbox.fault("refunds.create", "slow", seconds=2)
+    with ThreadPoolExecutor() as threads:
+        ours = threads.submit(get_gateway().refund, [request])
+        until(lambda: sandbox.http.get("/sandbox/faults").json()["data"][0]["struck"], "ours began")
+        amount = {"amount": by_hand} if by_hand else {}
+        sandbox.control("dashboard/refunds", charge=request.charge_id, **amount)
+        (answer,) = ours.result(timeout=30)
+    return answer
 
 
 def test_a_manual_refund_is_not_repeated(sandbox: Sandbox) -> None:
