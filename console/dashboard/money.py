@@ -155,13 +155,13 @@ def _owed(by_currency: dict[str, OpenMoney]) -> Iterator[MoneyTile]:
             title=title,
             value=with_currency(money.amount, currency),
             note=f"{_count(money.payments, 'payment')}, oldest {_length(money.seconds)}; "
-            "a refund failed after its order had ended",
+            "their orders have ended, and the money is not back",
             tone="bad",
             link=link,
         )
     if not by_currency:
         yield MoneyTile(
-            name="owed", title=title, value="none", note="no refund is known to have failed"
+            name="owed", title=title, value="none", note="no order that has ended owes money"
         )
 
 

@@ -48,10 +48,10 @@ def money_alarms(
 
 
 def _owed(payment: Payment) -> str:
-    error = f" Last error: {payment.follow_error}" if payment.follow_error else ""
+    answer = f" Last answer: {payment.follow_error}" if payment.follow_error else ""
     return (
-        f"{_money(payment.owed_amount, payment)} are owed to the customer: a refund failed after "
-        f"the order had ended. The refund is repeated automatically.{error}"
+        f"{_money(payment.owed_amount, payment)} are owed to the customer: the order has ended, "
+        f"and this money is not back yet. Its refund is repeated automatically.{answer}"
     )
 
 

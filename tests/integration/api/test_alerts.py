@@ -81,6 +81,15 @@ def test_every_alert_has_an_action_and_is_documented():
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
 
 
+def test_no_alert_about_old_steps_fires_for_agreed_waiting():
+    aged = [rule["expr"] for rule in RULES if "saga_inbox_oldest_seconds" in rule["expr"]]
+    assert aged
+    for expr in aged:
+        excluded = re.search(r'state!~"([a-z|]+)"', expr)
+        assert excluded is not None, expr
+        assert {"agreed", "held", "parked"} <= set(excluded[1].split("|")), expr
+
+
 def test_the_page_documents_every_metric_and_no_other(served, observed):
     named = re.findall(r"^\| `([a-z_]+)", PAGE, re.MULTILINE)
     assert set(named) == without_endings(served | observed)

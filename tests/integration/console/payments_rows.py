@@ -35,7 +35,7 @@ def payment(order: UUID | None = None, *, ago: float = 0, **fields: Any) -> Paym
 
 
 def owed(order: UUID | None = None, **fields: Any) -> Payment:
-    """Insert a payment whose refund failed after its order had ended."""
+    """Insert a payment whose order has ended, and whose money is not back."""
     return payment(order, **{"status": "captured", "owed_amount": 1_250, **fields})
 
 
