@@ -48,6 +48,9 @@ SELECT order_id, {column}, extract(epoch FROM {column} - clock_timestamp())::flo
 # first hour, then the age of the payment divided by AGE_PER_POLL.
 SHORTEST_POLL, LONGEST_POLL, AGE_PER_POLL = 1.0, 60.0, 60.0
 
+# The longest pause between two polls for an overdue decision, in seconds.
+LONGEST_OVERDUE_POLL = 300.0
+
 # Seconds for a decision if the gateway does not say when it is due.
 DECISION_SECONDS = 24 * 3600.0
 
@@ -71,6 +74,13 @@ class Deadline(NamedTuple):
         longest = max(LONGEST_POLL, self.age / AGE_PER_POLL)
         delay = min(max(SHORTEST_POLL, self.age / 4), longest, self.seconds_left)
         return max(0.0, delay)
+
+    def overdue_poll_delay(self) -> float:
+        """Return the seconds until the next poll for a decision that is overdue.
+
+        The first polls follow soon, because the gateway may decide just after its deadline.
+        """
+        return min(max(SHORTEST_POLL, -self.seconds_left), LONGEST_OVERDUE_POLL)
 
 
 def start_deadlines(

@@ -46,9 +46,6 @@ __all__ = [
 
 Status = Payment.Status
 
-# Seconds between two polls of the gateway for a decision that is overdue.
-LATE_POLL_SECONDS = 300.0
-
 
 def update_after_charge(order: UUID, answer: ChargeAnswer) -> PaymentUpdate | None:
     """Return the payment's update after an answer to a charge; None if the answer is not final."""
@@ -262,7 +259,7 @@ def _wait_for_gateway(
         return Unknown(
             f"{answer.reason} The decision on the {subject} of {_money(payment)} was due at "
             f"{deadline.expires_at:%Y-%m-%d %H:%M} UTC. Look it up at the gateway.",
-            LATE_POLL_SECONDS,
+            deadline.overdue_poll_delay(),
         )
     notice = PaymentUndecided(
         payment_id=payment.id, subject=subject, waits_until=deadline.expires_at

@@ -266,3 +266,10 @@ def test_a_refund_that_the_bank_delays_waits_as_agreed_until_its_deadline(
     (overdue,) = run("payments.refund", paid)
     assert isinstance(overdue, Unknown)
     assert "was due at" in overdue.reason
+    assert overdue.after < 10  # the bank may decide just after its deadline
+
+    monkeypatch.setattr(refunds, "REFUND_TAKES", -timedelta(days=1))
+    Payment.objects.update(expected_at=datetime.now(UTC) - timedelta(days=1))
+    (long_overdue,) = run("payments.refund", paid)
+    assert isinstance(long_overdue, Unknown)
+    assert long_overdue.after == 300
