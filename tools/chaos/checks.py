@@ -3,7 +3,7 @@ the provider.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from tools.chaos.client_record import ClientRecord, CustomerOrder
@@ -15,18 +15,27 @@ __all__ = ["END_SECONDS", "money_violations", "seconds_to_the_end", "violations"
 END_SECONDS = 120.0
 # The outcome of a valid order when one of its steps kept failing. Its steps are undone.
 GIVEN_UP = "internal_error"
+# The outcome of an order of which a person captured a part.
+AMOUNT_DIFFERS = "payment_amount_differs"
 
 
 def violations(
-    record: ClientRecord, orders: Sequence[OrderRow], *, last_fault_at: datetime
+    record: ClientRecord,
+    orders: Sequence[OrderRow],
+    *,
+    last_fault_at: datetime,
+    captured_by_hand: Collection[str] = (),
 ) -> list[str]:
-    """Return a line for each broken promise to a customer."""
+    """Return a line for each broken promise to a customer.
+
+    An order in `captured_by_hand` may be cancelled, because a person captured another amount.
+    """
     return [
         *record.unexpected,
         *_keys(record, orders),
         *_answers(record, orders),
         *_endings(orders, last_fault_at),
-        *_outcomes(record, orders),
+        *_outcomes(record, orders, captured_by_hand),
     ]
 
 
@@ -91,10 +100,14 @@ def _endings(orders: Sequence[OrderRow], last_fault_at: datetime) -> Iterator[st
         yield f"I13: the last order ended {seconds:.0f} s after the last fault"
 
 
-def _outcomes(record: ClientRecord, orders: Sequence[OrderRow]) -> Iterator[str]:
+def _outcomes(
+    record: ClientRecord, orders: Sequence[OrderRow], captured_by_hand: Collection[str]
+) -> Iterator[str]:
     """Each order ended in an allowed way, and as the answer to its cancellation said."""
     for order in orders:
         customer_order = record.orders.get(order.key or "")
+        if order.id in captured_by_hand and order.failure == AMOUNT_DIFFERS:
+            continue
         if customer_order and order.ended_at and not _may_end(customer_order, order):
             kind = customer_order.request.kind.title
             cancel = f", cancel answered {customer_order.cancel_answer}"

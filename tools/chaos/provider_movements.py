@@ -1,14 +1,14 @@
 """People and banks that move money at the payment sandbox, outside of the service.
 
-A person refunds a part of a charge by hand. A customer's bank opens a dispute, and decides it later
-as won or lost. A bank returns a refund that had succeeded. Only PAYMENT_GATEWAY=stripe starts a
-sandbox.
+A person refunds or captures a part of a charge by hand. A customer's bank opens a dispute, and
+decides it later as won or lost. A bank returns a refund that had succeeded. Only
+PAYMENT_GATEWAY=stripe starts a sandbox.
 """
 
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from tools.chaos.authorizations import Authorization, Authorizations
 from tools.chaos.provider_ledger import LedgerEntry, ProviderLedger
 
 __all__ = ["DISPUTE", "REFUND", "RETURN", "ProviderMovements", "draw_act"]
@@ -23,9 +24,15 @@ __all__ = ["DISPUTE", "REFUND", "RETURN", "ProviderMovements", "draw_act"]
 PAUSE_SECONDS = 0.2
 
 REFUND, DISPUTE, RETURN = "refund of a part by hand", "dispute", "refund returned by the bank"
-# Percentage of captures that get each act, and of our refunds that the bank returns.
-OF_CAPTURES = {REFUND: 6, DISPUTE: 6}
-OF_REFUNDS = {RETURN: 20}
+CAPTURE = "capture of a part by hand"
+
+# Percentage of the movements of each kind that get an act. Only the saga `authorize_first` has
+# authorizations.
+SHARES: Mapping[str, Mapping[str, int]] = {
+    "authorization": {CAPTURE: 6},
+    "capture": {REFUND: 6, DISPUTE: 6},
+    "refund": {RETURN: 20},
+}
 
 # A dispute is decided after this many further movements at most, so that some end under load.
 MOST_MOVEMENTS_OPEN = 60
@@ -33,7 +40,7 @@ MOST_MOVEMENTS_OPEN = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """An act on a movement: its kind, and the part of the amount that a refund by hand gives back.
+    """An act on a movement: its kind, and the part of the amount that a person moves by hand.
 
     The bank decides a dispute with this `verdict`, after `movements_open` further movements.
     """
@@ -58,7 +65,7 @@ class OpenDispute:
 def draw_act(kind: str, number: int, *, seed: int) -> Act | None:
     """Return the act on the movement of a kind with this number, from 1; None for most of them."""
     rng = random.Random(f"movements {seed} {kind} {number}")
-    shares = {"capture": OF_CAPTURES, "refund": OF_REFUNDS}.get(kind, {})
+    shares = SHARES.get(kind, {})
     others = 100 - sum(shares.values())
     (drawn,) = rng.choices([*shares, ""], weights=[*shares.values(), others])
     if not drawn:
@@ -75,17 +82,22 @@ class ProviderMovements:
     """Watches the ledger of a sandbox and acts on a share of its movements.
 
     `done` counts the acts. `taken` has the amounts, by order id, that refunds by hand and lost
-    disputes took from us, in minor units.
+    disputes took from us, in minor units. `captured_by_hand` has the ids of the orders of which a
+    person captured a part.
     """
 
-    def __init__(self, sandbox: str, *, seed: int, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self, sandbox: str, *, api_key: str, seed: int, notify: Callable[[str], None]
+    ) -> None:
         """Act at the sandbox of this address. Calls `notify` with a line for each act."""
         self.done: Counter[str] = Counter()
         self.taken: Counter[str] = Counter()
+        self.captured_by_hand: set[str] = set()
         self._http = httpx.Client(base_url=sandbox, trust_env=False, timeout=30)
         self._seed = seed
         self._notify = notify
         self._ledger = ProviderLedger(self._http)
+        self._authorizations = Authorizations(self._http, api_key)
         self._read: Counter[str] = Counter()
         self._open: list[OpenDispute] = []
         self._returned: set[str] = set()
@@ -115,6 +127,8 @@ class ProviderMovements:
 
     def _run(self) -> None:
         while not self._enough.wait(PAUSE_SECONDS):
+            for authorization in self._authorizations.new_ones():
+                self._capture_part(authorization)
             for entry in self._ledger.new_entries():
                 self._act_on(entry)
                 self._decide_due()
@@ -123,23 +137,35 @@ class ProviderMovements:
         if not entry.is_ours or entry.order is None:
             return
 
-        self._read[entry.kind] += 1
-        act = draw_act(entry.kind, self._read[entry.kind], seed=self._seed)
+        act = self._draw(entry.kind)
         if act is not None:
             self._acts[act.kind](entry, act)
+
+    def _draw(self, kind: str) -> Act | None:
+        self._read[kind] += 1
+        return draw_act(kind, self._read[kind], seed=self._seed)
+
+    def _capture_part(self, authorization: Authorization) -> None:
+        act = self._draw("authorization")
+        if act is None:
+            return
+        amount = max(1, int(authorization.amount * act.part))
+        if self._post("captures", payment_intent=authorization.intent, amount=amount):
+            self.captured_by_hand.add(authorization.order)
+            self._count(CAPTURE, authorization.order, amount)
 
     def _refund_part(self, entry: LedgerEntry, act: Act) -> None:
         amount = max(1, int(entry.amount * act.part))
         if self._post("refunds", charge=entry.charge, amount=amount):
             self.taken[entry.order or ""] += amount
-            self._count(REFUND, entry, amount)
+            self._count(REFUND, entry.order, amount)
 
     def _open_dispute(self, entry: LedgerEntry, act: Act) -> None:
         opened = self._post("disputes", charge=entry.charge)
         if opened is None:
             return
 
-        self._count(DISPUTE, entry, opened["amount"])
+        self._count(DISPUTE, entry.order, opened["amount"])
         self._open.append(
             OpenDispute(
                 id=opened["id"],
@@ -158,7 +184,7 @@ class ProviderMovements:
             return
         if self._post(f"refunds/{entry.id}/fail"):
             self._returned.add(entry.charge)
-            self._count(RETURN, entry, entry.amount)
+            self._count(RETURN, entry.order, entry.amount)
 
     def _decide_due(self) -> None:
         due = [each for each in self._open if each.due_after <= self._read.total()]
@@ -174,9 +200,9 @@ class ProviderMovements:
         self.done[f"dispute {dispute.verdict}"] += 1
         self._notify(f"dispute {dispute.id} of order {dispute.order}: {dispute.verdict}")
 
-    def _count(self, act: str, entry: LedgerEntry, amount: int) -> None:
+    def _count(self, act: str, order: str | None, amount: int) -> None:
         self.done[act] += 1
-        self._notify(f"{act}: {amount} of order {entry.order}, {entry.kind} {entry.id}")
+        self._notify(f"{act}: {amount} of order {order}")
 
     def _post(self, path: str, **body: Any) -> dict[str, Any] | None:
         """Act in the dashboard; return its answer, or None if the charge does not allow the act."""

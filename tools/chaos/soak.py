@@ -97,7 +97,12 @@ class Soak:
             stack, faults, answered=lambda: self.record.placed, notify=Journal(stack.run_dir)
         )
         self.movements = (
-            ProviderMovements(stack.sandbox, seed=options.seed, notify=Journal(stack.run_dir))
+            ProviderMovements(
+                stack.sandbox,
+                api_key=stack.env["STRIPE_API_KEY"],
+                seed=options.seed,
+                notify=Journal(stack.run_dir),
+            )
             if stack.sandbox
             else None
         )
@@ -217,7 +222,12 @@ class Soak:
                     f"{fault.kind}: not injected, because its process was never restarted"
                     for fault in self.injector.pending
                 ),
-                *violations(self.record, orders, last_fault_at=last_fault_at),
+                *violations(
+                    self.record,
+                    orders,
+                    last_fault_at=last_fault_at,
+                    captured_by_hand=self.movements.captured_by_hand if self.movements else (),
+                ),
                 *reconciled,
                 *self._audit(all_ended=still_open == 0),
                 *self._money_violations(orders),

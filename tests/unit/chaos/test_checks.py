@@ -128,3 +128,9 @@ def test_with_authorize_first_a_requested_cancellation_may_come_too_late(record,
     customer_order = record.orders["key"]
     customer_order.cancel_asked, customer_order.cancel_answer = True, answer
     assert len(found(record, row()._replace(saga="authorize_first"))) == lies
+
+
+def test_only_an_order_of_which_a_person_captured_a_part_is_cancelled_for_its_amount(record):
+    order = row(status="cancelled", failure="payment_amount_differs")
+    assert violations(record, [order], last_fault_at=FAULT_AT, captured_by_hand={"first"}) == []
+    assert found(record, order) == ["Order first (paid by card) ended payment_amount_differs"]

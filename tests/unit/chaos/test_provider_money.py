@@ -9,7 +9,7 @@ from tools.chaos.checks import money_violations
 from tools.chaos.order_reader import OrderRow
 from tools.chaos.provider_faults import OF_REFUNDS
 from tools.chaos.provider_ledger import LedgerEntry, money_left
-from tools.chaos.provider_movements import DISPUTE, REFUND, RETURN, draw_act
+from tools.chaos.provider_movements import CAPTURE, DISPUTE, REFUND, RETURN, draw_act
 from tools.stripe_sandbox.fault_rules import Fault
 
 
@@ -29,6 +29,7 @@ def test_a_small_share_of_the_movements_has_an_act_of_each_kind():
     assert kinds.keys() == {REFUND, DISPUTE}
     assert 20 < kinds.total() < 120
     assert {act.kind for act in acts("refund", seed=1)} == {RETURN}
+    assert {act.kind for act in acts("authorization", seed=1)} == {CAPTURE}
     assert {act.verdict for act in acts("capture", seed=1)} == {"won", "lost"}
     assert acts("dispute", seed=1) == []
 
