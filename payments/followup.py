@@ -3,7 +3,8 @@
 A follow-up gives back the money of an undone order that the gateway still has. It came in after
 the cancel, or its refund failed later. The follow-up repeats with growing pauses until the
 money is back; meanwhile the payment has an `owed_amount` and the last error. Then the follow-up
-reads the balance of the charge, and records refunds and disputes that we did not make.
+reads the balance of the charge, and records refunds and disputes that we did not make. An open
+dispute is looked at every hour until it is decided.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -47,6 +48,10 @@ BATCH = 100
 # Seconds before the second try, and the longest pause between two tries.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
 
+# Seconds between two looks at an open dispute. A lost dispute moves no money, so no statement tells
+# of it, and its webhook may be lost.
+DISPUTE_PAUSE = 3600.0
+
 # `follow_at` is for payments that were undone. All others have a column of their own, because the
 # last release gives back each charge that is due by `follow_at`.
 UNDONE, KEPT = "follow_at", "balance_due_at"
@@ -57,7 +62,8 @@ UPDATE payments_payment
        balance_due_at = CASE WHEN status = 'captured' AND owed_amount = 0
                              THEN clock_timestamp() ELSE balance_due_at END
  WHERE order_id = ANY(%(orders)s::uuid[]) AND status = ANY(%(statuses)s::text[])
-   AND (%(again)s OR num_nonnulls(follow_at, balance_due_at) = 0)
+   AND (%(again)s OR num_nonnulls(follow_at, balance_due_at) = 0
+        OR (dispute_status = 'open' AND follow_attempts = 0))
 """
 
 # Leases due payments to this worker. The lease is the new time in the column.
@@ -70,15 +76,18 @@ CLAIM = {
     )
     for column in (UNDONE, KEPT)
 }
-# End the follow-up if there is no error, else schedule the next attempt. A payment whose time has
-# changed since the claim stays due, because a webhook has asked for another query.
+# End the follow-up if there is no error and no open dispute, else schedule the next attempt. A
+# payment whose time has changed since the claim stays due, because a webhook has asked for another
+# query.
 NEXT_PAUSE = exponential_sql("payment.follow_attempts", first="%(first)s", longest="%(longest)s")
 RECORD = {
     column: f"""
 UPDATE payments_payment AS payment
    SET follow_error = v.error,
        follow_attempts = CASE WHEN v.error = '' THEN 0 ELSE payment.follow_attempts END,
-       {column} = CASE WHEN v.error <> '' THEN {sql.seconds_from_now(NEXT_PAUSE)} END
+       {column} = CASE WHEN v.error <> '' THEN {sql.seconds_from_now(NEXT_PAUSE)}
+                       WHEN payment.dispute_status = 'open'
+                       THEN {sql.seconds_from_now("%(dispute_pause)s")} END
   FROM unnest(%(orders)s::uuid[], %(claimed)s::timestamptz[], %(errors)s::text[])
        AS v(order_id, claimed, error)
  WHERE payment.order_id = v.order_id AND payment.{column} = v.claimed
@@ -203,6 +212,7 @@ def _record(findings: Sequence[Finding], column: str, claimed_at: Mapping[UUID, 
             "errors": errors,
             "first": FIRST_PAUSE,
             "longest": LONGEST_PAUSE,
+            "dispute_pause": DISPUTE_PAUSE,
         }
         sql.run("payments", RECORD[column], params)
 

@@ -6,10 +6,12 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings
+from django.db.models.functions import Now
 
 from audit.run import audit
 from orders.models import Order
 from orders.saga import AUTHORIZE_FIRST
+from payments.followup import follow_up_once
 from payments.gateway_requests import charge_request
 from payments.gateways.base import ChargeRequest
 from payments.models import Payment
@@ -67,6 +69,20 @@ def books_of(order: UUID) -> tuple[str, int, int, int]:
     """Return the status, captured, refunded and disputed amount of an order's payment."""
     row = Payment.objects.get(order_id=order)
     return row.status, row.captured, row.refunded_amount, row.disputed_amount
+
+
+def catch_up() -> None:
+    """Compare with the gateway's statement, and follow up the payments that differ."""
+    now = datetime.now(UTC)
+    reconcile(now - HOUR, now + HOUR)
+    while follow_up_once():
+        pass
+
+
+def an_hour_passes() -> None:
+    """Make the payments due whose disputes are looked at every hour."""
+    hourly = Payment.objects.filter(dispute_status="open", balance_due_at__lte=Now() + HOUR)
+    assert hourly.update(balance_due_at=Now()) == 1
 
 
 def books_agree() -> None:
@@ -171,4 +187,49 @@ def test_a_cancel_of_a_disputed_order_ends_with_the_dispute(
     assert status_of(order) == "cancelled"
     assert harness.moved_money(order)["refund"] == (1800 if won else 0)
     assert books_of(order) == (("refunded", 1800, 1800, 0) if won else ("refunded", 1800, 0, 1800))
+    books_agree()
+
+
+@needs(Capability.REFUND_BY_HAND)
+def test_a_goodwill_refund_of_a_fulfilled_order_is_recorded(harness: GatewayHarness) -> None:
+    order = charged(harness)
+    shop.run_to_end(order)
+    harness.refund_by_hand(charge_id_of(order), 300)
+    catch_up()
+    assert status_of(order) == "fulfilled"
+    assert books_of(order) == ("captured", 1800, 300, 0)
+    assert harness.moved_money(order) == {"capture": 1800, "refund": 300}
+    assert audit(expect_ended=True).violations == 0
+
+
+@needs(Capability.DISPUTES)
+@pytest.mark.parametrize("won", [True, False])
+def test_a_dispute_of_a_fulfilled_order_is_recorded(harness: GatewayHarness, *, won: bool) -> None:
+    order = charged(harness)
+    shop.run_to_end(order)
+    dispute = harness.open_dispute(charge_id_of(order), 1800)
+    catch_up()
+    assert books_of(order) == ("captured", 1800, 0, 1800)
+    assert Payment.objects.get(order_id=order).dispute_status == "open"
+
+    harness.close_dispute(dispute, won=won)
+    an_hour_passes()
+    catch_up()
+    assert status_of(order) == "fulfilled"
+    assert books_of(order) == ("captured", 1800, 0, 0 if won else 1800)
+    assert Payment.objects.get(order_id=order).dispute_status == ("won" if won else "lost")
+    assert audit(expect_ended=True).violations == 0
+
+
+@needs(Capability.REFUND_BOUNCES)
+def test_a_refund_that_bounces_after_the_cancel_is_made_again(harness: GatewayHarness) -> None:
+    order = shop.place("PLATE", method=harness.arm_refund(RefundFault.BOUNCES_LATER))
+    shop.deliver("payments.charge", order)
+    shop.cancel(order)
+    shop.run_to_end(order)
+    assert books_of(order) == ("refunded", 1800, 1800, 0)
+    harness.settle_refund(charge_id_of(order), succeeds=False)
+    catch_up()
+    assert books_of(order) == ("refunded", 1800, 1800, 0)
+    assert harness.moved_money(order) == {"capture": 1800, "refund": 1800}
     books_agree()
