@@ -74,8 +74,9 @@ class OrderRow(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, kw_only=True):
     """One event of a saga.
 
-    `stored`: its row is in the outbox of its service. `recorded`: it is in the timeline. The
-    target, the context and the headers are known from the row only.
+    `stored`: its row is in the outbox of its service. `recorded`: it is in the timeline. `proven`:
+    neither is known, but a later message shows that there was such an event. The target, the
+    context and the headers are known from the row, or from the later message.
     """
 
     id: UUID
@@ -91,6 +92,7 @@ class Event(msgspec.Struct, kw_only=True):
     headers: dict[str, str] = {}
     stored: bool = False
     recorded: bool = False
+    proven: bool = False
 
     @property
     def is_change(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recovery.journal import FINAL, Event, Journal
+from recovery.proofs import proven_events
 from recovery.rows import (
     EntryToDelete,
     InboxState,
@@ -24,6 +25,7 @@ from sagas.definition.plan import service_name
 __all__ = ["barred_pivot", "plan_messages", "state_after"]
 
 REBUILT_EVENT = "outbox row rebuilt"
+PROVEN_EVENT = "outbox row proven by a later message"
 REBUILT_STATE = "inbox row rebuilt"
 REPLACED_EVENT = "timeline entry of a lost event deleted"
 CONFLICT = "step with two results"
@@ -44,6 +46,9 @@ def plan_messages(journal: Journal, service: str) -> Plan:
             plan.writes.append(_replaced(journal, event, twin))
         else:
             plan.writes.append(_rebuilt(journal, event, journal.first))
+    for event in proven_events(journal, _plan_of(journal), service):
+        journal.events.append(event)
+        plan.writes.append(_rebuilt(journal, event, journal.first))
     journal.events = [
         event
         for event in journal.events
@@ -102,9 +107,10 @@ def _replaced(journal: Journal, event: Event, twin: Event) -> Write:
 
 def _rebuilt(journal: Journal, event: Event, first: Event) -> Write:
     plan = _plan_of(journal)
-    event.target = _target_of(journal, plan, event)
-    event.context = _context_of(journal, event, first)
-    event.headers = first.headers
+    if not event.proven:
+        event.target = _target_of(journal, plan, event)
+        event.context = _context_of(journal, event, first)
+        event.headers = first.headers
     event.stored = True
     row = RebuiltEvent(
         id=event.id,
@@ -115,15 +121,16 @@ def _rebuilt(journal: Journal, event: Event, first: Event) -> Write:
         step=event.step,
         attempt=event.attempt,
         data=event.data,
-        context=event.context,
+        context=event.context or {},
         plan=plan,
         target=event.target,
         headers=event.headers,
         at=event.at,
-        sent=journal.ended,
+        # A proven event is sent, so that the timeline gets it.
+        sent=journal.ended and not event.proven,
     )
     return Write(
-        kind=REBUILT_EVENT,
+        kind=PROVEN_EVENT if event.proven else REBUILT_EVENT,
         subject=str(journal.saga),
         detail=f"{event.type} at position {event.seq}, next {event.target or 'nothing'}",
         apply=write(event.service),

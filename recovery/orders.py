@@ -21,6 +21,7 @@ from orders.events import LineOrdered, OrderCancelling, OrderCreated, OrderUnful
 from orders.models import Order, OrderLine
 from recovery.deliveries import delivery
 from recovery.journal import FINAL, HOME, Event, Journal
+from recovery.proofs import received
 from recovery.rows import InboxState, RebuiltEvent, set_states, write
 from recovery.writes import Note, Plan, Write
 from sagas.definition.messages import TimelineEntry, to_json
@@ -206,37 +207,22 @@ def _missing_requests(journal: Journal) -> list[Event]:
     if journal.first is None:
         events[plan.first, 0] = _event(journal, OrderCreated.type, 0, "", plan.first, base)
 
-    for step, seq, received in _received(journal):
+    for step, seq, request_context in received(journal, HOME):
         if journal.request(step, seq) or (step, seq) in events:
             continue
-        if event := _lost_request(journal, plan, step, seq, received):
+        if event := _lost_request(journal, plan, step, seq, request_context):
             events[step, seq] = event
     return list(events.values())
 
 
-def _received(journal: Journal) -> list[tuple[str, int, dict[str, Any]]]:
-    """Return the requests that other services received: the step, the position, the context."""
-    by_events = [
-        (event.step, event.seq - 1, event.context or {})
-        for event in journal.events
-        if event.stored and event.service != HOME and event.step and event.is_change
-    ]
-    by_rows = [
-        (step, stored.message.seq, stored.message.context)
-        for step, stored in journal.messages.items()
-        if service_name(step) != HOME
-    ]
-    return [*by_events, *by_rows]
-
-
 def _lost_request(
-    journal: Journal, plan: SagaPlan, step: str, seq: int, received: dict[str, Any]
+    journal: Journal, plan: SagaPlan, step: str, seq: int, context: dict[str, Any]
 ) -> Event | None:
     """Return the event of orders that requested a step: a cancel, or a refused fulfilment.
 
     A request for a step after `orders.fulfil` is not rebuilt: the step runs again and writes it.
     """
-    failure = received.get("failure") or {}
+    failure = context.get("failure") or {}
     if plan.first == step and seq == 0:
         return None
     is_cancel = step in (plan.bar, plan.after_cancel())
@@ -246,7 +232,7 @@ def _lost_request(
     refused = failure.get("code") == OrderUnfulfillable().code
     type_ = OrderUnfulfillable.type if refused else OrderCancelling.type
     by = "orders.fulfil" if refused else ""
-    return _event(journal, type_, seq, by, step, received, failure)
+    return _event(journal, type_, seq, by, step, context, failure)
 
 
 def _event(  # noqa: PLR0913, PLR0917  the columns of one row

@@ -184,7 +184,9 @@ def _request(journal: Journal, order: OrderRow, gateway: str) -> ChargeRequest:
 
 def _row(journal: Journal, order: OrderRow, payment: Payment | None, gateway: str) -> PaymentRow:
     """Return the payment as the events report it."""
-    status = _status(journal)
+    status, expires_at = _status(journal), _reported(journal, "expires_at")
+    if status is Status.AUTHORIZED and not expires_at:
+        status = Status.PENDING  # the capture looks the authorization up
     reported_id = _reported(journal, "payment_id")
     return PaymentRow(
         id=payment.id if payment else UUID(reported_id) if reported_id else uuid7(),
@@ -196,7 +198,7 @@ def _row(journal: Journal, order: OrderRow, payment: Payment | None, gateway: st
         gateway=payment.gateway if payment else gateway,
         started_at=order.created_at,
         decline_code=(_reported(journal, "decline_code") or "") if status == "declined" else "",
-        authorization_expires_at=_reported(journal, "expires_at"),
+        authorization_expires_at=expires_at,
         exists=payment is not None,
     )
 

@@ -128,7 +128,10 @@ def _plan_page(options: Options, journals: Sequence[Journal]) -> Plan:
     # The rows of the domain come first. If the command stops in between, the next run still sees
     # that the messages are missing, and plans both again.
     domain.extend(plan)
-    domain.extend(deliveries)
+
+    # A step runs in a later round, because it needs the rows of its domain and their counters.
+    if not domain.writes:
+        domain.extend(deliveries)
     return domain
 
 

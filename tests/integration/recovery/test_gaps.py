@@ -1,0 +1,282 @@
+"""More is lost than one database: timeline entries, answers of the gateway, receipts of stock."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+
+from inventory.models import Hold as InventoryHold
+from inventory.models import StockAdjustment, StockItem
+from inventory.services import adjust_stock
+from orders.models import Order, TimelineEvent
+from payments.gateways.base import Unanswered
+from payments.gateways.simulated import SimulatedGateway
+from payments.models import Dispute, Hold, Inbox, Payment, SimulatedCharge, Watermark
+from recovery.inventory import RESERVE
+from sagas.operations import holds, retention
+from sagas.storage.registry import get_service
+from tests.integration.audit.harness import (
+    PLAN,
+    cancel,
+    deliver,
+    open_shop,
+    place,
+    record_timeline,
+    run_to_end,
+)
+from tests.integration.recovery.harness import (
+    backed_up,
+    lose,
+    orders_of_every_kind,
+    recover,
+    restore,
+)
+from tests.processes import url
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+def charges():
+    """Return the movements of the gateway's ledger, each with its number."""
+    return sorted(SimulatedCharge.objects.values_list("order_id", "kind", "amount"))
+
+
+@pytest.mark.parametrize("service", ["payments", "inventory"])
+def test_later_messages_prove_the_events_that_the_timeline_lost_too(service):
+    orders = orders_of_every_kind()
+    money, stock = charges(), sorted(StockItem.objects.values_list("sku", "reserved", "shipped"))
+    TimelineEvent.objects.filter(service=service).delete()
+    lose(service)
+
+    recover(service)
+
+    adjust_stock(sku="MUG", quantity=100, reason="counted", by="staff")
+    for name in ("inventory", "orders"):
+        holds.release(get_service(name), step=RESERVE)
+    assert charges() == money
+    assert sorted(StockItem.objects.values_list("sku", "reserved", "shipped")) == stock
+    run_to_end(orders.open)
+    call_command("audit", "--expect-ended")
+
+
+def test_an_event_that_a_restored_service_wrote_again_replaces_the_lost_one():
+    open_shop()
+    order = place()
+    deliver("payments.charge", order)
+    record_timeline()
+    lose("payments")
+    deliver("payments.charge", order)  # the workers ran before the recovery
+    record_timeline()
+    assert TimelineEvent.objects.filter(saga=order, type="payment.processed").count() == 2
+
+    recover("payments")
+
+    assert TimelineEvent.objects.filter(saga=order, type="payment.processed").count() == 1
+    run_to_end(order)
+    call_command("audit", "--expect-ended")
+    assert len(charges()) == 1
+
+
+def test_a_waiting_step_whose_event_is_known_is_closed():
+    open_shop()
+    order = place(method="pm_sim_timeout_lost")
+    deliver("payments.charge", order)
+    assert Inbox.objects.get(saga=order, step="payments.charge").state == "waiting"
+    with backed_up("payments"):
+        run_to_end(order)
+        restore("payments")
+
+    recover("payments")
+
+    row = Inbox.objects.get(saga=order, step="payments.charge")
+    assert (row.state, row.message, row.send_at) == ("done", None, None)
+    assert Payment.objects.get(order_id=order).status == "captured"
+
+
+def test_a_gateway_that_does_not_answer_leaves_the_payment_for_the_next_run(monkeypatch, capsys):
+    open_shop()
+    order = place()
+    run_to_end(order)
+    lose("payments")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            SimulatedGateway,
+            "balance",
+            lambda self, requests: [Unanswered("It is down.")] * len(requests),
+        )
+        with pytest.raises(SystemExit):
+            recover("payments")
+    assert f"gateway did not answer {order}" in capsys.readouterr().out
+    assert not Payment.objects.exists()
+
+    recover("payments")
+
+    assert Payment.objects.get().status == "captured"
+
+
+def test_a_goodwill_refund_and_a_dispute_are_read_from_the_gateway():
+    open_shop()
+    refunded = place(method="pm_sim_partly_refunded")
+    disputed = place(method="pm_sim_disputed_lost")
+    run_to_end(refunded, disputed)
+    lose("payments")
+
+    recover("payments")
+
+    payments = {each.order_id: each for each in Payment.objects.all()}
+    back = payments[refunded]
+    assert 0 < back.refunded_amount < back.captured
+    assert payments[disputed].dispute_status in {"open", "lost"}
+    assert payments[disputed].disputed_amount == payments[disputed].captured
+    assert Dispute.objects.get().order_id == disputed
+
+
+def test_pieces_that_orders_have_are_received_and_the_rest_must_be_counted(capsys):
+    open_shop()
+    with backed_up("inventory"):
+        adjust_stock(sku="VASE", quantity=5, reason="received", by="staff")
+        order, waiting = place("VASE"), place("VASE")
+        run_to_end(order)
+        deliver("payments.charge", waiting)
+        record_timeline()
+        restore("inventory")
+
+    recover("inventory")
+
+    assert "stock to count by hand VASE" in capsys.readouterr().out
+    vase = StockItem.objects.get(sku="VASE")
+    assert (vase.on_hand, vase.reserved, vase.shipped) == (0, 0, 2)
+    added = StockAdjustment.objects.get(item__sku="VASE")
+    assert (added.quantity, added.by) == (2, "manage.py recover")
+
+    run_to_end(waiting)
+    assert Order.objects.get(id=waiting).ended_at is None, "it waits until the stock is counted"
+    assert InventoryHold.objects.get().step == RESERVE
+
+    adjust_stock(sku="VASE", quantity=3, reason="counted", by="staff")
+    for name in ("inventory", "orders"):
+        holds.release(get_service(name), step=RESERVE)
+    run_to_end(waiting)
+    call_command("audit", "--expect-ended")
+    assert Order.objects.get(id=waiting).status == "fulfilled"
+
+
+def test_purged_orders_get_their_payment_but_no_messages():
+    open_shop()
+    order = place()
+    run_to_end(order)
+    later = datetime.now(UTC) + timedelta(days=1)
+    for name in ("orders", "payments", "inventory"):
+        retention.purge(get_service(name), before=later, kept=[])
+    lose("payments")
+
+    recover("payments")
+
+    assert Payment.objects.get().status == "captured"
+    assert not Inbox.objects.exists()
+    assert Watermark.objects.get().before == later
+
+
+def test_holds_are_copied_from_the_other_services():
+    open_shop()
+    order = place()
+    for name in ("orders", "payments", "inventory"):
+        holds.hold(get_service(name), saga=order, by="eve", why="fraud")
+    holds.hold(get_service("payments"), step="payments.charge", by="eve", why="fraud")
+    holds.hold(get_service("orders"), step="payments.charge", by="eve", why="fraud")
+    holds.hold(get_service("orders"), step=RESERVE, by="eve", why="inventory")
+    lose("payments")
+
+    recover("payments")
+
+    found = set(Hold.objects.values_list("saga", "step", "by"))
+    assert found == {(order, None, "eve"), (None, "payments.charge", "eve")}
+
+
+def test_a_sequence_behind_its_table_is_moved():
+    open_shop()
+    order = place()
+    run_to_end(order)
+    with connections["payments"].cursor() as cursor:
+        cursor.execute("SELECT setval(pg_get_serial_sequence('payments_inbox', 'id'), 1)")
+
+    recover("payments")
+
+    other = place()
+    deliver("payments.charge", other)
+    assert Inbox.objects.filter(saga=other).exists()
+
+
+def test_a_cancel_under_way_is_not_overtaken_by_the_fulfilment():
+    open_shop()
+    order = place()
+    deliver("payments.charge", order)
+    deliver("inventory.reserve", order)
+    cancel(order)
+    deliver("inventory.release", order)
+    record_timeline()
+    lose("orders")
+
+    recover("orders")
+
+    assert Order.objects.get(id=order).status == "cancelling"
+    run_to_end(order)
+    call_command("audit", "--expect-ended")
+    row = Order.objects.get(id=order)
+    assert (row.status, row.failure_code) == ("cancelled", "cancelled_by_customer")
+
+
+def test_an_order_that_may_still_be_cancelled_is_left_to_the_workers():
+    open_shop()
+    order = place()
+    deliver("payments.charge", order)
+    deliver("inventory.reserve", order)
+    lose("orders")
+
+    recover("orders")
+
+    assert Order.objects.get(id=order).status == "reserved"
+    cancel(order)
+    run_to_end(order)
+    assert Order.objects.get(id=order).status == "cancelled"
+
+
+def test_it_refuses_to_write_while_another_session_is_connected(tmp_path):
+    with (
+        psycopg.connect(url("inventory")),
+        pytest.raises(CommandError, match=r"other sessions are connected to .*'inventory'") as info,
+    ):
+        call_command("recover", "payments", apply=True, log=tmp_path / "log")
+    assert info.value.returncode == 2
+
+
+def test_it_refuses_to_run_without_a_migration():
+    with connections["payments"].cursor() as cursor:
+        cursor.execute("ALTER TABLE django_migrations RENAME TO migrations_of_the_tests")
+    try:
+        with pytest.raises(CommandError, match=r"'payments' lacks \d+ migrations"):
+            call_command("recover", "payments")
+    finally:
+        with connections["payments"].cursor() as cursor:
+            cursor.execute("ALTER TABLE migrations_of_the_tests RENAME TO django_migrations")
+
+
+def test_every_applied_write_is_in_the_log(tmp_path, capsys):
+    open_shop()
+    order = place()
+    run_to_end(order)
+    lose("payments")
+    log = tmp_path / "log"
+
+    call_command("recover", "payments", apply=True, ignore_sessions=True, json=True, log=log)
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    report = json.JSONDecoder().raw_decode(capsys.readouterr().out)[0]
+    assert [(line["kind"], line["subject"]) for line in lines] == [
+        (write["kind"], write["subject"]) for write in report["writes"]
+    ]
+    assert {str(order)} == {line["subject"] for line in lines}
+    assert PLAN.first in {line["detail"].split()[0] for line in lines}
