@@ -30,18 +30,17 @@ SELECT DISTINCT subject FROM audit_finding
 """
 UUID_PATTERN = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
+# For the first page, `after_at` is the start of the window. An index finds the start of each page.
 ENDED = """
 SELECT ended_at, id FROM orders_order
- WHERE ended_at >= %(since)s AND ended_at < %(until)s
-   AND (%(after_at)s::timestamptz IS NULL OR (ended_at, id) > (%(after_at)s, %(after)s::uuid))
+ WHERE (ended_at, id) > (%(after_at)s::timestamptz, %(after)s::uuid) AND ended_at < %(until)s
  ORDER BY ended_at, id LIMIT %(limit)s
 """
 
 CHANGED = """
 SELECT updated_at, order_id FROM payments_payment
- WHERE gateway = %(gateway)s AND updated_at >= %(since)s AND updated_at < %(until)s
-   AND (%(after_at)s::timestamptz IS NULL
-        OR (updated_at, order_id) > (%(after_at)s, %(after)s::uuid))
+ WHERE gateway = %(gateway)s AND updated_at >= %(after_at)s::timestamptz AND updated_at < %(until)s
+   AND (updated_at, order_id) > (%(after_at)s::timestamptz, %(after)s::uuid)
  ORDER BY updated_at, order_id LIMIT %(limit)s
 """
 
@@ -80,9 +79,8 @@ def orders_with_findings(run: Run) -> ChangedOrders:
 def ended_orders(run: Run) -> ChangedOrders:
     """Return the next orders that ended in the window."""
     params = {
-        "since": run.since,
         "until": run.until,
-        "after_at": run.after_at,
+        "after_at": run.after_at or run.since,
         "after": run.after_key or FIRST_ID,
         "limit": ORDERS_PAGE,
     }
@@ -104,12 +102,12 @@ def changed_payments(run: Run) -> ChangedOrders:
     for (gateway,) in sorted(fetch("payments", GATEWAYS)):
         if gateway < last_gateway:
             continue
+        goes_on = gateway == last_gateway and run.after_at
         params = {
             "gateway": gateway,
-            "since": run.since,
             "until": run.until,
-            "after_at": run.after_at if gateway == last_gateway else None,
-            "after": last_order or FIRST_ID,
+            "after_at": run.after_at if goes_on else run.since,
+            "after": last_order if goes_on else FIRST_ID,
             "limit": ORDERS_PAGE,
         }
         if rows := fetch("payments", CHANGED, params):

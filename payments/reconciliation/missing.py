@@ -16,7 +16,14 @@ from payments.models import Drift, Payment
 from payments.reconciliation.budget import Budget
 from payments.reconciliation.comparison import Discrepancy
 
-__all__ = ["missing_payments", "missing_refunds", "pages", "stored_names"]
+__all__ = [
+    "captured_in",
+    "missing_payments",
+    "missing_refunds",
+    "pages",
+    "refunded_in",
+    "stored_names",
+]
 
 # Payments in one request to the gateway.
 LOOKUP_BATCH = 100
@@ -36,7 +43,8 @@ def missing_payments(
     """
     missing = (
         payment
-        for payment in _captured_in(gateway, since, until)
+        for payments in captured_in(gateway, since, until)
+        for payment in payments.iterator()
         if payment.charge_id not in charged
     )
     for payments in pages(missing, LOOKUP_BATCH):
@@ -51,17 +59,8 @@ def missing_refunds(
 
     Their refund may have failed without a webhook.
     """
-    refunded = _payments_of(gateway).filter(
-        status=Payment.Status.REFUNDED,
-        updated_at__gte=since,
-        updated_at__lt=until,
-        follow_at=None,
-    )
-    return [
-        payment
-        for payment, charge in refunded.values_list("order_id", "charge_id")
-        if charge not in given_back
-    ]
+    refunded = refunded_in(gateway, since, until).values_list("order_id", "charge_id")
+    return [payment for payment, charge in refunded if charge not in given_back]
 
 
 def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -76,8 +75,10 @@ def stored_names(gateway: str) -> list[str]:
     return [gateway, ""] if gateway == settings.PAYMENT_GATEWAY else [gateway]
 
 
-def _captured_in(gateway: str, since: datetime, until: datetime) -> Iterator[Payment]:
-    """Yield the charged payments that were opened in a window, then those captured in it later."""
+def captured_in(
+    gateway: str, since: datetime, until: datetime
+) -> tuple[QuerySet[Payment], QuerySet[Payment]]:
+    """Return the charged payments that were opened in a window, and those captured in it later."""
     charged = _payments_of(gateway).filter(charge_id__isnull=False)
     opened = charged.filter(created_at__gte=since, created_at__lt=until)
     captured_later = charged.filter(
@@ -86,8 +87,17 @@ def _captured_in(gateway: str, since: datetime, until: datetime) -> Iterator[Pay
         updated_at__lt=until,
         created_at__lt=since,
     )
-    yield from opened.order_by("created_at", "id").iterator()
-    yield from captured_later.order_by("updated_at", "id").iterator()
+    return opened.order_by("created_at", "id"), captured_later.order_by("updated_at", "id")
+
+
+def refunded_in(gateway: str, since: datetime, until: datetime) -> QuerySet[Payment]:
+    """Return the refunded payments that changed in a window, and that have no follow-up."""
+    return _payments_of(gateway).filter(
+        status=Payment.Status.REFUNDED,
+        updated_at__gte=since,
+        updated_at__lt=until,
+        follow_at=None,
+    )
 
 
 def _look_up(gateway: str, payments: Sequence[Payment]) -> Iterator[Discrepancy]:
