@@ -40,12 +40,18 @@ def violations(
 
 
 def money_violations(
-    orders: Sequence[OrderRow], *, left: Mapping[str, int], taken: Mapping[str, int]
+    orders: Sequence[OrderRow],
+    *,
+    left: Mapping[str, int],
+    taken: Mapping[str, int],
+    in_books: Mapping[str, int],
 ) -> list[str]:
-    """Return a line for each order of which the provider has left us a wrong amount.
+    """Return a line for each order of which the provider has left us a wrong amount, or of which
+    payments has another amount than the provider.
 
-    `left` and `taken` are by order id, in minor units: our money at the provider, and the money
-    that other people took from us. Nothing is left of a cancelled order.
+    All amounts are by order id, in minor units: `left` is our money at the provider, `taken` the
+    money that other people took from us, and `in_books` our money according to payments. Nothing
+    is left of a cancelled order.
     """
     known = {order.id for order in orders}
     found = [
@@ -59,6 +65,11 @@ def money_violations(
             found.append(
                 f"Order {order.id} ended {order.outcome}, and {left.get(order.id, 0)} is left of "
                 f"it at the provider instead of {expected}"
+            )
+        if in_books.get(order.id, 0) != left.get(order.id, 0):
+            found.append(
+                f"Payments has {in_books.get(order.id, 0)} of order {order.id}, and the provider "
+                f"has {left.get(order.id, 0)}"
             )
     return found
 

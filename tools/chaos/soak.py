@@ -87,6 +87,7 @@ class Soak:
             [operation.request for operation in self.operations if operation.verb == "place"]
         )
         self.order_reader = OrderReader(stack.env["DATABASE_URL"])
+        self.payment_reader = PaymentReader(stack.env["PAYMENTS_DATABASE_URL"])
         faults = schedule(
             orders=options.orders,
             kills=options.kills,
@@ -190,20 +191,25 @@ class Soak:
         if done.returncode not in RECONCILED:
             return [f"`manage.py reconcile` failed: {done.stderr.strip()}"]
 
-        payments = PaymentReader(self.stack.env["PAYMENTS_DATABASE_URL"])
+        unsettled = 0
         for _ in poll(SETTLED_SECONDS, pause=LOOK_SECONDS):
-            if not payments.unsettled():
+            unsettled = self.payment_reader.unsettled()
+            if not unsettled:
                 return []
         return [
-            f"{payments.unsettled()} payments are not settled {SETTLED_SECONDS:.0f} s after the "
-            "reconciliation"
+            f"{unsettled} payments are not settled {SETTLED_SECONDS:.0f} s after the reconciliation"
         ]
 
     def _money_violations(self, orders: list[OrderRow]) -> list[str]:
         if not (self.movements and self.stack.sandbox):
             return []
         left = money_left(read_ledger(self.stack.sandbox))
-        return money_violations(orders, left=left, taken=self.movements.taken)
+        return money_violations(
+            orders,
+            left=left,
+            taken=self.movements.taken,
+            in_books=self.payment_reader.money_left(),
+        )
 
     def _result(self, reconciled: list[str]) -> SoakResult:
         orders, last_fault_at = self.order_reader.orders(), self.injector.last_at

@@ -72,7 +72,8 @@ def row(status="fulfilled", *, ended=True):
     ],
 )
 def test_the_right_amount_is_no_violation(order, left, taken):
-    assert money_violations([order], left={"first": left}, taken={"first": taken}) == []
+    amounts = {"first": left}
+    assert money_violations([order], left=amounts, taken={"first": taken}, in_books=amounts) == []
 
 
 @pytest.mark.parametrize(
@@ -80,11 +81,20 @@ def test_the_right_amount_is_no_violation(order, left, taken):
     [(row(), 2_000, 700), (row(), 1_000, 700), (row(), 0, 700), (row("cancelled"), 400, 0)],
 )
 def test_a_wrong_amount_is_a_violation(order, left, expected):
-    (found,) = money_violations([order], left={"first": left}, taken={"first": 300})
+    amounts = {"first": left}
+    (found,) = money_violations([order], left=amounts, taken={"first": 300}, in_books=amounts)
     assert found.endswith(f"{left} is left of it at the provider instead of {expected}")
 
 
 def test_money_of_an_order_that_does_not_exist_is_a_violation():
-    assert money_violations([], left={"lost": 500, "voided": 0}, taken={}) == [
+    amounts = {"lost": 500, "voided": 0}
+    assert money_violations([], left=amounts, taken={}, in_books=amounts) == [
         "The provider has captured 500 for order lost, which does not exist"
     ]
+
+
+def test_an_amount_that_payments_does_not_know_is_a_violation():
+    found = money_violations(
+        [row()], left={"first": 700}, taken={"first": 300}, in_books={"first": 1_000}
+    )
+    assert found == ["Payments has 1000 of order first, and the provider has 700"]
