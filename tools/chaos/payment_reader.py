@@ -6,13 +6,15 @@ import psycopg
 
 __all__ = ["PaymentReader"]
 
-# Payments whose money or whose books are not settled yet.
+# Payments whose customer is owed money, or whose books are not settled yet. A payment with an open
+# dispute is looked at every hour, which is later.
 UNSETTLED = """
 SELECT count(*) FROM payments_payment
- WHERE follow_at IS NOT NULL OR balance_due_at IS NOT NULL OR owed_amount > 0
-    OR dispute_status = 'open'
+ WHERE owed_amount > 0 OR follow_error <> ''
+    OR LEAST(follow_at, balance_due_at) < clock_timestamp() + interval '10 minutes'
 """
-
+# A lost dispute may be listed as open for an hour, because its webhook was lost. In both states its
+# amount is withdrawn.
 LEFT = """
 SELECT order_id::text,
        CASE WHEN charge_id IS NULL THEN 0 ELSE COALESCE(captured_amount, amount) END
