@@ -27,6 +27,7 @@ class Capability(StrEnum):
     PROCESSING = "a charge is undecided for a time"
     LOST_ANSWER = "the answer to a charge is lost after the charge was made"
     LOST_REQUEST = "a charge is lost on its way to the gateway"
+    SAVED_ERROR = "a charge is answered with an error that stays with its key; no money moved"
     SAVED_500 = "a charge is made, and answered with 500 under its key"
     AUTHORIZATION_LAPSES = "an authorization expires"
     OLD_KEYS = "the gateway forgets a key, and time can be moved on"
@@ -48,6 +49,7 @@ class Method(StrEnum):
     PROCESSES = "processes"
     LOSES_ANSWER = "loses the answer"
     LOSES_REQUEST = "loses the request"
+    SAVES_ERROR = "saves an error"
     ANSWERS_500 = "answers 500"
 
 

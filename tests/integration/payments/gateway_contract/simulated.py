@@ -54,6 +54,7 @@ class SimulatedHarness(GatewayHarness):
     lacks: ClassVar[Mapping[Capability, str]] = {
         Capability.CUSTOMER_ACTION: "No payment method has a page for its customer.",
         Capability.PROCESSING: "Each charge is decided at once.",
+        Capability.SAVED_ERROR: "No error stays with the key of a charge.",
         Capability.OLD_KEYS: "The gateway keeps every key.",
     }
     amounts: ClassVar[Mapping[str, int]] = {

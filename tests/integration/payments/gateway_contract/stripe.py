@@ -30,7 +30,11 @@ CARDS = {
     Method.PROCESSES: "pm_sim_processing",
     Method.ANSWERS_500: "pm_sim_500_charged",
 }
-FAULTS = {Method.LOSES_ANSWER: "reset_done", Method.LOSES_REQUEST: "reset_lost"}
+FAULTS = {
+    Method.LOSES_ANSWER: ("confirm", "reset_done"),
+    Method.LOSES_REQUEST: ("confirm", "reset_lost"),
+    Method.SAVES_ERROR: ("create", "500_saved"),
+}
 
 REFUND_CARDS = {
     RefundFault.PENDING: "pm_card_pendingRefund",
@@ -89,8 +93,9 @@ class StripeHarness(GatewayHarness):
 
     def method(self, behaviour: Method) -> str:
         """Return a card, and add a fault where Stripe has no such card."""
-        if fault := FAULTS.get(behaviour):
-            self.sandbox.fault("payment_intents.confirm", fault)
+        if behaviour in FAULTS:
+            operation, fault = FAULTS[behaviour]
+            self.sandbox.fault(f"payment_intents.{operation}", fault)
         return CARDS.get(behaviour, "pm_card_visa")
 
     def moved_money(self, order: UUID) -> Counter[str]:

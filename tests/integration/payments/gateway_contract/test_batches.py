@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import transaction
+from msgspec.structs import replace
 
 from payments.gateways.base import (
     Absent,
@@ -19,6 +20,7 @@ from tests.integration.payments.gateway_contract.cases import (
     answer_of,
     captured,
     needs,
+    refund,
     refund_request,
     request,
 )
@@ -26,6 +28,7 @@ from tests.integration.payments.gateway_contract.harness import (
     Capability,
     GatewayHarness,
     Method,
+    RefundFault,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
@@ -77,6 +80,28 @@ def test_a_failed_request_does_not_fail_the_batch(harness: GatewayHarness) -> No
     for charge in (failing, *others):
         assert isinstance(answer_of(client.find, charge), Captured)
         assert harness.moved_money(charge.order_id) == {"capture": 1250}
+
+
+@needs(Capability.REFUND_LOST_ANSWER)
+def test_a_failed_refund_does_not_fail_the_batch(harness: GatewayHarness) -> None:
+    failing = captured(
+        harness, request(harness, payment_method=harness.arm_refund(RefundFault.LOST_ANSWER))
+    )
+    made = [failing, *(captured(harness) for _ in range(3))]
+    asked = [refund_request(charge, taken) for charge, taken in made]
+    answers = harness.client().refund(asked)
+    assert sorted(type(answer).__name__ for answer in answers) == [*["Refunded"] * 3, "Unanswered"]
+    for charge, taken in made:
+        assert isinstance(refund(harness, refund_request(charge, taken)), Refunded)
+        assert harness.moved_money(charge.order_id) == {"capture": 1250, "refund": 1250}
+
+
+def test_a_balance_is_found_by_the_key_and_by_the_charge(harness: GatewayHarness) -> None:
+    charge, taken = captured(harness)
+    by_key, by_charge = harness.client().balance(
+        [charge, replace(charge, charge_id=taken.charge_id)]
+    )
+    assert by_key == by_charge == ChargeBalance(charge_id=taken.charge_id, captured=1250)
 
 
 def test_an_empty_batch_has_no_answers(harness: GatewayHarness) -> None:

@@ -180,6 +180,23 @@ def test_a_lost_charge_can_be_barred(harness: GatewayHarness) -> None:
     assert harness.moved_money(charge.order_id) == {}
 
 
+@needs(Capability.SAVED_ERROR)
+@pytest.mark.parametrize("pays", [True, False])
+def test_a_charge_behind_a_saved_error_is_made_or_barred_once(
+    harness: GatewayHarness, *, pays: bool
+) -> None:
+    charge = request(harness, Method.SAVES_ERROR)
+    client = harness.client()
+    (failed,) = client.charge([charge])
+    assert isinstance(failed, Unanswered)
+    if pays:
+        at_once([partial(client.charge, [charge])] * 3)
+    else:
+        assert answer_of(client.void, charge) == Voided()
+    assert isinstance(answer_of(client.charge, charge), Captured if pays else Voided)
+    assert harness.moved_money(charge.order_id) == ({"capture": 1250} if pays else {})
+
+
 @needs(Capability.SAVED_500)
 def test_a_charge_behind_a_saved_500_is_found(harness: GatewayHarness) -> None:
     charge = request(harness, Method.ANSWERS_500)

@@ -14,7 +14,7 @@ from orders.saga import AUTHORIZE_FIRST
 from payments.followup import follow_up_once
 from payments.gateway_requests import charge_request
 from payments.gateways.base import ChargeRequest
-from payments.models import Payment
+from payments.models import Inbox, Outbox, Payment
 from payments.reconciliation import reconcile
 from tests.integration.audit import harness as shop
 from tests.integration.payments.gateway_contract.cases import needs
@@ -230,6 +230,31 @@ def test_a_refund_that_bounces_after_the_cancel_is_made_again(harness: GatewayHa
     assert books_of(order) == ("refunded", 1800, 1800, 0)
     harness.settle_refund(charge_id_of(order), succeeds=False)
     catch_up()
+    assert books_of(order) == ("refunded", 1800, 1800, 0)
+    assert harness.moved_money(order) == {"capture": 1800, "refund": 1800}
+    books_agree()
+
+
+def test_after_a_restore_the_messages_of_an_order_charge_it_once(harness: GatewayHarness) -> None:
+    order = charged(harness)
+    Payment.objects.filter(order_id=order).delete()
+    Inbox.objects.filter(saga=order).delete()
+    Outbox.objects.filter(saga=order).delete()
+    shop.deliver("payments.charge", order)
+    shop.run_to_end(order)
+    assert status_of(order) == "fulfilled"
+    assert harness.moved_money(order) == {"capture": 1800}
+    books_agree()
+
+
+def test_a_cancel_asks_the_gateway_for_a_charge_that_a_restore_took_away(
+    harness: GatewayHarness,
+) -> None:
+    order = charged(harness)
+    Payment.objects.filter(order_id=order).delete()
+    shop.cancel(order)
+    shop.run_to_end(order)
+    assert status_of(order) == "cancelled"
     assert books_of(order) == ("refunded", 1800, 1800, 0)
     assert harness.moved_money(order) == {"capture": 1800, "refund": 1800}
     books_agree()

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from payments.gateways.base import Movement
+from payments.gateways.base import Captured, Movement
 from tests.integration.payments.gateway_contract.cases import (
     LONG,
     authorized,
@@ -23,6 +23,9 @@ from tests.integration.payments.gateway_contract.harness import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
+
+# A page has a hundred lines at most gateways.
+PAGE_AND_A_HALF = 150
 
 
 def test_each_movement_is_in_the_statement_once_with_its_order_and_key(
@@ -94,6 +97,16 @@ def test_windows_that_follow_each_other_have_no_gap_and_no_overlap(
     assert lines_in_order(earlier + later) == lines_in_order(whole)
     assert all(line.at < border for line in earlier)
     assert all(line.at >= border for line in later)
+
+
+def test_a_statement_of_more_than_a_page_is_complete(harness: GatewayHarness) -> None:
+    charges = [request(harness) for _ in range(PAGE_AND_A_HALF)]
+    answers = harness.client().charge(charges)
+    assert {type(answer) for answer in answers} == {Captured}
+    orders = Counter(line.order_id for line in statement(harness))
+    assert {charge.order_id: orders[charge.order_id] for charge in charges} == {
+        charge.order_id: 1 for charge in charges
+    }
 
 
 def lines_in_order(lines: list[Movement]) -> list[tuple[str, str]]:

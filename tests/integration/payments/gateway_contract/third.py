@@ -31,6 +31,7 @@ class ThirdHarness(GatewayHarness):
         Capability.CUSTOMER_ACTION: "The bank decides without the customer.",
         Capability.PROCESSING: "The bank decides at once.",
         Capability.LOST_REQUEST: "A request does not travel, so none is lost.",
+        Capability.SAVED_ERROR: "The bank saves no error.",
         Capability.SAVED_500: "The bank saves no error.",
         Capability.AUTHORIZATION_LAPSES: "An authorization is released by a void only.",
         Capability.OLD_KEYS: "The bank keeps every key.",
