@@ -1,6 +1,7 @@
 """The money of one order, as its page shows it: one line for each fact about its payment."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from django.utils import timezone
@@ -98,12 +99,14 @@ def _follow_up(payment: Payment) -> Iterator[Fact]:
 
 def _open_dispute(dispute: Dispute) -> str:
     amount = with_currency(dispute.amount, dispute.currency)
-    until = (
-        f" Send evidence in the gateway's dashboard until {dispute.respond_by:%Y-%m-%d %H:%M} UTC."
-        if dispute.respond_by
-        else ""
-    )
+    until = f" {_evidence(dispute.respond_by)}" if dispute.respond_by else ""
     return f"The customer disputes {amount}: {dispute.reason}.{until}"
+
+
+def _evidence(respond_by: datetime) -> str:
+    if respond_by < timezone.now():
+        return f"The time for evidence ended at {respond_by:%Y-%m-%d %H:%M} UTC."
+    return f"Send evidence in the gateway's dashboard until {respond_by:%Y-%m-%d %H:%M} UTC."
 
 
 def _money(amount: int, payment: Payment) -> str:

@@ -34,6 +34,9 @@ CLOSED = {"won": DisputeStatus.WON, "lost": DisputeStatus.LOST, "prevented": Dis
 # https://docs.stripe.com/disputes/how-disputes-work#inquiries
 INQUIRY = "warning_"
 
+# Stripe keeps the deadline of a dispute whose evidence it has. Then no more is wanted.
+WANTS_EVIDENCE = "needs_response"
+
 
 class ChargeMoney:
     """A charge with its refunds and disputes, as Stripe has just sent them. Newest first."""
@@ -98,7 +101,8 @@ def _charge_of(account: Account, request: ChargeRequest) -> str:
 
 
 def _dispute(dispute: stripe.Dispute) -> Dispute:
-    due_by = dispute.evidence_details.due_by
+    wants_evidence = dispute.status == WANTS_EVIDENCE
+    due_by = dispute.evidence_details.due_by if wants_evidence else None
     return Dispute(
         id=dispute.id,
         amount=from_stripe(dispute.amount, dispute.currency),

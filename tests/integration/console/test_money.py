@@ -240,6 +240,14 @@ class TestOrderPage:
             assert text in page
         assert facts(viewer, order)["Disputed"] == "2.50 EUR withdrawn; dispute open"
 
+    def test_evidence_is_not_asked_for_after_its_time(self, viewer):
+        order = harness.order(Status.FULFILLED)
+        row = payment(order.id, status="captured", dispute_status="open", disputed_amount=1_250)
+        dispute(row, respond_by="2020-01-02T03:04:05Z")
+        page = order_page(viewer, order)
+        assert "The time for evidence ended at 2020-01-02 03:04 UTC." in page
+        assert "Send evidence" not in page
+
     def test_a_violation_that_the_audit_found_raises_an_alarm(self, viewer):
         order = harness.order(Status.CANCELLED)
         Finding.objects.create(invariant="I3", subject=str(order.id), detail="It was paid.")

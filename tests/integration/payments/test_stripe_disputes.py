@@ -155,6 +155,15 @@ def has_struck(sandbox: Sandbox) -> bool:
     return bool(rule["struck"])
 
 
+def test_no_evidence_is_wanted_once_stripe_has_it(sandbox: Sandbox) -> None:
+    charge = Charged()
+    disputed = dispute(sandbox, charge)
+    assert charge.balance().disputes[0].respond_by is not None
+    proceed(sandbox, disputed, "under_review")
+    (reviewed,) = charge.balance().disputes
+    assert (reviewed.status, reviewed.respond_by) == (DisputeStatus.OPEN, None)
+
+
 def test_the_balance_has_the_amount_status_and_deadline_of_a_dispute(sandbox: Sandbox) -> None:
     charge = Charged()
     disputed = dispute(sandbox, charge, amount=500, reason="fraudulent")
