@@ -9,6 +9,7 @@ from orders.checks import check_price_check
 from orders.models import MAX_AMOUNT, IdempotencyKey, Order, Outbox, Product
 from orders.price_check import CURRENCIES, chosen_check, reason_not_sellable
 from payments.gateways.currencies import ISO_EXPONENTS
+from payments.gateways.simulated.currencies import CURRENCIES as SIMULATED
 from payments.gateways.stripe.currencies import SUPPORTED
 from tests.integration.orders import harness
 
@@ -186,6 +187,7 @@ def test_the_admin_withdraws_a_product_that_cannot_be_charged(editor):
 def test_the_currencies_are_those_that_the_gateways_count():
     assert set(ISO_EXPONENTS) <= CURRENCIES
     assert set(SUPPORTED.split()) - CURRENCIES == WITHDRAWN
+    assert set(SIMULATED.table) <= CURRENCIES
     assert all(len(code) == 3 and code.islower() for code in CURRENCIES)
 
 
