@@ -95,11 +95,24 @@ def test_a_payment_succeeds_when_it_is_settled(sandbox: Sandbox, method: str) ->
     assert sandbox.events_of(intent.id)[-1] == "payment_intent.succeeded"
 
     refund = sandbox.client.v1.refunds.create({"charge": charge.id, "amount": 250})
-    assert refund.status == "pending"
+    assert refund.status == ("requires_action" if method == "pm_sim_konbini" else "pending")
     assert problems(body(refund), stripe.Refund) == []
     newest: Any = {"limit": 2}
     kinds = [each.type for each in sandbox.client.v1.balance_transactions.list(newest).data]
     assert kinds == ["payment_refund", "payment"]
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed"])
+def test_a_refund_waits_for_its_customer(sandbox: Sandbox, outcome: str) -> None:
+    intent = sandbox.charge("pm_sim_konbini")
+    sandbox.control(f"settle/{intent.id}", outcome="succeeded")
+    refunds = sandbox.client.v1.refunds
+    refund: Any = refunds.create({"payment_intent": intent.id})
+    assert refund.next_action.display_details.expires_at > refund.created
+
+    sandbox.control(f"settle/{refund.id}", outcome=outcome)
+    ended: Any = refunds.retrieve(refund.id).to_dict()
+    assert (ended["status"], "next_action" in ended) == (outcome, False)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from tools.stripe_sandbox.method_objects import (
     NO_BILLING_DETAILS,
     charge_details,
     method_object,
+    refund_action,
     refund_destination,
 )
 from tools.stripe_sandbox.money_objects import balance_transaction_object, dispute_object
@@ -204,6 +205,8 @@ def _refund(store: Store, refund: Refund) -> dict[str, Any]:
     body["destination_details"] = refund_destination(method)
     if refund.status == "pending":
         body["pending_reason"] = "processing"
+    if refund.status == "requires_action":
+        body["next_action"] = refund_action(refund)
     if refund.failure_reason:
         body["failure_reason"] = refund.failure_reason
         body["failure_balance_transaction"] = refund.failure_balance_transaction

@@ -94,7 +94,13 @@ PENDING_REFUND = ("pending", "succeeded")
 OTHER_TYPES = {
     "boleto": Card(type="boleto", instructions=True, instructed_days=3, refund=PENDING_REFUND),
     "oxxo": Card(type="oxxo", instructions=True, instructed_days=3, refund=PENDING_REFUND),
-    "konbini": Card(type="konbini", instructions=True, instructed_days=3, refund=PENDING_REFUND),
+    "konbini": Card(
+        type="konbini",
+        instructions=True,
+        instructed_days=3,
+        # The customer must first name a bank account, on a page that Stripe's email links to.
+        refund=("requires_action", "succeeded"),
+    ),
     "multibanco": Card(
         type="multibanco", instructions=True, instructed_days=7, refund=PENDING_REFUND
     ),

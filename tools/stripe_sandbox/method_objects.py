@@ -2,10 +2,16 @@
 
 from typing import Any
 
-from tools.stripe_sandbox.cards import Card, card_of
-from tools.stripe_sandbox.records import Charge, PaymentMethod
+from tools.stripe_sandbox.cards import DAY, Card, card_of
+from tools.stripe_sandbox.records import Charge, PaymentMethod, Refund
 
-__all__ = ["NO_BILLING_DETAILS", "charge_details", "method_object", "refund_destination"]
+__all__ = [
+    "NO_BILLING_DETAILS",
+    "charge_details",
+    "method_object",
+    "refund_action",
+    "refund_destination",
+]
 
 NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
 NO_BILLING_DETAILS = {
@@ -62,6 +68,9 @@ CHARGE_FIELDS: dict[str, dict[str, Any]] = {
         "payment_reference": None,
     },
 }
+# How long the customer can give an account for a refund.
+REFUND_EMAIL_SECONDS = 45 * DAY
+
 # How Stripe pays a refund out. https://docs.stripe.com/api/refunds/object
 REFUNDED_BY_TRANSFER = {
     "boleto": "br_bank_transfer",
@@ -105,6 +114,18 @@ def refund_destination(method: PaymentMethod) -> dict[str, Any]:
 
     destination = REFUNDED_BY_TRANSFER.get(type, type)
     return {"type": destination, destination: {}}
+
+
+def refund_action(refund: Refund) -> dict[str, Any]:
+    """Return the `next_action` of a refund: the customer gives an account, as an email asks."""
+    email = {"email_sent_at": refund.created, "email_sent_to": "customer@example.com"}
+    return {
+        "type": "display_details",
+        "display_details": {
+            "email_sent": email,
+            "expires_at": refund.created + REFUND_EMAIL_SECONDS,
+        },
+    }
 
 
 def _card(card: Card) -> dict[str, Any]:

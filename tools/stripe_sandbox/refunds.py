@@ -18,6 +18,7 @@ from tools.stripe_sandbox.settlement_queue import remove, settle_later
 __all__ = ["create", "fail", "fail_pending", "list_all", "refund", "retrieve", "settle"]
 
 BOUNCE = ("pending", "failed")
+UNFINISHED = ("pending", "requires_action")
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
 
@@ -113,9 +114,9 @@ def fail(call: Call, refund: Refund, reason: str) -> None:
 
 
 def fail_pending(call: Call, charge: str, reason: str) -> None:
-    """Fail the pending refunds of a charge."""
+    """Fail the unfinished refunds of a charge."""
     for refund in call.store.select(Refund, "AND json_extract(body, '$.charge') = ?", [charge]):
-        if refund.status == "pending":
+        if refund.status in UNFINISHED:
             fail(call, refund, reason)
 
 
