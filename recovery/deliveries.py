@@ -6,6 +6,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 
 from recovery.journal import FINAL, Event, Journal
 from recovery.writes import Plan, Write
@@ -21,8 +22,8 @@ DELIVERED = "message delivered again"
 
 OPEN_SAGAS = "SELECT id FROM {tracked} WHERE ended_at IS NULL ORDER BY id"
 
-DUE_FOR_REDRIVE = """
-UPDATE {tracked} SET rescue_at = clock_timestamp(), redrives = 0 WHERE id = ANY(%(sagas)s::uuid[])
+START_CLOCK = """
+UPDATE {tracked} SET rescue_at = {stalled_at}, redrives = 0 WHERE id = ANY(%(sagas)s::uuid[])
 """
 
 # Sagas whose rows are made due in one transaction.
@@ -97,7 +98,11 @@ def republish_open(services: Sequence[str]) -> int:
         batch = sagas[start : start + BATCH]
         for name in services:
             outbox.republish(get_service(name), sagas=batch)
-        sql.run(home.alias, DUE_FOR_REDRIVE.format(tracked=tracked), {"sagas": batch})
+        statement = START_CLOCK.format(
+            tracked=tracked, stalled_at=sql.seconds_from_now("%(stall)s")
+        )
+        params = {"sagas": batch, "stall": settings.SAGA_STALL_SECONDS}
+        sql.run(home.alias, statement, params)
     return len(sagas)
 
 

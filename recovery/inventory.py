@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from django.db import transaction
 
+from audit.databases import fetch
 from inventory.models import Reservation
 from recovery.journal import Journal
 from recovery.writes import Note, Plan, Write
@@ -139,9 +140,7 @@ def plan_reservations(journals: Sequence[Journal]) -> Plan:
 def plan_counters() -> Plan:
     """Plan the counters of all SKUs, from the reservations that exist now."""
     plan = Plan()
-    for sku, on_hand, reserved, shipped, received, held, sent in sql.fetch(
-        "inventory", COUNTERS, {}
-    ):
+    for sku, on_hand, reserved, shipped, received, held, sent in fetch("inventory", COUNTERS):
         missing = max(0, held + sent - received)
         right = Counters(sku, received + missing - held - sent, held, sent, missing)
         if missing:

@@ -44,6 +44,9 @@ def plan_messages(journal: Journal, service: str) -> Plan:
     for event in _lost_events(journal, service):
         if twin := _stored_twin(journal, event):
             plan.writes.append(_replaced(journal, event, twin))
+            if twin.type != event.type:
+                detail = f"{event.subject} wrote {event.type}, ran again and wrote {twin.type}"
+                plan.notes.append(Note(kind=CONFLICT, subject=str(journal.saga), detail=detail))
         else:
             plan.writes.append(_rebuilt(journal, event, journal.first))
     for event in proven_events(journal, _plan_of(journal), service):

@@ -52,6 +52,9 @@ STATUS_AFTER: Mapping[str, Status] = {
     "payment.barred": Status.VOID,
 }
 
+# Balances that one gateway object reads. It has the time of a step, whichever the number.
+AT_ONCE = 50
+
 MONEY_TAKEN = {Status.CAPTURED, Status.REFUNDED}
 
 
@@ -93,7 +96,9 @@ def plan_payments(journals: Sequence[Journal], rebuilt: set[UUID], gateways: Seq
         if journal.order and (journal.saga in rebuilt or journal.saga not in payments)
     }
     balances = _Balances(gateways)
-    balances.ask([pair for pair in orders.values() if _may_have_money(pair[0])])
+    # Which gateway an open order is charged at is not known if there are several.
+    asks_all = len(gateways) > 1
+    balances.ask([pair for pair in orders.values() if asks_all or _may_have_money(pair[0])])
 
     for saga, (journal, order) in orders.items():
         _plan_payment(plan, journal, order, payments.get(saga), balances)
@@ -112,9 +117,13 @@ class _Balances:
         for name in self.gateways:
             unknown = [pair for pair in orders if not self._is_known(pair[0].saga)]
             requests = [_request(journal, order, name) for journal, order in unknown]
-            answers = GatewayRouter().send(lambda gateway: gateway.balance, requests)
-            for request in requests:
-                self.answers[request.order_id] = (name, answers[request.key])
+            for start in range(0, len(requests), AT_ONCE):
+                self._send(name, requests[start : start + AT_ONCE])
+
+    def _send(self, name: str, requests: Sequence[ChargeRequest]) -> None:
+        answers = GatewayRouter().send(lambda gateway: gateway.balance, requests)
+        for request in requests:
+            self.answers[request.order_id] = (name, answers[request.key])
 
     def of(self, saga: UUID) -> tuple[str, BalanceAnswer]:
         """Return the gateway and the balance of an order; absent if it was not asked for."""

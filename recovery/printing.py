@@ -8,35 +8,65 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audit.printing import as_json as audit_as_json
+from audit.printing import print_report as print_audit
+from audit.report import Report as AuditReport
 from recovery.run import Options, Report
 from recovery.writes import Note, Write
 
-__all__ = ["as_json", "print_report"]
+__all__ = ["ShownWrites", "as_json", "print_report"]
 
 # Columns, where the output is not a terminal.
 WIDTH = 140
 
 
-def as_json(options: Options, writes: list[Write], report: Report, open_sagas: int) -> str:
-    """Return the report as JSON text."""
+class ShownWrites:
+    """The writes to show: up to `limit` of each kind, or all of them."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.by_kind: dict[str, list[Write]] = defaultdict(list)
+
+    def add(self, write: Write) -> None:
+        """Keep a write, unless there are enough of its kind."""
+        shown = self.by_kind[write.kind]
+        if self.limit is None or len(shown) < self.limit:
+            shown.append(write)
+
+
+def as_json(
+    options: Options,
+    writes: ShownWrites,
+    report: Report,
+    made_due: int,
+    audited: AuditReport | None,
+) -> str:
+    """Return the report as JSON text. `made_due`: the open orders that were published again."""
     return json.dumps(
         {
             "database": options.database,
             "applied": options.apply,
             "rounds": report.rounds,
             "left": report.left,
-            "published_again": open_sagas,
-            "writes": [_as_dict(write) for write in writes],
+            "published_again": made_due,
+            "kinds": dict(report.kinds),
+            "writes": [_as_dict(write) for shown in writes.by_kind.values() for write in shown],
             "notes": [{**_as_dict(note), "blocking": note.blocking} for note in report.notes],
+            "audit": json.loads(audit_as_json(audited)) if audited else None,
         },
         indent=2,
     )
 
 
 def print_report(
-    output: Any, options: Options, writes: list[Write], report: Report, *, limit: int
+    output: Any,
+    options: Options,
+    writes: ShownWrites,
+    report: Report,
+    made_due: int,
+    audited: AuditReport | None,
 ) -> None:
-    """Print the table of kinds, then the rows of each kind, then the notes and a summary."""
+    """Print the table of kinds, then the rows of each kind, the notes, the summary, the audit."""
     is_terminal = output.isatty()
     console = Console(
         file=cast("IO[str]", output),
@@ -45,9 +75,15 @@ def print_report(
         highlight=False,
     )
     console.print(_table(options, report))
-    _print_rows(console, writes, limit, "")
-    _print_rows(console, report.notes, limit, "For a person: ")
+    for kind, shown in writes.by_kind.items():
+        _print_rows(console, kind, shown, report.kinds[kind])
+    for note in report.notes:
+        _print_row(console, f"For a person: {note.kind}", note)
     console.print(_summary(options, report))
+    if options.apply:
+        console.print(f"{made_due:,} open orders were made due again.")
+    if audited:
+        print_audit(audited, console)
 
 
 def _table(options: Options, report: Report) -> Table:
@@ -60,17 +96,16 @@ def _table(options: Options, report: Report) -> Table:
     return table
 
 
-def _print_rows(console: Console, rows: list[Write] | list[Note], limit: int, prefix: str) -> None:
-    by_kind: dict[str, list[Write | Note]] = defaultdict(list)
-    for row in rows:
-        by_kind[row.kind].append(row)
-    for kind, found in by_kind.items():
-        for row in found[:limit]:
-            text = Text.assemble((f"{prefix}{kind} ", "bold"), f"{row.subject}: {row.detail}")
-            console.print(text, soft_wrap=True)
-        if len(found) > limit:
-            hidden = len(found) - limit
-            console.print(f"{kind} … and {hidden:,} more. Raise --limit to see them.")
+def _print_rows(console: Console, kind: str, shown: list[Write], total: int) -> None:
+    for write in shown:
+        _print_row(console, kind, write)
+    if hidden := total - len(shown):
+        console.print(f"{kind} … and {hidden:,} more. Raise --limit to see them.")
+
+
+def _print_row(console: Console, heading: str, row: Write | Note) -> None:
+    text = Text.assemble((f"{heading} ", "bold"), f"{row.subject}: {row.detail}")
+    console.print(text, soft_wrap=True)
 
 
 def _summary(options: Options, report: Report) -> Text:

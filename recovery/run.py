@@ -81,13 +81,14 @@ def recover(options: Options, on_write: Callable[[Write], None]) -> Report:
     before: Counter[str] | None = None
     while report.rounds < MOST_ROUNDS:
         report.rounds += 1
-        report.notes = [note for note in report.notes if not note.blocking]
+        notes = dict.fromkeys(note for note in report.notes if not note.blocking)
         done: Counter[str] = Counter()
         for plan in _plans(options):
-            report.notes += [note for note in plan.notes if note not in report.notes]
+            notes |= dict.fromkeys(plan.notes)
             done.update(write.kind for write in plan.writes)
             _carry_out(plan, options, on_write)
 
+        report.notes = list(notes)
         report.kinds.update(done)
         report.left = done.total()
         if not options.apply or not done or done == before:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from audit.databases import DatabaseUnavailable
+from audit.run import audit
+from payments.gateways.base import StatementUnavailable
 from recovery import broker, preconditions
 from recovery.deliveries import republish_open
-from recovery.printing import as_json, print_report
+from recovery.printing import ShownWrites, as_json, print_report
 from recovery.run import DATABASES, Options, Report, recover
 from recovery.writes import Write
 from sagas.execution.failures import StepFailed
@@ -84,25 +86,24 @@ class Command(BaseCommand):
             gateways=options["gateway"] or [settings.PAYMENT_GATEWAY],
             stock_counted=options["stock_counted"],
         )
+        writes = ShownWrites(limit=None if options["json"] else options["limit"])
         try:
             self._check(chosen, ignore_sessions=options["ignore_sessions"])
-            writes, report, open_sagas = self._recover(chosen, options["log"])
-        except DatabaseUnavailable as error:
+            report = self._recover(chosen, options["log"], writes)
+            made_due = republish_open(DATABASES) if chosen.apply else 0
+            audited = audit() if chosen.apply and not report.left else None
+        except (DatabaseUnavailable, StatementUnavailable) as error:
             raise CommandError(str(error), returncode=REFUSED) from error
-        except RedisError as error:
-            text = f"The broker's queues could not be emptied: {error}. Start the broker first."
-            raise CommandError(text, returncode=REFUSED) from error
         except StepFailed as error:
             text = f"{error} Correct the cause, then run the command again."
             raise CommandError(text, returncode=UNFINISHED) from error
 
         if options["json"]:
-            self.stdout.write(as_json(chosen, writes, report, open_sagas))
+            self.stdout.write(as_json(chosen, writes, report, made_due, audited))
         else:
-            print_report(self.stdout, chosen, writes, report, limit=options["limit"])
-            if chosen.apply:
-                self.stdout.write(f"{open_sagas:,} open orders were made due again.")
-        self._finish(chosen, report, quiet=options["json"])
+            print_report(self.stdout, chosen, writes, report, made_due, audited)
+        if report.left or report.blocking or (audited and audited.violations):
+            raise SystemExit(UNFINISHED)
 
     def _check(self, options: Options, *, ignore_sessions: bool) -> None:
         """Refuse to run without all tables, or beside other writers."""
@@ -117,28 +118,24 @@ class Command(BaseCommand):
                 "none of these sessions writes",
             )
 
-    def _recover(self, options: Options, log: Path | None) -> tuple[list[Write], Report, int]:
-        writes: list[Write] = []
+    def _recover(self, options: Options, log: Path | None, writes: ShownWrites) -> Report:
         if not options.apply:
-            return writes, recover(options, writes.append), 0
+            return recover(options, writes.add)
 
-        broker.empty_queues()
+        try:
+            broker.empty_queues()
+        except (OperationalError, RedisError) as error:
+            text = f"The broker's queues could not be emptied: {error}. Start the broker first."
+            raise CommandError(text, returncode=REFUSED) from error
+
         path = log or Path(f"recover-{options.database}.jsonl")
         with path.open("a", encoding="utf-8") as file:
 
             def note(write: Write) -> None:
-                writes.append(write)
+                writes.add(write)
                 file.write(_line(write) + "\n")
 
-            report = recover(options, note)
-        return writes, report, republish_open(DATABASES)
-
-    def _finish(self, options: Options, report: Report, *, quiet: bool) -> None:
-        """Audit after an applied recovery; exit with 1 if anything is left to do."""
-        if options.apply and not report.left:
-            call_command("audit", json=quiet)  # exits with 1 if an invariant does not hold
-        if report.left or report.blocking:
-            raise SystemExit(UNFINISHED)
+            return recover(options, note)
 
 
 def _refuse(reasons: Iterable[str], advice: str) -> None:

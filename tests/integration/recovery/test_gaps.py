@@ -80,6 +80,25 @@ def test_an_event_that_a_restored_service_wrote_again_replaces_the_lost_one():
     assert len(charges()) == 1
 
 
+def test_a_step_that_ran_again_with_another_result_is_shown_to_a_person(capsys):
+    open_shop()
+    order = place()
+    deliver("payments.charge", order)
+    deliver("inventory.reserve", order)
+    record_timeline()
+    lose("inventory")
+    deliver("inventory.reserve", order)  # the workers ran before the recovery, without any stock
+    record_timeline()
+
+    recover("inventory")
+
+    shown = "inventory.reserve wrote stock.reserved, ran again and wrote stock.unavailable"
+    assert f"For a person: step with two results {order}: {shown}" in capsys.readouterr().out
+    run_to_end(order)
+    call_command("audit", "--expect-ended")
+    assert Order.objects.get(id=order).status == "cancelled"
+
+
 def test_a_waiting_step_whose_event_is_known_is_closed():
     open_shop()
     order = place(method="pm_sim_timeout_lost")
@@ -274,7 +293,8 @@ def test_every_applied_write_is_in_the_log(tmp_path, capsys):
     call_command("recover", "payments", apply=True, ignore_sessions=True, json=True, log=log)
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    report = json.JSONDecoder().raw_decode(capsys.readouterr().out)[0]
+    report = json.loads(capsys.readouterr().out)
+    assert report["audit"]["ok"]
     assert [(line["kind"], line["subject"]) for line in lines] == [
         (write["kind"], write["subject"]) for write in report["writes"]
     ]
