@@ -43,10 +43,17 @@ SELECT now(), (SELECT max(least(until, finished_at - %(settling)s::interval))
                   AND gateway = ANY(%(gateways)s::text[]))
 """
 
+# The first part is as long as the last part of the window before, if that had shorter ones.
 OPEN = """
 INSERT INTO payments_reconciliation
-       (gateway, scheduled, since, until, compared_until, movements, drifts, finished_at)
-VALUES (%(gateway)s, true, %(since)s, %(until)s, %(since)s, 0, 0, NULL)
+       (gateway, scheduled, since, until, compared_until, movements, drifts, finished_at,
+        part_seconds)
+VALUES (%(gateway)s::text, true, %(since)s::timestamptz, %(until)s::timestamptz,
+        %(since)s::timestamptz, 0, 0, NULL,
+        least(%(part_seconds)s::float8,
+              (SELECT part_seconds FROM payments_reconciliation
+                WHERE scheduled AND finished_at IS NOT NULL AND gateway = %(gateway)s::text
+                ORDER BY id DESC LIMIT 1)))
 ON CONFLICT (gateway) WHERE finished_at IS NULL AND scheduled DO NOTHING
 """
 
@@ -137,7 +144,13 @@ def open_due() -> list[str]:
     for name in names:
         if _is_due(name):
             since, until = next_window(name)
-            sql.run("payments", OPEN, {"gateway": name, "since": since, "until": until})
+            params = {
+                "gateway": name,
+                "since": since,
+                "until": until,
+                "part_seconds": FIRST_PART.total_seconds(),
+            }
+            sql.run("payments", OPEN, params)
     return sorted(unfinished.values_list("gateway", flat=True))
 
 

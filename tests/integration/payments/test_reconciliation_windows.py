@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from payments import tasks
 from payments.gateways.base import Movement, StatementUnavailable
+from payments.gateways.stripe import StripeGateway
 from payments.models import Dispute, Drift, Payment, Reconciliation
 from payments.reconciliation import (
     Budget,
@@ -134,6 +135,33 @@ def test_4600_charges_at_a_second_and_a_half_a_page_are_compared(
     assert Drift.objects.count() == 4600
     assert longest < 12
     assert clock.now < 2 * 46 * 1.5
+
+
+def test_it_keeps_up_with_50_charges_a_second(
+    scripted: type[ScriptedGateway], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In less than half the time in which they came, because windows overlap by half. A page of
+    Stripe takes a second and a half, and four are read at once. Foreign charges are not stored.
+    """
+    monkeypatch.setattr(windows, "FIRST_WINDOW", 25 * MINUTE)
+    scripted.movements = spread(30_000, per=timedelta(seconds=0.02), order_id=None)
+    scripted.before_movement = each_takes(clock, 1.5 / 100 / StripeGateway.statement_readers)
+    run_tasks(clock.budget(tasks.RECONCILE_BUDGET))
+    assert the_window().movements == 30_000
+    assert clock.now < 600 / 2
+
+
+def test_a_window_starts_with_the_short_parts_of_the_last_one(
+    scripted: type[ScriptedGateway], clock: Clock, settings: Settings
+) -> None:
+    settings.RECONCILE_SECONDS = 0
+    run_tasks(clock.budget(60.0))
+    for last, first in ((2.0, 2.0), (9999.0, 600.0)):
+        Reconciliation.objects.update(part_seconds=last)
+        windows.open_due()
+        window = Reconciliation.objects.get(finished_at=None)
+        assert window.part_seconds == first
+        run_tasks(clock.budget(60.0))
 
 
 def test_a_task_that_dies_loses_one_part_only(
