@@ -2,7 +2,6 @@
 
 import sqlite3
 from contextlib import closing
-from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -15,20 +14,15 @@ from payments.gateways import get_gateway
 from payments.gateways.base import (
     Absent,
     Captured,
-    ChargeBalance,
     ChargeRequest,
     Declined,
-    Pending,
-    Refunded,
-    RefundRequest,
-    Unanswered,
     Voided,
 )
 from payments.models import Payment
 from sagas.definition.handlers import Unknown
 from sagas.ids import uuid7
 from tests.integration.payments.harness import Order, external, order, payment, prepare, run
-from tests.integration.payments.stripe_harness import forget_keys, moved_money, time_of
+from tests.integration.payments.stripe_harness import moved_money
 from tests.integration.races import at_once
 from tests.sandbox.process import Sandbox
 
@@ -294,179 +288,6 @@ def test_a_void_changes_no_captured_or_declined_charge(sandbox: Sandbox) -> None
     charged = get_gateway().charge([captured, refused])
     assert get_gateway().void([captured, refused]) == charged
     assert isinstance(charged[1], Declined)
-
-
-def aged(charge: ChargeRequest, hours: float) -> ChargeRequest:
-    """Return the request of a saga that started some hours earlier."""
-    return replace(charge, opened_at=charge.opened_at - timedelta(hours=hours))
-
-
-def test_a_restored_database_charges_nothing_again(sandbox: Sandbox) -> None:
-    charges = [request(), request("pm_card_chargeDeclined"), request()]
-    paid, refused, _ = get_gateway().charge(charges[:2]) + get_gateway().void(charges[2:])
-    before = sandbox.ledger()
-    forget_keys(sandbox)
-    again = [aged(charge, hours=25) for charge in charges]
-    for method in (get_gateway().charge, get_gateway().find, get_gateway().void):
-        assert method(again) == [paid, refused, Voided()]
-    assert sandbox.ledger() == before
-
-
-def test_an_order_that_was_on_hold_for_days_is_charged_once(sandbox: Sandbox) -> None:
-    charge = aged(request(), hours=100)
-    assert get_gateway().find([charge]) == [Absent()]
-    (first,) = get_gateway().charge([charge])
-    assert isinstance(first, Captured)
-    assert get_gateway().charge([charge]) == [first]
-    assert moved_money(sandbox, charge.order_id) == {"capture": 900}
-
-
-def test_an_old_saga_is_charged_once_although_the_search_lags(sandbox: Sandbox) -> None:
-    charge = aged(request(), hours=100)
-    sandbox.fault("payment_intents.search", "stale", seconds=3600, times=None)
-    answers = at_once([partial(get_gateway().charge, [charge]) for _ in range(4)])
-    assert any(isinstance(answer, Captured) for (answer,) in answers)
-    assert isinstance(get_gateway().find([charge])[0], Captured)
-    assert moved_money(sandbox, charge.order_id) == {"capture": 900}
-
-
-def test_a_void_of_a_forgotten_key_bars_the_charge(sandbox: Sandbox) -> None:
-    charge = aged(request(), hours=25)
-    get_gateway().find([charge])
-    forget_keys(sandbox)
-    assert get_gateway().void([charge]) == [Voided()]
-    forget_keys(sandbox)
-    assert get_gateway().charge([charge]) == [Voided()]
-    assert not moved_money(sandbox, charge.order_id)
-
-
-def test_the_charge_of_a_young_saga_needs_no_search(sandbox: Sandbox) -> None:
-    sandbox.fault("payment_intents.search", "500_lost", times=None)
-    charge = aged(request(), hours=19)
-    assert isinstance(get_gateway().charge([charge])[0], Captured)
-    assert isinstance(get_gateway().find([charge])[0], Captured)
-    old = aged(request(), hours=21)
-    assert isinstance(get_gateway().charge([old])[0], Unanswered)
-    assert not moved_money(sandbox, old.order_id)
-
-
-def test_an_amount_without_a_unit_of_stripes_is_declined_in_words(sandbox: Sandbox) -> None:
-    charge = replace(request(), amount=125_050, currency="mga")
-    declined = Declined(
-        "invalid_amount", "Stripe charges MGA only in steps of 1.00.", "invalid_amount"
-    )
-    assert get_gateway().charge([charge]) == [declined]
-    assert get_gateway().find([charge]) == [Absent()]
-    assert get_gateway().void([charge]) == [Voided()]
-
-
-@pytest.mark.parametrize(
-    ("amount", "currency", "reason"),
-    [
-        (49, "eur", "Stripe charges at least 0.50 EUR."),
-        (100_000_000, "eur", "Stripe charges at most 999,999.99 EUR."),
-    ],
-)
-def test_a_refused_amount_is_not_told_as_a_declined_card(
-    sandbox: Sandbox, amount: int, currency: str, reason: str
-) -> None:
-    charge = replace(request(), amount=amount, currency=currency)
-    assert get_gateway().charge([charge]) == [Declined("invalid_amount", reason, "invalid_amount")]
-
-
-@pytest.mark.parametrize(
-    ("amount", "currency", "in_stripe"),
-    [
-        (5000, "isk", 500_000),
-        (5000, "ugx", 500_000),
-        (125_000, "mga", 1250),
-        (12_340, "kwd", 12_340),
-    ],
-)
-def test_an_amount_is_charged_refunded_and_read_in_stripes_units(
-    sandbox: Sandbox, amount: int, currency: str, in_stripe: int
-) -> None:
-    charge = replace(request(), amount=amount, currency=currency)
-    (captured,) = get_gateway().charge([charge])
-    assert isinstance(captured, Captured)
-    assert captured.amount == amount
-    assert moved_money(sandbox, charge.order_id) == {"capture": in_stripe}
-    refund = RefundRequest(
-        f"refund-{charge.order_id}", charge.order_id, captured.charge_id, amount, currency
-    )
-    (refunded,) = get_gateway().refund([refund])
-    assert isinstance(refunded, Refunded)
-    assert refunded.amount == amount
-    assert get_gateway().balance([charge]) == [
-        ChargeBalance(charge_id=captured.charge_id, captured=amount, refunded=amount)
-    ]
-    moved = [
-        (line.kind, line.amount)
-        for line in get_gateway().statement(*window(sandbox))
-        if line.charge_id == captured.charge_id
-    ]
-    assert moved == [("capture", amount), ("refund", amount)]
-
-
-def intent_of_last_release(sandbox: Sandbox, charge: ChargeRequest, *, confirm: bool) -> str:
-    """Make an intent under the charge's key, with its minor units as if they were Stripe's."""
-    intent = sandbox.client.v1.payment_intents.create(
-        {
-            "amount": charge.amount,
-            "currency": charge.currency,
-            "payment_method": charge.payment_method,
-            "metadata": {"order_id": str(charge.order_id), "key": charge.key},
-        },
-        {"idempotency_key": charge.key},
-    )
-    if confirm:
-        sandbox.client.v1.payment_intents.confirm(
-            intent.id, {"return_url": "https://shop.example/back"}
-        )
-    return str(intent.id)
-
-
-def test_a_charge_that_the_last_release_made_in_other_units_is_told_as_it_is(
-    sandbox: Sandbox,
-) -> None:
-    charge = replace(request(), amount=5000, currency="isk")
-    intent_of_last_release(sandbox, charge, confirm=True)
-    for method in (get_gateway().charge, get_gateway().find, get_gateway().void):
-        (answer,) = method([charge])
-        assert isinstance(answer, Captured)
-        assert answer.amount == 50
-
-
-def test_an_intent_of_another_amount_is_not_confirmed_but_can_be_voided(sandbox: Sandbox) -> None:
-    charge = replace(request(), amount=5000, currency="isk")
-    intent = intent_of_last_release(sandbox, charge, confirm=False)
-    (answer,) = get_gateway().charge([charge])
-    assert isinstance(answer, Unanswered)
-    assert f"{intent} was made with other parameters: it is for 50 ISK" in answer.reason
-    assert get_gateway().void([charge]) == [Voided()]
-    assert not moved_money(sandbox, charge.order_id)
-
-
-def window(sandbox: Sandbox) -> tuple[datetime, datetime]:
-    """Return the last hour of the sandbox's clock."""
-    now = time_of(sandbox)
-    return now - timedelta(hours=1), now + timedelta(minutes=1)
-
-
-def test_a_bank_that_decides_later_has_a_deadline(sandbox: Sandbox) -> None:
-    charge = request("pm_sim_processing")
-    (answer,) = get_gateway().charge([charge])
-    assert isinstance(answer, Pending)
-    assert answer.expected_at is not None
-    until_then = answer.expected_at - window(sandbox)[1]
-    assert timedelta(minutes=50) < until_then < timedelta(minutes=61)
-    assert get_gateway().find([charge]) == [answer]
-
-
-def test_a_charge_of_a_bank_that_decides_later_has_no_balance_yet(sandbox: Sandbox) -> None:
-    charge = request("pm_sim_processing")
-    get_gateway().charge([charge])
-    assert get_gateway().balance([charge]) == [Absent()]
 
 
 def test_a_redirect_to_another_host_is_not_followed(
