@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 import stripe
 
+from payments.gateways.stripe.currencies import STRIPE_CURRENCIES, to_stripe
 from tests.sandbox.process import Sandbox
+from tools.stripe_sandbox.currencies import CURRENCIES, require_chargeable
+from tools.stripe_sandbox.errors import ApiError
 
 
 @pytest.mark.parametrize(
@@ -82,3 +85,25 @@ def test_captures_refunds_and_disputes_have_the_same_steps(
 
     disputed = sandbox.http.post("/sandbox/dashboard/disputes", json=params)
     assert disputed.status_code == 400
+
+
+def test_the_gateway_and_the_sandbox_have_the_same_currencies() -> None:
+    assert set(STRIPE_CURRENCIES.table) == CURRENCIES
+
+
+@pytest.mark.parametrize("currency", sorted(CURRENCIES))
+def test_the_gateway_allows_exactly_the_amounts_that_the_sandbox_takes(currency: str) -> None:
+    rules = STRIPE_CURRENCIES.table[currency]
+    least, most = rules.minimum, rules.maximum
+    for amount in {least - 1, least, least + 1, 1234 * rules.step, most, most + 1}:
+        allowed = not STRIPE_CURRENCIES.reason_not_chargeable(amount, currency)
+        assert allowed == is_taken(amount, currency), amount
+
+
+def is_taken(amount: int, currency: str) -> bool:
+    """Return whether the sandbox takes an amount of ISO 4217 minor units."""
+    try:
+        require_chargeable(to_stripe(amount, currency), currency)
+    except (ValueError, ApiError):  # ValueError: Stripe's units cannot express it
+        return False
+    return True
