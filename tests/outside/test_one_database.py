@@ -7,9 +7,12 @@ from contextlib import contextmanager
 import pytest
 from django.db import connections
 
+from api.auth.tokens import issue_token
 from inventory.models import Reservation
 from orders.models import Order, Outbox
 from payments.models import Inbox, Payment
+from tests.integration.orders.harness import user
+from tests.outside.customer import Customer
 from tests.outside.harness import as_superuser, end_sessions, name_of
 from tests.processes import until
 from tests.system.harness import net, outcome
@@ -52,6 +55,24 @@ def test_without_payments_the_api_accepts_orders_and_they_wait(ada, system):
 
     system.wait_until_idle()
     assert_all_fulfilled(ada)
+
+
+def test_without_payments_staff_read_orders_whose_payment_is_unknown(ada, system):
+    ada.order_until_placed("paid")
+    system.wait_until_idle()
+    staff = Customer(ada.address, issue_token(user("sam", is_staff=True)))
+    order = f"orders/{ada.placed['paid']}/"
+
+    with down("payments"):
+        assert staff.get(order).json()["payment"]["status"] == "unknown"
+        (listed,) = staff.get("orders/").json()["results"]
+        assert (listed["status"], listed["payment"]["status"]) == ("fulfilled", "unknown")
+        assert "payment" not in ada.get(order).json()
+
+    until(
+        lambda: staff.get(order).json()["payment"]["status"] == "captured",
+        "the payment can be read again",
+    )
 
 
 def test_without_inventory_orders_are_accepted_and_paid_and_wait(ada, system):
