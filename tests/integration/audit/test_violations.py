@@ -142,6 +142,25 @@ class TestI3:
             ]
             assert verdict.shown == []
 
+    def test_a_part_that_a_person_captured_before_stock_was_held_is_no_violation(
+        self, orders
+    ) -> None:
+        """The order's own step did not capture it, and it was given back."""
+        order = orders.authorized_in_vain
+        rows = [
+            twice(
+                "payments_simulatedcharge",
+                f"order_id = '{orders.cancelled_late}' AND kind = '{kind}'",
+                key=f"'{kind}-by-hand'",
+                order_id=f"'{order}'",
+                amount="400",
+            )
+            for kind in ("capture", "refund")
+        ]
+        with temporary_changes("payments", *rows):
+            (verdict,) = [each for each in audit(limit=100).verdicts if each.invariant.id == "I3"]
+            assert [shown for shown in verdict.shown if shown.subject == str(order)] == []
+
     def test_money_captured_for_a_cancelled_order(self, orders) -> None:
         taken = twice(
             "payments_simulatedcharge",
