@@ -17,6 +17,7 @@ from django.db import transaction
 from msgspec.structs import replace
 
 from payments.amounts import in_words
+from payments.deadlines import start_deadlines
 from payments.disputes import dispute_status, record_disputes
 from payments.gateway_requests import GatewayRouter, RefundResult, charge_request, refund_plan
 from payments.gateways.base import (
@@ -37,6 +38,9 @@ from sagas.storage import sql
 __all__ = ["follow_up_once", "schedule"]
 
 Status = Payment.Status
+
+# The name by which a payment stores that the follow-up waits for the gateway.
+NAME = "payments.follow"
 
 # An order with such a payment was undone, so the gateway must have none of its money.
 OVER = (Status.VOID, Status.DECLINED, Status.REFUNDED)
@@ -203,6 +207,12 @@ def _record(findings: Sequence[Finding], column: str, claimed_at: Mapping[UUID, 
             if isinstance(finding.balance, ChargeBalance)
         }
         record_disputes(locked, balances)
+        undecided = {
+            order: finding.refund.undecided
+            for order, finding in unchanged.items()
+            if finding.refund
+        }
+        start_deadlines(NAME, undecided)
 
         orders = [finding.payment.order_id for finding in findings]
         errors = [unchanged[order].error if order in unchanged else CHANGED for order in orders]

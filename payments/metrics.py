@@ -10,6 +10,7 @@ from payments.open_money import (
     money_owed,
     open_discrepancies,
     open_disputes,
+    owed_late,
 )
 
 __all__ = ["discrepancies_metrics", "open_payments_metrics"]
@@ -46,6 +47,9 @@ def _owed() -> Iterator[Metric]:
     amount = "Owed to customers whose orders have ended, in minor units."
     number = "Payments with money that is owed to the customer."
     age = "Age of the oldest money that is owed to a customer."
+    late = "Payments with owed money whose refund is not under way as agreed."
+    for currency, payments in owed_late().items():
+        yield gauge("money_owed_late_payments", late, currency=currency)(payments)
     for currency, owed in money_owed().items():
         labels = {"currency": currency}
         yield gauge("money_owed_minor_units", amount, **labels)(owed.amount)

@@ -24,6 +24,7 @@ __all__ = [
     "open_discrepancies",
     "open_disputes",
     "orders_of_unknown_outcome",
+    "owed_late",
 ]
 
 CAPTURE_STEP = "payments.capture"
@@ -56,6 +57,14 @@ UNKNOWN_ORDERS = f"SELECT order_id FROM ({UNKNOWN_ROWS}) unknown"  # noqa: S608 
 OWED = """
 SELECT currency, count(*), sum(owed_amount)::bigint, min(updated_at)
   FROM (SELECT currency, owed_amount, updated_at FROM payments_payment
+         WHERE owed_amount > 0 ORDER BY id LIMIT %(most)s) owed
+ GROUP BY currency ORDER BY currency
+"""
+
+# A refund that the gateway has under way, within its time, waits as agreed.
+OWED_LATE = """
+SELECT currency, count(*) FILTER (WHERE COALESCE(expected_at < now(), true))
+  FROM (SELECT currency, expected_at FROM payments_payment
          WHERE owed_amount > 0 ORDER BY id LIMIT %(most)s) owed
  GROUP BY currency ORDER BY currency
 """
@@ -109,6 +118,11 @@ def orders_of_unknown_outcome() -> list[UUID]:
 def money_owed() -> dict[str, OpenMoney]:
     """Add up the amounts that customers are to get back although their orders have ended."""
     return {row[0]: OpenMoney(*row[1:]) for row in _fetch(OWED)}
+
+
+def owed_late() -> dict[str, int]:
+    """Count the payments with owed money whose refund is not under way as agreed, by currency."""
+    return dict(_fetch(OWED_LATE))
 
 
 def open_disputes() -> dict[str, OpenDisputes]:

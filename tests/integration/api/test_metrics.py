@@ -323,9 +323,20 @@ def test_money_that_is_owed_to_customers(scrape):
     owed(owed_amount=1_000, ago=90), owed(owed_amount=250)
     payment(status="refunded", refunded_amount=1_250)
     samples = scrape()
+    assert samples["money_owed_late_payments", "eur"] == 2
     assert samples["money_owed_minor_units", "eur"] == 1_250
     assert samples["money_owed_payments", "eur"] == 2
     assert 90 <= samples["money_owed_oldest_seconds", "eur"] < 200
+
+
+def test_a_refund_that_is_under_way_is_owed_but_not_late(scrape):
+    now = timezone.now()
+    owed(expected_at=now + timedelta(days=3))
+    samples = scrape()
+    assert samples["money_owed_payments", "eur"] == 1
+    assert samples["money_owed_late_payments", "eur"] == 0
+    owed(expected_at=now - timedelta(seconds=1))
+    assert scrape()["money_owed_late_payments", "eur"] == 1
 
 
 def test_open_disputes_with_their_next_deadline(scrape):

@@ -165,6 +165,24 @@ def test_a_refund_that_fails_after_the_end_is_owed_until_the_next_one_is_through
     assert left_of_charge(sandbox, paid) == 0
 
 
+def test_a_refund_that_the_bank_delays_after_the_end_waits_as_agreed(sandbox: Sandbox) -> None:
+    paid = charged("pm_card_pendingRefund")
+    # The rows say that the charge was barred, as after a restore from an older backup.
+    Payment.objects.update(status="void", charge_id=None, captured_amount=None)
+    Payment.objects.update(follow_at="2020-01-01T00:00Z")
+    assert follow_up_once() == 1
+    assert books(paid) == ("captured", 1250, 0, 1250, 0, "")
+    waiting = payment(paid)
+    assert waiting.expected_at is not None
+    assert waiting.expected_at > datetime.now(UTC) + timedelta(days=1)
+
+    sandbox.control(f"settle/{refunds_of(sandbox, paid)[0].id}", outcome="succeeded")
+    Payment.objects.update(follow_at="2020-01-01T00:00Z")
+    assert follow_up_once() == 1
+    assert books(paid) == ("refunded", 1250, 1250, 0, 0, "")
+    assert payment(paid).expected_at is None
+
+
 def refunds_of(sandbox: Sandbox, paid: Order) -> list[stripe.Refund]:
     listed = sandbox.client.v1.refunds.list({"charge": str(payment(paid).charge_id)})
     return list(listed.data)
