@@ -35,7 +35,7 @@ CLOSED = {"won": DisputeStatus.WON, "lost": DisputeStatus.LOST, "prevented": Dis
 INQUIRY = "warning_"
 
 # Stripe keeps the deadline of a dispute whose evidence it has. Then no more is wanted.
-WANTS_EVIDENCE = "needs_response"
+WANTS_EVIDENCE = {"needs_response", "appeal_needs_response"}
 
 
 class ChargeMoney:
@@ -101,7 +101,7 @@ def _charge_of(account: Account, request: ChargeRequest) -> str:
 
 
 def _dispute(dispute: stripe.Dispute) -> Dispute:
-    wants_evidence = dispute.status == WANTS_EVIDENCE
+    wants_evidence = dispute.status in WANTS_EVIDENCE
     due_by = dispute.evidence_details.due_by if wants_evidence else None
     return Dispute(
         id=dispute.id,

@@ -13,6 +13,7 @@ from payments.gateways.base import (
     ChargeRequest,
     Declined,
     Pending,
+    RefundRequest,
     Voided,
 )
 from sagas.ids import uuid7
@@ -96,6 +97,22 @@ def test_a_paid_voucher_is_captured_once(sandbox: Sandbox) -> None:
     assert isinstance(answer, Captured)
     assert answer.amount == 1250
     assert moved_money(sandbox, charge.order_id) == {"capture": 1250}
+
+
+def test_a_refund_waits_for_the_customers_account_until_stripes_deadline(sandbox: Sandbox) -> None:
+    charge = request("pm_sim_konbini")
+    get_gateway().charge([charge])
+    sandbox.control(f"settle/{intent_of(sandbox, charge)}", outcome="succeeded")
+    (captured,) = get_gateway().find([charge])
+    assert isinstance(captured, Captured)
+    refund = RefundRequest(
+        f"refund-{charge.order_id}", charge.order_id, captured.charge_id, 1250, "eur"
+    )
+    (answer,) = get_gateway().refund([refund])
+    assert isinstance(answer, Pending)
+    assert "The customer has to give a bank account" in answer.reason
+    assert answer.expected_at is not None
+    assert abs(answer.expected_at - time_of(sandbox) - timedelta(days=45)) < A_MINUTE
 
 
 def test_an_unpaid_voucher_is_barred_by_a_void(sandbox: Sandbox) -> None:
