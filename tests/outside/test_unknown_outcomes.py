@@ -8,7 +8,7 @@ import pytest
 
 from payments.models import Inbox, Payment, SimulatedCharge
 from tests.outside.harness import SHORT_TIMES, in_database, running_system, superuser_in
-from tests.outside.waiting.gateway import AFTER, BEFORE, LOCK
+from tests.outside.waiting.gateway import AFTER, BEFORE, LOCK, WaitingGateway
 from tests.processes import until
 from tests.system.harness import net, order, outcome
 
@@ -35,6 +35,14 @@ def slow_system(django_db_setup):
     """Run workers whose gateway waits for the test's lock, and beat."""
     with running_system(SLOW_GATEWAY) as system:
         yield system
+
+
+@pytest.fixture(autouse=True)
+def _same_gateway(settings):
+    """Use the workers' gateway here too: the audit would read its ledger a second time as that of
+    the simulated gateway, which has the same tables.
+    """
+    settings.PAYMENT_GATEWAY = f"{WaitingGateway.__module__}.{WaitingGateway.__name__}"
 
 
 @contextmanager

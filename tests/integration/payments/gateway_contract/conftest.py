@@ -1,6 +1,6 @@
 """Each test of the contract runs for each gateway that has the capabilities that the test needs.
 
-GATEWAY_CONTRACT adds harnesses of gateways of other packages, by their dotted paths, separated by
+GATEWAY_CONTRACT adds harnesses of gateways of other packages by their dotted paths, separated by
 commas.
 """
 
