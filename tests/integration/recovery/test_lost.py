@@ -1,5 +1,6 @@
 """A database is lost or restored. The recovery rebuilds its rows, and the audit finds nothing."""
 
+from itertools import count
 from uuid import UUID
 
 import pytest
@@ -11,6 +12,7 @@ from inventory.services import adjust_stock
 from orders.models import IdempotencyKey, Order, OrderLine, TimelineEvent
 from payments.models import Payment, SimulatedCharge
 from recovery.inventory import RESERVE
+from recovery.writes import Plan
 from sagas.operations import holds
 from sagas.storage.registry import get_service
 from tests.integration.audit.harness import deliver, open_shop, place, record_timeline, run_to_end
@@ -196,3 +198,45 @@ def test_an_order_whose_customer_is_not_in_the_backup_is_kept_for_a_person(capsy
     )
     assert f"order whose customer is not known {order}" in capsys.readouterr().out
     _end(order)
+
+
+class Interrupted(Exception):
+    """The command is stopped between two commits."""
+
+
+def is_stopped_after_one_commit(database, monkeypatch):
+    """Run the command, stop it before its second commit, and return whether it had one."""
+    batches, commits = Plan.batches, count()
+
+    def some_batches(self):
+        for batch in batches(self):
+            if next(commits):
+                raise Interrupted
+            yield batch
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Plan, "batches", some_batches)
+        try:
+            recover(database)
+        except Interrupted:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("database", "at_least"), [("payments", 2), ("inventory", 3), ("orders", 4)]
+)
+def test_a_command_that_was_stopped_between_any_two_commits_is_repeated(
+    database, at_least, monkeypatch
+):
+    orders = orders_of_every_kind()
+    before = everything()
+    lose(database)
+
+    stops = 0
+    while is_stopped_after_one_commit(database, monkeypatch):
+        stops += 1
+
+    assert stops >= at_least
+    assert_same(before)
+    _end(orders.open)
