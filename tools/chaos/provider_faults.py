@@ -20,7 +20,8 @@ OF_REQUESTS: Mapping[str, int] = {
     "429": 2,
     "409": 2,
 }
-# Errors that the provider keeps for the key of a refund, although no money has moved.
+# Errors that the provider keeps for the key of a call, although no money has moved.
+OF_INTENTS: Mapping[str, int] = {"500_saved": 3}
 OF_REFUNDS: Mapping[str, int] = {"500_saved": 4, "400_saved": 2, "balance_insufficient": 4}
 OF_WEBHOOKS: Mapping[str, int] = {
     "drop": 20,
@@ -51,6 +52,7 @@ def provider_faults(sandbox: str | None, *, seed: int) -> Iterator[None]:
 def _rules(seed: int) -> Iterator[dict[str, Any]]:
     for operation, faults in (
         ("payment_intents.*", OF_REQUESTS),
+        ("payment_intents.*", OF_INTENTS),
         ("refunds.*", OF_REQUESTS),
         ("refunds.create", OF_REFUNDS),
         ("webhooks.*", OF_WEBHOOKS),

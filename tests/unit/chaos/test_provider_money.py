@@ -7,7 +7,7 @@ import pytest
 
 from tools.chaos.checks import money_violations
 from tools.chaos.order_reader import OrderRow
-from tools.chaos.provider_faults import OF_REFUNDS
+from tools.chaos.provider_faults import OF_INTENTS, OF_REFUNDS
 from tools.chaos.provider_ledger import LedgerEntry, money_left
 from tools.chaos.provider_movements import CAPTURE, DISPUTE, REFUND, RETURN, draw_act
 from tools.stripe_sandbox.fault_rules import Fault
@@ -34,8 +34,8 @@ def test_a_small_share_of_the_movements_has_an_act_of_each_kind():
     assert acts("dispute", seed=1) == []
 
 
-def test_the_sandbox_knows_the_errors_that_are_kept_for_refunds():
-    assert OF_REFUNDS.keys() <= set(Fault)
+def test_the_sandbox_knows_the_errors_that_are_kept_for_a_key():
+    assert OF_INTENTS.keys() | OF_REFUNDS.keys() <= set(Fault)
 
 
 def entry(kind, amount, *, order="first", failed=False):
