@@ -7,13 +7,15 @@ reads the balance of the charge, and records refunds and disputes that we did no
 dispute is looked at every hour until it is decided.
 """
 
+import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 from msgspec.structs import replace
 
 from payments.amounts import in_words
@@ -30,12 +32,20 @@ from payments.gateways.base import (
     Unanswered,
 )
 from payments.models import Payment
-from payments.services import PaymentUpdate, lock_payments, payments_of, update_payments
+from payments.services import (
+    IllegalTransition,
+    PaymentUpdate,
+    lock_payments,
+    payments_of,
+    update_payments,
+)
 from payments.steps import Refund
 from sagas.backoff import exponential_sql
 from sagas.storage import sql
 
 __all__ = ["follow_up_once", "schedule"]
+
+logger = logging.getLogger(__name__)
 
 Status = Payment.Status
 
@@ -45,9 +55,13 @@ NAME = "payments.follow"
 # An order with such a payment was undone, so the gateway must have none of its money.
 OVER = (Status.VOID, Status.DECLINED, Status.REFUNDED)
 
+# Errors of one payment's answer. Any other error concerns the whole batch.
+NOT_RECORDABLE = (IllegalTransition, IntegrityError, DataError)
+
 CHANGED = "The payment changed during its follow-up. It is followed up again."
 
-BATCH = 100
+# Payments of each column in one batch. Refunds and balances of a batch share the time of one step.
+BATCH = 25
 
 # Seconds before the second try, and the longest pause between two tries.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0
@@ -58,17 +72,24 @@ DISPUTE_PAUSE = 3600.0
 
 # `follow_at` is for payments that were undone. All others have a column of their own, because the
 # last release gives back each charge that is due by `follow_at`.
-UNDONE, KEPT = "follow_at", "balance_due_at"
-SCHEDULE = """
+COLUMNS = UNDONE, KEPT = "follow_at", "balance_due_at"
+
+# When each order was claimed, by column.
+Claims: TypeAlias = Mapping[str, Mapping[UUID, datetime]]
+
+# A payment that a person has listed as refunded is not refunded because the statement lacks that
+# refund: the customer may have got the money in another way. Only an event starts another refund.
+ONLY_READ = """
+(status = 'captured' AND owed_amount = 0) OR (refund_reference <> '' AND NOT %(again)s)
+"""
+SCHEDULE = f"""
 UPDATE payments_payment
-   SET follow_at = CASE WHEN status = 'captured' AND owed_amount = 0
-                        THEN follow_at ELSE clock_timestamp() END,
-       balance_due_at = CASE WHEN status = 'captured' AND owed_amount = 0
-                             THEN clock_timestamp() ELSE balance_due_at END
+   SET follow_at = CASE WHEN {ONLY_READ} THEN follow_at ELSE clock_timestamp() END,
+       balance_due_at = CASE WHEN {ONLY_READ} THEN clock_timestamp() ELSE balance_due_at END
  WHERE order_id = ANY(%(orders)s::uuid[]) AND status = ANY(%(statuses)s::text[])
    AND (%(again)s OR num_nonnulls(follow_at, balance_due_at) = 0
         OR (dispute_status = 'open' AND follow_attempts = 0))
-"""
+"""  # noqa: S608  a constant
 
 # Leases due payments to this worker. The lease is the new time in the column.
 CLAIM = {
@@ -147,25 +168,56 @@ def schedule(orders: Collection[UUID], statuses: Collection[str], *, again: bool
 
 
 def follow_up_once() -> int:
-    """Follow up the payments that are due; return how many there were."""
-    return sum(_follow_up(column) for column in (UNDONE, KEPT))
+    """Follow up the payments that are due, batch by batch; return how many there were.
+
+    A batch ends within the lease. None starts later than the lease before the task's time limit.
+    """
+    until = time.monotonic() + settings.CELERY_TASK_SOFT_TIME_LIMIT - settings.SAGA_LEASE_SECONDS
+    total = 0
+    while claims := {column: claimed for column in COLUMNS if (claimed := _claim(column))}:
+        _follow_up(claims)
+        total += sum(map(len, claims.values()))
+        is_last = all(len(claimed) < BATCH for claimed in claims.values())
+        if is_last or time.monotonic() > until:
+            break
+    return total
 
 
-def _follow_up(column: str) -> int:
+def _claim(column: str) -> dict[UUID, datetime]:
     params = {"lease": settings.SAGA_LEASE_SECONDS, "limit": BATCH}
-    claimed_at: dict[UUID, datetime] = dict(sql.fetch("payments", CLAIM[column], params))
-    if not claimed_at:
-        return 0
-
-    payments = [payment for _, payment in sorted(payments_of(claimed_at).items())]
-    _record(_ask(payments), column, claimed_at)
-    return len(claimed_at)
+    return dict(sql.fetch("payments", CLAIM[column], params))
 
 
-def _ask(payments: Sequence[Payment]) -> list[Finding]:
+def _follow_up(claims: Claims) -> None:
+    orders = set().union(*claims.values())
+    payments = [payment for _, payment in sorted(payments_of(orders).items())]
+    findings = _ask(payments, claims.get(UNDONE, {}))
+    try:
+        _record(findings, claims)
+    except NOT_RECORDABLE as error:
+        logger.warning("A follow-up of %d payments is recorded one by one: %r", len(orders), error)
+        for finding in findings:
+            _record_alone(finding, claims)
+
+
+def _record_alone(finding: Finding, claims: Claims) -> None:
+    """Record one finding; if that fails, only its error, so that the others are not followed up
+    again.
+    """
+    try:
+        _record([finding], claims)
+    except NOT_RECORDABLE as error:
+        order = finding.payment.order_id
+        logger.exception("The follow-up of order %s could not be recorded", order)
+        reason = f"The gateway's answer cannot be recorded: {str(error).partition(chr(10))[0]}"
+        _record([Finding(finding.payment, None, Unanswered(reason))], claims)
+
+
+def _ask(payments: Sequence[Payment], to_undo: Collection[UUID]) -> list[Finding]:
     """Refund the payments that were undone, then read the balances of all known charges."""
-    undone = [payment for payment in payments if _was_undone(payment)]
-    results = Refund().call([refund_plan(payment) for payment in undone])
+    undone = [payment for payment in payments if _was_undone(payment, to_undo)]
+    router = GatewayRouter()
+    results = Refund().undo(router, [refund_plan(payment) for payment in undone])
     refunds = dict(zip((payment.order_id for payment in undone), results, strict=True))
 
     requests = [
@@ -173,15 +225,16 @@ def _ask(payments: Sequence[Payment]) -> list[Finding]:
         for payment in payments
         if (charge_id := _charge_id(payment, refunds.get(payment.order_id)))
     ]
-    balances = GatewayRouter().send(lambda gateway: gateway.balance, requests)
+    balances = router.send(lambda gateway: gateway.balance, requests)
     return [
         Finding(payment, refunds.get(payment.order_id), balances.get(payment.charge_key, Absent()))
         for payment in payments
     ]
 
 
-def _was_undone(payment: Payment) -> bool:
-    return payment.status in OVER or payment.owed_amount > 0
+def _was_undone(payment: Payment, to_undo: Collection[UUID]) -> bool:
+    only_read = payment.refund_reference and payment.order_id not in to_undo
+    return payment.owed_amount > 0 or (payment.status in OVER and not only_read)
 
 
 def _charge_id(payment: Payment, result: RefundResult | None) -> str:
@@ -191,13 +244,14 @@ def _charge_id(payment: Payment, result: RefundResult | None) -> str:
     return payment.charge_id or ""
 
 
-def _record(findings: Sequence[Finding], column: str, claimed_at: Mapping[UUID, datetime]) -> None:
+def _record(findings: Sequence[Finding], claims: Claims) -> None:
     with transaction.atomic(using="payments"):
-        locked = lock_payments(list(claimed_at))
+        locked = lock_payments([finding.payment.order_id for finding in findings])
         unchanged = {
             finding.payment.order_id: finding
             for finding in findings
             if _state(locked[finding.payment.order_id]) == _state(finding.payment)
+            and _is_current(locked[finding.payment.order_id], claims)
         }
         updates = [_update(finding) for finding in unchanged.values()]
         update_payments(locked, [update for update in updates if update])
@@ -214,17 +268,34 @@ def _record(findings: Sequence[Finding], column: str, claimed_at: Mapping[UUID, 
         }
         start_deadlines(NAME, undecided)
 
-        orders = [finding.payment.order_id for finding in findings]
-        errors = [unchanged[order].error if order in unchanged else CHANGED for order in orders]
-        params = {
-            "orders": orders,
-            "claimed": [claimed_at[order] for order in orders],
-            "errors": errors,
-            "first": FIRST_PAUSE,
-            "longest": LONGEST_PAUSE,
-            "dispute_pause": DISPUTE_PAUSE,
+        errors = {
+            order: unchanged[order].error if order in unchanged else CHANGED for order in locked
         }
-        sql.run("payments", RECORD[column], params)
+        for column, claimed in claims.items():
+            _record_errors(column, claimed, errors)
+
+
+def _record_errors(
+    column: str, claimed: Mapping[UUID, datetime], errors: Mapping[UUID, str]
+) -> None:
+    orders = [order for order in claimed if order in errors]
+    params = {
+        "orders": orders,
+        "claimed": [claimed[order] for order in orders],
+        "errors": [errors[order] for order in orders],
+        "first": FIRST_PAUSE,
+        "longest": LONGEST_PAUSE,
+        "dispute_pause": DISPUTE_PAUSE,
+    }
+    sql.run("payments", RECORD[column], params)
+
+
+def _is_current(payment: Payment, claims: Claims) -> bool:
+    """Tell whether no event has asked for a newer query since the claim. Its answer counts."""
+    return all(
+        getattr(payment, column) == claimed.get(payment.order_id, getattr(payment, column))
+        for column, claimed in claims.items()
+    )
 
 
 def _state(payment: Payment) -> tuple[str, int]:

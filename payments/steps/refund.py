@@ -98,7 +98,10 @@ class Refund(ExternalStep[OrderToCharge, RefundPlan, RefundResult]):
 
     def call(self, requests: Sequence[RefundPlan]) -> list[RefundResult]:
         """Void each charge that is not known as captured; refund each that turns out captured."""
-        router = GatewayRouter()
+        return self.undo(GatewayRouter(), requests)
+
+    def undo(self, router: GatewayRouter, requests: Sequence[RefundPlan]) -> list[RefundResult]:
+        """Send the requests through a router, whose gateways have one time limit for all."""
         charges: dict[str, ChargeAnswer] = {
             plan.charge.key: plan.captured for plan in requests if plan.captured
         }

@@ -5,14 +5,17 @@ from typing import Any
 
 import pytest
 import stripe
+from django.db import transaction
 
 from orders.saga import PLACE_ORDER
+from payments import followup
 from payments.events import PaymentMismatched, PaymentRefunded, PaymentVoided
 from payments.followup import follow_up_once
-from payments.gateways.stripe import refunds
+from payments.gateways.stripe import StripeGateway, refunds
 from payments.models import Dispute, Outbox, Payment, WebhookEvent
+from payments.steps import refunded_by_hand
 from sagas.definition.events import is_notice
-from sagas.definition.handlers import Unknown, Waiting
+from sagas.definition.handlers import ManualConfirmation, Unknown, Waiting
 from sagas.definition.messages import Message
 from sagas.execution import runner
 from sagas.ids import uuid7
@@ -291,3 +294,91 @@ def test_a_refund_that_the_bank_delays_waits_as_agreed_until_its_deadline(
     (long_overdue,) = run("payments.refund", paid)
     assert isinstance(long_overdue, Unknown)
     assert long_overdue.after == 300
+
+
+def test_an_event_repeats_a_refund_that_a_person_made(sandbox: Sandbox) -> None:
+    paid = charged()
+    refund_by_hand(sandbox, paid, 1250)
+    (made,) = refunds_of(sandbox, paid)
+    confirmation = ManualConfirmation(by="olga", evidence="In the dashboard.", reference=made.id)
+    with transaction.atomic(using="payments"):
+        refunded_by_hand(paid, confirmation)
+    sandbox.control(f"dashboard/refunds/{made.id}/fail")
+    assert tell("refund.failed", paid) == "followed"
+    assert follow_up_once() == 1
+    assert books(paid) == ("refunded", 1250, 1250, 0, 0, "")
+    assert left_of_charge(sandbox, paid) == 0
+
+
+def test_a_payment_that_cannot_be_recorded_does_not_stop_the_others(sandbox: Sandbox) -> None:
+    wrong, good, other = charged(), charged(), charged()
+    charge = payment(wrong).charge_id
+    Payment.objects.filter(order_id=wrong.saga).update(
+        status="void", charge_id=None, captured_amount=None, follow_at="2020-01-01T00:00Z"
+    )
+    # Another row has the charge, as after a restore by hand.
+    Payment.objects.filter(order_id=other.saga).update(charge_id=charge)
+    refund_by_hand(sandbox, good, 300)
+    assert tell("charge.refunded", good) == "followed"
+
+    assert follow_up_once() == 2
+    assert books(good) == ("captured", 1250, 300, 0, 0, "")
+    assert payment(wrong).status == "void"
+    assert "cannot be recorded" in payment(wrong).follow_error
+
+
+def test_a_follow_up_has_the_time_of_one_step(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """Its requests end within the lease, and before the time limit of its task."""
+    made: list[float] = []
+    begin = StripeGateway.__init__
+
+    def counted(gateway: StripeGateway) -> None:
+        begin(gateway)
+        made.append(gateway.until)
+
+    undone, kept = charged(), charged()
+    Payment.objects.filter(order_id=undone.saga).update(
+        status="void", charge_id=None, captured_amount=None, follow_at="2020-01-01T00:00Z"
+    )
+    Payment.objects.filter(order_id=kept.saga).update(balance_due_at="2020-01-01T00:00Z")
+    monkeypatch.setattr(StripeGateway, "__init__", counted)
+    assert follow_up_once() == 2
+    assert len(made) == 1
+    assert payment(undone).status == "refunded"
+
+
+def test_a_follow_up_starts_no_batch_late(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(followup, "BATCH", 1)
+    for _ in range(3):
+        charged()
+    Payment.objects.update(balance_due_at="2020-01-01T00:00Z")
+    settings.CELERY_TASK_SOFT_TIME_LIMIT = settings.SAGA_LEASE_SECONDS
+    assert follow_up_once() == 1
+    settings.CELERY_TASK_SOFT_TIME_LIMIT = settings.SAGA_LEASE_SECONDS + 60
+    assert follow_up_once() == 2
+
+
+def test_an_older_answer_does_not_replace_a_newer_one(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid = charged()
+    assert tell("charge.refunded", paid) == "followed"
+    ask = followup._ask
+
+    def slow(*args: Any) -> Any:
+        """Answer only after an event, and the follow-up that it caused."""
+        findings = ask(*args)
+        monkeypatch.setattr(followup, "_ask", ask)
+        refund_by_hand(sandbox, paid, 300)
+        tell("charge.refunded", paid)
+        assert follow_up_once() == 1
+        return findings
+
+    monkeypatch.setattr(followup, "_ask", slow)
+    assert follow_up_once() == 1
+    assert books(paid) == ("captured", 1250, 300, 0, 0, "")
+    assert payment(paid).balance_due_at is None

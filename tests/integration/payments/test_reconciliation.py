@@ -13,23 +13,28 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.test import Client
 from msgspec.structs import replace
 from pytest_django import Settings
 
 from payments.followup import follow_up_once
+from payments.gateway_requests import charge_request
 from payments.gateways import get_gateway
 from payments.gateways.base import ChargeRequest, RefundRequest
 from payments.gateways.stripe.account import Account
 from payments.models import Drift, Payment, Reconciliation, SimulatedCharge
 from payments.reconciliation import next_window, reconcile
+from payments.steps import refunded_by_hand
 from payments.tasks import reconcile_payments
+from sagas.definition.handlers import ManualConfirmation
 from sagas.ids import uuid7
 from tests.integration.payments.harness import Order, order, payment, prepare, run
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
 
 DAY = timedelta(days=1)
+BY_TRANSFER = ManualConfirmation(by="olga", evidence="A bank transfer.", reference="transfer 7")
 
 
 @pytest.fixture(params=["simulated", "stripe"])
@@ -222,6 +227,19 @@ def test_a_refund_missing_in_the_statement_is_followed_up(gateway: str) -> None:
     assert payment(paid).follow_at is None
     assert compared() == []
     assert follow_up_once() == 0
+
+
+def test_money_given_back_in_another_way_is_not_given_back_again(gateway: str) -> None:
+    """The gateway refused the refund, so a person sent the money and marked the step as done."""
+    paid = charged()
+    with transaction.atomic(using="payments"):
+        refunded_by_hand(paid, BY_TRANSFER)
+    assert compared() == []
+    assert follow_up_once() == 1
+    assert get_gateway().balance([charge_request(payment(paid))])[0].remaining == 1250
+    # The audit compares this amount, so it shows that the gateway has given nothing back.
+    assert (payment(paid).status, payment(paid).refunded_amount) == ("refunded", 0)
+    assert (payment(paid).follow_at, payment(paid).balance_due_at) == (None, None)
 
 
 def test_movements_outside_the_window_are_not_compared(gateway: str) -> None:
