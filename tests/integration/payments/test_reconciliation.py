@@ -21,7 +21,7 @@ from pytest_django import Settings
 from payments.followup import follow_up_once
 from payments.gateway_requests import charge_request
 from payments.gateways import get_gateway
-from payments.gateways.base import ChargeRequest, RefundRequest
+from payments.gateways.base import ChargeBalance, ChargeRequest, RefundRequest
 from payments.gateways.stripe.account import Account
 from payments.models import Drift, Payment, Reconciliation, SimulatedCharge
 from payments.reconciliation import next_window, reconcile
@@ -236,7 +236,9 @@ def test_money_given_back_in_another_way_is_not_given_back_again(gateway: str) -
         refunded_by_hand(paid, BY_TRANSFER)
     assert compared() == []
     assert follow_up_once() == 1
-    assert get_gateway().balance([charge_request(payment(paid))])[0].remaining == 1250
+    (balance,) = get_gateway().balance([charge_request(payment(paid))])
+    assert isinstance(balance, ChargeBalance)
+    assert balance.remaining == 1250
     # The audit compares this amount, so it shows that the gateway has given nothing back.
     assert (payment(paid).status, payment(paid).refunded_amount) == ("refunded", 0)
     assert (payment(paid).follow_at, payment(paid).balance_due_at) == (None, None)
