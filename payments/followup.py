@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 from msgspec.structs import replace
@@ -191,7 +192,13 @@ def _claim(column: str) -> dict[UUID, datetime]:
 def _follow_up(claims: Claims) -> None:
     orders = set().union(*claims.values())
     payments = [payment for _, payment in sorted(payments_of(orders).items())]
-    findings = _ask(payments, claims.get(UNDONE, {}))
+    findings = [
+        finding
+        for name in sorted({payment.gateway for payment in payments})
+        for finding in _ask_gateway(
+            [payment for payment in payments if payment.gateway == name], claims.get(UNDONE, {})
+        )
+    ]
     try:
         _record(findings, claims)
     except NOT_RECORDABLE as error:
@@ -211,6 +218,18 @@ def _record_alone(finding: Finding, claims: Claims) -> None:
         logger.exception("The follow-up of order %s could not be recorded", order)
         reason = f"The gateway's answer cannot be recorded: {str(error).partition(chr(10))[0]}"
         _record([Finding(finding.payment, None, Unanswered(reason))], claims)
+
+
+def _ask_gateway(payments: Sequence[Payment], to_undo: Collection[UUID]) -> list[Finding]:
+    """Ask the gateway of these payments. If that raises, the payments of the others go on."""
+    try:
+        return _ask(payments, to_undo)
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception as error:  # a gateway by dotted path may raise any
+        logger.exception("Gateway %r raised during a follow-up", payments[0].gateway)
+        failed = Unanswered(f"The gateway raised {error!r}. It may have acted before.")
+        return [Finding(payment, None, failed) for payment in payments]
 
 
 def _ask(payments: Sequence[Payment], to_undo: Collection[UUID]) -> list[Finding]:

@@ -20,6 +20,7 @@ from sagas.definition.messages import Message
 from sagas.execution import runner
 from sagas.ids import uuid7
 from tests.integration.payments.harness import Order, order, payment, run
+from tests.integration.payments.scripted_gateway import PATH
 from tests.integration.payments.stripe_harness import moved_money
 from tests.integration.payments.test_webhooks import deliver, event
 from tests.processes import until
@@ -382,3 +383,15 @@ def test_an_older_answer_does_not_replace_a_newer_one(
     assert follow_up_once() == 1
     assert books(paid) == ("captured", 1250, 300, 0, 0, "")
     assert payment(paid).balance_due_at is None
+
+
+def test_a_gateway_that_raises_does_not_stop_the_others(sandbox: Sandbox) -> None:
+    good, wrong = charged(), charged()
+    Payment.objects.filter(order_id=wrong.saga).update(
+        gateway=PATH, owed_amount=1250, follow_at="2020-01-01T00:00Z"
+    )
+    refund_by_hand(sandbox, good, 300)
+    assert tell("charge.refunded", good) == "followed"
+    assert follow_up_once() == 2
+    assert books(good) == ("captured", 1250, 300, 0, 0, "")
+    assert "must not move money" in payment(wrong).follow_error
