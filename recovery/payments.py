@@ -237,7 +237,8 @@ def _apply_balance(plan: Plan, row: PaymentRow, order: OrderRow, balance: Charge
     if row.status in {Status.PENDING, Status.AUTHORIZED}:
         return  # the step runs again, finds the capture and reports it
 
-    given_back = balance.refunded + balance.refund_pending + balance.disputed
+    # A refund on its way may still fail, so its amount is owed until then.
+    given_back = balance.refunded + balance.disputed
     row.charge_id = balance.charge_id
     row.captured_amount = balance.captured
     row.refunded_amount = balance.refunded
@@ -288,7 +289,12 @@ def _apply(rows: Sequence[PaymentRow]) -> None:
                     **_columns(row), updated_at=Now()
                 )
         disputes = [_dispute(row, dispute) for row in rows for dispute in row.disputes]
-        DisputeRow.objects.bulk_create(disputes, ignore_conflicts=True)
+        DisputeRow.objects.bulk_create(
+            disputes,
+            update_conflicts=True,
+            unique_fields=["id"],
+            update_fields=["amount", "status", "reason", "respond_by"],
+        )
 
 
 def _model(row: PaymentRow) -> Payment:
@@ -329,8 +335,10 @@ def _columns(row: PaymentRow) -> dict[str, Any]:
         "authorization_expires_at": row.authorization_expires_at,
         "saga_started_at": row.started_at,
     }
-    # The follow-up gives back the rest of an order that has ended.
-    return columns | ({"follow_at": Now()} if row.owed_amount else {})
+    # The follow-up gives back the rest of an order that has ended, and watches open disputes.
+    if row.owed_amount or (status == "open" and row.status is Status.REFUNDED):
+        return columns | {"follow_at": Now()}
+    return columns | ({"balance_due_at": Now()} if status == "open" else {})
 
 
 def _dispute_status(disputes: Sequence[Dispute]) -> str:

@@ -14,6 +14,8 @@ from inventory.services import adjust_stock
 from orders.models import Order, TimelineEvent
 from payments.gateways.base import Unanswered
 from payments.gateways.simulated import SimulatedGateway
+from payments.gateways.simulated.ledger import SimulatedRefund
+from payments.gateways.simulated.outside_acts import ChargeToDispute, open_disputes
 from payments.models import Dispute, Hold, Inbox, Payment, SimulatedCharge, Watermark
 from recovery.inventory import RESERVE
 from sagas.operations import holds, retention
@@ -151,6 +153,53 @@ def test_a_goodwill_refund_and_a_dispute_are_read_from_the_gateway():
     assert payments[disputed].dispute_status in {"open", "lost"}
     assert payments[disputed].disputed_amount == payments[disputed].captured
     assert Dispute.objects.get().order_id == disputed
+
+
+def test_an_open_dispute_is_followed_up_after_a_recovery():
+    open_shop()
+    order = place()
+    run_to_end(order)
+    charge = SimulatedCharge.objects.get(order_id=order, kind="capture")
+    known = {"charge_id": charge.charge_id, "order_id": order, "currency": "eur"}
+    (dispute,) = open_disputes([ChargeToDispute(amount=100, **known)])
+    # The backup has an older state of the dispute.
+    Dispute.objects.create(
+        id=dispute, status="won", amount=90, reason="other", opened_at=datetime.now(UTC), **known
+    )
+    lose("payments")
+
+    recover("payments")
+
+    payment = Payment.objects.get()
+    assert (payment.status, payment.dispute_status) == ("captured", "open")
+    assert payment.balance_due_at is not None
+    row = Dispute.objects.get()
+    assert (row.status, row.amount, row.reason) == ("open", 100, "fraudulent")
+
+
+def test_a_refund_on_its_way_is_owed_until_it_is_through():
+    open_shop()
+    order = place()
+    deliver("payments.charge", order)
+    cancel(order)
+    run_to_end(order)
+    # The first refund failed after the order's end, and the second one is under way.
+    made = SimulatedCharge.objects.get(order_id=order, kind="refund")
+    known = {"charge_id": made.charge_id, "order_id": order, "currency": made.currency}
+    SimulatedRefund.objects.create(key=made.key, state="failed", amount=made.amount, **known)
+    SimulatedRefund.objects.create(
+        key=f"{made.key}-2", state="pending", amount=made.amount, **known
+    )
+    made.delete()
+    lose("payments")
+
+    with pytest.raises(SystemExit):  # the audit tells that the money is not back yet
+        recover("payments")
+
+    payment = Payment.objects.get()
+    assert (payment.status, payment.refunded_amount) == ("captured", 0)
+    assert payment.owed_amount == made.amount
+    assert payment.follow_at is not None
 
 
 def test_pieces_that_orders_have_are_received_and_the_rest_must_be_counted(capsys):
