@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -160,7 +161,11 @@ def test_an_open_dispute_is_followed_up_after_a_recovery():
     order = place()
     run_to_end(order)
     charge = SimulatedCharge.objects.get(order_id=order, kind="capture")
-    known = {"charge_id": charge.charge_id, "order_id": order, "currency": "eur"}
+    known: dict[str, Any] = {
+        "charge_id": charge.charge_id,
+        "order_id": order,
+        "currency": "eur",
+    }
     (dispute,) = open_disputes([ChargeToDispute(amount=100, **known)])
     # The backup has an older state of the dispute.
     Dispute.objects.create(
@@ -185,7 +190,11 @@ def test_a_refund_on_its_way_is_owed_until_it_is_through():
     run_to_end(order)
     # The first refund failed after the order's end, and the second one is under way.
     made = SimulatedCharge.objects.get(order_id=order, kind="refund")
-    known = {"charge_id": made.charge_id, "order_id": order, "currency": made.currency}
+    known: dict[str, Any] = {
+        "charge_id": made.charge_id,
+        "order_id": order,
+        "currency": made.currency,
+    }
     SimulatedRefund.objects.create(key=made.key, state="failed", amount=made.amount, **known)
     SimulatedRefund.objects.create(
         key=f"{made.key}-2", state="pending", amount=made.amount, **known
