@@ -40,6 +40,16 @@ def test_a_payment_cannot_contradict_itself(fields: dict[str, object], constrain
         Payment.objects.filter(order_id=paid.saga).update(**fields)
 
 
+def test_a_refund_by_a_worker_of_the_last_release_clears_the_owed_amount() -> None:
+    """That worker does not know the column, and updates a whole batch in one statement."""
+    owed, other = order(), order()
+    run("payments.charge", owed, other)
+    Payment.objects.filter(order_id=owed.saga).update(owed_amount=1250)
+    Payment.objects.update(status="refunded", refunded_amount=1250)
+    assert payment(owed).owed_amount == 0
+    assert payment(other).status == "refunded"
+
+
 def test_an_order_has_one_payment() -> None:
     paid = order()
     prepare("payments.charge", paid)
