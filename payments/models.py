@@ -369,6 +369,7 @@ class Drift(models.Model):
     closed_why = models.TextField(blank=True, default="", verbose_name="why it can be closed")
 
     class Meta:
+        verbose_name = "difference"
         constraints = (
             models.UniqueConstraint(fields=("kind", "reference"), name="payments_drift_once"),
             models.CheckConstraint(
@@ -388,7 +389,7 @@ class Drift(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.reference}"
+        return f"{self.Kind(self.kind).label}: {self.reference}"
 
 
 class Reconciliation(models.Model):

@@ -29,6 +29,7 @@ from payments.gateways.base import (
     Unanswered,
     Voided,
 )
+from payments.gateways.currencies import with_currency
 from payments.models import Payment
 from payments.services import PaymentUpdate
 from sagas.definition.handlers import Outcome, Retry, Unknown, Waiting
@@ -220,8 +221,8 @@ def _undone(payment: Payment, refund: RefundAnswer | None) -> PaymentRefunded | 
 
 def _mismatched(payment: Payment, captured: int) -> PaymentMismatched:
     return PaymentMismatched(
-        detail=f"{in_words(captured, payment.currency)} was captured instead of "
-        f"{in_words(payment.amount, payment.currency)}. It is given back."
+        detail=f"{with_currency(captured, payment.currency)} were captured instead of "
+        f"{with_currency(payment.amount, payment.currency)}. The captured amount is given back."
     )
 
 

@@ -74,7 +74,8 @@ def print_report(
         width=None if is_terminal else WIDTH,
         highlight=False,
     )
-    console.print(_table(options, report))
+    if report.kinds:
+        console.print(_table(options, report))
     for kind, shown in writes.by_kind.items():
         _print_rows(console, kind, shown, report.kinds[kind])
     for note in report.notes:
@@ -110,6 +111,8 @@ def _print_row(console: Console, heading: str, row: Write | Note) -> None:
 
 def _summary(options: Options, report: Report) -> Text:
     total, left = report.kinds.total(), report.left
+    if not options.apply and not total:
+        return Text(f"Nothing is missing in {options.database}. Nothing was written.")
     if not options.apply:
         text = f"{total:,} writes are planned; later rounds may add more. Nothing was written."
         return Text.assemble(text, " Add --apply to write.")

@@ -70,7 +70,9 @@ class OrderDetail:
     def errors(self) -> list[ServiceRow]:
         """Return the steps that failed or refused, the latest first. Barred steps never ran."""
         failed = [
-            message for message in self.received if message.row.error and message.row.attempts
+            message
+            for message in self.received
+            if message.row.error and message.row.attempts and not never_failed(message.row)
         ]
         return sorted(failed, key=lambda message: message.row.updated_at, reverse=True)
 
@@ -156,6 +158,13 @@ def waits_as_agreed(row: Inbox) -> bool:
     return row.state == Inbox.State.WAITING and not row.attempts and row.send_at is not None
 
 
+def never_failed(row: Inbox) -> bool:
+    """Tell whether a step is done at its first attempt. Its error is then the reason of an agreed
+    wait that is over, because such a wait resets the attempts.
+    """
+    return row.state == Inbox.State.DONE and row.attempts <= 1 and row.by_hand is None
+
+
 class _OrderReader(PartialReader):
     def __init__(self, order: UUID) -> None:
         super().__init__()
@@ -194,7 +203,7 @@ def _step_rows(received: Iterable[ServiceRow]) -> list[StepRow]:
             step=message.row.step,
             state=message.row.state,
             attempts=message.row.attempts,
-            error=message.row.error,
+            error="" if never_failed(message.row) else message.row.error,
             send_at=message.row.send_at,
             created_at=message.row.created_at,
             updated_at=message.row.updated_at,

@@ -229,9 +229,10 @@ def session() -> requests.Session:
 @cache
 def _client(api_key: str, api_base: str) -> StripeClient:
     stripe.enable_telemetry = False
-    # Below INFO, the client logs whole answers with the client secrets in them.
+    # At INFO, the client logs two lines for each request, with the order's id in the query of a
+    # search. Below INFO, it logs whole answers with the client secrets in them.
     log = logging.getLogger("stripe")
-    log.setLevel(max(logging.INFO, log.getEffectiveLevel()))
+    log.setLevel(max(logging.WARNING, log.getEffectiveLevel()))
     return StripeClient(
         api_key,
         stripe_version=API_VERSION,

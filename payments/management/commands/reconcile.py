@@ -75,10 +75,13 @@ def _in_words(result: Result) -> str:
     lines = [_line(each) for each in result.open]
     lines.append(
         f"{', '.join(result.gateways)}, {window}: compared {result.movements} movements of money; "
-        f"{len(result.open)} discrepancies are open."
+        f"open discrepancies: {len(result.open)}."
     )
     if result.open:
-        lines.append("Investigate each, then close it with a reason in the admin under drifts.")
+        lines.append(
+            "Investigate each. An approver then closes it with a reason, in the console under "
+            "Differences."
+        )
     return "\n".join(lines)
 
 

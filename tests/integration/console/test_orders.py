@@ -5,6 +5,7 @@ from django.urls import reverse
 
 from orders.models import Inbox, Order, TimelineEvent
 from orders.status import Status
+from payments.models import Inbox as PaymentsInbox
 from sagas.ids import uuid7
 from tests.integration.console.conftest import client_of, count_queries
 from tests.integration.orders import harness
@@ -127,6 +128,21 @@ def test_an_order_that_needs_attention_says_which_step_said_what(viewer):
     )
     page = viewer.get(change(order)).content.decode()
     assert "orders.fulfil says “No &lt;luck&gt;”" in page
+
+
+@pytest.mark.parametrize(("attempts", "shown"), [(1, False), (2, True)])
+def test_the_reason_of_a_wait_that_is_over_is_no_error(viewer, attempts, shown):
+    order = harness.order(Status.CANCELLED, ended_at="2026-01-01T00:00:00Z")
+    PaymentsInbox.objects.create(
+        saga=order.id,
+        saga_started_at=order.created_at,
+        step="payments.refund",
+        state="done",
+        attempts=attempts,
+        error="The refund waits for the dispute du_1.",
+    )
+    page = viewer.get(change(order)).content.decode()
+    assert ("The refund waits for the dispute du_1." in page) is shown
 
 
 def test_the_detail_of_an_event_is_escaped(viewer):

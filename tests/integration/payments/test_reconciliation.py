@@ -293,7 +293,7 @@ def test_the_command_prints_open_discrepancies_and_exits_with_1() -> None:
 def test_the_command_succeeds_without_open_discrepancies() -> None:
     output = io.StringIO()
     call_command("reconcile", "--since", "2026-01-31T12:00", stdout=output)
-    assert "0 discrepancies are open." in output.getvalue()
+    assert "open discrepancies: 0." in output.getvalue()
 
 
 @pytest.mark.parametrize(

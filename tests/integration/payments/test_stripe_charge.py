@@ -71,6 +71,14 @@ def test_a_charge_is_captured_and_recorded_with_the_orders_id(sandbox: Sandbox) 
     assert entry["metadata"]["key"] == recorded.charge_key
 
 
+def test_the_requests_of_a_charge_leave_no_lines_of_the_client_in_the_log(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        run("payments.charge", order())
+    assert [line for line in caplog.records if line.name == "stripe"] == []
+
+
 def test_a_batch_of_a_hundred_is_charged_once_each(sandbox: Sandbox) -> None:
     orders = [order() for _ in range(100)]
     outcomes = run("payments.charge", *orders)

@@ -65,6 +65,14 @@ def test_later_messages_prove_the_events_that_the_timeline_lost_too(service):
     call_command("audit", "--expect-ended")
 
 
+def test_a_whole_database_is_said_to_lack_nothing(capsys):
+    orders_of_every_kind()
+    call_command("recover", "payments", "--gateway", "simulated")
+    output = capsys.readouterr().out
+    assert "Nothing is missing in payments. Nothing was written." in output
+    assert "Planned writes" not in output
+
+
 def test_an_event_that_a_restored_service_wrote_again_replaces_the_lost_one():
     open_shop()
     order = place()
