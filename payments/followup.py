@@ -177,7 +177,7 @@ def follow_up_once() -> int:
     total = 0
     while claims := {column: claimed for column in COLUMNS if (claimed := _claim(column))}:
         _follow_up(claims)
-        total += sum(map(len, claims.values()))
+        total += len(set().union(*claims.values()))
         is_last = all(len(claimed) < BATCH for claimed in claims.values())
         if is_last or time.monotonic() > until:
             break

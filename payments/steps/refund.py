@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 from uuid import UUID
 
+from django.db.models.functions import Now
+
 from payments.amounts import in_words
 from payments.deadlines import Deadline, start_deadlines
 from payments.events import PaymentRefunded
@@ -63,6 +65,8 @@ def refunded_by_hand(
         refund_reference=confirmation.reference,
     )
     update_payments(payments, [update])
+    # The follow-up reads what the gateway has really given back, and refunds nothing.
+    Payment.objects.filter(order_id=order.saga).update(balance_due_at=Now())
     return PaymentRefunded(
         payment_id=payment.id, amount=payment.captured, currency=payment.currency
     )

@@ -310,6 +310,18 @@ def test_an_event_repeats_a_refund_that_a_person_made(sandbox: Sandbox) -> None:
     assert left_of_charge(sandbox, paid) == 0
 
 
+def test_a_refund_marked_as_done_gets_the_amounts_of_the_gateway(sandbox: Sandbox) -> None:
+    paid = charged()
+    refund_by_hand(sandbox, paid, 750)
+    confirmation = ManualConfirmation(by="olga", evidence="In the dashboard.", reference="re_1")
+    with transaction.atomic(using="payments"):
+        refunded_by_hand(paid, confirmation)
+    assert books(paid) == ("refunded", 1250, 1250, 0, 0, "")
+    assert follow_up_once() == 1
+    assert books(paid) == ("refunded", 1250, 750, 0, 0, "")
+    assert left_of_charge(sandbox, paid) == 500
+
+
 def test_a_payment_that_cannot_be_recorded_does_not_stop_the_others(sandbox: Sandbox) -> None:
     wrong, good, other = charged(), charged(), charged()
     charge = payment(wrong).charge_id
