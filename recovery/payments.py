@@ -30,6 +30,7 @@ from payments.services import NewPayment
 from recovery.journal import Event, Journal, OrderRow
 from recovery.writes import Note, Plan, Write
 from sagas.ids import uuid7
+from sagas.operations.manual import BY_HAND
 
 __all__ = ["plan_payments"]
 
@@ -40,6 +41,7 @@ OPENED = "pending payment opened"
 CHANGED = "payment brought up to date"
 UNANSWERED = "gateway did not answer"
 UNKNOWN_MONEY = "money that no row explains"
+LOST_REFERENCE = "marked as done by hand; its reference was lost"
 LOST_MONEY = "recorded money that the gateway does not know"
 
 # The last of these events decides. `payment.refunded` of 0 is an undo that found no money.
@@ -74,6 +76,7 @@ class PaymentRow(msgspec.Struct, kw_only=True):
     refunded_amount: int = 0
     owed_amount: int = 0
     decline_code: str = ""
+    refund_reference: str = ""
     authorization_expires_at: str | None = None
     disputes: tuple[Dispute, ...] = ()
     exists: bool = False
@@ -207,9 +210,17 @@ def _row(journal: Journal, order: OrderRow, payment: Payment | None, gateway: st
         gateway=payment.gateway if payment else gateway,
         started_at=order.created_at,
         decline_code=(_reported(journal, "decline_code") or "") if status == "declined" else "",
+        refund_reference=_reference(journal, payment),
         authorization_expires_at=expires_at,
         exists=payment is not None,
     )
+
+
+def _reference(journal: Journal, payment: Payment | None) -> str:
+    """Return the reference of a refund that a person has marked as done. Its id may be lost."""
+    if payment and payment.refund_reference:
+        return payment.refund_reference
+    return LOST_REFERENCE if _reported(journal, BY_HAND) else ""
 
 
 def _status(journal: Journal) -> Status:
@@ -245,6 +256,13 @@ def _apply_balance(plan: Plan, row: PaymentRow, order: OrderRow, balance: Charge
     row.disputes = balance.disputes
     if order.status == "fulfilled" or (row.status is Status.CAPTURED and not order.ended_at):
         row.status = Status.CAPTURED
+        return
+
+    if row.refund_reference and row.status is Status.REFUNDED:
+        if given_back < balance.captured:
+            money = in_words(balance.captured - given_back, order.currency)
+            detail = f"{money} kept, but a person marked the refund as done. Ask that person."
+            plan.notes.append(Note(kind=UNKNOWN_MONEY, subject=str(order.id), detail=detail))
         return
 
     row.status = Status.REFUNDED if given_back >= balance.captured else Status.CAPTURED
@@ -332,6 +350,7 @@ def _columns(row: PaymentRow) -> dict[str, Any]:
         "disputed_amount": withdrawn,
         "dispute_status": status,
         "decline_code": row.decline_code,
+        "refund_reference": row.refund_reference,
         "authorization_expires_at": row.authorization_expires_at,
         "saga_started_at": row.started_at,
     }

@@ -19,7 +19,9 @@ from payments.gateways.simulated.ledger import SimulatedRefund
 from payments.gateways.simulated.outside_acts import ChargeToDispute, open_disputes
 from payments.models import Dispute, Hold, Inbox, Payment, SimulatedCharge, Watermark
 from recovery.inventory import RESERVE
-from sagas.operations import holds, retention
+from sagas.definition.handlers import ManualConfirmation
+from sagas.operations import holds, manual, retention
+from sagas.operations.manual import mark_done
 from sagas.storage.registry import get_service
 from tests.integration.audit.harness import (
     PLAN,
@@ -217,6 +219,30 @@ def test_a_refund_on_its_way_is_owed_until_it_is_through():
     assert (payment.status, payment.refunded_amount) == ("captured", 0)
     assert payment.owed_amount == made.amount
     assert payment.follow_at is not None
+
+
+def test_a_refund_marked_as_done_is_not_repeated_after_a_recovery(capsys, monkeypatch):
+    """The customer got the money in another way, so the gateway still has it."""
+    monkeypatch.setattr(manual, "request_flush", lambda service: None)
+    open_shop()
+    order = place()
+    deliver("payments.charge", order)
+    holds.hold(get_service("payments"), step="payments.refund", by="olga", why="Closed account.")
+    cancel(order)
+    deliver("inventory.release", order)
+    deliver("payments.refund", order)
+    confirmation = ManualConfirmation(by="olga", evidence="A transfer.", reference="transfer 7")
+    mark_done("payments.refund", order, confirmation)
+    run_to_end(order)
+    lose("payments")
+
+    with pytest.raises(SystemExit):  # the audit tells that the gateway still has the money
+        recover("payments")
+
+    payment = Payment.objects.get()
+    assert (payment.status, payment.refunded_amount, payment.owed_amount) == ("refunded", 0, 0)
+    assert (payment.refund_reference != "", payment.follow_at) == (True, None)
+    assert "a person marked the refund as done" in capsys.readouterr().out
 
 
 def test_pieces_that_orders_have_are_received_and_the_rest_must_be_counted(capsys):
