@@ -86,5 +86,6 @@ def _summary(report: Report) -> Text:
     if orders["purged"]:
         text += f" The messages of {orders['purged']:,} orders were purged and not checked."
     if report.violations:
-        return Text.assemble(text, " ", (f"{report.violations:,} violations.", "bold red"))
+        violations = f"{report.violations:,} violations. Amounts are in minor units."
+        return Text.assemble(text, " ", (violations, "bold red"))
     return Text.assemble(text, " ", ("Every invariant holds.", "bold green"))

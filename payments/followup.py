@@ -19,7 +19,6 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 from msgspec.structs import replace
 
-from payments.amounts import in_words
 from payments.deadlines import start_deadlines
 from payments.disputes import dispute_status, record_disputes
 from payments.gateway_requests import GatewayRouter, RefundResult, charge_request, refund_plan
@@ -32,6 +31,7 @@ from payments.gateways.base import (
     Pending,
     Unanswered,
 )
+from payments.gateways.currencies import with_currency
 from payments.models import Payment
 from payments.services import (
     IllegalTransition,
@@ -155,7 +155,8 @@ class Finding(NamedTuple):
     def _owed_error(self) -> str:
         if not self.owed:
             return ""
-        return f"{in_words(self.owed, self.payment.currency)} is not back with the customer yet."
+        owed = with_currency(self.owed, self.payment.currency)
+        return f"{owed} is not back with the customer yet."
 
 
 def schedule(orders: Collection[UUID], statuses: Collection[str], *, again: bool = False) -> int:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from payments.amounts import in_words
 from payments.deadlines import Deadline
 from payments.events import (
     PaymentActionRequired,
@@ -269,4 +268,4 @@ def _wait_for_gateway(
 
 
 def _money(payment: Payment) -> str:
-    return f"{in_words(payment.amount, payment.currency)} for order {payment.order_id}"
+    return f"{with_currency(payment.amount, payment.currency)} for order {payment.order_id}"

@@ -11,7 +11,7 @@ import msgspec
 from django.conf import settings
 from msgspec.structs import asdict
 
-from payments.amounts import in_words
+from payments.gateways.currencies import with_currency
 from payments.models import Payment
 from sagas.definition.messages import to_json
 from sagas.ids import uuid7
@@ -200,7 +200,7 @@ def _is_change(payment: Payment, update: PaymentUpdate) -> bool:
 
     is_owed = after == Status.CAPTURED and update.owed_amount and before in OWED_FROM
     if after not in TRANSITIONS.get(Status(before), ()) and not is_owed:
-        amount = in_words(payment.amount, payment.currency)
+        amount = with_currency(payment.amount, payment.currency)
         raise IllegalTransition(
             f"The payment of order {payment.order_id} ({amount}) is {before} and cannot become "
             f"{after}. Compare the order's rows in payments_inbox with the ledger of gateway "

@@ -13,7 +13,6 @@ import msgspec
 from django.db import transaction
 from django.db.models.functions import Now
 
-from payments.amounts import in_words
 from payments.gateway_requests import GatewayRouter
 from payments.gateways.base import (
     Absent,
@@ -24,6 +23,7 @@ from payments.gateways.base import (
     DisputeStatus,
     Unanswered,
 )
+from payments.gateways.currencies import with_currency
 from payments.models import Dispute as DisputeRow
 from payments.models import Payment
 from payments.services import NewPayment
@@ -145,7 +145,7 @@ def _plan_payment(
     balances: _Balances,
 ) -> None:
     gateway, balance = balances.of(order.id)
-    money = in_words(order.amount, order.currency)
+    money = with_currency(order.amount, order.currency)
     if isinstance(balance, Unanswered):
         detail = f"{money} at {gateway}: {balance.reason} Run the command again."
         plan.notes.append(_note(UNANSWERED, order, detail))
@@ -260,7 +260,7 @@ def _apply_balance(plan: Plan, row: PaymentRow, order: OrderRow, balance: Charge
 
     if row.refund_reference and row.status is Status.REFUNDED:
         if given_back < balance.captured:
-            money = in_words(balance.captured - given_back, order.currency)
+            money = with_currency(balance.captured - given_back, order.currency)
             detail = f"{money} kept, but a person marked the refund as done. Ask that person."
             plan.notes.append(Note(kind=UNKNOWN_MONEY, subject=str(order.id), detail=detail))
         return
@@ -268,7 +268,7 @@ def _apply_balance(plan: Plan, row: PaymentRow, order: OrderRow, balance: Charge
     row.status = Status.REFUNDED if given_back >= balance.captured else Status.CAPTURED
     if row.status is Status.CAPTURED and order.ended_at:
         row.owed_amount = balance.captured - given_back
-        detail = f"{in_words(row.owed_amount, order.currency)} kept of a cancelled order"
+        detail = f"{with_currency(row.owed_amount, order.currency)} kept of a cancelled order"
         plan.notes.append(
             Note(kind=UNKNOWN_MONEY, subject=str(order.id), detail=f"{detail}. It is given back.")
         )
@@ -286,13 +286,14 @@ def _differs(payment: Payment, row: PaymentRow) -> bool:
 def _write(row: PaymentRow, payment: Payment | None) -> Write:
     kind = CHANGED if payment else OPENED if row.status is Status.PENDING else REBUILT
     before = f" (was {payment.status})" if payment else ""
-    taken = f", captured as {row.charge_id}" if row.charge_id else ""
-    back = f", {in_words(row.refunded_amount, row.currency)} back" if row.refunded_amount else ""
-    money = in_words(row.amount, row.currency)
+    taken = f", charge {row.charge_id}" if row.charge_id else ""
+    refunded = with_currency(row.refunded_amount, row.currency)
+    back = f", {refunded} refunded" if row.refunded_amount else ""
+    money = with_currency(row.amount, row.currency)
     return Write(
         kind=kind,
         subject=str(row.order_id),
-        detail=f"{money} is {row.status}{before}{taken}{back}, at {row.gateway}",
+        detail=f"{money}, {row.status}{before}{taken}{back}, at {row.gateway}",
         apply=_apply,
         row=row,
     )

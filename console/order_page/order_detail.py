@@ -108,7 +108,8 @@ class OrderDetail:
     def money_alarms(self) -> list[str]:
         """Return the sentences about money that a person must look at."""
         audited = [
-            f"The audit found a violation of {finding.invariant}: {finding.detail}"
+            f"The audit found a violation of {finding.invariant}: {finding.detail} "
+            "(Amounts are in minor units.)"
             for finding in self.findings
         ]
         return [*money_alarms(self.payment, self.disputes, self.discrepancies), *audited]

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
-from payments.amounts import in_words
 from payments.deadlines import Deadline, start_deadlines
 from payments.events import PaymentRefunded
 from payments.gateway_requests import (
@@ -17,6 +16,7 @@ from payments.gateway_requests import (
     refund_request,
 )
 from payments.gateways.base import Captured, ChargeAnswer
+from payments.gateways.currencies import with_currency
 from payments.models import Payment
 from payments.outcomes import refund_outcome, update_after_refund, void_outcome
 from payments.services import (
@@ -73,7 +73,7 @@ def refunded_by_hand(
 
 
 def _refusal(order: Delivery[OrderToCharge], payment: Payment | None) -> str:
-    amount = in_words(order.context.amount, order.context.currency)
+    amount = with_currency(order.context.amount, order.context.currency)
     status = f"its payment is {payment.status}" if payment else "it has no payment"
     return (
         f"No captured charge of order {order.saga} ({amount}) is known: {status}. "

@@ -18,7 +18,6 @@ from typing import Any, TypeVar, cast
 import msgspec
 import stripe
 
-from payments.amounts import in_words
 from payments.gateways.base import (
     BalanceAnswer,
     ChargeAnswer,
@@ -33,6 +32,7 @@ from payments.gateways.base import (
     Unanswered,
     refuse_open_transactions,
 )
+from payments.gateways.currencies import with_currency
 from payments.gateways.stripe import balances, charges
 from payments.gateways.stripe.account import AT_ONCE, BUDGET, CONNECT, READ, Account, NoAnswer
 from payments.gateways.stripe.currencies import STRIPE_CURRENCIES
@@ -150,7 +150,7 @@ def _run(
             "unknown; the step asks Stripe again. Report the error below as a bug.",
             request.key,
             request.order_id,
-            in_words(request.amount, request.currency),
+            with_currency(request.amount, request.currency),
         )
         return Unanswered(f"The Stripe client raised an unexpected error: {error!r}")
 

@@ -197,7 +197,7 @@ def _failed(failed: Refund, next_at: datetime) -> Declined:
     return Declined(
         "refund_failed",
         f"The Stripe refund {failed.id} of {amount} failed: {reason}. Another refund is tried "
-        f"after {next_at:%Y-%m-%d %H:%M} UTC. Or give the money back by hand.",
+        f"after {next_at:%Y-%m-%d %H:%M} UTC. Or refund it in Stripe's dashboard.",
     )
 
 

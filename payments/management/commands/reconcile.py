@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from payments.gateways.base import StatementUnavailable
+from payments.gateways.currencies import with_currency
 from payments.reconciliation import Discrepancy, Result, Window, next_window, reconcile
 
 __all__ = ["Command"]
@@ -86,9 +87,10 @@ def _in_words(result: Result) -> str:
 
 
 def _line(each: Discrepancy) -> str:
+    ours, theirs = (with_currency(amount, each.currency) for amount in (each.ours, each.theirs))
     return (
         f"Order {each.order_id or 'unknown'}: {each.kind.label}: {each.reference}; "
-        f"payments has {each.ours}, the gateway has {each.theirs} {each.currency} (minor units)"
+        f"payments has {ours}, the gateway has {theirs}"
     )
 
 

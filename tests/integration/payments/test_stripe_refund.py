@@ -129,7 +129,7 @@ def test_a_refund_that_fails_again_pauses_until_its_time_or_a_manual_refund(
         outcome = refund(paid)
         assert isinstance(outcome, Retry)
         assert second in outcome.reason
-        assert "Or give the money back by hand." in outcome.reason
+        assert "Or refund it in Stripe's dashboard." in outcome.reason
     assert refund_of(paid) == second
     refund_manually(paid)
     sandbox.control(f"settle/{refund_of(paid)}", outcome="succeeded")
