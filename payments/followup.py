@@ -78,10 +78,10 @@ COLUMNS = UNDONE, KEPT = "follow_at", "balance_due_at"
 # When each order was claimed, by column.
 Claims: TypeAlias = Mapping[str, Mapping[UUID, datetime]]
 
-# A payment that a person has listed as refunded is not refunded because the statement lacks that
-# refund: the customer may have got the money in another way. Only an event starts another refund.
+# A payment that a person has listed as refunded is refunded again only if that refund has failed.
+# The customer may have got the money in another way, which the gateway does not know.
 ONLY_READ = """
-(status = 'captured' AND owed_amount = 0) OR (refund_reference <> '' AND NOT %(again)s)
+(status = 'captured' AND owed_amount = 0) OR (refund_reference <> '' AND NOT %(refund_failed)s)
 """
 SCHEDULE = f"""
 UPDATE payments_payment
@@ -159,13 +159,25 @@ class Finding(NamedTuple):
         return f"{owed} is not back with the customer yet."
 
 
-def schedule(orders: Collection[UUID], statuses: Collection[str], *, again: bool = False) -> int:
+def schedule(
+    orders: Collection[UUID],
+    statuses: Collection[str],
+    *,
+    again: bool = False,
+    refund_failed: bool = False,
+) -> int:
     """Have the payments of orders followed up now, if they have one of the statuses; return how
     many have.
 
     `again`: a follow-up that is scheduled or under way already is brought forward, or repeated.
+    `refund_failed`: the gateway has told that a refund failed.
     """
-    params = {"orders": list(orders), "statuses": list(statuses), "again": again}
+    params = {
+        "orders": list(orders),
+        "statuses": list(statuses),
+        "again": again,
+        "refund_failed": refund_failed,
+    }
     return sql.run("payments", SCHEDULE, params)
 
 

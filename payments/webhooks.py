@@ -36,13 +36,15 @@ PLAIN = r"^[\x21-\x7e]+(?!\n)$"
 
 Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=PLAIN)]
 
+REFUND_FAILED = "refund.failed"
+
 # Events that schedule a follow-up, by the statuses of the payments for which they do. Money that
 # came in matters for a payment that is over. Refunds and disputes matter for each captured payment.
 OVER = (Status.VOID, Status.DECLINED, Status.REFUNDED)
 FOLLOWED_UP = {
     **dict.fromkeys(("payment_intent.succeeded", "charge.succeeded", "charge.captured"), OVER),
     **dict.fromkeys(
-        ("refund.failed", "refund.updated", "charge.refund.updated"), (*OVER, Status.CAPTURED)
+        (REFUND_FAILED, "refund.updated", "charge.refund.updated"), (*OVER, Status.CAPTURED)
     ),
     "charge.refunded": (Status.CAPTURED,),
 }
@@ -158,7 +160,10 @@ def _schedule_follow_up(event: StripeEvent, order: UUID) -> int:
     statuses = FOLLOWED_UP.get(event.type, ())
     if event.type.startswith(DISPUTE_EVENTS):
         statuses = (*OVER, Status.CAPTURED)
-    return followup.schedule([order], statuses, again=True) if statuses else 0
+    if not statuses:
+        return 0
+    failed = event.type == REFUND_FAILED
+    return followup.schedule([order], statuses, again=True, refund_failed=failed)
 
 
 def _find_order(event: StripeEvent) -> UUID | None:

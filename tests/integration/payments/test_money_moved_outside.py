@@ -320,6 +320,10 @@ def test_a_refund_marked_as_done_gets_the_amounts_of_the_gateway(sandbox: Sandbo
     assert follow_up_once() == 1
     assert books(paid) == ("refunded", 1250, 750, 0, 0, "")
     assert left_of_charge(sandbox, paid) == 500
+    # Other events, and "Try again now", only read the balance as well.
+    assert tell("charge.succeeded", paid) == "followed"
+    assert follow_up_once() == 1
+    assert left_of_charge(sandbox, paid) == 500
 
 
 def test_a_payment_that_cannot_be_recorded_does_not_stop_the_others(sandbox: Sandbox) -> None:
