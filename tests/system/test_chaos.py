@@ -14,7 +14,7 @@ import pytest
 from tools.chaos.provider_movements import DISPUTE, REFUND, RETURN
 from tools.local.rundir import PROJECT, RunDir
 
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(300)]
 
 # Customers do not wait for open orders (`open`), because lost orders stay open forever.
 SMALL = {"orders": 120, "kills": 8, "flushalls": 1, "seed": 1, "open": 120}

@@ -73,6 +73,7 @@ def test_a_step_after_the_pivot_that_raises_is_never_undone():
     assert "saga.needs_attention" in events(trip)
 
 
+@pytest.mark.faults
 def test_all_trips_end_after_a_worker_is_killed():
     trips = begin(20)
     with worker("trips", environ=QUICK) as process, beat(environ=QUICK):

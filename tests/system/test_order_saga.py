@@ -94,6 +94,7 @@ def test_a_fulfilled_order_cannot_be_cancelled(api_client):
     assert outcome(placed) == ("fulfilled", "")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("victim", SERVICES)
 def test_all_orders_are_fulfilled_after_a_worker_is_killed(api_client, victim):
     with system() as workers:

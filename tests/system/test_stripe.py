@@ -33,6 +33,7 @@ __all__ = ["shop", "stripe_system"]
 each_saga = pytest.mark.parametrize("saga", sorted(SAGAS))
 
 
+@pytest.mark.faults
 @each_saga
 def test_orders_reach_the_expected_end_despite_stripe_faults(
     stripe_system: StripeSystem, api_client: Client, tmp_path: Path, settings: Settings, saga: str
