@@ -39,13 +39,14 @@ def test_a_ledger_of_the_last_release_is_read_on(tmp_path: Path) -> None:
         )
 
     for _ in range(2):
-        store = Store(path)
-        rows = store.execute("SELECT seq, kind, id FROM money_movement")
-        assert rows == [(7, "capture", "ch_1")]
+        with closing(Store(path)) as store:
+            rows = store.execute("SELECT seq, kind, id FROM money_movement")
+            assert rows == [(7, "capture", "ch_1")]
 
-    store.add_movement("dispute", "du_1")
-    store.add_movement("dispute_return", "du_1")
-    assert [seq for (seq,) in store.execute("SELECT seq FROM money_movement")] == [7, 8, 9]
+    with closing(Store(path)) as store:
+        store.add_movement("dispute", "du_1")
+        store.add_movement("dispute_return", "du_1")
+        assert [seq for (seq,) in store.execute("SELECT seq FROM money_movement")] == [7, 8, 9]
 
 
 @pytest.mark.parametrize(
@@ -62,9 +63,10 @@ def test_a_ledger_of_the_last_release_is_read_on(tmp_path: Path) -> None:
 def test_a_list_of_related_objects_uses_an_index(
     tmp_path: Path, kind: type[Record], field: str
 ) -> None:
-    store = RecordingStore(tmp_path / "ledger.sqlite3")
-    store.select(kind, f"AND json_extract(body, '$.{field}') IN (?) ORDER BY seq DESC", ["x"])
+    with closing(RecordingStore(tmp_path / "ledger.sqlite3")) as store:
+        store.select(kind, f"AND json_extract(body, '$.{field}') IN (?) ORDER BY seq DESC", ["x"])
+        explained = store.execute(f"EXPLAIN QUERY PLAN {store.sql[-1]}", ["x"])
 
-    plan = " ".join(str(row) for row in store.execute(f"EXPLAIN QUERY PLAN {store.sql[-1]}", ["x"]))
+    plan = " ".join(str(row) for row in explained)
     assert "USING INDEX" in plan, plan
     assert "<expr>=?" in plan, plan

@@ -115,6 +115,11 @@ class Store:
 
         self._ahead = float(self._connection.execute("SELECT ahead FROM clock").fetchone()[0])
 
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit all writes of the context, or roll all of them back."""
