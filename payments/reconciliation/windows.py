@@ -43,17 +43,21 @@ SELECT now(), (SELECT max(least(until, finished_at - %(settling)s::interval))
                   AND gateway = ANY(%(gateways)s::text[]))
 """
 
-# The first part is as long as the last part of the window before, if that had shorter ones.
+# The first part is as long as the last part of the window before, if that had shorter ones. Opens
+# none if another worker has finished a window since the times were read.
 OPEN = """
 INSERT INTO payments_reconciliation
        (gateway, scheduled, since, until, compared_until, movements, drifts, finished_at,
         part_seconds)
-VALUES (%(gateway)s::text, true, %(since)s::timestamptz, %(until)s::timestamptz,
-        %(since)s::timestamptz, 0, 0, NULL,
-        least(%(part_seconds)s::float8,
-              (SELECT part_seconds FROM payments_reconciliation
-                WHERE scheduled AND finished_at IS NOT NULL AND gateway = %(gateway)s::text
-                ORDER BY id DESC LIMIT 1)))
+SELECT %(gateway)s::text, true, %(since)s::timestamptz, %(until)s::timestamptz,
+       %(since)s::timestamptz, 0, 0, NULL,
+       least(%(part_seconds)s::float8,
+             (SELECT part_seconds FROM payments_reconciliation
+               WHERE scheduled AND finished_at IS NOT NULL AND gateway = %(gateway)s::text
+               ORDER BY id DESC LIMIT 1))
+ WHERE NOT EXISTS (SELECT 1 FROM payments_reconciliation
+                    WHERE scheduled AND gateway = %(gateway)s::text
+                      AND finished_at > %(until)s::timestamptz + %(settling)s::interval)
 ON CONFLICT (gateway) WHERE finished_at IS NULL AND scheduled DO NOTHING
 """
 
@@ -148,6 +152,7 @@ def open_due() -> list[str]:
                 "gateway": name,
                 "since": since,
                 "until": until,
+                "settling": SETTLING_TIME,
                 "part_seconds": FIRST_PART.total_seconds(),
             }
             sql.run("payments", OPEN, params)

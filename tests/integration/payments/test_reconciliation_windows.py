@@ -266,6 +266,29 @@ def test_windows_of_the_command_do_not_move_the_scheduled_ones(
     assert Reconciliation.objects.filter(scheduled=True).latest("id").since == next_since
 
 
+def test_no_window_is_opened_beside_one_that_has_just_finished(
+    scripted: type[ScriptedGateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = windows.next_window
+
+    def finished_meanwhile(gateway: str = "") -> tuple[datetime, datetime]:
+        since, until = read(gateway)
+        if gateway:
+            Reconciliation.objects.create(
+                gateway=gateway,
+                since=since,
+                until=until,
+                movements=0,
+                drifts=0,
+                finished_at=timezone.now(),
+            )
+        return since, until
+
+    monkeypatch.setattr(windows, "next_window", finished_meanwhile)
+    assert windows.open_due() == []
+    assert Reconciliation.objects.count() == 1
+
+
 def test_a_window_of_an_older_release_is_continued(scripted: type[ScriptedGateway]) -> None:
     """It has no gateway, and an end in the future was not compared beyond its own time."""
     end = timezone.now() - 2 * HOUR
