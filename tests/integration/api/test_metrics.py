@@ -474,7 +474,18 @@ FILL = {
         SELECT gen_random_uuid(), now(), 's',
                CASE WHEN n %% 100 > 0 THEN 'done' ELSE 'waiting' END, 1, '', now()
           FROM generate_series(1, 30000) n;
-        ANALYZE payments_payment, payments_outbox, payments_inbox
+        INSERT INTO payments_dispute (id, order_id, charge_id, amount, currency, status, reason,
+                                      opened_at)
+        SELECT n::text, gen_random_uuid(), n::text, 1, 'eur',
+               CASE WHEN n %% 100 > 0 THEN 'won' ELSE 'open' END, 'fraudulent', now()
+          FROM generate_series(1, 30000) n;
+        INSERT INTO payments_drift (id, kind, reference, ours, theirs, currency, closed_at,
+                                    closed_by, closed_why)
+        SELECT gen_random_uuid(), 'amount', n::text, 1, 2, 'eur', closed.at,
+               CASE WHEN closed.at IS NULL THEN '' ELSE 'ada' END, 'why'
+          FROM generate_series(1, 30000) n,
+               LATERAL (SELECT CASE WHEN n %% 100 > 0 THEN now() END AS at) closed;
+        ANALYZE payments_payment, payments_outbox, payments_inbox, payments_dispute, payments_drift
     """,
 }
 
