@@ -13,6 +13,7 @@ import msgspec
 from django.db import transaction
 from django.db.models.functions import Now
 
+from payments.disputes import dispute_status
 from payments.gateway_requests import GatewayRouter
 from payments.gateways.base import (
     Absent,
@@ -340,7 +341,7 @@ def _model(row: PaymentRow) -> Payment:
 
 def _columns(row: PaymentRow) -> dict[str, Any]:
     """Return the columns that follow from the events and the balance."""
-    status = "" if not row.disputes else _dispute_status(row.disputes)
+    status = dispute_status(row.disputes)
     withdrawn = sum(each.amount for each in row.disputes if each.status != DisputeStatus.WON)
     columns: dict[str, Any] = {
         "status": row.status,
@@ -359,12 +360,6 @@ def _columns(row: PaymentRow) -> dict[str, Any]:
     if row.owed_amount or (status == "open" and row.status is Status.REFUNDED):
         return columns | {"follow_at": Now()}
     return columns | ({"balance_due_at": Now()} if status == "open" else {})
-
-
-def _dispute_status(disputes: Sequence[Dispute]) -> str:
-    states = {dispute.status for dispute in disputes}
-    order = (DisputeStatus.OPEN, DisputeStatus.LOST, DisputeStatus.WON)
-    return next((str(state) for state in order if state in states), "")
 
 
 def _dispute(row: PaymentRow, dispute: Dispute) -> DisputeRow:

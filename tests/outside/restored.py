@@ -31,7 +31,7 @@ def restore(service: str, dump: Path) -> None:
 
 
 def lose(service: str) -> None:
-    """Replace the database of a service by a new one that is only migrated."""
+    """Replace the database of a service by a new, empty one, and migrate it."""
     with _new_database(service):
         pass
     call_command("migrate", database=_alias(service), run_syncdb=True, verbosity=0)

@@ -35,7 +35,7 @@ class ProviderLedger:
         self._last = 0
 
     def new_entries(self) -> Iterator[LedgerEntry]:
-        """Yield the entries since the last one that was yielded, oldest first."""
+        """Yield the entries that no earlier call has yielded, oldest first."""
         has_more = True
         while has_more:
             params = {"after": self._last, "limit": PAGE}

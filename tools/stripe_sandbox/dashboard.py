@@ -86,7 +86,7 @@ class DisputeStep(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FailureByHand(msgspec.Struct, forbid_unknown_fields=True):
-    """Let a refund fail, also one that has succeeded."""
+    """Fail a refund, even after its success."""
 
     reason: FailureReason = "lost_or_stolen_card"
 
