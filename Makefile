@@ -6,8 +6,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-# The number of test processes. Each starts its own servers. `ARGS=--pdb` needs WORKERS=0.
-WORKERS ?= 2
+# The number of test processes (test, faults, outside, fuzz). Each starts its own servers. Three on two
+# cores, because many tests wait for other processes. `ARGS=--pdb` needs WORKERS=0.
+WORKERS ?= 3
 # The number of generated requests for each operation and role (make fuzz).
 EXAMPLES ?= 300
 # The number of orders and faults, and the seed (make chaos).
@@ -22,7 +23,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos faults outside browser bench fuzz schema imports lint format lock model clean distclean
+.PHONY: help demo run test chaos faults outside further package browser bench outage fuzz schema reference imports lint format lock sbom advisories model clean distclean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
@@ -34,19 +35,25 @@ demo: $(RUNTIME) ## Start the whole system, place 200 orders, kill a worker, che
 run: $(RUNTIME) ## Start the whole system and run it until Ctrl-C
 	@$(RUN) tools.local run
 
-test: $(DEVELOPMENT) ## Run all tests except faults, outside and browser
-	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not faults and not outside and not browser" $(ARGS)
+test: $(DEVELOPMENT) ## Run all tests except faults, outside, browser and package
+	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not faults and not outside and not browser and not package" $(ARGS)
 
 faults: $(DEVELOPMENT) ## Test that orders survive a kill, freeze or error at every point of every step
-	@$(RUN) pytest -m faults $(ARGS)
+	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m faults $(ARGS)
+
+further: $(DEVELOPMENT) ## Test a copy of the project to which the README has added a service
+	@$(RUN) tests.added_service --test -n $(WORKERS) --dist worksteal $(ARGS)
 
 browser: $(DEVELOPMENT) ## Test the console in Chromium; SCREENSHOTS=docs/images saves screenshots
 	@$(RUN) pytest -m browser $(ARGS)
 
-outside: $(DEVELOPMENT) ## Test failures of broker and databases, and broken messages
-	@$(RUN) pytest -m outside $(ARGS)
+package: $(DEVELOPMENT) ## Build the wheel of the engine into dist/, and test it in an environment of its own
+	@$(RUN) tools.package $(ARGS)
 
-chaos: $(RUNTIME) ## Kill all kinds of processes under load, then check all orders: ORDERS= KILLS= FLUSHALLS= SEED=
+outside: $(DEVELOPMENT) ## Test failures of broker and databases, and broken messages
+	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m outside $(ARGS)
+
+chaos: $(RUNTIME) ## Kill processes, break and deploy releases under load, then check all orders: ORDERS= KILLS= FLUSHALLS= SEED=
 	@$(RUN) tools.chaos --orders $(ORDERS) --kills $(KILLS) --flushalls $(FLUSHALLS) --seed $(SEED) $(ARGS)
 
 imports: $(DEVELOPMENT) ## Generate docs/images/imports.svg from the imports of the engine
@@ -54,12 +61,19 @@ imports: $(DEVELOPMENT) ## Generate docs/images/imports.svg from the imports of 
 
 schema: $(RUNTIME) ## Generate docs/openapi.yaml and docs/errors.md from the code
 	@$(RUN) tools.local exec -- $(VENV)/bin/python manage.py describe_api
+	@$(RUN) tools.local exec -- $(VENV)/bin/python manage.py upgrade_check --write-baseline
+
+reference: $(RUNTIME) ## Generate docs/reference.md from the docstrings of the engine
+	@$(RUN) tools.local exec -- $(VENV)/bin/python -m tools.reference
 
 fuzz: $(DEVELOPMENT) ## Generate many requests from the API schema and check all answers: EXAMPLES=
 	@FUZZ_EXAMPLES=$(EXAMPLES) $(RUN) pytest -n $(WORKERS) --dist worksteal tests/fuzz --timeout 3600 $(ARGS)
 
-bench: $(RUNTIME) ## Measure throughput, latency and CPU, and compare with bare SQL and a naive chain
+bench: $(RUNTIME) ## Measure throughput, latency and CPU, beside baselines and beside slow payment providers
 	@$(RUN) tools.benchmarks $(ARGS)
+
+outage: $(RUNTIME) ## Let the payment provider hang, fail and recover while orders come, as a drill
+	@$(RUN) tools.benchmarks.outage $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, format, types, imports, security and language
 	$(RUN) ruff check .
@@ -76,9 +90,15 @@ format: $(DEVELOPMENT) ## Format the code and apply the linter's automatic fixes
 lock: ## Pin the newest allowed versions of all requirements, with hashes
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@for requirements in requirements requirements-otel requirements-dev; do \
+	@for requirements in requirements requirements-local requirements-otel requirements-dev; do \
 		$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" $$requirements.in --output-file $$requirements.txt || exit 1; done
+
+sbom: $(DEVELOPMENT) ## Write sbom.json: what production installs, as CycloneDX
+	@$(RUN) tools.supply sbom
+
+advisories: $(DEVELOPMENT) ## Look up known weaknesses of the packages that production installs
+	@$(RUN) tools.supply advisories $(ARGS)
 
 model: ## Check the saga protocol with SPIN, and show what fails without each protection
 	@$(PYTHON) docs/model/run.py
@@ -91,13 +111,13 @@ clean: ## Remove all data of the embedded servers and all caches
 distclean: clean ## Like clean, and remove the virtual environments
 	@rm -rf .venv .venv-* $(VENV)
 
-$(RUNTIME): requirements.txt
+$(RUNTIME): requirements.txt requirements-local.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "$(PYTHON) is missing or older than Python 3.11. Run: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; \
 		exit 1; }
-	@echo "Installing the service's packages into $(VENV)"
+	@echo "Installing the packages of the service and of the local set-up into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(INSTALL) -r requirements.txt
+	@$(INSTALL) -r requirements.txt -r requirements-local.txt
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME) requirements-dev.txt

@@ -23,7 +23,15 @@ from api.problems.problem_types import ProblemType, get_problem_type
 from api.requests.conditions import SAFE_METHODS
 from api.requests.converters import SkuConverter
 
-__all__ = ["SKU", "add_components", "answer_header", "as_yaml", "problems", "schema"]
+__all__ = [
+    "BODY_IS_OPTIONAL",
+    "SKU",
+    "add_components",
+    "answer_header",
+    "as_yaml",
+    "problems",
+    "schema",
+]
 
 FIELD_ERROR = {
     "type": "object",
@@ -142,6 +150,10 @@ def problems(*specific: ProblemType) -> dict[str, Any]:
     return {"x-problems": [problem_type.slug for problem_type in specific]}
 
 
+# Says that the body of an operation may be left out, for `extend_schema(extensions=…)`.
+BODY_IS_OPTIONAL = {"x-body-is-optional": True}
+
+
 def answer_header(
     name: str, *statuses: int, description: str, required: bool = True
 ) -> OpenApiParameter:
@@ -203,9 +215,9 @@ def _add_problems(path: str, method: str, operation: dict[str, Any]) -> dict[str
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    """Mark the body as required, and describe responses that have no description."""
+    """Tell whether the body is required, and describe responses that have no description."""
     if "requestBody" in operation:
-        operation["requestBody"]["required"] = True
+        operation["requestBody"]["required"] = not operation.pop("x-body-is-optional", False)
     for status, response in operation["responses"].items():
         if response.get("description") == "":
             response["description"] = HTTPStatus(int(status)).phrase

@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from api.auth.lockout import purge_failed_logins
+from api.auth.sessions import purge_expired_sessions
 from api.auth.tokens import purge_expired_tokens
 
 __all__ = ["purge_logins"]
@@ -10,5 +11,8 @@ __all__ = ["purge_logins"]
 
 @shared_task(name="api.purge_logins")
 def purge_logins() -> int:
-    """Delete expired tokens, and failed logins older than the lockout; return how many."""
-    return purge_expired_tokens() + purge_failed_logins()
+    """Delete expired tokens and sessions, and failed logins older than the lockout.
+
+    Return how many rows.
+    """
+    return purge_expired_tokens() + purge_expired_sessions() + purge_failed_logins()

@@ -14,8 +14,9 @@ Three databases, read afterwards, cannot show everything. These parts are not ch
   stock are checked.
 """
 
-from audit.checks import messages, money, orders, step_order, stock
+from audit.checks import kinds, messages, money, orders, step_order, stock
 from audit.invariant_types import Invariant
+from sagas.definition.names import by_name
 
 __all__ = ["INVARIANTS"]
 
@@ -53,23 +54,25 @@ INVARIANTS = (
     Invariant(
         id="I5",
         title="The gateway's ledger and our payments have the same sums of each charge",
-        ended_orders=(money.payments_agree_with_the_ledger,),
+        ended_orders=(money.payments_agree_with_the_ledger, money.parts_agree_with_the_ledger),
         tables=(money.payments_belong_to_orders, money.ledger_belongs_to_orders),
         uses_ledger=True,
     ),
     Invariant(
         id="I6",
-        title="No stock counter is negative; on hand + reserved + shipped is the quantity received "
-        "and adjusted",
+        title="No stock counter is negative; on hand + reserved + shipped - returned is the "
+        "quantity received and adjusted",
         tables=(stock.counters_add_up,),
     ),
     Invariant(
         id="I7",
-        title="Reservations add up to the stock counters and to the quantities ordered",
+        title="Reservations and returns add up to the stock counters and to the quantities "
+        "ordered; no order returns more than it got",
         ended_orders=(stock.shipped_is_what_was_ordered,),
         tables=(
             stock.reservations_add_up_to_the_counters,
             stock.reservations_belong_to_orders,
+            stock.no_order_returns_more_than_it_got,
         ),
     ),
     Invariant(
@@ -81,13 +84,13 @@ INVARIANTS = (
             messages.every_message_was_sent,
             messages.every_step_was_requested,
         ),
-        tables=(messages.messages_belong_to_orders,),
+        tables=(messages.messages_belong_to_sagas,),
     ),
     Invariant(
         id="I9",
         title="Every change of state has its event",
         sagas=(messages.steps_have_their_events,),
-        ended_sagas=(
+        ended_order_sagas=(
             messages.ends_have_their_events,
             messages.payments_and_stock_have_their_events,
         ),
@@ -102,7 +105,8 @@ INVARIANTS = (
         id="I11",
         title="Only steps that were done are undone, in reverse order, and are barred afterwards",
         sagas=(step_order.undone_means_barred,),
-        ended_sagas=(step_order.undone_in_reverse_order, stock.stock_moved_is_what_was_reserved),
+        ended_sagas=(step_order.undone_in_reverse_order,),
+        ended_order_sagas=(stock.stock_moved_is_what_was_reserved,),
     ),
     Invariant(
         id="I12",
@@ -116,22 +120,33 @@ INVARIANTS = (
     ),
     Invariant(
         id="I13",
-        title="All orders have ended (checked with --expect-ended)",
-        tables=(orders.no_order_is_open,),
+        title="All orders and other sagas have ended (checked with --expect-ended)",
+        tables=(orders.no_order_is_open, kinds.no_saga_is_open),
     ),
     Invariant(
         id="I14",
         title="An ended order holds no money and no stock",
         ended_orders=(money.no_money_is_left_open, stock.no_stock_is_left_held),
         ended_sagas=(step_order.cancelled_means_undone,),
+        tables=(money.no_refund_is_left_open,),
     ),
     Invariant(
         id="I15",
         title="A terminal state never changes",
-        ended_sagas=(
-            orders.terminal_status_has_no_event_of_the_other,
-            step_order.fulfilled_means_not_undone,
-        ),
+        ended_sagas=(step_order.fulfilled_means_not_undone,),
+        ended_order_sagas=(orders.terminal_status_has_no_event_of_the_other,),
         tables=(orders.terminal_step_has_its_status,),
     ),
+    Invariant(
+        id="I21",
+        title="Sagas of each kind keep the invariants of their domain",
+        kinds=(kinds.domain_invariants_hold,),
+    ),
+    Invariant(
+        id="I22",
+        title="A child saga has the step that started it, which goes on when the child has ended",
+        tables=(kinds.children_have_parents,),
+    ),
 )
+
+by_name("The invariant", INVARIANTS, lambda invariant: invariant.id)

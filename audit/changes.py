@@ -8,7 +8,10 @@ from msgspec import Struct
 
 from audit.databases import fetch
 from audit.ledger import GATEWAYS
+from audit.load_kinds import other_kinds
 from audit.runs import Run
+from sagas.kinds import SagaKind
+from sagas.storage.registry import get_home
 
 __all__ = [
     "ORDERS_PAGE",
@@ -16,8 +19,9 @@ __all__ = [
     "ChangedOrders",
     "changed_payments",
     "ended_orders",
+    "ended_sagas",
     "next_skus",
-    "orders_with_findings",
+    "with_findings",
 ]
 
 # Rows of one page: few round trips, and a page takes less than a second.
@@ -50,6 +54,16 @@ SELECT id FROM orders_order
  WHERE id = ANY(%(orders)s::uuid[]) AND ended_at >= %(since)s AND ended_at < %(until)s
 """
 
+# A table with an index on (ended_at, id) finds the start of each page by it.
+ENDED_OF_KIND = """
+SELECT ended_at, {key} FROM {tracked}
+ WHERE (ended_at, {key}) > (%(after_at)s::timestamptz, %(after)s::uuid) AND ended_at < %(until)s
+ ORDER BY ended_at, {key} LIMIT %(limit)s
+"""
+
+# Milliseconds of that statement, well below the time limit of a task.
+ENDED_TIMEOUT = 8_000
+
 SKUS = "SELECT sku FROM inventory_stockitem WHERE sku > %(after)s ORDER BY sku LIMIT %(limit)s"
 
 # Before every id, for the first page.
@@ -57,16 +71,20 @@ FIRST_ID = UUID(int=0)
 
 
 class ChangedOrders(Struct, frozen=True, kw_only=True):
-    """A page of orders, and the cursor after it. `is_last`: the phase has no more."""
+    """A page of orders or of other sagas, and the cursor after it.
+
+    `is_last`: the phase has no more. `kind`: their kind; None for orders and subjects of findings.
+    """
 
     orders: Sequence[UUID]
+    kind: SagaKind | None = None
     after_at: datetime | None = None
     after_key: str = ""
     is_last: bool
 
 
-def orders_with_findings(run: Run) -> ChangedOrders:
-    """Return the next orders with an open finding."""
+def with_findings(run: Run) -> ChangedOrders:
+    """Return the next orders and other sagas with an open finding."""
     params = {"after": run.after_key, "uuid": UUID_PATTERN, "limit": ORDERS_PAGE}
     subjects = [subject for (subject,) in fetch("default", WITH_FINDINGS, params)]
     return ChangedOrders(
@@ -116,6 +134,33 @@ def changed_payments(run: Run) -> ChangedOrders:
                 orders=_not_ended_in_window(run, [order for _, order in rows]),
                 after_at=updated_at,
                 after_key=f"{gateway}/{order}",
+                is_last=False,
+            )
+    return ChangedOrders(orders=[], is_last=True)
+
+
+def ended_sagas(run: Run) -> ChangedOrders:
+    """Return the next sagas of other kinds that ended in the window, kind by kind."""
+    last_kind, _, last_saga = run.after_key.rpartition("/")
+    for kind in sorted(other_kinds(), key=lambda kind: kind.name):
+        if kind.name < last_kind:
+            continue
+        goes_on = kind.name == last_kind and run.after_at
+        params = {
+            "until": run.until,
+            "after_at": run.after_at if goes_on else run.since,
+            "after": last_saga if goes_on else FIRST_ID,
+            "limit": ORDERS_PAGE,
+        }
+        statement = ENDED_OF_KIND.format(key=kind.key, tracked=kind.table)
+        alias = get_home(kind.home).alias
+        if rows := fetch(alias, statement, params, milliseconds=ENDED_TIMEOUT):
+            ended_at, saga = rows[-1]
+            return ChangedOrders(
+                orders=[saga for _, saga in rows],
+                kind=kind,
+                after_at=ended_at,
+                after_key=f"{kind.name}/{saga}",
                 is_last=False,
             )
     return ChangedOrders(orders=[], is_last=True)

@@ -9,11 +9,12 @@ from typing import NamedTuple, TypeAlias
 from audit.databases import keys
 from audit.ledger import Ledger
 from audit.orphans import find_orphans
-from audit.snapshot import OrderSnapshot
+from audit.snapshot import OrderSnapshot, SagaSnapshot
 
 __all__ = [
     "AuditContext",
     "Invariant",
+    "SagaCheck",
     "SnapshotCheck",
     "TableCheck",
     "TableResult",
@@ -54,6 +55,7 @@ class TableResult(NamedTuple):
     violations: Iterable[Violation]
 
 
+SagaCheck: TypeAlias = Callable[[SagaSnapshot], Iterator[str]]
 SnapshotCheck: TypeAlias = Callable[[OrderSnapshot], Iterator[str]]
 TableCheck: TypeAlias = Callable[[AuditContext], Iterable[TableResult]]
 
@@ -64,8 +66,11 @@ class Invariant:
 
     - `orders` and `sagas` hold at any moment. They may compare only rows that are read in one
       statement, or in an order that makes no difference (see `audit.load`).
-    - `ended_orders` and `ended_sagas` hold once the order has ended.
-    - `sagas` and `ended_sagas` read messages, so they run only if no service has purged them.
+    - `ended_orders` and `ended_sagas` hold once the order or the saga has ended.
+    - `sagas` and `ended_sagas` are of sagas of any kind. They read messages, so they run only if no
+      service has purged them.
+    - `ended_order_sagas` do so for orders only. `kinds` hold at any moment for a saga that is no
+      order.
     - `tables` read whole tables.
     - `uses_ledger`: the checks read the gateway's ledger. If a gateway is not asked, they read the
       payments table in its place.
@@ -75,17 +80,29 @@ class Invariant:
     title: str
     orders: tuple[SnapshotCheck, ...] = ()
     ended_orders: tuple[SnapshotCheck, ...] = ()
-    sagas: tuple[SnapshotCheck, ...] = ()
-    ended_sagas: tuple[SnapshotCheck, ...] = ()
+    sagas: tuple[SagaCheck, ...] = ()
+    ended_sagas: tuple[SagaCheck, ...] = ()
+    ended_order_sagas: tuple[SnapshotCheck, ...] = ()
+    kinds: tuple[SagaCheck, ...] = ()
     tables: tuple[TableCheck, ...] = ()
     uses_ledger: bool = False
 
     def checks_of(self, snapshot: OrderSnapshot) -> Iterator[SnapshotCheck]:
         """Yield the checks that apply to an order in its present state."""
         yield from self.orders
-        if snapshot.order.ended:
+        if snapshot.ended:
             yield from self.ended_orders
+        yield from self._of_messages(snapshot)
+        if snapshot.has_messages and snapshot.ended:
+            yield from self.ended_order_sagas
+
+    def checks_of_saga(self, snapshot: SagaSnapshot) -> Iterator[SagaCheck]:
+        """Yield the checks that apply to a saga that is no order, in its present state."""
+        yield from self.kinds
+        yield from self._of_messages(snapshot)
+
+    def _of_messages(self, snapshot: SagaSnapshot) -> Iterator[SagaCheck]:
         if snapshot.has_messages:
             yield from self.sagas
-        if snapshot.has_messages and snapshot.order.ended:
+        if snapshot.has_messages and snapshot.ended:
             yield from self.ended_sagas

@@ -23,7 +23,7 @@ __all__ = ["GATEWAYS", "Ledger", "get_ledger"]
 TABLE = ("payments", "payments_simulatedcharge", "order_id")
 
 MOVEMENTS = """
-SELECT order_id, kind, charge_id, amount, currency FROM payments_simulatedcharge
+SELECT order_id, kind, charge_id, amount, currency, key FROM payments_simulatedcharge
  WHERE order_id = ANY(%(orders)s::uuid[])
 """
 
@@ -35,11 +35,15 @@ SELECT currency,
 """
 
 PAYMENTS_AS_MOVEMENTS = """
-SELECT order_id, kind, charge_id, moved, currency
-  FROM payments_payment,
-       LATERAL (VALUES ('capture', coalesce(captured_amount, amount)),
-                       ('refund', refunded_amount),
-                       ('dispute', disputed_amount)) AS movement (kind, moved)
+SELECT order_id, kind, charge_id, moved, currency, key
+  FROM payments_payment payment,
+       LATERAL (SELECT coalesce(sum(refunded_amount), 0) AS refunded
+                  FROM payments_partialrefund part WHERE part.order_id = payment.order_id) AS parts,
+       LATERAL (SELECT 'capture' AS kind, coalesce(captured_amount, amount) AS moved, '' AS key
+                UNION ALL SELECT 'refund', refunded_amount - parts.refunded, ''
+                UNION ALL SELECT 'dispute', disputed_amount, ''
+                UNION ALL SELECT 'refund', refunded_amount, key FROM payments_partialrefund part
+                           WHERE part.order_id = payment.order_id) AS movement
  WHERE order_id = ANY(%(orders)s::uuid[]) AND status IN ('captured', 'refunded') AND moved > 0
    AND gateway = ANY(%(gateways)s::text[])
 """
@@ -218,4 +222,4 @@ def _stored_names(gateways: Iterable[str]) -> list[str]:
 
 
 def _movement(line: base.Movement) -> Movement:
-    return Movement(line.kind, line.charge_id, line.amount, line.currency)
+    return Movement(line.kind, line.charge_id, line.amount, line.currency, line.key)

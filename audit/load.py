@@ -9,35 +9,31 @@ true:
   timeline.
 - One statement reads a service's outbox and inbox, because each step writes both in one
   transaction.
+- The partial refunds of a payment come before the ledger, and once more after it, because a refund
+  of an ended order may be under way meanwhile.
 - The watermarks come last. If a service purged rows before they were read, its watermark shows it.
 
 Therefore a check of an open order compares no two databases, except the timeline with the
 outboxes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from audit.databases import fetch
 from audit.ledger import Ledger
+from audit.messages import add_messages, add_timeline, decode_plan, fill, mark_purged
 from audit.snapshot import (
-    Event,
-    InboxRow,
     Line,
     Order,
     OrderSnapshot,
+    PartialRefund,
     Payment,
     Reservation,
-    TimelineRow,
 )
 from orders.saga import SAGAS
-from sagas.definition.plan import Plan
-from sagas.storage.registry import Service, get_service
+from sagas.storage.registry import Service, get_home, get_service
 
 __all__ = ["load_orders", "load_snapshots", "saga_services"]
 
@@ -61,35 +57,23 @@ LINES = """
 SELECT order_id, sku, quantity FROM orders_orderline WHERE order_id = ANY(%(orders)s::uuid[])
 """
 
-TIMELINE = """
-SELECT saga, id, seq, type FROM orders_timelineevent WHERE saga = ANY(%(orders)s::uuid[])
-"""
-
 PAYMENTS = """
 SELECT order_id, status, amount,
        CASE WHEN charge_id IS NULL THEN 0 ELSE coalesce(captured_amount, amount) END,
-       refunded_amount, owed_amount, disputed_amount, dispute_status, currency, charge_id
+       refunded_amount, owed_amount, disputed_amount, dispute_status, currency, charge_id,
+       paid_otherwise_amount
   FROM payments_payment WHERE order_id = ANY(%(orders)s::uuid[])
+"""
+
+PARTS = """
+SELECT order_id, id, status, amount, refunded_amount, covered_amount, currency, key
+  FROM payments_partialrefund WHERE order_id = ANY(%(orders)s::uuid[]) ORDER BY id
 """
 
 RESERVATIONS = """
 SELECT order_id, sku, quantity, state
   FROM inventory_reservation WHERE order_id = ANY(%(orders)s::uuid[])
 """
-
-# A row with an id is of the outbox. Without one it is of the inbox, with its state as the type.
-MESSAGES = """
-SELECT saga, id, seq, type, step, target,
-       published_at IS NULL AND due_at < now() - make_interval(secs => %(unsent_after)s)
-  FROM {outbox} WHERE saga = ANY(%(orders)s::uuid[])
- UNION ALL
-SELECT saga, NULL, NULL, state, step, NULL, NULL
-  FROM {inbox} WHERE saga = ANY(%(orders)s::uuid[])
-"""
-
-PURGED_BEFORE = "SELECT max(before) FROM {watermark}"
-
-decode_plan = lru_cache(maxsize=100)(msgspec.json.Decoder(Plan).decode)
 
 
 def saga_services() -> list[Service]:
@@ -136,61 +120,30 @@ def _load_page(
     orders: Sequence[Order], *, ledger: Ledger, unsent_after: float
 ) -> list[OrderSnapshot]:
     snapshots = {order.id: OrderSnapshot(order) for order in orders}
-    _fill(
-        snapshots, "default", TIMELINE, lambda order, row: order.timeline.append(TimelineRow(*row))
-    )
+    add_timeline(snapshots, get_home("orders"))
     _load_rows(snapshots, ledger)
-    for service in saga_services():
-        statement = MESSAGES.format(outbox=service.outbox, inbox=service.inbox)
-        _fill(snapshots, service.alias, statement, _add_message, unsent_after=unsent_after)
-
-    _mark_purged(snapshots.values())
+    services = saga_services()
+    add_messages(snapshots, services, unsent_after=unsent_after)
+    mark_purged(snapshots.values(), services, home="orders")
     return list(snapshots.values())
 
 
 def _load_rows(snapshots: Mapping[UUID, OrderSnapshot], ledger: Ledger) -> None:
     """Load the lines, payments, movements and reservations of orders that were read before."""
-    _fill(snapshots, "default", LINES, lambda order, row: order.lines.append(Line(*row)))
-    _fill(snapshots, "payments", PAYMENTS, lambda order, row: order.payments.append(Payment(*row)))
+    fill(snapshots, "default", LINES, lambda order, row: order.lines.append(Line(*row)))
+    fill(snapshots, "payments", PAYMENTS, lambda order, row: order.payments.append(Payment(*row)))
+    fill(snapshots, "payments", PARTS, lambda order, row: order.parts.append(PartialRefund(*row)))
     for order, movement in ledger.movements(list(snapshots)):
         snapshots[order].movements.append(movement)
-    _fill(
+    fill(
+        snapshots,
+        "payments",
+        PARTS,
+        lambda order, row: order.parts_after.append(PartialRefund(*row)),
+    )
+    fill(
         snapshots,
         "inventory",
         RESERVATIONS,
         lambda order, row: order.reservations.append(Reservation(*row)),
     )
-
-
-def _fill(
-    snapshots: Mapping[UUID, OrderSnapshot],
-    alias: str,
-    sql: str,
-    add: Callable[[OrderSnapshot, tuple[Any, ...]], None],
-    **params: Any,
-) -> None:
-    for order, *columns in fetch(alias, sql, {"orders": list(snapshots), **params}):
-        add(snapshots[order], tuple(columns))
-
-
-def _add_message(snapshot: OrderSnapshot, row: tuple[Any, ...]) -> None:
-    event_id, _, type_or_state, step, *_ = row
-    if event_id is None:
-        snapshot.steps.append(InboxRow(step, type_or_state))
-    else:
-        snapshot.events.append(Event(*row))
-
-
-def _mark_purged(snapshots: Iterable[OrderSnapshot]) -> None:
-    before = _purged_before()
-    for snapshot in snapshots:
-        snapshot.has_messages = before is None or snapshot.order.created_at >= before
-
-
-def _purged_before() -> datetime | None:
-    """Return the latest watermark of all services; None if no service has purged yet."""
-    marks = [
-        fetch(service.alias, PURGED_BEFORE.format(watermark=service.watermark))[0][0]
-        for service in saga_services()
-    ]
-    return max((mark for mark in marks if mark is not None), default=None)

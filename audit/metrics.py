@@ -1,4 +1,4 @@
-"""Metrics across the services: unsettled money, the reconciliation, and the scheduled audit.
+"""Metrics across the services: unsettled money, reconciliation, scheduled audit, log of staff.
 
 Unsettled money is captured for orders that have not ended. Orders and payments are joined here.
 Money of an order on hold is included in the amount, but not in the age of the oldest money,
@@ -16,10 +16,12 @@ from prometheus_client.core import Metric
 from api.monitoring.sections import gauge, section
 from audit import scheduled
 from payments import reconciliation
+from sagas import sql
+from sagas.kinds import all_kinds
 from sagas.operations import holds
 from sagas.operations.table_stats import COUNT_LIMIT
-from sagas.storage import sql
 from sagas.storage.registry import get_home
+from staff.models import LogCheck
 
 __all__ = ["CapturedMoney", "UnsettledMoney", "unsettled_money", "unsettled_money_metrics"]
 
@@ -110,6 +112,24 @@ def audit_metrics() -> Iterator[Metric]:
     yield gauge("audit_last_run_timestamp_seconds", finished)(_timestamp(result.finished_at))
     if result.finished_at:  # 0 before the first would say that none was found
         yield gauge("audit_violations", violations)(result.violations)
+        of_kind = "Those of them that are of sagas of one kind."
+        for kind in all_kinds():
+            found = result.by_kind.get(kind.name, 0)
+            labels = {"home": kind.home, "kind": kind.name}
+            yield gauge("audit_saga_violations", of_kind, **labels)(found)
+
+
+@section("log")
+def log_metrics() -> Iterator[Metric]:
+    """Yield the result of the last check of the log of staff. Never checked is 0."""
+    last = LogCheck.objects.first()
+    checked = "When the chain of the log of staff was last checked; 0 if never."
+    intact = "1 if the log of staff is intact, 0 if an entry was changed, removed or inserted."
+    yield gauge("audit_log_last_check_timestamp_seconds", checked)(
+        _timestamp(last.checked_at if last else None)
+    )
+    if last:
+        yield gauge("audit_log_intact", intact)(0 if last.fault else 1)
 
 
 @section("money")

@@ -8,16 +8,18 @@ __all__ = ["AuditRun", "Finding"]
 
 
 class AuditRun(models.Model):
-    """One scheduled audit of the orders and payments that changed in a window, and of all stock.
+    """One scheduled audit of the orders, payments and other sagas that changed in a window, and of
+    all stock.
 
     It works in pages. Each page commits with its findings and its cursor, so a later task continues
     there.
     """
 
     class Phase(models.TextChoices):
-        FINDINGS = "findings", "orders with an open finding"
+        FINDINGS = "findings", "orders and other sagas with an open finding"
         ORDERS = "orders", "orders that have ended"
         PAYMENTS = "payments", "payments that have changed"
+        SAGAS = "sagas", "sagas of other kinds that have ended"
         STOCK = "stock", "stock of each SKU"
         DONE = "done", "finished"
 
@@ -39,6 +41,9 @@ class AuditRun(models.Model):
         help_text="The cursor: the key of the last row of the phase.",
     )
     orders = models.BigIntegerField(default=0, db_default=0, help_text="Orders checked.")
+    sagas = models.BigIntegerField(
+        default=0, db_default=0, help_text="Sagas of other kinds checked."
+    )
     skus = models.BigIntegerField(default=0, db_default=0, help_text="SKUs checked.")
     violations = models.BigIntegerField(
         default=0, db_default=0, help_text="Open findings when the audit finished."
@@ -66,7 +71,7 @@ class AuditRun(models.Model):
                 name="audit_run_one_open",
             ),
             models.CheckConstraint(
-                condition=Q(phase__in=("findings", "orders", "payments", "stock", "done")),
+                condition=Q(phase__in=("findings", "orders", "payments", "sagas", "stock", "done")),
                 name="audit_run_phase",
             ),
         )
@@ -82,7 +87,14 @@ class Finding(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     invariant = models.CharField(max_length=8, help_text="As in docs/guarantees.md, such as I3.")
-    subject = models.CharField(max_length=255, help_text="The order's id, or the SKU.")
+    subject = models.CharField(max_length=255, help_text="The id of the saga, or the SKU.")
+    kind = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The kind of the saga, such as orders.order; empty for a SKU.",
+    )
     detail = models.TextField()
     first_seen_at = models.DateTimeField(db_default=Now(), editable=False)
     last_seen_at = models.DateTimeField(db_default=Now(), editable=False)

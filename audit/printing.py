@@ -1,6 +1,7 @@
 """Shows a report: to people as a table with the offending rows, to programs as JSON."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,15 +20,16 @@ def as_json(report: Report) -> str:
         {
             "ok": not report.violations,
             "violations": report.violations,
-            "orders": {
-                "ended": report.orders["ended"],
-                "open": report.orders["open"],
-                "forgotten": report.orders["purged"],
-            },
+            "orders": _numbers(report.orders),
+            "sagas": {name: _numbers(found) for name, found in report.sagas.items()},
             "invariants": [_verdict(verdict) for verdict in report.verdicts],
         },
         indent=2,
     )
+
+
+def _numbers(found: Counter[str]) -> dict[str, int]:
+    return {"ended": found["ended"], "open": found["open"], "forgotten": found["purged"]}
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -85,6 +87,8 @@ def _summary(report: Report) -> Text:
     text = f"{orders['ended']:,} orders have ended, {orders['open']:,} are open."
     if orders["purged"]:
         text += f" The messages of {orders['purged']:,} orders were purged and not checked."
+    for name, found in report.sagas.items():
+        text += f" {found['ended']:,} {name} have ended, {found['open']:,} are open."
     if report.violations:
         violations = f"{report.violations:,} violations. Amounts are in minor units."
         return Text.assemble(text, " ", (violations, "bold red"))

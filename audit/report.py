@@ -33,10 +33,14 @@ class Verdict:
 
 @dataclass
 class Report:
-    """The verdicts on all invariants, and the number of orders: ended, open, and purged."""
+    """The verdicts on all invariants, and the number of orders: ended, open, and purged.
+
+    `sagas` has the same numbers of each other kind, by its name in the plural.
+    """
 
     verdicts: list[Verdict]
     orders: Counter[str] = field(default_factory=Counter)
+    sagas: dict[str, Counter[str]] = field(default_factory=dict)
 
     @property
     def violations(self) -> int:

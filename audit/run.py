@@ -1,5 +1,6 @@
-"""The audit: first every order, page by page, then the whole tables."""
+"""The audit: first every order, then every saga of another kind, then the whole tables."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from django.conf import settings
@@ -9,8 +10,10 @@ from audit.checks.money import add_to_balance
 from audit.invariant_types import AuditContext, Invariant, Violation
 from audit.ledger import get_ledger
 from audit.load import load_snapshots
+from audit.load_kinds import load_sagas, other_kinds
 from audit.report import Report, Verdict
-from audit.snapshot import OrderSnapshot
+from audit.snapshot import OrderSnapshot, SagaSnapshot
+from sagas.kinds import SagaKind
 
 __all__ = ["audit"]
 
@@ -37,6 +40,9 @@ def audit(*, expect_ended: bool = False, limit: int = 20, ask_gateway: bool = Tr
     unsent_after = flushes if expect_ended else UNSENT_SECONDS
     for page in load_snapshots(ledger=context.ledger, unsent_after=unsent_after):
         _check_page(page, context, report, limit)
+    for kind in other_kinds():
+        for sagas in load_sagas(kind, unsent_after=unsent_after):
+            _check_sagas(kind, sagas, report, limit)
 
     for verdict in report.verdicts:
         for check in verdict.invariant.tables:
@@ -50,7 +56,7 @@ def _check_page(
 ) -> None:
     for snapshot in page:
         report.orders.update(_kinds(snapshot))
-        if snapshot.order.ended:
+        if snapshot.ended:
             add_to_balance(context, snapshot)
         for verdict in report.verdicts:
             _check(snapshot, verdict, limit)
@@ -61,11 +67,23 @@ def _check(snapshot: OrderSnapshot, verdict: Verdict, limit: int) -> None:
     verdict.checked["orders"] += bool(checks)
     for check in checks:
         for detail in check(snapshot):
-            verdict.add(Violation(str(snapshot.order.id), detail), limit=limit)
+            verdict.add(Violation(str(snapshot.id), detail), limit=limit)
 
 
-def _kinds(snapshot: OrderSnapshot) -> list[str]:
-    kinds = ["ended" if snapshot.order.ended else "open"]
+def _check_sagas(kind: SagaKind, page: Sequence[SagaSnapshot], report: Report, limit: int) -> None:
+    for snapshot in page:
+        report.sagas.setdefault(kind.plural, Counter()).update(_kinds(snapshot))
+        for verdict in report.verdicts:
+            checks = tuple(verdict.invariant.checks_of_saga(snapshot))
+            verdict.checked[kind.plural] += bool(checks)
+            for check in checks:
+                for detail in check(snapshot):
+                    violation = Violation(str(snapshot.id), f"{kind.singular}: {detail}")
+                    verdict.add(violation, limit=limit)
+
+
+def _kinds(snapshot: SagaSnapshot) -> list[str]:
+    kinds = ["ended" if snapshot.ended else "open"]
     if not snapshot.has_messages:
         kinds.append("purged")
     return kinds

@@ -8,9 +8,18 @@ from django.db import transaction
 from msgspec import Struct
 
 from audit.models import AuditRun
-from sagas.storage import sql
+from sagas import sql
 
-__all__ = ["FoundViolation", "LeaseLost", "PageResult", "Run", "advance", "claim", "release"]
+__all__ = [
+    "FoundViolation",
+    "LeaseLost",
+    "PageResult",
+    "Run",
+    "advance",
+    "claim",
+    "purge_finished",
+    "release",
+]
 
 Phase = AuditRun.Phase
 
@@ -45,7 +54,8 @@ RETURNING id, since, until, phase, after_at, after_key, error, leased_until
 ADVANCE = """
 UPDATE audit_auditrun
    SET phase = %(phase)s::text, after_at = %(after_at)s, after_key = %(after_key)s,
-       orders = orders + %(orders)s, skus = skus + %(skus)s, error = %(error)s,
+       orders = orders + %(orders)s, sagas = sagas + %(sagas)s, skus = skus + %(skus)s,
+       error = %(error)s,
        violations = CASE WHEN %(phase)s::text = 'done'
                          THEN (SELECT count(*) FROM audit_finding) ELSE violations END,
        finished_at = CASE WHEN %(phase)s::text = 'done' THEN clock_timestamp() END
@@ -67,15 +77,14 @@ DELETE FROM audit_finding
 """
 
 STORE = """
-INSERT INTO audit_finding AS finding (invariant, subject, detail)
-SELECT * FROM unnest(%(invariants)s::text[], %(subjects)s::text[], %(details)s::text[])
+INSERT INTO audit_finding AS finding (invariant, subject, detail, kind)
+SELECT * FROM unnest(%(invariants)s::text[], %(subjects)s::text[], %(details)s::text[],
+                     %(kinds)s::text[])
 ON CONFLICT (subject, invariant) DO UPDATE
-   SET detail = EXCLUDED.detail, last_seen_at = clock_timestamp()
+   SET detail = EXCLUDED.detail, kind = EXCLUDED.kind, last_seen_at = clock_timestamp()
 """
 
-PURGE = """
-DELETE FROM audit_auditrun WHERE finished_at < now() - make_interval(days => %(days)s)
-"""
+OLD = "old.finished_at < now() - make_interval(days => %(days)s)"
 
 
 class LeaseLost(Exception):
@@ -96,23 +105,28 @@ class Run(Struct, kw_only=True):
 
 
 class FoundViolation(Struct, frozen=True, order=True):
-    """A violation of an invariant by an order or a SKU."""
+    """A violation of an invariant by a saga, such as an order, or by a SKU.
+
+    `kind` is the name of the saga's kind; empty for a SKU.
+    """
 
     subject: str
     invariant: str
     detail: str
+    kind: str = ""
 
 
 class PageResult(Struct, frozen=True, kw_only=True):
     """The result of a page: the checked subjects, their violations, and the next cursor.
 
-    `error`: the reason for rows that could not be checked.
+    `sagas` are of kinds besides orders. `error`: the reason for rows that could not be checked.
     """
 
     phase: str
     after_at: datetime | None = None
     after_key: str = ""
     orders: Sequence[str] = ()
+    sagas: Sequence[str] = ()
     skus: Sequence[str] = ()
     violations: Sequence[FoundViolation] = ()
     error: str = ""
@@ -137,7 +151,8 @@ def claim() -> Run | None:
 
 
 def advance(run: Run, page: PageResult) -> None:
-    """Store a page's findings and move the cursor, in one transaction.
+    """Store a page's findings and move the cursor, in one transaction. After the last page, delete
+    old runs.
 
     Raise LeaseLost without storing any.
     """
@@ -146,24 +161,32 @@ def advance(run: Run, page: PageResult) -> None:
         "id": run.id,
         "leased_until": run.leased_until,
         "orders": len(page.orders),
+        "sagas": len(page.sagas),
         "skus": len(page.skus),
         "error": page.error,
         **cursor,
     }
     with transaction.atomic(using="default"):
-        _store([*page.orders, *page.skus], page.violations)
+        _store([*page.orders, *page.sagas, *page.skus], page.violations)
         if not sql.fetch("default", ADVANCE, params):
             raise LeaseLost(f"Another worker continues the scheduled audit {run.id}.")
-        if page.phase == Phase.DONE:
-            sql.run("default", PURGE, {"days": KEPT_DAYS})
     run.phase, run.after_at, run.after_key = page.phase, page.after_at, page.after_key
     run.error = page.error
+    if page.phase == Phase.DONE:
+        purge_finished()
 
 
 def release(run: Run, *, error: str = "") -> None:
     """Give back the lease, with the reason of a failure."""
     params = {"id": run.id, "leased_until": run.leased_until, "error": error}
     sql.run("default", RELEASE, params)
+
+
+def purge_finished() -> int:
+    """Delete the runs that finished more than KEPT_DAYS ago; return how many."""
+    return sql.delete_in_batches(
+        "default", "audit_auditrun", OLD, {"days": KEPT_DAYS}, order="finished_at"
+    )
 
 
 def _store(checked: Sequence[str], violations: Iterable[FoundViolation]) -> None:
@@ -173,6 +196,7 @@ def _store(checked: Sequence[str], violations: Iterable[FoundViolation]) -> None
         "subjects": [each.subject for each in found],
         "invariants": [each.invariant for each in found],
         "details": [each.detail for each in found],
+        "kinds": [each.kind for each in found],
     }
     if checked:
         sql.run("default", FORGET, params)

@@ -7,12 +7,11 @@ import os
 
 from celery import Celery
 
-from sagas.celery.signing import guard
+from sagas.celery import configure
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("config", task_cls="sagas.celery.signing:GuardedTask")
+app = Celery("config")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+configure(app)
 app.autodiscover_tasks()
-app.autodiscover_tasks(["sagas.celery"])
-guard(app)

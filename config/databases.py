@@ -1,18 +1,13 @@
-"""The three databases, one for each service, and the time limits of their sessions."""
+"""The databases of the services, and the time limits of their sessions."""
 
 from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-__all__ = ["databases"]
+from services import ALIASES, VARIABLES
 
-VARIABLES = {
-    "default": "DATABASE_URL",
-    "payments": "PAYMENTS_DATABASE_URL",
-    "inventory": "INVENTORY_DATABASE_URL",
-}
-ALIASES = {"orders": "default", "payments": "payments", "inventory": "inventory"}
+__all__ = ["SESSION_SETTINGS", "databases"]
 
 ABSENT = "config.absent"
 
@@ -29,6 +24,9 @@ TIMEOUTS = {
 # https://www.postgresql.org/docs/current/runtime-config-query.html#GUC-RANDOM-PAGE-COST
 PLANNER = {"random_page_cost": "1.1"}
 
+# `migrate_all` stores these in its role, so that they also hold behind a pooler.
+SESSION_SETTINGS = {**PLANNER, **TIMEOUTS}
+
 # A connection to a host that vanished fails within half a minute, not after hours.
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 KEEPALIVE = {
@@ -44,6 +42,10 @@ KEEPALIVE = {
 # https://docs.djangoproject.com/en/stable/ref/databases/#server-side-parameters-binding
 PREPARED = {"server_side_binding": True, "prepare_threshold": 2}
 
+# The kinds of pooler that DATABASE_POOLER accepts.
+TRANSACTION = "transaction"
+POOLERS = ("", TRANSACTION)
+
 # Seconds that a request waits for a connection from the pool, before it is answered with 503.
 POOL_TIMEOUT = 5
 
@@ -56,7 +58,8 @@ def databases(env: environ.Env) -> dict[str, dict[str, Any]]:
     """Return Django's DATABASES.
 
     SERVICES lists the services of this process, all by default. The databases of other services
-    need no URL. Raises ImproperlyConfigured if a URL is missing, or two services share a database.
+    need no URL. Raises ImproperlyConfigured if a URL is missing, or the URLs of two aliases name
+    the same database.
     """
     served = _served_aliases(env)
     configs = {
@@ -79,7 +82,8 @@ def _require_separate(configs: dict[str, dict[str, Any]]) -> None:
         if database in variable_of:
             raise ImproperlyConfigured(
                 f"{variable} and {variable_of[database]} name the same database. "
-                "Give each service a database of its own."
+                "Give each service a database of its own, or say in services/registry.py that they "
+                "share one."
             )
         variable_of[database] = variable
 
@@ -101,8 +105,8 @@ def _absent(variable: str) -> dict[str, Any]:
 def _database(env: environ.Env, variable: str) -> dict[str, Any]:
     if not env.str(variable, default=""):
         raise ImproperlyConfigured(
-            f"{variable} is not set. Set it, or start the embedded servers with `make run`, which "
-            "writes it to .run/env."
+            f"{variable} is not set. Set it, or use the embedded servers: "
+            "python -m tools.local exec -- COMMAND."
         )
     config = dict(env.db_url(variable))
     if config["ENGINE"] != "django.db.backends.postgresql":
@@ -110,20 +114,49 @@ def _database(env: environ.Env, variable: str) -> dict[str, Any]:
             f"{variable} is not a PostgreSQL URL. The saga needs PostgreSQL, for its row locks."
         )
 
-    # The last of two different values wins: a URL may change the planner's settings, but not the
-    # time limits.
-    from_url = config.get("OPTIONS", {})
-    session = (_session(PLANNER), from_url.get("options", ""), _session(TIMEOUTS))
-    config["OPTIONS"] = {**KEEPALIVE, **from_url, "options": " ".join(filter(None, session))}
-    if env.bool("DATABASE_PREPARED_STATEMENTS", default=True):
+    config["OPTIONS"] = {**KEEPALIVE, **_session_options(env, variable, config.get("OPTIONS", {}))}
+    if env.bool("DATABASE_PREPARED_STATEMENTS", default=not _behind_pooler(env)):
         config["OPTIONS"] |= PREPARED
 
+    # Such a cursor outlives its transaction, and a pooler gives the session away after it.
+    config["DISABLE_SERVER_SIDE_CURSORS"] = _behind_pooler(env)
     config["CONN_MAX_AGE"] = None
     config["CONN_HEALTH_CHECKS"] = True
     if size := env.int("DATABASE_POOL_SIZE", default=0):
         config["OPTIONS"]["pool"] = _pool(size)
         config["CONN_MAX_AGE"] = 0
     return config
+
+
+def _behind_pooler(env: environ.Env) -> bool:
+    """Return whether DATABASE_POOLER names a pooler. Raises ImproperlyConfigured if unknown."""
+    kind: str = env.str("DATABASE_POOLER", default="")
+    if kind not in POOLERS:
+        raise ImproperlyConfigured(
+            f"DATABASE_POOLER is {kind!r}. Set it to {TRANSACTION!r} behind a pooler in "
+            "transaction mode, such as PgBouncer, and leave it out otherwise."
+        )
+    return kind == TRANSACTION
+
+
+def _session_options(env: environ.Env, variable: str, from_url: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a URL, with our session settings in libpq's `options`.
+
+    A pooler refuses or drops `options`. Behind it the settings of the role hold instead. Raises
+    ImproperlyConfigured if a URL has `options` there.
+    """
+    if _behind_pooler(env):
+        if "options" in from_url:
+            raise ImproperlyConfigured(
+                f"{variable} has options, which a pooler in transaction mode does not pass on. "
+                "Store them in the role: ALTER ROLE … IN DATABASE … SET …"
+            )
+        return from_url
+
+    # The last of two different values wins: a URL may change the planner's settings, but not the
+    # time limits.
+    session = (_session(PLANNER), from_url.get("options", ""), _session(TIMEOUTS))
+    return {**from_url, "options": " ".join(filter(None, session))}
 
 
 def _session(settings: dict[str, str]) -> str:

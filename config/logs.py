@@ -12,6 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from gunicorn import glogging
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from sagas.observability.database_errors import hide_contents
+
 __all__ = ["FORMATS", "GunicornLogger", "logging_config"]
 
 FORMATS = ("json", "console")
@@ -101,12 +103,20 @@ def _common() -> list[Processor]:
 
 def _rendering(style: str) -> list[Processor]:
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    before = [remove_meta, _hide_contents]
     if style == "console":
         tracebacks = structlog.dev.plain_traceback
-        return [remove_meta, structlog.dev.ConsoleRenderer(exception_formatter=tracebacks)]
+        return [*before, structlog.dev.ConsoleRenderer(exception_formatter=tracebacks)]
 
     # Tracebacks as text, because frames with local variables would put secrets into the log.
-    return [remove_meta, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [*before, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _hide_contents(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Keep the contents of rows out of the traceback of an error that came with a commit."""
+    found = event.get("exc_info")
+    hide_contents(found[1] if isinstance(found, tuple) else None)
+    return event
 
 
 def _name_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

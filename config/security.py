@@ -23,6 +23,7 @@ SECRET_KEY_CHARACTERS = 5
 INSECURE_PREFIX = "django-insecure-"
 
 SIGNING_KEY_LENGTH = 32
+DERIVED = "derived"  # as in sagas.celery.signing, which needs the settings
 
 HOW_TO_MAKE_ONE = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
@@ -86,10 +87,12 @@ def proxy_ssl_header(env: environ.Env) -> tuple[str, str] | None:
 def signing_keys(env: environ.Env) -> list[str]:
     """Return the signing keys of Celery messages; the first key signs.
 
+    `derived` stands for the keys that follow from SECRET_KEY, and is the default.
+
     Raises ImproperlyConfigured if a key is too short.
     """
-    keys: list[str] = env.list("SAGA_SIGNING_KEYS", default=[])
-    if any(len(key) < SIGNING_KEY_LENGTH for key in keys):
+    keys: list[str] = env.list("SAGA_SIGNING_KEYS", default=[DERIVED])
+    if any(len(key) < SIGNING_KEY_LENGTH for key in keys if key != DERIVED):
         raise ImproperlyConfigured(
             f"A key in SAGA_SIGNING_KEYS is shorter than {SIGNING_KEY_LENGTH} characters. "
             f"{HOW_TO_MAKE_ONE}"

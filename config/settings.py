@@ -1,7 +1,4 @@
-"""Settings from the environment, and from `.run/env`, which `make run` writes.
-
-The environment wins.
-"""
+"""Settings from the environment, and from nothing else."""
 
 import sys
 from datetime import timedelta
@@ -9,22 +6,28 @@ from pathlib import Path
 
 import environ
 
-from config import security
-from config.databases import databases
+from config import broker, security
+from config.databases import SESSION_SETTINGS, databases
 from config.logs import logging_config
+from config.refund_limits import refund_limits
 from config.schedule import beat_schedule
+from config.version import VERSION
+from services import NAMES
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
-environ.Env.read_env(Path(env.str("RUN_DIR", default=str(BASE_DIR / ".run"))) / "env")
 
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = security.allowed_hosts(env, debug=DEBUG)
 EXPOSED = security.is_exposed(ALLOWED_HOSTS, debug=DEBUG)
 SECRET_KEY = security.secret_key(env, exposed=EXPOSED)
+# The unfit settings that this system accepts, by the names in config.checks.
+ALLOW_INSECURE = env.list("ALLOW_INSECURE", default=[])
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 
 INSTALLED_APPS = [
+    "config.apps.ProjectConfig",
     "unfold",
     "unfold.contrib.filters",
     "django.contrib.admin",
@@ -39,24 +42,28 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "knox",
+    "staff",
+    "console",  # before sagas, because its command replaces the engine's
     "axes",
     "csp",
     "django_celery_results",
     "sagas",
     "api",
-    "orders",
-    "payments",
-    "inventory",
+    *NAMES,  # the services: services/registry.py
     "audit",
     "recovery",
-    "console",
+    "privacy",
+    "backoffice",
+    "doctor",
 ]
 
 MIDDLEWARE = [
     "api.requests.request_id.RequestIdMiddleware",
+    "api.requests.under_way.remember_request",
+    "api.monitoring.before_hosts.AnswerProbes",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "console.csp.theme_policy",
+    "backoffice.csp.theme_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -64,8 +71,10 @@ MIDDLEWARE = [
     "api.requests.conditions.RefuseConditions",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "api.auth.lockout.LimitAdminLogins",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "staff.refusals.LogRefusals",
     "axes.middleware.AxesMiddleware",  # last, because it replaces the view's response
 ]
 
@@ -87,9 +96,12 @@ TEMPLATES = [
 
 # --- Databases and cache -------------------------------------------------------------------------
 DATABASES = databases(env)
+# `migrate_all` stores these in its role, because a pooler drops the settings of a client.
+SAGA_SESSION_SETTINGS = SESSION_SETTINGS
+SERVED = env.list("SERVICES", default=[]) or [*NAMES]  # the services of this process
 DATABASE_ROUTERS = ["config.router.ServiceRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-REDIS_URL = env.str("REDIS_URL")
+REDIS_URL = broker.redis_url(env)
 CACHES = {"default": security.cache(REDIS_URL)}
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -115,6 +127,7 @@ CONTENT_SECURITY_POLICY = security.CONTENT_SECURITY_POLICY
 
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
+    "staff.backends.AuditorsOnlyView",  # before the backend that grants permissions
     "django.contrib.auth.backends.ModelBackend",
 ]
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -126,6 +139,7 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_DISABLE_ACCESS_LOG = True
 AXES_LOCKOUT_CALLABLE = "api.auth.lockout.lockout_response"
 AXES_CLIENT_IP_CALLABLE = "api.requests.client_ip.client_ip"
+AXES_WHITELIST_CALLABLE = "api.auth.lockout.is_address_unknown"
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
 AXES_VERBOSE = False
 
@@ -162,12 +176,35 @@ SAGA_STALL_SECONDS = env.float("SAGA_STALL_SECONDS", default=30)
 SAGA_REDRIVES = env.int("SAGA_REDRIVES", default=5)
 SAGA_STEP_ATTEMPTS = env.int("SAGA_STEP_ATTEMPTS", default=5)
 SAGA_LEASE_SECONDS = env.float("SAGA_LEASE_SECONDS", default=30)
+SAGA_CALLS_AT_ONCE = env.int("SAGA_CALLS_AT_ONCE", default=64)
+SAGA_NETWORK_IN_STEPS = env.str("SAGA_NETWORK_IN_STEPS", default="warn")
 SAGA_RETENTION_DAYS = env.int("SAGA_RETENTION_DAYS", default=30)
 SAGA_SIGNING_KEYS = security.signing_keys(env)
+SAGA_ACCEPT_UNSIGNED = env.bool("SAGA_ACCEPT_UNSIGNED", default=False)
+SAGA_USE_DJANGO_LOGGING = True
+SAGA_FAST_JSON = True
+# Fields of events that no page of the admin shows: an address at which only the customer may act.
+SAGA_PRIVATE_FIELDS = ("url",)
 ORDER_SAGA = env.str("ORDER_SAGA", default="charge_first")
+# Whether products may have the price 0. An order whose amount is 0 runs without payments.
+FREE_PRODUCTS = env.bool("FREE_PRODUCTS", default=False)
+
+# Seconds after which an order that is not fulfilled is cancelled. 0: no deadline.
+ORDER_DEADLINE_SECONDS = env.float("ORDER_DEADLINE_SECONDS", default=0.0)
 PAYMENT_GATEWAY = env.str("PAYMENT_GATEWAY", default="simulated")
 PRICE_CHECK = env.str("PRICE_CHECK", default="payments.gateways.reason_not_chargeable")
 PAYMENT_SUMMARIES = env.str("PAYMENT_SUMMARIES", default="payments.summaries.payment_summaries")
+STAFF_CANCEL = env.str("STAFF_CANCEL", default="backoffice.staff_cancel.cancel_as_staff")
+RETURNABLE_ORDERS = env.str("RETURNABLE_ORDERS", default="orders.returnable.returnable_order")
+# Days for which a return waits for its approval, and then for its goods.
+RETURN_APPROVAL_DAYS = env.float("RETURN_APPROVAL_DAYS", default=7)
+RETURN_DAYS = env.float("RETURN_DAYS", default=30)
+# A refund of returned goods above this needs an approval. The first is in hundredths, for the
+# currencies that are counted in them. The second has the minor units of each currency it names.
+RETURN_APPROVAL_LIMIT = env.int("RETURN_APPROVAL_LIMIT", default=50_000)
+RETURN_APPROVAL_LIMITS = refund_limits(
+    env.list("RETURN_APPROVAL_LIMITS", default=[]), setting="RETURN_APPROVAL_LIMITS"
+)
 PAYMENT_ACTION_SECONDS = env.float("PAYMENT_ACTION_SECONDS", default=600)
 PAYMENT_RETURN_URL = env.str("PAYMENT_RETURN_URL", default="http://localhost:8000/")
 RECONCILE_SECONDS = env.float("RECONCILE_SECONDS", default=3600)
@@ -177,55 +214,28 @@ STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com")
 STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
 
 # --- Celery --------------------------------------------------------------------------------------
-# Celery may lose and duplicate messages. Each setting prevents a failure that occurred without it.
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL)
-# Redis, but an unreadable message in a queue does not stop a worker.
-CELERY_BROKER_TRANSPORT = "sagas.celery.transport:Transport"
-# The database, but a database fault does not block a worker.
-CELERY_RESULT_BACKEND = "sagas.celery.result_backend:FailureLog"
-CELERY_TASK_SERIALIZER = "json"
-CELERY_RESULT_SERIALIZER = "json"
-CELERY_ACCEPT_CONTENT = ["json"]
+# `sagas.celery.configure` has a default for each setting that the engine relies on. These settings
+# differ from the defaults, or the environment decides.
+CELERY_BROKER_URL = broker.broker_url(env, default=REDIS_URL)
 # Off, because any client that can write to the broker could use it.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = env.bool("WORKER_REMOTE_CONTROL", default=False)
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = True  # so the result backend has only failures
-CELERY_RESULT_EXTENDED = True  # with the task's name and arguments, to find the failed orders
-CELERY_RESULT_EXPIRES = 30 * 24 * 3600
 CELERY_TASK_DEFAULT_QUEUE = "orders"
-CELERY_TASK_ACKS_LATE = True
-# Bounded. CELERY_TASK_REJECT_ON_WORKER_LOST would requeue a message that kills workers for ever.
-CELERY_TASK_RETRY_ON_WORKER_LOST = True
 CELERY_TASK_TIME_LIMIT = env.float("TASK_TIME_LIMIT", default=50)
 CELERY_TASK_SOFT_TIME_LIMIT = 0.8 * CELERY_TASK_TIME_LIMIT
-# The row stays in the outbox anyway. A retry would only block the publishing process.
-CELERY_TASK_PUBLISH_RETRY = False
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_DB_REUSE_MAX = 10_000  # without it Celery closes the database connections after each task
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# A broker out of memory raises a channel error. Without the retry the worker would exit.
-CELERY_BROKER_CHANNEL_ERROR_RETRY = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 1.2 * CELERY_TASK_TIME_LIMIT,  # above it: see sagas.E020
-    "unacked_restore_interval": 1,  # requeues the messages of a killed worker within seconds
-    "unacked_restore_throttle": 1,
-    "socket_timeout": 1,
-    "socket_connect_timeout": 1,
-    "retry_on_timeout": False,
-}
+# Seconds that the service manager gives a process to stop. `doctor` compares them with its tasks.
+STOP_GRACE_SECONDS = env.float("STOP_GRACE_SECONDS", default=0)
 CELERY_BEAT_SCHEDULE_FILENAME = env.str(
     "CELERY_BEAT_SCHEDULE_FILENAME", default="celerybeat-schedule"
 )
-CELERY_BEAT_SCHEDULE = beat_schedule(
-    flush_seconds=OUTBOX_FLUSH_SECONDS, stall_seconds=SAGA_STALL_SECONDS
-)
+CELERY_BEAT_SCHEDULE = beat_schedule()
 
 # --- Long polling --------------------------------------------------------------------------------
 # The number of requests that may wait in one process. gunicorn.conf.py sets it, because it must be
 # below the number of threads.
 WAITING_PLACES = env.int("WAITING_PLACES", default=0)
+# How many of them one user may have; 0 for an eighth, but at least four.
+WAITING_PLACES_PER_USER = env.int("WAITING_PLACES_PER_USER", default=0)
 
 # --- The operators' console ----------------------------------------------------------------------
 LOGIN_REDIRECT_URL = "admin:index"
@@ -240,11 +250,14 @@ UNFOLD = {
     "STYLES": [f"{STATIC_URL}console/console.css"],
     "SHOW_HISTORY": False,
     "DASHBOARD_CALLBACK": "console.dashboard.sections.add_sections",
-    "SIDEBAR": {"navigation": "console.navigation.navigation"},
+    "SIDEBAR": {"navigation": "backoffice.navigation.navigation"},
 }
 
-# Minor units. A run that would refund more than this in one currency needs a second person.
+# One person may refund this much within 24 hours without a second person, in each currency.
+# CONSOLE_REFUND_LIMITS has the minor units of each currency that it names. CONSOLE_REFUND_LIMIT is
+# for the others, in hundredths. A currency that is not counted in hundredths needs its own.
 CONSOLE_REFUND_LIMIT = env.int("CONSOLE_REFUND_LIMIT", default=100_000)
+CONSOLE_REFUND_LIMITS = refund_limits(env.list("CONSOLE_REFUND_LIMITS", default=[]))
 # Days after which unconfirmed drafts, ended runs and log entries are deleted.
 CONSOLE_DRAFT_DAYS = env.int("CONSOLE_DRAFT_DAYS", default=7)
 CONSOLE_RUN_DAYS = env.int("CONSOLE_RUN_DAYS", default=90)
@@ -256,7 +269,6 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["api.auth.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["api.auth.permissions.IsCustomer"],
     "DEFAULT_THROTTLE_CLASSES": ["api.auth.throttling.RateLimit"],
-    "NUM_PROXIES": TRUSTED_PROXIES,
     "DEFAULT_PARSER_CLASSES": ["api.requests.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "api.responses.pagination.CursorPagination",
@@ -274,7 +286,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Every order ends fulfilled, or cancelled with its money refunded and its stock "
     "released. Amounts are integers in minor units of a currency (ISO 4217, lower-case). Times are "
     "in UTC. Errors are problem documents (RFC 9457). The URL in `type` explains the error.",
-    "VERSION": "1.0.0",
+    "VERSION": VERSION,
     "TAGS": [
         {"name": "auth", "description": "Tokens: `Authorization: Bearer …` with every other call."},
         {
@@ -290,6 +302,15 @@ SPECTACULAR_SETTINGS = {
             "description": "Stock levels and adjustments. For staff.",
         },
         {"name": "payments", "description": "The payment of each order. For staff."},
+        {
+            "name": "returns",
+            "description": "Return pieces of fulfilled orders, and follow the refund. Customers "
+            "see their own.",
+        },
+        {
+            "name": "sagas",
+            "description": "Answer the waits of orders, returns and other sagas. For staff.",
+        },
     ],
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -303,6 +324,9 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {
         "OrderStatus": "orders.api.serializers.STATUSES",
+        "ReturnStatus": "returns.api.serializers.STATUSES",
+        "ReturnKind": "returns.api.serializers.KINDS",
+        "SignalOutcome": "api.signals.RESULTS",
         "PaymentStatus": "payments.api.serializers.STATUSES",
         "OrderPaymentStatus": "orders.api.serializers.PAYMENT_STATUSES",
         "DisputeStatus": "payments.api.serializers.DISPUTE_STATUSES",

@@ -9,8 +9,11 @@ urlpatterns = [
     path("api/v1/", include("orders.api.urls")),
     path("api/v1/", include("payments.api.urls")),
     path("api/v1/", include("inventory.api.urls")),
+    path("api/v1/", include("returns.api.urls")),
     # Last of the API: any other path below api/ is answered with a problem document.
     path("api/", include("api.urls_unknown")),
+    path("doctor/", include("doctor.urls")),
+    path("admin/", include("backoffice.urls")),
     path("admin/", include("console.urls")),
     path("admin/", admin.site.urls),
 ]

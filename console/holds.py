@@ -1,49 +1,68 @@
-"""The current holds: of steps for all orders, and of single orders.
+"""The current holds: of steps for all sagas, and of single sagas, such as orders.
 
 Each service decides by its own hold row (`sagas.operations.holds`), so each service is asked.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
 from console.order_services import services_of
 from console.partial_reader import PartialReader
-from orders.models import Order
+from console.saga_pages import find_kinds
+from sagas import sql
 from sagas.definition.plan import Saga
+from sagas.kinds import SagaKind
+from sagas.models import TrackedSaga
 from sagas.operations.table_stats import COUNT_LIMIT
-from sagas.storage import sql
+from sagas.storage.faults import EPISODE_SECONDS
 from sagas.storage.registry import Service, get_service, service_names, service_of_step
 
 __all__ = [
+    "MANUAL_STEP_HOLDS",
     "STEP_HOLDS",
     "WAITING_AT_STEP",
     "CurrentHolds",
+    "FailingStep",
     "HeldOrder",
     "HeldStep",
+    "TroubledSteps",
     "current_holds",
     "declared_steps",
     "hold_of",
-    "services_holding",
-    "steps_of",
+    "homes_of",
+    "step_holds",
+    "troubled_steps",
     "waiting_at",
 ]
 
-# Orders on hold that the page lists.
+# Sagas on hold that the page lists.
 SHOWN = 200
 
 STEP_HOLDS = "SELECT count(*) FROM {hold} WHERE step = %(step)s"
+
+MANUAL_STEP_HOLDS = "SELECT count(*) FROM {hold} WHERE step = %(step)s AND NOT automatic"
 
 WAITING_AT_STEP = """
 SELECT count(*)
   FROM (SELECT 1 FROM {inbox} WHERE state = 'held' AND step = %(step)s LIMIT %(most)s) waiting
 """
 
-HELD_STEPS = """
-SELECT step, since, by, why FROM {hold}
- WHERE split_part(step, '.', 1) = %(service)s ORDER BY since
+TROUBLED_STEPS = """
+SELECT 'held', h.step, h.since, h.by, h.why, h.automatic,
+       (SELECT count(*) FROM (SELECT 1 FROM {inbox} i
+                               WHERE i.state = 'held' AND i.step = h.step LIMIT %(most)s) waiting)
+  FROM {hold} h WHERE split_part(h.step, '.', 1) = %(service)s
+ UNION ALL
+SELECT 'failing', f.step, min(f.first_at), '', (array_agg(f.error ORDER BY f.last_at DESC))[1],
+       false, count(*)
+  FROM {fault} f
+ WHERE f.shared AND f.last_at > clock_timestamp() - make_interval(secs => %(episode)s)
+   AND NOT EXISTS (SELECT 1 FROM {hold} h WHERE h.step = f.step)
+ GROUP BY f.step, f.pattern
+ ORDER BY 3
 """
 
 HELD_ORDERS = """
@@ -55,62 +74,119 @@ HOLD_OF_ORDER = "SELECT saga, since, by, why FROM {hold} WHERE saga = %(saga)s"
 
 @dataclass(frozen=True, kw_only=True)
 class HeldStep:
-    """A step on hold for all orders. `waiting`: the orders that wait there, up to `COUNT_LIMIT`."""
+    """A step on hold for all sagas. `waiting`: the sagas that wait there, up to `COUNT_LIMIT`."""
 
     step: str
     since: datetime
     by: str
     why: str
     waiting: int
+    automatic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailingStep:
+    """A step that fails for several sagas by no fault of theirs. `error` is the last of one kind.
+
+    `orders`: at most `sagas.storage.faults.KEPT_OF_ERROR` are known.
+    """
+
+    step: str
+    orders: int
+    since: datetime
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TroubledSteps:
+    """The steps of one service that are on hold, and its steps that fail for many sagas without a
+    hold, each the oldest first.
+    """
+
+    held: list[HeldStep]
+    failing: list[FailingStep]
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOrder:
-    """An order on hold."""
+    """An order, or another saga, on hold. `kind` is None where it was not looked up, or is gone."""
 
     order: UUID
     since: datetime
     by: str
     why: str
+    kind: SagaKind | None = None
+
+    @property
+    def page(self) -> str:
+        """Return the address of its page; empty for a saga that no home has."""
+        return self.kind.page(self.order) if self.kind else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurrentHolds:
-    """All current holds. `unreachable` names the services that did not answer."""
+    """All current holds, and the steps that fail for many sagas without a hold.
+
+    `unreachable` names the services that did not answer. `complete` is False if more sagas may be
+    on hold than were read.
+    """
 
     steps: list[HeldStep]
+    failing: list[FailingStep]
     orders: list[HeldOrder]
     unreachable: list[str]
     shown: int = SHOWN
+    complete: bool = True
+
+    @property
+    def kinds(self) -> list[SagaKind]:
+        """Return the kinds of the sagas on hold."""
+        return list(dict.fromkeys(held.kind for held in self.orders if held.kind))
 
 
-def current_holds() -> CurrentHolds:
-    """Read the holds of every service."""
+def current_holds(shows: Callable[[SagaKind | None, str], bool] | None = None) -> CurrentHolds:
+    """Read the holds of every service.
+
+    `shows` tells of the kind of a saga whether its hold is shown; all are by default.
+    """
     reader = PartialReader()
     steps: list[HeldStep] = []
+    failing: list[FailingStep] = []
     orders: dict[UUID, HeldOrder] = {}
 
     for service in map(get_service, service_names()):
-        steps += reader.read(service.name, partial(_held_steps, service))
+        for troubled in reader.read(service.name, partial(_troubled, service)):
+            steps += troubled.held
+            failing += troubled.failing
         for held in reader.read(service.name, partial(_held_orders, service, HELD_ORDERS)):
             orders.setdefault(held.order, held)
 
-    oldest_first = sorted(orders.values(), key=lambda held: held.since)
-    return CurrentHolds(steps=steps, orders=oldest_first[:SHOWN], unreachable=reader.unreachable)
+    kinds = find_kinds(orders, reader)
+    known = [replace(held, kind=kinds.get(held.order)) for held in orders.values()]
+    shown = [held for held in known if not shows or shows(held.kind, "")]
+    return CurrentHolds(
+        steps=steps,
+        failing=failing,
+        orders=sorted(shown, key=lambda held: held.since)[:SHOWN],
+        unreachable=reader.unreachable,
+        complete=len(orders) < SHOWN,
+    )
 
 
-def hold_of(order: Order, services: Iterable[str] | None = None) -> HeldOrder | None:
+def hold_of(
+    order: TrackedSaga, services: Iterable[str] | None = None, *, reader: PartialReader
+) -> HeldOrder | None:
     """Return the hold of an open order, as the first of these services has it.
 
-    Without `services`, all services of the order are asked.
+    Without `services`, all services of the order are asked. None means no hold only if the reader
+    has reached them all.
     """
     if order.ended_at:
         return None
 
-    reader = PartialReader()
     asked = services_of(order) if services is None else map(get_service, services)
     for service in asked:
-        read = partial(_held_orders, service, HOLD_OF_ORDER, order.id)
+        read = partial(_held_orders, service, HOLD_OF_ORDER, order.pk)
         for held in reader.read(service.name, read):
             return held
     return None
@@ -122,41 +198,52 @@ def declared_steps() -> list[str]:
     return list(dict.fromkeys(steps))
 
 
-def services_holding(step: str) -> list[Service]:
-    """Return the services that keep a hold on a step: its own first, then the homes of its sagas.
-
-    The step's own service decides whether the step runs. The homes leave waiting orders alone.
-    """
-    owner = service_of_step(step)
-    homes = {saga.plan.home for saga in Saga.declared.values() if step in saga.plan.names()}
-    return [owner, *(get_service(home) for home in sorted(homes - {owner.name}))]
+def homes_of(step: str) -> set[str]:
+    """Return the homes of the declared sagas that have a step."""
+    return {saga.plan.home for saga in Saga.declared.values() if step in saga.plan.names()}
 
 
-def steps_of(services: Iterable[Service], statement: str, order: UUID) -> list[str]:
-    """Return the steps that a statement finds for an order in the inboxes of these services."""
+def step_holds(steps: Iterable[str], *, reader: PartialReader) -> list[HeldStep]:
+    """Return the holds of these steps for all sagas. The service of several is asked once."""
+    wanted = set(steps)
+    services = {service_of_step(step).name for step in wanted}
     return [
-        step
-        for service in services
-        for (step,) in sql.fetch(
-            service.alias, statement.format(inbox=service.inbox), {"saga": order}
-        )
+        held
+        for service in map(get_service, sorted(services))
+        for troubled in reader.read(service.name, partial(_troubled, service))
+        for held in troubled.held
+        if held.step in wanted
     ]
 
 
 def waiting_at(service: Service, step: str) -> int:
-    """Return how many orders wait at a step on hold, up to `COUNT_LIMIT`."""
+    """Return how many sagas wait at a step on hold, up to `COUNT_LIMIT`."""
     statement = WAITING_AT_STEP.format(inbox=service.inbox)
     [(waiting,)] = sql.fetch(service.alias, statement, {"step": step, "most": COUNT_LIMIT})
     return int(waiting)
 
 
-def _held_steps(service: Service) -> list[HeldStep]:
-    statement = HELD_STEPS.format(hold=service.hold)
-    rows = sql.fetch(service.alias, statement, {"service": service.name})
-    return [
-        HeldStep(step=step, since=since, by=by, why=why, waiting=waiting_at(service, step))
-        for step, since, by, why in rows
-    ]
+def troubled_steps(service: Service) -> TroubledSteps:
+    """Read the troubled steps of one service, in one statement."""
+    statement = TROUBLED_STEPS.format(hold=service.hold, inbox=service.inbox, fault=service.fault)
+    params = {"service": service.name, "most": COUNT_LIMIT, "episode": EPISODE_SECONDS}
+    found = TroubledSteps(held=[], failing=[])
+
+    for kind, step, since, by, text, automatic, orders in sql.fetch(
+        service.alias, statement, params
+    ):
+        if kind == "held":
+            held = HeldStep(
+                step=step, since=since, by=by, why=text, waiting=orders, automatic=automatic
+            )
+            found.held.append(held)
+        else:
+            found.failing.append(FailingStep(step=step, orders=orders, since=since, error=text))
+    return found
+
+
+def _troubled(service: Service) -> list[TroubledSteps]:
+    return [troubled_steps(service)]
 
 
 def _held_orders(service: Service, statement: str, order: UUID | None = None) -> list[HeldOrder]:

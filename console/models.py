@@ -1,4 +1,4 @@
-"""Operator runs, the outcome for each of their orders, and the log of operators."""
+"""Operator runs, and the outcome for each of their orders."""
 
 from django.conf import settings
 from django.db import models
@@ -7,10 +7,7 @@ from django.db.models.functions import Now
 
 from sagas.ids import uuid7
 
-__all__ = ["CLOSE_DISCREPANCY", "LogEntry", "Run", "RunItem", "action_choices", "logged_choices"]
-
-# The name in the log of an action that is no run. It never changes, because the log keeps it.
-CLOSE_DISCREPANCY = "close_discrepancy"
+__all__ = ["Run", "RunItem", "action_choices"]
 
 
 def action_choices() -> list[tuple[str, str]]:
@@ -18,14 +15,9 @@ def action_choices() -> list[tuple[str, str]]:
 
     A callable, so that a new action needs no migration.
     """
-    from console.bulk_actions.registry import ACTIONS  # noqa: PLC0415  it imports these models
+    from console.bulk_actions.registry import all_actions  # noqa: PLC0415  it imports these models
 
-    return [(action.name, action.label) for action in ACTIONS]
-
-
-def logged_choices() -> list[tuple[str, str]]:
-    """Return the name and label of every action that the log may hold."""
-    return [*action_choices(), (CLOSE_DISCREPANCY, "Close a difference from the gateway")]
+    return [(action.name, action.label) for action in all_actions()]
 
 
 class Run(models.Model):
@@ -51,20 +43,35 @@ class Run(models.Model):
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.DRAFT, db_default=State.DRAFT
     )
+    via = models.CharField(
+        max_length=10,
+        default="console",
+        db_default="console",
+        help_text="Where it was requested: console, api or command.",
+    )
     reason = models.TextField(blank=True, default="")
     radius = models.JSONField(default=dict, help_text="The impact that was confirmed.")
+    over_limit = models.JSONField(
+        null=True,
+        help_text="The allowances of refunds that the run exceeds, so it needs a second person."
+        " Null if it exceeds none.",
+    )
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     confirmed_at = models.DateTimeField(null=True)
+    decided_at = models.DateTimeField(
+        null=True, help_text="When another person approved or declined it."
+    )
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
         permissions = (
             ("approve_run", "Can approve what another has requested"),
-            ("hold_step", "Can put a step on hold for all orders, and release it"),
+            ("pause_step", "Can put a step on hold for all orders"),
+            ("hold_step", "Can release a step that is on hold for all orders"),
         )
         constraints = (
             models.CheckConstraint(
@@ -84,6 +91,11 @@ class Run(models.Model):
                 fields=("id",),
                 condition=Q(state__in=("awaiting", "running")),
                 name="console_run_open",
+            ),
+            models.Index(
+                fields=("requested_by", "confirmed_at"),
+                condition=Q(state__in=("running", "ended"), decided_by=None),
+                name="console_run_allowance",
             ),
         )
 
@@ -139,63 +151,3 @@ class RunItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.order_id or self.run.step} {self.state}"
-
-
-class LogEntry(models.Model):
-    """One thing that an operator did: the person, the action, the reason, the outcome.
-
-    A database trigger refuses every change, and a deletion within the first year. People and runs
-    are named by value, so an entry keeps its meaning after they are deleted.
-    """
-
-    class Kind(models.TextChoices):
-        REQUESTED = "requested", "requested"
-        AWAITING = "awaiting", "asked for approval"
-        APPROVED = "approved", "approved"
-        DECLINED = "declined", "declined"
-        ACTED = "acted", "acted"
-        ENDED = "ended", "ended"
-        CLOSED = "closed", "closed"
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    at = models.DateTimeField(db_default=Now(), editable=False)
-    who = models.CharField(max_length=150)
-    what = models.CharField(max_length=20, choices=Kind.choices)
-    action = models.CharField(max_length=20, choices=logged_choices)
-    step = models.CharField(max_length=100, blank=True, default="", db_default="")
-    run = models.UUIDField(null=True, help_text="Null where the action is no run.")
-    order_id = models.UUIDField(null=True, help_text="Null where the entry is about the whole run.")
-    why = models.TextField(blank=True)
-    outcome = models.TextField(blank=True)
-    failure = models.CharField(
-        max_length=16,
-        blank=True,
-        default="",
-        db_default="",
-        help_text="Key of the failure that the order had at that time.",
-    )
-    about = models.TextField(
-        blank=True,
-        default="",
-        db_default="",
-        help_text="The failing step and its error, without ids, times and numbers; or the closed "
-        "difference.",
-    )
-
-    class Meta:
-        verbose_name_plural = "log"
-        indexes = (
-            models.Index(
-                fields=("order_id", "id"),
-                condition=Q(order_id__isnull=False),
-                name="console_log_order",
-            ),
-            models.Index(fields=("run",), name="console_log_run"),
-            models.Index(
-                fields=("failure", "id"), condition=~Q(failure=""), name="console_log_failure"
-            ),
-            models.Index(fields=("who", "id"), name="console_log_who"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.who} {self.what} {self.get_action_display()}"

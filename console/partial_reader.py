@@ -11,10 +11,13 @@ T = TypeVar("T")
 
 
 class PartialReader:
-    """Reads for one page. `unreachable` names the services whose database did not answer."""
+    """Reads for one page. `unreachable` names the services whose database did not answer.
 
-    def __init__(self) -> None:
-        self.unreachable: list[str] = []
+    A reader that follows another one starts with the services that the other one could not reach.
+    """
+
+    def __init__(self, unreachable: Iterable[str] = ()) -> None:
+        self.unreachable = list(unreachable)
 
     def read(self, service: str, query: Callable[[], Iterable[T]]) -> list[T]:
         """Return the rows of a query; none where the service's database does not answer.

@@ -32,14 +32,17 @@ def work() -> int:
 
 @shared_task(name="console.purge")
 def forget() -> int:
-    """Delete old drafts, runs and log entries; return how many rows."""
+    """Delete old drafts, runs, log entries and admin history; return how many rows."""
     return purge()
 
 
 def work_soon() -> None:
-    """Queue a task for confirmed items now. If the broker is down, beat queues one later."""
+    """Queue a task for confirmed items now, in the default queue of Celery.
+
+    If the broker is down, beat queues one later.
+    """
     try:
-        work.apply_async(queue="orders")
+        work.apply_async()
     except Exception as error:  # the broker's client raises many types; the items are safe
         logger.warning(
             "Could not queue console.work; beat starts the confirmed run within seconds: %r", error

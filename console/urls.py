@@ -3,7 +3,17 @@
 from django.contrib import admin
 from django.urls import path
 
-from console.views import dashboard, failures, holds, orders, runs
+from console.views import (
+    dashboard,
+    failures,
+    holds,
+    limits,
+    orders,
+    proposals,
+    runs,
+    sagas,
+    signals,
+)
 
 app_name = "console"
 staff = admin.site.admin_view
@@ -12,10 +22,15 @@ urlpatterns = [
     path("failures/<slug:key>/", staff(failures.show_failure), name="failure"),
     path("holds/", staff(holds.list_holds), name="holds"),
     path("holds/step/", staff(holds.hold_step), name="hold_step"),
+    path("holds/limit/", staff(limits.limit_calls), name="limit_calls"),
     path("live/", staff(dashboard.live), name="live"),
-    path("orders/order/<uuid:order_id>/act/", staff(orders.act), name="act"),
-    path("orders/order/<uuid:order_id>/by-hand/", staff(orders.mark_done), name="by_hand"),
-    path("orders/order/<uuid:order_id>/export/", staff(orders.export), name="export"),
+    path("sagas/", staff(sagas.list_sagas), name="sagas"),
+    path("sagas/<uuid:saga>/", staff(sagas.show_saga), name="saga"),
+    path("sagas/<uuid:order_id>/act/", staff(orders.act), name="saga_act"),
+    path("sagas/<uuid:order_id>/by-hand/", staff(orders.mark_done), name="saga_by_hand"),
+    path("sagas/<uuid:order_id>/export/", staff(orders.export), name="saga_export"),
+    path("sagas/<uuid:saga>/signal/<str:step>/", staff(signals.answer), name="saga_signal"),
+    path("sagas/<uuid:saga>/propose/<slug:name>/", staff(proposals.propose), name="propose"),
     path("console/run/<uuid:run_id>/progress/", staff(runs.progress), name="progress"),
     path("console/run/<uuid:run_id>/confirm/", staff(runs.confirm), name="confirm"),
     path("console/run/<uuid:run_id>/approve/", staff(runs.approve), name="approve"),

@@ -1,4 +1,4 @@
-"""The admin of inventory: stock, reservations, adjustments and messages."""
+"""The admin of inventory: stock, reservations, returned pieces, adjustments and messages."""
 
 from typing import Any
 from uuid import UUID
@@ -10,10 +10,11 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from api.requests.converters import SkuConverter
-from inventory.models import Inbox, Outbox, Reservation, StockAdjustment, StockItem
-from inventory.services import MAX_ADJUSTMENT, StockTooLow, adjust_stock
-from sagas.admin.changelist import NewestFilter, ReadOnlyAdmin, among_newest
-from sagas.admin.messages import InboxAdmin, OutboxAdmin
+from inventory.models import Inbox, Outbox, Reservation, StockAdjustment, StockItem, StockReturn
+from inventory.services import MAX_ADJUSTMENT, StockTooLow, adjust_stock_as_staff
+from sagas.admin.changelist import NewestFilter, among_newest
+from sagas.contrib.unfold import InboxAdmin, OutboxAdmin, ReadOnlyAdmin
+from staff.policy_admin import PolicyAdmin
 
 admin.site.register(Outbox, OutboxAdmin)
 admin.site.register(Inbox, InboxAdmin)
@@ -23,7 +24,7 @@ admin.site.register(Inbox, InboxAdmin)
 class StockItemAdmin(ReadOnlyAdmin):
     """The stock of each SKU. Only steps and adjustments change the counters."""
 
-    list_display = ("sku", "on_hand", "reserved", "shipped")
+    list_display = ("sku", "on_hand", "reserved", "shipped", "returned")
     search_fields = ("sku__startswith",)
     ordering = ("sku",)
 
@@ -52,6 +53,29 @@ class ReservationAdmin(ReadOnlyAdmin):
             return among_newest(by_sku, Q(state=Reservation.State.HELD)), False
 
 
+@admin.register(StockReturn)
+class StockReturnAdmin(ReadOnlyAdmin):
+    """The pieces that came back with each return. The written-off ones have an adjustment, too."""
+
+    list_display = ("return_id", "order_id", "item_id", "restocked", "written_off", "at")
+    search_fields = ("order_id", "return_id")  # shows the box; the search itself is below
+    search_help_text = "Return id or order id."
+    ordering = ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[StockReturn], search_term: str
+    ) -> tuple[QuerySet[StockReturn], bool]:
+        """Search by the id of a return or of an order."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            wanted = UUID(term)
+        except ValueError:
+            return queryset.none(), False
+        return queryset.filter(Q(return_id=wanted) | Q(order_id=wanted)), False
+
+
 class AdjustmentForm(forms.ModelForm):
     """The form of an adjustment. The SKU may be new."""
 
@@ -75,18 +99,15 @@ class AdjustmentForm(forms.ModelForm):
 
 
 @admin.register(StockAdjustment)
-class StockAdjustmentAdmin(ReadOnlyAdmin):
+class StockAdjustmentAdmin(PolicyAdmin, ReadOnlyAdmin):
     """All adjustments. Staff add new ones here; existing ones never change."""
 
+    add_action = "adjust_stock"
     form = AdjustmentForm
     fields = ("sku", "quantity", "reason")
     list_display = ("item_id", "quantity", "reason", "by", "at")
     search_fields = ("item__sku__startswith",)
     ordering = ("-id",)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user has Django's permission to add adjustments."""
-        return admin.ModelAdmin.has_add_permission(self, request)
 
     def get_fields(
         self, request: HttpRequest, obj: StockAdjustment | None = None
@@ -102,11 +123,12 @@ class StockAdjustmentAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, obj: StockAdjustment, form: forms.ModelForm, change: bool
     ) -> None:
         """Adjust the stock, and show the row that this wrote."""
-        made = adjust_stock(
+        made = adjust_stock_as_staff(
+            request.user,
+            via="admin",
             sku=form.cleaned_data["sku"],
             quantity=obj.quantity,
             reason=obj.reason,
-            by=request.user.get_username(),
         )
         obj.__dict__ |= made.__dict__
 

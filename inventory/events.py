@@ -2,9 +2,16 @@
 
 from typing import ClassVar
 
-from sagas.definition.events import Event, Refusal
+from sagas import Event, Refusal
 
-__all__ = ["StockBarred", "StockReleased", "StockReserved", "StockShipped", "StockUnavailable"]
+__all__ = [
+    "StockBarred",
+    "StockReleased",
+    "StockReserved",
+    "StockRestocked",
+    "StockShipped",
+    "StockUnavailable",
+]
 
 
 class StockReserved(Event, frozen=True, kw_only=True):
@@ -45,3 +52,12 @@ class StockShipped(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "stock.shipped"
 
     pieces: int
+
+
+class StockRestocked(Event, frozen=True, kw_only=True):
+    """The pieces of a return came back: some are on hand again, the others are written off."""
+
+    type: ClassVar[str] = "stock.restocked"
+
+    restocked: int
+    written_off: int

@@ -1,19 +1,22 @@
 """The tables of inventory: stock items, reservations, adjustments and messages."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 import sagas.models
 
 __all__ = [
     "SKU_LENGTH",
+    "CallLimit",
     "Hold",
     "Inbox",
     "Outbox",
     "Reservation",
+    "StepFault",
     "StockAdjustment",
     "StockItem",
+    "StockReturn",
     "Watermark",
 ]
 
@@ -21,18 +24,23 @@ SKU_LENGTH = 64
 
 
 class StockItem(models.Model):
-    """The pieces of one SKU. Each is in exactly one place: on hand, reserved, or shipped.
+    """The pieces of one SKU. Each is in exactly one place: on hand, reserved, or with a customer.
 
     `on_hand` counts pieces that are not reserved: a reservation moves pieces out of it. So
-    `available` equals `on_hand`, and on hand + reserved + shipped is the sum of all adjustments.
-    The warehouse contains on hand + reserved. Taking out more than is on hand would remove
-    reserved pieces.
+    `available` equals `on_hand`. `shipped` counts all pieces that ever left the warehouse, and
+    `returned` those of them that came back. So on hand + reserved + shipped - returned is the sum
+    of all adjustments: a returned piece is on hand again, or an adjustment writes it off. The
+    warehouse contains on hand + reserved. Taking out more than is on hand would remove reserved
+    pieces.
     """
 
     sku = models.CharField(max_length=SKU_LENGTH, unique=True)
     on_hand = models.BigIntegerField(default=0, db_default=0)
     reserved = models.BigIntegerField(default=0, db_default=0)
     shipped = models.BigIntegerField(default=0, db_default=0)
+    returned = models.BigIntegerField(
+        default=0, db_default=0, help_text="The shipped pieces that came back."
+    )
 
     class Meta:
         constraints = (
@@ -44,6 +52,10 @@ class StockItem(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(shipped__gte=0), name="inventory_shipped_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(returned__gte=0, returned__lte=F("shipped")),
+                name="inventory_stock_returned",
             ),
         )
 
@@ -131,6 +143,44 @@ class StockAdjustment(models.Model):
         return f"{self.quantity:+d} of {self.item_id}: {self.reason}"
 
 
+class StockReturn(models.Model):
+    """The pieces of one SKU that came back with one return. Never changed, and never deleted.
+
+    `restocked` pieces are on hand again. For `written_off` pieces there is a `StockAdjustment`.
+    """
+
+    return_id = models.UUIDField(help_text="The saga of the return.")
+    order_id = models.UUIDField()
+    item = models.ForeignKey(
+        StockItem,
+        models.PROTECT,
+        to_field="sku",
+        db_column="sku",
+        db_index=False,
+        related_name="returns",
+    )
+    restocked = models.IntegerField()
+    written_off = models.IntegerField()
+    at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("return_id", "item"), name="inventory_return_once"),
+            models.CheckConstraint(
+                condition=Q(restocked__gte=0, written_off__gte=0)
+                & (Q(restocked__gt=0) | Q(written_off__gt=0)),
+                name="inventory_return_of_something",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("order_id",), name="inventory_return_of_order"),
+            models.Index(fields=("item", "-id"), name="inventory_return_of_item"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.restocked} + {self.written_off} of {self.item_id}"
+
+
 class Outbox(sagas.models.Outbox):
     """The outbox of inventory."""
 
@@ -153,6 +203,22 @@ class Hold(sagas.models.Hold):
     class Meta(sagas.models.Hold.Meta):
         abstract = False
         db_table = "inventory_hold"
+
+
+class StepFault(sagas.models.StepFault):
+    """The sagas for which a step of inventory failed, and the errors."""
+
+    class Meta(sagas.models.StepFault.Meta):
+        abstract = False
+        db_table = "inventory_stepfault"
+
+
+class CallLimit(sagas.models.CallLimit):
+    """The limits of the calls of inventory to outside systems, and the calls under way."""
+
+    class Meta(sagas.models.CallLimit.Meta):
+        abstract = False
+        db_table = "inventory_calllimit"
 
 
 class Watermark(sagas.models.Watermark):

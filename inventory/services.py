@@ -1,17 +1,34 @@
-"""The write operation of staff: adjusting the stock."""
+"""The write operation of staff: adjusting the stock, as the policy permits, and in the log."""
 
 from django.db import transaction
 from django.db.models import F
 
 from inventory.models import StockAdjustment, StockItem
+from staff.policy import Actor
+from staff.writes import staff_write
 
-__all__ = ["MAX_ADJUSTMENT", "StockTooLow", "adjust_stock"]
+__all__ = ["MAX_ADJUSTMENT", "StockTooLow", "adjust_stock", "adjust_stock_as_staff"]
 
 MAX_ADJUSTMENT = 1_000_000
 
 
 class StockTooLow(Exception):
     """The adjustment would take out more pieces than are available."""
+
+
+def adjust_stock_as_staff(
+    actor: Actor, *, via: str, sku: str, quantity: int, reason: str
+) -> StockAdjustment:
+    """Adjust the stock as `adjust_stock` does, if the policy permits it, and log it.
+
+    Raises `NotPermitted`, or StockTooLow.
+    """
+    with staff_write(
+        actor, "adjust_stock", via=via, alias="inventory", subject=sku, why=reason
+    ) as write:
+        made = adjust_stock(sku=sku, quantity=quantity, reason=reason, by=actor.get_username())
+        write.outcome = f"{quantity:+} pieces of {sku}."
+    return made
 
 
 def adjust_stock(*, sku: str, quantity: int, reason: str, by: str) -> StockAdjustment:

@@ -1,4 +1,7 @@
-"""The steps of the inventory service: reserve, release or ship the stock of an order."""
+"""The steps of the inventory service: reserve, release or ship the stock of an order.
+
+`inventory.restock` has the step of a return.
+"""
 
 from collections import Counter
 from typing import Annotated
@@ -16,16 +19,10 @@ from inventory.events import (
     StockUnavailable,
 )
 from inventory.models import SKU_LENGTH, Reservation
-from sagas.definition.handlers import (
-    Batch,
-    Delivery,
-    ManualCompletion,
-    ManualCompletionRefused,
-    ManualConfirmation,
-    Outcome,
-    action,
-    undo,
-)
+from inventory.restock import restock
+from sagas import Batch, Delivery, action, undo
+from sagas.manual import ManualCompletion, ManualCompletionRefused, ManualConfirmation
+from sagas.outcomes import Outcome, Waiting
 
 __all__ = [
     "LineToReserve",
@@ -36,8 +33,13 @@ __all__ = [
     "record_manual_shipment",
     "release",
     "reserve",
+    "restock",
     "ship",
 ]
+
+
+# Seconds until an order tries again whose item another transaction has locked.
+PAUSE_WHILE_BUSY = 1.0
 
 
 class LineToReserve(Struct, frozen=True):
@@ -63,17 +65,23 @@ class NothingReserved(Exception):
 
 @action("inventory.reserve", accepts=OrderToReserve, refusal=StockUnavailable)
 def reserve(batch: Batch[OrderToReserve]) -> list[Outcome]:
-    """Reserve every line of an order, or none."""
+    """Reserve every line of an order, or none. An order with a locked item waits for it."""
     demands = [_demand(delivery) for delivery in batch]
-    on_hand = stock.lock({sku for demand in demands for sku in demand.pieces})
-    allocation = allocate(on_hand, demands)
+    locked = stock.lock({sku for demand in demands for sku in demand.pieces})
+    busy = {demand.order: locked.first_busy(demand.pieces) for demand in demands}
+    allocation = allocate(
+        locked.on_hand, [demand for demand in demands if busy[demand.order] is None]
+    )
     stock.reserve(allocation)
-    return [
-        StockUnavailable(sku=sku, detail=f"Not enough of {sku} in stock.")
-        if (sku := allocation.missing.get(demand.order))
-        else StockReserved(pieces=sum(demand.pieces.values()))
-        for demand in demands
-    ]
+
+    def outcome(demand: Demand) -> Outcome:
+        if sku := busy[demand.order]:
+            return _item_is_busy(sku)
+        if sku := allocation.missing.get(demand.order):
+            return StockUnavailable(sku=sku, detail=f"Not enough of {sku} in stock.")
+        return StockReserved(pieces=sum(demand.pieces.values()))
+
+    return [outcome(demand) for demand in demands]
 
 
 def record_manual_release(
@@ -97,14 +105,17 @@ def record_manual_shipment(
 )
 def release(batch: Batch[OrderWithReservations]) -> list[Outcome]:
     """Release the order's stock, if any was reserved. Raises NothingReserved if it was shipped."""
-    released = stock.close_reservations(
-        [delivery.saga for delivery in batch], Reservation.State.RELEASED
-    )
-    _require_reserved([delivery for delivery in batch if delivery.action_done], released)
-    return [
-        StockReleased(pieces=pieces) if (pieces := released[delivery.saga]) else StockBarred()
-        for delivery in batch
-    ]
+    busy, free = _lock_items(batch)
+    released = _close(free, Reservation.State.RELEASED)
+    _require_reserved([delivery for delivery in free if delivery.action_done], released)
+
+    def outcome(delivery: Delivery[OrderWithReservations]) -> Outcome:
+        if sku := busy.get(delivery.saga):
+            return _item_is_busy(sku)
+        pieces = released[delivery.saga]
+        return StockReleased(pieces=pieces) if pieces else StockBarred()
+
+    return [outcome(delivery) for delivery in batch]
 
 
 @action(
@@ -114,11 +125,15 @@ def release(batch: Batch[OrderWithReservations]) -> list[Outcome]:
 )
 def ship(batch: Batch[OrderWithReservations]) -> list[Outcome]:
     """Ship the order's stock."""
-    shipped = stock.close_reservations(
-        [delivery.saga for delivery in batch], Reservation.State.SHIPPED
-    )
-    _require_reserved(batch, shipped)
-    return [StockShipped(pieces=shipped[delivery.saga]) for delivery in batch]
+    busy, free = _lock_items(batch)
+    shipped = _close(free, Reservation.State.SHIPPED)
+    _require_reserved(free, shipped)
+    return [
+        _item_is_busy(sku)
+        if (sku := busy.get(delivery.saga))
+        else StockShipped(pieces=shipped[delivery.saga])
+        for delivery in batch
+    ]
 
 
 def _demand(delivery: Delivery[OrderToReserve]) -> Demand:
@@ -128,8 +143,30 @@ def _demand(delivery: Delivery[OrderToReserve]) -> Demand:
     return Demand(delivery.saga, pieces)
 
 
+def _lock_items(
+    batch: Batch[OrderWithReservations],
+) -> tuple[dict[UUID, str], Batch[OrderWithReservations]]:
+    """Lock the items of a batch; return the orders with a busy item, and the other deliveries."""
+    busy = stock.lock_items_of_orders([delivery.saga for delivery in batch])
+    return busy, [delivery for delivery in batch if delivery.saga not in busy]
+
+
+def _close(batch: Batch[OrderWithReservations], state: Reservation.State) -> Counter[UUID]:
+    return stock.close_reservations([delivery.saga for delivery in batch], state)
+
+
+def _item_is_busy(sku: str) -> Waiting:
+    """Return the outcome of an order that needs an item which another transaction has locked."""
+    return Waiting(f"Another transaction has locked the stock item {sku}.", PAUSE_WHILE_BUSY)
+
+
 def _close_manually(order: Delivery[OrderWithReservations], state: Reservation.State) -> int:
-    pieces = stock.close_reservations([order.saga], state)
+    busy, _ = _lock_items([order])
+    if busy:
+        raise ManualCompletionRefused(
+            f"Another transaction has locked the stock item {busy[order.saga]}. Try again."
+        )
+    pieces = _close([order], state)
     try:
         _require_reserved([order], pieces)
     except NothingReserved as error:

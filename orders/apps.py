@@ -11,5 +11,5 @@ class OrdersConfig(AppConfig):
     name = "orders"
 
     def ready(self) -> None:
-        """Register the check of ORDER_SAGA."""
-        from orders import checks  # noqa: F401, PLC0415  (registering is its effect)
+        """Register the check of ORDER_SAGA, the kind of orders, and the actions of staff."""
+        from orders import checks, kind, staff_actions  # noqa: F401, PLC0415  (as it says)

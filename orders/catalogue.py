@@ -4,14 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 from django.db import IntegrityError, transaction
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.problems.exceptions import FieldError, InvalidInput
 from orders.events import LineOrdered
+from orders.free_products import NOT_ALLOWED, least_amount
 from orders.models import MAX_AMOUNT, MAX_QUANTITY, SKU_LENGTH, Product
 from orders.price_check import is_currency, reason_not_chargeable, reason_not_sellable
 
 __all__ = [
+    "NO_REASON",
+    "PRICE",
     "LineWanted",
     "NotChargeable",
     "Price",
@@ -19,9 +22,17 @@ __all__ = [
     "SkuTaken",
     "add_product",
     "change_product",
+    "describe_changes",
+    "describe_product",
     "offers_price",
     "price",
+    "require_amount",
 ]
+
+
+# The fields of a price, and the answer to a new price without a reason.
+PRICE = ("unit_amount", "currency")
+NO_REASON = "Give the reason for the new price: the log of staff keeps it."
 
 
 class LineWanted(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,21 +78,45 @@ def add_product(fields: Mapping[str, Any]) -> Product:
         raise SkuTaken from error
 
 
-def change_product(sku: str, changes: Mapping[str, Any]) -> bool:
-    """Change a product for future orders; tell whether the product exists.
+def change_product(sku: str, changes: Mapping[str, Any], *, reason: str = "") -> str:
+    """Change a product for future orders, and return what changed, in words for the log.
 
-    Raises `NotChargeable`, or `InvalidInput` for an unknown currency, and changes nothing then.
+    Raises `Product.DoesNotExist`, `NotChargeable`, or `InvalidInput` for an unknown currency or a
+    new price without a reason, and changes nothing then.
     """
-    products = Product.objects.filter(sku=sku)
-    if not changes:
-        return products.exists()
-
     with transaction.atomic():
-        changed = bool(products.update(**changes))
-        if changed and offers_price(changes):
-            product = products.get()
-            _require_sellable(product.unit_amount, product.currency)
-    return changed
+        product = Product.objects.select_for_update().get(sku=sku)
+        if not reason and any(
+            name in changes and changes[name] != getattr(product, name) for name in PRICE
+        ):
+            raise InvalidInput(FieldError("reason", "required_for_price", NO_REASON))
+        described = describe_changes(product, changes)
+        if offers_price(changes):
+            _require_sellable(
+                changes.get("unit_amount", product.unit_amount),
+                changes.get("currency", product.currency),
+            )
+        if changes:
+            Product.objects.filter(sku=sku).update(**changes)
+    return described
+
+
+def describe_product(product: Product) -> str:
+    """Return the fields of a new product, in words for the log."""
+    return (
+        f"name {product.name!r}, unit_amount {product.unit_amount}, currency {product.currency!r},"
+        f" active {product.active}."
+    )
+
+
+def describe_changes(product: Product, changes: Mapping[str, Any]) -> str:
+    """Return what changes would change in a product, with the old and the new values."""
+    different = [
+        f"{name} {getattr(product, name)!r} → {value!r}"
+        for name, value in changes.items()
+        if getattr(product, name) != value
+    ]
+    return f"{', '.join(different)}." if different else "Nothing changed."
 
 
 def offers_price(changes: Mapping[str, Any]) -> bool:
@@ -90,6 +125,13 @@ def offers_price(changes: Mapping[str, Any]) -> bool:
     Other changes do not depend on the price: a product that cannot be charged can be withdrawn.
     """
     return "unit_amount" in changes or "currency" in changes or bool(changes.get("active"))
+
+
+def require_amount(field: str, amount: int | UnsetType) -> None:
+    """Raise `InvalidInput` for an amount below 0, or of 0 unless products may be free."""
+    least = least_amount()
+    if amount is not UNSET and amount < least:
+        raise InvalidInput(FieldError(field, "invalid", f"Expected int >= {least}."))
 
 
 def price(lines: Sequence[LineWanted], products: Mapping[str, Price]) -> Priced:
@@ -109,6 +151,8 @@ def price(lines: Sequence[LineWanted], products: Mapping[str, Price]) -> Priced:
         raise InvalidInput(FieldError("lines", "amount_too_large", detail))
 
     currency = products[lines[0].sku].currency
+    if any(line.unit_amount < least_amount() for line in priced):
+        raise NotChargeable(NOT_ALLOWED)
     if reason := reason_not_chargeable(amount, currency):
         raise NotChargeable(f"{reason} The order has the amount {_shown(amount, currency)}.")
     return Priced(priced, amount, currency)

@@ -1,42 +1,35 @@
-"""Checks settings when a process starts, so that placing an order cannot fail on them."""
+"""Checks settings when a process starts, so that no request fails on them."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
-from orders.payment_summaries import chosen_summaries
-from orders.price_check import chosen_check
+from api.chosen_function import chosen_function
 from orders.saga import chosen_saga
 
-__all__ = ["check_payment_summaries", "check_price_check", "check_saga"]
+__all__ = ["check_choices"]
+
+# Functions that read a choice from a setting, by the id of the error if the choice is wrong.
+CHOICES: dict[str, Callable[[], object]] = {
+    "orders.E001": chosen_saga,
+    "orders.E002": partial(chosen_function, "PRICE_CHECK"),
+    "orders.E003": partial(chosen_function, "PAYMENT_SUMMARIES"),
+    "orders.E004": partial(chosen_function, "STAFF_CANCEL"),
+}
 
 
 @register
-def check_saga(**kwargs: Any) -> list[CheckMessage]:
-    """Report an unknown ORDER_SAGA."""
+def check_choices(**kwargs: Any) -> list[CheckMessage]:
+    """Report each setting that names no saga or no function."""
+    return [fault for number, choose in CHOICES.items() for fault in _faults(number, choose)]
+
+
+def _faults(number: str, choose: Callable[[], object]) -> list[CheckMessage]:
     try:
-        chosen_saga()
+        choose()
     except ImproperlyConfigured as wrong:
-        return [Error(str(wrong), id="orders.E001")]
-    return []
-
-
-@register
-def check_price_check(**kwargs: Any) -> list[CheckMessage]:
-    """Report a PRICE_CHECK that names no function."""
-    try:
-        chosen_check()
-    except ImproperlyConfigured as wrong:
-        return [Error(str(wrong), id="orders.E002")]
-    return []
-
-
-@register
-def check_payment_summaries(**kwargs: Any) -> list[CheckMessage]:
-    """Report a PAYMENT_SUMMARIES that names no function."""
-    try:
-        chosen_summaries()
-    except ImproperlyConfigured as wrong:
-        return [Error(str(wrong), id="orders.E003")]
+        return [Error(str(wrong), id=number)]
     return []

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from sagas.definition.events import Event, Refusal
+from sagas import Event, Refusal
 
 __all__ = [
     "LineOrdered",
@@ -36,7 +36,7 @@ class OrderCreated(Event, frozen=True, kw_only=True):
 
 
 class OrderFulfilled(Event, frozen=True, kw_only=True):
-    """The order is paid and its stock is reserved, so the customer will receive it."""
+    """The order is paid or free, and its stock is reserved: the customer will receive it."""
 
     type: ClassVar[str] = "order.fulfilled"
 

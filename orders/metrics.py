@@ -6,8 +6,8 @@ from prometheus_client.core import Metric
 
 from api.monitoring.sections import gauge, section
 from orders.status import Status
-from sagas.operations.table_stats import COUNT_LIMIT
-from sagas.storage import sql
+from sagas import sql
+from sagas.queries import COUNT_LIMIT
 
 __all__ = ["count_needing_attention", "count_open_by_status", "estimate_by_status", "orders"]
 

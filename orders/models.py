@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 import sagas.models
+from api.resources.models import IdempotencyRecord
 from orders import next_action_projection, status_projection
 from orders.status import Status
 from sagas.ids import uuid7
@@ -22,6 +23,7 @@ __all__ = [
     "MAX_QUANTITY",
     "SKU_LENGTH",
     "SKU_PATTERN",
+    "CallLimit",
     "Hold",
     "IdempotencyKey",
     "Inbox",
@@ -29,6 +31,7 @@ __all__ = [
     "OrderLine",
     "Outbox",
     "Product",
+    "StepFault",
     "TimelineEvent",
     "Watermark",
 ]
@@ -51,7 +54,8 @@ class Product(models.Model):
     )
     name = models.CharField(max_length=200)
     unit_amount = models.BigIntegerField(
-        validators=[MinValueValidator(1), MaxValueValidator(MAX_AMOUNT)], help_text="Minor units."
+        validators=[MinValueValidator(0), MaxValueValidator(MAX_AMOUNT)],
+        help_text="Minor units. 0 for a free product.",
     )
     currency = models.CharField(
         max_length=3,
@@ -68,7 +72,7 @@ class Product(models.Model):
                 condition=Q(sku__regex=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), name="orders_product_sku"
             ),
             models.CheckConstraint(
-                condition=Q(unit_amount__gte=1, unit_amount__lte=MAX_AMOUNT),
+                condition=Q(unit_amount__gte=0, unit_amount__lte=MAX_AMOUNT),
                 name="orders_product_amount",
             ),
             models.CheckConstraint(
@@ -90,10 +94,12 @@ class Order(sagas.models.TrackedSaga):
     status = models.CharField(
         max_length=10, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING
     )
-    amount = models.BigIntegerField(help_text="Minor units.")
+    amount = models.BigIntegerField(help_text="Minor units. 0 for a free order.")
     currency = models.CharField(max_length=3)
     payment_method = models.CharField(
-        max_length=100, help_text="The gateway's id of the payment method, never card data."
+        max_length=100,
+        help_text="The gateway's id of the payment method, never card data. A free order may have "
+        "none.",
     )
     # Without a length, because a long reason from another service must not block a cancel.
     failure_code = models.CharField(blank=True, default="", db_default="")
@@ -111,7 +117,7 @@ class Order(sagas.models.TrackedSaga):
                 condition=Q(status__in=Status.values), name="orders_status_known"
             ),
             models.CheckConstraint(
-                condition=Q(amount__gte=1, amount__lte=MAX_AMOUNT), name="orders_amount_bounded"
+                condition=Q(amount__gte=0, amount__lte=MAX_AMOUNT), name="orders_amount_bounded"
             ),
             models.CheckConstraint(
                 condition=Q(currency__regex=r"^[a-z]{3}$"), name="orders_currency"
@@ -186,7 +192,7 @@ class OrderLine(models.Model):
                 name="orders_line_quantity",
             ),
             models.CheckConstraint(
-                condition=Q(unit_amount__gte=1, unit_amount__lte=MAX_AMOUNT),
+                condition=Q(unit_amount__gte=0, unit_amount__lte=MAX_AMOUNT),
                 name="orders_line_amount",
             ),
         )
@@ -195,27 +201,16 @@ class OrderLine(models.Model):
         return f"{self.quantity} × {self.sku}"
 
 
-class IdempotencyKey(models.Model):
+class IdempotencyKey(IdempotencyRecord):
     """The stored answer to a client's key: repeating the request places no second order."""
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.CASCADE, db_index=False, related_name="+"
-    )
-    key = models.CharField(max_length=255)
-    fingerprint = models.CharField(
-        max_length=64, help_text="SHA-256 of the parsed request, so its formatting does not matter."
-    )
+    resource = "order"
+
+    saga = None  # type: ignore[assignment]
     order = models.ForeignKey(Order, models.CASCADE, db_index=False, related_name="+")
-    body = models.TextField(help_text="The body of the answer.")
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    class Meta:
-        constraints = (
-            models.UniqueConstraint(fields=("user", "key"), name="orders_idempotency_once"),
-        )
-
-    def __str__(self) -> str:
-        return self.key
+    class Meta(IdempotencyRecord.Meta):
+        abstract = False
 
 
 class TimelineEvent(sagas.models.TimelineEvent):
@@ -248,6 +243,22 @@ class Hold(sagas.models.Hold):
     class Meta(sagas.models.Hold.Meta):
         abstract = False
         db_table = "orders_hold"
+
+
+class StepFault(sagas.models.StepFault):
+    """The sagas for which a step of orders failed, and the errors."""
+
+    class Meta(sagas.models.StepFault.Meta):
+        abstract = False
+        db_table = "orders_stepfault"
+
+
+class CallLimit(sagas.models.CallLimit):
+    """The limits of the calls of orders to outside systems, and the calls under way."""
+
+    class Meta(sagas.models.CallLimit.Meta):
+        abstract = False
+        db_table = "orders_calllimit"
 
 
 class Watermark(sagas.models.Watermark):

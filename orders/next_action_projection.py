@@ -7,8 +7,9 @@ from uuid import UUID
 
 from django.utils.dateparse import parse_datetime
 
-from sagas.definition.messages import TimelineEntry, to_json
-from sagas.storage import sql
+from sagas import sql
+from sagas.lifecycle import TimelineEntry
+from sagas.sql import to_json
 
 __all__ = ["ACTION_DONE", "ACTION_FIELDS", "ACTION_REQUIRED", "UNDECIDED", "apply", "due_action"]
 

@@ -11,12 +11,11 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
-from django.utils.module_loading import import_string
 
-__all__ = ["UNKNOWN", "chosen_summaries", "read_payments"]
+from api.chosen_function import chosen_function
+
+__all__ = ["UNKNOWN", "read_payments"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +27,12 @@ Summaries: TypeAlias = Callable[[Collection[UUID]], Mapping[UUID, Summary]]
 # The payments did not answer. This is not the absence of a payment.
 UNKNOWN: Summary = {
     "status": "unknown",
-    **dict.fromkeys(("amount", "captured_amount", "refunded_amount", "owed_amount")),
+    **dict.fromkeys(
+        (
+            *("amount", "captured_amount", "refunded_amount", "owed_amount"),
+            "paid_otherwise_amount",
+        )
+    ),
     "disputed": None,
 }
 
@@ -44,7 +48,7 @@ def read_payments(orders: Sequence[UUID]) -> Mapping[UUID, Summary]:
 
     An order without a payment is missing.
     """
-    reading = _threads.submit(_read, chosen_summaries(), orders)
+    reading = _threads.submit(_read, chosen_function("PAYMENT_SUMMARIES"), orders)
     try:
         return reading.result(timeout=LIMIT)
     except (Error, FutureTimeoutError) as error:
@@ -55,20 +59,6 @@ def read_payments(orders: Sequence[UUID]) -> Mapping[UUID, Summary]:
             error,
         )
         return dict.fromkeys(orders, UNKNOWN)
-
-
-def chosen_summaries() -> Summaries:
-    """Return the function that PAYMENT_SUMMARIES names. Raises ImproperlyConfigured if none."""
-    name = settings.PAYMENT_SUMMARIES
-    try:
-        summaries: Summaries = import_string(name)
-    except ImportError as error:
-        raise ImproperlyConfigured(
-            f"PAYMENT_SUMMARIES is {name!r}, which cannot be imported: {error}."
-        ) from error
-    if not callable(summaries):
-        raise ImproperlyConfigured(f"PAYMENT_SUMMARIES is {name!r}, which is not a function.")
-    return summaries
 
 
 def _read(summaries: Summaries, orders: Sequence[UUID]) -> Mapping[UUID, Summary]:

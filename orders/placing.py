@@ -11,18 +11,18 @@ from typing import NamedTuple
 import msgspec
 from django.conf import settings
 
+from api.resources.records import KeyInFlight, StoredAnswer, try_lock
 from orders.catalogue import Price
 from orders.events import LineOrdered
-from orders.idempotency import TRY_LOCK, KeyInFlight, StoredAnswer
 from orders.models import Order
-from sagas.definition.messages import to_json
-from sagas.definition.plan import Plan
-from sagas.storage import sql
+from sagas import sql
+from sagas.lifecycle import Plan
+from sagas.sql import to_json
 
 __all__ = ["Answer", "Lookup", "Origin", "insert_cte", "lookup"]
 
 LOOKUP = f"""
-SELECT {TRY_LOCK},
+SELECT {try_lock("orders")},
        statement_timestamp(), known.order_id, known.body, known.fingerprint,
        (SELECT jsonb_object_agg(sku, jsonb_build_array(unit_amount, currency))::text
           FROM orders_product WHERE sku = ANY(%(skus)s::text[]) AND active)

@@ -6,15 +6,12 @@ dotted path.
 
 from collections.abc import Callable
 
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
-
+from api.chosen_function import chosen_function
+from orders.free_products import NOT_ALLOWED, least_amount
 from orders.models import MAX_AMOUNT, MAX_QUANTITY
 
 __all__ = [
     "CURRENCIES",
-    "chosen_check",
     "is_currency",
     "reason_not_chargeable",
     "reason_not_sellable",
@@ -49,10 +46,16 @@ def is_currency(code: str) -> bool:
 
 
 def reason_not_chargeable(amount: int, currency: str) -> str:
-    """Return in words why an amount of minor units cannot be charged; empty if it can."""
+    """Return in words why an amount of minor units cannot be charged; empty if it can.
+
+    The gateway is not asked about an amount of 0, because it charges nothing then.
+    """
     if not is_currency(currency):
         return f"{currency.upper()} is not a currency of ISO 4217."
-    return chosen_check()(amount, currency)
+    if amount == 0:
+        return NOT_ALLOWED if least_amount() > 0 else ""
+    check: PriceCheck = chosen_function("PRICE_CHECK")
+    return check(amount, currency)
 
 
 def reason_not_sellable(unit_amount: int, currency: str) -> str:
@@ -63,18 +66,3 @@ def reason_not_sellable(unit_amount: int, currency: str) -> str:
     amounts = (unit_amount * pieces for pieces in QUANTITIES)
     more = (amount for amount in amounts if amount <= MAX_AMOUNT)
     return reason if all(reason_not_chargeable(amount, currency) for amount in more) else ""
-
-
-def chosen_check() -> PriceCheck:
-    """Return the function that PRICE_CHECK names. Raises ImproperlyConfigured if there is none."""
-    try:
-        check: PriceCheck = import_string(settings.PRICE_CHECK)
-    except ImportError as error:
-        raise ImproperlyConfigured(
-            f"PRICE_CHECK is {settings.PRICE_CHECK!r}, which cannot be imported: {error}."
-        ) from error
-    if not callable(check):
-        raise ImproperlyConfigured(
-            f"PRICE_CHECK is {settings.PRICE_CHECK!r}, which is not a function."
-        )
-    return check

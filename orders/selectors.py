@@ -1,23 +1,29 @@
 """The queries of orders, limited to the rows that a user may see."""
 
-from uuid import UUID
-
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
-from api.auth.roles import reads_everything
-from orders.models import Order, Product, TimelineEvent
+from orders.models import Order, Product
 from orders.status import TERMINAL, Status
+from staff.policy import may_read
 
-__all__ = ["events_recorded_after", "products", "timeline_of", "visible_orders", "with_status"]
+__all__ = [
+    "READ_ORDERS",
+    "products",
+    "visible_orders",
+    "with_status",
+]
+
+# Django's permission to read the orders of all customers.
+READ_ORDERS = "orders.view_order"
 
 
 def visible_orders(user: User | AnonymousUser) -> QuerySet[Order]:
-    """Return the orders that a user may see: their own, or all for staff and auditors."""
+    """Return the orders that a user may see: all with the permission, else their own."""
     orders = Order.objects.prefetch_related("lines")
     if isinstance(user, AnonymousUser):
         return orders.none()
-    return orders if reads_everything(user) else orders.filter(user=user)
+    return orders if may_read(user, READ_ORDERS) else orders.filter(user=user)
 
 
 def with_status(orders: QuerySet[Order], status: str) -> QuerySet[Order]:
@@ -29,27 +35,6 @@ def with_status(orders: QuerySet[Order], status: str) -> QuerySet[Order]:
     if status == Status.CANCELLED:
         return found.exclude(failure_code="")
     return found if status in TERMINAL else found.filter(ended_at=None)
-
-
-def timeline_of(order_id: UUID) -> QuerySet[TimelineEvent]:
-    """Return the events of an order, oldest first."""
-    return TimelineEvent.objects.filter(saga=order_id)
-
-
-def events_recorded_after(
-    order_id: UUID, *, after: TimelineEvent | None
-) -> QuerySet[TimelineEvent]:
-    """Return the events of an order in the order of recording, after a given one if any."""
-    events = timeline_of(order_id).order_by("recorded_at", "seq", "id")
-    if after is None:
-        return events
-    at, seq = Q(recorded_at=after.recorded_at), Q(seq=after.seq)
-    later = (
-        Q(recorded_at__gt=after.recorded_at)
-        | at & Q(seq__gt=after.seq)
-        | at & seq & Q(id__gt=after.id)
-    )
-    return events.filter(later)
 
 
 def products() -> QuerySet[Product]:

@@ -3,23 +3,24 @@
 Each is one transaction, and none waits for the broker.
 """
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
-import msgspec
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from orders.catalogue import LineWanted, Priced, price
+from api.problems.exceptions import FieldError, InvalidInput
+from api.resources.records import KeyInFlight, fingerprint_of, is_taken
+from orders.catalogue import LineWanted, Priced, price, require_amount
 from orders.events import LineOrdered, OrderCancelling, OrderCreated
-from orders.idempotency import KeyInFlight, is_taken
-from orders.models import CURRENCY_PATTERN, MAX_AMOUNT, Order, OrderLine
+from orders.free_products import least_amount
+from orders.models import CURRENCY_PATTERN, MAX_AMOUNT, IdempotencyKey, Order, OrderLine
 from orders.placing import Answer, Origin, insert_cte, lookup
 from orders.saga import chosen_saga
 from orders.status import OPEN, Status, may_become
+from sagas.failpoints import Point, reach
 from sagas.lifecycle import (
     CancelRequest,
     CancelResult,
@@ -28,7 +29,6 @@ from sagas.lifecycle import (
     request_cancel,
     start,
 )
-from sagas.testing.failpoints import Point, reach
 
 __all__ = [
     "MAX_LINES",
@@ -54,23 +54,27 @@ class NewOrder(Struct, frozen=True, forbid_unknown_fields=True):
             description="Each SKU once. All products must have the same currency.",
         ),
     ]
-    payment_method: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=100,
-            description="The gateway's name for it, like `pm_card_visa`.",
-        ),
-    ]
+    payment_method: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=100,
+                description="The gateway's name for it, like `pm_card_visa`. Only an order whose "
+                "amount is 0 may leave it out.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
     expected_amount: (
         Annotated[
             int,
             Meta(
-                ge=1,
                 le=MAX_AMOUNT,
                 description="The amount that the customer agreed to, in minor units. The order is "
                 "placed only with this amount.",
+                extra_json_schema={"minimum": 0},  # `_require_allowed` checks it, by a setting
             ),
         ]
         | UnsetType
@@ -101,7 +105,7 @@ class NewOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
         An unset field is no part of it, so it equals that of releases without the field.
         """
-        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+        return fingerprint_of(self)
 
 
 class Placed(Struct, frozen=True):
@@ -138,7 +142,7 @@ def place_order(*, user_id: int, key: str, new: NewOrder, render: Callable[[Orde
         with transaction.atomic():
             placed = _place(user_id, key, new, render)
     except IntegrityError as error:
-        if is_taken(error):
+        if is_taken(error, IdempotencyKey):
             raise KeyInFlight from error
         raise
 
@@ -180,19 +184,24 @@ def _place(user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]
     fingerprint = new.fingerprint()
     if found.stored:
         body = found.stored.answer_to(fingerprint)
-        return Placed(str(found.stored.order_id), body, replayed=True)
+        return Placed(str(found.stored.resource), body, replayed=True)
 
+    _require_allowed(new)
     # The order keeps these prices, so a price that changes from here on cannot reach it.
     priced = price(new.lines, found.prices)
     if not new.expects(priced):
         raise AmountChanged(priced)
 
+    if priced.amount and not new.payment_method:
+        raise _payment_method_missing()
+
     saga = chosen_saga()
-    order = _order(user_id, new.payment_method, priced, found.at)
+    order = _order(user_id, new.payment_method or "", priced, found.at)
     created = _created(order)
     answer = Answer(key, fingerprint, render(order))
 
-    rows = insert_cte(order, saga.plan, created.lines, answer)
+    plan = saga.plan_for(created)
+    rows = insert_cte(order, plan, created.lines, answer)
     origin = Origin(customer=str(user_id), idempotency_key=key, fingerprint=fingerprint)
     start(
         saga,
@@ -201,8 +210,23 @@ def _place(user_id: int, key: str, new: NewOrder, render: Callable[[Order], str]
         event=created,
         headers=origin.headers(),
         with_rows=rows,
+        plan=plan,
     )
     return Placed(str(order.id), answer.body, replayed=False)
+
+
+def _require_allowed(new: NewOrder) -> None:
+    """Raise `InvalidInput` for a request that only a shop with free products takes.
+
+    A repeated request has its stored answer even if the setting was switched off since.
+    """
+    require_amount("expected_amount", new.expected_amount)
+    if not new.payment_method and least_amount() > 0:
+        raise _payment_method_missing()
+
+
+def _payment_method_missing() -> InvalidInput:
+    return InvalidInput(FieldError("payment_method", "required", "This field is required."))
 
 
 def _cancel_here(order: Order, reason: OrderCancelling) -> bool:

@@ -59,6 +59,7 @@ STATUS_AFTER_EVENT: Mapping[str, Status] = {
     "stock.unavailable": Status.CANCELLING,
     "order.unfulfillable": Status.CANCELLING,
     "order.cancelling": Status.CANCELLING,
+    "saga.deadline_missed": Status.CANCELLING,
     "stock.released": Status.CANCELLING,
     "stock.barred": Status.CANCELLING,
     "payment.refunded": Status.CANCELLING,

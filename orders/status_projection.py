@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from orders.status import STATUS_AFTER_EVENT, STATUS_ORDER, Status
-from sagas.definition.messages import TimelineEntry
-from sagas.storage import sql
+from sagas import sql
+from sagas.lifecycle import TimelineEntry
 
 __all__ = ["apply"]
 

@@ -8,9 +8,9 @@ from msgspec import Struct, field
 from orders.events import OrderCancelled, OrderFulfilled, OrderUnfulfillable
 from orders.models import Order
 from orders.status import Status, may_become
-from sagas.definition.handlers import Batch, Outcome, action, undo
+from sagas import Batch, action, sql, undo
 from sagas.lifecycle import cancels_at_home
-from sagas.storage import sql
+from sagas.outcomes import Outcome
 
 __all__ = ["Failure", "OrderAlreadyFulfilled", "OrderToCancel", "OrderToFulfil", "cancel", "fulfil"]
 

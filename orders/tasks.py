@@ -5,7 +5,8 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from orders.idempotency import purge_idempotency_keys
+from api.resources.records import purge_records
+from orders.models import IdempotencyKey
 
 __all__ = ["purge_keys"]
 
@@ -16,4 +17,4 @@ KEPT = timedelta(hours=48)
 @shared_task(name="orders.purge_idempotency_keys")
 def purge_keys() -> int:
     """Delete idempotency keys after their promised time; return how many."""
-    return purge_idempotency_keys(timezone.now() - KEPT)
+    return purge_records(IdempotencyKey, timezone.now() - KEPT)

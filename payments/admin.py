@@ -8,19 +8,22 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from unfold.decorators import display
 
-from payments.gateways.currencies import with_currency
 from payments.models import (
     Dispute,
     Inbox,
     Outbox,
+    PartialRefund,
     Payment,
     Reconciliation,
     SimulatedCharge,
     WebhookEvent,
 )
 from payments.open_money import captured_in_words, orders_of_unknown_outcome
-from sagas.admin.changelist import MAX_FOUND, NewestFilter, ReadOnlyAdmin
-from sagas.admin.messages import InboxAdmin, OutboxAdmin
+from payments.partial_refunds import orders_with_owed_money
+from payments.summaries import known_owed, with_owed_parts
+from sagas.admin.changelist import MAX_FOUND, NewestFilter
+from sagas.contrib.unfold import InboxAdmin, OutboxAdmin, ReadOnlyAdmin
+from sagas.currencies import with_currency
 
 __all__ = ["DisputeAdmin", "OrderSearchAdmin", "PaymentAdmin"]
 
@@ -37,6 +40,7 @@ STATUS_COLOURS = {
     "refunded": "primary",
     "void": "primary",
 }
+PART_COLOURS = {"pending": "warning", "succeeded": "success", "failed": "danger"}
 OWED, DISPUTED, FOLLOWED = "owed to the customer", "disputed", "the gateway is asked again"
 NOTE_COLOURS = {OWED: "danger", DISPUTED: "danger", FOLLOWED: "warning"}
 
@@ -82,7 +86,7 @@ class MoneyFilter(admin.SimpleListFilter):
         """Keep the payments of the chosen reason."""
         match self.value():
             case "owed":
-                return queryset.filter(owed_amount__gt=0)
+                return queryset.filter(order_id__in=orders_with_owed_money())
             case "disputed":
                 return queryset.filter(dispute_status="open")
             case "unknown":
@@ -102,6 +106,7 @@ class PaymentAdmin(OrderSearchAdmin):
         "captured_money",
         "refunded",
         "owed",
+        "paid_otherwise",
         "disputed",
         "gateway",
         "charge_id",
@@ -116,6 +121,10 @@ class PaymentAdmin(OrderSearchAdmin):
     uuid_fields = ("order_id", "id")
     ordering = ("-id",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Payment]:
+        """Add the owed amounts of failed parts."""
+        return with_owed_parts(super().get_queryset(request))
+
     @display(description="status", label=STATUS_COLOURS)
     def state(self, payment: Payment) -> str:
         """Show the status."""
@@ -124,7 +133,7 @@ class PaymentAdmin(OrderSearchAdmin):
     @display(description="note", label=NOTE_COLOURS, empty_value="")
     def note(self, payment: Payment) -> str | None:
         """Show why the status is not the whole truth about the money."""
-        if payment.owed_amount:
+        if known_owed(payment):
             return OWED
         if payment.dispute_status == "open":
             return DISPUTED
@@ -148,7 +157,12 @@ class PaymentAdmin(OrderSearchAdmin):
     @admin.display(description="owed", empty_value="")
     def owed(self, payment: Payment) -> str | None:
         """Show the amount that is owed to the customer, if any."""
-        return _shown(payment.owed_amount, payment.currency)
+        return _shown(known_owed(payment) or 0, payment.currency)
+
+    @admin.display(description="paid in another way", empty_value="")
+    def paid_otherwise(self, payment: Payment) -> str | None:
+        """Show the amount that a person has paid outside of the gateway, if any."""
+        return _shown(payment.paid_otherwise_amount, payment.currency)
 
     @admin.display(description="disputed", empty_value="")
     def disputed(self, payment: Payment) -> str | None:
@@ -190,6 +204,56 @@ class DisputeAdmin(OrderSearchAdmin):
     def withdrawn(self, dispute: Dispute) -> str:
         """Show the amount in its currency."""
         return with_currency(dispute.amount, dispute.currency)
+
+
+@admin.register(PartialRefund)
+class PartialRefundAdmin(OrderSearchAdmin):
+    """The refunds of parts of payments, each for one saga, such as a return."""
+
+    list_display = (
+        "id",
+        "order_id",
+        "state",
+        "asked",
+        "back",
+        "covered",
+        "missing_money",
+        "refund_id",
+        "reference",
+        "expected_at",
+        "created_at",
+        "updated_at",
+    )
+    list_filter = ("status",)
+    search_help_text = "Order id, id of the saga, or the gateway's id of a refund."
+    uuid_fields = ("order_id", "id")
+    text_field = "refund_id"
+    ordering = ("-created_at",)
+
+    @display(description="status", label=PART_COLOURS)
+    def state(self, refund: PartialRefund) -> str:
+        """Show the status."""
+        return refund.status
+
+    @admin.display(description="asked for")
+    def asked(self, refund: PartialRefund) -> str:
+        """Show the amount that the saga asked for."""
+        return with_currency(refund.asked_amount, refund.currency)
+
+    @admin.display(description="given back", empty_value="")
+    def back(self, refund: PartialRefund) -> str | None:
+        """Show the amount that the gateway gave back for this saga, if any."""
+        return _shown(refund.refunded_amount, refund.currency)
+
+    @admin.display(description="covered", empty_value="")
+    def covered(self, refund: PartialRefund) -> str | None:
+        """Show the amount that the customer has in another way, if any."""
+        return _shown(refund.asked_amount - refund.amount + refund.covered_amount, refund.currency)
+
+    @admin.display(description="not back yet", empty_value="")
+    def missing_money(self, refund: PartialRefund) -> str | None:
+        """Show the amount that the customer does not have back, if any."""
+        return _shown(refund.missing, refund.currency)
 
 
 @admin.register(WebhookEvent)

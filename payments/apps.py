@@ -11,5 +11,5 @@ class PaymentsConfig(AppConfig):
     name = "payments"
 
     def ready(self) -> None:
-        """Register the check of the gateway settings."""
-        from payments import checks  # noqa: F401, PLC0415  (its import registers it)
+        """Register the check of the gateway settings, and the actions of staff."""
+        from payments import checks, staff_actions  # noqa: F401, PLC0415  (as it says)

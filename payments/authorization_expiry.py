@@ -12,8 +12,8 @@ import msgspec
 from django.db import transaction
 
 from payments.events import PaymentAuthorized, PaymentExpiring
+from sagas import sql
 from sagas.lifecycle import CancelRequest, CancelResult, cancel_before_pivot
-from sagas.storage import sql
 
 __all__ = ["cancel_expiring_once"]
 

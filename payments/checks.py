@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  (its name in Django)
 from django.core.exceptions import ImproperlyConfigured
 
+from payments.gateway_requests import CALL_BUDGET
 from payments.gateways import get_gateway
 from payments.gateways.stripe.account import BUDGET, CONNECT, READ
 
@@ -18,12 +19,17 @@ LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 @register
 def check_gateway(**kwargs: Any) -> list[CheckMessage]:
-    """Report a PAYMENT_GATEWAY that does not exist, or whose settings are wrong."""
+    """Report a PAYMENT_GATEWAY that does not exist, or whose settings are wrong.
+
+    Only a process that serves payments needs the keys.
+    """
     try:
         get_gateway()
     except ImproperlyConfigured as wrong:
         return [Error(str(wrong), id="payments.E001")]
-    return list(_stripe()) if settings.PAYMENT_GATEWAY == "stripe" else []
+    if settings.PAYMENT_GATEWAY != "stripe" or "payments" not in settings.SERVED:
+        return []
+    return list(_stripe())
 
 
 def _stripe() -> Iterator[CheckMessage]:
@@ -48,13 +54,15 @@ def _stripe() -> Iterator[CheckMessage]:
             id="payments.E004",
         )
     longest, lease = BUDGET + CONNECT + READ, settings.SAGA_LEASE_SECONDS
-    if longest >= min(lease, settings.CELERY_TASK_SOFT_TIME_LIMIT):
+    if longest >= min(lease, settings.CELERY_TASK_SOFT_TIME_LIMIT, CALL_BUDGET):
         hint = (
-            "Otherwise a second worker sends the same requests while the first still waits for "
-            "Stripe. Money is safe, but Stripe gets twice the requests."
+            "A command that runs a step does not extend its claims, and a worker that stops waits "
+            "for its calls at most for TASK_TIME_LIMIT. Otherwise a second worker sends the same "
+            "requests while the first still waits for Stripe. Money is safe, but Stripe gets twice "
+            "the requests."
         )
         text = (
-            f"A Stripe step may take {longest:.0f} s. Raise SAGA_LEASE_SECONDS and "
+            f"A Stripe call may take {longest:.0f} s. Raise SAGA_LEASE_SECONDS and "
             f"0.8 × TASK_TIME_LIMIT above that."
         )
         yield Warning(text, hint=hint, id="payments.W001")

@@ -14,9 +14,9 @@ from django.db.models.functions import Now
 
 from payments.gateways.base import ActionRequired, ChargeAnswer, Pending, RefundAnswer
 from payments.models import Payment
-from sagas.storage import sql
+from sagas import sql
 
-__all__ = ["Deadline", "orders_past_deadline", "start_deadlines"]
+__all__ = ["DECISION_SECONDS", "Deadline", "orders_past_deadline", "start_deadlines"]
 
 # Both set a deadline once: `given` by the gateway, or else `seconds` from now. They return the
 # orders whose deadline is new. A gateway that postpones its decision, or decides for another step,

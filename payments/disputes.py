@@ -1,7 +1,6 @@
 """The disputes of payments, as the gateway reports them, and the notices for their orders."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -10,10 +9,8 @@ from payments.events import PaymentDisputed
 from payments.gateways.base import ChargeBalance, Dispute, DisputeStatus
 from payments.models import Dispute as DisputeRow
 from payments.models import Payment
-from sagas.definition.messages import OutboxRow
-from sagas.definition.plan import Plan
-from sagas.storage import outbox, sql
-from sagas.storage.registry import get_service
+from sagas import sql
+from sagas.lifecycle import publish_notice
 
 __all__ = ["dispute_status", "record_disputes"]
 
@@ -27,13 +24,6 @@ SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
 ON CONFLICT (id) DO UPDATE
    SET amount = EXCLUDED.amount, status = EXCLUDED.status, reason = EXCLUDED.reason,
        respond_by = EXCLUDED.respond_by, updated_at = clock_timestamp()
-"""
-
-# The newest outbox row of a saga carries its plan and context. Retention has purged the rows of old
-# sagas, and their timelines: those orders get no notice, but the payment has the dispute.
-NEWEST = """
-SELECT DISTINCT ON (saga) saga, saga_started_at, seq, step, plan::text, context::text
-  FROM payments_outbox WHERE saga = ANY(%(sagas)s::uuid[]) ORDER BY saga, id DESC
 """
 
 
@@ -80,33 +70,15 @@ def record_disputes(
 
 
 def _notify(changed: Sequence[tuple[Payment, Dispute]]) -> None:
-    sagas = [payment.order_id for payment, _ in changed]
-    newest = {saga: row for saga, *row in sql.fetch("payments", NEWEST, {"sagas": sagas})}
+    """Tell the timelines of the orders. Retention has purged the timelines of old orders: those
+    orders get no notice, but the payment has the dispute.
+    """
     for payment, dispute in changed:
-        if payment.order_id in newest:
-            row = _notice(payment, dispute, newest[payment.order_id])
-            outbox.write(get_service("payments"), row.plan, [row], leased=False)
-
-
-def _notice(payment: Payment, dispute: Dispute, newest: Sequence[Any]) -> OutboxRow:
-    started_at, seq, step, plan, context = newest
-    event = PaymentDisputed(
-        payment_id=payment.id,
-        dispute_id=dispute.id,
-        status=dispute.status,
-        amount=dispute.amount,
-        currency=payment.currency,
-    )
-    return OutboxRow(
-        saga=payment.order_id,
-        started_at=started_at,
-        seq=seq,
-        type=event.type,
-        step=step,
-        step_attempt=1,
-        data=event.facts(),
-        context=msgspec.json.decode(context),
-        plan=msgspec.json.decode(plan, type=Plan),
-        target=None,
-        headers={},
-    )
+        event = PaymentDisputed(
+            payment_id=payment.id,
+            dispute_id=dispute.id,
+            status=dispute.status,
+            amount=dispute.amount,
+            currency=payment.currency,
+        )
+        publish_notice("payments", payment.order_id, event)

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from sagas.definition.events import Event, Notice, Refusal, WaitNotice
+from sagas import Event, Refusal
+from sagas.outcomes import Notice, WaitNotice
 
 __all__ = [
     "PaymentActionRequired",
@@ -15,6 +16,7 @@ __all__ = [
     "PaymentFailed",
     "PaymentKept",
     "PaymentMismatched",
+    "PaymentPartlyRefunded",
     "PaymentProcessed",
     "PaymentRefunded",
     "PaymentUndecided",
@@ -149,3 +151,20 @@ class PaymentRefunded(Event, frozen=True, kw_only=True):
     amount: int
     currency: str
     disputed: int = 0
+
+
+class PaymentPartlyRefunded(Event, frozen=True, kw_only=True):
+    """A part of the charge is given back, for one saga, such as a return.
+
+    `amount`: what this refund has given back; 0 if only free products came back. `covered`: the
+    rest of the asked amount, which the customer has by other refunds and disputes, because nothing
+    is left of the charge.
+    """
+
+    type: ClassVar[str] = "payment.partly_refunded"
+
+    payment_id: UUID
+    refund_id: str
+    amount: int
+    currency: str
+    covered: int = 0

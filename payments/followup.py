@@ -5,10 +5,14 @@ the cancel, or its refund failed later. The follow-up repeats with growing pause
 money is back; meanwhile the payment has an `owed_amount` and the last error. Then the follow-up
 reads the balance of the charge, and records refunds and disputes that we did not make. An open
 dispute is looked at every hour until it is decided.
+
+A follow-up also asks for the parts that were given back for other sagas, such as returns. A part
+whose refund has failed later is owed, until another refund is through.
 """
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -28,11 +32,13 @@ from payments.gateways.base import (
     Captured,
     ChargeBalance,
     Declined,
+    KeySpent,
+    PartRefundAnswer,
     Pending,
     Unanswered,
 )
-from payments.gateways.currencies import with_currency
-from payments.models import Payment
+from payments.models import PartialRefund, Payment
+from payments.partial_refunds import record_follow_up, request_of, settled_refunds
 from payments.services import (
     IllegalTransition,
     PaymentUpdate,
@@ -41,8 +47,9 @@ from payments.services import (
     update_payments,
 )
 from payments.steps import Refund
+from sagas import sql
 from sagas.backoff import exponential_sql
-from sagas.storage import sql
+from sagas.currencies import with_currency
 
 __all__ = ["follow_up_once", "schedule"]
 
@@ -79,9 +86,11 @@ COLUMNS = UNDONE, KEPT = "follow_at", "balance_due_at"
 Claims: TypeAlias = Mapping[str, Mapping[UUID, datetime]]
 
 # A payment that a person has listed as refunded is refunded again only if that refund has failed.
-# The customer may have got the money in another way, which the gateway does not know.
+# The customer may have got the money in another way, which the gateway does not know. Money that is
+# recorded as paid in another way is not refunded, not even after a failed refund.
 ONLY_READ = """
-(status = 'captured' AND owed_amount = 0) OR (refund_reference <> '' AND NOT %(refund_failed)s)
+(owed_amount = 0 AND (status = 'captured' OR paid_otherwise_amount > 0))
+OR (refund_reference <> '' AND NOT %(refund_failed)s)
 """
 SCHEDULE = f"""
 UPDATE payments_payment
@@ -123,11 +132,14 @@ UPDATE payments_payment AS payment
 
 
 class Finding(NamedTuple):
-    """The gateway's answers about a payment: its refund, if it was undone, and its balance."""
+    """The gateway's answers about a payment: its refund, if it was undone, its balance, and the
+    parts that were given back.
+    """
 
     payment: Payment
     refund: RefundResult | None
     balance: BalanceAnswer
+    parts: Sequence[tuple[PartialRefund, PartRefundAnswer]] = ()
 
     @property
     def error(self) -> str:
@@ -135,13 +147,14 @@ class Finding(NamedTuple):
         if isinstance(self.balance, Unanswered):
             return self.balance.reason
         answers = (self.refund.charge, self.refund.refund) if self.refund else ()
-        for answer in answers:
+        parts = [answer for _, answer in self.parts]
+        for answer in (*answers, *parts):
             match answer:
-                case Unanswered(reason=reason) | Pending(reason=reason):
+                case Unanswered(reason=reason) | Pending(reason=reason) | KeySpent(reason=reason):
                     return reason
-        if self.refund and isinstance(self.refund.refund, Declined):
-            declined = self.refund.refund
-            return f"The gateway declined to refund: {declined.code}. {declined.detail}"
+        for answer in (self.refund and self.refund.refund, *parts):
+            if isinstance(answer, Declined):
+                return f"The gateway declined to refund: {answer.code}. {answer.detail}"
         return self._owed_error()
 
     @property
@@ -246,9 +259,12 @@ def _ask_gateway(payments: Sequence[Payment], to_undo: Collection[UUID]) -> list
 
 
 def _ask(payments: Sequence[Payment], to_undo: Collection[UUID]) -> list[Finding]:
-    """Refund the payments that were undone, then read the balances of all known charges."""
+    """Refund the parts and the payments that were undone, then read the balances of all known
+    charges.
+    """
     undone = [payment for payment in payments if _was_undone(payment, to_undo)]
     router = GatewayRouter()
+    parts = _ask_for_parts(router, payments)
     results = Refund().undo(router, [refund_plan(payment) for payment in undone])
     refunds = dict(zip((payment.order_id for payment in undone), results, strict=True))
 
@@ -259,9 +275,29 @@ def _ask(payments: Sequence[Payment], to_undo: Collection[UUID]) -> list[Finding
     ]
     balances = router.send(lambda gateway: gateway.balance, requests)
     return [
-        Finding(payment, refunds.get(payment.order_id), balances.get(payment.charge_key, Absent()))
+        Finding(
+            payment,
+            refunds.get(payment.order_id),
+            balances.get(payment.charge_key, Absent()),
+            parts.get(payment.order_id, ()),
+        )
         for payment in payments
     ]
+
+
+def _ask_for_parts(
+    router: GatewayRouter, payments: Sequence[Payment]
+) -> dict[UUID, list[tuple[PartialRefund, PartRefundAnswer]]]:
+    """Ask for the parts that were given back. The gateway gives back a failed part once more."""
+    by_order = {payment.order_id: payment for payment in payments}
+    settled = settled_refunds(payments)
+    requests = [request_of(refund, by_order[refund.order_id]) for refund in settled]
+    answers = router.send(lambda gateway: gateway.refund_part, requests)
+
+    parts: dict[UUID, list[tuple[PartialRefund, PartRefundAnswer]]] = defaultdict(list)
+    for refund in settled:
+        parts[refund.order_id].append((refund, answers[refund.key]))
+    return parts
 
 
 def _was_undone(payment: Payment, to_undo: Collection[UUID]) -> bool:
@@ -293,6 +329,10 @@ def _record(findings: Sequence[Finding], claims: Claims) -> None:
             if isinstance(finding.balance, ChargeBalance)
         }
         record_disputes(locked, balances)
+        parts = [part for finding in unchanged.values() for part in finding.parts]
+        record_follow_up(
+            [refund for refund, _ in parts], {each.id: answer for each, answer in parts}
+        )
         undecided = {
             order: finding.refund.undecided
             for order, finding in unchanged.items()
@@ -330,8 +370,8 @@ def _is_current(payment: Payment, claims: Claims) -> bool:
     )
 
 
-def _state(payment: Payment) -> tuple[str, int]:
-    return payment.status, payment.owed_amount
+def _state(payment: Payment) -> tuple[str, int, int]:
+    return payment.status, payment.owed_amount, payment.refunded_amount
 
 
 def _update(finding: Finding) -> PaymentUpdate | None:

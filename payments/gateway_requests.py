@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from django.conf import settings
 from msgspec import Struct
 from msgspec.structs import replace
 
-from payments.gateways import get_gateway, knows_gateway
+from payments.gateways import gateway_class, get_gateway, knows_gateway
 from payments.gateways.base import (
     Captured,
     ChargeAnswer,
@@ -19,16 +20,25 @@ from payments.gateways.base import (
 )
 from payments.models import Payment
 from payments.services import NewPayment
+from sagas import Limit
 
 __all__ = [
+    "CALL_BUDGET",
     "ChargeAttempt",
     "GatewayRouter",
     "RefundPlan",
     "RefundResult",
     "charge_request",
+    "default_limit",
+    "destination",
     "refund_plan",
     "refund_request",
 ]
+
+
+# Seconds after which the answer to the request of one order counts as unknown. `payments.checks`
+# compares it with the time limits of the gateway. It is below the lease of the order's messages.
+CALL_BUDGET = 27.0
 
 
 class ChargeAttempt(Struct, frozen=True):
@@ -110,6 +120,20 @@ class GatewayRouter:
         if name not in self.gateways:
             self.gateways[name] = get_gateway(name)
         return self.gateways[name]
+
+
+def destination(request: _HasKey) -> str | None:
+    """Return the name of the gateway that a request goes to, or None if it answers at once."""
+    name = request.gateway
+    if not knows_gateway(name) or gateway_class(name).answers_at_once:
+        return None
+    return name or settings.PAYMENT_GATEWAY
+
+
+def default_limit(key: str) -> Limit | None:
+    """Return the default limit of calls to a gateway. Other keys have none."""
+    is_gateway = key == settings.PAYMENT_GATEWAY or (key and knows_gateway(key))
+    return gateway_class(key).call_limit() if is_gateway else None
 
 
 def charge_request(payment: Payment | NewPayment) -> ChargeRequest:

@@ -44,7 +44,7 @@ def _of_unknown_outcome() -> Iterator[Metric]:
 
 
 def _owed() -> Iterator[Metric]:
-    amount = "Owed to customers whose orders have ended, in minor units."
+    amount = "Owed to customers whose orders or returns have ended, in minor units."
     number = "Payments with money that is owed to the customer."
     age = "Age of the oldest money that is owed to a customer."
     late = "Payments with owed money whose refund is not under way as agreed."

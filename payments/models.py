@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 
 import sagas.models
@@ -11,15 +11,18 @@ from payments.gateways.simulated.ledger import SimulatedCharge, SimulatedIntent
 from sagas.ids import uuid7
 
 __all__ = [
+    "CallLimit",
     "Dispute",
     "Drift",
     "Hold",
     "Inbox",
     "Outbox",
+    "PartialRefund",
     "Payment",
     "Reconciliation",
     "SimulatedCharge",
     "SimulatedIntent",
+    "StepFault",
     "Watermark",
     "WebhookEvent",
 ]
@@ -69,6 +72,12 @@ class Payment(models.Model):
         help_text="The amount that the customer is to get back and has not, although the order has "
         "ended, in minor units.",
     )
+    paid_otherwise_amount = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The owed amount that a person has paid to the customer outside of the gateway, "
+        "in minor units. The gateway still has it.",
+    )
     disputed_amount = models.BigIntegerField(
         default=0,
         db_default=0,
@@ -114,7 +123,8 @@ class Payment(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The gateway's id of a refund that a person made.",
+        help_text="The gateway's id of a refund that a person made, or the reference of a "
+        "payment in another way.",
     )
     action_expires_at = models.DateTimeField(
         null=True,
@@ -296,6 +306,119 @@ class Dispute(models.Model):
         return f"{self.id} {self.status}"
 
 
+class PartialRefund(models.Model):
+    """A refund of a part of a payment, for one saga, such as a return. It commits before any
+    request.
+
+    - pending → succeeded: the part is given back, or nothing is left of the charge.
+    - succeeded → failed: the refund failed at the bank after the saga had gone on. The amount that
+      is not back is owed.
+    - failed → succeeded: another refund is through, or a person has paid in another way.
+
+    Amounts are in minor units of `currency`.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+
+    id = models.UUIDField(
+        primary_key=True, editable=False, help_text="The id of the saga that asked for the refund."
+    )
+    order_id = models.UUIDField(db_index=True)
+    asked_amount = models.BigIntegerField(
+        help_text="The amount that the saga asked for, in minor units."
+    )
+    amount = models.BigIntegerField(
+        help_text="The amount to give back, in minor units: the asked amount, or the part of it "
+        "that the partial refunds before have left of the charge."
+    )
+    refunded_amount = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The sum of the succeeded refunds under the key, in minor units.",
+    )
+    covered_amount = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The part of the amount that the customer has by other refunds or lost disputes "
+        "of the charge, or from a person, in minor units.",
+    )
+    currency = models.CharField(max_length=3)
+    status = models.CharField(
+        max_length=9, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING
+    )
+    key = models.CharField(
+        max_length=255, unique=True, help_text="The idempotency key of the refund."
+    )
+    key_number = models.IntegerField(
+        default=1,
+        db_default=1,
+        editable=False,
+        help_text="The number of the next key. A key under which the gateway keeps an error has a "
+        "successor.",
+    )
+    refund_id = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The gateway's id of the refund.",
+    )
+    reference = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The reference of a refund that a person made, at the gateway or in another way.",
+    )
+    expected_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When the gateway's decision is due at the latest, while it is not decided.",
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = (
+            models.Index(
+                fields=("id",), condition=Q(status="failed"), name="payments_partialrefund_owed"
+            ),
+            models.Index(
+                fields=("id",), condition=Q(status="pending"), name="payments_partialrefund_open"
+            ),
+            models.Index(fields=("updated_at",), name="payments_partialrefund_updated"),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(asked_amount__gt=0, amount__gte=0, amount__lte=F("asked_amount")),
+                name="payments_partialrefund_amount",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    refunded_amount__gte=0,
+                    covered_amount__gte=0,
+                    refunded_amount__lte=F("amount") - F("covered_amount"),
+                ),
+                name="payments_partialrefund_refunded",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=("pending", "succeeded", "failed")),
+                name="payments_partialrefund_status",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency} {self.status}"
+
+    @property
+    def missing(self) -> int:
+        """The amount that the customer does not have back yet, in minor units."""
+        return self.amount - self.refunded_amount - self.covered_amount
+
+
 class WebhookEvent(models.Model):
     """A webhook event and its effect. The row stores ids only, none of the event's other contents.
 
@@ -386,6 +509,11 @@ class Drift(models.Model):
         )
         indexes = (
             models.Index(fields=("id",), condition=Q(closed_at=None), name="payments_drift_open"),
+            models.Index(
+                fields=("closed_at",),
+                condition=Q(closed_at__isnull=False),
+                name="payments_drift_closed",
+            ),
         )
 
     def __str__(self) -> str:
@@ -441,6 +569,7 @@ class Reconciliation(models.Model):
     finished_at = models.DateTimeField(null=True, db_default=Now(), editable=False)
 
     class Meta:
+        indexes = (models.Index(fields=("finished_at",), name="payments_reconciliation_ended"),)
         constraints = (
             models.UniqueConstraint(
                 fields=("gateway",),
@@ -475,6 +604,22 @@ class Hold(sagas.models.Hold):
     class Meta(sagas.models.Hold.Meta):
         abstract = False
         db_table = "payments_hold"
+
+
+class StepFault(sagas.models.StepFault):
+    """The sagas for which a step of payments failed, and the errors."""
+
+    class Meta(sagas.models.StepFault.Meta):
+        abstract = False
+        db_table = "payments_stepfault"
+
+
+class CallLimit(sagas.models.CallLimit):
+    """The limits of the calls of payments to outside systems, and the calls under way."""
+
+    class Meta(sagas.models.CallLimit.Meta):
+        abstract = False
+        db_table = "payments_calllimit"
 
 
 class Watermark(sagas.models.Watermark):

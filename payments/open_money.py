@@ -9,10 +9,10 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from payments.gateways.currencies import with_currency
 from payments.models import Drift, Payment
-from sagas.operations.table_stats import COUNT_LIMIT
-from sagas.storage import sql
+from sagas import sql
+from sagas.currencies import with_currency
+from sagas.queries import COUNT_LIMIT
 
 __all__ = [
     "CAPTURE_STEP",
@@ -53,21 +53,28 @@ SELECT currency, count(*), sum(amount)::bigint, min(since)
 """  # noqa: S608  only the constant above is inserted
 UNKNOWN_ORDERS = f"SELECT order_id FROM ({UNKNOWN_ROWS}) unknown"  # noqa: S608  as above
 
-# The amount became owed when the payment was last updated.
-OWED = """
-SELECT currency, count(*), sum(owed_amount)::bigint, min(updated_at)
-  FROM (SELECT currency, owed_amount, updated_at FROM payments_payment
-         WHERE owed_amount > 0 ORDER BY id LIMIT %(most)s) owed
- GROUP BY currency ORDER BY currency
+# Whole payments that were undone, and parts of other payments. The amount became owed when the row
+# was last updated.
+OWED_ROWS = """
+SELECT * FROM ((SELECT currency, owed_amount AS amount, updated_at, expected_at
+                  FROM payments_payment WHERE owed_amount > 0 ORDER BY id LIMIT %(most)s)
+               UNION ALL
+               (SELECT part.currency, part.amount - part.refunded_amount - part.covered_amount,
+                       part.updated_at, part.expected_at
+                  FROM payments_partialrefund part JOIN payments_payment p USING (order_id)
+                 WHERE part.status = 'failed' AND p.owed_amount = 0
+                 ORDER BY part.id LIMIT %(most)s)) rows
 """
+OWED = f"""
+SELECT currency, count(*), sum(amount)::bigint, min(updated_at)
+  FROM ({OWED_ROWS}) owed GROUP BY currency ORDER BY currency
+"""  # noqa: S608  only the constant above is inserted
 
 # A refund that the gateway has under way, within its time, waits as agreed.
-OWED_LATE = """
+OWED_LATE = f"""
 SELECT currency, count(*) FILTER (WHERE COALESCE(expected_at < now(), true))
-  FROM (SELECT currency, expected_at FROM payments_payment
-         WHERE owed_amount > 0 ORDER BY id LIMIT %(most)s) owed
- GROUP BY currency ORDER BY currency
-"""
+  FROM ({OWED_ROWS}) owed GROUP BY currency ORDER BY currency
+"""  # noqa: S608  as above
 
 DISPUTES = """
 SELECT currency, count(*), sum(amount)::bigint, min(respond_by) FILTER (WHERE respond_by > now())
@@ -116,7 +123,9 @@ def orders_of_unknown_outcome() -> list[UUID]:
 
 
 def money_owed() -> dict[str, OpenMoney]:
-    """Add up the amounts that customers are to get back although their orders have ended."""
+    """Add up the amounts that customers are to get back although their sagas have ended: of orders,
+    and of parts such as those of returns.
+    """
     return {row[0]: OpenMoney(*row[1:]) for row in _fetch(OWED)}
 
 

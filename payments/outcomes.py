@@ -28,10 +28,10 @@ from payments.gateways.base import (
     Unanswered,
     Voided,
 )
-from payments.gateways.currencies import with_currency
 from payments.models import Payment
 from payments.services import PaymentUpdate
-from sagas.definition.handlers import Outcome, Retry, Unknown, Waiting
+from sagas.currencies import with_currency
+from sagas.outcomes import Outcome, Retry, Unknown, Waiting
 
 __all__ = [
     "authorize_outcome",

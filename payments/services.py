@@ -11,11 +11,11 @@ import msgspec
 from django.conf import settings
 from msgspec.structs import asdict
 
-from payments.gateways.currencies import with_currency
 from payments.models import Payment
-from sagas.definition.messages import to_json
+from sagas import sql
+from sagas.currencies import with_currency
 from sagas.ids import uuid7
-from sagas.storage import sql
+from sagas.sql import to_json
 
 __all__ = [
     "IllegalTransition",

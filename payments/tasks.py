@@ -1,27 +1,27 @@
 """The periodic tasks of payments, which beat sends."""
 
 import logging
-from datetime import timedelta
 
 from celery import shared_task
-from django.conf import settings
-from django.utils import timezone
 
 from payments.authorization_expiry import cancel_expiring_once
 from payments.followup import follow_up_once
-from payments.models import WebhookEvent
 from payments.reconciliation import Budget, reconcile_scheduled
+from payments.retention import purge_differences, purge_events, purge_reconciliations
 
-__all__ = ["expire_authorizations", "follow", "purge_webhook_events", "reconcile_payments"]
+__all__ = [
+    "expire_authorizations",
+    "follow",
+    "purge_results",
+    "purge_webhook_events",
+    "reconcile_payments",
+]
 
 logger = logging.getLogger(__name__)
 
 # Seconds. With the requests that are under way at the end, it stays well below the soft time limit
 # of a task (40 s), and steps in the same queue wait no longer.
 RECONCILE_BUDGET = 10.0
-
-# Stripe repeats an event for three days.
-SHORTEST_EVENT_RETENTION_DAYS = 7
 
 
 @shared_task(name="payments.follow")
@@ -63,7 +63,10 @@ def _send_next() -> None:
 @shared_task(name="payments.purge_webhook_events")
 def purge_webhook_events() -> int:
     """Delete old events, all later than Stripe could repeat them; return how many."""
-    days = max(settings.SAGA_RETENTION_DAYS, SHORTEST_EVENT_RETENTION_DAYS)
-    received_before = timezone.now() - timedelta(days=days)
-    deleted, _ = WebhookEvent.objects.filter(received_at__lt=received_before).delete()
-    return deleted
+    return purge_events()
+
+
+@shared_task(name="payments.purge_reconciliations")
+def purge_results() -> int:
+    """Delete old reconciliations and closed differences; return how many."""
+    return purge_reconciliations() + purge_differences()

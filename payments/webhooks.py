@@ -18,9 +18,9 @@ from django.db import transaction
 from msgspec import Meta, Struct
 
 from payments import followup
-from payments.models import Inbox, Payment, WebhookEvent
-from sagas.storage import inbox, sql
-from sagas.storage.registry import get_service
+from payments.models import Payment, WebhookEvent
+from payments.partial_refunds import waiting_refunds
+from sagas import queries, sql
 
 __all__ = ["InvalidEvent", "StripeEvent", "receive", "verify"]
 
@@ -145,15 +145,9 @@ def receive(event: StripeEvent) -> WebhookEvent.Effect | None:
 
 def _apply(event: StripeEvent, order: UUID) -> WebhookEvent.Effect:
     followed = _schedule_follow_up(event, order)
-    if _wake_waiting_step(order):
+    if queries.wake_up("payments", [order, *waiting_refunds(order)]):
         return Effect.WOKE
     return Effect.FOLLOWED if followed else Effect.NOTED
-
-
-def _wake_waiting_step(order: UUID) -> int:
-    waiting = Inbox.objects.filter(saga=order, state=Inbox.State.WAITING)
-    ids = list(waiting.values_list("id", flat=True))
-    return inbox.make_due_now(get_service("payments"), ids)
 
 
 def _schedule_follow_up(event: StripeEvent, order: UUID) -> int:

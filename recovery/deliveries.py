@@ -10,20 +10,22 @@ from django.conf import settings
 
 from recovery.journal import FINAL, Event, Journal
 from recovery.writes import Plan, Write
+from sagas import sql
 from sagas.definition.messages import Message
 from sagas.definition.plan import Plan as SagaPlan
 from sagas.execution import runner
-from sagas.storage import outbox, sql
+from sagas.kinds import SagaKind, all_kinds
+from sagas.storage import outbox
 from sagas.storage.registry import get_home, get_service
 
 __all__ = ["Request", "deliver", "delivery", "plan_deliveries", "republish_open"]
 
 DELIVERED = "message delivered again"
 
-OPEN_SAGAS = "SELECT id FROM {tracked} WHERE ended_at IS NULL ORDER BY id"
+OPEN_SAGAS = "SELECT {key} FROM {tracked} WHERE ended_at IS NULL ORDER BY {key}"
 
 START_CLOCK = """
-UPDATE {tracked} SET rescue_at = {stalled_at}, redrives = 0 WHERE id = ANY(%(sagas)s::uuid[])
+UPDATE {tracked} SET rescue_at = {stalled_at}, redrives = 0 WHERE {key} = ANY(%(sagas)s::uuid[])
 """
 
 # Sagas whose rows are made due in one transaction.
@@ -89,20 +91,22 @@ def republish_open(services: Sequence[str]) -> int:
 
     Receivers that have done their step ignore them.
     """
-    home = get_home("orders")
-    tracked = home.tracked._meta.db_table
-    sagas: list[UUID] = [
-        saga for (saga,) in sql.fetch(home.alias, OPEN_SAGAS.format(tracked=tracked), {})
-    ]
+    return sum(_republish_open(kind, services) for kind in all_kinds())
+
+
+def _republish_open(kind: SagaKind, services: Sequence[str]) -> int:
+    alias = get_home(kind.home).alias
+    statement = OPEN_SAGAS.format(tracked=kind.table, key=kind.key)
+    sagas: list[UUID] = [saga for (saga,) in sql.fetch(alias, statement, {})]
+    start_clock = START_CLOCK.format(
+        tracked=kind.table, key=kind.key, stalled_at=sql.seconds_from_now("%(stall)s")
+    )
     for start in range(0, len(sagas), BATCH):
         batch = sagas[start : start + BATCH]
         for name in services:
             outbox.republish(get_service(name), sagas=batch)
-        statement = START_CLOCK.format(
-            tracked=tracked, stalled_at=sql.seconds_from_now("%(stall)s")
-        )
         params = {"sagas": batch, "stall": settings.SAGA_STALL_SECONDS}
-        sql.run(home.alias, statement, params)
+        sql.run(alias, start_clock, params)
     return len(sagas)
 
 
@@ -112,8 +116,8 @@ def _is_complete(journal: Journal) -> bool:
     A message of another way may have been lost before, without any harm.
     """
     plan = _known(journal.plan)
-    if journal.order and journal.order.status == "fulfilled":
-        return all(journal.event_of(step.name) for step in plan.steps)
+    if journal.event_of(plan.last):
+        return all(journal.event_of(step.name) for step in plan.actions)
 
     event = journal.event_of(plan.abort)
     while event and event.step:

@@ -16,9 +16,9 @@ from audit.databases import fetch
 from inventory.models import Reservation
 from recovery.journal import Journal
 from recovery.writes import Note, Plan, Write
+from sagas import sql
 from sagas.definition.messages import to_json
 from sagas.operations import holds
-from sagas.storage import sql
 from sagas.storage.registry import get_service
 
 __all__ = ["RESERVE", "plan_counters", "plan_hold", "plan_reservations"]
@@ -60,24 +60,26 @@ ON CONFLICT (sku) DO NOTHING
 """
 
 # `received` is the sum of the adjustments. The pieces on hand are all received pieces that no order
-# has.
+# has. An order no longer has the pieces that came back.
 COUNTERS = """
-SELECT i.sku, i.on_hand, i.reserved, i.shipped, COALESCE(a.pieces, 0),
-       COALESCE(r.held, 0), COALESCE(r.shipped, 0)
+SELECT i.sku, i.on_hand, i.reserved, i.shipped, i.returned, COALESCE(a.pieces, 0),
+       COALESCE(r.held, 0), COALESCE(r.shipped, 0), COALESCE(b.pieces, 0)
   FROM inventory_stockitem i
   LEFT JOIN (SELECT sku, sum(quantity)::bigint AS pieces FROM inventory_stockadjustment
               GROUP BY sku) a ON a.sku = i.sku
   LEFT JOIN (SELECT sku, sum(quantity) FILTER (WHERE state = 'held')::bigint AS held,
                     sum(quantity) FILTER (WHERE state = 'shipped')::bigint AS shipped
                FROM inventory_reservation GROUP BY sku) r ON r.sku = i.sku
+  LEFT JOIN (SELECT sku, sum(restocked + written_off)::bigint AS pieces
+               FROM inventory_stockreturn GROUP BY sku) b ON b.sku = i.sku
  ORDER BY i.sku
 """
 
 SET_COUNTERS = """
 UPDATE inventory_stockitem i
-   SET on_hand = r.on_hand, reserved = r.reserved, shipped = r.shipped
+   SET on_hand = r.on_hand, reserved = r.reserved, shipped = r.shipped, returned = r.returned
   FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS r(sku text, on_hand bigint, reserved bigint, shipped bigint)
+    AS r(sku text, on_hand bigint, reserved bigint, shipped bigint, returned bigint)
  WHERE i.sku = r.sku
 """
 
@@ -108,6 +110,7 @@ class Counters(msgspec.Struct, frozen=True):
     on_hand: int
     reserved: int
     shipped: int
+    returned: int
     missing: int
 
 
@@ -138,21 +141,22 @@ def plan_reservations(journals: Sequence[Journal]) -> Plan:
 
 
 def plan_counters() -> Plan:
-    """Plan the counters of all SKUs, from the reservations that exist now."""
+    """Plan the counters of all SKUs, from the reservations and returns that exist now."""
     plan = Plan()
-    for sku, on_hand, reserved, shipped, received, held, sent in fetch("inventory", COUNTERS):
-        missing = max(0, held + sent - received)
-        right = Counters(sku, received + missing - held - sent, held, sent, missing)
+    for sku, *present, received, held, sent, back in fetch("inventory", COUNTERS):
+        kept = held + sent - back
+        missing = max(0, kept - received)
+        right = Counters(sku, received + missing - kept, held, sent, back, missing)
         if missing:
             plan.notes.append(
                 Note(
                     kind=COUNT_BY_HAND,
                     subject=sku,
-                    detail=f"orders have {held + sent} pieces, receipts are known of {received}",
+                    detail=f"orders have {kept} pieces, receipts are known of {received}",
                 )
             )
-        if (right.on_hand, right.reserved, right.shipped) != (on_hand, reserved, shipped):
-            plan.writes.append(_counters(right, (on_hand, reserved, shipped)))
+        if [right.on_hand, right.reserved, right.shipped, right.returned] != present:
+            plan.writes.append(_counters(right, present))
     return plan
 
 
@@ -193,10 +197,10 @@ def _reservation(
     )
 
 
-def _counters(right: Counters, present: tuple[int, int, int]) -> Write:
+def _counters(right: Counters, present: Sequence[int]) -> Write:
     detail = (
         f"on hand {present[0]} → {right.on_hand}, reserved {present[1]} → {right.reserved}, "
-        f"shipped {present[2]} → {right.shipped}"
+        f"shipped {present[2]} → {right.shipped}, returned {present[3]} → {right.returned}"
     )
     if right.missing:
         detail += f"; a receipt of {right.missing} added"

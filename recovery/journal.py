@@ -1,8 +1,9 @@
 """The journal of a saga: all that the three databases still know about it.
 
 Every event of a saga is in the outbox of the service that wrote it, and in the timeline at the
-saga's home. So an event that one database has lost is still in the other place. The rows of the
-inbox follow from the events.
+saga's home. Most sagas are orders; others, such as returns, have a home of their own. So an event
+that one database has lost is still in the other place. The rows of the inbox follow from the
+events.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,18 +15,29 @@ from uuid import UUID
 import msgspec
 
 from audit.databases import fetch
-from audit.load import decode_plan, saga_services
-from sagas.definition.events import is_notice
-from sagas.definition.handlers import definition
+from audit.messages import decode_plan
+from sagas.definition.events import is_notice, is_refusal
 from sagas.definition.plan import Plan, service_name
+from sagas.kinds import SagaKind, all_kinds
 from sagas.storage.inbox import StoredMessage
-from sagas.storage.registry import Service
+from sagas.storage.registry import Home, Service, get_home, get_service
+from services import NAMES
 
-__all__ = ["FINAL", "HOME", "Event", "Journal", "OrderRow", "load_journals"]
+__all__ = [
+    "FINAL",
+    "HOME",
+    "Event",
+    "Journal",
+    "OrderRow",
+    "TrackedRow",
+    "all_services",
+    "load_journals",
+    "other_kinds",
+]
 
 FINAL = frozenset({"done", "refused"})
 
-# The home of every order saga.
+# The home of every order saga. Sagas of other homes have no row in `Journal.order`.
 HOME = "orders"
 
 ORDERS = """
@@ -40,7 +52,11 @@ SELECT order_id, sku, quantity FROM orders_orderline WHERE order_id = ANY(%(saga
 
 TIMELINE = """
 SELECT saga, id, seq, type, service, step, attempt, at, detail::text
-  FROM orders_timelineevent WHERE saga = ANY(%(sagas)s::uuid[])
+  FROM {timeline} WHERE saga = ANY(%(sagas)s::uuid[])
+"""
+
+TRACKED = """
+SELECT {key}, plan::text, created_at, ended_at FROM {table} WHERE {key} = ANY(%(sagas)s::uuid[])
 """
 
 OUTBOX = """
@@ -54,7 +70,8 @@ SELECT saga, step, state, message::text, saga_started_at
   FROM {inbox} WHERE saga = ANY(%(sagas)s::uuid[])
 """
 
-WATERMARKS = "SELECT before, kept FROM {watermark}"
+# The row with an empty home is of a release that did not tell the homes apart.
+WATERMARKS = "SELECT before, kept FROM {watermark} WHERE home IN ('', %(home)s)"
 
 
 class OrderRow(msgspec.Struct, frozen=True):
@@ -66,6 +83,14 @@ class OrderRow(msgspec.Struct, frozen=True):
     amount: int
     currency: str
     payment_method: str
+    plan: Plan
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class TrackedRow(msgspec.Struct, frozen=True):
+    """The tracked row of a saga that is no order."""
+
     plan: Plan
     created_at: datetime
     ended_at: datetime | None
@@ -101,9 +126,8 @@ class Event(msgspec.Struct, kw_only=True):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the event is the refusal that its step declares."""
-        known = definition(self.step)
-        return known is not None and known.refusal is not None and known.refusal.type == self.type
+        """Whether the event is the refusal of a step. A wait may have several."""
+        return bool(self.step) and is_refusal(self.type)
 
     @property
     def subject(self) -> str:
@@ -121,6 +145,7 @@ class Journal:
 
     saga: UUID
     order: OrderRow | None = None
+    other: TrackedRow | None = None
     lines: list[tuple[str, int]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
@@ -132,20 +157,27 @@ class Journal:
     @property
     def plan(self) -> Plan | None:
         """The plan of the saga; None if no row has it."""
-        if self.order:
-            return self.order.plan
+        if row := self.order or self.other:
+            return row.plan
         stored = next((message.plan for message in self.messages.values()), None)
         return self.stored_plan or stored
 
     @property
     def started_at(self) -> datetime | None:
         """When the saga started; None if no row tells."""
-        return self.order.created_at if self.order else self.started
+        row = self.order or self.other
+        return row.created_at if row else self.started
 
     @property
     def ended(self) -> bool:
         """Whether the saga has ended."""
-        return self.order is not None and self.order.ended_at is not None
+        row = self.order or self.other
+        return row is not None and row.ended_at is not None
+
+    @property
+    def home(self) -> str:
+        """The home of the saga, as far as a row tells."""
+        return self.plan.home if self.plan else HOME
 
     @property
     def first(self) -> Event | None:
@@ -195,12 +227,34 @@ def load_journals(sagas: Sequence[UUID]) -> list[Journal]:
     for saga, sku, quantity in fetch("default", LINES, params):
         journals[saga].lines.append((sku, quantity))
 
-    for service in saga_services():
+    for kind in other_kinds():
+        _add_tracked(journals, kind, params)
+
+    for service in all_services():
         _add_outbox(journals, service, params)
         _add_inbox(journals, service, params)
-    _add_timeline(journals, params)
+    for home in {kind.home for kind in all_kinds()}:
+        _add_timeline(journals, get_home(home), params)
     _mark_purged(journals.values())
     return list(journals.values())
+
+
+def all_services() -> list[Service]:
+    """Return all services: a saga of any home may take part in them."""
+    return [get_service(name) for name in NAMES]
+
+
+def other_kinds() -> list[SagaKind]:
+    """Return the kinds of sagas that are no orders."""
+    return [kind for kind in all_kinds() if kind.home != HOME]
+
+
+def _add_tracked(
+    journals: Mapping[UUID, Journal], kind: SagaKind, params: Mapping[str, Any]
+) -> None:
+    statement = TRACKED.format(key=kind.key, table=kind.table)
+    for saga, plan, created_at, ended_at in fetch(get_home(kind.home).alias, statement, params):
+        journals[saga].other = TrackedRow(decode_plan(plan), created_at, ended_at)
 
 
 def _add_outbox(
@@ -242,10 +296,11 @@ def _add_inbox(
             journal.messages[step] = msgspec.json.decode(message, type=StoredMessage)
 
 
-def _add_timeline(journals: Mapping[UUID, Journal], params: Mapping[str, Any]) -> None:
+def _add_timeline(journals: Mapping[UUID, Journal], home: Home, params: Mapping[str, Any]) -> None:
+    statement = TIMELINE.format(timeline=home.timeline._meta.db_table)
     stored = {event.id: event for journal in journals.values() for event in journal.events}
     for saga, event_id, seq, type_, service, step, attempt, at, detail in fetch(
-        "default", TIMELINE, params
+        home.alias, statement, params
     ):
         if event := stored.get(event_id):
             event.recorded = True
@@ -267,10 +322,20 @@ def _add_timeline(journals: Mapping[UUID, Journal], params: Mapping[str, Any]) -
 
 def _mark_purged(journals: Iterable[Journal]) -> None:
     """Mark the sagas whose messages retention has deleted in any service."""
+    by_home: dict[str, list[Journal]] = {}
+    for journal in journals:
+        by_home.setdefault(journal.home, []).append(journal)
+    for home, sagas in by_home.items():
+        _mark_purged_of(home, sagas)
+
+
+def _mark_purged_of(home: str, journals: Iterable[Journal]) -> None:
     marks = [
         mark
-        for service in saga_services()
-        for mark in fetch(service.alias, WATERMARKS.format(watermark=service.watermark))
+        for service in all_services()
+        for mark in fetch(
+            service.alias, WATERMARKS.format(watermark=service.watermark), {"home": home}
+        )
     ]
     before = max((mark for mark, _ in marks), default=None)
     kept = {saga for _, sagas in marks for saga in sagas}

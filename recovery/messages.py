@@ -19,8 +19,11 @@ from recovery.rows import (
     write,
 )
 from recovery.writes import Note, Plan, Write
+from sagas.definition import handlers
+from sagas.definition.events import STEP_SKIPPED
 from sagas.definition.plan import Plan as SagaPlan
 from sagas.definition.plan import service_name
+from sagas.definition.results import with_result
 
 __all__ = ["barred_pivot", "plan_messages", "state_after"]
 
@@ -65,7 +68,7 @@ def plan_messages(journal: Journal, service: str) -> Plan:
 
 def state_after(event: Event) -> str:
     """Return the state of the inbox row of the step that wrote an event."""
-    return "refused" if event.is_refusal else "done"
+    return "refused" if event.is_refusal or event.type == STEP_SKIPPED else "done"
 
 
 def barred_pivot(journal: Journal, plan: SagaPlan, service: str) -> str | None:
@@ -172,9 +175,15 @@ def _target_of_refusal(journal: Journal, plan: SagaPlan, event: Event) -> str:
 
 
 def _context_of(journal: Journal, event: Event, first: Event) -> dict[str, Any]:
-    """Return the context of a lost event: that of its request, and the failure if it refused."""
+    """Return the context of a lost event: that of its request, with the failure if it refused, or
+    with the result of its step.
+    """
     request = journal.request(event.step, event.seq - 1) if event.step else None
     known: Mapping[str, Any] = (request.context if request else None) or first.context or {}
+    definition = handlers.definition(event.step)
+    is_done = event.is_change and state_after(event) == "done"
+    if definition and definition.returns and is_done:
+        return with_result(known, event.step, event.data)
     if event.is_refusal or (not event.step and event.seq > 0):
         failure = {"code": event.data.get("code", ""), "detail": event.data.get("detail", "")}
         return {"failure": failure, **known}

@@ -24,17 +24,22 @@ from recovery.journal import FINAL, HOME, Event, Journal
 from recovery.proofs import received
 from recovery.rows import InboxState, RebuiltEvent, set_states, write
 from recovery.writes import Note, Plan, Write
+from sagas import sql
 from sagas.definition.messages import TimelineEntry, to_json
 from sagas.definition.plan import Plan as SagaPlan
 from sagas.definition.plan import service_name
+from sagas.definition.results import RESULTS
 from sagas.ids import uuid7
-from sagas.storage import sql, timeline
+from sagas.storage import timeline
 from sagas.storage.registry import get_home
 
 __all__ = ["OWNER", "plan_orders"]
 
 # The user that gets the orders whose customer is not known. It cannot log in.
 OWNER = "recovered-orders"
+
+# Fields that the engine adds to the context after the first event.
+ADDED = frozenset({"failure", RESULTS})
 
 REBUILT = "order rebuilt"
 REQUEST = "lost message of orders rebuilt"
@@ -120,7 +125,8 @@ def _plan_order(plan: Plan, journal: Journal, users: set[int]) -> None:
 
     owner = _owner(journal, users)
     if not owner:
-        detail = f"{created.amount} {created.currency}, {created.payment_method}; owner {OWNER}"
+        method = created.payment_method or "no payment method"
+        detail = f"{created.amount} {created.currency}, {method}; owner {OWNER}"
         plan.notes.append(Note(kind=UNKNOWN_OWNER, subject=str(journal.saga), detail=detail))
 
     row = OrderToInsert(
@@ -203,7 +209,7 @@ def _missing_requests(journal: Journal) -> list[Event]:
         return []
 
     events: dict[tuple[str, int], Event] = {}
-    base = {name: value for name, value in context.items() if name != "failure"}
+    base = {name: value for name, value in context.items() if name not in ADDED}
     if journal.first is None:
         events[plan.first, 0] = _event(journal, OrderCreated.type, 0, "", plan.first, base)
 
@@ -324,7 +330,7 @@ def _created(journal: Journal) -> OrderCreated | None:
         created = msgspec.convert(context, OrderCreated)
     except msgspec.ValidationError:
         return None
-    return created if created.lines and created.amount > 0 else None
+    return created if created.lines and created.amount >= 0 else None
 
 
 def _context(journal: Journal) -> dict[str, Any] | None:

@@ -1,5 +1,7 @@
 """Rebuilds the payments: the gateway knows the money, the events know the rest.
 
+Only the log of staff knows the money that a person paid in another way.
+
 A payment's keys follow from its order (`payments.services.NewPayment`), so the gateway finds the
 charge of any order. No charge is made here: the gateway is only read (`balance`).
 """
@@ -24,12 +26,14 @@ from payments.gateways.base import (
     DisputeStatus,
     Unanswered,
 )
-from payments.gateways.currencies import with_currency
 from payments.models import Dispute as DisputeRow
 from payments.models import Payment
+from payments.paid_otherwise import Record
 from payments.services import NewPayment
 from recovery.journal import Event, Journal, OrderRow
+from recovery.paid_otherwise import paid_otherwise
 from recovery.writes import Note, Plan, Write
+from sagas.currencies import with_currency
 from sagas.ids import uuid7
 from sagas.operations.manual import BY_HAND
 
@@ -78,6 +82,7 @@ class PaymentRow(msgspec.Struct, kw_only=True):
     owed_amount: int = 0
     decline_code: str = ""
     refund_reference: str = ""
+    paid_otherwise_amount: int = 0
     authorization_expires_at: str | None = None
     disputes: tuple[Dispute, ...] = ()
     exists: bool = False
@@ -87,17 +92,25 @@ def plan_payments(journals: Sequence[Journal], rebuilt: set[UUID], gateways: Seq
     """Plan the payments of a page of orders.
 
     `rebuilt`: the orders of which an event of payments was lost. Their payments may be behind.
-    `gateways`: the names of the gateways to ask, in this order.
+    `gateways`: the names of the gateways to ask, in this order. A free order has no payment.
     """
     plan = Plan()
     payments = {
         payment.order_id: payment
         for payment in Payment.objects.filter(order_id__in=[journal.saga for journal in journals])
     }
+    records = paid_otherwise([journal.saga for journal in journals])
+    behind = {
+        saga
+        for saga, record in records.items()
+        if saga in payments and payments[saga].paid_otherwise_amount < record.amount
+    }
     orders = {
         journal.saga: (journal, journal.order)
         for journal in journals
-        if journal.order and (journal.saga in rebuilt or journal.saga not in payments)
+        if journal.order
+        and journal.order.amount > 0
+        and (journal.saga in rebuilt | behind or journal.saga not in payments)
     }
     balances = _Balances(gateways)
     # Which gateway an open order is charged at is not known if there are several.
@@ -105,7 +118,8 @@ def plan_payments(journals: Sequence[Journal], rebuilt: set[UUID], gateways: Seq
     balances.ask([pair for pair in orders.values() if asks_all or _may_have_money(pair[0])])
 
     for saga, (journal, order) in orders.items():
-        _plan_payment(plan, journal, order, payments.get(saga), balances)
+        row = _row(journal, order, payments.get(saga), balances.of(saga)[0], records.get(saga))
+        _plan_payment(plan, journal, order, payments.get(saga), row, balances)
     return plan
 
 
@@ -143,6 +157,7 @@ def _plan_payment(
     journal: Journal,
     order: OrderRow,
     payment: Payment | None,
+    row: PaymentRow,
     balances: _Balances,
 ) -> None:
     gateway, balance = balances.of(order.id)
@@ -152,7 +167,6 @@ def _plan_payment(
         plan.notes.append(_note(UNANSWERED, order, detail))
         return
 
-    row = _row(journal, order, payment, gateway)
     if isinstance(balance, ChargeBalance):
         _apply_balance(plan, row, order, balance)
     elif row.status in MONEY_TAKEN:
@@ -195,8 +209,14 @@ def _request(journal: Journal, order: OrderRow, gateway: str) -> ChargeRequest:
     )
 
 
-def _row(journal: Journal, order: OrderRow, payment: Payment | None, gateway: str) -> PaymentRow:
-    """Return the payment as the events report it."""
+def _row(
+    journal: Journal,
+    order: OrderRow,
+    payment: Payment | None,
+    gateway: str,
+    record: Record | None,
+) -> PaymentRow:
+    """Return the payment as the events and the log of staff report it."""
     status, expires_at = _status(journal), _reported(journal, "expires_at")
     if status is Status.AUTHORIZED and not expires_at:
         status = Status.PENDING  # the capture looks the authorization up
@@ -211,7 +231,8 @@ def _row(journal: Journal, order: OrderRow, payment: Payment | None, gateway: st
         gateway=payment.gateway if payment else gateway,
         started_at=order.created_at,
         decline_code=(_reported(journal, "decline_code") or "") if status == "declined" else "",
-        refund_reference=_reference(journal, payment),
+        refund_reference=record.reference if record else _reference(journal, payment),
+        paid_otherwise_amount=record.amount if record else 0,
         authorization_expires_at=expires_at,
         exists=payment is not None,
     )
@@ -250,7 +271,7 @@ def _apply_balance(plan: Plan, row: PaymentRow, order: OrderRow, balance: Charge
         return  # the step runs again, finds the capture and reports it
 
     # A refund on its way may still fail, so its amount is owed until then.
-    given_back = balance.refunded + balance.disputed
+    given_back = balance.refunded + balance.disputed + row.paid_otherwise_amount
     row.charge_id = balance.charge_id
     row.captured_amount = balance.captured
     row.refunded_amount = balance.refunded
@@ -276,11 +297,12 @@ def _apply_balance(plan: Plan, row: PaymentRow, order: OrderRow, balance: Charge
 
 
 def _differs(payment: Payment, row: PaymentRow) -> bool:
-    return (payment.status, payment.charge_id, payment.refunded_amount, payment.owed_amount) != (
-        row.status,
-        row.charge_id,
-        row.refunded_amount,
-        row.owed_amount,
+    return any(
+        getattr(payment, name) != getattr(row, name)
+        for name in (
+            *("status", "charge_id", "refunded_amount", "owed_amount"),
+            "paid_otherwise_amount",
+        )
     )
 
 
@@ -290,11 +312,15 @@ def _write(row: PaymentRow, payment: Payment | None) -> Write:
     taken = f", charge {row.charge_id}" if row.charge_id else ""
     refunded = with_currency(row.refunded_amount, row.currency)
     back = f", {refunded} refunded" if row.refunded_amount else ""
+    paid = with_currency(row.paid_otherwise_amount, row.currency)
+    otherwise = (
+        f", {paid} paid in another way: {row.refund_reference}" if row.paid_otherwise_amount else ""
+    )
     money = with_currency(row.amount, row.currency)
     return Write(
         kind=kind,
         subject=str(row.order_id),
-        detail=f"{money}, {row.status}{before}{taken}{back}, at {row.gateway}",
+        detail=f"{money}, {row.status}{before}{taken}{back}{otherwise}, at {row.gateway}",
         apply=_apply,
         row=row,
     )
@@ -353,9 +379,13 @@ def _columns(row: PaymentRow) -> dict[str, Any]:
         "dispute_status": status,
         "decline_code": row.decline_code,
         "refund_reference": row.refund_reference,
+        "paid_otherwise_amount": row.paid_otherwise_amount,
         "authorization_expires_at": row.authorization_expires_at,
         "saga_started_at": row.started_at,
     }
+    # No refund may follow, even if an older row has scheduled one.
+    if row.paid_otherwise_amount and not row.owed_amount:
+        columns |= {"follow_at": None, "follow_error": "", "balance_due_at": Now()}
     # The follow-up gives back the rest of an order that has ended, and watches open disputes.
     if row.owed_amount or (status == "open" and row.status is Status.REFUNDED):
         return columns | {"follow_at": Now()}

@@ -6,8 +6,8 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import RedisError
 
+from sagas import sql
 from sagas.operations.heartbeats import recent_heartbeats
-from sagas.storage import sql
 
 __all__ = ["missing_migrations", "other_writers"]
 

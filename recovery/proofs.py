@@ -65,7 +65,7 @@ def received(journal: Journal, service: str) -> list[Received]:
 def proven_events(journal: Journal, plan: SagaPlan, service: str) -> Iterator[Event]:
     """Yield the events of payments or inventory that requests prove and no row has."""
     first = journal.first
-    if first is None:
+    if first is None or journal.other is not None:  # only orders have the steps below
         return
     written = {event.step for event in journal.changes(service) if event.step}
     for request in received(journal, service):
@@ -100,7 +100,7 @@ def _fact(journal: Journal, plan: SagaPlan, service: str, request: Received) -> 
 
 def _forward(journal: Journal, plan: SagaPlan, request: Received) -> Fact | None:
     """Return the event of the step before: it was done."""
-    before = next((step.name for step in plan.steps if plan.after(step.name) == request.step), "")
+    before = next((step.name for step in plan.actions if plan.after(step.name) == request.step), "")
     match before:
         case "payments.charge" | "payments.capture":
             return Fact(PaymentProcessed.type, before, _money(request))
@@ -144,7 +144,7 @@ def _back_from_payments(plan: SagaPlan, request: Received) -> Fact | None:
 
 
 def _back_to_orders(plan: SagaPlan, request: Received) -> Fact | None:
-    first = plan.steps[0]
+    first = plan.actions[0]
     if _code(request) == PaymentFailed().code and request.seq == 1:
         return Fact(PaymentFailed.type, first.name, _failure(request))
     type_ = PaymentVoided.type if first.undo == "payments.void" else PaymentRefunded.type
@@ -171,7 +171,7 @@ def _code(request: Received) -> str:
 
 def _position(plan: SagaPlan, step: str) -> int:
     """Return the position of the event of an action; 0 if the plan does not have it."""
-    names = [action.name for action in plan.steps]
+    names = [action.name for action in plan.actions]
     return names.index(step) + 1 if step in names else 0
 
 

@@ -12,9 +12,9 @@ from uuid import UUID
 import msgspec
 from django.db import transaction
 
+from sagas import sql
 from sagas.definition.messages import to_json
 from sagas.definition.plan import Plan
-from sagas.storage import sql
 from sagas.storage.registry import get_service
 
 __all__ = ["EntryToDelete", "InboxState", "RebuiltEvent", "delete_entries", "set_states", "write"]

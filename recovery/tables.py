@@ -10,12 +10,11 @@ from django.apps import apps
 from django.db import connections, models, router, transaction
 
 from audit.databases import fetch
-from audit.load import saga_services
-from recovery.journal import HOME
+from recovery.journal import HOME, all_services
 from recovery.writes import Plan, Write
+from sagas import sql
 from sagas.definition.messages import to_json
 from sagas.definition.plan import service_name
-from sagas.storage import sql
 from sagas.storage.registry import Service, get_service
 
 __all__ = ["plan_tables"]
@@ -24,13 +23,16 @@ WATERMARK = "watermark copied"
 HOLD = "hold copied"
 SEQUENCE = "sequence moved behind its table"
 
-MARK = "SELECT before, kept FROM {watermark}"
+MARKS = "SELECT home, before, kept FROM {watermark}"
 SET_MARK = """
-INSERT INTO {watermark} AS w (id, before, kept) VALUES (1, %(before)s, %(kept)s::uuid[])
-ON CONFLICT (id) DO UPDATE SET before = EXCLUDED.before, kept = EXCLUDED.kept
+INSERT INTO {watermark} (id, home, before, kept)
+SELECT CASE %(home)s WHEN '' THEN 1 ELSE GREATEST(max(id), 1) + 1 END,
+       %(home)s, %(before)s, %(kept)s::uuid[]
+  FROM {watermark}
+ON CONFLICT (home) DO UPDATE SET before = EXCLUDED.before, kept = EXCLUDED.kept
 """
 
-HOLDS = "SELECT saga, step, since, by, why FROM {hold}"
+HOLDS = "SELECT saga, step, since, by, why FROM {hold} WHERE NOT automatic"
 ADD_HOLDS = """
 INSERT INTO {hold} (saga, step, since, by, why)
 SELECT r.saga, r.step, r.since, r.by, r.why
@@ -47,9 +49,10 @@ LAST_VALUE = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequen
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A watermark to set in a service."""
+    """A watermark to set in a service, for the sagas of a home."""
 
     service: str
+    home: str
     before: datetime
     kept: list[UUID]
 
@@ -73,39 +76,44 @@ class SequenceValue(msgspec.Struct, frozen=True):
     value: int
 
 
-def plan_tables(service: str) -> Plan:
-    """Plan the watermark, the holds and the sequences of a service."""
-    restored = get_service(service)
+def plan_tables(services: Sequence[str]) -> Plan:
+    """Plan the watermarks, the holds and the sequences of the services in one database."""
     plan = Plan()
-    _plan_watermark(plan, restored)
-    _plan_holds(plan, restored)
-    _plan_sequences(plan, restored)
+    for service in map(get_service, services):
+        _plan_watermark(plan, service)
+        _plan_holds(plan, service)
+    _plan_sequences(plan, get_service(services[0]).alias)
     return plan
 
 
 def _plan_watermark(plan: Plan, restored: Service) -> None:
-    marks = {
-        service.name: row
-        for service in saga_services()
-        for row in fetch(service.alias, MARK.format(watermark=service.watermark))
-    }
-    if not marks:
-        return
-    before, kept = max(marks.values(), key=lambda mark: mark[0])
-    present = marks.get(restored.name)
-    if present is None or present[0] < before:
-        row = Mark(restored.name, before, kept)
-        plan.writes.append(
-            Write(
-                kind=WATERMARK, subject=restored.watermark, detail=str(before), apply=_mark, row=row
+    """Plan the latest watermark of any service, for each home."""
+    latest: dict[str, Mark] = {}
+    present: dict[str, datetime] = {}
+    for service in all_services():
+        for home, before, kept in fetch(service.alias, MARKS.format(watermark=service.watermark)):
+            if home not in latest or latest[home].before < before:
+                latest[home] = Mark(restored.name, home, before, kept)
+            if service.name == restored.name:
+                present[home] = before
+
+    for home, mark in sorted(latest.items()):
+        if home not in present or present[home] < mark.before:
+            plan.writes.append(
+                Write(
+                    kind=WATERMARK,
+                    subject=restored.watermark,
+                    detail=str(mark.before),
+                    apply=_mark,
+                    row=mark,
+                )
             )
-        )
 
 
 def _plan_holds(plan: Plan, restored: Service) -> None:
     """Plan the holds that other services still have. A hold on a step has a copy at the home."""
     present = {(saga, step) for saga, step, *_ in _holds(restored)}
-    for service in saga_services():
+    for service in all_services():
         for saga, step, since, by, why in _holds(service):
             belongs = saga or restored.name in (HOME, service_name(step))
             if belongs and (saga, step) not in present:
@@ -121,12 +129,12 @@ def _plan_holds(plan: Plan, restored: Service) -> None:
                 )
 
 
-def _plan_sequences(plan: Plan, restored: Service) -> None:
+def _plan_sequences(plan: Plan, alias: str) -> None:
     for model in apps.get_models():
         key = model._meta.pk
-        is_here = router.db_for_write(model) == restored.alias and model._meta.managed
+        is_here = router.db_for_write(model) == alias and model._meta.managed
         if is_here and isinstance(key, models.AutoField | models.BigAutoField):
-            _plan_sequence(plan, restored.alias, model._meta.db_table, str(key.column))
+            _plan_sequence(plan, alias, model._meta.db_table, str(key.column))
 
 
 def _plan_sequence(plan: Plan, alias: str, table: str, column: str) -> None:
@@ -154,7 +162,7 @@ def _holds(service: Service) -> list[tuple[Any, ...]]:
 def _mark(rows: Sequence[Mark]) -> None:
     for row in rows:
         service = get_service(row.service)
-        params = {"before": row.before, "kept": row.kept}
+        params = {"home": row.home, "before": row.before, "kept": row.kept}
         sql.run(service.alias, SET_MARK.format(watermark=service.watermark), params)
 
 

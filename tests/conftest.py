@@ -1,13 +1,19 @@
+from typing import Any
+
 import psycopg
 import pytest
 from django.db import connections
-from django.test import Client
+from django.db.backends.postgresql.creation import DatabaseCreation
+from django.db.models.signals import post_migrate
+from django.test import Client, TransactionTestCase
 
 from api.auth.tokens import issue_token
+from tests.emptying import empty_tables
+from tests.migrated import copied_or_kept
 from tests.plugin import running
 
 END_OTHERS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
  WHERE datname LIKE 'test\\_%%' AND NOT pid = ANY(%s) AND pid <> pg_backend_pid()
 """
 
@@ -22,6 +28,33 @@ def _end_leftover_sessions(request):
     yield
     if commits:
         _end_other_sessions()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings():
+    """Let Django empty the log's table after each test.
+
+    A test may create a database anew, so the table's trigger goes after every migration.
+    """
+    post_migrate.connect(_allow_truncate)
+
+
+def _empty_databases(case) -> None:
+    for alias in case._databases_names(include_mirrors=False):
+        empty_tables(alias)
+
+
+# Django calls this hook after each test that commits. A test that is rolled back has its own hook.
+TransactionTestCase._fixture_teardown = _empty_databases  # type: ignore[attr-defined]
+
+
+def _create_or_copy(creation: Any, *args: Any, **options: Any) -> str:
+    with copied_or_kept(creation.connection):
+        return _create_test_db(creation, *args, **options)
+
+
+_create_test_db = DatabaseCreation.create_test_db
+DatabaseCreation.create_test_db = _create_or_copy  # type: ignore[method-assign, assignment]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,3 +87,11 @@ def _end_other_sessions() -> None:
     ]
     with psycopg.connect(running().postgres.superuser_url, autocommit=True) as session:
         session.execute(END_OTHERS, [ours])
+
+
+def _allow_truncate(sender, using, **_signal) -> None:
+    if sender.label == "staff":
+        with connections[using].cursor() as cursor:
+            cursor.execute(
+                "ALTER TABLE IF EXISTS console_logentry DISABLE TRIGGER console_log_no_truncate"
+            )

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,8 @@ from typing import TypeVar
 import httpx
 from django.db import connections
 
+from services import VARIABLES
+from tests.warm_start import WarmProcess
 from tools.local.ports import free_port
 from tools.local.processes import ORPHAN_REAPER
 
@@ -34,22 +36,15 @@ class Process:
         self.arguments = arguments
         self.environ = {**environment(), **environ}
         self.log = log
+        # The interpreter itself reads these variables, when it starts.
+        self.is_cold = any(name.startswith("PYTHON") for name in environ)
         self.popen = self._start()
 
-    def _start(self) -> "subprocess.Popen[bytes]":
-        with self.log.open("ab") as output:
-            popen = subprocess.Popen(
-                [sys.executable, "-m", *self.arguments],
-                cwd=ROOT,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        ORPHAN_REAPER.watch(
-            popen.pid, signal.SIGKILL
-        )  # a run that is killed leaves no process behind
+    def _start(self) -> "WarmProcess | subprocess.Popen[bytes]":
+        start = _start_cold if self.is_cold else WarmProcess
+        popen = start(*self.arguments, log=self.log, folder=ROOT, environ=self.environ)
+        # A run that is killed leaves no process behind.
+        ORPHAN_REAPER.watch(popen.pid, signal.SIGKILL)
         return popen
 
     def revive(self) -> None:
@@ -62,6 +57,11 @@ class Process:
         """Return the output of the process so far."""
         return self.log.read_text(errors="replace")
 
+    def stop(self) -> int:
+        """Ask the process to stop, as a service manager does, and return its exit code."""
+        self.popen.terminate()
+        return self.popen.wait(LIMIT)
+
     def kill(self) -> None:
         """Kill the process and its children with SIGKILL."""
         try:
@@ -73,14 +73,25 @@ class Process:
             ORPHAN_REAPER.forget(self.popen.pid)
 
 
+def _start_cold(
+    *arguments: str, log: Path, folder: Path, environ: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    """Start a module with an interpreter of its own."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
 def environment() -> dict[str, str]:
     """Return the environment for a process that uses the databases of this test."""
-    variables = {
-        "default": "DATABASE_URL",
-        "payments": "PAYMENTS_DATABASE_URL",
-        "inventory": "INVENTORY_DATABASE_URL",
-    }
-    urls = {variable: url(alias) for alias, variable in variables.items()}
+    urls = {variable: url(alias) for alias, variable in VARIABLES.items()}
     return {
         **os.environ,
         **urls,
@@ -114,8 +125,10 @@ def until(
 
 
 @contextmanager
-def worker(*queues: str, environ: Mapping[str, str], concurrency: int = 1) -> Iterator[Process]:
-    """Run a Celery worker on some queues."""
+def worker(
+    *queues: str, environ: Mapping[str, str], concurrency: int = 1, more: Sequence[str] = ()
+) -> Iterator[Process]:
+    """Run a Celery worker on some queues, with more options if given."""
     name = f"{queues[0]}-{os.getpid()}-{time.monotonic_ns()}"
     options = (
         "--without-gossip",
@@ -136,6 +149,7 @@ def worker(*queues: str, environ: Mapping[str, str], concurrency: int = 1) -> It
         "-c",
         str(concurrency),
         *options,
+        *more,
     )
     with _running(*command, environ=environ) as process:
         until(lambda: " ready." in process.output(), "the worker is ready", process=process)
@@ -151,8 +165,6 @@ def api(*options: str, environ: Mapping[str, str]) -> Iterator[tuple[str, Proces
         "config.wsgi",
         "--bind",
         address,
-        "--worker-class",
-        "gthread",
         "--threads",
         "4",
         *options,

@@ -2,12 +2,10 @@
 
 import os
 
-for variable, database in (
-    ("DATABASE_URL", "orders"),
-    ("PAYMENTS_DATABASE_URL", "payments"),
-    ("INVENTORY_DATABASE_URL", "inventory"),
-):
-    os.environ.setdefault(variable, f"postgres://localhost/{database}")
+from services import VARIABLES
+
+for alias, variable in VARIABLES.items():
+    os.environ.setdefault(variable, f"postgres://localhost/{alias}")
 os.environ.setdefault("REDIS_URL", "redis://localhost/0")
 os.environ.setdefault("DEBUG", "on")
 os.environ.setdefault("SECRET_KEY", "for the type checker only")

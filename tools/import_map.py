@@ -75,7 +75,7 @@ def read_imports(package: str = "sagas") -> ImportMap:
     contract = next(contract for contract in contracts if contract["name"] == CONTRACT)
     layers = [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
 
-    graph = grimp.build_graph(package, cache_dir=None)
+    graph = grimp.build_graph(package, cache_dir=None, exclude_type_checking_imports=True)
     modules = Counter[str]()
     imports = Counter[tuple[str, str]]()
     for module in graph.modules - {package}:

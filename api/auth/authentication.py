@@ -1,7 +1,7 @@
 """Authenticates a request by its bearer token (RFC 6750)."""
 
 from django.contrib.auth.models import AbstractBaseUser, User
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.auth import TokenAuthentication
@@ -10,12 +10,13 @@ from knox.models import AuthToken
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.request import Request
 
-from api.auth.roles import audits, remember_role
-from api.auth.throttling import count_invalid_token
+from api.auth.throttling import count_stranger
+from staff.roles import audits, remember_role
 
 __all__ = [
     "BearerAuthentication",
     "authenticated_user",
+    "is_token_valid",
 ]
 
 
@@ -30,16 +31,14 @@ class BearerAuthentication(TokenAuthentication):
         try:
             found: tuple[AbstractBaseUser, AuthToken] | None = super().authenticate(request)
         except AuthenticationFailed:
-            count_invalid_token(request)
+            count_stranger(request)
             raise
         return found
 
     def authenticate_credentials(self, token: bytes) -> tuple[AbstractBaseUser, AuthToken]:
         """Return the user and the token. Raises AuthenticationFailed without a reason."""
         digest = hash_token(token.decode("latin-1"))
-        alive = AuthToken.objects.filter(
-            Q(expiry=None) | Q(expiry__gt=Now()), digest=digest, user__is_active=True
-        )
+        alive = _valid_tokens().filter(digest=digest)
         found = alive.select_related("user").annotate(audits=audits("user")).first()
         if found is None:
             raise AuthenticationFailed("The token is invalid or has expired.")
@@ -68,3 +67,14 @@ def authenticated_user(request: Request) -> User:
     if not isinstance(request.user, User):
         raise NotAuthenticated
     return request.user
+
+
+def is_token_valid(token: AuthToken) -> bool:
+    """Tell whether a token of a request that goes on for long is still valid."""
+    return bool(_valid_tokens().filter(pk=token.pk).exists())
+
+
+def _valid_tokens() -> QuerySet[AuthToken]:
+    not_expired = Q(expiry=None) | Q(expiry__gt=Now())
+    valid: QuerySet[AuthToken] = AuthToken.objects.filter(not_expired, user__is_active=True)
+    return valid

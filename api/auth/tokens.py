@@ -6,12 +6,14 @@ A token is 256 random bits. The database stores only its digest.
 from datetime import timedelta
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db.models.functions import Now
 from knox.models import AuthToken
+
+from sagas import sql
 
 __all__ = [
     "MAX_TOKENS_PER_USER",
     "TOKEN_LIFETIME",
+    "end_tokens",
     "issue_token",
     "purge_expired_tokens",
     "revoke_tokens",
@@ -42,7 +44,19 @@ def revoke_tokens(user: AbstractBaseUser) -> int:
     return int(revoked)
 
 
+def end_tokens(user_id: int) -> str:
+    """Revoke all tokens of a user who loses access; return how many, in words."""
+    revoked, _ = AuthToken.objects.filter(user_id=user_id).delete()
+    return f"{revoked} tokens"
+
+
 def purge_expired_tokens() -> int:
     """Delete the expired tokens; return how many."""
-    purged, _ = AuthToken.objects.filter(expiry__lte=Now()).delete()
-    return int(purged)
+    return sql.delete_in_batches(
+        "default",
+        "knox_authtoken",
+        "old.expiry <= statement_timestamp()",
+        {},
+        order="expiry",
+        key="digest",
+    )

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.signals import user_logged_in
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from msgspec import Meta, Struct
@@ -15,11 +16,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.auth.authentication import authenticated_user
+from api.auth.throttling import count_login
 from api.auth.tokens import TOKEN_LIFETIME, issue_token, revoke_tokens
 from api.openapi import answer_header, problems
 from api.problems.exceptions import Problem
 from api.problems.problem_types import TOO_MANY_FAILED_LOGINS, WRONG_CREDENTIALS
 from api.requests.parsing import parse
+from staff.logins import log_revocation
 
 __all__ = ["TokenView", "TokensView"]
 
@@ -41,7 +44,7 @@ class TokenSerializer(serializers.Serializer[dict[str, object]]):
 class TokenView(APIView):
     """Issues and revokes one token."""
 
-    rate_limits: ClassVar = {"POST": "login"}
+    rate_limits: ClassVar = {"POST": None}  # `post` counts it, with the user name
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Skip authentication for a login."""
@@ -84,6 +87,7 @@ class TokenView(APIView):
         """Get a token for a user name and a password. Send it as `Authorization: Bearer …`."""
         given = parse(request, Credentials)
         http = request._request  # axes sets an attribute for its middleware
+        count_login(http, given.username)
         user = authenticate(http, username=given.username, password=given.password)
         if user is None:
             raise Problem(WRONG_CREDENTIALS, headers={"WWW-Authenticate": "Bearer"})
@@ -100,7 +104,9 @@ class TokenView(APIView):
     )
     def delete(self, request: Request) -> Response:
         """Revoke the token of this request."""
-        request.auth.delete()
+        with transaction.atomic():
+            request.auth.delete()
+            log_revocation(authenticated_user(request), "Revoked the token in use.")
         return Response(status=204)
 
 
@@ -118,5 +124,8 @@ class TokensView(APIView):
     )
     def delete(self, request: Request) -> Response:
         """Revoke every token of the user, including the token of this request."""
-        revoke_tokens(authenticated_user(request))
+        user = authenticated_user(request)
+        with transaction.atomic():
+            number = revoke_tokens(user)
+            log_revocation(user, f"Revoked all own tokens: {number}.")
         return Response(status=204)

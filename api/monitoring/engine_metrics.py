@@ -7,7 +7,9 @@ from prometheus_client.core import Metric
 
 from api.monitoring.sections import Section, gauge
 from sagas.delivery import queues
+from sagas.kinds import all_kinds
 from sagas.operations import table_stats
+from sagas.storage import call_limits
 from sagas.storage.registry import get_home, get_service, home_names, service_names
 
 __all__ = ["engine_sections"]
@@ -26,15 +28,18 @@ def engine_sections() -> dict[str, Section]:
 def _messages(name: str) -> Iterator[Metric]:
     yield from _outbox(name)
     yield from _holds(name)
+    yield from _reached_limits(name)
+    yield from _shared_faults(name)
     yield from _inbox(name)
 
 
 def _outbox(name: str) -> Iterator[Metric]:
     outbox = table_stats.outbox_stats(get_service(name))
 
-    rows = "Unpublished outbox rows: due, or leased by the process that publishes them."
+    rows = "Unpublished outbox rows: due, leased by the process that publishes them, or parked."
     yield gauge("saga_outbox_rows", rows, service=name, state="due")(outbox.due)
     yield gauge("saga_outbox_rows", rows, service=name, state="leased")(outbox.leased)
+    yield gauge("saga_outbox_rows", rows, service=name, state="parked")(outbox.parked)
 
     age = "Age in seconds of the oldest unpublished outbox row; 0 if there is none."
     yield gauge("saga_outbox_oldest_seconds", age, service=name)(outbox.oldest_seconds)
@@ -46,6 +51,11 @@ def _holds(name: str) -> Iterator[Metric]:
             help_text = "Seconds for which a step has been on hold for all sagas."
             step_hold = gauge("saga_step_hold_seconds", help_text, service=name, step=held.step)
             yield step_hold(held.oldest_seconds)
+            if held.automatic:
+                help_text = "Seconds for which a step has been on hold by itself."
+                automatic = "saga_step_automatic_hold_seconds"
+                labels = {"service": name, "step": held.step}
+                yield gauge(automatic, help_text, **labels)(held.oldest_seconds)
             continue
 
         number = gauge("saga_holds", "Sagas that an operator put on hold.", service=name)
@@ -53,6 +63,18 @@ def _holds(name: str) -> Iterator[Metric]:
 
         help_text = "Seconds for which the oldest such saga has been on hold."
         yield gauge("saga_hold_oldest_seconds", help_text, service=name)(held.oldest_seconds)
+
+
+def _reached_limits(name: str) -> Iterator[Metric]:
+    help_text = "1 while a limit of calls is reached, so that messages wait for it."
+    for key in call_limits.reached(get_service(name)):
+        yield gauge("saga_call_limit_reached", help_text, service=name, key=key)(1)
+
+
+def _shared_faults(name: str) -> Iterator[Metric]:
+    for step, sagas in table_stats.shared_fault_stats(get_service(name)).items():
+        help_text = "Orders for which a step failed lately by no fault of their own."
+        yield gauge("saga_step_fault_orders", help_text, service=name, step=step)(sagas)
 
 
 def _inbox(name: str) -> Iterator[Metric]:
@@ -67,7 +89,8 @@ def _inbox(name: str) -> Iterator[Metric]:
 
 
 def _sagas(name: str) -> Iterator[Metric]:
-    sagas = table_stats.saga_stats(get_home(name))
+    by_kind = table_stats.kind_stats(get_home(name))
+    sagas = table_stats.total(by_kind.values())
     texts = {
         "saga_open": "Sagas that have not ended.",
         "saga_stalled": "Open sagas that are due for a re-drive.",
@@ -84,6 +107,12 @@ def _sagas(name: str) -> Iterator[Metric]:
     }
     for metric, text in texts.items():
         yield gauge(metric, text, home=name)(values[metric])
+
+    by_table = {kind.table: kind for kind in all_kinds()}
+    for table, found in by_kind.items():
+        labels = {"home": name, "kind": by_table[table].name}
+        needing = gauge("saga_needing_attention", "Sagas that an operator must look at.", **labels)
+        yield needing(found.needing_attention)
 
 
 def _queues(services: list[str]) -> Iterator[Metric]:

@@ -1,15 +1,20 @@
-"""Liveness and readiness for load balancers: no token needed, no cause of a failure shown."""
+"""Liveness and readiness for load balancers: no token needed, no cause of a failure shown.
+
+A process is ready if it can place orders. For that it needs only the database of the users and
+orders. Everything else may be away for a while: orders wait for it. If its absence took the process
+out of the load balancer, a fault of one service would stop the shop.
+"""
 
 from collections.abc import Callable
 from functools import partial
 
 from celery import current_app
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from api.monitoring.probes import gather
+from sagas.observability.probes import gather
 from sagas.storage.registry import get_service, service_names
 
 __all__ = ["healthz", "readyz"]
@@ -28,19 +33,25 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 if all databases and the broker answer in time; else 503 and which do not."""
+    """Answer 200 if the process can place orders; else 503. `checks` has each server's state.
+
+    The status is `ok`, `degraded` if a server is unavailable that no order needs at once, or
+    `unavailable`.
+    """
+    aliases = {f"{name} database": get_service(name).alias for name in service_names()}
     probes: dict[str, Callable[[], None]] = {
-        f"{name} database": partial(_probe_database, get_service(name).alias)
-        for name in service_names()
+        name: partial(_probe_database, alias) for name, alias in aliases.items()
     }
     probes["broker"] = _probe_broker
 
     answered = gather(probes, seconds=LIMIT)
-    ready = len(answered) == len(probes)
     checks = {name: "ok" if name in answered else "unavailable" for name in probes}
+    silent = probes.keys() - answered.keys()
+    needed = {name for name, alias in aliases.items() if alias == DEFAULT_DB_ALIAS}
+
+    status = "unavailable" if silent & needed else "degraded" if silent else "ok"
     return JsonResponse(
-        {"status": "ok" if ready else "unavailable", "checks": checks},
-        status=200 if ready else 503,
+        {"status": status, "checks": checks}, status=503 if status == "unavailable" else 200
     )
 
 

@@ -2,7 +2,7 @@
 
 Every process gives the same answer. Each section is collected on its own, within a time limit: a
 section that fails or hangs is missing, and its `saga_metrics_section_up` is 0. The workers serve
-their own observations (`sagas.observability.prometheus`).
+their own observations (`sagas.contrib.prometheus`).
 """
 
 import hmac
@@ -22,8 +22,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from api.monitoring.engine_metrics import engine_sections
-from api.monitoring.probes import gather
-from api.monitoring.sections import Section, registered_sections
+from api.monitoring.sections import Section, gauge, registered_sections
+from sagas.observability.probes import gather
 
 __all__ = ["metrics"]
 
@@ -88,7 +88,18 @@ def _take() -> list[Metric]:
     )
     for name in sections:
         up.add_metric([name], float(f"metrics of {name}" in collected))
-    return [up, *_merged(family for families in collected.values() for family in families)]
+    return [
+        up,
+        _build_info(),
+        *_merged(family for families in collected.values() for family in families),
+    ]
+
+
+def _build_info() -> Metric:
+    documentation = "The release of this API process. The value is always 1."
+    return gauge(
+        "saga_build_info", documentation, version=str(settings.SPECTACULAR_SETTINGS["VERSION"])
+    )(1)
 
 
 def _collect(section: Section) -> list[Metric]:

@@ -4,17 +4,24 @@ from collections.abc import Callable, Iterable
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from sagas.definition.names import Registrations
+
 __all__ = ["Section", "gauge", "registered_sections", "section"]
 
 Section = Callable[[], Iterable[Metric]]
 
 _sections: dict[str, Section] = {}
+_registrations = Registrations("The section of metrics", __file__)
 
 
 def section(name: str) -> Callable[[Section], Section]:
-    """Register a function that collects one section. It runs in a thread, and may raise."""
+    """Register a function that collects one section. It runs in a thread, and may raise.
+
+    Raises NameTaken if another function has the name.
+    """
 
     def register(collect: Section) -> Section:
+        _registrations.claim(name, collect)
         _sections[name] = collect
         return collect
 

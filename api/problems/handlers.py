@@ -20,6 +20,7 @@ from api.problems.exceptions import (
     problem_response,
 )
 from api.problems.problem_types import (
+    ACTION_REJECTED,
     BAD_REQUEST,
     FORBIDDEN,
     INTERNAL_ERROR,
@@ -27,7 +28,9 @@ from api.problems.problem_types import (
     UNAVAILABLE,
     problem_type_for_status,
 )
-from sagas.storage.sql import is_transient
+from sagas.sql import is_transient
+from staff.policy import NotPermitted
+from staff.writes import Rejected
 
 __all__ = [
     "bad_request",
@@ -97,11 +100,17 @@ def _problem_of(error: Exception) -> Problem | None:
             return _rest_problem(error)
         case Http404():
             return Problem(NOT_FOUND)
-        case PermissionDenied():
-            return Problem(FORBIDDEN)
+        case PermissionDenied() | NotPermitted() | Rejected():
+            return _refusal(error)
         case DatabaseError() if _is_unavailable(error):
             return Problem(UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER)})
     return None
+
+
+def _refusal(error: Exception) -> Problem:
+    if isinstance(error, Rejected):
+        return Problem(ACTION_REJECTED, str(error))
+    return Problem(FORBIDDEN, str(error) if isinstance(error, NotPermitted) else "")
 
 
 def _is_unavailable(error: DatabaseError) -> bool:

@@ -11,6 +11,7 @@ from django.utils.text import slugify
 from msgspec import Struct
 
 __all__ = [
+    "ACTION_REJECTED",
     "BAD_REQUEST",
     "BODY_TOO_LARGE",
     "CONDITION_NOT_SUPPORTED",
@@ -137,8 +138,15 @@ NOT_FOUND = ProblemType(
     status=404,
     title="Not found",
     meaning="Nothing exists at this path, or this user may not see it.",
-    remedy="Check the path: all paths end with a slash. Orders of other users are reported as not "
-    "found.",
+    remedy="Check the path: all paths end with a slash. Resources of other users, such as orders, "
+    "are reported as not found.",
+)
+ACTION_REJECTED = ProblemType(
+    slug="action-rejected",
+    status=409,
+    title="Action rejected",
+    meaning="Staff may take this action, but not now. `detail` says why. Nothing was changed.",
+    remedy="Remove the reason that `detail` names, then send the request again.",
 )
 METHOD_NOT_ALLOWED = ProblemType(
     slug="method-not-allowed",
@@ -204,7 +212,7 @@ INTERNAL_ERROR = ProblemType(
     status=500,
     title="Internal error",
     meaning="The server failed to handle the request. The error was logged.",
-    remedy="Send the request again; an order with the same `Idempotency-Key`. If the error "
+    remedy="Send the request again, with the same `Idempotency-Key` if it had one. If the error "
     "persists, contact the operator.",
 )
 UNAVAILABLE = ProblemType(

@@ -1,15 +1,12 @@
 """Strict input: unambiguous JSON, and structs that reject unknown fields.
 
-The parser rejects repeated keys and lone surrogates, because RFC 8259 leaves their meaning to each
-reader. It rejects NaN, which is not JSON, and NUL, which PostgreSQL cannot store. Values are not
-coerced: `true`, `"3"` and `3.0` are not integers. Size, depth and digits are checked before the
-body is decoded.
+`sagas.strict_json` lists the refused texts. Values are not coerced: `true`, `"3"` and `3.0` are not
+integers. The size is checked before the body is decoded.
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import IO, Any, NoReturn, TypeVar
+from collections.abc import Mapping
+from typing import IO, Any, TypeVar
 
 import msgspec
 from rest_framework.parsers import BaseParser
@@ -17,19 +14,25 @@ from rest_framework.request import Request
 
 from api.problems.exceptions import FieldError, InvalidInput, Problem
 from api.problems.problem_types import BODY_TOO_LARGE
+from sagas.strict_json import decode
 
-__all__ = ["MAX_BODY", "MAX_DEPTH", "StrictJSONParser", "parse"]
+__all__ = ["MAX_BODY", "StrictJSONParser", "convert", "in_words", "parse"]
 
 # Bytes. An order of a hundred lines needs about a tenth.
 MAX_BODY = 256 * 1024
 
-# The JSON of an order has three levels.
-MAX_DEPTH = 32
-
-# The length of the largest 64-bit integer with its sign.
-MAX_DIGITS = 20
+UNKNOWN = "This field is unknown."
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+# The sentence for a client whose text does not match a pattern, by the pattern.
+_in_words: dict[str, str] = {}
+
+
+def in_words(pattern: str, sentence: str) -> str:
+    """Return a pattern for a field of a struct. Its error is the sentence, and not the pattern."""
+    _in_words[pattern] = sentence
+    return pattern
 
 
 class StrictJSONParser(BaseParser):
@@ -44,12 +47,16 @@ class StrictJSONParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return the body as plain data."""
-        body = stream.read(MAX_BODY + 1)
-        if len(body) > MAX_BODY:
+        length = _content_length(parser_context)
+        if length > MAX_BODY:
             raise Problem(BODY_TOO_LARGE, f"The body is larger than {MAX_BODY} bytes.")
-        if len(body) < _content_length(parser_context):
+        body = stream.read(length)
+        if len(body) < length:
             raise _invalid("The body is shorter than its Content-Length.")
-        return _decode(body)
+        try:
+            return decode(body)
+        except ValueError as error:
+            raise _invalid(f"The body is not valid JSON: {error}.") from error
 
 
 def parse(request: Request, struct: type[S]) -> S:
@@ -65,97 +72,48 @@ def parse(request: Request, struct: type[S]) -> S:
         raise InvalidInput(_field_error(str(error))) from error
 
 
+def convert(data: Mapping[str, Any], struct: type[S], *, under: str) -> S:
+    """Return a part of a body as a struct. Raises `InvalidInput`, which names the field.
+
+    `under` is the path of the part. An unknown field is refused, also if the struct allows it.
+    """
+    known = {field.encode_name for field in msgspec.structs.fields(struct)}
+    for name in data:
+        if name not in known:
+            raise InvalidInput(FieldError(f"{under}.{name}", "unknown", UNKNOWN))
+    try:
+        return msgspec.convert(data, struct, strict=True)
+    except msgspec.ValidationError as error:
+        found = _field_error(str(error))
+        field = f"{under}.{found.field}".rstrip(".")
+        raise InvalidInput(FieldError(field, found.code, found.detail)) from error
+
+
 def _content_length(context: Mapping[str, Any] | None) -> int:
     """Return the Content-Length: a broken connection may leave a truncated but valid body."""
     return int(context["request"].META.get("CONTENT_LENGTH") or 0) if context else 0
-
-
-def _decode(body: bytes) -> Any:
-    try:
-        text = body.decode("utf-8")
-        _check_depth(text)
-        data = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_reject_constant, parse_int=_integer
-        )
-        for string in _texts(data):
-            _check_text(string)
-    except ValueError as error:  # UTF-8, JSON, and the checks below
-        raise _invalid(f"The body is not valid JSON: {_describe(error)}.") from error
-    return data
 
 
 def _invalid(detail: str) -> InvalidInput:
     return InvalidInput(FieldError("", "invalid_json", detail))
 
 
-def _describe(error: ValueError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg[0].lower()}{error.msg[1:]} (line {error.lineno}, column {error.colno})"
-    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).rstrip(".")
-
-
-# A bracket, or a string, which may contain brackets and may be unterminated.
-TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
-
-
-def _check_depth(text: str) -> None:
-    """Reject too deeply nested JSON before it is parsed recursively."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return
-    depth = 0
-    for token in TOKEN.finditer(text):
-        if token.group() in ("[", "{"):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
-        elif token.group() in ("]", "}"):
-            depth -= 1
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
-    return int(digits)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("a key is repeated")
-    return members
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _texts(data: Any) -> Iterator[str]:
-    """Yield all strings of some data, keys included.
-
-    Without recursion, because nested generators would cost the depth squared.
-    """
-    waiting = [data]
-    while waiting:
-        match waiting.pop():
-            case str() as text:
-                yield text
-            case list() as items:
-                waiting += items
-            case dict() as members:
-                waiting += [*members, *members.values()]
-
-
-def _check_text(text: str) -> None:
-    if "\0" in text:
-        raise ValueError("a string contains a NUL")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("a string contains half a surrogate pair")
-
-
 # msgspec reports errors as text, with the path after " - at `$…`".
 FIELD_NAMED = re.compile(
     r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL
 )
+
+
+PATTERN_NAMED = re.compile(r"Expected `str` matching regex (?P<pattern>.*)", re.DOTALL)
+
+
+def _described(text: str) -> str:
+    """Return an error of msgspec as a sentence, without backticks."""
+    unmatched = PATTERN_NAMED.fullmatch(text)
+    for pattern, sentence in _in_words.items() if unmatched else ():
+        if unmatched and unmatched["pattern"] in {repr(pattern), f"'{pattern}'"}:
+            return sentence
+    return f"{text.replace('`', '')}."
 
 
 def _field_error(message: str) -> FieldError:
@@ -166,11 +124,11 @@ def _field_error(message: str) -> FieldError:
     path = path.removeprefix("key in ").removesuffix("`").lstrip("$.")
     named = FIELD_NAMED.fullmatch(text)
     if named is None:
-        return FieldError(path, "invalid", f"{text.replace('`', '')}.")
+        return FieldError(path, "invalid", _described(text))
     field = f"{path}.{named['name']}".lstrip(".")
     missing = named["what"] == "missing required"
     return FieldError(
         field,
         "required" if missing else "unknown",
-        "This field is required." if missing else "This field is unknown.",
+        "This field is required." if missing else UNKNOWN,
     )

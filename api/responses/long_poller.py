@@ -3,14 +3,15 @@
 A waiting request holds a thread, but no database connection. One polling thread per process
 queries for all waiting requests at once. LISTEN is not used, because every commit that notifies
 queues for one lock of the whole server. There are fewer slots than server threads, so that
-requests that do not wait always find a thread.
+requests that do not wait always find a thread. One user gets a part of the slots only.
 """
 
 import logging
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -25,9 +26,11 @@ __all__ = [
     "LongPoller",
     "Slot",
     "TooManyWaiters",
+    "TooManyWaitersOfUser",
     "disconnect_check",
     "release_connections",
     "set_stop_check",
+    "slots_taken",
 ]
 
 logger = logging.getLogger(__name__)
@@ -43,11 +46,19 @@ DISCONNECT_CHECK_SECONDS = 2.0
 # broken connection.
 DISCONNECTED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
+# The slots of one user without WAITING_PLACES_PER_USER: this part of all slots, but at least four.
+PART_OF_ONE_USER = 8
+LEAST_OF_ONE_USER = 4
+
 S = TypeVar("S")
 
 
 class TooManyWaiters(Exception):
     """All slots of this process are taken, or the server is stopping."""
+
+
+class TooManyWaitersOfUser(TooManyWaiters):
+    """The user has all slots that one user may have in this process."""
 
 
 @dataclass(eq=False)
@@ -61,8 +72,11 @@ class _Waiter(Generic[S]):
 class Slot(Generic[S]):
     """One request's permission to wait, until it is released."""
 
-    def __init__(self, poller: "LongPoller[S]", disconnected: Callable[[], bool]) -> None:
+    def __init__(
+        self, poller: "LongPoller[S]", user: Hashable, disconnected: Callable[[], bool]
+    ) -> None:
         self._poller = poller
+        self._user = user
         self._disconnected = disconnected
         self._released = False
 
@@ -90,7 +104,7 @@ class Slot(Generic[S]):
         """Give the slot back. A second call does nothing."""
         if not self._released:
             self._released = True
-            self._poller.give_back()
+            _slots.give_back(self._user)
 
     def __enter__(self) -> "Slot[S]":
         return self
@@ -104,36 +118,58 @@ class Slot(Generic[S]):
         self.release()
 
 
+class _SlotCounter:
+    """The slots of all pollers of this process. They share the threads of one server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: Counter[Hashable] = Counter()
+
+    def total(self) -> int:
+        return self._taken.total()
+
+    def take(self, user: Hashable) -> None:
+        with self._lock:
+            if self.total() >= settings.WAITING_PLACES or _stopping():
+                raise TooManyWaiters
+            if self._taken[user] >= _slots_of_one_user():
+                raise TooManyWaitersOfUser
+            self._taken[user] += 1
+
+    def give_back(self, user: Hashable) -> None:
+        with self._lock:
+            self._taken[user] -= 1
+            if not self._taken[user]:
+                del self._taken[user]
+
+
+_slots = _SlotCounter()
+
+
+def slots_taken() -> int:
+    """Return how many requests wait in this process."""
+    return _slots.total()
+
+
 class LongPoller(Generic[S]):
     """Wakes requests whose key has reached the state they wait for.
 
-    `fetch` reads the states of all keys in one query.
+    `fetch` reads the states of all keys in one query. All pollers of a process share its slots.
     """
 
     def __init__(self, fetch: Callable[[Sequence[UUID]], Mapping[UUID, S]]) -> None:
         self._fetch = fetch
         self._changed = threading.Condition()
-        self._slots_taken = 0
         self._waiters: set[_Waiter[S]] = set()
         self._thread: threading.Thread | None = None
 
-    @property
-    def slots_taken(self) -> int:
-        """How many requests wait in this process."""
-        return self._slots_taken
+    def acquire(self, user: Hashable, disconnected: Callable[[], bool]) -> Slot[S]:
+        """Return a slot for a user's request, which the caller must release.
 
-    def acquire(self, disconnected: Callable[[], bool]) -> Slot[S]:
-        """Return a slot, which the caller must release. Raises `TooManyWaiters`."""
-        with self._changed:
-            if self._slots_taken >= settings.WAITING_PLACES or _stopping():
-                raise TooManyWaiters
-            self._slots_taken += 1
-        return Slot(self, disconnected)
-
-    def give_back(self) -> None:
-        """Count a released slot."""
-        with self._changed:
-            self._slots_taken -= 1
+        Raises `TooManyWaiters`, or `TooManyWaitersOfUser` if other users may still have slots.
+        """
+        _slots.take(user)
+        return Slot(self, user, disconnected)
 
     @contextmanager
     def polling(self, waiter: _Waiter[S]) -> Iterator[None]:
@@ -193,6 +229,11 @@ class LongPoller(Generic[S]):
                 waiter.met = True
                 waiter.woken.set()
         return True
+
+
+def _slots_of_one_user() -> int:
+    share: int = settings.WAITING_PLACES // PART_OF_ONE_USER
+    return settings.WAITING_PLACES_PER_USER or max(LEAST_OF_ONE_USER, share)
 
 
 def disconnect_check(request: Request) -> Callable[[], bool]:

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from audit.invariant_types import AuditContext, TableResult, Violation
-from audit.load import saga_services
-from audit.snapshot import FINAL, Event, OrderSnapshot, Payment
+from audit.snapshot import FINAL, Event, OrderSnapshot, Payment, SagaSnapshot
 from orders.events import OrderCancelled, OrderFulfilled
+from sagas.definition.events import STEP_SKIPPED
+from sagas.storage.registry import get_service, service_names
 
 __all__ = [
     "ends_have_their_events",
@@ -15,7 +16,7 @@ __all__ = [
     "every_message_was_sent",
     "every_step_was_requested",
     "happened_at_most_once",
-    "messages_belong_to_orders",
+    "messages_belong_to_sagas",
     "payments_and_stock_have_their_events",
     "steps_have_their_events",
 ]
@@ -39,19 +40,21 @@ STOCK_EVENTS = {
 }
 
 
-def every_message_arrived(order: OrderSnapshot) -> Iterator[str]:
+def every_message_arrived(order: SagaSnapshot) -> Iterator[str]:
     """Every message that had to arrive has an inbox row at its target.
 
     All messages of a fulfilled saga had to arrive, and those of the path that ended a cancelled
     one. Messages of another path, and a cancel request that came too late, may be lost.
     """
     for event in _binding_events(order):
-        if event.target and (state := order.state(event.target)) not in FINAL:
-            found = f"its inbox row is {state}" if state else "it has no inbox row"
-            yield f"{event.type} did not reach {event.target}: {found}"
+        for target in order.plan.recipients(event.target) if event.target else ():
+            state = order.state(target)
+            if state not in FINAL:
+                found = f"its inbox row is {state}" if state else "it has no inbox row"
+                yield f"{event.type} did not reach {target}: {found}"
 
 
-def every_message_was_sent(order: OrderSnapshot) -> Iterator[str]:
+def every_message_was_sent(order: SagaSnapshot) -> Iterator[str]:
     """No message that had to arrive stays in its outbox for longer than a running relay needs."""
     yield from (
         f"{event.type} of {event.step or 'the start'} is due, but not sent"
@@ -60,7 +63,7 @@ def every_message_was_sent(order: OrderSnapshot) -> Iterator[str]:
     )
 
 
-def every_step_was_requested(order: OrderSnapshot) -> Iterator[str]:
+def every_step_was_requested(order: SagaSnapshot) -> Iterator[str]:
     """The path that ended a saga begins with a start event, and no event of it is missing."""
     path = order.final_path()
     if not path:
@@ -69,29 +72,30 @@ def every_step_was_requested(order: OrderSnapshot) -> Iterator[str]:
         yield f"{path[0].step} wrote {path[0].type}, but no event was sent to that step"
 
 
-def every_event_reports_a_change(order: OrderSnapshot) -> Iterator[str]:
-    """The step that wrote an event is done, or refused if the event is a refusal."""
+def every_event_reports_a_change(order: SagaSnapshot) -> Iterator[str]:
+    """The step that wrote an event is done, or refused if the event is a refusal or a skip."""
     for event in order.changes():
-        expected = "refused" if event.is_refusal else "done"
+        is_refused = event.is_refusal or event.type == STEP_SKIPPED
+        expected = "refused" if is_refused else "done"
         state = order.state(event.step)
         if event.step and state != expected:
             found = state or "missing from the inbox"
             yield f"{event.type} reports that {event.step} is {expected}, but it is {found}"
 
 
-def messages_belong_to_orders(context: AuditContext) -> Iterator[TableResult]:
-    """Every message, in every service, belongs to an order."""
-    for service in saga_services():
+def messages_belong_to_sagas(context: AuditContext) -> Iterator[TableResult]:
+    """Every message, in every service, belongs to a saga of some home."""
+    for service in map(get_service, service_names()):
         for table in (service.outbox, service.inbox):
             orphans = context.orphans(service.alias, table, "saga")
             violations = [
-                Violation(str(saga), f"{table} has rows of it, but there is no such order")
+                Violation(str(saga), f"{table} has rows of it, but there is no such saga")
                 for saga in orphans.ids
             ]
             yield TableResult(orphans.checked, "sagas", violations)
 
 
-def steps_have_their_events(order: OrderSnapshot) -> Iterator[str]:
+def steps_have_their_events(order: SagaSnapshot) -> Iterator[str]:
     """A step that is done, or that refused by itself, has written its event.
 
     A tombstone has none.
@@ -122,7 +126,7 @@ def payments_and_stock_have_their_events(order: OrderSnapshot) -> Iterator[str]:
             yield f"its stock is {state}, but no event reports it"
 
 
-def happened_at_most_once(order: OrderSnapshot) -> Iterator[str]:
+def happened_at_most_once(order: SagaSnapshot) -> Iterator[str]:
     """Each step has one inbox row and one event, and the order has one start forward."""
     rows = Counter(row.step for row in order.steps)
     yield from (f"{step} has {count} inbox rows" for step, count in rows.items() if count > 1)
@@ -140,20 +144,20 @@ def _events_of(payment: Payment, order: OrderSnapshot) -> set[str]:
     return PAYMENT_EVENTS.get(payment.status, order.types())
 
 
-def _binding_events(order: OrderSnapshot) -> list[Event]:
+def _binding_events(order: SagaSnapshot) -> list[Event]:
     """Return the events that had to arrive."""
     if order.fulfilled and not _cancel_was_requested(order):
         return order.events
     return order.final_path()
 
 
-def _is_barred(order: OrderSnapshot, step: str) -> bool:
+def _is_barred(order: SagaSnapshot, step: str) -> bool:
     """Whether a step was barred by its undo, by the abort, or by a cancel request."""
-    plan = order.order.plan
+    plan = order.plan
     undone = any(plan.action_of(row.step) == step for row in order.steps)
     is_pivot = plan.pivot is not None and step == plan.pivot.name
     return undone or (is_pivot and _cancel_was_requested(order))
 
 
-def _cancel_was_requested(order: OrderSnapshot) -> bool:
+def _cancel_was_requested(order: SagaSnapshot) -> bool:
     return any(not event.step and event.seq > 0 for event in order.changes())

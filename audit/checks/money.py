@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from audit.databases import fetch
 from audit.invariant_types import AuditContext, TableResult, Violation
 from audit.snapshot import OrderSnapshot
+from payments.gateways.refund_keys import is_key_of
+from payments.partial_refunds import PART_KEY
 
 __all__ = [
     "add_to_balance",
@@ -16,6 +19,8 @@ __all__ = [
     "money_kept_is_explained",
     "moved_at_most_once",
     "no_money_is_left_open",
+    "no_refund_is_left_open",
+    "parts_agree_with_the_ledger",
     "payments_agree_with_the_ledger",
     "payments_belong_to_orders",
     "refunded_at_most_captured",
@@ -23,6 +28,15 @@ __all__ = [
 ]
 
 PAYMENTS = ("payments", "payments_payment", "order_id")
+
+LEFT_OPEN = """
+SELECT part.id, part.amount, part.currency
+  FROM payments_partialrefund part
+  LEFT JOIN payments_inbox row ON row.saga = part.id AND row.step = 'payments.refund_part'
+ WHERE part.status = 'pending' AND (row.state IS NULL OR row.state IN ('done', 'refused'))
+ ORDER BY part.id
+"""
+PENDING_PARTS = "SELECT count(*) FROM payments_partialrefund WHERE status = 'pending'"
 
 # The sum to which each kind of movement belongs.
 MOVED = {
@@ -43,9 +57,9 @@ class _Item(NamedTuple):
 
 def money_kept_is_explained(order: OrderSnapshot) -> Iterator[str]:
     """Of a fulfilled order, its amount is kept, less the refunds and disputes that payments has
-    recorded. Nothing of a cancelled order is kept.
+    recorded. Of a cancelled order, only the amount that was paid to the customer in another way.
     """
-    expected = _amount_to_keep(order)
+    expected = _amount_to_keep(order) - order.not_recorded_yet
     if order.kept != expected:
         row = order.order
         yield "; ".join(
@@ -106,6 +120,9 @@ def no_money_is_left_open(order: OrderSnapshot) -> Iterator[str]:
 def payments_agree_with_the_ledger(order: OrderSnapshot) -> Iterator[str]:
     """Payments and ledger have the same sums captured, refunded and disputed of each charge."""
     in_payments, in_ledger = _sums_in_payments(order), _sums_in_ledger(order)
+    for part in order.open_parts()[:1]:
+        charge_id = str(order.payments[0].charge_id) if order.payments else ""
+        in_payments[_Item("refunded", charge_id, part.currency)] += order.not_recorded_yet
     for item in sorted(in_payments.keys() | in_ledger.keys()):
         ours, theirs = in_payments[item], in_ledger[item]
         if ours != theirs:
@@ -113,6 +130,49 @@ def payments_agree_with_the_ledger(order: OrderSnapshot) -> Iterator[str]:
                 f"payments has {ours} {item.currency} {item.kind} of {item.charge_id}, "
                 f"but the gateway's ledger has {theirs}"
             )
+
+
+def parts_agree_with_the_ledger(order: OrderSnapshot) -> Iterator[str]:
+    """The ledger has given back the recorded amount under the key of each part, and no other part
+    of the order.
+    """
+    open_parts = {part.id for part in order.open_parts()}
+    for part in order.parts_after:
+        given_back = order.given_back(part)
+        if part.id not in open_parts and part.refunded != given_back:
+            yield (
+                f"payments has {part.refunded} {part.currency} given back for saga {part.id}, but "
+                f"the gateway's ledger has {given_back} under its key"
+            )
+        if part.status == "succeeded" and part.refunded + part.covered != part.amount:
+            yield f"the partial refund of saga {part.id} has succeeded, but not as a whole"
+
+    recorded = sum(part.refunded for part in order.parts_after)
+    refunded = sum(payment.refunded for payment in order.payments)
+    if not open_parts and recorded > refunded:
+        yield f"{recorded} given back by partial refunds, but {refunded} by all refunds"
+    yield from _unknown_parts(order)
+
+
+def _unknown_parts(order: OrderSnapshot) -> Iterator[str]:
+    for movement in order.movements:
+        is_part = movement.kind == "refund" and movement.key.startswith(PART_KEY)
+        if is_part and not any(is_key_of(movement.key, part.key) for part in order.parts_after):
+            yield (
+                f"the gateway's ledger has {movement.amount} {movement.currency} given back under "
+                f"{movement.key}, which payments does not know"
+            )
+
+
+def no_refund_is_left_open(context: AuditContext) -> Iterator[TableResult]:
+    """Each pending partial refund has its step under way."""
+    rows = fetch("payments", LEFT_OPEN)
+    violations = [
+        Violation(str(saga), f"its refund of {amount} {currency} is pending, but no step makes it")
+        for saga, amount, currency in rows
+    ]
+    ((pending,),) = fetch("payments", PENDING_PARTS)
+    yield TableResult(pending, "pending partial refunds", violations)
 
 
 def payments_belong_to_orders(context: AuditContext) -> Iterator[TableResult]:
@@ -139,7 +199,7 @@ def add_to_balance(context: AuditContext, order: OrderSnapshot) -> None:
     """Add an ended order to the balance of its currency: the money kept, less that to keep."""
     for movement in order.movements:
         context.balance[movement.currency] += movement.kept
-    context.balance[order.order.currency] -= _amount_to_keep(order)
+    context.balance[order.order.currency] -= _amount_to_keep(order) - order.not_recorded_yet
 
 
 def sums_agree(context: AuditContext) -> Iterator[TableResult]:
@@ -161,7 +221,8 @@ def _amount_to_keep(order: OrderSnapshot) -> int:
     """
     if order.fulfilled:
         return order.order.amount - sum(each.refunded + each.disputed for each in order.payments)
-    return -sum(
+    paid_otherwise = sum(each.paid_otherwise for each in order.payments)
+    return paid_otherwise - sum(
         each.refunded + each.disputed - each.captured
         for each in order.payments
         if each.dispute_status == "open" and each.refunded + each.disputed > each.captured
@@ -170,6 +231,7 @@ def _amount_to_keep(order: OrderSnapshot) -> int:
 
 def _not_recorded(order: OrderSnapshot) -> Iterator[str]:
     refunded = order.refunded - sum(each.refunded for each in order.payments)
+    refunded -= order.not_recorded_yet
     disputed = order.disputed - sum(each.disputed for each in order.payments)
     if refunded > 0:
         yield f"{refunded} refunded at the gateway, which payments has not recorded"

@@ -79,7 +79,7 @@ def ended_means_terminal(order: OrderSnapshot) -> Iterator[str]:
 
 def cancelled_means_ended(order: OrderSnapshot) -> Iterator[str]:
     """A cancelled order has ended, because cancelling is the last step of its saga."""
-    if order.cancelled and not order.order.ended:
+    if order.cancelled and not order.ended:
         yield "is cancelled, but has not ended"
 
 
@@ -116,7 +116,7 @@ def status_follows_the_timeline(context: AuditContext) -> Iterator[TableResult]:
 
 def terminal_status_has_no_event_of_the_other(order: OrderSnapshot) -> Iterator[str]:
     """A fulfilled order has no event and no step of a cancellation, and the other way round."""
-    plan, types = order.order.plan, order.types()
+    plan, types = order.plan, order.types()
     if order.fulfilled and (OrderCancelled.type in types or order.state(plan.abort) == "done"):
         yield f"is fulfilled, but was cancelled as well ({plan.abort})"
 

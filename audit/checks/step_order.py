@@ -1,10 +1,10 @@
 """The order of the steps: forward as the plan says, back in reverse."""
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
-from audit.snapshot import FINAL, OrderSnapshot
-from sagas.definition.plan import Step, service_name
+from audit.snapshot import FINAL, SagaSnapshot
+from sagas.definition.plan import Plan, Step, service_name
 
 __all__ = [
     "cancelled_means_undone",
@@ -17,10 +17,10 @@ __all__ = [
 ]
 
 
-def undone_means_barred(order: OrderSnapshot) -> Iterator[str]:
+def undone_means_barred(order: SagaSnapshot) -> Iterator[str]:
     """Once an undo is done, its action is final. Once a saga is aborted, its pivot is refused."""
-    plan = order.order.plan
-    for step in plan.steps:
+    plan = order.plan
+    for step in plan.actions:
         if step.undo and order.state(step.undo) == "done" and order.state(step.name) not in FINAL:
             state = order.state(step.name) or "not barred"
             yield f"{step.undo} is done, but {step.name} can still run ({state})"
@@ -33,52 +33,69 @@ def undone_means_barred(order: OrderSnapshot) -> Iterator[str]:
             yield f"{plan.abort} is done, but {pivot.name} is {state}"
 
 
-def undone_in_reverse_order(order: OrderSnapshot) -> Iterator[str]:
+def undone_in_reverse_order(order: SagaSnapshot) -> Iterator[str]:
     """The path that ended a cancelled saga undid its steps last to first."""
-    positions = {step.undo: index for index, step in enumerate(order.order.plan.steps) if step.undo}
+    positions = {step.undo: index for index, step in enumerate(order.plan.actions) if step.undo}
     undone = [event.step for event in order.final_path() if event.step in positions]
     if undone != sorted(undone, key=lambda undo: -positions[undo]):
         yield f"was undone in the order {', '.join(undone)}"
 
 
-def cancelled_means_undone(order: OrderSnapshot) -> Iterator[str]:
+def cancelled_means_undone(order: SagaSnapshot) -> Iterator[str]:
     """Every step that was done for a cancelled order was undone."""
     if order.cancelled:
         yield from (
             f"{step.name} is done, but {step.undo} is not"
-            for step in order.order.plan.steps
+            for step in order.plan.actions
             if step.undo and _is_done_and_not_undone(order, step)
         )
 
 
-def fulfilled_means_not_undone(order: OrderSnapshot) -> Iterator[str]:
+def fulfilled_means_not_undone(order: SagaSnapshot) -> Iterator[str]:
     """No step of a fulfilled order was undone. A goodwill refund is no undo."""
     if order.fulfilled:
         yield from (
             f"is fulfilled, but {step.undo} is done"
-            for step in order.order.plan.steps
+            for step in order.plan.actions
             if step.undo and order.state(step.undo) == "done"
         )
 
 
-def forward_in_the_order_of_the_plan(order: OrderSnapshot) -> Iterator[str]:
-    """The event of a forward step has the step's position in the plan as its sequence number."""
-    positions = {step.name: index for index, step in enumerate(order.order.plan.steps, start=1)}
+def forward_in_the_order_of_the_plan(order: SagaSnapshot) -> Iterator[str]:
+    """The event of a forward step has the step's position in the plan as its sequence number.
+
+    The branches of a parallel group have one position.
+    """
+    stages = enumerate(order.plan.stages, start=1)
+    positions = {step.name: index for index, stage in stages for step in stage}
     for event in order.events:
         position = positions.get(event.step, event.seq)
         if position != event.seq:
             yield f"{event.type} of {event.step} has position {event.seq}, expected {position}"
 
 
-def done_after_the_step_before(order: OrderSnapshot) -> Iterator[str]:
-    """No forward step is done if the step before it is not. Above all, no pivot is."""
-    for before, after in pairwise(step.name for step in order.order.plan.steps):
-        if order.state(after) == "done" and (state := order.state(before)) != "done":
+def done_after_the_step_before(order: SagaSnapshot) -> Iterator[str]:
+    """No forward step is done if the step before it is not. Above all, no pivot is.
+
+    A skipped step counts as done.
+    """
+    plan = order.plan
+    for before, after in _that_follow(plan):
+        state = order.state(before)
+        is_skipped = plan.skippable(before) and state == "refused"
+        if order.state(after) == "done" and state != "done" and not is_skipped:
             found = state or "missing from the inbox"
             yield f"{after} is done, but {before}, which comes first, is {found}"
 
 
-def timeline_matches_the_outboxes(order: OrderSnapshot) -> Iterator[str]:
+def _that_follow(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield each action with each action that comes directly before it."""
+    for earlier, later in pairwise(plan.stages):
+        for before, after in product(earlier, later):
+            yield before.name, after.name
+
+
+def timeline_matches_the_outboxes(order: SagaSnapshot) -> Iterator[str]:
     """Every timeline entry has its event in an outbox, with the same position and type."""
     events = {event.id: event for event in order.events}
     for entry in order.timeline:
@@ -92,5 +109,5 @@ def timeline_matches_the_outboxes(order: OrderSnapshot) -> Iterator[str]:
             )
 
 
-def _is_done_and_not_undone(order: OrderSnapshot, step: Step) -> bool:
+def _is_done_and_not_undone(order: SagaSnapshot, step: Step) -> bool:
     return order.state(step.name) == "done" and order.state(step.undo) != "done"

@@ -10,6 +10,7 @@ from audit.snapshot import OrderSnapshot
 __all__ = [
     "charged_only_for_stock_that_was_held",
     "counters_add_up",
+    "no_order_returns_more_than_it_got",
     "no_stock_is_left_held",
     "reservations_add_up_to_the_counters",
     "reservations_belong_to_orders",
@@ -18,29 +19,47 @@ __all__ = [
     "stock_moved_is_what_was_reserved",
     "wrong_counters",
     "wrong_reservations",
+    "wrong_returns",
 ]
 
 # Each is one statement, so that its result is true while orders are being placed.
 COUNTERS = """
-SELECT i.sku, i.on_hand, i.reserved, i.shipped, COALESCE(a.units, 0)
+SELECT i.sku, i.on_hand, i.reserved, i.shipped, i.returned, COALESCE(a.units, 0)
   FROM inventory_stockitem i
   LEFT JOIN (SELECT sku, sum(quantity)::bigint AS units FROM inventory_stockadjustment
               WHERE sku = ANY(%(skus)s) GROUP BY sku) a ON a.sku = i.sku
  WHERE i.sku = ANY(%(skus)s)
-   AND (LEAST(i.on_hand, i.reserved, i.shipped) < 0
-        OR i.on_hand + i.reserved + i.shipped <> COALESCE(a.units, 0))
+   AND (LEAST(i.on_hand, i.reserved, i.shipped, i.returned) < 0
+        OR i.on_hand + i.reserved + i.shipped - i.returned <> COALESCE(a.units, 0))
  ORDER BY i.sku
 """
 
 RESERVED = """
-SELECT i.sku, i.reserved, COALESCE(r.held, 0), i.shipped, COALESCE(r.shipped, 0)
+SELECT i.sku, i.reserved, COALESCE(r.held, 0), i.shipped, COALESCE(r.shipped, 0),
+       i.returned, COALESCE(b.returned, 0)
   FROM inventory_stockitem i
   LEFT JOIN (SELECT sku, sum(quantity) FILTER (WHERE state = 'held')::bigint AS held,
                     sum(quantity) FILTER (WHERE state = 'shipped')::bigint AS shipped
                FROM inventory_reservation WHERE sku = ANY(%(skus)s) GROUP BY sku) r ON r.sku = i.sku
+  LEFT JOIN (SELECT sku, sum(restocked + written_off)::bigint AS returned
+               FROM inventory_stockreturn WHERE sku = ANY(%(skus)s) GROUP BY sku) b ON b.sku = i.sku
  WHERE i.sku = ANY(%(skus)s)
-   AND (i.reserved, i.shipped) IS DISTINCT FROM (COALESCE(r.held, 0), COALESCE(r.shipped, 0))
+   AND (i.reserved, i.shipped, i.returned) IS DISTINCT FROM
+       (COALESCE(r.held, 0), COALESCE(r.shipped, 0), COALESCE(b.returned, 0))
  ORDER BY i.sku
+"""
+
+OVER_RETURNED = """
+SELECT b.order_id, b.sku, sum(b.restocked + b.written_off)::bigint,
+       COALESCE((SELECT r.quantity FROM inventory_reservation r
+                  WHERE r.order_id = b.order_id AND r.sku = b.sku AND r.state = 'shipped'), 0)
+  FROM inventory_stockreturn b
+ WHERE b.sku = ANY(%(skus)s)
+ GROUP BY b.order_id, b.sku
+HAVING sum(b.restocked + b.written_off) >
+       COALESCE((SELECT r.quantity FROM inventory_reservation r
+                  WHERE r.order_id = b.order_id AND r.sku = b.sku AND r.state = 'shipped'), 0)
+ ORDER BY b.order_id, b.sku
 """
 ITEMS = ("inventory", "inventory_stockitem", "sku")
 
@@ -52,9 +71,15 @@ def counters_add_up(context: AuditContext) -> Iterator[TableResult]:
 
 
 def reservations_add_up_to_the_counters(context: AuditContext) -> Iterator[TableResult]:
-    """Each SKU's counters of reserved and shipped units are the sums of its reservations."""
+    """Each SKU's counters of reserved, shipped and returned units are the sums of their rows."""
     for skus in keys(*ITEMS, kind="text"):
         yield TableResult(len(skus), "SKUs", wrong_reservations(skus))
+
+
+def no_order_returns_more_than_it_got(context: AuditContext) -> Iterator[TableResult]:
+    """No order has returned more units of a SKU than were shipped to it."""
+    for skus in keys(*ITEMS, kind="text"):
+        yield TableResult(len(skus), "SKUs", wrong_returns(skus))
 
 
 def wrong_counters(
@@ -65,9 +90,10 @@ def wrong_counters(
     return [
         Violation(
             sku,
-            f"on hand {on_hand} + reserved {reserved} + shipped {shipped}, received {received}",
+            f"on hand {on_hand} + reserved {reserved} + shipped {shipped} - returned {returned}, "
+            f"received {received}",
         )
-        for sku, on_hand, reserved, shipped, received in rows
+        for sku, on_hand, reserved, shipped, returned, received in rows
     ]
 
 
@@ -80,9 +106,19 @@ def wrong_reservations(
         Violation(
             sku,
             f"counted as reserved {reserved}, held by orders {held}; "
-            f"counted as shipped {shipped}, shipped to orders {delivered}",
+            f"counted as shipped {shipped}, shipped to orders {delivered}; "
+            f"counted as returned {returned}, returned by orders {came_back}",
         )
-        for sku, reserved, held, shipped, delivered in rows
+        for sku, reserved, held, shipped, delivered, returned, came_back in rows
+    ]
+
+
+def wrong_returns(skus: Sequence[str], *, milliseconds: int = STATEMENT_TIMEOUT) -> list[Violation]:
+    """Return the orders that have returned more of these SKUs than they got."""
+    rows = fetch("inventory", OVER_RETURNED, {"skus": list(skus)}, milliseconds=milliseconds)
+    return [
+        Violation(str(order), f"returned {returned} of {sku}, but got {shipped}")
+        for order, sku, returned, shipped in rows
     ]
 
 
@@ -113,7 +149,7 @@ def charged_only_for_stock_that_was_held(order: OrderSnapshot) -> Iterator[str]:
 
     A person may have captured the authorization at the gateway before.
     """
-    reserves_first = order.order.plan.comes_before("inventory.reserve", "payments.capture")
+    reserves_first = order.plan.comes_before("inventory.reserve", "payments.capture")
     if not (order.movements and reserves_first) or order.reservations or _captured_by_hand(order):
         return
     amount = f"{order.captured} {order.order.currency}"

@@ -1,59 +1,41 @@
-"""Filters of the list of orders: by status, age, failure and hold."""
+"""Filters of the lists of sagas: by failure and hold."""
 
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
 
 from console.failures.grouping import Failures, current_failures
-from orders.models import Hold, Order
-from orders.selectors import with_status
-from orders.status import Status
-from sagas.admin.changelist import OlderThanFilter
+from console.order_page.saga_detail import table_model
+from sagas.kinds import kind_of
+from sagas.models import Hold, TrackedSaga
 
-__all__ = ["FailureFilter", "HoldFilter", "OrderOlderThan", "StatusFilter"]
-
-
-class StatusFilter(admin.SimpleListFilter):
-    """Orders of a status, by index."""
-
-    title = "status"
-    parameter_name = "status__exact"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer every status."""
-        return [(status.value, status.value) for status in Status]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        """Keep the orders of the status."""
-        return (
-            with_status(queryset, str(self.value())) if self.value() in Status.values else queryset
-        )
-
-
-class OrderOlderThan(OlderThanFilter):
-    """Orders whose saga is older than some time and still open."""
-
-    open_rows = Q(ended_at=None)
+__all__ = ["FailureFilter", "HoldFilter"]
 
 
 class FailureFilter(admin.SimpleListFilter):
-    """Orders with a failing step of one failure."""
+    """Sagas with a failing step of one failure."""
 
     title = "failure"
     parameter_name = "failure"
 
     def __init__(
-        self, request: HttpRequest, params: dict[str, Any], model: type[Order], model_admin: Any
+        self,
+        request: HttpRequest,
+        params: dict[str, Any],
+        model: type[TrackedSaga],
+        model_admin: Any,
     ) -> None:
         no_failures = Failures(groups=[], unreachable=[], complete=True)
         self.found = current_failures() if self.parameter_name in params else no_failures
         if self.found.unreachable:
             down = ", ".join(self.found.unreachable)
             messages.warning(
-                request, f"The database of {down} does not answer: orders are missing in this list."
+                request,
+                f"The database of {down} does not answer: {kind_of(model).plural} are missing in"
+                " this list.",
             )
         super().__init__(request, params, model, model_admin)
 
@@ -65,19 +47,19 @@ class FailureFilter(admin.SimpleListFilter):
         ]
 
     def has_output(self) -> bool:
-        """Keep a filter that is set, also where no order has that failure any more."""
+        """Keep a filter that is set, also where no saga has that failure any more."""
         return self.value() is not None
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        """Keep the orders of the failure."""
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the sagas of the failure."""
         if self.value() is None:
             return queryset
         group = self.found.get(str(self.value()))
-        return queryset.filter(id__in=group.sagas if group else ())
+        return queryset.filter(pk__in=group.sagas if group else ())
 
 
 class HoldFilter(admin.SimpleListFilter):
-    """Orders on hold, other than by a step on hold for all orders."""
+    """Sagas on hold, other than by a step on hold for all sagas."""
 
     title = "hold"
     parameter_name = "hold"
@@ -86,7 +68,9 @@ class HoldFilter(admin.SimpleListFilter):
         """Offer the only choice."""
         return [("yes", "on hold")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        """Keep the orders on hold, by the hold rows of orders."""
-        held = Hold.objects.filter(saga__isnull=False).values("saga")
-        return queryset.filter(id__in=held) if self.value() else queryset
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the sagas on hold, by the hold rows of their home."""
+        if not self.value():
+            return queryset
+        holds = table_model(kind_of(queryset.model).home, Hold)._default_manager
+        return queryset.filter(pk__in=holds.filter(saga__isnull=False).values("saga"))

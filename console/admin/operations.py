@@ -5,17 +5,27 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from unfold.decorators import display
 
-from console.bulk_actions.registry import get_action
-from console.bulk_actions.runs import preview
-from console.models import LogEntry, Run
+from console.bulk_actions.allowance import allowances, exceeded_allowances
+from console.bulk_actions.nouns import in_nouns, name_sagas
+from console.bulk_actions.registry import UnknownAction, get_action, is_permitted
+from console.bulk_actions.runs import DECIDE, preview
+from console.models import Run
 from console.views.runs import progress_of
-from sagas.admin.changelist import NewestFilter, ReadOnlyAdmin
+from sagas.admin.changelist import NewestFilter
 from sagas.admin.formatting import age
+from sagas.contrib.unfold import ReadOnlyAdmin
+from sagas.definition.messages import to_json
+from staff.models import LogEntry
+from staff.policy import decide
 
 __all__ = ["LogEntryAdmin", "RunAdmin"]
+
+# Entries in one export.
+MOST_EXPORTED = 100_000
 
 # The theme's colour for each state of a run.
 STATE_COLOURS = {
@@ -65,25 +75,29 @@ class RunAdmin(ReadOnlyAdmin):
         if run.state not in {Run.State.DRAFT, Run.State.AWAITING}:
             return progress_of(run)
 
-        user, action = request.user, get_action(run.action)
+        try:
+            action = get_action(run.action)
+        except UnknownAction:  # of a newer release that runs beside this one
+            return progress_of(run)
+
+        user = request.user
         is_author = run.requested_by_id == user.pk
         impact = preview(run)
-        may_confirm = (
-            run.state == Run.State.DRAFT and is_author and user.has_perm(action.permission)
-        )
-        may_decide = (
-            run.state == Run.State.AWAITING
-            and not is_author
-            and user.has_perm("console.approve_run")
-        )
+        is_draft = run.state == Run.State.DRAFT
+        may_confirm = is_draft and is_author and is_permitted(user, run.action)
+        may_decide = not is_draft and not is_author and decide(user, DECIDE, run).allowed
+        shown = progress_of(run)
         return {
-            **progress_of(run),
+            **shown,
             "action": action,
+            "nothing_to_do": in_nouns(action.nothing_to_do, shown["nouns"]),
             "impact": impact,
-            "tiles": action.tiles(impact),
+            "tiles": [name_sagas(tile, shown["nouns"]) for tile in action.tiles(impact)],
             "may_confirm": may_confirm,
             "may_decide": may_decide,
             "required_reference": action.required_reference(run.step),
+            "allowances": allowances(run.requested_by, impact) if is_draft else [],
+            "exceeded": exceeded_allowances(run),
         }
 
     @display(description="state", label=STATE_COLOURS)
@@ -99,27 +113,75 @@ class RunAdmin(ReadOnlyAdmin):
 
 @admin.register(LogEntry)
 class LogEntryAdmin(ReadOnlyAdmin):
-    """The log of operators, which cannot be changed."""
+    """The log of staff, which cannot be changed. Auditors read all of it, and export it."""
 
-    list_display = ("when", "who", "what", "action", "step", "order_id", "about", "why", "outcome")
-    list_filter = (("what", NewestFilter), ("action", NewestFilter))
-    ordering = ("-id",)
+    list_display = (
+        "number",
+        "when",
+        "who",
+        "what",
+        "action",
+        "via",
+        "address",
+        "subject",
+        "step",
+        "order_id",
+        "about",
+        "why",
+        "approver",
+        "outcome",
+    )
+    list_filter = (("what", NewestFilter), ("action", NewestFilter), ("via", NewestFilter))
+    ordering = ("-id",)  # every filter has an index that ends with it
     search_fields = ("order_id",)  # shows the search box; see get_search_results
-    search_help_text = "Order id, run id, or the operator's user name."
+    search_help_text = "Order id, run id, user name, or subject such as a SKU or “user 7”."
+    exclude = ("hash",)
+    readonly_fields = ("number", "hash_in_hex")
+    actions = ("export",)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LogEntry], search_term: str
     ) -> tuple[QuerySet[LogEntry], bool]:
-        """Search by order or run if the term is an id, else by user name."""
+        """Search by order or run if the term is an id, else by user name or subject."""
         term = search_term.strip()
         if not term:
             return queryset, False
         try:
             return queryset.filter(Q(order_id=UUID(term)) | Q(run=UUID(term))), False
         except ValueError:
-            return queryset.filter(who=term), False
+            by_person = queryset.filter(who=term)
+            # Not both at once, because the planner would read and sort all entries of a person.
+            has_entries = by_person.order_by("-id").values_list("id", flat=True)[:1]
+            return by_person if list(has_entries) else queryset.filter(subject=term), False
+
+    @admin.action(description="Export as JSON lines", permissions=("view",))
+    def export(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> HttpResponseBase:
+        """Download the selected entries, oldest first, one JSON object a line."""
+        entries = queryset.order_by("seq")[:MOST_EXPORTED].iterator(chunk_size=1_000)
+        return StreamingHttpResponse(
+            (log_line(entry) for entry in entries),
+            content_type="application/jsonl",
+            headers={"Content-Disposition": 'attachment; filename="log.jsonl"'},
+        )
+
+    @admin.display(description="number")
+    def number(self, entry: LogEntry) -> int:
+        """Show the number of the entry in the chain."""
+        return entry.seq
+
+    @admin.display(description="hash")
+    def hash_in_hex(self, entry: LogEntry) -> str:
+        """Show the hash."""
+        return bytes(entry.hash).hex()
 
     @admin.display(description="when (UTC)", ordering="id")
     def when(self, entry: LogEntry) -> str:
         """Show the time of the entry."""
         return f"{entry.at:%Y-%m-%d %H:%M:%S}"
+
+
+def log_line(entry: LogEntry) -> bytes:
+    """Return an entry as a line of JSON. The hash is in hexadecimal."""
+    columns = {field.name: field.value_from_object(entry) for field in entry._meta.fields}
+    columns["hash"] = bytes(entry.hash).hex()
+    return to_json(columns).encode() + b"\n"

@@ -1,14 +1,13 @@
-"""The tabs above the list of orders: the ones that need attention, the open ones, and all."""
+"""The tabs above a list of sagas: the ones that need attention, the open ones, and all."""
 
 from typing import Any, NamedTuple
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 
-from orders.models import Order
 from sagas.admin.changelist import BoundedPaginator
+from sagas.kinds import SagaKind
 
 __all__ = ["ShownFilter", "Tab", "tabs_of"]
 
@@ -17,7 +16,7 @@ SHOWN = "show"
 
 
 class Tab(NamedTuple):
-    """A tab. `number` is how many orders it holds, or None where they are not counted."""
+    """A tab. `number` is how many sagas it holds, or None where they are not counted."""
 
     name: str
     title: str
@@ -27,7 +26,7 @@ class Tab(NamedTuple):
 
 
 class ShownFilter(admin.SimpleListFilter):
-    """Open orders, or all."""
+    """Open sagas, or all."""
 
     title = "show"
     parameter_name = SHOWN
@@ -36,30 +35,26 @@ class ShownFilter(admin.SimpleListFilter):
         """Offer both."""
         return [("open", "open"), ("all", "all")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        """Keep the orders whose saga has not ended."""
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the sagas that have not ended."""
         return queryset.filter(ended_at=None) if self.value() == "open" else queryset
 
 
-def tabs_of(request: HttpRequest) -> list[Tab]:
+def tabs_of(request: HttpRequest, kind: SagaKind) -> list[Tab]:
     """Return the tabs, with numbers counted by index and only up to the paginator's limit."""
     wanted = request.GET
     attention = wanted.get(ATTENTION) == "1"
     open_ = wanted.get(SHOWN) == "open" and not attention
-    orders = Order.objects.all()
+    needing = kind.rows().filter(needs_attention=True, ended_at=None)
     return [
-        _tab(
-            "attention",
-            "Need attention",
-            f"{ATTENTION}=1",
-            attention,
-            orders.filter(needs_attention=True),
-        ),
-        _tab("open", "Open", f"{SHOWN}=open", open_, orders.filter(ended_at=None)),
-        _tab("all", "All", f"{SHOWN}=all", not attention and not open_, None),
+        _tab(kind, "attention", "Need attention", f"{ATTENTION}=1", attention, needing),
+        _tab(kind, "open", "Open", f"{SHOWN}=open", open_, kind.rows().filter(ended_at=None)),
+        _tab(kind, "all", "All", f"{SHOWN}=all", not attention and not open_, None),
     ]
 
 
-def _tab(name: str, title: str, query: str, active: bool, orders: QuerySet[Order] | None) -> Tab:
-    number = None if orders is None else orders[: BoundedPaginator.MAX_COUNT].count()
-    return Tab(name, title, f"{reverse('admin:orders_order_changelist')}?{query}", active, number)
+def _tab(
+    kind: SagaKind, name: str, title: str, query: str, active: bool, rows: QuerySet[Any] | None
+) -> Tab:
+    number = None if rows is None else rows[: BoundedPaginator.MAX_COUNT].count()
+    return Tab(name, title, f"{kind.list_page}?{query}", active, number)

@@ -1,8 +1,10 @@
-"""Base classes of operator actions. Each declares its label, permission, preview and effect.
+"""Base classes of operator actions. Each declares its preview and its effect.
+
+Their labels and permissions are in the policy of staff: `staff.policy`.
 
 Each action is one class in a module of its own under `console.bulk_actions.actions`, and one line
-in `console.bulk_actions.registry`. An action is safe to apply twice: the second time it changes
-nothing, or nothing more.
+in `console.bulk_actions.registry`. A project registers its own there. An action is safe to apply
+twice: the second time it changes nothing, or nothing more.
 """
 
 from abc import ABC, abstractmethod
@@ -13,15 +15,16 @@ from typing import ClassVar
 from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.results import ActionResult
 from console.models import Run
-from orders.models import Order
-from payments.gateways.currencies import with_currency
+from console.order_page.saga_detail import SagaDetail
+from sagas.currencies import with_currency
+from sagas.models import TrackedSaga
+from staff.policy import label_of
 
 __all__ = [
-    "ACT_ON_ORDERS",
-    "HOLD_STEPS",
     "Action",
     "OrderAction",
     "OrderStepAction",
+    "SingleOrderAction",
     "StepAction",
     "Tile",
     "changed_orders",
@@ -29,9 +32,6 @@ __all__ = [
     "unchanged_money",
     "undecided_charges",
 ]
-
-ACT_ON_ORDERS = "console.add_run"
-HOLD_STEPS = "console.hold_step"
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,9 @@ class Tile:
 
 
 class Action(ABC):
-    """An operator action. `name` is stored with runs and in the log, so it never changes."""
+    """An operator action. `name` is the policy's, and is stored with runs and in the log."""
 
     name: ClassVar[str]
-    label: ClassVar[str]
-    permission: ClassVar[str] = ACT_ON_ORDERS
 
     # Shown in red, because it stops orders or takes something back.
     dangerous: ClassVar[bool] = False
@@ -61,6 +59,11 @@ class Action(ABC):
     # Asked on the preview page.
     reason_prompt: ClassVar[str] = "Why?"
     takes_reference: ClassVar[bool] = False
+
+    @property
+    def label(self) -> str:
+        """Return the label that the policy has."""
+        return label_of(self.name)
 
     @abstractmethod
     def preview(self, queries: OrderQueries, step: str) -> Impact:
@@ -78,16 +81,27 @@ class Action(ABC):
 class OrderAction(Action):
     """An action on orders, one at a time. A run holds one or many."""
 
-    def is_offered(self, order: Order, *, on_hold: bool) -> bool:
-        """Tell whether the page of an open order shows a button for it."""
+    def is_offered(self, order: TrackedSaga, *, on_hold: bool | None) -> bool:
+        """Tell whether the page of an open order shows a button for it.
+
+        `on_hold` is None if it is unknown whether the order is on hold.
+        """
         return True
 
+    def is_offered_after_end(self, detail: SagaDetail) -> bool:
+        """Tell whether the page of an order that has ended shows a button for it."""
+        return False
+
     @abstractmethod
-    def apply(self, order: Order, run: Run) -> ActionResult:
+    def apply(self, order: TrackedSaga, run: Run) -> ActionResult:
         """Act on one order. Raises the errors of the databases."""
 
 
-class OrderStepAction(OrderAction):
+class SingleOrderAction(OrderAction):
+    """An action on one order, with evidence of its own. The list of orders does not offer it."""
+
+
+class OrderStepAction(SingleOrderAction):
     """An action on one step of one order."""
 
 
@@ -128,6 +142,8 @@ def no_refunds(impact: Impact, title: str) -> Tile:
     """Return the tile of an action without a known refund: none, or unknown."""
     if impact.unknown_charges:
         return Tile(title, "none known", "but some charges are of unknown outcome", "slow")
+    if impact.unpriced:
+        return Tile(title, "none known", "but some of the money is not known here", "slow")
     if not impact.changes:
         return Tile(title, "none", "because no order changes")
     return Tile(title, "none", "nothing is captured for the orders that change")

@@ -1,44 +1,52 @@
 """Entries of the operators' log, and the impact of a run in words."""
 
 from collections.abc import Mapping
-from uuid import UUID
 
 from django.contrib.auth.models import User
 
 from console.bulk_actions.preview import Impact
-from console.models import LogEntry, Run
-from payments.gateways.currencies import with_currency
+from console.bulk_actions.results import NotAllowed
+from console.models import Run
+from sagas.currencies import with_currency
+from staff.log import About, record
+from staff.models import LogEntry
 
-__all__ = ["log", "summary"]
+__all__ = ["log", "rejection_kind", "summary"]
 
 
-def log(
-    run: Run, person: User, kind: str, outcome: str = "", **about_order: UUID | str | None
-) -> None:
-    """Add an entry about a run. `about_order` holds the columns of an entry about one order."""
-    LogEntry.objects.create(
-        who=person.get_username(),
-        what=kind,
-        action=run.action,
-        step=run.step,
-        run=run.id,
-        why=run.reason,
-        outcome=outcome,
-        **about_order,
-    )
+def log(run: Run, person: User, kind: str, about: About, *, via: str = "") -> None:
+    """Add an entry about a run. `about` has the outcome, and the columns of one order if any.
+
+    `via` is the surface of this entry; by default the one where the run was requested.
+    """
+    of_run: About = {"step": run.step, "why": run.reason}
+    if run.decided_by:
+        of_run["approver"] = run.decided_by.get_username()
+    record(person, kind, run.action, {**of_run, **about}, via=via or run.via, run=run.id)
+
+
+def rejection_kind(error: Exception) -> LogEntry.Kind:
+    """Return the kind of the entry about a rejected run: refused to the person, or failed."""
+    return LogEntry.Kind.REFUSED if isinstance(error, NotAllowed) else LogEntry.Kind.FAILED
 
 
 def summary(impact: Impact) -> str:
     """Return the figures of a preview as one sentence for the log."""
-    refunds = _amounts(impact.refunds)
-    undecided = f" ({_amounts(impact.undecided)})" if impact.undecided else ""
-    none = "no known money" if impact.unknown_charges else "no money"
-    return (
-        f"Preview: {impact.affected} of {impact.orders} orders change,"
-        f" {refunds or none} refunded, {impact.units} units of stock,"
-        f" {impact.unknown_charges} charges of unknown outcome{undecided},"
-        f" {impact.messages} messages."
-    )
+    is_known = not impact.unknown_charges and not impact.unpriced
+    none = "no money" if is_known else "no known money"
+    figures = [
+        f"{impact.affected} of {impact.orders} orders change",
+        f"{_amounts(impact.refunds) or none} refunded",
+    ]
+    if impact.units:
+        figures.append(f"{impact.units} units of stock")
+    if impact.unknown_charges:
+        amounts = f" ({_amounts(impact.undecided)})" if impact.undecided else ""
+        figures.append(f"{impact.unknown_charges} charges of unknown outcome{amounts}")
+    figures.append(f"{impact.messages} messages")
+
+    owed = f" Owed refunds repeated: {_amounts(impact.owed)}." if impact.owed else ""
+    return f"Preview: {', '.join(figures)}.{owed}"
 
 
 def _amounts(by_currency: Mapping[str, int]) -> str:

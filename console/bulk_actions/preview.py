@@ -7,51 +7,19 @@ cannot be confirmed until it answers. Each action asks its own questions: see
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from console.partial_reader import PartialReader
-from sagas.storage import sql
+from sagas import sql
+from sagas.kinds import SagaKind, all_kinds
+from sagas.models import TrackedSaga
 from sagas.storage.registry import get_service, service_names
 
-__all__ = ["Impact", "OrderQueries", "Undecided"]
-
-# Disputes have withdrawn a part of the captured money, so it cannot be refunded.
-CAPTURED = """
-SELECT currency,
-       sum(COALESCE(captured_amount, amount) - refunded_amount - disputed_amount)::bigint AS ours
-  FROM payments_payment
- WHERE order_id = ANY(%(orders)s::uuid[]) AND status = 'captured'
-   AND COALESCE(captured_amount, amount) > refunded_amount + disputed_amount
- GROUP BY currency ORDER BY currency
-"""
-
-# The gateway may have captured a pending payment, and an authorized one once its capture was
-# requested.
-UNDECIDED = """
-SELECT currency, count(*), sum(amount)::bigint FROM payments_payment p
- WHERE order_id = ANY(%(orders)s::uuid[])
-   AND (status = 'pending'
-        OR status = 'authorized' AND EXISTS (
-           SELECT 1 FROM payments_inbox i
-            WHERE i.saga = p.order_id AND i.step = 'payments.capture' AND i.attempts > 0
-              AND i.state IN ('started', 'waiting', 'held')))
- GROUP BY currency ORDER BY currency
-"""
-
-RESERVED = """
-SELECT COALESCE(sum(quantity), 0)::bigint FROM inventory_reservation
- WHERE order_id = ANY(%(orders)s::uuid[]) AND state = 'held'
-"""
-
-
-class Undecided(NamedTuple):
-    """Charges of unknown outcome: how many, and their amounts in minor units by currency."""
-
-    charges: int
-    amounts: dict[str, int]
+__all__ = ["Impact", "OrderQueries"]
 
 
 class Impact(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +28,9 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     Stored with a confirmed run, hence the names on the wire. `unknown_charges` are charges that
     only the gateway can decide on, and `undecided` their amounts by currency: each of them may
     become a refund. `step_holds` is the number of holds on a step, for all orders,
-    that the action sets or lifts.
+    that the action sets or lifts. `owed` is refunds that were decided before and have failed: the
+    action repeats them, and they count towards no limit. `unpriced` is the number of sagas that
+    change, and whose money and stock only their own domain knows.
     """
 
     orders: int
@@ -69,8 +39,10 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     units: int = msgspec.field(default=0, name="pieces")
     unknown_charges: int = msgspec.field(default=0, name="unknown")
     undecided: dict[str, int] = {}
+    owed: dict[str, int] = {}
     messages: int = 0
     step_holds: int = msgspec.field(default=0, name="holds")
+    unpriced: int = 0
     unreachable: list[str] = []
 
     @property
@@ -109,19 +81,18 @@ class OrderQueries(PartialReader):
         """Return the order of each row that a statement finds in any service."""
         return [order for name in service_names() for (order,) in self.rows(name, statement)]
 
-    def captured(self, orders: Sequence[UUID] | None = None) -> dict[str, int]:
-        """Return the captured amounts that are not refunded, by currency."""
-        return dict(self.rows("payments", CAPTURED, orders=self._or_all(orders)))
+    def open_sagas(self, *, besides: type[TrackedSaga] | None = None) -> list[TrackedSaga]:
+        """Return the tracked rows that have not ended, of every kind besides one.
 
-    def undecided(self, orders: Sequence[UUID] | None = None) -> Undecided:
-        """Return the charges that only the gateway can decide on."""
-        rows = self.rows("payments", UNDECIDED, orders=self._or_all(orders))
-        amounts = {currency: amount for currency, _, amount in rows}
-        return Undecided(sum(number for _, number, _ in rows), amounts)
-
-    def reserved_units(self, orders: Sequence[UUID] | None = None) -> int:
-        """Return how many units of stock are reserved."""
-        return self.number("inventory", RESERVED, orders=self._or_all(orders))
+        One statement for each kind, as long as some of the sagas are not found.
+        """
+        missing = set(self.orders)
+        rows: list[TrackedSaga] = []
+        for kind in all_kinds():
+            found = self.read(kind.home, partial(_rows, kind, missing)) if missing else []
+            missing -= {row.pk for row in found}
+            rows += [row for row in found if not row.ended_at and kind.model is not besides]
+        return rows
 
     def messages_impact(self, statement: str) -> Impact:
         """Return the impact of an action on each message that a statement finds in any service."""
@@ -132,5 +103,6 @@ class OrderQueries(PartialReader):
         """Return these figures, with the services that did not answer."""
         return Impact(**{"orders": len(self.orders), **figures}, unreachable=self.unreachable)
 
-    def _or_all(self, orders: Sequence[UUID] | None) -> list[UUID]:
-        return self.orders if orders is None else list(orders)
+
+def _rows(kind: SagaKind, sagas: set[UUID]) -> list[TrackedSaga]:
+    return list(kind.rows().filter(pk__in=sagas))

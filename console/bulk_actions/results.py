@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from console.models import RunItem
+from sagas.control import ControlResult
+from staff.writes import Rejected
 
 __all__ = [
     "ActionRejected",
@@ -23,6 +25,11 @@ class ActionResult:
     text: str
 
     @classmethod
+    def of(cls, result: ControlResult) -> Self:
+        """The engine's call has changed something, or found nothing to change."""
+        return cls.done(result.text) if result.changed else cls.nothing(result.text)
+
+    @classmethod
     def done(cls, text: str) -> Self:
         """The action changed something."""
         return cls(RunItem.State.DONE, text)
@@ -38,7 +45,7 @@ class ActionResult:
         return cls(RunItem.State.FAILED, text)
 
 
-class ActionRejected(Exception):
+class ActionRejected(Rejected):
     """The run stays as it is. The text is for the operator: it says why, and what to do."""
 
 

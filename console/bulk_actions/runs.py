@@ -4,16 +4,16 @@ Every change of a run's state locks its row first, so a second click or a second
 changed. `console.bulk_actions.worker` acts on the items of a run that has started.
 """
 
-from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.functions import Now
 
+from console.bulk_actions.allowance import allowances, lock_allowance
 from console.bulk_actions.log import log, summary
 from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.registry import get_action, is_permitted
@@ -23,9 +23,13 @@ from console.bulk_actions.results import (
     StateConflict,
     WrongNumberOfOrders,
 )
-from console.models import LogEntry, Run, RunItem
+from console.bulk_actions.worker import LEASE
+from console.models import Run, RunItem
+from staff.models import LogEntry
+from staff.policy import decide
 
 __all__ = [
+    "DECIDE",
     "MOST_ORDERS",
     "approve",
     "confirm",
@@ -33,16 +37,22 @@ __all__ = [
     "draft",
     "draft_for_step",
     "preview",
+    "request",
 ]
 
 # Orders in one run: few enough for a person to review before it starts.
 MOST_ORDERS = 1_000
 
+# The policy's name for approving and declining.
+DECIDE = "decide_run"
+
 # Characters, as the column has them.
 MOST_REFERENCE = 255
 
 
-def draft(action: str, orders: Sequence[UUID], *, by: User, step: str = "") -> Run:
+def draft(
+    action: str, orders: Sequence[UUID], *, by: User, step: str = "", via: str = "console"
+) -> Run:
     """Create a draft for these orders, or for a step of each. Nothing is done to any of them.
 
     Raises `WrongNumberOfOrders` or `UnknownAction`.
@@ -60,16 +70,16 @@ def draft(action: str, orders: Sequence[UUID], *, by: User, step: str = "") -> R
         )
 
     with transaction.atomic():
-        run = Run.objects.create(action=known.name, step=step, requested_by=by)
+        run = Run.objects.create(action=known.name, step=step, requested_by=by, via=via)
         RunItem.objects.bulk_create(RunItem(run=run, order_id=order) for order in frozen)
     return run
 
 
-def draft_for_step(action: str, step: str, *, by: User) -> Run:
+def draft_for_step(action: str, step: str, *, by: User, via: str = "console") -> Run:
     """Create a draft about a step of all orders. Nothing is done."""
     known = get_action(action)
     with transaction.atomic():
-        run = Run.objects.create(action=known.name, step=step, requested_by=by)
+        run = Run.objects.create(action=known.name, step=step, requested_by=by, via=via)
         RunItem.objects.create(run=run)
     return run
 
@@ -80,13 +90,24 @@ def preview(run: Run) -> Impact:
     return get_action(run.action).preview(OrderQueries(orders), run.step)
 
 
-def confirm(run_id: UUID, *, by: User, reason: str, fingerprint: str, reference: str = "") -> Run:
-    """Start one's own draft, or send it for approval if its refunds may exceed
-    CONSOLE_REFUND_LIMIT.
+def confirm(
+    run_id: UUID,
+    *,
+    by: User,
+    reason: str,
+    fingerprint: str,
+    reference: str = "",
+    leased: bool = False,
+) -> Run:
+    """Start one's own draft, or send it for approval if it exceeds the person's allowance.
+
+    See `console.bulk_actions.allowance`: refunds count by person, rolling day and currency.
 
     `fingerprint` is that of the preview which the operator has seen. It is compared only for
     actions with `exact_preview`. `reference` is evidence beside the reason, for an action that
-    takes one.
+    takes one. `leased`: the items of a run that starts are leased to the caller, who then calls
+    `worker.act_on`. If the caller dies, a worker takes over.
+
     Raises `NotAllowed`, `StalePreview` or `StateConflict`.
     """
     reason, reference = reason.strip(), reference.strip()
@@ -100,15 +121,26 @@ def confirm(run_id: UUID, *, by: User, reason: str, fingerprint: str, reference:
         run = _lock(run_id, expected=Run.State.DRAFT)
         run.reason = reason
         run.reference = reference
-        run.radius = msgspec.to_builtins(impact)
-        run.confirmed_at = Now()
+        _start_or_await_approval(run, by, impact, leased=leased)
+    return run
 
-        if _needs_approval(impact):
-            _await_approval(run)
-            log(run, by, LogEntry.Kind.AWAITING, summary(impact))
-        else:
-            _start(run)
-            log(run, by, LogEntry.Kind.REQUESTED, summary(impact))
+
+def request(action: str, order: UUID, *, by: User, reason: str, via: str) -> Run:
+    """Make a run for one order without a draft, and start it or send it for approval.
+
+    A run that starts has its item leased to the caller, who then calls `worker.act_on`. If the
+    caller dies, a worker takes over. Raises `NotAllowed` or `UnknownAction`.
+    """
+    known = get_action(action)
+    reason = reason.strip()
+    _check_reason(reason)
+    impact = known.preview(OrderQueries([order]), "")
+    _check_reachable(impact)
+
+    with transaction.atomic():
+        run = draft(action, [order], by=by, via=via)
+        run.reason = reason
+        _start_or_await_approval(run, by, impact, leased=True)
     return run
 
 
@@ -122,8 +154,14 @@ def approve(run_id: UUID, *, by: User, fingerprint: str) -> Run:
 
     with transaction.atomic():
         run = _lock_for_decision(run_id, by)
+        requester = User.objects.get(pk=run.requested_by_id)
+        if not is_permitted(requester, run.action):
+            raise NotAllowed(
+                f"{requester.get_username()} no longer has permission for this action. Decline the"
+                " run. Another person may request it again."
+            )
         _start(run)
-        log(run, by, LogEntry.Kind.APPROVED)
+        log(run, by, LogEntry.Kind.APPROVED, {}, via="console")
     return run
 
 
@@ -137,7 +175,7 @@ def decline(run_id: UUID, *, by: User) -> Run:
         run.state = Run.State.DECLINED
         run.ended_at = Now()
         run.save()
-        log(run, by, LogEntry.Kind.DECLINED)
+        log(run, by, LogEntry.Kind.DECLINED, {}, via="console")
     return run
 
 
@@ -153,8 +191,7 @@ def _check_person(run: Run, by: User) -> None:
 
 def _check_evidence(run: Run, reason: str, reference: str) -> None:
     required = get_action(run.action).required_reference(run.step)
-    if not reason:
-        raise NotAllowed("Give a reason: it is kept in the log.")
+    _check_reason(reason)
     if required and not reference:
         raise NotAllowed(f"Give the {required}: it is kept as evidence.")
     if len(reference) > MOST_REFERENCE:
@@ -163,24 +200,26 @@ def _check_evidence(run: Run, reason: str, reference: str) -> None:
         )
 
 
+def _check_reason(reason: str) -> None:
+    if not reason:
+        raise NotAllowed("Give a reason: it is kept in the log.")
+
+
 def _check_preview(run: Run, fingerprint: str) -> Impact:
     """Return the impact of a run now, if it may be confirmed on the preview that was seen."""
     impact = preview(run)
-    if impact.unreachable:
-        raise NotAllowed(
-            f"The database of {', '.join(impact.unreachable)} does not answer, so the impact is"
-            " unknown. Try again once it answers."
-        )
+    _check_reachable(impact)
     if get_action(run.action).exact_preview and impact.fingerprint != fingerprint:
         raise StalePreview("The impact has changed since you saw it. Check the new preview below.")
     return impact
 
 
-def _needs_approval(impact: Impact) -> bool:
-    """Tell whether the refunds may exceed the limit, if all undecided charges were captured."""
-    limit: int = settings.CONSOLE_REFUND_LIMIT
-    possible = Counter(impact.refunds) + Counter(impact.undecided)
-    return any(amount > limit for amount in possible.values())
+def _check_reachable(impact: Impact) -> None:
+    if impact.unreachable:
+        raise NotAllowed(
+            f"The database of {', '.join(impact.unreachable)} does not answer, so the impact is"
+            " unknown. Try again once it answers."
+        )
 
 
 def _lock(run_id: UUID, *, expected: str) -> Run:
@@ -194,17 +233,40 @@ def _lock_for_decision(run_id: UUID, by: User) -> Run:
     run = _lock(run_id, expected=Run.State.AWAITING)
     if run.requested_by_id == by.pk:
         raise NotAllowed("You requested this run, so another person must approve or decline it.")
+
+    # Read again, because the permission may have been taken since the person opened the page.
+    decision = decide(User.objects.get(pk=by.pk), DECIDE, run)
+    if not decision.allowed:
+        raise NotAllowed(decision.reason)
     run.decided_by = by
+    run.decided_at = Now()
     return run
 
 
-def _await_approval(run: Run) -> None:
+def _start_or_await_approval(run: Run, by: User, impact: Impact, *, leased: bool = False) -> None:
+    """Start a run, unless its refunds exceed what the person may refund alone within a day."""
+    lock_allowance(by)
+    exceeded = [found for found in allowances(by, impact) if found.is_exceeded]
+    run.radius = msgspec.to_builtins(impact)
+    run.confirmed_at = Now()
+
+    if not exceeded:
+        _start(run, leased=leased)
+        log(run, by, LogEntry.Kind.REQUESTED, {"outcome": summary(impact)})
+        return
+
     run.state = Run.State.AWAITING
+    run.over_limit = msgspec.to_builtins(exceeded)
     run.save()
+    outcome = " ".join([summary(impact), *(found.in_words for found in exceeded)])
+    log(run, by, LogEntry.Kind.AWAITING, {"outcome": outcome})
 
 
-def _start(run: Run) -> None:
-    """Start a run: its items become due for the worker."""
+def _start(run: Run, *, leased: bool = False) -> None:
+    """Start a run: its items become due for the worker, or are leased to the caller."""
     run.state = Run.State.RUNNING
     run.save()
-    run.items.update(due_at=Now())
+    if leased:
+        run.items.update(due_at=Now() + timedelta(seconds=LEASE), attempts=1)
+    else:
+        run.items.update(due_at=Now())

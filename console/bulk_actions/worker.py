@@ -5,6 +5,7 @@ lease expires, and another worker acts on the item again: every action is safe t
 """
 
 import logging
+from collections.abc import Sequence
 
 from django.db import connections, transaction
 from django.db.models.functions import Now
@@ -13,12 +14,14 @@ from console.bulk_actions.action import OrderAction, StepAction
 from console.bulk_actions.log import log
 from console.bulk_actions.registry import get_action
 from console.bulk_actions.results import ActionResult
-from console.failures.grouping import FailingStep, failing_steps
-from console.models import LogEntry, Run, RunItem
-from orders.models import Order
-from sagas.storage import sql
+from console.failures.grouping import StepFailure, failing_steps
+from console.models import Run, RunItem
+from sagas import sql
+from sagas.kinds import find_saga
+from staff.log import About
+from staff.models import LogEntry
 
-__all__ = ["MAX_ATTEMPTS", "work_once"]
+__all__ = ["LEASE", "MAX_ATTEMPTS", "act_on", "work_once"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,9 @@ LEASE = 60
 
 # Attempts after which an item is left with its error.
 MAX_ATTEMPTS = 5
+
+# Each log entry names the requester of the run, and its approver if it has one.
+PEOPLE = ("run__requested_by", "run__decided_by")
 
 # Characters of an error that the log keeps with each order.
 MOST_ERROR = 300
@@ -51,6 +57,22 @@ RETURNING r.id
 def work_once() -> int:
     """Act on the items that are due, and end finished runs. Return the number of items."""
     items = _lease_items()
+    _work(items)
+    _end_finished_runs()
+    return len(items)
+
+
+def act_on(run: Run) -> None:
+    """Act now on the items of a run that started with its items leased to the caller.
+
+    An item whose action fails is left to a worker.
+    """
+    items = run.items.filter(state=RunItem.State.PENDING).select_related(*PEOPLE)
+    _work(list(items))
+    _end_finished_runs()
+
+
+def _work(items: Sequence[RunItem]) -> None:
     orders = [item.order_id for item in items if item.order_id]
     failing = failing_steps(orders)  # read before acting, because the action may clear the error
 
@@ -60,14 +82,11 @@ def work_once() -> int:
             step = failing.get(item.order_id) if item.order_id else None
             _settle(item, result, step)
 
-    _end_finished_runs()
-    return len(items)
-
 
 def _lease_items() -> list[RunItem]:
     leased = sql.fetch("default", LEASE_DUE_ITEMS, {"lease": LEASE, "limit": BATCH})
     ids = [item_id for (item_id,) in leased]
-    return list(RunItem.objects.filter(id__in=ids).select_related("run__requested_by"))
+    return list(RunItem.objects.filter(id__in=ids).select_related(*PEOPLE))
 
 
 def _attempt_action(item: RunItem) -> ActionResult | None:
@@ -98,15 +117,15 @@ def _apply(item: RunItem) -> ActionResult:
     if not isinstance(action, OrderAction) or item.order_id is None:
         raise TypeError(f"Action {run.action} needs an order, but item {item.id} has none.")
 
-    order = Order.objects.filter(id=item.order_id).prefetch_related("lines").first()
-    if order is None:
+    saga = find_saga(item.order_id)
+    if saga is None:
         return ActionResult.nothing("This order does not exist.")
-    return action.apply(order, run)
+    return action.apply(saga, run)
 
 
-def _settle(item: RunItem, result: ActionResult, failing: FailingStep | None) -> None:
+def _settle(item: RunItem, result: ActionResult, failing: StepFailure | None) -> None:
     """Record the result of an item and log it, unless another worker has settled it already."""
-    about_failure = {}
+    about_failure: About = {}
     if failing:
         about_failure = {"failure": failing.key, "about": failing.about[:MOST_ERROR]}
 
@@ -114,23 +133,17 @@ def _settle(item: RunItem, result: ActionResult, failing: FailingStep | None) ->
         pending = RunItem.objects.filter(id=item.id, state=RunItem.State.PENDING)
         settled = pending.update(state=result.state, outcome=result.text, ended_at=Now())
         if settled:
-            log(
-                item.run,
-                item.run.requested_by,
-                LogEntry.Kind.ACTED,
-                result.text,
-                order_id=item.order_id,
-                **about_failure,
-            )
+            about: About = {"outcome": result.text, "order_id": item.order_id, **about_failure}
+            log(item.run, item.run.requested_by, LogEntry.Kind.ACTED, about)
 
 
 def _end_finished_runs() -> None:
     """End each run without pending items, also where a worker died after the last one."""
     with transaction.atomic():
         for (run_id,) in sql.fetch("default", END_FINISHED_RUNS, {}):
-            run = Run.objects.select_related("requested_by").get(id=run_id)
+            run = Run.objects.select_related("requested_by", "decided_by").get(id=run_id)
             states = list(run.items.values_list("state", flat=True))
             counts = ", ".join(
                 f"{states.count(state)} {state.label}" for state in RunItem.State if state in states
             )
-            log(run, run.requested_by, LogEntry.Kind.ENDED, f"{counts}.")
+            log(run, run.requested_by, LogEntry.Kind.ENDED, {"outcome": f"{counts}."})

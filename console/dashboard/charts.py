@@ -13,10 +13,24 @@ from datetime import datetime, timedelta
 from math import ceil, log10
 from typing import NamedTuple
 
-from console.dashboard.throughput import Throughput
 from sagas.admin.formatting import length
 
-__all__ = ["Bar", "Chart", "Line", "Tick", "durations_chart", "endings_chart", "sparkline"]
+__all__ = [
+    "LEFT",
+    "Bar",
+    "Chart",
+    "Line",
+    "Slot",
+    "Tick",
+    "line",
+    "round_up",
+    "slot_width",
+    "sparkline",
+    "starts_and_ends_chart",
+    "ticks_of_times",
+    "ticks_of_values",
+    "y_of",
+]
 
 WIDTH, HEIGHT = 560, 180
 LEFT, RIGHT, TOP, BOTTOM = 46, 8, 10, 24
@@ -73,56 +87,20 @@ class Chart:
     right: int = WIDTH - RIGHT
 
 
-def endings_chart(found: Throughput) -> Chart:
-    """Chart how many orders ended in each bucket: fulfilled below, cancelled on top."""
-    top = _round_up(max(bucket.ended for bucket in found.buckets))
-    width = _slot_width(len(found.buckets))
-    bars = []
-    for number, bucket in enumerate(found.buckets):
-        done = _y(bucket.fulfilled, top)
-        both = _y(bucket.ended, top)
-        title = (
-            f"{bucket.since:%H:%M:%S} UTC: {bucket.fulfilled} fulfilled,"
-            f" {bucket.cancelled} cancelled"
-        )
-        slot = _Slot(LEFT + number * width, width)
-        bars += [
-            slot.bar("fulfilled", done, _y(0, top), title),
-            slot.bar("cancelled", both, done, title),
-        ]
-
-    fulfilled = sum(bucket.fulfilled for bucket in found.buckets)
-    cancelled = sum(bucket.cancelled for bucket in found.buckets)
+def starts_and_ends_chart(
+    plural: str, *, times: Sequence[datetime], started: Sequence[int], ended: Sequence[int]
+) -> Chart:
+    """Chart how many sagas of a kind started and ended in each bucket. `times`: when it begins."""
+    top = round_up(max(*started, *ended))
     return Chart(
         summary=(
-            f"{fulfilled} orders fulfilled and {cancelled} cancelled since {_minute(found)} UTC."
+            f"{sum(started)} {plural} started and {sum(ended)} ended since"
+            f" {times[0]:%Y-%m-%d %H:%M} UTC."
         ),
-        bars=tuple(bar for bar in bars if bar.height > 0),
-        y_ticks=_y_ticks(top, unit=""),
-        x_ticks=_x_ticks(found),
-        empty=not fulfilled + cancelled,
-    )
-
-
-def durations_chart(found: Throughput) -> Chart:
-    """Chart how long orders took from placed to ended: p50 and p95."""
-    known = [bucket.p95 for bucket in found.buckets if bucket.p95 is not None]
-    top = _round_up(max(known, default=0))
-    last = next((bucket for bucket in reversed(found.buckets) if bucket.p95 is not None), None)
-    return Chart(
-        summary=(
-            f"Of the latest orders, half took at most {last.p50:.1f} s, and 95 % at most"
-            f" {last.p95:.1f} s."
-            if last
-            else ""
-        ),
-        lines=(
-            _line("p95", [bucket.p95 for bucket in found.buckets], top),
-            _line("p50", [bucket.p50 for bucket in found.buckets], top),
-        ),
-        y_ticks=_y_ticks(top, unit=" s"),
-        x_ticks=_x_ticks(found),
-        empty=not known,
+        lines=(line("started", started, top), line("ended", ended, top)),
+        y_ticks=ticks_of_values(top, unit=""),
+        x_ticks=ticks_of_times(times),
+        empty=not sum(started) + sum(ended),
     )
 
 
@@ -139,7 +117,7 @@ def sparkline(moments: Sequence[datetime], *, until: datetime) -> Chart:
             f" at most {most} within {length(width)}."
         ),
         bars=tuple(
-            _Slot(number * slot_width, slot_width).bar(
+            Slot(number * slot_width, slot_width).bar(
                 "failing", SPARK_HEIGHT * (1 - count / most), SPARK_HEIGHT, ""
             )
             for number, count in sorted(found.items())
@@ -150,37 +128,39 @@ def sparkline(moments: Sequence[datetime], *, until: datetime) -> Chart:
     )
 
 
-def _slot_width(count: int) -> float:
+def slot_width(count: int) -> float:
+    """Return the width of one bucket."""
     return (WIDTH - LEFT - RIGHT) / count
 
 
-def _y(value: float, top: float) -> float:
+def y_of(value: float, top: float) -> float:
+    """Return the y of a value on an axis that ends at `top`."""
     return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top, 1)
 
 
-def _minute(found: Throughput) -> str:
-    return f"{found.buckets[0].since:%Y-%m-%d %H:%M}"
+class Slot(NamedTuple):
+    """The place of one bucket."""
 
-
-class _Slot(NamedTuple):
     x: float
     width: float
 
     def bar(self, kind: str, y: float, below: float, title: str) -> Bar:
+        """Return a bar in it, from `below` up to `y`."""
         x, width = round(self.x + 1, 1), round(self.width - 2, 1)
         return Bar(
             kind=kind, x=x, y=round(y, 1), width=width, height=round(below - y, 1), title=title
         )
 
 
-def _line(kind: str, values: Sequence[float | None], top: float) -> Line:
+def line(kind: str, values: Sequence[float | None], top: float) -> Line:
+    """Return the values of all buckets as a line."""
     pieces: list[list[tuple[float, float]]] = [[]]
     for number, value in enumerate(values):
         if value is None:
             pieces.append([])
         else:
-            x = round(LEFT + (number + 0.5) * _slot_width(len(values)), 1)
-            pieces[-1].append((x, _y(value, top)))
+            x = round(LEFT + (number + 0.5) * slot_width(len(values)), 1)
+            pieces[-1].append((x, y_of(value, top)))
 
     return Line(
         kind=kind,
@@ -191,7 +171,7 @@ def _line(kind: str, values: Sequence[float | None], top: float) -> Line:
     )
 
 
-def _round_up(most: float) -> float:
+def round_up(most: float) -> float:
     """Return the next 1, 2 or 5 times a power of ten."""
     if most <= 0:
         return 1
@@ -199,20 +179,21 @@ def _round_up(most: float) -> float:
     return next(round(digit * power, 6) for digit in (1, 2, 5, 10) if digit * power >= most)
 
 
-def _y_ticks(top: float, *, unit: str) -> tuple[Tick, ...]:
+def ticks_of_values(top: float, *, unit: str) -> tuple[Tick, ...]:
+    """Label the axis of the values."""
     values = [top * number / (TICKS - 1) for number in range(TICKS)]
-    return tuple(Tick(x=LEFT - 6, y=_y(value, top), text=f"{value:g}{unit}") for value in values)
+    return tuple(Tick(x=LEFT - 6, y=y_of(value, top), text=f"{value:g}{unit}") for value in values)
 
 
-def _x_ticks(found: Throughput) -> tuple[Tick, ...]:
+def ticks_of_times(times: Sequence[datetime]) -> tuple[Tick, ...]:
     """Label four times: with seconds on a short chart, and with dates on a long one."""
-    count = len(found.buckets)
-    span = found.buckets[-1].since - found.buckets[0].since
+    count = len(times)
+    span = times[-1] - times[0]
     return tuple(
         Tick(
-            x=round(LEFT + number * _slot_width(count), 1),
+            x=round(LEFT + number * slot_width(count), 1),
             y=HEIGHT - 6,
-            text=found.buckets[number].since.strftime(_time_format(span)),
+            text=times[number].strftime(_time_format(span)),
         )
         for number in range(0, count, count // 4)
     )

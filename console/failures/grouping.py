@@ -5,8 +5,7 @@ fail.
 """
 
 import hashlib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -16,41 +15,41 @@ from django.utils import timezone
 
 from console.dashboard.charts import Chart, sparkline
 from console.partial_reader import PartialReader
-from sagas.storage import sql
+from console.saga_pages import KindCount, count_by_kind, find_kinds
+from sagas import sql
+from sagas.kinds import SagaKind
+from sagas.observability.error_pattern import normalize
 from sagas.storage.registry import get_service, service_names
 
 __all__ = [
-    "FailingStep",
     "FailureGroup",
     "Failures",
+    "StepFailure",
     "current_failures",
     "failing_steps",
-    "normalize",
 ]
 
 # Open rows of one service that are read.
 MOST = 5_000
 
+COLUMNS = "SELECT step, saga, error, attempts, created_at, updated_at FROM {inbox}"
+
 # A row that waits as agreed has counted no failed attempt, but keeps the reason as its error. A
 # started row has counted the attempt that it makes now. Parked rows are never sent again.
-FAILING = """
-SELECT step, saga, error, attempts, created_at, updated_at
-  FROM {inbox} WHERE state IN ('started', 'waiting') AND error <> ''
-   AND (attempts > CASE WHEN state = 'started' THEN 1 ELSE 0 END OR send_at IS NULL)
-"""
-DUE_SOONEST = f"{FAILING} ORDER BY send_at LIMIT %(most)s"
-OF_ORDERS = f"{FAILING} AND saga = ANY(%(sagas)s::uuid[])"
+OPEN = """state IN ('started', 'waiting') AND error <> ''
+   AND (attempts > CASE WHEN state = 'started' THEN 1 ELSE 0 END OR send_at IS NULL)"""
 
-# The parts of an error that differ between orders with the same failure.
-TIMES = re.compile(r"\d{4}-\d\d-\d\d[ T][\d:.]+(?:[+-][\d:]+|Z)?")
-IDS = re.compile(
-    r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b\w*[0-9a-f]{16,}\w*\b", re.IGNORECASE
-)
-NUMBERS = re.compile(r"(?<![A-Za-z_])\d+(?:\.\d+)?")
+# Rows that wait at an automatic hold, because their step fails.
+HELD = """state = 'held' AND error <> ''
+   AND step IN (SELECT h.step FROM {hold} h WHERE h.automatic)"""
+
+DUE_SOONEST = f"""({COLUMNS} WHERE {OPEN} ORDER BY send_at LIMIT %(most)s) UNION ALL
+({COLUMNS} WHERE {HELD} ORDER BY step, id LIMIT %(most)s)"""
+OF_ORDERS = f"{COLUMNS} WHERE saga = ANY(%(sagas)s::uuid[]) AND ({OPEN} OR {HELD})"
 
 
-class FailingStep(NamedTuple):
-    """A failing step of one order, as its inbox row has it. `last` is its last attempt."""
+class StepFailure(NamedTuple):
+    """The failure of one order at a step, as its inbox row has it. `last` is its last attempt."""
 
     step: str
     saga: UUID
@@ -77,7 +76,10 @@ class FailingStep(NamedTuple):
 
 @dataclass(kw_only=True)
 class FailureGroup:
-    """The orders with the same failure. `error` is the full text of the newest one."""
+    """The sagas with the same failure. `error` is the full text of the newest one.
+
+    `kinds`: how many of them are of each kind.
+    """
 
     key: str
     step: str
@@ -88,13 +90,14 @@ class FailureGroup:
     attempts: int = 0
     sagas: list[UUID] = field(default_factory=list)
     begun: list[datetime] = field(default_factory=list)
+    kinds: list[KindCount] = field(default_factory=list)
 
     @property
     def spark(self) -> Chart:
         """Return a small chart of when the orders began to fail."""
         return sparkline(self.begun, until=timezone.now())
 
-    def add(self, row: FailingStep) -> None:
+    def add(self, row: StepFailure) -> None:
         """Count one more order."""
         if row.last >= self.last:
             self.error = row.error
@@ -118,26 +121,40 @@ class Failures:
         return next((group for group in self.groups if group.key == key), None)
 
 
-def current_failures() -> Failures:
-    """Group the failing steps of all services."""
+def current_failures(shows: Callable[[SagaKind | None, str], bool] | None = None) -> Failures:
+    """Group the failing steps of all services.
+
+    `shows` tells of a saga's kind and its step whether the failure is shown; all are by default.
+    """
     reader = PartialReader()
     groups: dict[str, FailureGroup] = {}
+    failing: list[StepFailure] = []
     complete = True
 
     for name in service_names():
         rows = _rows(reader, name, DUE_SOONEST, {"most": MOST})
         complete = complete and len(rows) < MOST
-        _add(groups, rows)
+        failing += rows
 
+    # The kinds of all failing sagas are looked up in one statement for each kind.
+    kinds = find_kinds((row.saga for row in failing), reader)
+    _add(groups, [row for row in failing if not shows or shows(kinds.get(row.saga), row.step)])
+    for group in groups.values():
+        group.kinds = count_by_kind(group.sagas, kinds)
     largest_first = sorted(groups.values(), key=lambda group: len(group.sagas), reverse=True)
     return Failures(groups=largest_first, unreachable=reader.unreachable, complete=complete)
 
 
-def failing_steps(sagas: Sequence[UUID]) -> dict[UUID, FailingStep]:
-    """Return the failing step of each saga; the last attempted, if there are several."""
+def failing_steps(
+    sagas: Sequence[UUID], reader: PartialReader | None = None
+) -> dict[UUID, StepFailure]:
+    """Return the failing step of each saga; the last attempted, if there are several.
+
+    `reader` names the services that did not answer.
+    """
     if not sagas:
         return {}
-    reader = PartialReader()
+    reader = reader or PartialReader()
     rows = [
         row
         for name in service_names()
@@ -146,23 +163,16 @@ def failing_steps(sagas: Sequence[UUID]) -> dict[UUID, FailingStep]:
     return {row.saga: row for row in sorted(rows, key=lambda row: row.last)}
 
 
-def normalize(error: str) -> str:
-    """Return an error with placeholders for its times, ids and numbers."""
-    for pattern, placeholder in ((TIMES, "{time}"), (IDS, "{id}"), (NUMBERS, "{n}")):
-        error = pattern.sub(placeholder, error)
-    return error
-
-
 def _rows(
     reader: PartialReader, name: str, statement: str, params: dict[str, object]
-) -> list[FailingStep]:
+) -> list[StepFailure]:
     service = get_service(name)
-    query = statement.format(inbox=service.inbox)
+    query = statement.format(inbox=service.inbox, hold=service.hold)
     rows = reader.read(name, lambda: sql.fetch(service.alias, query, params))
-    return [FailingStep(*row) for row in rows]
+    return [StepFailure(*row) for row in rows]
 
 
-def _add(groups: dict[str, FailureGroup], rows: Iterable[FailingStep]) -> None:
+def _add(groups: dict[str, FailureGroup], rows: Iterable[StepFailure]) -> None:
     for row in rows:
         key = row.key
         if key not in groups:

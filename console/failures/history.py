@@ -8,12 +8,15 @@ on it for the same failure.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
-from console.bulk_actions.registry import label_of
 from console.failures.grouping import failing_steps
-from sagas.storage import sql
+from console.partial_reader import PartialReader
+from sagas import sql
+from sagas.kinds import SagaKind, all_kinds
+from staff.policy import label_of
 
 __all__ = ["PastRun", "past_runs"]
 
@@ -22,13 +25,12 @@ MOST = 2_000
 
 LOG_OF_FAILURE = """
 SELECT acted.run, acted.who, acted.action, acted.why, acted.at, acted.about, acted.order_id,
-       r.id IS NOT NULL, o.ended_at IS NOT NULL,
+       r.id IS NOT NULL,
        EXISTS (SELECT 1 FROM console_logentry later
                 WHERE later.order_id = acted.order_id AND later.failure = acted.failure
                   AND later.at > acted.at)
   FROM (SELECT * FROM console_logentry WHERE failure = %(failure)s AND failure <> ''
          ORDER BY id DESC LIMIT %(most)s) acted
-  LEFT JOIN orders_order o ON o.id = acted.order_id
   LEFT JOIN console_run r ON r.id = acted.run
  ORDER BY acted.id DESC
 """
@@ -43,8 +45,8 @@ class _LogRow(NamedTuple):
     about: str
     order: UUID
     run_exists: bool
-    ended: bool
     acted_on_again: bool
+    ended: bool
 
 
 @dataclass(kw_only=True)
@@ -74,8 +76,22 @@ class PastRun:
 def past_runs(failure: str) -> list[PastRun]:
     """Return the runs against a failure, newest first, as their orders are now."""
     fetched = sql.fetch("default", LOG_OF_FAILURE, {"failure": failure, "most": MOST})
-    rows = [_LogRow(*row) for row in fetched]
+    ended = _ended({row[6] for row in fetched})
+    rows = [_LogRow._make((*row, row[6] in ended)) for row in fetched]
     return _by_run(rows, last_attempts=_last_attempts(failure, rows))
+
+
+def _ended(sagas: set[UUID]) -> set[UUID]:
+    """Return the sagas that have ended, of every kind."""
+    reader = PartialReader()
+    return {
+        saga for kind in all_kinds() for saga in reader.read(kind.home, partial(_of, kind, sagas))
+    }
+
+
+def _of(kind: SagaKind, sagas: set[UUID]) -> list[UUID]:
+    ended = kind.rows().filter(pk__in=sagas, ended_at__isnull=False)
+    return list(ended.values_list("pk", flat=True))
 
 
 def _last_attempts(failure: str, rows: Iterable[_LogRow]) -> dict[UUID, datetime]:

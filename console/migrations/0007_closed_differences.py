@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='logentry',
             name='action',
-            field=models.CharField(choices=console.models.logged_choices, max_length=20),
+            field=models.CharField(choices=console.models.action_choices, max_length=20),
         ),
         migrations.AlterField(
             model_name='logentry',

@@ -9,15 +9,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from sagas.definition.plan import Plan, Step, service_name
 from sagas.models import Inbox
 
-__all__ = ["Arrow", "Box", "Diagram", "StepRow", "StepStatus", "build_diagram"]
+__all__ = ["Arrow", "Box", "Diagram", "Frame", "StepRow", "StepStatus", "build_diagram"]
 
-WIDTH, HEIGHT = 190, 84
+WIDTH, HEIGHT = 190, 98
 GAP, ROW_GAP, MARGIN = 30, 60, 4
+
+# The space between a frame and the boxes in it.
+AROUND = 3
 
 
 class StepStatus(StrEnum):
@@ -29,6 +32,7 @@ class StepStatus(StrEnum):
     HELD = "held"
     DONE = "done"
     REFUSED = "refused"
+    SKIPPED = "skipped"
     BARRED = "barred"
     UNDONE = "undone"
     UNNEEDED = "unneeded"
@@ -53,6 +57,7 @@ SYMBOLS = {
     StepStatus.HELD: "⏸",
     StepStatus.DONE: "✓",
     StepStatus.REFUSED: "✗",
+    StepStatus.SKIPPED: "»",
     StepStatus.BARRED: "⊘",
     StepStatus.UNDONE: "↩",
     StepStatus.UNNEEDED: "–",
@@ -98,6 +103,7 @@ class Box:
     x: int
     y: int
     pivot: bool = False
+    parallel: bool = False
     row: StepRow | None = None
     width: int = WIDTH
     height: int = HEIGHT
@@ -114,6 +120,16 @@ class Box:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Frame:
+    """A frame around the branches of a parallel group."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arrow:
     """An arrow between two steps; `walked` if the saga took it."""
 
@@ -126,12 +142,13 @@ class Arrow:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagram:
-    """The boxes and arrows of a saga."""
+    """The boxes, frames and arrows of a saga."""
 
     width: int
     height: int
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
+    frames: tuple[Frame, ...] = ()
 
 
 def build_diagram(
@@ -149,13 +166,14 @@ def build_diagram(
     """
     known = {row.step: row for row in rows}
     layout = _Layout(
+        plan=plan,
         known=known,
         ended=ended,
         pivot_done=_is_done(plan.pivot, known),
         gave_nothing_back=gave_nothing_back,
         unreachable=unreachable,
     )
-    columns = list(enumerate(plan.steps, start=1))
+    columns = list(enumerate(plan.actions, start=1))
     actions = [layout.action_box(step, column) for column, step in columns]
     undos = [
         layout.lower_box(back, column)
@@ -163,16 +181,19 @@ def build_diagram(
         if (back := step.undo or step.bar)
     ]
     abort = layout.lower_box(plan.abort, 0)
+    stages = list(_by_stage(plan, actions))
     return Diagram(
         width=2 * MARGIN + (len(actions) + 1) * WIDTH + len(actions) * GAP,
         height=2 * MARGIN + 2 * HEIGHT + ROW_GAP,
         boxes=(*actions, *undos, abort),
-        arrows=(*_forward(actions), *_turning(actions, undos), *_back([abort, *undos])),
+        arrows=(*_forward(stages), *_turning(actions, undos), *_back([abort, *undos])),
+        frames=tuple(_frame(stage) for stage in stages if len(stage) > 1),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
+    plan: Plan
     known: Mapping[str, StepRow]
     ended: bool
     pivot_done: bool
@@ -185,12 +206,15 @@ class _Layout:
         is_undone = undo and undo.state == Inbox.State.DONE
         if status is StepStatus.DONE and is_undone and step.undo not in self.gave_nothing_back:
             status = StepStatus.UNDONE
+        if status is StepStatus.REFUSED and self.plan.skippable(step.name):
+            status = StepStatus.SKIPPED
         return Box(
             name=step.name,
             status=status,
             x=_x(column),
             y=MARGIN,
             pivot=step.pivot,
+            parallel=bool(self.plan.branches(step.name)),
             row=self.known.get(step.name),
         )
 
@@ -223,15 +247,35 @@ def _x(column: int) -> int:
     return MARGIN + column * (WIDTH + GAP)
 
 
-def _forward(actions: list[Box]) -> Iterator[Arrow]:
-    for before, after in pairwise(actions):
-        walked = (
-            before.status in {StepStatus.DONE, StepStatus.UNDONE}
-            and after.row is not None
-            and after.status is not StepStatus.BARRED
-        )
+def _by_stage(plan: Plan, actions: list[Box]) -> Iterator[list[Box]]:
+    """Yield the boxes of the steps that run at the same time."""
+    rest = iter(actions)
+    for stage in plan.stages:
+        yield list(islice(rest, len(stage)))
+
+
+def _frame(stage: list[Box]) -> Frame:
+    first, last = stage[0], stage[-1]
+    return Frame(
+        x=first.x - AROUND,
+        y=first.y - AROUND,
+        width=last.x + WIDTH - first.x + 2 * AROUND,
+        height=HEIGHT + 2 * AROUND,
+    )
+
+
+def _forward(stages: list[list[Box]]) -> Iterator[Arrow]:
+    """Yield the arrows between the stages. The branches of one stage follow in no order."""
+    passed = {StepStatus.DONE, StepStatus.UNDONE, StepStatus.SKIPPED}
+    for before, after in pairwise(stages):
+        is_over = all(box.status in passed for box in before)
+        has_begun = any(box.row and box.status is not StepStatus.BARRED for box in after)
         yield Arrow(
-            x1=before.x + WIDTH, y1=before.centre_y, x2=after.x, y2=after.centre_y, walked=walked
+            x1=before[-1].x + WIDTH,
+            y1=before[-1].centre_y,
+            x2=after[0].x,
+            y2=after[0].centre_y,
+            walked=is_over and has_begun,
         )
 
 

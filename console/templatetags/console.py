@@ -1,27 +1,42 @@
 """Template filters for money, times and payloads."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
 from django.utils import timezone
+from django_celery_results.models import TaskResult
 
-from console.failures.grouping import FailingStep
+from console.failures.grouping import StepFailure
+from console.failures.tracebacks import count_of
 from console.order_page.event_words import event_words
-from console.order_page.order_detail import ServiceRow
-from console.order_page.provider import provider_page
-from orders.models import Order, TimelineEvent
-from payments.gateways.currencies import with_currency
-from sagas.admin.formatting import age, length
-from sagas.models import Inbox
+from console.order_page.saga_detail import ServiceRow
+from console.saga_pages import link_of_fact
+from sagas.admin.formatting import age, length, without_private
+from sagas.currencies import with_currency
+from sagas.kinds import Fact, kind_of
+from sagas.models import Inbox, TimelineEvent, TrackedSaga
 
-__all__ = ["ago", "failure_key", "of", "open_for", "pretty", "seconds", "took", "words"]
+__all__ = [
+    "ago",
+    "facts_of",
+    "failed_attempts",
+    "failure_key",
+    "failure_of",
+    "of",
+    "open_for",
+    "pretty",
+    "seconds",
+    "status_of",
+    "took",
+    "words",
+]
 
 register = template.Library()
-register.filter("provider_page", provider_page)
 register.filter("money", with_currency)
+register.filter("shown_to", link_of_fact)
 
 
 @register.filter
@@ -43,12 +58,19 @@ def seconds(number: float) -> str:
 
 
 @register.filter
+def failed_attempts(task: TaskResult) -> str:
+    """Return in words how many attempts have failed like a failed task."""
+    count = count_of(task)
+    return f"{count} failed attempt{'' if count == 1 else 's'}"
+
+
+@register.filter
 def failure_key(message: ServiceRow) -> str:
     """Return the key of a step's failure; empty where the step is not open."""
     row = message.row
     if row.state not in {Inbox.State.STARTED, Inbox.State.WAITING}:
         return ""
-    return FailingStep(
+    return StepFailure(
         row.step, row.saga, row.error, row.attempts, row.created_at, row.updated_at
     ).key
 
@@ -68,9 +90,28 @@ def of(found: Mapping[str, Any], key: str) -> Any:
 
 
 @register.filter
-def open_for(order: Order) -> timedelta:
-    """Return how long an order's saga took, or has taken so far."""
-    return (order.ended_at or timezone.now()) - order.created_at
+def open_for(saga: TrackedSaga) -> timedelta:
+    """Return how long a saga took, or has taken so far."""
+    span: timedelta = (saga.ended_at or timezone.now()) - saga.created_at
+    return span
+
+
+@register.filter
+def status_of(saga: TrackedSaga) -> str:
+    """Return the status of a saga, as its domain says it."""
+    return kind_of(type(saga)).status(saga)
+
+
+@register.filter
+def facts_of(saga: TrackedSaga) -> Sequence[Fact]:
+    """Return what only the domain knows of a saga."""
+    return kind_of(type(saga)).facts(saga)
+
+
+@register.filter
+def failure_of(saga: TrackedSaga) -> str:
+    """Return why a saga was refused or cancelled; empty if it was not."""
+    return kind_of(type(saga)).failure(saga)
 
 
 @register.filter
@@ -78,4 +119,5 @@ def pretty(data: Any, indented: bool = True) -> str:
     """Format plain data as JSON."""
     if data in ({}, None):
         return "" if not indented else "{}"
-    return json.dumps(data, indent=2 if indented else None, ensure_ascii=False, sort_keys=True)
+    shown = without_private(data)
+    return json.dumps(shown, indent=2 if indented else None, ensure_ascii=False, sort_keys=True)

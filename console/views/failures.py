@@ -1,34 +1,39 @@
 """The pages of failing steps: all groups, and one group with the runs against it."""
 
 from django.contrib import admin
-from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from console.failures.grouping import current_failures
 from console.failures.history import past_runs
+from console.visible_kinds import needs_any_kind, visible_kinds
 
 __all__ = ["list_failures", "show_failure"]
 
 
 @require_safe
-@permission_required("orders.view_order", raise_exception=True)
+@needs_any_kind
 def list_failures(request: HttpRequest) -> HttpResponse:
     """Show the failing steps, grouped by step and error."""
+    visible = visible_kinds(request.user)
     context = {
         **admin.site.each_context(request),
         "title": "Failures",
-        "failures": current_failures(),
+        "failures": current_failures(visible.shows),
+        "hidden": visible.hidden,
     }
     return render(request, "console/failures.html", context)
 
 
 @require_safe
-@permission_required("orders.view_order", raise_exception=True)
+@needs_any_kind
 def show_failure(request: HttpRequest, key: str) -> HttpResponse:
     """Show the orders with one failure, and the past runs against it."""
-    failures, past = current_failures(), past_runs(key)
+    visible = visible_kinds(request.user)
+    failures = current_failures(visible.shows)
+    # The text of a run begins with the step of the failure.
+    past = [run for run in past_runs(key) if visible.shows_step(run.about.partition(":")[0])]
 
     group = failures.get(key)
     about = f"{group.step}: {group.pattern}" if group else next((run.about for run in past), None)
@@ -41,6 +46,7 @@ def show_failure(request: HttpRequest, key: str) -> HttpResponse:
         **admin.site.each_context(request),
         "title": "A failure",
         "failures": failures,
+        "hidden": visible.hidden,
         "group": group,
         "past": past,
         "about": about,

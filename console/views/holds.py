@@ -1,39 +1,60 @@
-"""The page of current holds, and its buttons that draft a run about a step of all orders."""
+"""The page of current holds, and its buttons that draft a run about a step of all sagas."""
+
+from dataclasses import replace
 
 from django.contrib import admin, messages
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from console.bulk_actions.action import HOLD_STEPS
-from console.bulk_actions.registry import step_actions
+from console.access import require_permission
+from console.bulk_actions.actions.hold_step import HoldStep
+from console.bulk_actions.actions.release_step import ReleaseStep
+from console.bulk_actions.registry import is_permitted, step_actions
 from console.holds import current_holds, declared_steps
+from console.limits import LOWER, RAISE, current_limits
+from console.partial_reader import PartialReader
 from console.views.runs import draft_run_for_step
+from console.visible_kinds import needs_any_kind, visible_kinds
+from sagas.storage.registry import service_names
+from staff.policy import decide
 
 __all__ = ["hold_step", "list_holds"]
 
 
 @require_safe
-@permission_required("orders.view_order", raise_exception=True)
+@needs_any_kind
 def list_holds(request: HttpRequest) -> HttpResponse:
-    """Show the steps and the orders on hold: since when, by whom, why, and how many orders wait."""
-    holds = current_holds()
+    """Show the steps and the sagas on hold: since when, by whom, why, and how many sagas wait."""
+    visible = visible_kinds(request.user)
+    holds = current_holds(visible.shows)
+    current = current_limits(PartialReader(holds.unreachable))
     held = {hold.step for hold in holds.steps}
     context = {
         **admin.site.each_context(request),
         "title": "On hold",
-        "holds": holds,
-        "free": [step for step in declared_steps() if step not in held],
-        "may_hold_steps": request.user.has_perm(HOLD_STEPS),
+        "holds": replace(
+            holds,
+            steps=[hold for hold in holds.steps if visible.shows_step(hold.step)],
+            failing=[step for step in holds.failing if visible.shows_step(step.step)],
+        ),
+        "free": [
+            step for step in declared_steps() if step not in held and visible.shows_step(step)
+        ],
+        "current": current,
+        "hidden": visible.hidden,
+        "services": service_names(),
+        "may_limit": decide(request.user, LOWER).allowed,
+        "may_raise": decide(request.user, RAISE).allowed,
+        "may_pause": is_permitted(request.user, HoldStep.name),
+        "may_release": is_permitted(request.user, ReleaseStep.name),
     }
     return render(request, "console/holds.html", context)
 
 
 @require_POST
-@permission_required(HOLD_STEPS, raise_exception=True)
 def hold_step(request: HttpRequest) -> HttpResponse:
-    """Draft a hold or a release of a step for all orders, and show its preview."""
+    """Draft a hold or a release of a step for all sagas, and show its preview."""
     name, step = request.POST.get("action", ""), request.POST.get("step", "")
 
     # A step of an earlier release may be on hold although no plan names it any more.
@@ -44,4 +65,5 @@ def hold_step(request: HttpRequest) -> HttpResponse:
             request, f"Unknown step “{step}” or action “{name}”. Choose a step on the page."
         )
         return redirect("console:holds")
+    require_permission(request, name, step=step)
     return draft_run_for_step(request, name, step)

@@ -10,18 +10,21 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from console.access import current_user, require_permission
 from console.bulk_actions import runs
-from console.bulk_actions.registry import is_permitted, step_actions
+from console.bulk_actions.log import log, rejection_kind
+from console.bulk_actions.nouns import nouns_of
+from console.bulk_actions.registry import UnknownAction, get_action, step_actions
 from console.bulk_actions.results import ActionRejected
 from console.models import Run, RunItem
 from console.tasks import work_soon
+from staff.log import About
 
 __all__ = [
     "approve",
@@ -41,8 +44,7 @@ SHOWN = 200
 def confirm(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Start a draft, or send it for approval."""
     run = get_object_or_404(Run, id=run_id)
-    if not is_permitted(_current_user(request), run.action):
-        raise PermissionDenied
+    require_permission(request, _known_action(run), step=run.step)
 
     reason, reference, fingerprint = (
         request.POST.get(name, "").replace("\0", "") for name in ("reason", "reference", "seen")
@@ -57,9 +59,9 @@ def confirm(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 @require_POST
-@permission_required("console.approve_run", raise_exception=True)
 def approve(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Start a run that another person requested."""
+    require_permission(request, runs.DECIDE, subject=str(run_id))
     fingerprint = request.POST.get("seen", "")
     return _change_run(
         request, run_id, lambda user: runs.approve(run_id, by=user, fingerprint=fingerprint)
@@ -67,9 +69,9 @@ def approve(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 @require_POST
-@permission_required("console.approve_run", raise_exception=True)
 def decline(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Decline a run that another person requested."""
+    require_permission(request, runs.DECIDE, subject=str(run_id))
     return _change_run(request, run_id, lambda user: runs.decline(run_id, by=user))
 
 
@@ -84,13 +86,15 @@ def progress_of(run: Run) -> dict[str, Any]:
     """Return the progress of a run: how many items are in each state, and the first items."""
     numbers = dict(run.items.values_list("state").annotate(number=Count("id")))
     total = sum(numbers.values())
+    items = list(run.items.order_by("state", "id")[:SHOWN])
     return {
         "run": run,
+        "nouns": nouns_of(run, items),
         "for_all": run.action in {action.name for action in step_actions()},
         "counted": [(state.label, numbers[state]) for state in RunItem.State if state in numbers],
         "total": total,
         "finished": total - numbers.get(RunItem.State.PENDING, 0),
-        "items": run.items.order_by("state", "id")[:SHOWN],
+        "items": items,
         "shown": SHOWN,
     }
 
@@ -100,7 +104,7 @@ def draft_run(
 ) -> HttpResponse | None:
     """Draft a run, and redirect to its preview. Where that is rejected, show why; return None."""
     try:
-        run = runs.draft(action, orders, by=_current_user(request), step=step)
+        run = runs.draft(action, orders, by=current_user(request), step=step)
     except ActionRejected as rejected:
         messages.error(request, str(rejected))
         return None
@@ -109,26 +113,39 @@ def draft_run(
 
 def draft_run_for_step(request: HttpRequest, action: str, step: str) -> HttpResponse:
     """Draft a run about a step of all orders, and redirect to its preview."""
-    return _redirect_to(runs.draft_for_step(action, step, by=_current_user(request)).id)
+    return _redirect_to(runs.draft_for_step(action, step, by=current_user(request)).id)
+
+
+def _known_action(run: Run) -> str:
+    """Return the action of a run, if this release has it. Raises Http404."""
+    try:
+        return get_action(run.action).name
+    except UnknownAction as unknown:
+        raise Http404 from unknown
 
 
 def _change_run(request: HttpRequest, run_id: UUID, change: Callable[[User], Run]) -> HttpResponse:
     """Change the state of a run, wake the worker if it runs now, and redirect to its page."""
     try:
-        run = change(_current_user(request))
+        run = change(current_user(request))
         if run.state == Run.State.RUNNING:
             work_soon()
     except ActionRejected as rejected:
+        _log_rejection(request, run_id, rejected)
         messages.error(request, str(rejected))
     except Run.DoesNotExist:  # an old draft may be purged at this very moment
         raise Http404 from None
     return _redirect_to(run_id)
 
 
+def _log_rejection(request: HttpRequest, run_id: UUID, rejected: ActionRejected) -> None:
+    """Log that a change of a run was rejected, such as a person's approval of their own run."""
+    run = Run.objects.get(id=run_id)
+    about: About = {"outcome": str(rejected)}
+    if not run.reason:  # a draft has none yet, so the entry has what the person wrote
+        about["why"] = request.POST.get("reason", "").replace("\0", "")
+    log(run, current_user(request), rejection_kind(rejected), about, via="console")
+
+
 def _redirect_to(run_id: UUID) -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:console_run_change", args=[run_id]))
-
-
-def _current_user(request: HttpRequest) -> User:
-    """Return the request's user as a model instance (`request.user` is lazy)."""
-    return User.objects.get(username=request.user.get_username())

@@ -1,4 +1,4 @@
-"""Check the models of an order's two sagas with SPIN, and show that each protection is needed.
+"""Check the models with SPIN; show that each protection is needed.
 
     python docs/model/run.py               the same as `make model`
     python docs/model/run.py --thorough    more faults at once; takes minutes and some gigabytes
@@ -24,7 +24,10 @@ from tempfile import TemporaryDirectory
 __all__ = ["HOLDING", "PROTECTIONS", "REACHABLE", "THOROUGH", "Check", "main"]
 
 FOLDER = Path(__file__).resolve().parent
-CHARGE_FIRST, AUTHORIZE_FIRST = "saga.pml", "authorize_first.pml"
+CHARGE_FIRST, AUTHORIZE_FIRST, CLAIMS = "saga.pml", "authorize_first.pml", "claims.pml"
+HOLDS, RETENTION = "holds.pml", "retention.pml"
+OPTIONAL, WAITS, CHILDREN = "optional.pml", "waits.pml", "children.pml"
+PARALLEL = "parallel.pml"
 TOOLS = {
     "spin": "Debian, Ubuntu: apt-get install spin. macOS: brew install spin. Else: https://spinroot.com",
     "gcc": "Debian, Ubuntu: apt-get install gcc. macOS: xcode-select --install",
@@ -35,6 +38,9 @@ DEPTH = 2_000_000
 LIMIT = 1_800
 
 SAFETY, LIVENESS = 0, 1
+
+# Options with which a search in holds.pml ends within a second.
+FEW_FAULTS = ("LOSSES=0", "DUPS=0", "CRASHES=0", "CANCELS=0")
 NAMED = re.compile(r"/\* \[([\w.]+)\]\s*(.*?)\s*\*/|/\* (fault: .*?) \*/")
 TRAIL_STEP = re.compile(r"proc\s+(\d+) \([^)]*\) \w+\.pml:(\d+) \(state (\d+)\)")
 CYCLE = "START OF CYCLE"
@@ -123,6 +129,18 @@ HOLDING = (
         mode=LIVENESS,
         options=("TAKES=0", "DUPS=0"),
     ),
+    Check(title="Claims: three runs of one step, safe in every state", model=CLAIMS),
+    Check(
+        title="Claims: the step of a lost worker goes on without the lease",
+        model=CLAIMS,
+        options=("GOES_ON",),
+    ),
+    Check(title="Holds: three orders at one step, safe, and every order ends", model=HOLDS),
+    Check(title="Optional step: one outcome, and the saga ends", model=OPTIONAL),
+    Check(title="Parallel: two branches and their join, safe, and it ends", model=PARALLEL),
+    Check(title="Waits: two senders, an expiry and a cancel, safe, and it ends", model=WAITS),
+    Check(title="Children: one child, its end, a cancel, safe, and it ends", model=CHILDREN),
+    Check(title="Retention: lists late, repeated and in any order, one forged", model=RETENTION),
 )
 THOROUGH = (
     Check(title="Every order ends: two losses", mode=LIVENESS, options=("LOSSES=2",)),
@@ -141,6 +159,27 @@ REACHABLE = (
     _reaches("Authorize first: cancelled in time, and voided", 2, AUTHORIZE_FIRST),
     _reaches("Authorize first: the cancel comes too late", 3, AUTHORIZE_FIRST),
     _reaches("Authorize first: it expires before the capture", 4, AUTHORIZE_FIRST),
+    _reaches("Claims: the answer of a freed claim is recorded", 1, CLAIMS),
+    _reaches("Claims: given up after failures of its own", 2, CLAIMS),
+    _reaches("Holds: released by an answer, and every order ends", 1, HOLDS),
+    _reaches("Holds: a bad order is given up", 2, HOLDS),
+    _reaches("Optional step: skipped, and the saga goes on", 1, OPTIONAL),
+    _reaches("Optional step: done after a failed try", 2, OPTIONAL),
+    _reaches("Parallel: both branches arrive, and the join runs", 1, PARALLEL),
+    _reaches("Parallel: both branches refuse, and one compensation follows", 2, PARALLEL),
+    _reaches("Parallel: a refusal overtakes the other branch, which never begins", 3, PARALLEL),
+    _reaches("Parallel: a cancel overtakes the second arrival", 4, PARALLEL),
+    _reaches("Parallel: a loss is made good, and the join runs", 5, PARALLEL),
+    _reaches("Waits: an early signal, so the saga never waits", 1, WAITS),
+    _reaches("Waits: a signal in time is seen after the expiry", 2, WAITS),
+    _reaches("Waits: it expires", 3, WAITS),
+    _reaches("Waits: a cancel overtakes a signal", 4, WAITS),
+    _reaches("Children: the child is done, and the parent goes on", 1, CHILDREN),
+    _reaches("Children: the child is done, and is undone", 2, CHILDREN),
+    _reaches("Children: the cancel comes before the child's pivot", 3, CHILDREN),
+    _reaches("Children: the undo comes first, so no child starts", 4, CHILDREN),
+    _reaches("Retention: deleted, and a late message is parked", 1, RETENTION),
+    _reaches("Retention: an open saga is kept behind the watermark", 2, RETENTION),
 )
 PROTECTIONS = (
     _without(
@@ -274,6 +313,255 @@ PROTECTIONS = (
         mode=LIVENESS,
         model=AUTHORIZE_FIRST,
         options=("TAKES=0", "DUPS=0"),
+    ),
+    *(
+        _without(f"Parallel: {title}", name, held_by=held_by, model=PARALLEL)
+        for title, name, held_by in (
+            ("an arrival is a row, not a count", "NO_ROWS", "sagas.storage.arrivals.record"),
+            ("the join waits for all branches", "NO_ALL", "sagas.execution.joining.gather"),
+            (
+                "an arrival is committed before the others are read",
+                "NO_READ_AFTER",
+                "sagas.execution.joining.gather",
+            ),
+            ("the join runs once", "NO_JOIN_INBOX", "sagas.storage.inbox.claim"),
+            (
+                "the fork is sent once all its messages are",
+                "NO_WHOLE_FORK",
+                "sagas.delivery.publisher.publish",
+            ),
+            (
+                "a refusal undoes the whole group",
+                "NO_WHOLE_GROUP",
+                "sagas.definition.plan.Plan.after_refusal",
+            ),
+            ("an undo bars its branch", "NO_TOMBSTONE", "sagas.storage.inbox.bar"),
+            ("two refusals are undone once", "NO_UNDO_INBOX", "sagas.storage.inbox.claim"),
+            (
+                "a cancel bars the join",
+                "NO_PIVOT_TOMBSTONE",
+                "sagas.lifecycle.cancel_before_pivot",
+            ),
+            ("the re-drive makes a loss good", "NO_RESCUE", "sagas.operations.redrive.republish"),
+        )
+    ),
+    _without(
+        "Waits: the signal is in the inbox row of the wait",
+        "NO_ONE_ROW",
+        held_by="sagas.storage.signals.begin",
+        model=WAITS,
+    ),
+    _without(
+        "Waits: a signal has the wait sent at once",
+        "NO_WAKE",
+        held_by="sagas.storage.signals.add",
+        model=WAITS,
+    ),
+    _without(
+        "Waits: the message takes over the row of an early signal",
+        "NO_TAKE_OVER",
+        held_by="sagas.storage.inbox.claim",
+        model=WAITS,
+    ),
+    _without(
+        "Waits: the first signal counts",
+        "NO_FIRST",
+        held_by="sagas.storage.signals.add",
+        model=WAITS,
+    ),
+    _without(
+        "Waits: a signal after the expiry is not taken",
+        "NO_EXPIRY_CHECK",
+        held_by="sagas.storage.signals.add",
+        model=WAITS,
+    ),
+    _without(
+        "Waits: a wait that is over takes no signal",
+        "NO_FINAL_CHECK",
+        held_by="sagas.storage.signals.add",
+        model=WAITS,
+    ),
+    _without(
+        "Waits: a signal in time counts before the expiry",
+        "NO_SIGNAL_FIRST",
+        held_by="sagas.definition.handlers.wait",
+        model=WAITS,
+    ),
+    _without(
+        "Waits: the inbox ignores a repeated message",
+        "NO_INBOX",
+        held_by="sagas.storage.inbox.claim",
+        model=WAITS,
+    ),
+    _without(
+        "Waits: a cancel closes the wait at once",
+        "NO_CLOSE",
+        held_by="sagas.lifecycle.cancel_before_pivot",
+        model=WAITS,
+    ),
+    _without(
+        "Waits: the undo of a wait bars it",
+        "NO_BAR",
+        held_by="sagas.storage.inbox.bar",
+        model=WAITS,
+    ),
+    *(
+        _without(f"Children: {title}", name, held_by=held_by, model=CHILDREN)
+        for title, name, held_by in (
+            (
+                "the id of a child follows from its step",
+                "NO_ID",
+                "sagas.definition.child_rules.child_id",
+            ),
+            (
+                "the claim and the start are one transaction",
+                "NO_STARTING_TRANSACTION",
+                "sagas.children.go_on",
+            ),
+            ("the end is read from the claimed row", "NO_ONE_ROW", "sagas.children.go_on"),
+            (
+                "the end and its note are one transaction",
+                "NO_END_TRANSACTION",
+                "sagas.storage.children.note_ends",
+            ),
+            (
+                "a barred step is told of the end, for its undo",
+                "NO_SIGNAL_AFTER_BAR",
+                "sagas.storage.children.note_ends",
+            ),
+            (
+                "the end has the undo sent at once",
+                "NO_WAKE_OF_UNDO",
+                "sagas.storage.children.note_ends",
+            ),
+            ("the undo bars the step first", "NO_BAR", "sagas.execution.compensation.bar_action"),
+            ("the undo waits for the end of the child", "NO_PATIENCE", "sagas.children.close"),
+            ("a child that was done is undone", "NO_UNDO_OF_ENDED", "sagas.children.close"),
+        )
+    ),
+    _without(
+        "Claims: a failure counts only under its own claim",
+        "NO_TOKEN_FOR_REPORTS",
+        held_by="sagas.storage.inbox.count_failures",
+        model=CLAIMS,
+    ),
+    _without(
+        "Claims: the report of a lost process spares a living session",
+        "NO_SESSION_FOR_REPORTS",
+        held_by="sagas.storage.inbox.count_failures",
+        model=CLAIMS,
+    ),
+    _without(
+        "Claims: an answer that decides nothing counts only under its own claim",
+        "NO_TOKEN_FOR_WAITS",
+        held_by="sagas.storage.inbox.record_results",
+        model=CLAIMS,
+    ),
+    _without(
+        "Claims: a definite answer counts, whichever run asked",
+        "NO_ANSWER_OF_OTHERS",
+        held_by="sagas.storage.inbox.lock_open",
+        model=CLAIMS,
+    ),
+    _without(
+        "Claims: only the claim that was found lost is freed",
+        "NO_TOKEN_FOR_FREEING",
+        held_by="sagas.storage.inbox.free_lost",
+        model=CLAIMS,
+    ),
+    _without(
+        "Claims: a lost process is no failure of the step",
+        "NO_LOSSES",
+        held_by="sagas.execution.claiming.claim",
+        model=CLAIMS,
+    ),
+    _without(
+        "Claims: the claim of a lost session is freed",
+        "NO_FREE",
+        held_by="sagas.storage.inbox.free_lost",
+        model=CLAIMS,
+        options=("GOES_ON",),
+    ),
+    *(
+        _without(f"Holds: {title}", name, held_by=held_by, model=HOLDS, options=FEW_FAULTS)
+        for title, name, held_by in (
+            ("a fault of the step counts for no order", "NO_BLAME", "sagas.execution.blame.judge"),
+            (
+                "a message of a step on hold waits",
+                "NO_HOLD_AT_CLAIM",
+                "sagas.execution.claiming.claim",
+            ),
+            (
+                "a failed probe waits at the hold again",
+                "NO_HELD_AGAIN",
+                "sagas.execution.blame.judge",
+            ),
+            (
+                "one probe at a time",
+                "NO_SINGLE_PROBE",
+                "sagas.storage.automatic_holds.send_probes",
+            ),
+            ("the orders take turns", "NO_TURNS", "sagas.storage.automatic_holds.send_probes"),
+            (
+                "failures before a success are no new evidence",
+                "NO_SUCCESS",
+                "sagas.storage.faults.weigh",
+            ),
+            (
+                "failures before a release are no new evidence",
+                "NO_AGEING",
+                "sagas.storage.faults.age_after_success",
+            ),
+        )
+    ),
+    _without(
+        "Holds: a hold at which no order waits is released",
+        "NO_RELEASE_OF_EMPTY",
+        held_by="sagas.storage.automatic_holds.release_proven",
+        model=HOLDS,
+        options=("LOSSES=0", "DUPS=0", "CRASHES=0"),
+    ),
+    *(
+        _without(f"Optional step: {title}", name, held_by=held_by, model=OPTIONAL)
+        for title, name, held_by in (
+            (
+                "an answer after the skip is discarded",
+                "NO_OPEN_FOR_ANSWERS",
+                "sagas.storage.inbox.lock_open",
+            ),
+            (
+                "a failure that is reported after the end counts no more",
+                "NO_OPEN_FOR_REPORTS",
+                "sagas.storage.inbox.count_failures",
+            ),
+            (
+                "a message after the skip does not run the step",
+                "NO_REFUSAL_OF_COPIES",
+                "sagas.storage.inbox.claim",
+            ),
+            (
+                "a step that never succeeds is skipped",
+                "NO_SKIP",
+                "sagas.execution.retry_policy.is_skipped",
+            ),
+        )
+    ),
+    *(
+        _without(
+            f"Retention: {title}",
+            name,
+            held_by="sagas.operations.retention.purge",
+            model=RETENTION,
+        )
+        for title, name in (
+            ("a list that is not newer changes nothing", "NO_ORDER"),
+            ("no list moves the watermark beyond the service's own age", "NO_HORIZON"),
+            ("the lists have come for a day before the watermark moves", "NO_PATIENCE"),
+            ("a listed saga is kept for a day", "NO_MEMORY"),
+            ("after a silence every listed saga is kept", "NO_MEMORY_OF_A_GAP"),
+            ("a saga is listed a day before it reaches the age", "NO_NOTICE"),
+            ("the watermark passes a saga before its rows are deleted", "NO_MARK_FIRST"),
+        )
     ),
 )
 

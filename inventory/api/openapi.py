@@ -13,7 +13,7 @@ __all__ = ["adjustments_view", "stock_item_view", "stock_view"]
 DELIVERY = {"quantity": 10, "reason": "first delivery"}
 STOCK = OpenApiExample(
     "In stock",
-    {"sku": "MUG", "on_hand": 8, "reserved": 2, "available": 8, "shipped": 0},
+    {"sku": "MUG", "on_hand": 8, "reserved": 2, "available": 8, "shipped": 3, "returned": 1},
     response_only=True,
 )
 MADE = OpenApiExample(
@@ -26,7 +26,7 @@ stock_view = extend_schema_view(
     get=extend_schema(
         operation_id="list_stock",
         summary="List stock",
-        description="The stock items by SKU. Staff only.",
+        description="The stock items by SKU. Staff need `inventory.view_stockitem`.",
         examples=[STOCK],
         extensions=problems(FORBIDDEN),
     )
@@ -36,7 +36,7 @@ stock_item_view = extend_schema_view(
     get=extend_schema(
         operation_id="get_stock",
         summary="Read the stock of a SKU",
-        description="The stock of one SKU. Staff only.",
+        description="The stock of one SKU. Staff need `inventory.view_stockitem`.",
         parameters=[SKU],
         examples=[STOCK],
         extensions=problems(FORBIDDEN),
@@ -47,7 +47,8 @@ adjustments_view = extend_schema_view(
     get=extend_schema(
         operation_id="list_adjustments",
         summary="List the adjustments of a SKU",
-        description="The pieces added and taken out, the newest first. Staff only.",
+        description="The pieces added and taken out, the newest first. Staff need "
+        "`inventory.view_stockadjustment`.",
         parameters=[SKU],
         examples=[MADE],
         extensions=problems(FORBIDDEN),

@@ -12,6 +12,7 @@ from inventory.services import MAX_ADJUSTMENT
 __all__ = ["NewAdjustment", "adjustment_of"]
 
 
+KEY = "Idempotency-Key"
 NOT_0 = {"not": {"const": 0}}
 
 
@@ -25,7 +26,13 @@ class NewAdjustment(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def adjustment_of(request: Request) -> NewAdjustment:
-    """Return the adjustment in a request. Raises `InvalidInput`."""
+    """Return the adjustment in a request. Raises `InvalidInput`.
+
+    A key for repetitions is refused: a client that trusts in it would adjust the stock twice.
+    """
+    if KEY in request.headers:
+        detail = "Stock adjustments take no key: each request counts. Leave the header out."
+        raise InvalidInput(FieldError(KEY, "not_supported", detail))
     new = parse(request, NewAdjustment)
     if not new.quantity:
         raise InvalidInput(FieldError("quantity", "invalid", "The quantity must not be 0."))

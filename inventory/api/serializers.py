@@ -8,13 +8,16 @@ __all__ = ["AdjustmentSerializer", "StockItemSerializer"]
 
 
 class StockItemSerializer(serializers.ModelSerializer[StockItem]):
-    """The pieces of one SKU. `on_hand` excludes reserved pieces, so `available` equals it."""
+    """The pieces of one SKU. `on_hand` excludes reserved pieces, so `available` equals it.
+
+    `shipped` includes the pieces that came back, which `returned` counts.
+    """
 
     available = serializers.IntegerField(read_only=True)
 
     class Meta:
         model = StockItem
-        fields = ("sku", "on_hand", "reserved", "available", "shipped")
+        fields = ("sku", "on_hand", "reserved", "available", "shipped", "returned")
         read_only_fields = fields
 
 

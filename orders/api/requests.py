@@ -9,15 +9,19 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from rest_framework.request import Request
 
 from api.problems.exceptions import FieldError, InvalidInput
-from api.requests.parsing import parse
+from api.requests.parsing import in_words, parse
+from api.requests.reasons import Reason
+from orders.catalogue import require_amount
 from orders.models import CURRENCY_PATTERN, MAX_AMOUNT, SKU_LENGTH, SKU_PATTERN
 from orders.services import NewOrder
 
-__all__ = ["NewProduct", "ProductChanges", "idempotency_key", "new_order"]
-
-HEADER = "Idempotency-Key"
-# Two headers arrive as one value with a comma, which is one key like any other.
-VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
+__all__ = [
+    "NewProduct",
+    "ProductChanges",
+    "new_order",
+    "new_product",
+    "product_changes",
+]
 
 # ISO/IEC 7812: a card number has at most 19 digits; the shortest in use has 13. People write them
 # in groups.
@@ -25,14 +29,39 @@ CARD_LENGTHS = range(13, 20)
 GROUPS = re.compile(r"[0-9]+(?:[ ._-]+[0-9]+)*")
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Amount = Annotated[int, Meta(ge=1, le=MAX_AMOUNT, description="Minor units of the currency.")]
-Currency = Annotated[str, Meta(pattern=CURRENCY_PATTERN, description="ISO 4217, lower-case.")]
+Amount = Annotated[
+    int,
+    Meta(
+        le=MAX_AMOUNT,
+        description="Minor units of the currency. 0 needs the setting `FREE_PRODUCTS`.",
+        extra_json_schema={"minimum": 0},  # checked below, because the least depends on the setting
+    ),
+]
+Currency = Annotated[
+    str,
+    Meta(
+        pattern=in_words(
+            CURRENCY_PATTERN, "Give the three lower-case letters of an ISO 4217 code, such as eur."
+        ),
+        description="ISO 4217, lower-case.",
+    ),
+]
+Sku = Annotated[
+    str,
+    Meta(
+        max_length=SKU_LENGTH,
+        pattern=in_words(
+            SKU_PATTERN,
+            "Begin with a letter or a digit, and use letters, digits, dots, dashes, underscores.",
+        ),
+    ),
+]
 
 
 class NewProduct(Struct, frozen=True, forbid_unknown_fields=True):
     """A product to be added to the catalogue."""
 
-    sku: Annotated[str, Meta(max_length=SKU_LENGTH, pattern=SKU_PATTERN)]
+    sku: Sku
     name: Name
     unit_amount: Amount
     currency: Currency
@@ -40,23 +69,13 @@ class NewProduct(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProductChanges(Struct, frozen=True, forbid_unknown_fields=True):
-    """The changes to a product. Placed orders keep their price."""
+    """The changes to a product. Placed orders keep their price. A new price needs a `reason`."""
 
     name: Name | UnsetType = UNSET
     unit_amount: Amount | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
     active: bool | UnsetType = UNSET
-
-
-def idempotency_key(request: Request) -> str:
-    """Return the idempotency key of a request. Raises `InvalidInput` without a valid one."""
-    key = request.headers.get(HEADER)
-    if key is None:
-        detail = "Send a key that you generate for each new order."
-        raise InvalidInput(FieldError(HEADER, "required", detail))
-    if not VISIBLE_ASCII.fullmatch(key):
-        raise InvalidInput(FieldError(HEADER, "invalid", "Use 1 to 255 visible ASCII characters."))
-    return key
+    reason: Reason | UnsetType = UNSET
 
 
 def new_order(request: Request) -> NewOrder:
@@ -65,10 +84,24 @@ def new_order(request: Request) -> NewOrder:
     A card number is rejected before any write, and is not repeated in the response.
     """
     new = parse(request, NewOrder)
-    if any(_is_card_number(digits) for digits in _numbers(new.payment_method)):
+    if any(_is_card_number(digits) for digits in _numbers(new.payment_method or "")):
         detail = "Send the gateway's name of the payment method, never a card number."
         raise InvalidInput(FieldError("payment_method", "card_number", detail))
     return new
+
+
+def new_product(request: Request) -> NewProduct:
+    """Return the product in a request. Raises `InvalidInput`."""
+    new = parse(request, NewProduct)
+    require_amount("unit_amount", new.unit_amount)
+    return new
+
+
+def product_changes(request: Request) -> ProductChanges:
+    """Return the changes in a request. Raises `InvalidInput`."""
+    changes = parse(request, ProductChanges)
+    require_amount("unit_amount", changes.unit_amount)
+    return changes
 
 
 def _numbers(text: str) -> Iterator[str]:

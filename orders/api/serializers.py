@@ -6,7 +6,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import SkipField
 
-from orders.models import Order, OrderLine, Product, TimelineEvent
+from api.resources.relatives import WithRelatives
+from api.resources.timeline import EventSerializer
+from orders.models import Order, OrderLine, Product
+from orders.payment_summaries import UNKNOWN
 from orders.status import Status
 
 __all__ = [
@@ -20,9 +23,12 @@ __all__ = [
 # The meaning of each status for the customer, shown in the schema.
 STATUSES = (
     (Status.PENDING.value, "placed; the payment is in progress"),
-    (Status.PAID.value, "the money is captured; the stock is being reserved"),
+    (
+        Status.PAID.value,
+        "the money is captured; the stock is being reserved. A free order skips it",
+    ),
     (Status.RESERVED.value, "the stock is reserved"),
-    (Status.FULFILLED.value, "paid and being shipped; it can no longer be cancelled"),
+    (Status.FULFILLED.value, "paid or free, and being shipped; it can no longer be cancelled"),
     (
         Status.CANCELLING.value,
         "cancelled, or impossible to fulfil: its steps are being undone. If payments are "
@@ -30,8 +36,8 @@ STATUSES = (
     ),
     (
         Status.CANCELLED.value,
-        "all steps are undone: the money is refunded and the stock is released; `failure` has the "
-        "reason",
+        "all steps are undone: the money, if any, is refunded and the stock is released; `failure` "
+        "has the reason",
     ),
 )
 
@@ -62,7 +68,7 @@ class FailureSerializer(serializers.Serializer[Order]):
     code = serializers.CharField(
         source="failure_code",
         help_text="For programs: `payment_declined`, `out_of_stock`, `cancelled_by_customer`, "
-        "`internal_error`, and others as steps are added.",
+        "`internal_error`, `deadline`, and others as steps are added.",
     )
     detail = serializers.CharField(source="failure_detail", help_text="For people.")
 
@@ -75,7 +81,9 @@ class NextActionSerializer(serializers.Serializer[dict[str, Any]]):
     """
 
     type = serializers.ChoiceField(choices=["redirect"])
-    url = serializers.URLField()
+    url = serializers.URLField(
+        allow_null=True, help_text="Null for staff: only the customer gets the address."
+    )
     expires_at = serializers.DateTimeField()
     method = serializers.CharField(
         allow_null=True,
@@ -86,7 +94,8 @@ class NextActionSerializer(serializers.Serializer[dict[str, Any]]):
 class PaymentSummarySerializer(serializers.Serializer[dict[str, Any]]):
     """The payment of an order, for staff. Amounts are in minor units of the order's currency.
 
-    Null if the order has no payment yet. `captured_amount` and `owed_amount` are null while they
+    Null if the order has no payment yet, and for a free order, which never has one: its `amount` is
+    0. `captured_amount` and `owed_amount` are null while they
     are not known.
     """
 
@@ -99,6 +108,10 @@ class PaymentSummarySerializer(serializers.Serializer[dict[str, Any]]):
         help_text="The amount that the customer is to get back and has not, although the order "
         "has ended.",
     )
+    paid_otherwise_amount = serializers.IntegerField(
+        allow_null=True,
+        help_text="The amount that a person has paid to the customer outside of the gateway.",
+    )
     disputed = serializers.BooleanField(
         allow_null=True, help_text="Whether an open or a lost dispute has withdrawn money."
     )
@@ -108,16 +121,18 @@ class PaymentSummarySerializer(serializers.Serializer[dict[str, Any]]):
         payments = self.context.get("payments")
         if payments is None:
             raise SkipField
-        return payments.get(instance.id)
+        payment = payments.get(instance.id)
+        # A free order is known to have none, also if payments do not answer.
+        return None if instance.amount == 0 and payment is UNKNOWN else payment
 
 
-class OrderSerializer(serializers.ModelSerializer[Order]):
+class OrderSerializer(WithRelatives, serializers.ModelSerializer[Order]):
     """An order. Amounts are in minor units of `currency`. Staff also get the payment."""
 
     status = serializers.ChoiceField(choices=STATUSES, read_only=True)
     lines = LineSerializer(source="placed_lines", many=True, read_only=True)
     failure = serializers.SerializerMethodField()
-    next_action = NextActionSerializer(allow_null=True, read_only=True)
+    next_action = serializers.SerializerMethodField()
     payment = PaymentSummarySerializer(allow_null=True, required=False)
 
     class Meta:
@@ -134,8 +149,20 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
             "needs_attention",
             "created_at",
             "updated_at",
+            "parent_saga",
+            "child_sagas",
         )
         read_only_fields = fields
+
+    @extend_schema_field(NextActionSerializer(allow_null=True))
+    def get_next_action(self, order: Order) -> dict[str, Any] | None:
+        """Return the action; without its address, unless the context's reader is the customer."""
+        action = order.next_action
+        if action is None:
+            return None
+        is_customer = self.context.get("reader") == order.user_id
+        shown = action if is_customer else {**action, "url": None}
+        return dict(NextActionSerializer(shown).data)
 
     @extend_schema_field(FailureSerializer(allow_null=True))
     def get_failure(self, order: Order) -> dict[str, Any] | None:
@@ -152,20 +179,7 @@ class ProductSerializer(serializers.ModelSerializer[Product]):
         read_only_fields = fields
 
 
-class TimelineEventSerializer(serializers.ModelSerializer[TimelineEvent]):
+class TimelineEventSerializer(EventSerializer):
     """An event of an order, with the service that reported it."""
 
-    step = serializers.CharField(
-        read_only=True, help_text="The step of the saga; empty for an event without a step."
-    )
-    attempt = serializers.IntegerField(
-        read_only=True, help_text="The attempt of the step, counted from 1."
-    )
-    detail = serializers.DictField(
-        read_only=True, help_text="Further members, which depend on `type`."
-    )
-
-    class Meta:
-        model = TimelineEvent
-        fields = ("type", "service", "at", "step", "attempt", "detail")
-        read_only_fields = fields
+    owners_only = frozenset({"url"})  # the customer's address at the gateway

@@ -3,14 +3,8 @@
 from django.urls import path
 
 import api.requests.converters  # noqa: F401  (registers <sku:…>)
-from orders.api.views import (
-    CancelView,
-    OrdersView,
-    OrderView,
-    ProductsView,
-    ProductView,
-    TimelineView,
-)
+from orders.api.product_views import ProductsView, ProductView
+from orders.api.views import CancelView, OrdersView, OrderView, TimelineView
 
 urlpatterns = [
     path("orders/", OrdersView.as_view(), name="order-list"),

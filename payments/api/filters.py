@@ -7,6 +7,7 @@ from django.db.models import Q, QuerySet
 
 from api.requests.filters import StrictFilterSet
 from payments.models import Payment
+from payments.partial_refunds import orders_with_owed_money
 
 __all__ = ["PaymentFilters"]
 
@@ -25,7 +26,7 @@ class PaymentFilters(StrictFilterSet):
         field_name="disputed_amount", method="with_amount", **YES_OR_NO
     )
     owed = django_filters.TypedChoiceFilter(
-        field_name="owed_amount", method="with_amount", **YES_OR_NO
+        field_name="owed_amount", method="with_owed_money", **YES_OR_NO
     )
 
     class Meta:
@@ -37,4 +38,11 @@ class PaymentFilters(StrictFilterSet):
     ) -> QuerySet[Payment]:
         """Filter by whether an amount is there. A partial index has the payments with it."""
         condition = Q(**{f"{column}__gt": 0})
+        return payments.filter(condition) if wanted else payments.exclude(condition)
+
+    def with_owed_money(
+        self, payments: QuerySet[Payment], name: str, wanted: bool
+    ) -> QuerySet[Payment]:
+        """Filter by whether money is owed, of the whole payment or of a part of it."""
+        condition = Q(order_id__in=orders_with_owed_money())
         return payments.filter(condition) if wanted else payments.exclude(condition)

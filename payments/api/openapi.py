@@ -26,6 +26,7 @@ CAPTURED = OpenApiExample(
         "captured_amount": 2500,
         "refunded_amount": 0,
         "owed_amount": 0,
+        "paid_otherwise_amount": 0,
         "disputed_amount": 0,
         "dispute_status": None,
         "currency": "eur",
@@ -39,7 +40,7 @@ payments_view = extend_schema_view(
     get=extend_schema(
         operation_id="list_payments",
         summary="List payments",
-        description="All payments, newest first. Staff only.",
+        description="All payments, newest first. Staff need `payments.view_payment`.",
         parameters=[
             OpenApiParameter(
                 "order_id", OpenApiTypes.UUID, description="Only the payment of this order."
@@ -70,7 +71,7 @@ payment_view = extend_schema_view(
     get=extend_schema(
         operation_id="get_payment",
         summary="Read a payment",
-        description="One payment. Staff only.",
+        description="One payment. Staff need `payments.view_payment`.",
         parameters=[
             OpenApiParameter(
                 "id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The payment's id."

@@ -37,6 +37,11 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
         help_text="The amount that the customer is to get back and has not, although the order "
         "has ended; null while that is not known."
     )
+    paid_otherwise_amount = serializers.IntegerField(
+        read_only=True,
+        help_text="The amount that a person has paid to the customer outside of the gateway, "
+        "because its refund could not succeed. The gateway keeps it.",
+    )
     disputed_amount = serializers.IntegerField(
         read_only=True,
         help_text="The amount that open and lost disputes have withdrawn.",
@@ -56,6 +61,7 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
             "captured_amount",
             "refunded_amount",
             "owed_amount",
+            "paid_otherwise_amount",
             "disputed_amount",
             "dispute_status",
             "currency",

@@ -10,11 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
 from django.db import connections
+
+from payments.gateways.part_refunds import KeySpent, PartRefunded, PartRefundRequest, PartSoFar
+from sagas import Limit
 
 __all__ = [
     "Absent",
@@ -29,7 +32,12 @@ __all__ = [
     "Dispute",
     "DisputeStatus",
     "FindAnswer",
+    "KeySpent",
     "Movement",
+    "PartRefundAnswer",
+    "PartRefundRequest",
+    "PartRefunded",
+    "PartSoFar",
     "PaymentGateway",
     "Pending",
     "RefundAnswer",
@@ -96,12 +104,13 @@ class Declined(msgspec.Struct, frozen=True):
     """A final no: no money was moved under this key, and none will be.
 
     `code` is the gateway's own, for staff only. The customer may see `detail`, and `shown` instead
-    of the code.
+    of the code. `part`: of a part of a charge, the money that is back; None if it is not known.
     """
 
     code: str
     detail: str
     shown: str = ""
+    part: PartSoFar | None = None
 
 
 class Voided(msgspec.Struct, frozen=True):
@@ -128,11 +137,13 @@ class Pending(msgspec.Struct, frozen=True):
     """The gateway is still processing the request. This is no error; ask again later.
 
     `expected_at` is when the decision is due at the latest, as usual for this kind of payment
-    method, refund or dispute; None if the gateway cannot say. After it, a person must look.
+    method, refund or dispute; None if the gateway cannot say. After it, a person must look. `part`:
+    of a part of a charge, the money that is back; None if it is not known.
     """
 
     reason: str
     expected_at: datetime | None = None
+    part: PartSoFar | None = None
 
 
 class Refunded(msgspec.Struct, frozen=True):
@@ -206,7 +217,15 @@ ChargeAnswer: TypeAlias = (
 )
 FindAnswer: TypeAlias = ChargeAnswer | Absent
 RefundAnswer: TypeAlias = Refunded | Declined | Pending | Unanswered
+PartRefundAnswer: TypeAlias = PartRefunded | Declined | Pending | KeySpent | Unanswered
 BalanceAnswer: TypeAlias = ChargeBalance | Absent | Unanswered
+
+
+NO_PARTS = Declined(
+    "part_refunds_not_supported",
+    "This gateway gives back whole charges only. Refund the part at the gateway, and mark the step "
+    "as done.",
+)
 
 
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,8 +256,17 @@ class TransactionOpen(RuntimeError):
 
 
 def refuse_open_transactions() -> None:
-    """Raise `TransactionOpen` if this thread has one, on any database."""
-    if any(connection.in_atomic_block for connection in connections.all(initialized_only=True)):
+    """Raise `TransactionOpen` if this thread has one, on any database.
+
+    The transaction in which Django's `TestCase` runs a test does not count, as with
+    `transaction.atomic(durable=True)`.
+    """
+    innermost: list[Any] = [
+        block
+        for connection in connections.all(initialized_only=True)
+        for block in connection.atomic_blocks[-1:]
+    ]
+    if any(not block._from_testcase for block in innermost):
         raise TransactionOpen(
             "A payment gateway was called inside a database transaction. Commit before the call."
         )
@@ -247,9 +275,14 @@ def refuse_open_transactions() -> None:
 class PaymentGateway(ABC):
     """An outside system that moves money. Call it outside of any transaction.
 
+    A worker sends each request of a step alone, in a thread with a new gateway, so that no order
+    waits for the answer to another. `answers_at_once`: it sends the requests of a step together,
+    and waits for them, because they take no longer than a statement on our own database.
+
     `statement_readers`: how many windows of the statement may be read at once, in threads.
     """
 
+    answers_at_once: ClassVar[bool] = False
     statement_readers: ClassVar[int] = 1
 
     @classmethod
@@ -259,6 +292,13 @@ class PaymentGateway(ABC):
         `amount` is in ISO 4217 minor units of `currency` (lower case). No network call is made.
         """
         return ""
+
+    @classmethod
+    def call_limit(cls) -> Limit | None:
+        """Return the default limit of the orders that all workers ask this gateway for; None for no
+        limit. An operator may replace it while the workers run.
+        """
+        return None
 
     @abstractmethod
     def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeAnswer]:
@@ -292,6 +332,15 @@ class PaymentGateway(ABC):
         `Pending` while a refund or a dispute is undecided. A refund that failed for good is
         followed by another one, under the next key, in a later call.
         """
+
+    def refund_part(self, requests: Sequence[PartRefundRequest]) -> list[PartRefundAnswer]:
+        """Give back a part of each charge once, at most the rest of the charge.
+
+        Otherwise as `refund`. A part that is not given back yet waits for an open dispute, and for
+        pending refunds that leave too little. A gateway without this method declines, so a person
+        refunds the part there.
+        """
+        return [NO_PARTS for _ in requests]
 
     @abstractmethod
     def balance(self, requests: Sequence[ChargeRequest]) -> list[BalanceAnswer]:

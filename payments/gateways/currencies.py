@@ -1,4 +1,4 @@
-"""The currencies of ISO 4217, and the rules of a gateway for charges in each currency.
+"""The rules of a gateway for charges in each currency.
 
 The service counts an amount in minor units of ISO 4217. A gateway may count it in other units, in
 steps, and between a minimum and a maximum.
@@ -8,23 +8,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-__all__ = [
-    "ISO_EXPONENTS",
-    "Currency",
-    "GatewayCurrencies",
-    "decimal",
-    "exponent_of",
-    "with_currency",
-]
+from sagas.currencies import decimal, exponent_of, with_currency
 
-# Currencies whose minor unit is not a hundredth: https://www.iso.org/iso-4217-currency-codes.html
-ISO_EXPONENTS: Mapping[str, int] = {
-    **dict.fromkeys(("bif", "clp", "djf", "gnf", "isk", "jpy", "kmf", "krw", "pyg"), 0),
-    **dict.fromkeys(("rwf", "ugx", "uyi", "vnd", "vuv", "xaf", "xof", "xpf"), 0),
-    **dict.fromkeys(("bhd", "iqd", "jod", "kwd", "lyd", "omr", "tnd"), 3),
-    **dict.fromkeys(("clf", "uyw"), 4),
-}
-USUAL_EXPONENT = 2
+__all__ = ["Currency", "GatewayCurrencies"]
 
 
 class Currency(Struct, frozen=True, kw_only=True):
@@ -90,24 +76,6 @@ class GatewayCurrencies(Struct, frozen=True, kw_only=True):
         return self.table.get(currency) or Currency(
             exponent=exponent, gateway_exponent=exponent, step=1, minimum=1, maximum=0
         )
-
-
-def exponent_of(currency: str) -> int:
-    """Return the number of decimals of a currency's minor unit, by ISO 4217."""
-    return ISO_EXPONENTS.get(currency.lower(), USUAL_EXPONENT)
-
-
-def decimal(amount: int, currency: str) -> str:
-    """Write an amount of minor units as a decimal number of the currency: `1,250.00`."""
-    exponent = exponent_of(currency)
-    whole, fraction = divmod(abs(amount), 10**exponent)
-    sign = "−" if amount < 0 else ""
-    return f"{sign}{whole:,}" + (f".{fraction:0{exponent}}" if exponent else "")
-
-
-def with_currency(amount: int, currency: str) -> str:
-    """Write an amount of minor units with its currency: `12.50 EUR`."""
-    return f"{decimal(amount, currency)} {currency.upper()}"
 
 
 def _power_of_ten(exponent: int) -> int:

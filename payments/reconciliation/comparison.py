@@ -1,6 +1,6 @@
 """The comparison of movements with our payments. It writes nothing."""
 
-import re
+from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -8,7 +8,9 @@ from django.db.models import Q
 from msgspec import Struct
 
 from payments.gateways.base import Movement
+from payments.gateways.refund_keys import is_key_of
 from payments.models import Dispute, Drift, Payment
+from payments.partial_refunds import partial_refunds_of
 
 __all__ = ["Comparison", "Discrepancy", "compare_movements"]
 
@@ -53,6 +55,7 @@ class _Known(Struct, frozen=True):
     by_charge: dict[str, Payment]
     by_order: dict[UUID, Payment]
     disputes: dict[str, str]
+    refund_keys: dict[UUID, list[str]]
 
     def payment_of(self, movement: Movement) -> Payment | None:
         found = self.by_charge.get(movement.charge_id)
@@ -70,7 +73,8 @@ def compare_movements(movements: Sequence[Movement]) -> Comparison:
             _compare_capture(movement, known.payment_of(movement), comparison)
         elif payment := known.by_charge.get(movement.charge_id):
             if movement.kind == "refund":
-                _compare_refund(movement, payment, comparison)
+                keys = [payment.refund_key, *known.refund_keys.get(payment.order_id, ())]
+                _compare_refund(movement, payment, keys, comparison)
             elif not _knows_dispute(movement, known):
                 comparison.to_read.append(payment.order_id)
     return comparison
@@ -86,7 +90,20 @@ def _load(movements: Sequence[Movement]) -> _Known:
         by_charge={payment.charge_id: payment for payment in payments if payment.charge_id},
         by_order={payment.order_id: payment for payment in payments},
         disputes=dict(stored),
+        refund_keys=_refund_keys(movements, payments),
     )
+
+
+def _refund_keys(
+    movements: Sequence[Movement], payments: Sequence[Payment]
+) -> dict[UUID, list[str]]:
+    """Return the keys of the partial refunds of payments by order, if a refund has a key."""
+    if not any(each.kind == "refund" and each.key for each in movements):
+        return {}
+    keys: dict[UUID, list[str]] = defaultdict(list)
+    for refund in partial_refunds_of([payment.order_id for payment in payments]):
+        keys[refund.order_id].append(refund.key)
+    return keys
 
 
 def _compare_capture(movement: Movement, payment: Payment | None, result: Comparison) -> None:
@@ -105,13 +122,16 @@ def _compare_capture(movement: Movement, payment: Payment | None, result: Compar
         result.to_read.append(payment.order_id)
 
 
-def _compare_refund(movement: Movement, payment: Payment, result: Comparison) -> None:
-    """Find a refund that is not ours.
+def _compare_refund(
+    movement: Movement, payment: Payment, keys: Sequence[str], result: Comparison
+) -> None:
+    """Find a refund that is not ours: under none of the keys, nor a numbered one after such a key.
 
     A refund by hand of a payment that we list as refunded is no discrepancy: it completes a refund
     of ours that had failed.
     """
-    if _is_ours(movement.key, payment) or payment.status == Status.REFUNDED:
+    is_ours = any(is_key_of(movement.key, key) for key in keys)
+    if is_ours or payment.status == Status.REFUNDED:
         return
     result.discrepancies.append(
         _discrepancy(
@@ -119,11 +139,6 @@ def _compare_refund(movement: Movement, payment: Payment, result: Comparison) ->
         )
     )
     result.to_read.append(payment.order_id)
-
-
-def _is_ours(key: str, payment: Payment) -> bool:
-    """Tell whether a refund was made under the payment's key, or under a numbered one after it."""
-    return re.fullmatch(re.escape(payment.refund_key) + r"(-\d+)?", key) is not None
 
 
 def _knows_dispute(movement: Movement, known: _Known) -> bool:

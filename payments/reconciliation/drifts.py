@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from payments import followup
 from payments.models import Drift, Payment
 from payments.reconciliation.comparison import Comparison, Discrepancy
+from sagas import sql
 from sagas.ids import uuid7
-from sagas.storage import sql
 
 __all__ = ["open_discrepancies", "store"]
 

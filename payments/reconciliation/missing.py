@@ -7,17 +7,18 @@ from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from payments.gateway_requests import charge_request
 from payments.gateways import get_gateway
 from payments.gateways.base import Captured, FindAnswer, Pending, Unanswered
-from payments.models import Drift, Payment
+from payments.models import Drift, PartialRefund, Payment
 from payments.reconciliation.budget import Budget
 from payments.reconciliation.comparison import Discrepancy
 
 __all__ = [
     "captured_in",
+    "missing_parts",
     "missing_payments",
     "missing_refunds",
     "pages",
@@ -61,6 +62,25 @@ def missing_refunds(
     """
     refunded = refunded_in(gateway, since, until).values_list("order_id", "charge_id")
     return [payment for payment, charge in refunded if charge not in given_back]
+
+
+def missing_parts(gateway: str, since: datetime, until: datetime, keys: set[str]) -> list[UUID]:
+    """Return the payments with a part that was given back in a window, as we know, but whose refund
+    the statement lacks. `keys`: those of the statement's refunds.
+    """
+    payments = _payments_of(gateway).filter(order_id=OuterRef("order_id"))
+    given_back = PartialRefund.objects.filter(
+        Exists(payments),
+        status=PartialRefund.Status.SUCCEEDED,
+        refunded_amount__gt=0,
+        updated_at__gte=since,
+        updated_at__lt=until,
+    )
+    first_keys = keys | {
+        key.rpartition("-")[0] for key in keys
+    }  # without the number of a successor
+    rows = given_back.values_list("order_id", "key")
+    return [order for order, key in rows if key not in first_keys]
 
 
 def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -10,7 +10,12 @@ from payments.gateways import gateway_class, get_gateway
 from payments.gateways.base import Movement
 from payments.reconciliation.budget import Budget
 from payments.reconciliation.comparison import Comparison, compare_movements
-from payments.reconciliation.missing import missing_payments, missing_refunds, pages
+from payments.reconciliation.missing import (
+    missing_parts,
+    missing_payments,
+    missing_refunds,
+    pages,
+)
 
 __all__ = [
     "FIRST_PART",
@@ -68,6 +73,8 @@ def compare_part(gateway: str, since: datetime, until: datetime, budget: Budget)
     given_back = {each.charge_id for each in movements if each.kind in ("refund", "dispute")}
     result.discrepancies.extend(missing_payments(gateway, since, until, charged, budget))
     result.to_read.extend(missing_refunds(gateway, since, until, given_back))
+    keys = {each.key for each in movements if each.kind == "refund"}
+    result.to_read.extend(missing_parts(gateway, since, until, keys))
     return PartResult(movements=len(movements), comparison=result)
 
 

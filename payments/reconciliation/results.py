@@ -6,7 +6,7 @@ from django.conf import settings
 from msgspec import Struct
 
 from payments.models import Drift, Reconciliation
-from sagas.operations.table_stats import COUNT_LIMIT
+from sagas.queries import COUNT_LIMIT
 
 __all__ = ["GatewayResult", "LastResult", "last_result"]
 

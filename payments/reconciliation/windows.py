@@ -15,7 +15,7 @@ from payments.models import Reconciliation
 from payments.reconciliation import drifts
 from payments.reconciliation.missing import stored_names
 from payments.reconciliation.parts import FIRST_PART, PartResult
-from sagas.storage import sql
+from sagas import sql
 
 __all__ = [
     "LeaseLost",

@@ -11,7 +11,7 @@ from payments.gateways.base import Absent, ChargeAnswer, ChargeRequest
 from payments.models import Payment
 from payments.outcomes import update_after_charge
 from payments.services import NewPayment, lock_payments, update_payments
-from sagas.definition.handlers import Batch, Delivery
+from sagas import Batch, Delivery
 
 __all__ = [
     "OrderToCharge",

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from payments.deadlines import start_deadlines
 from payments.events import PaymentFailed, PaymentKept, PaymentWithheld
-from payments.gateway_requests import ChargeAttempt, GatewayRouter, charge_request
+from payments.gateway_requests import (
+    CALL_BUDGET,
+    ChargeAttempt,
+    GatewayRouter,
+    charge_request,
+    default_limit,
+    destination,
+)
 from payments.gateways.base import Authorized, ChargeAnswer
 from payments.outcomes import capture_outcome
 from payments.services import open_payments, payments_of
@@ -16,7 +23,8 @@ from payments.steps.batches import (
     record_charges,
     unanswered_charges,
 )
-from sagas.definition.handlers import Batch, ExternalStep, Outcome, action, bar
+from sagas import Batch, ExternalStep, Limit, action, bar
+from sagas.outcomes import Outcome
 
 __all__ = ["Capture", "withhold"]
 
@@ -24,6 +32,8 @@ __all__ = ["Capture", "withhold"]
 @action("payments.capture", accepts=OrderToCharge, refusal=PaymentFailed)
 class Capture(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
     """Take the authorized amount once. An authorization that has ended is a final refusal."""
+
+    budget = CALL_BUDGET
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[ChargeAttempt]:
         """Read the payments.
@@ -34,9 +44,20 @@ class Capture(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
         open_payments([new_payment(delivery) for delivery in batch])
         payments = payments_of([delivery.saga for delivery in batch])
         return [
-            ChargeAttempt(charge_request(payments[delivery.saga]), sent_before=delivery.attempt > 1)
+            ChargeAttempt(
+                charge_request(payments[delivery.saga]),
+                sent_before=delivery.attempt + delivery.uncounted > 1,
+            )
             for delivery in batch
         ]
+
+    def destination(self, request: ChargeAttempt) -> str | None:
+        """Return the name of the payment's gateway, unless it answers at once."""
+        return destination(request.charge)
+
+    def limit(self, key: str) -> Limit | None:
+        """Return the default limit of the gateway."""
+        return default_limit(key)
 
     def call(self, requests: Sequence[ChargeAttempt]) -> list[ChargeAnswer]:
         """Look up the captures that may have been sent before, and send the others."""

@@ -6,7 +6,14 @@ from uuid import UUID
 
 from payments.deadlines import Deadline, orders_past_deadline, start_deadlines
 from payments.events import PaymentFailed
-from payments.gateway_requests import ChargeAttempt, GatewayRouter, charge_request
+from payments.gateway_requests import (
+    CALL_BUDGET,
+    ChargeAttempt,
+    GatewayRouter,
+    charge_request,
+    default_limit,
+    destination,
+)
 from payments.gateways.base import ChargeAnswer, ChargeRequest
 from payments.models import Payment
 from payments.outcomes import authorize_outcome, charge_outcome, needs_customer
@@ -19,7 +26,8 @@ from payments.steps.batches import (
     record_charges,
     unanswered_charges,
 )
-from sagas.definition.handlers import Batch, ExternalStep, Outcome, action
+from sagas import Batch, ExternalStep, Limit, action
+from sagas.outcomes import Outcome
 
 __all__ = ["Authorize", "Charge"]
 
@@ -29,6 +37,7 @@ class Charge(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
     """Take the order's amount once."""
 
     name: ClassVar = "payments.charge"
+    budget = CALL_BUDGET
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[ChargeAttempt]:
         """Commit the payments as pending, with their idempotency keys."""
@@ -45,6 +54,14 @@ class Charge(ExternalStep[OrderToCharge, ChargeAttempt, ChargeAnswer]):
             )
             for order, payment in new.items()
         ]
+
+    def destination(self, request: ChargeAttempt) -> str | None:
+        """Return the name of the payment's gateway, unless it answers at once."""
+        return destination(request.charge)
+
+    def limit(self, key: str) -> Limit | None:
+        """Return the default limit of the gateway."""
+        return default_limit(key)
 
     def call(self, requests: Sequence[ChargeAttempt]) -> list[ChargeAnswer]:
         """Look up the charges that may have been sent before, and send the others.

@@ -9,14 +9,16 @@ from django.db.models.functions import Now
 from payments.deadlines import Deadline, start_deadlines
 from payments.events import PaymentRefunded
 from payments.gateway_requests import (
+    CALL_BUDGET,
     GatewayRouter,
     RefundPlan,
     RefundResult,
+    default_limit,
+    destination,
     refund_plan,
     refund_request,
 )
 from payments.gateways.base import Captured, ChargeAnswer
-from payments.gateways.currencies import with_currency
 from payments.models import Payment
 from payments.outcomes import refund_outcome, update_after_refund, void_outcome
 from payments.services import (
@@ -27,16 +29,10 @@ from payments.services import (
     update_payments,
 )
 from payments.steps.batches import OrderToCharge, answers_by_order, new_payment
-from sagas.definition.handlers import (
-    Batch,
-    Delivery,
-    ExternalStep,
-    ManualCompletion,
-    ManualCompletionRefused,
-    ManualConfirmation,
-    Outcome,
-    undo,
-)
+from sagas import Batch, Delivery, ExternalStep, Limit, undo
+from sagas.currencies import with_currency
+from sagas.manual import ManualCompletion, ManualCompletionRefused, ManualConfirmation
+from sagas.outcomes import Outcome
 
 __all__ = ["Refund", "Void", "refunded_by_hand"]
 
@@ -93,12 +89,21 @@ class Refund(ExternalStep[OrderToCharge, RefundPlan, RefundResult]):
     """
 
     name: ClassVar = "payments.refund"
+    budget = CALL_BUDGET
 
     def prepare(self, batch: Batch[OrderToCharge]) -> list[RefundPlan]:
         """Commit a payment for each order, so that the gateway's answer has a row to go to."""
         open_payments([new_payment(delivery) for delivery in batch])
         payments = payments_of([delivery.saga for delivery in batch])
         return [refund_plan(payments[delivery.saga]) for delivery in batch]
+
+    def destination(self, request: RefundPlan) -> str | None:
+        """Return the name of the payment's gateway, unless it answers at once."""
+        return destination(request.charge)
+
+    def limit(self, key: str) -> Limit | None:
+        """Return the default limit of the gateway."""
+        return default_limit(key)
 
     def call(self, requests: Sequence[RefundPlan]) -> list[RefundResult]:
         """Void each charge that is not known as captured; refund each that turns out captured."""

@@ -5,27 +5,42 @@ filter covers only the newest rows and the open rows, which have an index too. A
 rows would take seconds, and mostly find rows that no operator looks for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any, ClassVar
 
-from django.contrib import admin
-from django.contrib.admin.views.main import ORDER_VAR
+from django.contrib import admin, messages
+from django.contrib.admin import options
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Now
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
-from unfold.admin import ModelAdmin
-from unfold.views import ChangeList
 
-__all__ = ["BoundedPaginator", "NewestFilter", "OlderThanFilter", "ReadOnlyAdmin", "among_newest"]
+__all__ = [
+    "BoundedPaginator",
+    "KnownRowsAdmin",
+    "NewestFilter",
+    "OlderThanFilter",
+    "ReadOnlyAdmin",
+    "among_newest",
+]
 
 # The number of newest rows that a filter without an index covers. A twentieth of a second of work.
 NEWEST = 50_000
 
 # At most this many matches are shown of the newest rows, and of each kind of open rows.
 MAX_FOUND = 10_000
+
+# The field with the action on the page of one row.
+FORM_ACTION = "CHANGE_FORM-action"
+
+# Characters that a refusal repeats of the names of actions.
+MOST_NAMES = 200
 
 
 def among_newest(rows: QuerySet[Any], *indexed: Q) -> QuerySet[Any]:
@@ -60,7 +75,16 @@ class BoundedPaginator(Paginator):
         return rows[: self.MAX_COUNT].count()
 
 
-class _IndexedList(ChangeList):
+def _check_offered(
+    request: HttpRequest, field: str, offered: Callable[[], Collection[str]]
+) -> None:
+    chosen = set(request.POST.getlist(field)) - {""}
+    if chosen and (not_offered := chosen - set(offered())):
+        names = ", ".join(sorted(not_offered))[:MOST_NAMES]
+        raise PermissionDenied(f"This page does not offer you the action {names}.")
+
+
+class _IndexedOrdering(ChangeList):
     """A changelist that sorts by its default ordering only, up or down, because it has an index."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
@@ -74,7 +98,74 @@ class _IndexedList(ChangeList):
         return ordering
 
 
-class ReadOnlyAdmin(ModelAdmin):
+@cache
+def _indexed(base: Any) -> type[ChangeList]:
+    """Return the changelist of a theme, or Django's own, with the indexed ordering."""
+    return type("IndexedList", (_IndexedOrdering, base), {})
+
+
+class KnownRowsAdmin(admin.ModelAdmin):
+    """An admin that answers malformed ids with a message. Django fails with a server error.
+
+    It refuses actions that the page does not offer to the user. Django ignores them.
+    """
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, or run an action. Raises PermissionDenied for an action not offered."""
+        _check_offered(request, "action", lambda: self.get_actions(request))
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        return response
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show or save the row, or run an action, which Django offers here from release 6.1 on.
+
+        Raises PermissionDenied for an action not offered.
+        """
+        _check_offered(request, FORM_ACTION, lambda: self._actions_of_form(request))
+        response: HttpResponse = super().changeform_view(
+            request, object_id, form_url, extra_context
+        )
+        return response
+
+    def _actions_of_form(self, request: HttpRequest) -> dict[str, Any]:
+        location = getattr(options, "ActionLocation", None)
+        if location is None:
+            return {}
+        where: dict[str, Any] = {"action_location": location.CHANGE_FORM}
+        actions: dict[str, Any] = self.get_actions(request, **where)
+        return actions
+
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Run the action, unless a selected id cannot be one of this table."""
+        selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if all(_is_key(self.opts.pk, value) for value in selected):
+            return super().response_action(request, *args, **kwargs)
+        self.message_user(
+            request,
+            "A selected row has an invalid id, so nothing was done. Reload the list and select"
+            " again.",
+            messages.ERROR,
+        )
+        return HttpResponseRedirect(request.get_full_path())
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Return the row of an id, or None if there is none."""
+        if from_field is None and not _is_key(self.opts.pk, object_id):
+            return None
+        return super().get_object(request, object_id, from_field)
+
+
+class ReadOnlyAdmin(KnownRowsAdmin):
     """An admin that shows rows and offers actions, but never adds, edits or deletes a row."""
 
     show_full_result_count = False
@@ -83,9 +174,10 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the changelist that sorts by indexed columns only."""
-        return _IndexedList
+        base: Any = super().get_changelist(request, **kwargs)  # a theme may have its own
+        return _indexed(base)
 
-    def get_sortable_by(self, request: HttpRequest) -> list[str]:
+    def get_sortable_by(self, request: HttpRequest) -> list[Any]:
         """Offer to sort by the columns of the default ordering only."""
         default = _names(self.get_ordering(request))
         shown = [str(name) for name in self.get_list_display(request)]
@@ -145,6 +237,15 @@ class NewestFilter(admin.ChoicesFieldListFilter):
         """Keep the newest rows with the chosen value."""
         found: Any = super().queryset(request, queryset)
         return among_newest(found) if self.used_parameters else found
+
+
+def _is_key(field: Any, value: str) -> bool:
+    """Tell whether a text can be a value of a primary key."""
+    try:
+        field.run_validators(field.to_python(value))
+    except (ValidationError, ValueError, OverflowError):
+        return False
+    return "\0" not in value
 
 
 def _names(ordering: Sequence[Any]) -> list[str]:

@@ -3,15 +3,16 @@
 They use the partial indexes where these apply, and cover only the newest rows elsewhere.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from sagas.admin.changelist import OlderThanFilter, among_newest
+from sagas.conf import settings
 from sagas.definition import handlers
 from sagas.definition.plan import service_name
 from sagas.models import Inbox
@@ -19,6 +20,7 @@ from sagas.models import Inbox
 __all__ = [
     "HELD",
     "OPEN",
+    "PARKED_UNTIL",
     "UNSENT",
     "OpenForFilter",
     "PublicationFilter",
@@ -31,6 +33,9 @@ __all__ = [
 UNSENT = Q(published_at=None)
 OPEN = Q(state__in=("started", "waiting"))
 HELD = Q(state="held")
+
+# The `due_at` of a parked outbox row: see PARK in `sagas.storage.outbox`.
+PARKED_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class UnsentForFilter(OlderThanFilter):
@@ -55,6 +60,7 @@ class PublicationFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the values to choose from."""
         return [
+            ("parked", "parked: cannot be read"),
             ("failed", "failed to send"),
             ("due", "due"),
             ("leased", "being sent"),
@@ -63,16 +69,17 @@ class PublicationFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep the rows with the chosen value."""
-        match self.value():
-            case "due":
-                return queryset.filter(UNSENT, due_at__lte=Now())
-            case "leased":
-                return queryset.filter(UNSENT, due_at__gt=Now())
-            case "published":
-                return among_newest(queryset.exclude(UNSENT))
-            case "failed":
-                return queryset.filter(UNSENT).exclude(last_error="")
-        return queryset
+        if self.value() == "published":
+            return among_newest(queryset.exclude(UNSENT))
+
+        conditions = {
+            "parked": Q(due_at__gte=PARKED_UNTIL),
+            "failed": ~Q(last_error="") & Q(due_at__lt=PARKED_UNTIL),
+            "due": Q(due_at__lte=Now()),
+            "leased": Q(due_at__gt=Now(), due_at__lt=PARKED_UNTIL),
+        }
+        condition = conditions.get(self.value() or "")
+        return queryset if condition is None else queryset.filter(UNSENT, condition)
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -92,17 +99,30 @@ class StateFilter(admin.SimpleListFilter):
         match self.value():
             case "parked" | "agreed" as state:
                 is_parked = state == "parked"
+                # A signal that came before the message of its wait is neither.
+                queryset = queryset.exclude(message__isnull=True, signal__isnull=False)
                 agreed = {} if is_parked else {"attempts": 0}
                 return queryset.filter(OPEN, state="waiting", send_at__isnull=is_parked, **agreed)
             case "failing":
-                return queryset.filter(OPEN, attempts__gte=settings.SAGA_STEP_ATTEMPTS).exclude(
-                    error=""
-                )
+                return queryset.filter(OPEN, _at_limit()).exclude(error="")
             case "started" | "waiting" | "held" as state:
                 return queryset.filter(HELD if state == "held" else OPEN, state=state)
             case "done" | "refused" as state:
                 return among_newest(queryset.filter(state=state))
         return queryset
+
+
+def _at_limit() -> Q:
+    """Return the condition of rows whose attempts have reached the limit of their step."""
+    own = {
+        step: tries
+        for step in handlers.names()
+        if (tries := handlers.policy_of(step).most_tries) != settings.STEP_ATTEMPTS
+    }
+    condition = Q(attempts__gte=settings.STEP_ATTEMPTS) & ~Q(step__in=list(own))
+    for step, tries in own.items():
+        condition |= Q(step=step, attempts__gte=tries)
+    return condition
 
 
 class StepFilter(admin.SimpleListFilter):

@@ -1,10 +1,16 @@
 """Formats times for the pages of the admin."""
 
+import re
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
-__all__ = ["age", "length"]
+from sagas.conf import settings
+
+__all__ = ["age", "length", "without_private", "without_private_text"]
+
+HIDDEN = "hidden"
 
 
 def length(span: timedelta) -> str:
@@ -22,3 +28,25 @@ def age(moment: datetime | None) -> str:
         return "–"
     now = timezone.now()
     return f"in {length(moment - now)}" if moment > now else f"{length(now - moment)} ago"
+
+
+def without_private(data: Any) -> Any:
+    """Return JSON data with the fields of SAGA_PRIVATE_FIELDS hidden, at any depth."""
+    private = settings.PRIVATE_FIELDS
+    match data:
+        case dict():
+            return {
+                name: HIDDEN if name in private and value else without_private(value)
+                for name, value in data.items()
+            }
+        case list() | tuple():
+            return [without_private(item) for item in data]
+    return data
+
+
+def without_private_text(text: str) -> str:
+    """Return text, such as the arguments of a task, with the same fields hidden."""
+    for name in settings.PRIVATE_FIELDS:
+        pattern = rf"""(\\*['"]{re.escape(name)}\\*['"]\s*:\s*\\*)(['"])(?:(?!\2).)*\2"""
+        text = re.sub(pattern, rf"\1\2{HIDDEN}\2", text, flags=re.DOTALL)
+    return text

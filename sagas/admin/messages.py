@@ -6,24 +6,23 @@ they cannot be added, edited or deleted.
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from unfold.decorators import display
 
-from sagas.admin.changelist import ReadOnlyAdmin, among_newest
+from sagas.admin.changelist import MAX_FOUND, ReadOnlyAdmin, among_newest
 from sagas.admin.filters import (
     HELD,
     OPEN,
+    PARKED_UNTIL,
     UNSENT,
     OpenForFilter,
     PublicationFilter,
@@ -31,32 +30,18 @@ from sagas.admin.filters import (
     StepFilter,
     UnsentForFilter,
 )
-from sagas.admin.formatting import age
+from sagas.admin.formatting import age, without_private
+from sagas.definition import handlers
 from sagas.delivery.wakeup import request_flush
+from sagas.kinds import locate
 from sagas.storage import inbox, outbox
-from sagas.storage.registry import get_home, get_service, home_names
+from sagas.storage.registry import get_service
 
-__all__ = ["InboxAdmin", "OutboxAdmin", "preformatted"]
+__all__ = ["Console", "InboxAdmin", "OutboxAdmin", "preformatted", "use_console"]
 
-# The theme's colour for each state, by its meaning for an operator.
-PUBLICATION = {
-    "published": "success",
-    "due": "info",
-    "being sent": "info",
-    "failed to send": "danger",
-}
-STATES = {
-    "done": "success",
-    "refused": "primary",
-    "barred": "primary",
-    "given up": "danger",
-    "started": "info",
-    "waiting": "warning",
-    "waits as agreed": "info",
-    "held": "warning",
-    "keeps failing": "danger",
-    "parked": "danger",
-}
+
+# The attribute of a listed row with the kinds of all sagas of its page.
+KINDS = "_kinds_of_page"
 
 
 def preformatted(text: str) -> SafeString:
@@ -66,9 +51,34 @@ def preformatted(text: str) -> SafeString:
     )
 
 
+class Console(Protocol):
+    """A console that takes over the actions of these lists, for example to ask for a reason.
+
+    `action` is `publish` or `retry`. The console acts on whole sagas.
+    """
+
+    def is_permitted(self, request: HttpRequest, action: str) -> bool:
+        """Tell whether the user may take the action."""
+
+    def act(
+        self, request: HttpRequest, action: str, sagas: Sequence[UUID]
+    ) -> HttpResponseBase | None:
+        """Act on the sagas of the selected rows, and return the next page if it is another."""
+
+
+_consoles: list[Console] = []
+
+
+def use_console(console: Console) -> None:
+    """Let a console take over the actions of outbox and inbox."""
+    _consoles[:] = [console]
+
+
 class _MessageAdmin(ReadOnlyAdmin):
     """The search and the columns that outbox and inbox share."""
 
+    # The name of the list's action at a console.
+    console_action: ClassVar[str]
     name_fields: tuple[str, ...] = ()
     error_field = ""
     open_rows: ClassVar[Sequence[Q]] = ()
@@ -107,16 +117,40 @@ class _MessageAdmin(ReadOnlyAdmin):
         """Make all fields read-only."""
         return self.get_fields(request, obj)
 
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Ask the console, or else for Django's permission to change the rows."""
+        for console in _consoles:
+            return console.is_permitted(request, self.console_action)
+        return super().has_operate_permission(request)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Look up the kinds of the sagas of a page at once, for its links."""
+        page = super().get_changelist_instance(request)
+        rows = list(page.result_list)
+        kinds = locate(row.saga for row in rows)
+        for row in rows:
+            setattr(row, KINDS, kinds)
+        page.result_list = rows
+        return page
+
+    def _act_at_console(
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponseBase | None:
+        """Pass the sagas of the selected rows to the console, the oldest first."""
+        sagas = queryset.order_by("saga").values_list("saga", flat=True).distinct()
+        return _consoles[0].act(request, self.console_action, list(sagas[:MAX_FOUND]))
+
     @admin.display(description="saga")
     def saga_link(self, row: Any) -> SafeString:
         """Link to the page of the row's saga, if its model has an admin."""
-        models = [get_home(name).tracked for name in home_names()]
-        registered = [model._meta for model in models if self.admin_site.is_registered(model)]
-        options = next(iter(registered), None)
-        if options is None:
+        kinds = getattr(row, KINDS, None)
+        if kinds is None:
+            kinds = locate([row.saga])
+        kind = kinds.get(row.saga)
+        if kind is None or not self.admin_site.is_registered(kind.model):
             return format_html("{}", row.saga)
 
-        page = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[row.saga])
+        page = kind.page(row.saga)
         return format_html('<a class="underline" href="{}">{}</a>', page, row.saga)
 
     @admin.display(description="written")
@@ -128,13 +162,15 @@ class _MessageAdmin(ReadOnlyAdmin):
 def _indented(column: str) -> Callable[[Any], SafeString]:
     @admin.display(description=column)
     def indented(row: Any) -> SafeString:
-        value = getattr(row, column)
+        value = without_private(getattr(row, column))
         return preformatted(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True))
 
     return indented
 
 
 def _waiting_outcome(row: Any, *, exhausted: bool) -> str:
+    if row.is_answered_early:
+        return "answered early"
     if row.send_at is None:
         return "parked"
     if not row.attempts:
@@ -158,38 +194,47 @@ class OutboxAdmin(_MessageAdmin):
     )
     list_filter = (PublicationFilter, UnsentForFilter, StepFilter)
     json_fields = ("data", "context", "plan", "headers")
-    search_help_text = "Order id, the start of an event, step or target, or a part of the error."
+    search_help_text = "Saga id, the start of an event, step or target, or a part of the error."
     name_fields = ("type", "step", "target")
     error_field = "last_error"
     open_rows = (UNSENT,)
     ordering = ("-id",)
     actions = ("publish_again",)
+    console_action = "publish"
 
-    @display(description="state", label=PUBLICATION)
+    @admin.display(description="state")
     def state(self, row: Any) -> str:
-        """Return whether the row was sent."""
+        """Return whether the row was sent. A parked row is unreadable and needs an operator."""
         if row.published_at:
             return "published"
+        if row.due_at >= PARKED_UNTIL:
+            return "parked"
         if row.last_error:
             return "failed to send"
         return "due" if row.due_at <= timezone.now() else "being sent"
 
     @admin.display(description="next attempt")
     def next_attempt(self, row: Any) -> str:
-        """Return the time when the relay takes an unsent row."""
-        return "–" if row.published_at else age(row.due_at)
+        """Return the time when the relay takes an unsent row; it takes no parked row."""
+        is_never = row.published_at or row.due_at >= PARKED_UNTIL
+        return "–" if is_never else age(row.due_at)
 
     @admin.action(description="Publish again", permissions=("operate",))
-    def publish_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Make the rows due again and request a flush.
+    def publish_again(
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponseBase | None:
+        """Make the rows due again and request a flush, or leave it to the console.
 
         A receiver that already did the step ignores the message.
         """
+        if _consoles:
+            return self._act_at_console(request, queryset)
         service = get_service(self.opts.app_label)
         ids = list(queryset.values_list("id", flat=True))
         rows = outbox.republish(service, ids=ids)
         request_flush(service.name)
         self.message_user(request, f"{rows} messages will be published again.", messages.SUCCESS)
+        return None
 
 
 class InboxAdmin(_MessageAdmin):
@@ -207,20 +252,21 @@ class InboxAdmin(_MessageAdmin):
     )
     list_filter = (StateFilter, OpenForFilter, StepFilter)
     json_fields = ("message",)
-    search_help_text = "Order id, the start of a step, or a part of the error."
+    search_help_text = "Saga id, the start of a step, or a part of the error."
     name_fields = ("step",)
     error_field = "error"
     open_rows = (OPEN, HELD)
     ordering = ("-id",)
     actions = ("try_now",)
+    console_action = "retry"
 
-    @display(description="state", label=STATES)
+    @admin.display(description="state")
     def outcome(self, row: Any) -> str:
         """Return the step's state. "parked", "keeps failing" and "given up" need an operator.
 
         A parked row is not sent again: its saga was purged, or its message is unreadable.
         """
-        exhausted = row.attempts >= settings.SAGA_STEP_ATTEMPTS
+        exhausted = row.attempts >= handlers.policy_of(row.step).most_tries
         if row.state == "waiting":
             return _waiting_outcome(row, exhausted=exhausted)
         if row.state == "refused" and not row.attempts:
@@ -243,11 +289,17 @@ class InboxAdmin(_MessageAdmin):
         return age(row.send_at)
 
     @admin.action(description="Try again now", permissions=("operate",))
-    def try_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Make the next attempt of waiting steps due now. Others are left alone."""
+    def try_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
+        """Make the next attempt of waiting steps due now, or leave it to the console.
+
+        Other steps are left alone.
+        """
+        if _consoles:
+            return self._act_at_console(request, queryset)
         service = get_service(self.opts.app_label)
         rows = inbox.make_due_now(service, list(queryset.values_list("id", flat=True)))
         request_flush(service.name)
         self.message_user(
             request, f"The next attempt of {rows} steps is due now.", messages.SUCCESS
         )
+        return None

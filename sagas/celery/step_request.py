@@ -5,7 +5,7 @@ chain, and the data to store with a failure. A running task changes them here, b
 longer change its message in the broker.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import Task
@@ -19,11 +19,14 @@ __all__ = [
     "drop_next_task",
     "messages_of",
     "retries_so_far",
-    "store_sagas",
+    "task_and_step",
 ]
 
 # run_step and its error callback, fail_step, have these arguments in common: step, plan, messages.
 SHARED_ARGS = 3
+
+# Their first argument is the step.
+STEP_TASKS = ("sagas.run_step", "sagas.fail_step")
 
 Json = Mapping[str, Any]
 
@@ -55,11 +58,6 @@ def drop_chain(request: Any) -> None:
     request.chain = None
 
 
-def store_sagas(request: Any, sagas: Iterable[str]) -> None:
-    """Have Celery store with a failure which sagas it belongs to."""
-    request.meta = {"sagas": list(sagas)}
-
-
 def copy_args_to_error_callbacks(request: Any) -> None:
     """Give each error callback without arguments those of the failed task that it needs."""
     for signature in request.errbacks or ():
@@ -69,3 +67,12 @@ def copy_args_to_error_callbacks(request: Any) -> None:
 def messages_of(request: Any) -> list[dict[str, Any]]:
     """Return the messages of a request. This process need not know its task."""
     return messages_from_args(getattr(request, "task", None), getattr(request, "args", None))
+
+
+def task_and_step(request: Any) -> tuple[str, str]:
+    """Return the name of a request's task, and its step; the step is empty for other tasks."""
+    task = str(getattr(request, "task", None) or getattr(request, "name", None) or "")
+    args = getattr(request, "args", None)
+    if task not in STEP_TASKS or not isinstance(args, list | tuple) or not args:
+        return task, ""
+    return task, str(args[0])

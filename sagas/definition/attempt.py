@@ -2,9 +2,11 @@
 
 from typing import Any, NamedTuple
 
+from sagas.definition import handlers
 from sagas.definition.events import Event, Refusal
 from sagas.definition.messages import Message, OutboxRow
 from sagas.definition.plan import Plan
+from sagas.definition.results import with_result
 
 __all__ = ["StepAttempt"]
 
@@ -39,6 +41,25 @@ class StepAttempt(NamedTuple):
             target=target,
             headers=message.headers,
         )
+
+    def done_row(self, event: Event, *, target: str | None) -> OutboxRow:
+        """Return the outbox row of a done step, with its result in the context if it returns one.
+
+        Raises TypeError for another event than the step declares.
+        """
+        row = self.outbox_row(event, target=target)
+        definition = handlers.definition(self.step)
+        if definition is None or definition.returns is None:
+            return row
+
+        if not isinstance(event, definition.returns):
+            raise TypeError(
+                f"{self.step} is registered with returns={definition.returns.__name__}, but "
+                f"returned {event!r}."
+            )
+        if target is not None:
+            row.context = with_result(row.context, self.step, row.data)
+        return row
 
     def refusal_row(self, event: Refusal, *, target: str) -> OutboxRow:
         """Return the outbox row of a refusal. It adds the failure to the context.

@@ -1,7 +1,8 @@
 """Messages between services, and the outbox rows and timeline entries that belong to them."""
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -10,11 +11,19 @@ from sagas.definition.events import is_notice
 from sagas.definition.plan import Plan
 from sagas.ids import uuid7
 
-__all__ = ["Message", "OutboxRow", "TimelineEntry", "to_json"]
+__all__ = ["Message", "OutboxRow", "TimelineEntry", "Unreadable", "decode_each", "to_json"]
+
+T = TypeVar("T")
+Encoded = TypeVar("Encoded")
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A saga's request to a step. `attempt` is the number of attempts counted before this one."""
+    """A saga's request to a step. `attempt` is the number of attempts counted before this one.
+
+    `destination` is the outside system for which the message was postponed, empty if unknown.
+    `branch` is the branch of a parallel group that sent the message to the step behind the group.
+    It is empty once the results of all branches are in the context.
+    """
 
     id: UUID
     saga: UUID
@@ -23,6 +32,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     context: dict[str, Any]
     attempt: int = 0
     headers: dict[str, str] = {}
+    destination: str = ""
+    branch: str = ""
 
 
 class OutboxRow(msgspec.Struct, kw_only=True):
@@ -50,6 +61,7 @@ class OutboxRow(msgspec.Struct, kw_only=True):
 
     def message(self) -> Message:
         """Return the message to the next step."""
+        is_arrival = self.target is not None and self.step in self.plan.joined_by(self.target)
         return Message(
             id=self.id,
             saga=self.saga,
@@ -57,7 +69,12 @@ class OutboxRow(msgspec.Struct, kw_only=True):
             seq=self.seq,
             context=self.context,
             headers=self.headers,
+            branch=self.step if is_arrival else "",
         )
+
+    def recipients(self) -> tuple[str, ...]:
+        """Return the steps that get the message: all branches, if it goes to a parallel group."""
+        return self.plan.recipients(self.target) if self.target is not None else ()
 
     def entry(self, service: str) -> "TimelineEntry":
         """Return this event as a timeline entry. `service` is the service that wrote it."""
@@ -73,6 +90,7 @@ class OutboxRow(msgspec.Struct, kw_only=True):
             detail=self.data,
             ends=self._ends_the_saga(),
             headers=self.headers,
+            beside=self.plan.siblings(self.step),
         )
 
     def _ends_the_saga(self) -> bool:
@@ -80,8 +98,11 @@ class OutboxRow(msgspec.Struct, kw_only=True):
         return is_last and not is_notice(self.type)
 
 
-class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One event in a saga's timeline. `ends`: it is the last one, because the saga has ended."""
+class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event in a saga's timeline. `ends`: it is the last one, because the saga has ended.
+
+    `beside` are the other branches, if the step is a branch of a parallel group.
+    """
 
     id: UUID
     saga: UUID
@@ -94,6 +115,33 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, Any]
     ends: bool = False
     headers: dict[str, str] = {}
+    beside: tuple[str, ...] = ()
+
+
+class Unreadable(NamedTuple, Generic[Encoded]):
+    """A row or message that cannot be decoded, as it was received, and the error."""
+
+    encoded: Encoded
+    reason: str
+
+
+def decode_each(
+    encoded: Iterable[Encoded], decode: Callable[[Encoded], T]
+) -> tuple[list[T], list[Unreadable[Encoded]]]:
+    """Decode rows or messages one by one; return the decoded and the unreadable ones.
+
+    Use it wherever a batch is read, so that an unreadable item delays no other item. The caller
+    parks or reports the unreadable items.
+    """
+    decoded: list[T] = []
+    unreadable: list[Unreadable[Encoded]] = []
+    for item in encoded:
+        try:
+            decoded.append(decode(item))
+        except Exception as error:  # damaged data may raise any error
+            unreadable.append(Unreadable(item, repr(error)))
+
+    return decoded, unreadable
 
 
 _encoder = msgspec.json.Encoder()

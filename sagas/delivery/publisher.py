@@ -15,28 +15,35 @@ from typing import NamedTuple
 import msgspec
 from celery import chain
 from celery.canvas import Signature
-from django.conf import settings
 from django.db import connections
 from msgspec.structs import replace
 
+from sagas.definition import handlers
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.definition.plan import Plan, service_name
+from sagas.definition.sizes import split_by_size
+from sagas.delivery import admission
 from sagas.delivery.task_signatures import task_signature
+from sagas.failpoints import Point, reach, reach_each
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox, timeline
 from sagas.storage.registry import Service, get_home
-from sagas.testing.failpoints import Point, reach, reach_each
 
 __all__ = ["batch_size", "publish", "resend"]
 
 logger = logging.getLogger(__name__)
+
+_encoder = msgspec.json.Encoder()
 
 # The most sagas of a batch that logs and the list of failed tasks name.
 MOST_SAGAS_SHOWN = 20
 
 
 class SendGroup(NamedTuple):
-    """Messages that may share a batch: same step, same plan, at most `batch_size` in each batch."""
+    """Messages that may share a batch: same step, same plan, at most `batch_size` in each batch.
+
+    Large messages are fewer in a batch: see `sagas.definition.sizes`.
+    """
 
     step: str
     plan: Plan
@@ -69,33 +76,46 @@ def publish(
     *,
     timeline_entries: Sequence[TimelineEntry] = (),
     and_then_flush: bool = False,
-) -> None:
+) -> int:
     """Send leased outbox rows to their next steps and to the timelines, then mark them as sent.
+
+    Rows for a long queue are not sent: they become due again. Return how many these are.
 
     `timeline_entries` came with messages from other services and belong to the timeline kept here.
     With `and_then_flush`, the first chain also ends with a flush of this service. If the broker
     fails, the rows become due again and its error is raised.
     """
-    entries_by_home = _entries_by_home(service, rows)
-    if timeline_entries:
-        entries_by_home.setdefault(service.name, []).extend(timeline_entries)
-
     try:
-        with instrumentation.observe_publishing(service.name, rows):
-            flush_behind_first = service.name if and_then_flush else None
-            for batch in _outbox_batches(service, rows):
-                _send(batch, flush_behind_first)
-                flush_behind_first = None
-
-            for home, entries in entries_by_home.items():
-                _record_or_send(service, home, entries)
-
-            reach_each(Point.SENT, rows)
+        admitted = _admit(service, rows)
+        with instrumentation.observe_publishing(service.name, admitted):
+            _send_all(service, admitted, timeline_entries, and_then_flush=and_then_flush)
+            reach_each(Point.SENT, admitted)
     except Exception as error:
         outbox.release(service, rows, error=repr(error))
         raise
 
-    outbox.mark_published(service, rows)
+    outbox.mark_published(service, admitted)
+    return len(rows) - len(admitted)
+
+
+def _send_all(
+    service: Service,
+    rows: Sequence[OutboxRow],
+    timeline_entries: Sequence[TimelineEntry],
+    *,
+    and_then_flush: bool,
+) -> None:
+    entries_by_home = _entries_by_home(service, rows)
+    if timeline_entries:
+        entries_by_home.setdefault(service.name, []).extend(timeline_entries)
+
+    flush_behind_first = service.name if and_then_flush else None
+    for batch in _outbox_batches(service, rows):
+        _send(batch, flush_behind_first)
+        flush_behind_first = None
+
+    for home, entries in entries_by_home.items():
+        _record_or_send(service, home, entries)
 
 
 def resend(service: Service, due: Sequence[inbox.DueRow]) -> None:
@@ -111,24 +131,42 @@ def resend(service: Service, due: Sequence[inbox.DueRow]) -> None:
         raise
 
 
-def batch_size(attempts: int) -> int:
-    """Return how many messages may share a batch after some counted attempts.
+def batch_size(step: str, losses: int) -> int:
+    """Return how many messages of a step may share a batch after some processes were lost with
+    them.
 
-    The size is divided by four with each attempt. A message that kills its worker every time is
-    soon alone in its batch, and the others succeed.
+    A process that does not know the step uses the engine's setting; the worker then splits the
+    batch. The size is divided by four with each loss. A message that kills its worker every time is
+    soon alone in its batch, and the others succeed. Other failures do not make batches smaller.
     """
-    size: int = settings.OUTBOX_BATCH_SIZE
-    return max(1, size >> (2 * attempts))
+    return max(1, handlers.policy_of(step).batch_size >> (2 * losses))
+
+
+def _admit(service: Service, rows: Sequence[OutboxRow]) -> Sequence[OutboxRow]:
+    """Return the rows that go to no full queue, and make the others due again."""
+    queues = {row.id: admission.queues_of(service.name, row) for row in rows}
+    with instrumentation.observe_failures_to_publish(service.name):
+        full = admission.full_queues(set[str]().union(*queues.values()))
+    if not full:
+        return rows
+
+    kept_back = [row for row in rows if queues[row.id] & full]
+    outbox.release(service, kept_back, error="")
+    return [row for row in rows if not queues[row.id] & full]
 
 
 def _outbox_batches(service: Service, rows: Iterable[OutboxRow]) -> Iterator[Batch]:
+    """Yield the batches of the rows. A row to a parallel group is a message to each branch.
+
+    The row is marked as sent after all of them.
+    """
     groups: dict[SendGroup, list[OutgoingMessage]] = {}
     for row in rows:
-        if row.target is None:
-            continue
-        group = SendGroup(row.target, row.plan, batch_size(row.attempts - 1))
-        entry = row.entry(service.name) if _carries_its_entry(service, row) else None
-        groups.setdefault(group, []).append(OutgoingMessage(row.message(), entry))
+        carrier = _carrier_of_entry(service, row)
+        for step in row.recipients():
+            group = SendGroup(step, row.plan, batch_size(step, row.attempts - 1))
+            entry = row.entry(service.name) if step == carrier else None
+            groups.setdefault(group, []).append(OutgoingMessage(row.message(), entry))
 
     return _split(groups)
 
@@ -136,7 +174,7 @@ def _outbox_batches(service: Service, rows: Iterable[OutboxRow]) -> Iterator[Bat
 def _inbox_batches(due: Iterable[inbox.DueRow]) -> Iterator[Batch]:
     groups: dict[SendGroup, list[OutgoingMessage]] = {}
     for row in due:
-        group = SendGroup(row.step, row.stored.plan, batch_size(row.attempts))
+        group = SendGroup(row.step, row.stored.plan, batch_size(row.step, row.losses))
         message = replace(row.stored.message, attempt=row.attempts)
         groups.setdefault(group, []).append(OutgoingMessage(message))
 
@@ -145,8 +183,12 @@ def _inbox_batches(due: Iterable[inbox.DueRow]) -> Iterator[Batch]:
 
 def _split(groups: dict[SendGroup, list[OutgoingMessage]]) -> Iterator[Batch]:
     for group, messages in groups.items():
-        for start in range(0, len(messages), group.batch_size):
-            yield Batch(group.step, group.plan, messages[start : start + group.batch_size])
+        for part in split_by_size(messages, most_items=group.batch_size, size=_json_size):
+            yield Batch(group.step, group.plan, part)
+
+
+def _json_size(item: OutgoingMessage | TimelineEntry) -> int:
+    return len(_encoder.encode(item))
 
 
 def _send(batch: Batch, also_flush: str | None = None) -> None:
@@ -154,6 +196,7 @@ def _send(batch: Batch, also_flush: str | None = None) -> None:
     services_to_flush = [batch.queue, also_flush] if also_flush else [batch.queue]
     flushes = [task_signature("flush", name, queue=name) for name in services_to_flush]
     chain(_run_step(batch), *flushes).apply_async()
+    admission.note_sent(batch.queue)
 
 
 def _run_step(batch: Batch) -> Signature:
@@ -186,9 +229,11 @@ def _summary(batch: Batch) -> str:
     return f"{batch.step} for {sagas}" + (f" and {hidden} more" if hidden else "")
 
 
-def _carries_its_entry(service: Service, row: OutboxRow) -> bool:
-    """Tell whether a row's timeline entry travels with its message, because both go to the home."""
-    return row.target is not None and service_name(row.target) == row.plan.home != service.name
+def _carrier_of_entry(service: Service, row: OutboxRow) -> str | None:
+    """Return the step whose message takes the row's timeline entry along to the home, or None."""
+    if row.plan.home == service.name:
+        return None
+    return next((step for step in row.recipients() if service_name(step) == row.plan.home), None)
 
 
 def _entries_by_home(service: Service, rows: Iterable[OutboxRow]) -> dict[str, list[TimelineEntry]]:
@@ -198,31 +243,40 @@ def _entries_by_home(service: Service, rows: Iterable[OutboxRow]) -> dict[str, l
     """
     entries: dict[str, list[TimelineEntry]] = {}
     for row in rows:
-        if not row.begins and not _carries_its_entry(service, row):
+        if not row.begins and _carrier_of_entry(service, row) is None:
             entries.setdefault(row.plan.home, []).append(row.entry(service.name))
     return entries
 
 
 def _record_or_send(service: Service, home: str, entries: Sequence[TimelineEntry]) -> None:
-    """Record timeline entries at once if the home is this service, else send them in one message.
+    """Record timeline entries at once if the home is this service, else send them as messages.
 
     Entries that cannot be recorded at once are sent as well. They delay the timeline, never a saga.
     """
-    if home == service.name and _record(service, home, entries):
+    if home == service.name:
+        entries = _record(service, home, entries)
+    if not entries:
         return
-    record = task_signature(
-        "record",
-        home,
-        msgspec.to_builtins(entries),
-        queue=home,
-        argsrepr=f"{len(entries)} events",
-    )
-    record.apply_async()
+    for part in split_by_size(entries, most_items=len(entries), size=_json_size):
+        record = task_signature(
+            "record",
+            home,
+            msgspec.to_builtins(part),
+            queue=home,
+            argsrepr=f"{len(part)} events",
+        )
+        record.apply_async()
+        admission.note_sent(home)
 
 
-def _record(service: Service, home: str, entries: Sequence[TimelineEntry]) -> bool:
+def _record(
+    service: Service, home: str, entries: Sequence[TimelineEntry]
+) -> Sequence[TimelineEntry]:
+    """Record timeline entries; return the entries that could not be recorded now."""
     try:
         timeline.record(get_home(home), entries)
+    except timeline.SagasLocked as error:
+        return error.entries
     except Exception as error:
         logger.warning(
             "Could not record %d timeline events of %s, first saga %s."
@@ -233,5 +287,5 @@ def _record(service: Service, home: str, entries: Sequence[TimelineEntry]) -> bo
             error,
         )
         connections[service.alias].close_if_unusable_or_obsolete()
-        return False
-    return True
+        return entries
+    return []

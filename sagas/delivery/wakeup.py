@@ -1,7 +1,7 @@
 """The wakeup: a thread of the committing process flushes the outbox soon after a commit.
 
-The thread gathers the commits of many orders into one flush. With one flush for each order, the
-workers would get messages of one order each. No request waits for the thread. While the broker is
+The thread gathers the commits of many sagas into one flush. With one flush for each order, the
+workers would get messages of one saga each. No request waits for the thread. While the broker is
 down, the rows stay in the outbox, and beat's periodic flush sends them.
 """
 
@@ -12,7 +12,7 @@ import time
 
 from django.db import close_old_connections, connections
 
-from sagas.delivery import queues, relay
+from sagas.delivery import admission, queues, relay
 from sagas.storage.registry import get_service
 
 __all__ = ["request_flush"]
@@ -20,21 +20,21 @@ __all__ = ["request_flush"]
 logger = logging.getLogger(__name__)
 
 # After a flush of n rows the thread waits 10 ms × n, while the next batch gathers. Measured:
-# messages that used to hold three orders are then full. An order that comes alone is not delayed.
-# Where orders come together, the thread waits at least four times as long as the flush took: on a
-# busy machine more orders then share a message, which costs less CPU. Where orders come one at a
-# time, that wait would only delay the next order. Seconds.
+# messages that used to hold three sagas are then full. A saga that starts alone is not delayed.
+# Where sagas start together, the thread waits at least four times as long as the flush took: on a
+# busy machine more sagas then share a message, which costs less CPU. Where sagas start one at a
+# time, that wait would only delay the next saga. Seconds.
 DELAY_PER_ROW = 0.010
 DELAY_PER_FLUSH_SECOND = 4.0
 LONGEST_DELAY = 0.100
 
 # While the workers are more than this many messages behind, another small message would only wait
-# in their queue. New orders then gather in the outbox and leave together. Waits are in seconds.
+# in their queue. New sagas then gather in the outbox and leave together. Waits are in seconds.
 MOST_QUEUED = 2
 LONGEST_BACKLOG_WAIT = 0.500
 BACKLOG_POLL_INTERVAL = 0.020
 
-# A flush of at most this many rows shows that orders come one at a time.
+# A flush of at most this many rows shows that sagas start one at a time.
 FEW_ROWS = 2
 
 
@@ -100,6 +100,8 @@ _lock = threading.Lock()
 
 def request_flush(service: str) -> None:
     """Have this process's thread flush a service's outbox soon. Never blocks and never raises."""
+    if admission.is_suspended():
+        return
     with _lock:
         flush_thread = _flush_threads.get(service)
         if flush_thread is None or flush_thread.pid != os.getpid():  # no thread survives a fork

@@ -7,10 +7,12 @@ from uuid import UUID
 from sagas.definition.attempt import StepAttempt
 from sagas.definition.events import OnHold
 from sagas.definition.handlers import Delivery, StepDefinition
+from sagas.definition.limits import Limits
 from sagas.definition.messages import Message
 from sagas.definition.plan import Plan
 from sagas.execution.compensation import bar_action
 from sagas.execution.contexts import read_context
+from sagas.execution.wait_states import with_wait_states
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox
 from sagas.storage.registry import Service
@@ -19,10 +21,14 @@ __all__ = ["Claimed", "ClaimedBatch", "claim"]
 
 
 class Claimed(NamedTuple):
-    """A message whose inbox row this run has claimed, and the delivery that its handler sees."""
+    """A message whose inbox row this run has claimed, and the delivery that its handler sees.
+
+    `claim` is the token of the row, or None if the claim is final.
+    """
 
     message: Message
     delivery: Delivery[Any]
+    claim: UUID | None = None
 
     @property
     def saga(self) -> UUID:
@@ -31,10 +37,16 @@ class Claimed(NamedTuple):
 
 
 class ClaimedBatch(NamedTuple):
-    """The messages to handle, and the messages that a hold stops. All others are duplicates."""
+    """The messages to handle, and the messages that a hold stops. All others are duplicates.
+
+    `claim` is the token of the claimed rows, or None if the claim is final. `limits` are the limits
+    of calls that operators have set.
+    """
 
     claimed: list[Claimed]
     held: list[Message]
+    claim: UUID | None
+    limits: Limits | None
 
 
 def claim(
@@ -44,14 +56,16 @@ def claim(
     messages: Sequence[Message],
     *,
     final: bool,
+    lock_wait_ms: int = inbox.LOCK_WAIT_MS,
 ) -> ClaimedBatch:
     """Claim the inbox rows of messages, and bar the action of an undo.
 
-    `final`: this transaction completes the step. For each held message, write a due outbox row that
+    `final`: this transaction completes the step. `lock_wait_ms` limits the wait for each of its
+    locks, in milliseconds. For each held message, write a due outbox row that
     tells the timeline. Raises `UnreadableContext`.
     """
     step = definition.name
-    claims = inbox.claim(service, step, plan, messages, final=final)
+    claims = inbox.claim(service, step, plan, messages, final=final, lock_wait_ms=lock_wait_ms)
     ours = [message for message in messages if message.saga in claims.attempts]
     held = [message for message in messages if message.saga in claims.held]
 
@@ -60,21 +74,30 @@ def claim(
     _write_on_hold(service, step, plan, held)
 
     action = bar_action(service, plan, step, ours)
-    claimed = [
-        Claimed(
-            message,
-            Delivery(
-                saga=message.saga,
-                context=read_context(definition, message),
-                started_at=message.started_at,
-                attempt=claims.attempts[message.saga],
-                action_done=message.saga in action.done,
-                pivot_open=message.saga in action.pivot_open,
-            ),
+    deliveries = [
+        Delivery(
+            saga=message.saga,
+            context=read_context(definition, message, own=action.results.get(message.saga)),
+            started_at=message.started_at,
+            attempt=_failed_attempts(claims, message.saga) + 1,
+            uncounted=claims.uncounted[message.saga],
+            action_done=message.saga in action.done,
+            pivot_open=message.saga in action.pivot_open,
         )
         for message in ours
     ]
-    return ClaimedBatch(claimed, held)
+    claimed = [
+        Claimed(message, delivery, claim=claims.claim)
+        for message, delivery in zip(
+            ours, with_wait_states(service, definition, deliveries), strict=True
+        )
+    ]
+    return ClaimedBatch(claimed, held, claims.claim, claims.limits)
+
+
+def _failed_attempts(claims: inbox.Claims, saga: UUID) -> int:
+    """Return how many attempts have failed before this one by a fault of their saga."""
+    return max(0, claims.attempts[saga] - 1 - claims.uncounted[saga])
 
 
 def _write_on_hold(service: Service, step: str, plan: Plan, messages: Sequence[Message]) -> None:

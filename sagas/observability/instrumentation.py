@@ -3,7 +3,8 @@
 The engine calls these functions at its few turning points, once for a batch. If metrics and traces
 are off, a call costs a comparison.
 
-- Metrics are on in a worker with METRICS_PORT (`sagas.observability.prometheus`).
+- Metrics are on in a worker with METRICS_PORT, if prometheus-client is installed
+  (`sagas.contrib.prometheus`).
 - Traces are on if OpenTelemetry is installed and has an address (`sagas.observability.tracing`).
 """
 
@@ -11,32 +12,41 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from django.db import transaction
 from structlog.contextvars import bound_contextvars, get_contextvars
 
-from sagas.definition.events import Refusal, is_notice
+from sagas.definition.events import STEP_SKIPPED, Refusal, is_notice
 from sagas.definition.handlers import Outcome, Retry, Unknown, Waiting
 from sagas.definition.messages import Message, OutboxRow
 from sagas.observability import tracing
 
 if TYPE_CHECKING:
-    from sagas.observability.prometheus import WorkerMetrics
+    from sagas.contrib.prometheus import WorkerMetrics
 
 __all__ = [
+    "detach_message",
+    "end_message",
+    "is_prometheus_installed",
+    "load_prometheus",
     "log_context",
     "log_ids",
     "new_headers",
     "observe_call",
     "observe_publishing",
     "observe_run",
+    "record_calls",
     "record_error",
     "record_failures",
     "record_outcomes",
     "record_redrive",
     "record_skipped",
+    "resume_message",
+    "resume_run",
     "run_isolated",
     "start_metrics",
 ]
@@ -67,13 +77,29 @@ class HasHeaders(HasSaga, Protocol):
     def headers(self) -> Mapping[str, str]: ...
 
 
+def is_prometheus_installed() -> bool:
+    """Whether the package of the extra [prometheus] is installed."""
+    return find_spec("prometheus_client") is not None
+
+
+def load_prometheus() -> Any:
+    """Return the module of the metrics. It is loaded by name, because it is an extra."""
+    return import_module("sagas.contrib.prometheus")
+
+
 def start_metrics() -> "WorkerMetrics":
     """Record metrics from now on, in this process and in the processes it forks."""
     global _metrics  # noqa: PLW0603  one of each process
-    from sagas.observability.prometheus import WorkerMetrics  # noqa: PLC0415  not imported where it is off
 
-    _metrics = WorkerMetrics()
+    _metrics = load_prometheus().WorkerMetrics()
     return _metrics
+
+
+def record_queues(queues: Iterable[str]) -> None:
+    """Record which queues this worker consumes."""
+    if _metrics:
+        for queue in queues:
+            _metrics.queue.labels(queue).set(1)
 
 
 def log_context(items: Iterable[HasHeaders]) -> AbstractContextManager[None]:
@@ -124,6 +150,41 @@ def observe_call(step: str, claimed: Iterable[HasSaga]) -> AbstractContextManage
     return tracing.calling(step, [message.saga for message in claimed])
 
 
+def detach_message(message: Message) -> Any:
+    """Keep the span of a message open after its run, and return it for `resume_message`."""
+    return tracing.detach(message.saga)
+
+
+def end_message(span: Any) -> None:
+    """End the span of a message that `detach_message` has kept open."""
+    tracing.end(span)
+
+
+@contextmanager
+def resume_message(message: Message, span: Any) -> Iterator[None]:
+    """Go on with a message in another thread: its ids on the log lines, and its span."""
+    with resume_run([message], {message.saga: span}):
+        yield
+
+
+@contextmanager
+def resume_run(messages: Sequence[Message], spans: Mapping[UUID, Any]) -> Iterator[None]:
+    """Go on with messages in another thread, as `resume_message` does."""
+    with log_context(messages), tracing.resumed(spans):
+        yield
+
+
+def record_calls(loads: Mapping[str, tuple[int, int, int]]) -> None:
+    """Record this process's calls in flight by destination: running, waiting, and the limit."""
+    if not _metrics:
+        return
+    with suppress(OSError):
+        for destination, (running, waiting, limit) in loads.items():
+            _metrics.calls.labels(destination, "running").set(running)
+            _metrics.calls.labels(destination, "waiting").set(waiting)
+            _metrics.call_limit.labels(destination).set(limit)
+
+
 def run_isolated(message: Message, run: Callable[[Message], T]) -> T:
     """Run one message of a batch by itself, with only its own ids on the log lines."""
     with log_context([message]):
@@ -148,11 +209,15 @@ class _Outcomes(NamedTuple):
             return
 
         _metrics.count(self.step, self.by_saga.values())
-        for row in self.rows:
-            ends_saga = row.target is None and not is_notice(row.type)
-            if ends_saga and row.created_at:
-                seconds = (row.created_at - row.started_at).total_seconds()
-                _metrics.sagas.labels(row.plan.home, row.type).observe(max(0.0, seconds))
+        _observe_ends(_metrics, self.rows)
+
+
+def _observe_ends(metrics: "WorkerMetrics", rows: Iterable[OutboxRow]) -> None:
+    for row in rows:
+        ends_saga = row.target is None and not is_notice(row.type)
+        if ends_saga and row.created_at:
+            seconds = (row.created_at - row.started_at).total_seconds()
+            metrics.sagas.labels(row.plan.home, row.type).observe(max(0.0, seconds))
 
 
 def record_outcomes(
@@ -167,8 +232,11 @@ def record_outcomes(
         return
 
     with_next_step = {row.saga for row in rows if row.target}
+    skipped = {row.saga for row in rows if row.type == STEP_SKIPPED}
     by_saga = {
-        message.saga: _name(outcome, has_next_step=message.saga in with_next_step)
+        message.saga: "skipped"
+        if message.saga in skipped
+        else _name(outcome, has_next_step=message.saga in with_next_step)
         for message, outcome in zip(claimed, outcomes, strict=True)
     }
     record = _Outcomes(step, by_saga, rows).record
@@ -185,27 +253,41 @@ def record_skipped(alias: str, step: str, *, duplicates: int, held: int) -> None
         transaction.on_commit(partial(_metrics.count, step, outcomes), using=alias, robust=True)
 
 
-def record_failures(alias: str, step: str, *, failed: int, given_up: int) -> None:
-    """Count failed attempts. `given_up` of them were the last attempt of their step."""
-    if _metrics:
-        outcomes = ["failed"] * (failed - given_up) + ["given_up"] * given_up
-        transaction.on_commit(partial(_metrics.count, step, outcomes), using=alias, robust=True)
+def record_failures(
+    alias: str, step: str, *, failed: int, over: int, rows: Sequence[OutboxRow]
+) -> None:
+    """Count failed attempts. `over` of them were the last attempt of their step, which is given up
+    or skipped. `rows` are the outbox rows that they wrote.
+    """
+    if not _metrics:
+        return
+    skipped = sum(row.type == STEP_SKIPPED for row in rows)
+    outcomes = ["failed"] * (failed - over)
+    outcomes += ["given_up"] * (over - skipped) + ["skipped"] * skipped
+    transaction.on_commit(partial(_metrics.count, step, outcomes), using=alias, robust=True)
+    transaction.on_commit(partial(_observe_ends, _metrics, rows), using=alias, robust=True)
 
 
 @contextmanager
 def observe_publishing(service: str, rows: Sequence[OutboxRow]) -> Iterator[None]:
     """Log, count and trace the publishing of outbox rows."""
-    with log_context(rows), tracing.publishing(service, rows):
-        try:
-            yield
-        except Exception:
-            if _metrics:
-                _metrics.unpublished.labels(service).inc()
-            raise
+    with log_context(rows), tracing.publishing(service, rows), observe_failures_to_publish(service):
+        yield
 
     if _metrics:
         with suppress(OSError):
             _metrics.published.labels(service).observe(len(rows))
+
+
+@contextmanager
+def observe_failures_to_publish(service: str) -> Iterator[None]:
+    """Count a failure to reach the broker."""
+    try:
+        yield
+    except Exception:
+        if _metrics:
+            _metrics.unpublished.labels(service).inc()
+        raise
 
 
 def record_redrive(home: str, sagas: int) -> None:

@@ -8,17 +8,20 @@ often the step runs.
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sagas.definition.messages import Message, OutboxRow
 
 if TYPE_CHECKING:
-    from sagas.observability.opentelemetry import Spans
+    from sagas.contrib.otel import Spans
 
 __all__ = [
     "calling",
+    "detach",
+    "end",
     "is_configured",
     "is_installed",
     "is_on",
@@ -27,11 +30,21 @@ __all__ = [
     "publishing",
     "record_error",
     "record_outcomes",
+    "resumed",
     "start",
     "stop",
 ]
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+# The packages of the extra, each after its parent: a package without its parent cannot be found.
+PACKAGES = (
+    "opentelemetry",
+    "opentelemetry.sdk",
+    "opentelemetry.exporter",
+    "opentelemetry.instrumentation",
+    "opentelemetry.instrumentation.django",
+)
 
 _spans: "Spans | None" = None
 
@@ -43,18 +56,15 @@ def is_configured() -> bool:
 
 
 def is_installed() -> bool:
-    """Whether `requirements-otel.txt` is installed."""
-    modules = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter")
-    return all(find_spec(name) for name in modules)
+    """Whether the packages of the extra [otel] are installed."""
+    return all(find_spec(name) for name in PACKAGES)
 
 
 def start() -> None:
     """Trace from now on, if OpenTelemetry is configured and installed."""
     global _spans  # noqa: PLW0603  one of each process
     if is_configured() and is_installed() and _spans is None:
-        from sagas.observability.opentelemetry import Spans  # noqa: PLC0415  an extra: it may not be there
-
-        _spans = Spans()
+        _spans = import_module("sagas.contrib.otel").Spans()  # by name, because it is an extra
 
 
 def stop() -> None:
@@ -84,6 +94,22 @@ def processing(step: str, messages: Sequence[Message]) -> AbstractContextManager
 def calling(step: str, sagas: Sequence[UUID]) -> AbstractContextManager[None]:
     """Trace a call to an outside system, one span for each saga."""
     return _spans.calling(step, sagas) if _spans else nullcontext()
+
+
+def detach(saga: UUID) -> Any:
+    """Take the span of a saga out of the running step, so that it does not end with the run."""
+    return _spans.detach(saga) if _spans else None
+
+
+def resumed(spans: Mapping[UUID, Any]) -> AbstractContextManager[None]:
+    """Go on with detached spans, in another thread."""
+    return _spans.resumed(spans) if _spans else nullcontext()
+
+
+def end(span: Any) -> None:
+    """End a detached span."""
+    if span is not None:
+        span.end()
 
 
 def publishing(service: str, rows: Sequence[OutboxRow]) -> AbstractContextManager[None]:

@@ -1,4 +1,5 @@
 """Holds: an operator stops one saga, or one step of all sagas, in a service until it is released.
+The engine places some holds on steps by itself (`sagas.operations.probing`).
 
 A hold is a row in the service's own database. Every claim checks it in its own statement
 (`sagas.storage.inbox`): a step on hold keeps its message as a `held` row, and no attempt is
@@ -11,8 +12,8 @@ after the release.
 
 from uuid import UUID
 
+from sagas import sql
 from sagas.delivery import queues, relay
-from sagas.storage import sql
 from sagas.storage.registry import Home, Service
 
 __all__ = ["BATCH_SIZE", "hold", "is_on_hold", "release", "resume", "resume_saga"]
@@ -23,9 +24,19 @@ BATCH_SIZE = 500
 # With this many messages in the service's queue, no more rows are made due.
 MAX_QUEUE_LENGTH = 50
 
-HOLD = """
-INSERT INTO {hold} (saga, step, since, by, why)
-VALUES (%(saga)s::uuid, %(step)s::text, clock_timestamp(), %(by)s, %(why)s) ON CONFLICT DO NOTHING
+HOLD_SAGA = """
+INSERT INTO {hold} (saga, since, by, why)
+VALUES (%(saga)s::uuid, clock_timestamp(), %(by)s, %(why)s) ON CONFLICT DO NOTHING
+"""
+
+# An operator's hold replaces an automatic one, which then is not released automatically any more.
+HOLD_STEP = """
+INSERT INTO {hold} AS h (step, since, by, why)
+VALUES (%(step)s, clock_timestamp(), %(by)s, %(why)s)
+ON CONFLICT (step) DO UPDATE
+   SET since = EXCLUDED.since, by = EXCLUDED.by, why = EXCLUDED.why, automatic = false,
+       expires_at = NULL, probe = NULL
+ WHERE h.automatic
 """
 
 RELEASE = "DELETE FROM {hold} WHERE saga = %(saga)s::uuid OR step = %(step)s::text"
@@ -43,18 +54,22 @@ UPDATE {inbox} SET state = 'waiting', due_at = clock_timestamp(), send_at = cloc
 # True of a tracked saga `s` that is on hold, or waits at a step that is. The home has a copy of
 # every hold on a step.
 IS_ON_HOLD = """(EXISTS (SELECT 1 FROM {hold} h WHERE h.saga = s.id)
-                 OR s.on_hold <> '' AND EXISTS (SELECT 1 FROM {hold} h WHERE h.step = s.on_hold))"""
+                 OR s.on_hold <> '' AND EXISTS (
+                     SELECT 1 FROM {hold} h
+                      WHERE h.step = s.on_hold
+                        AND (h.expires_at IS NULL OR h.expires_at > clock_timestamp())))"""
 
 
 def hold(
     service: Service, *, saga: UUID | None = None, step: str | None = None, by: str, why: str
 ) -> bool:
-    """Put a saga, or a step of all sagas, on hold in a service.
+    """Put a saga, or a step of all sagas, on hold in a service. Replace an automatic hold.
 
-    Return False if it is on hold already.
+    Return False if an operator has put it on hold already.
     """
+    statement = HOLD_SAGA if saga else HOLD_STEP
     params = {"saga": saga, "step": step, "by": by, "why": why}
-    return bool(sql.run(service.alias, HOLD.format(hold=service.hold), params))
+    return bool(sql.run(service.alias, statement.format(hold=service.hold), params))
 
 
 def release(service: Service, *, saga: UUID | None = None, step: str | None = None) -> bool:

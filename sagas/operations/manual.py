@@ -89,7 +89,7 @@ def _commit(
     inbox.mark_done(service, step, saga, confirmation)
     action = bar_action(service, stored.plan, step, [message])
     try:
-        context = read_context(definition, message)
+        context = read_context(definition, message, own=action.results.get(saga))
     except UnreadableContext as error:
         raise ManualCompletionRefused(
             f"{error}. Publish the sender's message again, then mark the step as done."
@@ -100,7 +100,7 @@ def _commit(
     )
     event = rule.record(delivery, confirmation)
 
-    outbox_row = StepAttempt(stored.plan, step, message, attempt).outbox_row(
+    outbox_row = StepAttempt(stored.plan, step, message, attempt).done_row(
         event, target=stored.plan.after(step)
     )
     outbox_row.data = {**outbox_row.data, BY_HAND: True}
@@ -111,7 +111,7 @@ def _commit(
 def _open_step(step: str, row: LockedRow | None) -> OpenStep:
     """Return the message and attempt of a step's row. Refuse a row that is not open and free."""
     if row is None:
-        raise ManualCompletionRefused(f"This order has not reached {step} yet.")
+        raise ManualCompletionRefused(f"This saga has not reached {step} yet.")
     if row.state in {"done", "refused"}:
         raise ManualCompletionRefused(
             f"{step} is already {row.state}, so it cannot be marked as done."
@@ -122,8 +122,8 @@ def _open_step(step: str, row: LockedRow | None) -> OpenStep:
         )
     if row.stored is None:
         raise ManualCompletionRefused(
-            f"The inbox row of {step} keeps no message to continue the order with. "
-            "Publish the order's messages again first."
+            f"The inbox row of {step} keeps no message to continue the saga with. "
+            "Publish the saga's messages again first."
         )
     stored = msgspec.json.decode(row.stored, type=StoredMessage)
     return OpenStep(stored, max(1, row.attempts))

@@ -2,8 +2,13 @@
 
 A saga has stalled if it has not ended and shows no progress for SAGA_STALL_SECONDS. Receivers that
 already did their step ignore the message, so an unneeded re-drive costs messages and nothing else.
-The interval doubles with each re-drive of a saga. A saga on hold has not stalled. No round starts
-while the broker has a backlog, because a saga in a long queue has not stalled either.
+The interval doubles with each re-drive of a saga. A saga on hold has not stalled. While the
+broker has a backlog, a round is small, because most sagas in a long queue have not stalled either.
+
+A saga is quiet if it shows no progress for a fifth of that time. At light load it is probably one
+whose message is lost, so it is re-driven then, and again after twice and four times as long. That
+counts as no re-drive and calls for no attention. With longer queues or many quiet sagas, the work
+is late and not lost, and the stalled sagas alone are re-driven.
 """
 
 import logging
@@ -12,15 +17,16 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 
-from sagas import backoff
+from sagas import backoff, sql
+from sagas.conf import settings
+from sagas.definition.messages import decode_each
 from sagas.definition.plan import Plan
 from sagas.delivery import queues, relay
 from sagas.delivery.task_signatures import task_signature
 from sagas.observability import instrumentation
 from sagas.operations import holds
-from sagas.storage import outbox, sql
+from sagas.storage import outbox
 from sagas.storage.registry import Home, Service
 
 __all__ = ["republish", "run_once"]
@@ -30,11 +36,20 @@ logger = logging.getLogger(__name__)
 # The most sagas that are re-driven in one round.
 BATCH_SIZE = 500
 
-# With more messages than this in one queue, no round starts.
+# With more messages than this in one queue, a round re-drives only a few stalled sagas. So the
+# rescue of a saga does not depend on the backlog of others; only its pace does.
 MAX_QUEUE_LENGTH = 200
+BATCH_SIZE_IN_BACKLOG = 20
 
 # The longest interval between two re-drives of a saga, in units of SAGA_STALL_SECONDS.
 MAX_STALLS = 64
+
+# The load is light up to this number of messages in each queue, and of quiet sagas.
+LIGHT_QUEUE_LENGTH = 20
+MOST_QUIET = 50
+
+# A quiet saga has shown no progress for this share of SAGA_STALL_SECONDS. Most steps end sooner.
+QUIET_SHARE = 0.2
 
 # The saga waited for interval 1 before its first re-drive, so the next interval is redrives + 2.
 STALLED = sql.lease_statement(
@@ -49,19 +64,51 @@ STALLED = sql.lease_statement(
     returning="id, plan::text",
 )
 
+# Take quiet sagas
+# `rescue_at` is SAGA_STALL_SECONDS after the last progress, or after the end of an agreed wait. The
+# pause doubles with each early re-drive. Progress sets their number to 0.
+QUIET = """
+WITH quiet AS MATERIALIZED (
+  SELECT s.id
+    FROM {tracked} s
+   WHERE s.ended_at IS NULL AND s.redrives = 0 AND NOT {on_hold}
+     AND s.rescue_at > now() AND s.rescue_at <= now() + {left_after_pause}
+   ORDER BY s.rescue_at
+   LIMIT %(most)s + 1
+)
+UPDATE {tracked} s
+   SET early_redrives = s.early_redrives + 1
+ WHERE s.id = ANY(ARRAY(SELECT s.id FROM {tracked} s JOIN quiet ON quiet.id = s.id
+                         WHERE (SELECT count(*) FROM quiet) <= %(most)s
+                           AND s.ended_at IS NULL
+                           AND s.rescue_at <= now() + {left_after_next_pause}
+                         ORDER BY s.id FOR NO KEY UPDATE OF s SKIP LOCKED))
+RETURNING s.id, s.plan::text
+"""
+LEFT_AFTER_PAUSE = "make_interval(secs => %(stall)s::float8 - %(quiet)s::float8)"
+LEFT_AFTER_NEXT_PAUSE = (
+    "make_interval(secs => %(stall)s::float8 - %(quiet)s::float8 * 2 ^ s.early_redrives)"
+)
+
 
 def run_once(home: Home) -> int:
-    """Re-drive the sagas that stalled first; return how many."""
-    if queues.home_backlog(home.name) > MAX_QUEUE_LENGTH:
-        instrumentation.record_redrive(home.name, 0)
-        return 0
-
-    stalled = _take_stalled(home)
-    for service, sagas in _by_service(stalled).items():
+    """Re-drive the sagas that stalled first, and at light load the quiet ones; return how many."""
+    backlog = queues.home_backlog(home.name)
+    limit = BATCH_SIZE if backlog <= MAX_QUEUE_LENGTH else BATCH_SIZE_IN_BACKLOG
+    stalled = _take_stalled(home, limit=limit)
+    quiet = _take_quiet(home) if backlog <= LIGHT_QUEUE_LENGTH else []
+    for service, sagas in _by_service([*stalled, *quiet]).items():
         ids = [str(saga) for saga in sagas]
         task_signature("redrive", service, ids, queue=service).apply_async()
 
     instrumentation.record_redrive(home.name, len(stalled))
+    if quiet:
+        logger.info(
+            "Re-driving %d sagas of %s early, because a message may be lost, the first is %s",
+            len(quiet),
+            home.name,
+            quiet[0][0],
+        )
     if stalled:
         logger.warning(
             "Re-driving %d sagas of %s that made no progress, the first is %s. "
@@ -70,7 +117,7 @@ def run_once(home: Home) -> int:
             home.name,
             stalled[0][0],
         )
-    return len(stalled)
+    return len(stalled) + len(quiet)
 
 
 def republish(service: Service, sagas: Sequence[UUID]) -> int:
@@ -80,22 +127,54 @@ def republish(service: Service, sagas: Sequence[UUID]) -> int:
     return rows
 
 
-def _take_stalled(home: Home) -> list[tuple[Any, ...]]:
+def _take_stalled(home: Home, *, limit: int) -> list[tuple[Any, ...]]:
     """Set the time of the next re-drive of stalled sagas, and return their ids and plans."""
     params = {
-        "stall": settings.SAGA_STALL_SECONDS,
-        "longest": MAX_STALLS * settings.SAGA_STALL_SECONDS,
-        "redrives": settings.SAGA_REDRIVES,
-        "limit": BATCH_SIZE,
+        "stall": settings.STALL_SECONDS,
+        "longest": MAX_STALLS * settings.STALL_SECONDS,
+        "redrives": settings.REDRIVES,
+        "limit": limit,
     }
-    table = home.tracked._meta.db_table
-    statement = STALLED.format(tracked=table, on_hold=holds.is_on_hold(home))
-    return sql.fetch(home.alias, statement, params)
+    return [
+        row
+        for table in home.tables
+        for row in sql.fetch(
+            home.alias, STALLED.format(tracked=table, on_hold=holds.is_on_hold(home)), params
+        )
+    ]
+
+
+def _take_quiet(home: Home) -> list[tuple[Any, ...]]:
+    """Count an early re-drive of the quiet sagas that are due for one; return ids and plans."""
+    params = {
+        "stall": settings.STALL_SECONDS,
+        "quiet": settings.STALL_SECONDS * QUIET_SHARE,
+        "most": MOST_QUIET,
+    }
+    statements = (
+        QUIET.format(
+            tracked=table,
+            on_hold=holds.is_on_hold(home),
+            left_after_pause=LEFT_AFTER_PAUSE,
+            left_after_next_pause=LEFT_AFTER_NEXT_PAUSE,
+        )
+        for table in home.tables
+    )
+    return [row for statement in statements for row in sql.fetch(home.alias, statement, params)]
 
 
 def _by_service(stalled: Sequence[tuple[Any, ...]]) -> dict[str, list[UUID]]:
     by_service: dict[str, list[UUID]] = {}
-    for saga, plan in stalled:
-        for service in msgspec.json.decode(plan, type=Plan).services():
+    readable, unreadable = decode_each(stalled, _saga_and_services)
+    for saga, services in readable:
+        for service in services:
             by_service.setdefault(service, []).append(saga)
+
+    for (saga, *_), reason in unreadable:
+        logger.error("The plan of saga %s cannot be read, so it is not re-driven: %s", saga, reason)
     return by_service
+
+
+def _saga_and_services(row: Sequence[Any]) -> tuple[UUID, set[str]]:
+    saga, plan = row
+    return saga, msgspec.json.decode(plan, type=Plan).services()

@@ -3,11 +3,12 @@
 Every statement uses an index and reads at most `COUNT_LIMIT` rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from typing import NamedTuple
 
+from sagas import sql
 from sagas.operations import holds
-from sagas.storage import sql
+from sagas.storage import faults, signals
 from sagas.storage.registry import Home, Service
 
 __all__ = [
@@ -18,8 +19,11 @@ __all__ = [
     "SagaStats",
     "hold_stats",
     "inbox_stats",
+    "kind_stats",
     "outbox_stats",
     "saga_stats",
+    "shared_fault_stats",
+    "total",
 ]
 
 # A quarter of a second of work. A count that equals the limit is a lower bound.
@@ -27,46 +31,55 @@ COUNT_LIMIT = 100_000
 
 # The age is that of created_at, because a row that the broker refuses becomes due again and again.
 OUTBOX = """
-SELECT count(*) FILTER (WHERE due_at <= now()), count(*) FILTER (WHERE due_at > now()),
-       COALESCE(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
-  FROM (SELECT due_at, created_at FROM {outbox}
+SELECT count(*) FILTER (WHERE due_at <= now()),
+       count(*) FILTER (WHERE due_at > now() AND NOT parked),
+       COALESCE(extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE NOT parked)),
+                0)::float8,
+       count(*) FILTER (WHERE parked)
+  FROM (SELECT due_at, created_at, due_at >= timestamptz '9999-01-01' AS parked FROM {outbox}
          WHERE published_at IS NULL ORDER BY due_at LIMIT %(most)s) unpublished
 """
 
 # A first attempt is as old as its claim: the row may have waited as agreed before, which sets its
 # attempts to 0.
+# A signal that came before the message of its wait is no open step: its row has no message yet.
+# Held rows have no send_at, and another index has them by their state.
 INBOX = """
 SELECT step, CASE WHEN send_at IS NULL THEN 'parked'
                   WHEN state = 'waiting' AND attempts = 0 THEN 'agreed' ELSE state END, count(*),
        extract(epoch FROM clock_timestamp()
                - min(CASE WHEN state = 'started' AND attempts <= 1 THEN updated_at
                           ELSE created_at END))::float8
-  FROM (SELECT step, state, send_at, attempts, created_at, updated_at FROM {inbox}
-         WHERE state IN ('started', 'waiting') ORDER BY send_at LIMIT %(most)s) open
+  FROM (SELECT step, state, send_at, attempts, created_at, updated_at FROM {inbox} i
+         WHERE state IN ('started', 'waiting') AND NOT ({early})
+         ORDER BY send_at LIMIT %(most)s) open
  GROUP BY 1, 2
-"""
-
-# A statement of its own: held rows have no send_at, and the index has them by their state.
-HELD = """
+ UNION ALL
 SELECT step, 'held', count(*), extract(epoch FROM clock_timestamp() - min(updated_at))::float8
   FROM (SELECT step, updated_at FROM {inbox}
          WHERE state = 'held' ORDER BY step, id LIMIT %(most)s) held
  GROUP BY 1
-"""
+""".replace("{early}", signals.EARLY)
 
 HOLDS = """
-SELECT step, count(*), extract(epoch FROM clock_timestamp() - min(since))::float8
+SELECT step, count(*), extract(epoch FROM clock_timestamp() - min(since))::float8,
+       bool_or(automatic)
   FROM {hold} WHERE step IS NULL OR split_part(step, '.', 1) = %(service)s GROUP BY step
 """
 
+FAULTS = """
+SELECT step, count(DISTINCT saga) FROM {fault}
+ WHERE shared AND last_at > clock_timestamp() - make_interval(secs => %(episode)s) GROUP BY step
+"""
+
 SAGAS = """
-SELECT count(*), count(*) FILTER (WHERE rescue_at <= now() AND NOT on_hold),
+SELECT '{tracked}', count(*), count(*) FILTER (WHERE rescue_at <= now() AND NOT on_hold),
        count(*) FILTER (WHERE redrives > 0),
        COALESCE(extract(epoch FROM clock_timestamp()
                                    - min(created_at) FILTER (WHERE NOT on_hold AND NOT waits)),
                 0)::float8,
-       count(*) FILTER (WHERE on_hold)
-  FROM (SELECT rescue_at, redrives, created_at, {on_hold} AS on_hold,
+       count(*) FILTER (WHERE on_hold), count(*) FILTER (WHERE needs_attention)
+  FROM (SELECT rescue_at, redrives, created_at, needs_attention, {on_hold} AS on_hold,
                COALESCE(waits_until > now(), false) AS waits
           FROM {tracked} s
          WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) open
@@ -74,11 +87,15 @@ SELECT count(*), count(*) FILTER (WHERE rescue_at <= now() AND NOT on_hold),
 
 
 class OutboxStats(NamedTuple):
-    """The unpublished rows of a service. `oldest_seconds`: age of the oldest; 0 without one."""
+    """The unpublished rows of a service. `oldest_seconds`: age of the oldest; 0 without one.
+
+    `parked` rows are unreadable, and are not sent. `oldest_seconds` ignores them.
+    """
 
     due: int
     leased: int
     oldest_seconds: float
+    parked: int
 
 
 class InboxStats(NamedTuple):
@@ -95,15 +112,19 @@ class InboxStats(NamedTuple):
 
 
 class HoldStats(NamedTuple):
-    """The holds of a service: on one step, or on `number` sagas if `step` is None."""
+    """The holds of a service: on one step, or on `number` sagas if `step` is None.
+
+    `automatic`: the engine placed the hold on the step, and releases it.
+    """
 
     step: str | None
     number: int
     oldest_seconds: float
+    automatic: bool = False
 
 
 class SagaStats(NamedTuple):
-    """The open sagas of a home.
+    """The open sagas of a home, or of one kind.
 
     `stalled` are due for a re-drive. `redriven` were re-driven since their last progress. Sagas on
     hold are in `open` and `on_hold`, but not in `stalled`. `oldest_seconds` ignores them, and sagas
@@ -115,6 +136,7 @@ class SagaStats(NamedTuple):
     redriven: int
     oldest_seconds: float
     on_hold: int
+    needing_attention: int = 0
 
 
 def outbox_stats(service: Service) -> OutboxStats:
@@ -124,12 +146,11 @@ def outbox_stats(service: Service) -> OutboxStats:
     return OutboxStats(*row)
 
 
-def inbox_stats(service: Service) -> Iterator[InboxStats]:
+def inbox_stats(service: Service) -> list[InboxStats]:
     """Count the open rows of a service's inbox, by step and state."""
-    for template in (INBOX, HELD):
-        statement = template.format(inbox=service.inbox)
-        rows = sql.fetch(service.alias, statement, {"most": COUNT_LIMIT})
-        yield from (InboxStats(*row) for row in rows)
+    statement = INBOX.format(inbox=service.inbox)
+    rows = sql.fetch(service.alias, statement, {"most": COUNT_LIMIT})
+    return [InboxStats(*row) for row in rows]
 
 
 def hold_stats(service: Service) -> list[HoldStats]:
@@ -138,9 +159,34 @@ def hold_stats(service: Service) -> list[HoldStats]:
     return [HoldStats(*row) for row in rows]
 
 
+def shared_fault_stats(service: Service) -> dict[str, int]:
+    """Count the sagas for which a step failed lately by no fault of their own, by step."""
+    statement = FAULTS.format(fault=service.fault)
+    return dict(sql.fetch(service.alias, statement, {"episode": faults.EPISODE_SECONDS}))
+
+
 def saga_stats(home: Home) -> SagaStats:
     """Count the open sagas of a home."""
-    table = home.tracked._meta.db_table
-    statement = SAGAS.format(tracked=table, on_hold=holds.is_on_hold(home))
-    [row] = sql.fetch(home.alias, statement, {"most": COUNT_LIMIT})
-    return SagaStats(*row)
+    return total(kind_stats(home).values())
+
+
+def total(kinds: Collection[SagaStats]) -> SagaStats:
+    """Add up the counts of all kinds of a home. It has one at least."""
+    return SagaStats(
+        open=sum(kind.open for kind in kinds),
+        stalled=sum(kind.stalled for kind in kinds),
+        redriven=sum(kind.redriven for kind in kinds),
+        oldest_seconds=max(kind.oldest_seconds for kind in kinds),
+        on_hold=sum(kind.on_hold for kind in kinds),
+        needing_attention=sum(kind.needing_attention for kind in kinds),
+    )
+
+
+def kind_stats(home: Home) -> dict[str, SagaStats]:
+    """Count the open sagas of a home by the table that tracks them, in one statement."""
+    on_hold = holds.is_on_hold(home)
+    statement = " UNION ALL ".join(
+        f"({SAGAS.format(tracked=table, on_hold=on_hold)})" for table in home.tables
+    )
+    rows = sql.fetch(home.alias, statement, {"most": COUNT_LIMIT})
+    return {table: SagaStats(*columns) for table, *columns in rows}

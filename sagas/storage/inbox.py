@@ -2,18 +2,25 @@
 
 Any other delivery of the same step is ignored. The statements, and a table of row states and
 messages, are in `sagas.storage.inbox_sql`.
+
+A claim of a step that is not finished in the same transaction has a token, a random id. The row
+keeps it, with the database session of the claim, while it is `started`. So a run acts on its own
+claim only, and the claim of a lost process is freed before its lease is over.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
-from django.conf import settings
 
-from sagas.definition.messages import Message, to_json
+from sagas import sql
+from sagas.conf import settings
+from sagas.definition.messages import Message, Unreadable, decode_each, to_json
 from sagas.definition.plan import Plan
-from sagas.storage import inbox_sql, sql
+from sagas.definition.sizes import MOST_CHARACTERS_OF_ERROR
+from sagas.storage import call_limits, inbox_lease_sql, inbox_sql
 from sagas.storage.inbox_rows import (
     Claims,
     DueRow,
@@ -35,17 +42,36 @@ __all__ = [
     "claim",
     "claim_due",
     "count_failures",
+    "excuse",
+    "extend",
+    "free_lost",
+    "has_due",
     "lock",
     "lock_open",
+    "locked",
     "make_due_now",
     "mark_done",
     "park",
+    "postpone",
     "record_results",
     "release_due",
     "reset_attempts",
     "sagas_done",
     "sagas_open",
 ]
+
+logger = logging.getLogger(__name__)
+
+# Milliseconds for which each statement of a step's transaction waits for a lock. A transaction of
+# another worker has usually ended by then.
+LOCK_WAIT_MS = 1_000
+
+# The most rows that one call of `free_lost` frees.
+MOST_FREED = 1_000
+
+# The leases after which a message that no worker has taken counts as lost, even while its queue is
+# long. So the rescue of a saga does not depend on the backlog of others.
+LEASES_UNTIL_LOST = 10
 
 PURGED_REASON = (
     "The saga is older than this service's watermark, so its rows were purged. "
@@ -54,17 +80,27 @@ PURGED_REASON = (
 
 
 def claim(
-    service: Service, step: str, plan: Plan, messages: Sequence[Message], *, final: bool
+    service: Service,
+    step: str,
+    plan: Plan,
+    messages: Sequence[Message],
+    *,
+    final: bool,
+    lock_wait_ms: int = LOCK_WAIT_MS,
 ) -> Claims:
     """Claim a step for each message that has not run it, unless a hold stops it.
 
     `final`: the caller commits the step in this transaction, so the row becomes `done`. Otherwise
-    the row becomes `started` with a lease, and stores its message. A message of a purged saga is
-    parked.
+    the row becomes `started` with a lease, a token and this database session, and stores its
+    message. A message of a purged saga is parked. From here on, each statement of the transaction
+    waits for a lock at most `lock_wait_ms` milliseconds.
     """
-    rows = _claim_rows(service, step, plan, messages, final=final)
-    attempts = {saga: attempt for saga, attempt, is_held in rows if not is_held}
-    held = {saga for saga, _, is_held in rows if is_held}
+    token = None if final else uuid4()
+    rows = _claim_rows(service, step, plan, messages, token=token, lock_wait_ms=lock_wait_ms)
+    attempts = {saga: attempt for saga, attempt, _, is_held, _ in rows if not is_held}
+    uncounted = {saga: number for saga, _, number, is_held, _ in rows if not is_held}
+    held = {saga for saga, _, _, is_held, _ in rows if is_held}
+    limits = call_limits.decode(rows[0][-1]) if rows else None
 
     if final and held:
         held_messages = [message for message in messages if message.saga in held]
@@ -76,7 +112,70 @@ def claim(
     if without_row:
         _park_purged(service, step, plan, without_row)
 
-    return Claims(attempts, held)
+    return Claims(attempts, held, uncounted, token, limits)
+
+
+def extend(service: Service, claim: UUID, sagas: Sequence[UUID]) -> set[UUID]:
+    """Extend the leases of rows that are still held under a token; return their sagas.
+
+    From then on the rows belong to the database session of the caller. Locked rows are left out.
+    """
+    params = {
+        "claim": claim,
+        "sagas": sql.array_literal(sagas),
+        "lease": settings.LEASE_SECONDS,
+    }
+    return {saga for (saga,) in _fetch(service, inbox_lease_sql.EXTEND, params)}
+
+
+def free_lost(service: Service) -> int:
+    """Free the claims whose database session is gone; return how many. Every flush calls it.
+
+    The rows are due at once. Behind a pooler the session outlives the worker, and the row waits for
+    the end of its lease. A session may also end before its worker, if the worker renews it before
+    the first extension of the lease. Then the step is asked twice, under the same idempotency key.
+    """
+    freed = _fetch(service, inbox_lease_sql.FREE_LOST, {"limit": MOST_FREED})
+    if freed:
+        logger.warning(
+            "A process of %s was lost while it ran steps, the first is %s for saga %s."
+            " Its %d claims are freed, and the steps run again.",
+            service.name,
+            freed[0][1],
+            freed[0][0],
+            len(freed),
+        )
+    return len(freed)
+
+
+def postpone(
+    service: Service,
+    step: str,
+    plan: Plan,
+    messages: Sequence[Message],
+    *,
+    due_in: float | Mapping[UUID, float],
+) -> set[UUID]:
+    """Keep messages that this process cannot take now; the relay sends them later.
+
+    `due_in`: seconds, for all or for each saga.
+
+    Return the sagas that wait now. No attempt is counted. A final row, and a row that a run has
+    leased, stay as they are. A message of a purged saga is parked.
+    """
+    seconds = (
+        due_in
+        if isinstance(due_in, Mapping)
+        else dict.fromkeys((message.saga for message in messages), due_in)
+    )
+    rows = [{**_row(message, plan), "due_in": seconds[message.saga]} for message in messages]
+    params = {"step": step, "home": plan.home, "rows": sql.json_rows(rows)}
+    postponed = {saga for (saga,) in _fetch(service, inbox_sql.POSTPONE, params)}
+
+    others = [message for message in messages if message.saga not in postponed]
+    if others:
+        _park_purged(service, step, plan, others)
+    return postponed
 
 
 def bar(
@@ -111,14 +210,33 @@ def sagas_open(service: Service, step: str, sagas: Sequence[UUID]) -> set[UUID]:
     return _sagas_in_state(service, step, sagas, "started", "waiting", "held")
 
 
-def lock_open(service: Service, step: str, sagas: Sequence[UUID]) -> dict[UUID, int]:
-    """Lock the open rows of a step; return their attempts by saga.
+def lock_open(
+    service: Service, step: str, sagas: Sequence[UUID], *, lock_wait_ms: int = LOCK_WAIT_MS
+) -> dict[UUID, UUID | None]:
+    """Lock the open rows of a step; return the claim of each, by saga.
 
-    An answer for any other row comes too late, and the caller discards it.
+    An answer for any other row comes too late, and the caller discards it. From here on, each
+    statement of the transaction waits for a lock at most `lock_wait_ms` milliseconds.
     """
-    params = {"step": step, "sagas": sql.array_literal(sagas)}
+    params = {
+        "step": step,
+        "sagas": sql.array_literal(sagas),
+        "lock_wait": f"{lock_wait_ms}ms",
+    }
 
     return dict(_fetch(service, inbox_sql.LOCK_OPEN, params))
+
+
+def locked(
+    service: Service, steps: Collection[str], sagas: Collection[UUID]
+) -> set[tuple[UUID, str]]:
+    """Return the saga and step of each row that another transaction keeps locked now.
+
+    A row that another transaction has inserted and not committed is not found.
+    """
+    params = {"steps": sql.array_literal(steps), "sagas": sql.array_literal(sagas)}
+
+    return set(_fetch(service, inbox_sql.LOCKED, params))
 
 
 def lock(service: Service, step: str, saga: UUID) -> LockedRow | None:
@@ -139,7 +257,10 @@ def mark_done(service: Service, step: str, saga: UUID, confirmation: msgspec.Str
 
 
 def record_results(service: Service, step: str, results: Sequence[StepResult]) -> None:
-    """Write the results of a step to rows that the caller has claimed or locked."""
+    """Write the results of a step to rows that the caller has claimed or locked.
+
+    A result that is not final changes no row of another claim.
+    """
     if results:
         _run(service, inbox_sql.RECORD_RESULTS, {"step": step, "rows": to_json(results)})
 
@@ -150,25 +271,37 @@ def reset_attempts(service: Service, step: str, sagas: Sequence[UUID]) -> None:
     _run(service, inbox_sql.RESET_ATTEMPTS, params)
 
 
+def excuse(service: Service, step: str, sagas: Sequence[UUID]) -> None:
+    """Let no attempt of claimed or locked rows count, up to the last: it failed by no fault of its
+    saga.
+    """
+    params = {"step": step, "sagas": sql.array_literal(sagas)}
+    _run(service, inbox_sql.EXCUSE, params)
+
+
 def count_failures(
     service: Service, step: str, plan: Plan, failures: Sequence[FailedAttempt]
-) -> set[UUID]:
-    """Count failed attempts; return the sagas whose attempt was counted by this call.
+) -> dict[UUID, int]:
+    """Count failed attempts; return the sagas whose attempt was counted by this call, each with
+    the number of the last attempt that does not count.
 
-    An attempt that was counted before, or whose row has moved on, changes nothing.
+    An attempt that was counted before, or whose row has moved on, changes nothing. Neither does a
+    report of another claim than the row's.
     """
     rows = [
         {
             **_row(failure.message, plan),
             "attempt": failure.attempt,
+            "lost": failure.lost,
+            "claim": failure.claim,
             "error": failure.error,
             "retry_in": failure.retry_in,
         }
         for failure in failures
     ]
-    params = {"step": step, "rows": sql.json_rows(rows)}
+    params = {"step": step, "home": plan.home, "rows": sql.json_rows(rows)}
 
-    return {saga for (saga,) in _fetch(service, inbox_sql.COUNT_FAILURES, params)}
+    return dict(_fetch(service, inbox_sql.COUNT_FAILURES, params))
 
 
 def park(
@@ -179,41 +312,69 @@ def park(
     _run(service, inbox_sql.PARK, params)
 
 
-def claim_due(service: Service, *, limit: int) -> list[DueRow]:
-    """Lease up to `limit` open rows that are due to be sent again; the caller sends them."""
-    params = {"limit": limit, "lease": settings.SAGA_LEASE_SECONDS}
-    rows = _fetch(service, inbox_sql.CLAIM_DUE, params)
+def has_due(service: Service) -> bool:
+    """Tell whether any open row is due to be sent again."""
+    return bool(_fetch(service, inbox_lease_sql.HAS_DUE, {}))
 
-    return [
-        DueRow(row_id, step, attempts, msgspec.json.decode(stored, type=StoredMessage))
-        for row_id, step, attempts, stored in rows
-    ]
+
+def claim_due(service: Service, *, limit: int, sent_too: bool = True) -> list[DueRow]:
+    """Lease up to `limit` open rows that are due to be sent again; the caller sends them.
+
+    Without `sent_too`, leave the rows whose message was sent and not taken since: it may still lie
+    in the queue. After `LEASES_UNTIL_LOST` leases it counts as lost.
+
+    Rows whose message cannot be decoded are parked. Another delivery may still run the step.
+    """
+    statement = inbox_lease_sql.CLAIM_DUE if sent_too else inbox_lease_sql.CLAIM_DUE_UNSENT
+    params = {
+        "limit": limit,
+        "lease": settings.LEASE_SECONDS,
+        "lost_after": LEASES_UNTIL_LOST * settings.LEASE_SECONDS,
+    }
+    leased = _fetch(service, statement, params)
+
+    rows, unreadable = decode_each(leased, _due_row)
+    if unreadable:
+        _park_unreadable(service, unreadable)
+    return rows
 
 
 def release_due(service: Service, due: Sequence[DueRow]) -> None:
     """Make leased rows due at once, because the caller could not send them."""
     ids = sql.array_literal(row.id for row in due)
-    _run(service, inbox_sql.RELEASE_DUE, {"ids": ids})
+    _run(service, inbox_lease_sql.RELEASE_DUE, {"ids": ids})
 
 
 def make_due_now(service: Service, ids: Sequence[int]) -> int:
     """Make waiting rows due now; return how many."""
-    return _run(service, inbox_sql.MAKE_DUE_NOW, {"ids": sql.array_literal(ids)})
+    return _run(service, inbox_lease_sql.MAKE_DUE_NOW, {"ids": sql.array_literal(ids)})
 
 
 def _claim_rows(
-    service: Service, step: str, plan: Plan, messages: Sequence[Message], *, final: bool
+    service: Service,
+    step: str,
+    plan: Plan,
+    messages: Sequence[Message],
+    *,
+    token: UUID | None,
+    lock_wait_ms: int,
 ) -> list[tuple[Any, ...]]:
-    """Insert or take over one row per message; return (saga, attempt, is held) of each such row.
+    """Insert or take over one row per message; return (saga, attempt, uncounted, is held,
+    limits of calls) of each such row.
 
-    Most final rows never need their message, so a final claim does not send the messages along.
+    Without a token the claim is final. Most final rows never need their message, so a final claim
+    does not send the messages along.
     """
+    final = token is None
     params = {
         "step": step,
+        "home": plan.home,
         "rows": _rows(messages) if final else _rows(messages, plan=plan),
         "state": "done" if final else "started",
         "open": not final,
-        "lease": settings.SAGA_LEASE_SECONDS,
+        "claim": token,
+        "lease": settings.LEASE_SECONDS,
+        "lock_wait": f"{lock_wait_ms}ms",
     }
 
     return _fetch(service, inbox_sql.CLAIM, params)
@@ -233,12 +394,38 @@ def _store_held_messages(
 
 def _park_purged(service: Service, step: str, plan: Plan, messages: Sequence[Message]) -> None:
     """Park the messages whose saga is purged. The others are duplicates, and are ignored."""
-    rows = _fetch(service, inbox_sql.PURGED, {"rows": _rows(messages)})
+    rows = _fetch(service, inbox_sql.PURGED, {"home": plan.home, "rows": _rows(messages)})
     purged = {saga for (saga,) in rows}
 
     if purged:
         purged_messages = [message for message in messages if message.saga in purged]
         park(service, step, plan, purged_messages, reason=PURGED_REASON)
+
+
+_stored_decoder = msgspec.json.Decoder(StoredMessage)
+
+
+def _due_row(columns: Sequence[Any]) -> DueRow:
+    """Return a row from the values that CLAIM_DUE returns. Raises any error for a damaged row."""
+    row_id, step, attempts, losses, stored = columns
+    return DueRow(row_id, step, attempts, _stored_decoder.decode(stored), losses)
+
+
+def _park_unreadable(service: Service, unreadable: Sequence[Unreadable[tuple[Any, ...]]]) -> None:
+    rows = []
+    for (row_id, step, *_), reason in unreadable:
+        logger.error(
+            "Inbox row %s of %s, for step %s, has an unreadable message and is parked. Publish the"
+            " saga's messages again, or wait for the re-drive: %s",
+            row_id,
+            service.name,
+            step,
+            reason,
+        )
+        error = f"The stored message cannot be read: {reason}"[:MOST_CHARACTERS_OF_ERROR]
+        rows.append({"id": row_id, "error": error})
+
+    _run(service, inbox_lease_sql.PARK_UNREADABLE, {"rows": sql.json_rows(rows)})
 
 
 def _sagas_in_state(service: Service, step: str, sagas: Sequence[UUID], *states: str) -> set[UUID]:

@@ -1,17 +1,27 @@
 """The services and homes of a project, found by the models that their apps derive.
 
-A service is an app with an outbox, an inbox, holds and a watermark, one database and one queue.
+A service is an app with an outbox, an inbox, holds, step faults, limits of calls and a watermark,
+one database and one queue.
 """
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from django.apps import apps
 from django.db import models, router
 
 from sagas.definition.plan import service_name
-from sagas.models import Hold, Inbox, Outbox, TimelineEvent, TrackedSaga, Watermark
+from sagas.models import (
+    CallLimit,
+    Hold,
+    Inbox,
+    Outbox,
+    StepFault,
+    TimelineEvent,
+    TrackedSaga,
+    Watermark,
+)
 
 M = TypeVar("M", bound=models.Model)
 
@@ -43,23 +53,33 @@ class Service:
     outbox: str
     inbox: str
     hold: str
+    fault: str
+    limit: str
     watermark: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """A service that starts sagas: the model that tracks them, and the model of their timeline."""
+    """A service that starts sagas: the models that track them, and the model of their timeline.
+
+    Each kind of saga may have a model of its own. A saga has a row in one of `kinds`.
+    """
 
     name: str
     alias: str
     hold: str
-    tracked: type[TrackedSaga]
+    kinds: tuple[type[TrackedSaga], ...]
     timeline: type[TimelineEvent]
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables of the tracked rows."""
+        return tuple(kind._meta.db_table for kind in self.kinds)
 
 
 def service_names() -> list[str]:
     """Return the name of every service in this project."""
-    return sorted(model._meta.app_label for model in apps.get_models() if issubclass(model, Outbox))
+    return sorted({model._meta.app_label for model in apps.get_models() if _derives(model, Outbox)})
 
 
 @cache
@@ -72,6 +92,8 @@ def get_service(name: str) -> Service:
         outbox=outbox._meta.db_table,
         inbox=_model(name, Inbox)._meta.db_table,
         hold=_model(name, Hold)._meta.db_table,
+        fault=_model(name, StepFault)._meta.db_table,
+        limit=_model(name, CallLimit)._meta.db_table,
         watermark=_model(name, Watermark)._meta.db_table,
     )
 
@@ -84,27 +106,44 @@ def service_of_step(step: str) -> Service:
 def home_names() -> list[str]:
     """Return the name of every service that starts sagas."""
     return sorted(
-        model._meta.app_label for model in apps.get_models() if issubclass(model, TrackedSaga)
+        {model._meta.app_label for model in apps.get_models() if _derives(model, TrackedSaga)}
     )
 
 
 @cache
 def get_home(name: str) -> Home:
     """Return a home by its name. Raises `UnknownService`."""
-    tracked = _model(name, TrackedSaga)
+    kinds = _models(name, TrackedSaga)
     return Home(
         name=name,
-        alias=router.db_for_write(tracked),
+        alias=router.db_for_write(kinds[0]),
         hold=_model(name, Hold)._meta.db_table,
-        tracked=tracked,
+        kinds=kinds,
         timeline=_model(name, TimelineEvent),
     )
 
 
+def _derives(model: type[models.Model], base: type[M]) -> TypeGuard[type[M]]:
+    """Return whether a model has the columns of a base in its own table. A proxy has none, and a
+    child of a concrete model has them in the table of its parent.
+    """
+    own = {field.name for field in model._meta.local_fields}
+    wanted = {field.name for field in base._meta.local_fields if not field.primary_key}
+    return issubclass(model, base) and wanted <= own
+
+
 def _model(name: str, base: type[M]) -> type[M]:
-    for model in apps.get_models():
-        if model._meta.app_label == name and issubclass(model, base):
-            return model
-    raise UnknownService(
-        f"No installed app {name!r} has a model derived from sagas.models.{base.__name__}."
+    return _models(name, base)[0]
+
+
+def _models(name: str, base: type[M]) -> tuple[type[M], ...]:
+    found = tuple(
+        model
+        for model in apps.get_models()
+        if model._meta.app_label == name and _derives(model, base)
     )
+    if not found:
+        raise UnknownService(
+            f"No installed app {name!r} has a model derived from sagas.models.{base.__name__}."
+        )
+    return found

@@ -20,15 +20,16 @@ from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER, SAGAS
 from orders.status import STATUS_AFTER_EVENT
 from sagas.definition import handlers
 from sagas.definition.attempt import StepAttempt
-from sagas.definition.events import Event, Notice, Refusal, WaitNotice
+from sagas.definition.events import DeadlineMissed, Event, Notice, Refusal, WaitNotice
 from sagas.definition.messages import Message
 from sagas.definition.plan import Plan
 from sagas.ids import uuid7
+from services import NAMES
+from tests.shop import of_shop
 
 PLAN = PLACE_ORDER.plan
 PLANS = [saga.plan for saga in SAGAS.values()]
 STEPS = sorted({name for plan in PLANS for name in plan.names()})
-SERVICES = ("orders", "payments", "inventory")
 BASES = {Event, Notice, Refusal, WaitNotice}
 
 ORDERED = OrderCreated(
@@ -48,7 +49,7 @@ def events_of(module: ModuleType) -> dict[str, type[Event]]:
 
 PUBLISHED = {
     name: event
-    for service in SERVICES
+    for service in NAMES
     for name, event in events_of(import_module(f"{service}.events")).items()
 }
 
@@ -116,7 +117,8 @@ def test_the_customers_reason_is_one_that_the_contract_names():
 
 
 def test_the_timeline_follows_only_events_that_somebody_publishes():
-    assert set(STATUS_AFTER_EVENT) <= set(PUBLISHED)
+    of_the_engine = {DeadlineMissed.type}
+    assert set(STATUS_AFTER_EVENT) <= set(PUBLISHED) | of_the_engine
 
 
 def test_what_a_customer_is_asked_is_published_with_all_that_the_order_shows():
@@ -130,7 +132,7 @@ def test_what_a_customer_is_asked_is_published_with_all_that_the_order_shows():
 
 
 def test_every_event_has_a_name_of_its_own():
-    names = [name for service in SERVICES for name in events_of(import_module(f"{service}.events"))]
+    names = [name for service in NAMES for name in events_of(import_module(f"{service}.events"))]
     assert len(names) == len(set(names))
 
 
@@ -165,4 +167,4 @@ AUTHORIZED = """
 def test_orders_on_their_way_end_under_the_plan_they_began_with(in_flight, saga):
     plan = msgspec.json.decode(in_flight, type=Plan)
     assert [name for name in plan.names() if handlers.definition(name) is None] == []
-    assert plan == saga.plan
+    assert plan == of_shop(saga.plan)

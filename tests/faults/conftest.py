@@ -8,7 +8,6 @@ from inventory.services import adjust_stock
 from orders.models import Product
 from tests.broker import empty
 from tests.conftest import _end_other_sessions
-from tests.faults import fault_report
 from tests.faults.customer import Customer
 from tests.faults.full_system import full_system_in
 
@@ -42,8 +41,3 @@ def _django_db_helper(system):
 @pytest.fixture(scope="package")
 def customer(system):
     return Customer(system)
-
-
-def pytest_terminal_summary():
-    if fault_report.RESULTS:
-        fault_report.print_results()

@@ -1,38 +1,58 @@
-"""The report of the fault tests: one line for each fault, printed at the end."""
+"""The report of the fault tests: one line for each fault, printed at the end.
 
-from typing import NamedTuple
+A pytest plugin, because the fault tests may run in several processes: each test stores its results
+in its report, which reaches the process that prints.
+"""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
 from rich.console import Console
 from rich.table import Table
 
-from sagas.testing.failpoints import Fault
+from sagas.failpoints import Fault
 
-__all__ = ["RESULTS", "FaultResult", "print_results"]
+__all__ = ["StoreResult", "store_result"]
 
+PROPERTY = "fault"
+HEADINGS = ("Point", "", "Step", "Action", "Scenario", "Hits", "Outcome")
 
-class FaultResult(NamedTuple):
-    """A fault, the scenario that met it, how often it was hit, and how the order ended."""
-
-    fault: Fault
-    scenario: str
-    hits: int
-    outcome: str
+StoreResult = Callable[[Fault, str, int, str], None]
 
 
-RESULTS: list[FaultResult] = []
+@pytest.fixture
+def store_result(record_property: Callable[[str, Any], None]) -> StoreResult:
+    """Return a function that stores a fault, the scenario that met it, how often the fault was hit,
+    and how the order ended.
+    """
 
-
-def print_results() -> None:
-    """Print all results, sorted by failpoint."""
-    table = Table(title=f"{len(RESULTS)} faults", title_style="bold")
-    for heading in ("Point", "", "Step", "Action", "Scenario", "Hits", "Outcome"):
-        table.add_column(heading, justify="right" if heading == "Hits" else "left")
-
-    for line in sorted(RESULTS, key=lambda result: int(result.fault.point[1:])):
-        point, step, action = line.fault
+    def store(fault: Fault, scenario: str, hits: int, outcome: str) -> None:
+        point, step, action = fault
         meaning = point.name.lower().replace("_", " ")
-        table.add_row(
-            point.value, meaning, step, action.value, line.scenario, str(line.hits), line.outcome
-        )
+        cells = (point.value, meaning, step, action.value, scenario, str(hits), outcome)
+        record_property(PROPERTY, cells)
 
+    return store
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print all results, sorted by failpoint."""
+    results = sorted(_results(terminalreporter), key=lambda cells: int(cells[0][1:]))
+    if not results:
+        return
+
+    table = Table(title=f"{len(results)} faults", title_style="bold")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right" if heading == "Hits" else "left")
+    for cells in results:
+        table.add_row(*cells)
     Console(width=120).print(table)
+
+
+def _results(terminalreporter: Any) -> Iterator[tuple[str, ...]]:
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name == PROPERTY and report.when == "call":
+                    yield tuple(value)

@@ -11,18 +11,17 @@ from typing import TypeVar
 
 import httpx
 
-from tests.faults.armed_faults import ArmedFaults
+from sagas.testing.armed_faults import ArmedFaults
+from services import NAMES as SERVICES
 from tests.processes import Process, until
 from tools.local.ports import free_port
 
 __all__ = ["SERVICES", "FullSystem", "full_system_in"]
 
-SERVICES = ("orders", "payments", "inventory")
-
 # Short times, so that leases, stalls and redeliveries are over soon. The task time limit is longer
 # than the longest freeze: a resumed process must have lost its lease and still be alive.
 TIMES = {
-    "OUTBOX_FLUSH_SECONDS": "0.3",
+    "OUTBOX_FLUSH_SECONDS": "0.5",
     "SAGA_STALL_SECONDS": "1.5",
     "SAGA_LEASE_SECONDS": "1",
     "TASK_TIME_LIMIT": "30",
@@ -136,8 +135,6 @@ def _api(url: str) -> tuple[str, ...]:
         "config.wsgi",
         "--bind",
         bind,
-        "--worker-class",
-        "gthread",
         "--workers",
         "3",
         "--threads",

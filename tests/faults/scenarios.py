@@ -4,12 +4,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from inventory.models import Reservation
-from payments.models import Inbox, Payment
-from sagas.testing.failpoints import Action, Fault, Point
-from tests.faults.customer import Customer
+from django.db import transaction
 
-__all__ = ["AUTHORIZED", "CANCELLED", "DECLINED", "FULFILLED", "SOLD_OUT", "WITHHELD", "Scenario"]
+from inventory.models import Reservation
+from orders.models import Order
+from payments.models import Inbox, Payment
+from returns.models import Inbox as ReturnsInbox
+from returns.models import Return
+from returns.services import cancel_return
+from sagas import signal
+from sagas.failpoints import Action, Fault, Point
+from tests.faults.customer import Customer
+from tests.integration.returns.factories import RECEIVE, ask, received
+
+__all__ = [
+    "AUTHORIZED",
+    "CALLED_OFF",
+    "CANCELLED",
+    "DECLINED",
+    "FULFILLED",
+    "RETURNED",
+    "SOLD_OUT",
+    "WITHHELD",
+    "Scenario",
+]
 
 EXTERNAL = (
     "payments.charge",
@@ -17,6 +35,7 @@ EXTERNAL = (
     "payments.authorize",
     "payments.capture",
     "payments.void",
+    "payments.refund_part",
 )
 RELAY = (Point.LEASED, Point.SENT)
 
@@ -45,7 +64,9 @@ class Scenario:
             return self.steps[1:]
 
         if point in RELAY:
-            return (*self.steps, self.last_event) if self.last_event else self.steps
+            # The test requests and cancels returns itself, so its process may send the first one.
+            steps = self.steps[1:] if self in (RETURNED, CALLED_OFF) else self.steps
+            return (*steps, self.last_event) if self.last_event else steps
         if point in (Point.NOT_CALLED, Point.NOT_RECORDED):
             return tuple(step for step in self.steps if step in EXTERNAL)
 
@@ -115,6 +136,37 @@ def _withheld(customer: Customer, arm: Callable[[], None]) -> UUID:
     return order
 
 
+def _returned(customer: Customer, arm: Callable[[], None]) -> UUID:
+    """Return both mugs of a shipped order. One of them is written off.
+
+    The goods are there before the saga waits for them. Otherwise it would depend on the time how
+    often the wait runs.
+    """
+    order = _shipped(customer)
+    arm()
+    with transaction.atomic():
+        returned = ask(order, MUG=2)
+        signal(Return.objects.get(id=returned), RECEIVE, received(MUG=(1, 1)), by="tests")
+    return returned
+
+
+def _called_off(customer: Customer, arm: Callable[[], None]) -> UUID:
+    """Cancel a return that waits for its goods."""
+    returned = ask(_shipped(customer), MUG=1)
+    waits = ReturnsInbox.objects.filter(saga=returned, step=RECEIVE, state="waiting")
+    customer.system.until(waits.exists, "the return waits for its goods")
+    arm()
+    cancel_return(Return.objects.get(id=returned))
+    return returned
+
+
+def _shipped(customer: Customer) -> Order:
+    order = customer.place(quantity=2)
+    ended = Order.objects.filter(id=order, status="fulfilled", ended_at__isnull=False)
+    customer.system.until(ended.exists, "the order is shipped")
+    return ended.get()
+
+
 def _authorizing(customer: Customer) -> Customer:
     return Customer(customer.system, url=customer.system.authorizing_url)
 
@@ -166,4 +218,24 @@ DECLINED = Scenario(
     last_event="order.cancelled",
     final_status="cancelled",
     start=_declined,
+)
+RETURNED = Scenario(
+    name="returned",
+    steps=(
+        "returns.receive",
+        "returns.accept",
+        "payments.refund_part",
+        "inventory.restock",
+        "returns.complete",
+    ),
+    last_event="return.completed",
+    final_status="completed",
+    start=_returned,
+)
+CALLED_OFF = Scenario(
+    name="called off",
+    steps=("returns.receive.close", "returns.close"),
+    last_event="return.closed",
+    final_status="cancelled",
+    start=_called_off,
 )

@@ -14,10 +14,9 @@ from django.core.management import call_command
 from inventory.models import Reservation
 from orders.models import Order
 from payments.models import SimulatedCharge
+from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
-from sagas.testing.failpoints import Action, Fault, Point
 from tests.faults.customer import Customer
-from tests.faults.fault_report import RESULTS, FaultResult
 from tests.plugin import running
 from tools.chaos.provider_ledger import money_left, read_ledger
 
@@ -54,7 +53,9 @@ REFUND, CAPTURE = "payments.refund", "payments.capture"
 
 @pytest.mark.parametrize("action", list(Action))
 @pytest.mark.parametrize("point", POINTS)
-def test_the_customers_of_undone_orders_have_the_exact_amount_back(system, customer, point, action):
+def test_the_customers_of_undone_orders_have_the_exact_amount_back(
+    system, customer, store_result, point, action
+):
     faults, since = [Fault(point, step, action) for step in (REFUND, CAPTURE)], uuid7()
     with ExitStack() as armed:
         with system.paused("orders"):
@@ -80,7 +81,7 @@ def test_the_customers_of_undone_orders_have_the_exact_amount_back(system, custo
     for fault in faults:
         hits = system.faults.hits(fault)
         assert all(set(hit.sagas) & set(orders) for hit in hits)
-        RESULTS.append(FaultResult(fault, "money moved otherwise", len(hits), "cancelled"))
+        store_result(fault, "money moved otherwise", len(hits), "cancelled")
 
 
 def all_finished(system, faults: Sequence[Fault], orders: Sequence[UUID]) -> bool:

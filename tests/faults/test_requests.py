@@ -7,9 +7,8 @@ from django.core.management import call_command
 
 from inventory.models import Reservation
 from orders.models import IdempotencyKey, Inbox, Order
+from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
-from sagas.testing.failpoints import Action, Fault, Point
-from tests.faults.fault_report import RESULTS, FaultResult
 
 pytestmark = [
     pytest.mark.django_db(databases="__all__"),
@@ -26,7 +25,7 @@ each_action = pytest.mark.parametrize("action", list(Action))
 
 @each_point
 @each_action
-def test_a_repeated_order_request_places_one_order(system, customer, point, action):
+def test_a_repeated_order_request_places_one_order(system, customer, store_result, point, action):
     fault, key = Fault(point, "order.created", action), str(uuid4())
     with system.faults.arm([fault], since=uuid7()):
         customer.request_order(key)
@@ -47,12 +46,14 @@ def test_a_repeated_order_request_places_one_order(system, customer, point, acti
     order = UUID(system.until(lambda: answered(customer, key), "the client has an answer"))
     system.until(lambda: ended(order), "the order has ended")
     assert placed.count() == 1
-    conclude(system, fault, order, "fulfilled")
+    conclude(store_result, system, fault, order, "fulfilled")
 
 
 @each_point
 @each_action
-def test_a_repeated_cancel_request_undoes_the_order_once(system, customer, point, action):
+def test_a_repeated_cancel_request_undoes_the_order_once(
+    system, customer, store_result, point, action
+):
     fault = Fault(point, "order.cancelling", action)
     with system.paused("orders"):
         order = customer.place()
@@ -73,7 +74,7 @@ def test_a_repeated_cancel_request_undoes_the_order_once(system, customer, point
 
     system.until(lambda: ended(order), "the order has ended")
     resume(system, fault)
-    conclude(system, fault, order, "cancelled")
+    conclude(store_result, system, fault, order, "cancelled")
 
 
 def ended(order):
@@ -92,7 +93,7 @@ def resume(system, fault):
         system.until(lambda: system.faults.is_over(fault), "the frozen process has continued")
 
 
-def conclude(system, fault, order, status):
+def conclude(store_result, system, fault, order, status):
     assert Order.objects.get(id=order).status == status
     call_command("audit", "--expect-ended")
-    RESULTS.append(FaultResult(fault, "request", len(system.faults.hits(fault)), status))
+    store_result(fault, "request", len(system.faults.hits(fault)), status)

@@ -1,21 +1,31 @@
 """A process is killed, raises or freezes at each failpoint of each step and each undo.
 
-Each fault must be hit. The order ends as it would without the fault, and the audit finds nothing.
+Each fault must be hit. The order, or the return, ends as it would without the fault, and the audit
+finds nothing.
 The payment sandbox, if used, injects faults at the same time.
 """
 
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 
-from orders.models import Order
+from sagas import sql
+from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
-from sagas.storage import sql
+from sagas.kinds import find_saga
 from sagas.storage.registry import service_of_step
-from sagas.testing.failpoints import Action, Fault, Point
-from tests.faults.fault_report import RESULTS, FaultResult
-from tests.faults.scenarios import AUTHORIZED, CANCELLED, DECLINED, FULFILLED, SOLD_OUT, WITHHELD
+from tests.faults.scenarios import (
+    AUTHORIZED,
+    CALLED_OFF,
+    CANCELLED,
+    DECLINED,
+    FULFILLED,
+    RETURNED,
+    SOLD_OUT,
+    WITHHELD,
+)
 from tests.plugin import running
 from tools.chaos.provider_faults import provider_faults
 
@@ -39,21 +49,31 @@ POINTS = [point for point in Point if point not in OF_REQUESTS]
 
 # The scenarios of a group run at the same time. A later order of a group runs no step where the
 # faults of an earlier order are armed.
-TOGETHER = ((CANCELLED, FULFILLED), (SOLD_OUT, DECLINED), (WITHHELD, AUTHORIZED))
+TOGETHER = (
+    (CANCELLED, FULFILLED),
+    (SOLD_OUT, DECLINED),
+    (WITHHELD, AUTHORIZED),
+    (CALLED_OFF, RETURNED),
+)
 
 
 def groups(point, action):
     """Return the groups of scenarios that run at the same time.
 
-    For TAKEN with FREEZE the scenarios run separately, because two frozen workers would leave the
-    service without a worker.
+    Two frozen workers would leave a service without a worker. So with FREEZE the returns run
+    separately, because most of their steps are of one service. At TAKEN, all scenarios do.
     """
     if point is Point.ROUND_SENT:
         return ((FULFILLED,),)
-    if (point, action) == (Point.TAKEN, Action.FREEZE):
-        return tuple((scenario,) for group in TOGETHER for scenario in group)
+    if action is not Action.FREEZE:
+        return TOGETHER
 
-    return TOGETHER
+    def is_apart(group):
+        return point is Point.TAKEN or RETURNED in group
+
+    together = tuple(group for group in TOGETHER if not is_apart(group))
+    apart = tuple((scenario,) for group in TOGETHER if is_apart(group) for scenario in group)
+    return together + apart
 
 
 def combinations():
@@ -72,7 +92,7 @@ def combinations():
 
 @pytest.mark.parametrize(("point", "action", "scenarios"), combinations())
 def test_an_order_reaches_its_expected_end_despite_the_fault(
-    system, customer, point, action, scenarios
+    system, customer, store_result, point, action, scenarios
 ):
     sandbox = running().env.get("STRIPE_API_BASE")
     with provider_faults(sandbox, seed=POINTS.index(point)), ExitStack() as armed:
@@ -87,12 +107,15 @@ def test_an_order_reaches_its_expected_end_despite_the_fault(
 
     call_command("audit", "--expect-ended")
     for scenario, order in orders.items():
-        status = Order.objects.get(id=order).status
-        RESULTS.extend(
-            result_of(system, fault, scenario, order, status)
-            for fault in scenario.faults(point, action)
-        )
+        status = row_of(order).status
+        for fault in scenario.faults(point, action):
+            store_result(fault, scenario.name, hits_of(system, fault, order), status)
         assert status == scenario.final_status
+
+
+def row_of(saga) -> Any:
+    """Return the row of an order or of a return."""
+    return find_saga(saga)
 
 
 def start(scenario, armed, system, customer, point, action):
@@ -103,11 +126,11 @@ def start(scenario, armed, system, customer, point, action):
     )
 
 
-def result_of(system, fault, scenario, order, status):
-    """Return the result of a fault, after checking that this order hit it."""
+def hits_of(system, fault, order):
+    """Return how often a fault was hit, after checking that this order hit it."""
     hits = system.faults.hits(fault)
     assert all(order in hit.sagas for hit in hits) or fault.point is Point.ROUND_SENT
-    return FaultResult(fault, scenario.name, len(hits), status)
+    return len(hits)
 
 
 def all_finished(system, point, action, orders):
@@ -116,7 +139,7 @@ def all_finished(system, point, action, orders):
     """
     all_over = True
     for scenario, order in orders.items():
-        ended = Order.objects.filter(id=order, ended_at__isnull=False).exists()
+        ended = row_of(order).ended_at is not None
         for fault in scenario.faults(point, action):
             if action is Action.FREEZE and (ended or overtaken(fault, order)):
                 system.faults.thaw(fault)

@@ -22,7 +22,9 @@ def _in_one_transaction(db):
 def caller(_in_one_transaction, role, settings):
     """Return the headers of a user with a role, after filling the databases."""
     settings.ALLOWED_HOSTS = ["localhost"]
+    settings.FREE_PRODUCTS = True  # the schema has the price 0
     known_objects.create()
     if role == "anonymous":
         return {}
-    return {"Authorization": f"Bearer {issue_token(harness.user(role, is_staff=role == 'staff'))}"}
+    groups = harness.STAFF if role == "staff" else ()
+    return {"Authorization": f"Bearer {issue_token(harness.user(role, *groups))}"}

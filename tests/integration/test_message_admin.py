@@ -2,13 +2,15 @@
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import Permission
 from django.urls import reverse
 
+from console.models import Run
 from sagas.admin import changelist
 from sagas.admin.changelist import BoundedPaginator
 from sagas.ids import uuid7
-
-SERVICES = ("orders", "payments", "inventory")
+from services import NAMES as SERVICES
+from tests.integration.orders import harness
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -25,6 +27,12 @@ def flushed(monkeypatch):
 def operator(client, django_user_model):
     client.force_login(django_user_model.objects.create_superuser("olga"))
     return client
+
+
+@pytest.fixture
+def engine_alone(monkeypatch):
+    """Take the console away: the lists act by themselves."""
+    monkeypatch.setattr("sagas.admin.messages._consoles", [])
 
 
 @pytest.fixture
@@ -97,10 +105,14 @@ def test_rows_are_filtered_by_state(operator, service):
     due = sent(service, published_at=None)
     leased = sent(service, published_at=None, due_at="2099-01-01T00:00:00Z")
     failed = sent(service, published_at=None, last_error="the broker is down")
+    parked = sent(
+        service, published_at=None, due_at="9999-01-01T00:00:00Z", last_error="cannot be read"
+    )
     assert shown(operator, service, "outbox", state="published") == {published.pk}
     assert shown(operator, service, "outbox", state="due") == {due.pk, failed.pk}
     assert shown(operator, service, "outbox", state="leased") == {leased.pk}
     assert shown(operator, service, "outbox", state="failed") == {failed.pk}
+    assert shown(operator, service, "outbox", state="parked") == {parked.pk}
     done = received(service, state="done", send_at=None)
     received(service)
     assert shown(operator, service, "inbox", state__exact="done") == {done.pk}
@@ -163,6 +175,7 @@ def test_a_step_shows_its_state(operator, said, fields):
     assert f"\n{said}\n" in operator.get(page("orders", "inbox")).content.decode()
 
 
+@pytest.mark.usefixtures("engine_alone")
 @pytest.mark.parametrize("service", SERVICES)
 def test_publish_again_makes_rows_due_and_requests_a_flush_of_their_service(
     operator, service, flushed
@@ -175,6 +188,7 @@ def test_publish_again_makes_rows_due_and_requests_a_flush_of_their_service(
     assert flushed == [service]
 
 
+@pytest.mark.usefixtures("engine_alone")
 @pytest.mark.parametrize("service", SERVICES)
 def test_try_now_brings_waiting_steps_forward_and_leaves_final_and_parked_ones(
     operator, service, flushed
@@ -232,7 +246,44 @@ def test_rows_are_filtered_by_how_old_they_are(operator, service):
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_row_shows_indented_json_and_links_to_its_order(operator, service):
     row = sent(service, data={"note": "<b>"})
+    harness.order(id=row.saga)
     text = operator.get(reverse(f"admin:{service}_outbox_change", args=[row.pk])).content.decode()
     assert "{\n  &quot;note&quot;: &quot;&lt;b&gt;&quot;\n}" in text
     listed = operator.get(page(service, "outbox")).content.decode()
     assert reverse("admin:orders_order_change", args=[row.saga]) in listed
+
+
+ACTIONS = [("outbox", "publish_again", "publish", sent), ("inbox", "try_now", "retry", received)]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(("table", "action", "of_run", "write"), ACTIONS)
+def test_with_a_console_an_action_drafts_a_run_over_the_orders_of_the_rows(
+    operator, service, flushed, table, action, of_run, write
+):
+    order = harness.order()
+    first, second = write(service, saga=order.id, step="a.b"), write(service, step="a.c")
+    before = list(type(first).objects.order_by("id").values())
+    page_after = act(operator, service, table, action, first, second)
+    run = Run.objects.get()
+    assert (run.action, run.state, run.requested_by.username) == (of_run, "draft", "olga")
+    assert set(run.items.values_list("order_id", flat=True)) == {first.saga, second.saga}
+    assert page_after.redirect_chain[-1][0] == reverse("admin:console_run_change", args=[run.id])
+    assert "of these orders" in page_after.content.decode()
+    assert list(type(first).objects.order_by("id").values()) == before
+    assert flushed == []
+
+
+@pytest.mark.parametrize(("table", "action", "of_run", "write"), ACTIONS)
+def test_with_a_console_the_permission_to_change_rows_does_not_suffice(
+    client, flushed, table, action, of_run, write
+):
+    mia = harness.user("mia", "viewer")
+    mia.user_permissions.set(
+        Permission.objects.filter(codename__in=["change_outbox", "change_inbox"])
+    )
+    client.force_login(mia)
+    row = write("orders")
+    act(client, "orders", table, action, row)
+    assert not Run.objects.exists()
+    assert flushed == []

@@ -3,10 +3,12 @@
 import pytest
 from django.core.management import call_command
 
-APPS = ("orders", "payments", "inventory", "audit", "console")
+from services import NAMES
+
+APPS = (*NAMES, "audit", "console", "staff")
 
 
-@pytest.mark.django_db(databases=["default", "payments", "inventory"])
+@pytest.mark.django_db(databases="__all__")
 def test_no_model_differs_from_its_migrations(capsys):
     try:
         call_command("makemigrations", *APPS, check=True, dry_run=True)

@@ -13,21 +13,14 @@ from django.urls import reverse
 
 from tests.integration.orders import harness
 from tests.processes import ROOT, environment
-
-SECRET = "Sg7-xK2_" * 8
-PRODUCTION = {
-    "DJANGO_SETTINGS_MODULE": "config.settings",
-    "DEBUG": "off",
-    "ALLOWED_HOSTS": "api.example.com",
-}
+from tests.production import PRODUCTION, SECRET
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 
 def manage(*arguments, **variables):
     """Run a management command with production settings, on the servers of this test."""
-    environ = {**environment(), **PRODUCTION, "SECRET_KEY": SECRET, **variables}
-    environ["RUN_DIR"] = "/nowhere"
+    environ = {**environment(), **PRODUCTION, **variables}
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,

@@ -13,9 +13,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from services import OWNERS
 from tools.local.errors import LocalError, PortTaken, ServerFailed, StackRunning
 from tools.local.ports import free_port, port_from_env
-from tools.local.postgres import SERVICES, Postgres
+from tools.local.postgres import Postgres
 from tools.local.rundir import RunDir
 from tools.local.sandbox import PaymentSandbox
 from tools.local.servers import DATABASE_VARIABLES, Servers, local_servers, private_servers
@@ -71,8 +72,9 @@ def test_a_killed_server_starts_even_if_the_pid_in_its_lock_is_in_use(
 
 
 def test_no_service_can_connect_to_another_services_database(servers: Servers) -> None:
-    for service in SERVICES:
-        for other in set(SERVICES) - {service}:
+    owners = set(OWNERS.values())
+    for service in owners:
+        for other in owners - {service}:
             with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
                 psycopg.connect(servers.postgres.url(service), dbname=other)
 

@@ -103,6 +103,7 @@ def ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.faults
 def test_the_system_restarts_killed_programs_and_leaves_no_process_when_killed(
     running: Callable[[], RunningSystem],
 ) -> None:

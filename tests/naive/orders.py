@@ -20,7 +20,7 @@ def place(user: int, key: str, new: NewOrder) -> Order:
     with transaction.atomic():
         found = lookup(user, key, [line.sku for line in new.lines])
         if found.stored:
-            return Order.objects.get(id=found.stored.order_id)
+            return Order.objects.get(id=found.stored.resource)
 
         return _create(user, key, new, price(new.lines, found.prices))
 
@@ -30,7 +30,7 @@ def _create(user: int, key: str, new: NewOrder, priced: Priced) -> Order:
         user_id=user,
         amount=priced.amount,
         currency=priced.currency,
-        payment_method=new.payment_method,
+        payment_method=new.payment_method or "",
         plan=msgspec.to_builtins(PLACE_ORDER.plan),
         rescue_at=Now() + timedelta(days=1),
     )

@@ -9,7 +9,7 @@ from rest_framework.views import APIView
 
 from api.auth.authentication import authenticated_user
 from api.requests.parsing import parse
-from orders.api.requests import idempotency_key
+from api.resources.creation import idempotency_key
 from orders.models import Order
 from orders.services import NewOrder
 from tests.naive.orders import place
@@ -22,7 +22,9 @@ class NaiveOrdersView(APIView):
     def post(self, request: Request) -> Response:
         """Place an order."""
         order = place(
-            authenticated_user(request).id, idempotency_key(request), parse(request, NewOrder)
+            authenticated_user(request).id,
+            idempotency_key(request, noun="order"),
+            parse(request, NewOrder),
         )
         return Response({"id": str(order.id)}, 201)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from sagas.celery import signing
 from tests.outside.harness import valkey
 from tests.system.harness import SERVICES
 
@@ -36,10 +37,12 @@ class CapturedMessage(NamedTuple):
         return self._body()[0]
 
     def with_args(self, args: Any) -> "CapturedMessage":
-        """Return the message with other arguments."""
+        """Return the message with other arguments, signed as one of our processes would sign it."""
         envelope = json.loads(self.raw)
         _, *rest = self._body()
-        envelope["body"] = b64encode(json.dumps([args, *rest]).encode()).decode()
+        body = [args, *rest]
+        signing.sign(envelope["headers"], body)
+        envelope["body"] = b64encode(json.dumps(body).encode()).decode()
         return CapturedMessage(self.queue, json.dumps(envelope).encode())
 
     def _body(self) -> Any:

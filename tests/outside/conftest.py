@@ -7,7 +7,7 @@ from api.auth.tokens import issue_token
 from tests.outside import customer
 from tests.outside.harness import SHORT_TIMES, as_superuser, running_system
 from tests.plugin import running
-from tests.system.harness import SERVICES, shop
+from tests.system.harness import shop
 
 __all__ = ["shop"]
 
@@ -42,11 +42,12 @@ def short_times(settings):
 def postgres():
     """Return PostgreSQL, and restart it after the test. A kill loses no committed transaction."""
     server = running().postgres
-    for role in SERVICES:
+    roles = sorted({connections.settings[alias]["USER"] for alias in connections})
+    for role in roles:
         as_superuser("ALTER ROLE {} SET synchronous_commit = on", role)
 
     yield server
     server.start()
     connections.close_all()
-    for role in SERVICES:
+    for role in roles:
         as_superuser("ALTER ROLE {} RESET synchronous_commit", role)

@@ -12,8 +12,8 @@ import pytest
 
 from inventory.services import adjust_stock
 from orders.models import Order
+from sagas import sql
 from sagas.ids import uuid7
-from sagas.storage import sql
 from tests.outside.harness import System, valkey
 from tests.processes import beat, until, worker
 from tests.system.harness import SERVICES, ended, order, outcome

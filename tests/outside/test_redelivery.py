@@ -9,9 +9,9 @@ import pytest
 
 from orders.models import Order, Outbox
 from payments.models import Inbox
+from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
-from sagas.testing.failpoints import Action, Fault, Point
-from tests.faults.armed_faults import ArmedFaults
+from sagas.testing.armed_faults import ArmedFaults
 from tests.outside.harness import SHORT_TIMES, System, valkey
 from tests.processes import beat, until, worker
 from tests.system.harness import SERVICES, ended, order, outcome

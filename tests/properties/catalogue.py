@@ -5,7 +5,7 @@ from django.apps import apps
 from audit.load import saga_services
 from inventory.services import adjust_stock
 from orders.models import Product
-from sagas.storage import sql
+from sagas import sql
 from tests import broker
 
 __all__ = ["METHODS", "open_shop"]

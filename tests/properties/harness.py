@@ -20,11 +20,11 @@ from orders.catalogue import LineWanted
 from orders.models import Order
 from orders.saga import AUTHORIZE_FIRST
 from orders.services import NewOrder, OrderFulfilledError, cancel_order, place_order
+from sagas import sql
 from sagas.celery import tasks
 from sagas.delivery import relay
 from sagas.execution.failures import StepFailed
 from sagas.operations import redrive
-from sagas.storage import sql
 from sagas.storage.registry import get_home
 from tests.properties.captured_messages import CapturedMessages, Delivery
 from tests.properties.catalogue import open_shop

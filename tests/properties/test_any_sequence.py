@@ -27,7 +27,7 @@ MORE = int(os.environ.get("PROPERTY_EXAMPLES", "0"))
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(0 if MORE else 900),
-    pytest.mark.django_db(transaction=True, databases=["default", "payments", "inventory"]),
+    pytest.mark.django_db(transaction=True, databases="__all__"),
 ]
 
 PROFILE = settings(

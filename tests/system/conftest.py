@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from api.auth.tokens import issue_token
-from sagas.storage import sql
+from sagas import sql
 from tests.outside.customer import Customer
 
 
@@ -22,7 +22,9 @@ def place(shop):
 
 @pytest.fixture
 def shipping_fails() -> Iterator[Callable[[], object]]:
-    """Make every attempt to ship fail until the test calls the fixture's value, or ends."""
+    """Make every attempt to ship seven pieces fail until the test calls the fixture's value, or
+    ends.
+    """
 
     def allow_shipping() -> object:
         return sql.run(
@@ -32,7 +34,7 @@ def shipping_fails() -> Iterator[Callable[[], object]]:
     sql.run(
         "inventory",
         "ALTER TABLE inventory_reservation"
-        " ADD CONSTRAINT broken CHECK (state <> 'shipped') NOT VALID",
+        " ADD CONSTRAINT broken CHECK (state <> 'shipped' OR quantity <> 7) NOT VALID",
         {},
     )
     yield allow_shipping

@@ -12,8 +12,10 @@ from django.test import Client
 from inventory.services import adjust_stock
 from orders.models import Order, Product, TimelineEvent
 from payments.models import SimulatedCharge
+from services import NAMES as SERVICES
 from tests.broker import empty
 from tests.processes import Process, beat, worker
+from tests.shop import SHOP
 
 __all__ = [
     "QUICK",
@@ -29,8 +31,7 @@ __all__ = [
     "timeline",
 ]
 
-SERVICES = ("orders", "payments", "inventory")
-QUICK = {"OUTBOX_FLUSH_SECONDS": "0.2", "SAGA_STALL_SECONDS": "3"}
+QUICK = {"OUTBOX_FLUSH_SECONDS": "0.5", "SAGA_STALL_SECONDS": "3"}
 
 
 @pytest.fixture(autouse=True)
@@ -94,8 +95,9 @@ def net(order_id: str) -> int:
 
 
 def timeline(order_id: str) -> list[str]:
-    """Return the types of an order's events, oldest first."""
-    return list(TimelineEvent.objects.filter(saga=order_id).values_list("type", flat=True))
+    """Return the types of an order's events from the shop, oldest first."""
+    events = TimelineEvent.objects.filter(saga=order_id, service__in=SHOP)
+    return list(events.values_list("type", flat=True))
 
 
 def assert_sound() -> None:

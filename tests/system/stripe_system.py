@@ -44,8 +44,6 @@ class StripeSystem:
         options = (
             "--bind",
             self.api.removeprefix("http://"),
-            "--worker-class",
-            "gthread",
             "--threads",
             "4",
         )

@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 
 from tests.broker import empty
 from tests.processes import ROOT, api, until
+from tests.snippets import snippets
 from tests.system.harness import QUICK, assert_sound, system
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
@@ -28,7 +29,7 @@ VARYING = [
         r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z",
         r"http://127\.0\.0\.1:\d+/api/v1/\S*",
-        r"/api/v1/orders/[0-9a-f-]{36}/",
+        r"/api/v1/(?:orders|returns)/[0-9a-f-]{36}/",
     )
 ]
 
@@ -138,6 +139,20 @@ def test_every_command_gives_the_answer_in_the_document(tmp_path):
         shell = Shell(tmp_path, API=f"{url}/api/v1", PASSWORD="correct horse")
         for command in commands():
             follow(shell, command)
+        assert_sound()
+
+
+def test_the_commands_of_the_readme_place_an_order_that_is_fulfilled(tmp_path):
+    empty()
+    User.objects.create_superuser("admin", password="correct horse")
+    (block,) = [found for found in snippets(ROOT, "README.md") if "curl" in found.text]
+    *_, last = block.text.strip().splitlines()
+    with ExitStack() as stack:
+        stack.enter_context(system())
+        url, _ = stack.enter_context(api(environ=QUICK))
+        shell = Shell(tmp_path, API=f"{url}/api/v1", PASSWORD="correct horse")
+        shell.run(block.text)
+        until(lambda: '"status":"fulfilled"' in shell.run(last), "the order is fulfilled")
         assert_sound()
 
 

@@ -24,19 +24,25 @@ def operator(django_user_model):
     return client
 
 
-def test_stuck_orders_end_after_a_bulk_retry(operator, api_client, shipping_fails):
-    with system({**QUICK, "SAGA_STEP_ATTEMPTS": "1"}):
+@pytest.mark.faults
+def test_stuck_orders_end_after_a_bulk_retry(operator, api_client):
+    impatient = {**QUICK, "SAGA_STALL_SECONDS": "1", "SAGA_REDRIVES": "1"}
+    with system(impatient) as workers:
+        workers["inventory"].kill()
         placed = [order(api_client, f"stuck-{number}") for number in range(5)]
         until(
             lambda: Order.objects.filter(needs_attention=True).count() == 5,
             "all five orders need attention",
         )
-        shipping_fails()
         selected = {"action": "retry", "_selected_action": placed}
         page = operator.post("/admin/orders/order/", selected, follow=True)
-        confirmed = {"reason": "The table is repaired.", "seen": page.context["impact"].fingerprint}
+        confirmed = {
+            "reason": "The worker starts again.",
+            "seen": page.context["impact"].fingerprint,
+        }
         operator.post(f"/admin/console/run/{page.context['run'].id}/confirm/", confirmed)
         until(lambda: Run.objects.filter(state="ended").exists(), "the run has ended")
+        workers["inventory"].revive()
         until(lambda: ended(*placed), "all five orders have ended")
     assert set(Run.objects.get().items.values_list("state", flat=True)) <= {"done", "nothing"}
     assert set(Reservation.objects.values_list("state", flat=True)) == {"shipped"}

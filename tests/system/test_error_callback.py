@@ -3,12 +3,13 @@
 import pytest
 from django_celery_results.models import TaskResult
 
+from sagas.observability.error_pattern import failure_id
 from tests.broker import empty
 from tests.processes import beat, until, worker
 from tests.trips.harness import begin, effects, events, row, state
 from tests.trips.models import Effect, Inbox, Trip
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.system]
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
 QUICK = {"SAGA_STEP_ATTEMPTS": "2", "OUTBOX_BATCH_SIZE": "4", "OUTBOX_FLUSH_SECONDS": "0.2"}
 
@@ -47,8 +48,12 @@ def test_the_error_callback_runs_as_its_own_task_and_stores_the_error():
     assert "told to raise" in row(bad, "trips.book").error
     failure = TaskResult.objects.get(task_name="sagas.run_step", status="FAILURE")
     assert "told to raise" in failure.result
+    assert failure.task_id == failure_id(
+        row(bad, "trips.book").error, task="sagas.run_step", step="trips.book"
+    )
 
 
+@pytest.mark.faults
 def test_a_message_that_always_kills_its_worker_is_refused_and_the_others_continue():
     trips = begin(names=["Ada", "Bob", "kill in trips.book", "Cleo"])
     killer = trips[2]

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import User
 
+from tests.integration.orders import harness
 from tests.processes import ROOT, api, until
 from tests.system.harness import QUICK, shop, system
 
@@ -23,6 +24,14 @@ CALLS = {
     "auth": ("create_token",),
     "orders": ("cancel_order", "get_order", "list_order_events", "list_orders", "place_order"),
     "products": ("add_product", "get_product"),
+    "returns": (
+        "cancel_return",
+        "get_return",
+        "list_return_events",
+        "list_returns",
+        "request_return",
+    ),
+    "sagas": ("answer_wait",),
     "stock": ("adjust_stock", "get_stock"),
 }
 
@@ -86,7 +95,10 @@ def signed_in(client, url, username, password):
 
 
 def test_a_generated_client_places_follows_and_cancels_orders(client):
-    User.objects.create_user("sam", password="correct horse", is_staff=True)
+    sam = harness.user("sam", "catalogue")
+    sam.set_password("correct horse")
+    sam.save()
+    User.objects.create_superuser("root", password="correct horse")
     User.objects.create_user("eve", password="battery staple")
     models = client.models
     with ExitStack() as stack:
@@ -99,6 +111,7 @@ def test_a_generated_client_places_follows_and_cancels_orders(client):
         delivery = models.NewAdjustment(quantity=20, reason="first delivery")
         assert client.adjust_stock.sync("TEA-1", client=staff, body=delivery).quantity == 20
 
+        root = stack.enter_context(signed_in(client, url, "root", "correct horse"))
         eve = stack.enter_context(signed_in(client, url, "eve", "battery staple"))
         wanted = models.NewOrder(
             lines=[models.LineWanted(sku="TEA-1", quantity=3)], payment_method="pm_card_visa"
@@ -123,6 +136,32 @@ def test_a_generated_client_places_follows_and_cancels_orders(client):
         too_late = client.cancel_order.sync_detailed(placed.id, client=eve)
         assert too_late.status_code == 409
         assert too_late.parsed.type_ == "/errors/order-fulfilled"
+
+        wish = models.NewReturn(
+            lines=[models.LineToReturn(sku="TEA-1", quantity=2)], reason="It is stale."
+        )
+        returned = client.request_return.sync(
+            placed.id, client=eve, body=wish, idempotency_key=str(uuid4())
+        )
+        assert (returned.amount, returned.order_id, returned.failure) == (900, placed.id, None)
+        arrived = models.NewSignal(
+            type_="return.goods_received",
+            reason="The parcel is here.",
+            data=models.NewSignalData.from_dict({"lines": [{"sku": "TEA-1", "restock": 2}]}),
+        )
+        answer = client.answer_wait.sync(returned.id, "returns.receive", client=root, body=arrived)
+        assert answer.result is models.SignalOutcome.ACCEPTED
+
+        def completed():
+            found = client.get_return.sync(returned.id, client=eve)
+            return found.status is models.ReturnStatus.COMPLETED
+
+        until(completed, "the return is completed", process=workers["returns"])
+        assert [each.id for each in client.list_returns.sync(client=eve).results] == [returned.id]
+        told = client.list_return_events.sync(returned.id, client=eve).results
+        assert told[0].type_ == "return.requested"
+        accepted = client.cancel_return.sync_detailed(returned.id, client=eve)
+        assert accepted.status_code == 409
 
         poor = models.NewOrder(lines=wanted.lines, payment_method="pm_card_chargeDeclined")
         declined = client.place_order.sync(client=eve, body=poor, idempotency_key=str(uuid4()))

@@ -10,11 +10,11 @@ from console.bulk_actions import runs
 from console.models import Run
 from orders.models import Order
 from payments.models import Inbox, Payment, SimulatedCharge
+from sagas.failpoints import Action as Fate
+from sagas.failpoints import Fault, Point
 from sagas.ids import uuid7
-from sagas.testing.failpoints import Action as Fate
-from sagas.testing.failpoints import Fault, Point
+from sagas.testing.armed_faults import ArmedFaults
 from tests.broker import empty
-from tests.faults.armed_faults import ArmedFaults
 from tests.processes import beat, until, worker
 from tests.system.harness import (
     QUICK,
@@ -28,7 +28,11 @@ from tests.system.harness import (
     timeline,
 )
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.system,
+    pytest.mark.faults,
+]
 
 __all__ = ["shop"]
 

@@ -11,7 +11,7 @@ from tests.processes import beat, until, worker
 from tests.trips.harness import begin, state
 from tests.trips.models import Trip
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.system]
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
 QUICK = {"SAGA_STEP_ATTEMPTS": "2", "OUTBOX_FLUSH_SECONDS": "0.2"}
 END_OTHER_SESSIONS = (
@@ -25,6 +25,7 @@ def end_every_other_session():
         session.execute(END_OTHER_SESSIONS, [own.dbname, own.backend_pid])
 
 
+@pytest.mark.faults
 def test_a_worker_whose_connection_died_survives_the_loss_of_its_children():
     """Otherwise the worker could neither store the failure nor acknowledge the message.
 

@@ -108,6 +108,7 @@ def test_all_orders_are_fulfilled_after_a_worker_is_killed(api_client, victim):
     assert_sound()
 
 
+@pytest.mark.outside
 def test_all_orders_are_fulfilled_after_the_broker_loses_its_data(api_client, settings):
     settings.SAGA_STALL_SECONDS = 1
     placed = [order(api_client, f"lost-{number}") for number in range(20)]

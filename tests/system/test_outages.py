@@ -6,7 +6,11 @@ from orders.models import Order, Outbox
 from tests.processes import until
 from tests.system.harness import assert_sound, ended, order, outcome, shop, system
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.system,
+    pytest.mark.outside,
+]
 
 __all__ = ["shop"]
 

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from orders.models import Order
+from orders.saga import PLACE_ORDER
 from tests.processes import api, beat, until, worker
 from tests.system.harness import QUICK, SERVICES, ended, shop, system
 from tools.local.ports import free_port
@@ -36,8 +37,8 @@ def test_every_log_line_of_an_order_has_the_order_id_and_the_request_id(place):
         )
         until(lambda: ended(first, second), "both orders have ended", process=workers["payments"])
         request_of = {first: "req-1", second: "req-2"}
-        for process in workers.values():
-            found = lines(process, first, second, "req-1", "req-2")
+        for service in PLACE_ORDER.plan.services():
+            found = lines(workers[service], first, second, "req-1", "req-2")
             assert {line["task"] for line in found} >= {"sagas.run_step"}
             for line in found:
                 orders, requests = ids_in(line, "order_id"), ids_in(line, "request_id")
@@ -84,6 +85,7 @@ def test_a_worker_serves_the_metrics_of_itself_and_its_children(place):
             "the redrive has run",
         )
         samples = scraped()
+    assert {samples["saga_worker_queue", queue] for queue in SERVICES} == {1}
     assert samples["saga_step_outcomes_total", "done", "payments.charge"] == 6
     assert samples["saga_step_outcomes_total", "payments.charge", "refused"] == 1
     assert samples["saga_step_outcomes_total", "payments.charge", "unknown"] == 1

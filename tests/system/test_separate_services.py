@@ -7,8 +7,8 @@ import pytest
 from celery import current_app
 from django_celery_results.models import TaskResult
 
-from config.databases import ALIASES, VARIABLES
 from payments.models import Inbox
+from services import ALIASES, VARIABLES
 from tests.processes import beat, until, worker
 from tests.system.harness import QUICK, SERVICES, assert_sound, ended, net, order, outcome, shop
 

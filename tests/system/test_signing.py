@@ -1,4 +1,4 @@
-"""A worker with a key runs, forwards and calls back signed messages only."""
+"""A worker runs, forwards and calls back signed messages only."""
 
 import json
 from base64 import b64decode, b64encode
@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import redis
 from celery import current_app
+from django_celery_results.models import TaskResult
 
+from console.failures.tracebacks import with_task_id
 from orders.models import Outbox
 from payments.models import Inbox, Payment
 from sagas.ids import uuid7
@@ -29,6 +31,11 @@ SIGNED = {**QUICK, "SAGA_SIGNING_KEYS": KEY}
 DISCARDED = "its signature is missing or wrong"
 
 
+def encoded(body):
+    """Return the body of a message as kombu writes it."""
+    return b64encode(json.dumps(body).encode()).decode()
+
+
 class Raw:
     """A message in the broker, which a test can alter."""
 
@@ -38,10 +45,8 @@ class Raw:
         self.args, self.kwargs, self.embedded = json.loads(b64decode(self.envelope["body"]))
 
     def text(self):
-        body = json.dumps([self.args, self.kwargs, self.embedded]).encode()
-        return json.dumps(
-            {**self.envelope, "headers": self.headers, "body": b64encode(body).decode()}
-        )
+        body = encoded([self.args, self.kwargs, self.embedded])
+        return json.dumps({**self.envelope, "headers": self.headers, "body": body})
 
 
 def unsigned(message):
@@ -54,6 +59,10 @@ def signed_by_another(message):
 
 def amount(message):
     message.args[2][0]["context"]["amount"] = 1
+
+
+def renamed(message):
+    message.headers["task"] = "newer.task_of_a_stranger"
 
 
 def task(message):
@@ -153,10 +162,57 @@ def test_an_altered_message_is_discarded_and_no_part_of_it_is_forwarded(api_clie
         )
         assert not Inbox.objects.exists()
         assert not Payment.objects.exists()
-        assert [queues.llen(service) for service in SERVICES] == [0, 0, 0]
+        assert not any(queues.llen(service) for service in SERVICES)
         assert "Task sagas" not in process.output()  # no message was received as a task
         queues.lpush("payments", raw)
         until(lambda: net(placed) == 1_000, "the original message is processed", process=process)
+
+
+def test_without_keys_a_key_that_follows_from_the_secret_key_signs(api_client, queues):
+    placed = order(api_client, "signed")
+    raw = until(lambda: queues.rpop("payments"), "the charge is in the broker")
+    message = Raw(raw)
+    unsigned(message)
+    with worker("payments", environ=QUICK) as process:
+        queues.lpush("payments", message.text())
+        until(lambda: DISCARDED in process.output(), "it is discarded", process=process)
+        assert not Inbox.objects.exists()
+        queues.lpush("payments", raw)
+        until(lambda: net(placed) == 1_000, "the original message is processed", process=process)
+
+
+@pytest.mark.faults
+def test_an_order_whose_messages_the_release_before_sent_is_sent_again_with_a_signature(
+    api_client, queues
+):
+    placed = order(api_client, "unsigned")
+    raw = until(lambda: queues.rpop("payments"), "the charge is in the broker")
+    message = Raw(raw)
+    unsigned(message)
+    queues.lpush("payments", message.text())
+    with worker(*SERVICES, environ=QUICK) as process, beat(environ=QUICK):
+        until(lambda: ended(placed), "the order has ended", process=process)
+        assert DISCARDED in process.output()
+    assert outcome(placed) == ("fulfilled", "")
+    assert not Inbox.objects.exclude(attempts=1).exists()  # no attempt was counted
+    assert_sound()
+
+
+def test_during_the_upgrade_unsigned_messages_are_accepted_and_forged_ones_are_not(
+    api_client, queues
+):
+    placed = order(api_client, "unsigned")
+    raw = until(lambda: queues.rpop("payments"), "the charge is in the broker")
+    forged, old = Raw(raw), Raw(raw)
+    signed_by_another(forged)
+    unsigned(old)
+    with worker("payments", environ={**QUICK, "SAGA_ACCEPT_UNSIGNED": "on"}) as process:
+        queues.lpush("payments", forged.text())
+        until(lambda: DISCARDED in process.output(), "it is discarded", process=process)
+        assert not Inbox.objects.exists()
+        queues.lpush("payments", old.text())
+        until(lambda: net(placed) == 1_000, "the unsigned one is processed", process=process)
+        assert "accepts messages without a signature" in process.output()
 
 
 def test_an_invalid_body_and_the_old_protocol_are_discarded(key, queues):
@@ -183,6 +239,36 @@ def test_an_invalid_body_and_the_old_protocol_are_discarded(key, queues):
         until(lambda: "{{{" in process.output(), "the broken message is discarded", process=process)
 
 
+def test_an_unknown_task_is_stored_as_a_failure_only_if_it_is_signed(key, queues):
+    empty()
+    sent = [current_app.send_task(f"newer.task_{n}", queue="payments").id for n in range(4)]
+    raw = queues.lrange("payments", 0, -1)
+    queues.delete("payments")
+    forged = [Raw(text) for text in raw[1:]]
+    for tamper, message in zip((unsigned, signed_by_another, renamed), forged, strict=True):
+        tamper(message)
+    old = json.loads(raw[0]) | {
+        "headers": {},
+        "body": encoded({"task": "newer.old_protocol", "id": "old", "args": [], "kwargs": {}}),
+    }
+    with worker("payments", environ=SIGNED) as process:
+        queues.lpush("payments", *(message.text() for message in forged), json.dumps(old))
+        until(
+            lambda: process.output().count(DISCARDED) == len(forged) + 1,
+            "each forged message is discarded with one line",
+            process=process,
+        )
+        assert "for task 'newer.task_of_a_stranger', id" in process.output()
+        assert "Received unregistered task" not in process.output()
+        queues.lpush("payments", raw[0])
+        (stored,) = until(TaskResult.objects.all, "the signed one is stored", process=process)
+        assert "Received unregistered task of type 'newer.task_3'" in process.output()
+        assert queues.llen("payments") == 0
+        until(lambda: not queues.exists("unacked"), "all are acknowledged", process=process)
+        assert process.output().count(DISCARDED) == len(forged) + 1
+    assert with_task_id(sent[3]) == [stored.pk]
+
+
 def test_signed_orders_reach_their_expected_end(api_client, key):
     methods = {
         "good": "pm_card_visa",
@@ -203,6 +289,7 @@ def test_signed_orders_reach_their_expected_end(api_client, key):
     assert_sound()
 
 
+@pytest.mark.faults
 def test_error_callbacks_and_retries_are_also_signed(key):
     environ = {**SIGNED, "SAGA_STEP_ATTEMPTS": "2", "OUTBOX_BATCH_SIZE": "4"}
     _, bad, killer = begin(names=["Ada", "raise in trips.book", "kill in trips.book"])

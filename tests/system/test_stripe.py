@@ -12,9 +12,9 @@ from pytest_django import Settings
 from orders.models import Order, TimelineEvent
 from orders.saga import SAGAS
 from payments.models import Payment, WebhookEvent
+from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
-from sagas.testing.failpoints import Action, Fault, Point
-from tests.faults.armed_faults import ArmedFaults
+from sagas.testing.armed_faults import ArmedFaults
 from tests.integration.payments.stripe_harness import confirm
 from tests.processes import until, worker
 from tests.system.harness import order, outcome, shop
@@ -74,6 +74,7 @@ def test_orders_reach_the_expected_end_despite_stripe_faults(
     call_command("audit", "--expect-ended")
 
 
+@pytest.mark.outside
 @each_saga
 def test_an_order_waits_for_its_customer_until_the_deadline(
     stripe_system: StripeSystem, api_client: Client, tmp_path: Path, settings: Settings, saga: str
@@ -115,6 +116,7 @@ def test_an_order_waits_for_its_customer_until_the_deadline(
     call_command("audit", "--expect-ended")
 
 
+@pytest.mark.outside
 def test_a_lost_webhook_only_delays_the_order(
     stripe_system: StripeSystem, api_client: Client, tmp_path: Path
 ) -> None:
@@ -129,6 +131,7 @@ def test_a_lost_webhook_only_delays_the_order(
     assert not WebhookEvent.objects.exists()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("action", list(Action))
 def test_a_webhook_with_a_lost_answer_takes_effect_once(
     stripe_system: StripeSystem, api_client: Client, tmp_path: Path, action: Action

@@ -17,7 +17,11 @@ from tests.processes import until, worker
 from tests.system.harness import ended, order, outcome, shop, timeline
 from tests.system.stripe_system import StripeSystem, net, running_workers, stripe_system
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.system,
+    pytest.mark.outside,
+]
 
 __all__ = ["shop", "stripe_system"]
 

@@ -67,6 +67,7 @@ def test_a_voucher_is_shown_and_its_order_is_fulfilled_once_it_is_paid(
     call_command("audit", "--expect-ended")
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize(
     ("verdict", "end"),
     [("succeeded", ("fulfilled", "")), ("failed", ("cancelled", "payment_declined"))],

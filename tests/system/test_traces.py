@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from orders.models import Order
-from sagas.checks import check_tracing
+from sagas.checks.registration import check_tracing
 from sagas.observability import tracing
 from tests.processes import api, until, worker
 from tests.system.harness import QUICK, ended, outcome, shop, system
@@ -107,6 +107,7 @@ def test_one_trace_from_the_post_through_every_step(place, collector):
     assert not [span for span in collector.spans if SECRET in str(span)]
 
 
+@pytest.mark.faults
 def test_an_order_keeps_its_trace_if_a_worker_is_killed(place, collector):
     with api(environ=collector.environ) as (address, _):
         with worker("payments", environ=collector.environ) as doomed:
@@ -131,6 +132,7 @@ def test_an_order_keeps_its_trace_if_a_worker_is_killed(place, collector):
     assert len(collector.trace_ids_of(order)) == 1
 
 
+@pytest.mark.faults
 def test_an_order_keeps_its_trace_over_a_retry_with_a_span_for_each_attempt(place, collector):
     with api(environ=collector.environ) as (address, _), system(collector.environ) as workers:
         order = place(address, "again", method="pm_sim_timeout_lost")
@@ -161,6 +163,7 @@ def test_the_trace_of_an_undone_order_includes_the_undo(place, collector):
     assert attribute(reserve, "saga.outcome") == "refused"
 
 
+@pytest.mark.outside
 def test_an_unreachable_collector_does_not_block_orders(place):
     environ = {
         **QUICK,
@@ -183,4 +186,5 @@ def test_the_system_check_warns_of_an_endpoint_without_the_exporter(monkeypatch)
     assert check_tracing(None) == []
     monkeypatch.setattr(tracing, "find_spec", lambda name: None)
     [warning] = check_tracing(None)
-    assert "requirements-otel.txt" in (warning.hint or "")
+    assert "opentelemetry-sdk" in (warning.hint or "")
+    assert "[otel]" in (warning.hint or "")

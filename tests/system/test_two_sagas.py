@@ -17,7 +17,11 @@ from payments.models import Payment
 from tests.processes import api, until
 from tests.system.harness import QUICK, assert_sound, ended, order_body, shop, system
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.system,
+    pytest.mark.faults,
+]
 
 __all__ = ["shop"]
 

@@ -29,7 +29,7 @@ from tools.local.ports import free_port
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.django_db(transaction=True, databases=["default", "payments", "inventory"]),
+    pytest.mark.django_db(transaction=True, databases="__all__"),
 ]
 
 NAME = "waiting-room-test"
@@ -139,7 +139,7 @@ def offered():
 
 def test_two_hundred_waiting_clients_block_no_order_and_hold_no_connection():
     order = harness.order(of="ada")
-    with api(DATABASE_POOL_SIZE="4") as served:
+    with api(DATABASE_POOL_SIZE="4", WAITING_PLACES_PER_USER="200") as served:
         following = [served.follow(order) for _ in range(150)]
         waiting = [served.prefer_to_wait(order) for _ in range(50)]
         until(
@@ -191,7 +191,7 @@ def test_a_stop_ends_all_waiting_requests():
 
 def test_by_default_waiting_clients_leave_threads_for_other_requests():
     order = harness.order(of="ada")
-    with api("--threads", "8") as served:
+    with api("--threads", "8", WAITING_PLACES_PER_USER="8") as served:
         following = [served.follow(order) for _ in range(7)]
         full = served.stream_status(order)
         assert (full.status_code, full.headers["Content-Type"]) == (503, "application/problem+json")
@@ -201,6 +201,18 @@ def test_by_default_waiting_clients_leave_threads_for_other_requests():
         assert "Preference-Applied" not in at_once.headers
         assert served.place().status_code == 201
         assert len(following) == 7
+
+
+def test_one_user_gets_a_part_of_the_slots():
+    order = harness.order(of="ada")
+    with api("--threads", "64") as served:
+        following = [served.follow(order) for _ in range(56 // 8)]
+        refused = served.stream_status(order)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "5")
+
+        served.headers = {"Authorization": f"Bearer {issue_token(harness.user('bob'))}"}
+        assert has_ended(served.follow(harness.order(of="bob"))) is False
+        assert not any(has_ended(stream) for stream in following)
 
 
 def test_the_api_answers_503_until_its_database_accepts_connections():

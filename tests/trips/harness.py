@@ -1,23 +1,31 @@
 """Drive trips from a test: start them, deliver their messages, and read the results."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from django.db import connection, transaction
+from django.utils import timezone
 
+from sagas import start
+from sagas.definition import handlers
 from sagas.definition.messages import Message
-from sagas.definition.plan import Plan
+from sagas.definition.plan import Plan, Saga
+from sagas.definition.policy import Policy
 from sagas.execution import runner
 from sagas.execution.failures import Failure, StepFailed, record_failures
 from sagas.ids import uuid7
-from sagas.lifecycle import CancelRequest, CancelResult, cancel_before_pivot, start
+from sagas.lifecycle import CancelRequest, CancelResult, cancel_before_pivot
+from sagas.operations import retention
 from sagas.storage.registry import get_home, get_service
 
-from .models import Effect, Inbox, Outbox, Trip
+from .models import Effect, Inbox, Outbox, Trip, Watermark
 from .saga import TRIP
-from .steps import Began, CalledOff, behaviour, calls
+from .steps import Began, CalledOff, behaviour, calls, destinations
 
 TRIPS = get_service("trips")
 HOME = get_home("trips")
@@ -31,26 +39,41 @@ def forget() -> None:
     """Reset the behaviour of the steps."""
     behaviour.clear()
     calls.clear()
+    destinations.clear()
 
 
-def begin(count: int = 1, *, names: Sequence[str] = ()) -> list[UUID]:
+@contextmanager
+def with_policy(step: str, **policy: Any) -> Iterator[None]:
+    """Give a registered step another policy while the context lasts."""
+    definition = handlers.definition(step)
+    assert definition
+    changed = msgspec.structs.replace(definition, policy=Policy(**policy))
+    with handlers.substituted(changed):
+        yield
+
+
+def begin(count: int = 1, *, names: Sequence[str] = (), declaration: Saga = TRIP) -> list[UUID]:
     """Start trips for some travellers (default: Ada), and return their ids in order."""
     names = names or ["Ada"] * count
     ids = sorted(uuid7() for _ in names)
     with transaction.atomic():
         for trip, name in zip(ids, names, strict=True):
-            Trip.objects.create(id=trip, plan=msgspec.to_builtins(PLAN))
-            start(
-                TRIP,
-                saga=trip,
-                started_at=Trip.objects.get(id=trip).created_at,
-                event=Began(name=name),
-            )
+            start(declaration, Trip(id=trip), Began(name=name))
     return ids
 
 
-def messages_to(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[Message]:
-    """Return the messages to a step, built from the outbox rows of some trips."""
+def messages_to(
+    step: str,
+    trips: Sequence[UUID],
+    *,
+    attempt: int = 0,
+    attempts: Mapping[UUID, int] | None = None,
+) -> list[Message]:
+    """Return the messages to a step, built from the outbox rows of some trips.
+
+    `attempts` are the numbers of the trips that have an attempt of their own.
+    """
+    numbers = attempts or {}
     rows = Outbox.objects.filter(target=step, saga__in=trips).order_by("saga", "seq")
     return [
         Message(
@@ -59,16 +82,23 @@ def messages_to(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[M
             started_at=row.saga_started_at,
             seq=row.seq,
             context=row.context,
-            attempt=attempt,
+            attempt=numbers.get(row.saga, attempt),
         )
         for row in rows
     ]
 
 
-def deliver(step: str, trips: Sequence[UUID], *, attempt: int = 0) -> list[Failure]:
+def deliver(
+    step: str,
+    trips: Sequence[UUID],
+    *,
+    attempt: int = 0,
+    attempts: Mapping[UUID, int] | None = None,
+    plan: Plan = PLAN,
+) -> list[Failure]:
     """Deliver the messages to a step in one batch, and return the failures that it reports."""
     try:
-        runner.run(step, PLAN, messages_to(step, trips, attempt=attempt))
+        runner.run(step, plan, messages_to(step, trips, attempt=attempt, attempts=attempts))
     except StepFailed as failed:
         return failed.failures
     return []
@@ -81,13 +111,15 @@ def fail(
     attempt: int = 1,
     isolated: bool = True,
     error: str = "boom",
+    claim: UUID | None = None,
+    plan: Plan = PLAN,
 ) -> None:
     """Record a failed attempt, as the error callback does."""
     failures = [
-        Failure(message=message, attempt=attempt, error=error, isolated=isolated)
+        Failure(message=message, attempt=attempt, error=error, isolated=isolated, claim=claim)
         for message in messages_to(step, trips)
     ]
-    record_failures(PLAN, step, failures)
+    record_failures(plan, step, failures)
 
 
 def call_off(trip: UUID) -> CancelResult:
@@ -147,3 +179,35 @@ def make_due() -> None:
             " SET due_at = now() - interval '1 s', send_at = now() - interval '1 s'"
             " WHERE state IN ('started', 'waiting')"
         )
+
+
+def age(trips: Sequence[UUID], *, days: float) -> None:
+    """Make some trips and all their rows older, and mark their outbox rows as published."""
+    columns = {
+        "trips_trip": ["created_at"],
+        "trips_outbox": ["saga_started_at", "created_at", "published_at"],
+        "trips_inbox": ["saga_started_at", "created_at", "updated_at"],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE trips_outbox SET published_at = created_at WHERE published_at IS NULL"
+        )
+        for table, names in columns.items():
+            changes = ", ".join(
+                f"{name} = {name} - make_interval(secs => %(age)s)" for name in names
+            )
+            key = "id" if table == "trips_trip" else "saga"
+            cursor.execute(
+                f"UPDATE {table} SET {changes} WHERE {key} = ANY(%(trips)s)",
+                {"age": days * 86_400, "trips": list(trips)},
+            )
+
+
+def hear_lists(kept: Sequence[UUID] = (), *, home: str = "trips") -> None:
+    """Have trips hear a home's lists for more than a day, up to now: the last one names `kept`."""
+    now = timezone.now()
+    retention_time = timedelta(days=settings.SAGA_RETENTION_DAYS)
+    Watermark.objects.filter(home=home).delete()
+    before = now - retention_time - timedelta(days=3)
+    retention.purge(TRIPS, retention.OpenSagas(home, before, list(kept)))
+    Watermark.objects.filter(home=home).update(heard_since=now - 2 * retention.NOTICE)

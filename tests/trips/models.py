@@ -4,7 +4,6 @@ from typing import Any
 from django.db import models
 
 import sagas.models
-from sagas.ids import uuid7
 
 
 class Outbox(sagas.models.Outbox):
@@ -25,6 +24,18 @@ class Hold(sagas.models.Hold):
         db_table = "trips_hold"
 
 
+class StepFault(sagas.models.StepFault):
+    class Meta(sagas.models.StepFault.Meta):
+        abstract = False
+        db_table = "trips_stepfault"
+
+
+class CallLimit(sagas.models.CallLimit):
+    class Meta(sagas.models.CallLimit.Meta):
+        abstract = False
+        db_table = "trips_calllimit"
+
+
 class Watermark(sagas.models.Watermark):
     class Meta(sagas.models.Watermark.Meta):
         abstract = False
@@ -37,18 +48,33 @@ class TimelineEvent(sagas.models.TimelineEvent):
         db_table = "trips_timelineevent"
 
 
-class Trip(sagas.models.TrackedSaga):
-    id = models.UUIDField(primary_key=True, default=uuid7)
+class Followed(sagas.models.TrackedSaga):
+    """A saga that counts the events that it reads. `user_id` is the user who began it by REST."""
+
+    user_id = models.IntegerField(null=True)
     followed = models.IntegerField(default=0)
 
     class Meta(sagas.models.TrackedSaga.Meta):
-        abstract = False
-        db_table = "trips_trip"
+        abstract = True
 
     @classmethod
     def apply_events(cls, events: Sequence[Any]) -> None:
         for event in events:
-            cls.objects.filter(id=event.saga).update(followed=models.F("followed") + 1)
+            cls._default_manager.filter(pk=event.saga).update(followed=models.F("followed") + 1)
+
+
+class Trip(Followed):
+    class Meta(Followed.Meta):
+        abstract = False
+        db_table = "trips_trip"
+
+
+class Cruise(Followed):
+    """A second kind of saga in the same home."""
+
+    class Meta(Followed.Meta):
+        abstract = False
+        db_table = "trips_cruise"
 
 
 class Effect(models.Model):

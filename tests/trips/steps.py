@@ -6,7 +6,11 @@ instruction, for example "raise in trips.book".
 
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -22,7 +26,9 @@ from sagas.definition.handlers import (
     Waiting,
     action,
     undo,
+    wait,
 )
+from sagas.definition.timers import timer
 
 from .models import Effect
 
@@ -30,6 +36,9 @@ Behaviour = Callable[[Delivery[Any]], Outcome | None]
 
 behaviour: dict[tuple[str, UUID], Behaviour] = {}
 calls: list[tuple[str, tuple[UUID, ...]]] = []
+
+# The outside systems that requests of trips.pay fly to. All other requests answer at once.
+destinations: dict[UUID, str] = {}
 
 
 class Traveller(msgspec.Struct, frozen=True):
@@ -114,6 +123,37 @@ def _act_out(name: str, step: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _fly_if_told(delivery: Delivery[Traveller]) -> None:
+    """Let the payment of a traveller fly to a bank.
+
+    For "fly to FOLDER" it answers once a file `answer` is in the folder. For "ask BANK in FOLDER"
+    the bank of that name notes the time there.
+    """
+    if delivery.context.name.startswith("ask "):
+        bank, _, noted_in = delivery.context.name.removeprefix("ask ").partition(" in ")
+        destinations[delivery.saga] = bank
+        behaviour["trips.pay/call", delivery.saga] = partial(_note_time, Path(noted_in), bank)
+    elif folder := folder_to_fly_to(delivery):
+        destinations[delivery.saga] = "bank"
+        behaviour["trips.pay/call", delivery.saga] = partial(_await_file, folder)
+
+
+def folder_to_fly_to(delivery: Delivery[Traveller]) -> Path | None:
+    """Return the FOLDER of a traveller named "fly to FOLDER"."""
+    command, _, folder = delivery.context.name.partition(" to ")
+    return Path(folder) if command == "fly" else None
+
+
+def _await_file(folder: Path, trip: UUID) -> None:
+    (folder / f"asked-{trip}").touch()
+    while not (folder / "answer").exists():
+        time.sleep(0.01)
+
+
+def _note_time(folder: Path, bank: str, trip: UUID) -> None:
+    (folder / f"{bank.replace('/', '-')} {trip}").write_text(str(time.time()))
+
+
 @action("trips.book", accepts=Traveller, refusal=NotBooked)
 def book(batch: Batch[Traveller]) -> list[Outcome]:
     return _each("trips.book", batch, lambda _: Booked())
@@ -129,7 +169,12 @@ class Pay(ExternalStep[Traveller, UUID, Outcome]):
     """Asks a bank. The behaviour for `trips.pay/call` is its answer."""
 
     def prepare(self, batch: Batch[Traveller]) -> Sequence[UUID]:
+        for delivery in batch:
+            _fly_if_told(delivery)
         return [delivery.saga for delivery in batch]
+
+    def destination(self, request: UUID) -> str | None:
+        return destinations.get(request)
 
     def call(self, requests: Sequence[UUID]) -> Sequence[Outcome]:
         calls.append(("trips.pay/call", tuple(requests)))
@@ -168,3 +213,51 @@ def travel(batch: Batch[Traveller]) -> list[Outcome]:
 @undo("trips.drop", accepts=Traveller)
 def drop(batch: Batch[Traveller]) -> list[Outcome]:
     return _each("trips.drop", batch, lambda _: Dropped())
+
+
+class Reviewed(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.reviewed"
+    score: int
+    note: str = ""
+
+
+class Rejected(Refusal, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.rejected"
+
+
+class ReviewExpired(Refusal, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.review_expired"
+
+
+class Arrived(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.arrived"
+
+
+class ArrivalUnknown(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.arrival_unknown"
+
+
+wait(
+    "trips.review",
+    answer=Reviewed,
+    refusal=Rejected,
+    expires=timedelta(days=3),
+    expired=ReviewExpired(code="review_expired", detail="The trip was not reviewed in time."),
+)
+wait("trips.arrive", answer=Arrived, expires=timedelta(days=30), expired=ArrivalUnknown())
+
+
+class Reminded(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "trip.reminded"
+
+
+def rest_is_over(traveller: Delivery[Traveller]) -> datetime:
+    """Return the time at which a traveller goes on: an hour after the start of the trip."""
+    _act_out(traveller.context.name, "trips.rest")
+    calls.append(("trips.rest/until", (traveller.saga,)))
+    return traveller.started_at + timedelta(hours=1)
+
+
+timer("trips.rest", until=rest_is_over)
+timer("trips.remind", after=timedelta(days=7), event=Reminded())
+timer("trips.nap", after=timedelta(seconds=1))

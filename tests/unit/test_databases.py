@@ -6,7 +6,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import NotSupportedError
 from django.db.utils import ConnectionHandler
 
-from config.databases import VARIABLES, databases
+from config.databases import databases
+from services import VARIABLES
 
 URLS = {variable: f"postgres://us:secret@db/{alias}" for alias, variable in VARIABLES.items()}
 
@@ -19,6 +20,7 @@ def given(monkeypatch):
         for name in (
             "SERVICES",
             "DATABASE_POOL_SIZE",
+            "DATABASE_POOLER",
             "DATABASE_PREPARED_STATEMENTS",
             *VARIABLES.values(),
         ):
@@ -58,11 +60,8 @@ def test_a_query_of_another_services_database_raises_an_error_that_names_it(give
 
 
 def test_two_services_never_share_a_database(given):
-    shared = URLS["DATABASE_URL"]
     with pytest.raises(ImproperlyConfigured, match="name the same database"):
-        databases(
-            given("INVENTORY_DATABASE_URL", DATABASE_URL=shared, PAYMENTS_DATABASE_URL=shared)
-        )
+        databases(given(*URLS, PAYMENTS_DATABASE_URL=URLS["DATABASE_URL"]))
 
 
 def test_the_url_overrides_the_planners_settings_but_not_the_time_limits(
@@ -97,3 +96,28 @@ def test_statements_are_prepared_unless_a_pooler_cannot_track_them(given):
         assert config["OPTIONS"]["prepare_threshold"] == 2
     for config in databases(given(*URLS, DATABASE_PREPARED_STATEMENTS="off")).values():
         assert not {"server_side_binding", "prepare_threshold"} & set(config["OPTIONS"])
+
+
+def test_behind_a_pooler_no_connection_needs_its_own_session(given):
+    for config in databases(given(*URLS, DATABASE_POOLER="transaction")).values():
+        assert not {"options", "server_side_binding", "prepare_threshold"} & set(config["OPTIONS"])
+        assert config["DISABLE_SERVER_SIDE_CURSORS"]
+    for config in databases(given(*URLS)).values():
+        assert not config["DISABLE_SERVER_SIDE_CURSORS"]
+
+
+def test_statements_are_prepared_behind_a_pooler_that_tracks_them(given):
+    variables = {"DATABASE_POOLER": "transaction", "DATABASE_PREPARED_STATEMENTS": "on"}
+    for config in databases(given(*URLS, **variables)).values():
+        assert config["OPTIONS"]["prepare_threshold"] == 2
+
+
+def test_an_unknown_pooler_is_refused(given):
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_POOLER is 'session'"):
+        databases(given(*URLS, DATABASE_POOLER="session"))
+
+
+def test_options_that_a_pooler_would_drop_are_refused(given):
+    url = URLS["DATABASE_URL"] + "?options=-c%20random_page_cost%3D2"
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL has options"):
+        databases(given(*URLS, DATABASE_URL=url, DATABASE_POOLER="transaction"))

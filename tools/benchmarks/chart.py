@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from tools.benchmarks.figures import Figure, Verdict
+from tools.benchmarks.verdicts import Figure, Verdict
 
 __all__ = ["chart"]
 

@@ -10,7 +10,7 @@ from tools.local.processes import poll
 from tools.local.servers import DATABASE_VARIABLES
 from tools.local.stack import ADMIN, Stack
 
-__all__ = ["BenchmarkFailed", "Database", "Span"]
+__all__ = ["BenchmarkFailed", "Database", "Ending", "Span"]
 
 PIECES = 100_000_000
 # Time limit for the last order of a run, in seconds.
@@ -39,6 +39,10 @@ TERMINAL = """
 SELECT id::text, extract(epoch FROM {column})::float8 FROM orders_order
  WHERE created_at >= to_timestamp(%s) AND status IN ('fulfilled', 'cancelled')
 """
+ENDINGS = """
+SELECT id::text, status, extract(epoch FROM updated_at)::float8 FROM orders_order
+ WHERE created_at >= to_timestamp(%s) AND status IN ('fulfilled', 'cancelled')
+"""
 END_ALL = "UPDATE orders_order SET ended_at = now() WHERE ended_at IS NULL"
 
 
@@ -51,6 +55,13 @@ class Span(NamedTuple):
 
     first_placed_at: float
     last_ended_at: float
+
+
+class Ending(NamedTuple):
+    """The final status of an order, `fulfilled` or `cancelled`, and its Unix time."""
+
+    status: str
+    at: float
 
 
 class Database:
@@ -80,14 +91,22 @@ class Database:
 
     def wait_until_ended(self) -> None:
         """Wait until no order is open."""
-        with psycopg.connect(self._urls["orders"], autocommit=True) as session:
-            for _ in poll(LIMIT, pause=LOOK_SECONDS):
-                if session.execute(OPEN).fetchone() == (False,):
-                    return
+        if not self.end_within(LIMIT):
+            raise BenchmarkFailed(
+                f"Some orders have not ended after {LIMIT} s. Check that the workers are running."
+            )
 
-        raise BenchmarkFailed(
-            f"Some orders have not ended after {LIMIT} s. Check that the workers are running."
-        )
+    def end_within(self, seconds: float) -> bool:
+        """Wait until no order is open; return False after `seconds`."""
+        with psycopg.connect(self._urls["orders"], autocommit=True) as session:
+            return any(
+                session.execute(OPEN).fetchone() == (False,)
+                for _ in poll(seconds, pause=LOOK_SECONDS)
+            )
+
+    def endings(self, since: float) -> dict[str, Ending]:
+        """Map the id of each order placed since a moment to its final status, if it has one."""
+        return {order: Ending(status, at) for order, status, at in self._fetch(ENDINGS, [since])}
 
     def span(self, since: float, *, fulfilled: int, cancelled: int) -> Span:
         """Return the time span of the orders placed since a moment, in Unix time.

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import psycopg
 
+from services import ALIASES, VARIABLES
 from tools.benchmarks.order_data import PAYMENT_METHOD, SKUS
-from tools.local.servers import DATABASE_VARIABLES
 from tools.local.stack import Stack
 
 __all__ = ["write_history"]
@@ -83,12 +83,12 @@ DOMAIN = {
 
 
 def write_history(stack: Stack, orders: int, *, notify: Callable[[str], None]) -> None:
-    """Write finished orders with all rows of their sagas to the three databases."""
+    """Write finished orders with all rows of their sagas to the databases of their services."""
     statements = {service: [*own, *_messages(service)] for service, own in DOMAIN.items()}
     for first in range(1, orders + 1, AT_ONCE):
         last = min(first + AT_ONCE - 1, orders)
-        for variable, service in DATABASE_VARIABLES.items():
-            _write(stack.env[variable], statements[service], first, last)
+        for service, own in statements.items():
+            _write(stack.env[VARIABLES[ALIASES[service]]], own, first, last)
 
         notify(f"  {last:,} finished orders")
 

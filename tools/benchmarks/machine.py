@@ -7,11 +7,13 @@ from pathlib import Path
 
 import psutil
 
+from tools.local import programs
 from tools.local.stack import Stack
 
 __all__ = ["PROGRAMS", "WORKERS", "cpu_seconds", "frozen", "peak_memory"]
 
-WORKERS = ("worker-orders", "worker-payments", "worker-inventory", "beat")
+# The programs that `frozen` suspends unless others are named.
+WORKERS = (*programs.WORKERS, "beat")
 PROGRAMS = (*WORKERS, "api", "postgres", "valkey")
 MEGABYTE = 1_000_000
 
@@ -42,11 +44,9 @@ def peak_memory(stack: Stack) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def frozen(stack: Stack, programs: tuple[str, ...] = WORKERS) -> Iterator[None]:
+def frozen(stack: Stack, names: tuple[str, ...] = WORKERS) -> Iterator[None]:
     """Suspend programs of a stack while the context lasts."""
-    processes = [
-        process for name, process in _processes(stack) if name.partition(":")[0] in programs
-    ]
+    processes = [process for name, process in _processes(stack) if name.partition(":")[0] in names]
     for process in processes:
         process.suspend()
 

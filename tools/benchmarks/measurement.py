@@ -32,10 +32,11 @@ class Size:
 
 @dataclass(kw_only=True)
 class Round:
-    """The results of one round."""
+    """The results of one round. `reference` is the rate of the bare SQL, sent by `pgbench`."""
 
     drained: Throughput
     bare: Throughput
+    reference: float
     naive_drained: Throughput
     live: Throughput
     naive_live: Throughput
@@ -86,8 +87,9 @@ def _round(
     few = size.naive_orders
     with ours.paused():
         bare = baseline.bare(size.bare_orders)
+        reference = baseline.reference(size.bare_orders)
 
-    notify(f"  bare SQL         {bare.rate:7,.0f} sagas/s")
+    notify(f"  bare SQL         {bare.rate:7,.0f} sagas/s, by pgbench {reference:,.0f}")
     with baseline.paused():
         drained_undone = ours.drain(size.orders, undone=UNDONE)
         drained = ours.drain(size.orders)
@@ -115,6 +117,7 @@ def _round(
     return Round(
         drained=drained,
         bare=bare,
+        reference=reference,
         naive_drained=naive_drained,
         live=live,
         naive_live=naive_live,

@@ -10,19 +10,21 @@ from typing import Any
 
 import msgspec
 import psutil
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from tools.benchmarks.chart import chart
-from tools.benchmarks.figures import Figure, Verdict, absolute, judge, judge_growth
+from tools.benchmarks.figures import absolute, judge, judge_growth
 from tools.benchmarks.growth import Growth
 from tools.benchmarks.measurement import Measurement
+from tools.benchmarks.tables import number, table, verdict_table
+from tools.benchmarks.verdicts import Figure
 from tools.local.rundir import PROJECT
 
-__all__ = ["show", "show_growth", "write", "write_growth"]
+__all__ = ["RESULTS", "machine", "show", "show_growth", "write", "write_growth", "write_json"]
 
 RESULTS = PROJECT / "tools" / "benchmarks" / "results"
+RATIOS = "Ratios: both runs of a ratio belong to the same round"
 PACKAGES = (
     "django",
     "celery",
@@ -39,47 +41,48 @@ def show(console: Console, measured: Measurement) -> None:
     """Print all figures, and all ratios with their targets."""
     console.print(_figures(absolute(measured)))
     console.print(_cpu(measured))
-    console.print(_verdicts(judge(measured)))
+    console.print(verdict_table(RATIOS, judge(measured)))
 
 
 def show_growth(console: Console, growth: Growth) -> None:
     """Print the throughput with a history and with a backlog."""
-    console.print(_verdicts(judge_growth(growth)))
+    console.print(verdict_table(RATIOS, judge_growth(growth)))
     memory = ", ".join(f"{name} {most:.0f}" for name, most in sorted(growth.memory.items()))
     console.print(f"Peak memory by process after the backlog, in MB: {memory}", highlight=False)
 
 
 def write_growth(growth: Growth) -> Path:
     """Write the results as JSON; return the path."""
-    return _write(
-        "growth.json", {"machine": _machine(), "targets": judge_growth(growth), "growth": growth}
+    return write_json(
+        "growth.json", {"machine": machine(), "targets": judge_growth(growth), "growth": growth}
     )
 
 
 def write(measured: Measurement) -> Path:
     """Write the results as JSON and as a chart; return the path of the JSON."""
     everything = {
-        "machine": _machine(),
+        "machine": machine(),
         "size": measured.size,
         "figures": absolute(measured),
         "targets": judge(measured),
         "peak_memory_mb": measured.memory,
         "rounds": measured.rounds,
     }
-    path = _write("bench.json", everything)
+    path = write_json("bench.json", everything)
     (RESULTS / "bench.svg").write_text(chart(absolute(measured), judge(measured)))
 
     return path
 
 
-def _write(name: str, everything: dict[str, Any]) -> Path:
+def write_json(name: str, everything: dict[str, Any]) -> Path:
+    """Write results to a file of this name; return its path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / name
     path.write_bytes(msgspec.json.format(msgspec.json.encode(everything), indent=1) + b"\n")
     return path
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """Describe the machine and the versions of the packages."""
     return {
         "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}Z",
@@ -92,7 +95,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _figures(figures: list[Figure]) -> Table:
-    table = _table(
+    shown = table(
         "Absolute figures: valid for this machine at this time only",
         "",
         "median",
@@ -101,13 +104,13 @@ def _figures(figures: list[Figure]) -> Table:
         "unit",
     )
     for figure in figures:
-        table.add_row(figure.name, *(_number(value) for value in _three(figure)), figure.unit)
+        shown.add_row(figure.name, *(number(value) for value in _three(figure)), figure.unit)
 
-    return table
+    return shown
 
 
 def _cpu(measured: Measurement) -> Table:
-    table = _table(
+    shown = table(
         "CPU seconds per 1,000 sagas, and peak memory, by process",
         "process",
         "draining",
@@ -119,43 +122,10 @@ def _cpu(measured: Measurement) -> Table:
         drained = median(one.drained.cpu.get(name, 0.0) for one in measured.rounds)
         live = median(one.live.cpu.get(name, 0.0) for one in measured.rounds)
         memory = measured.memory.get(name)
-        table.add_row(name, f"{drained:.3f}", f"{live:.3f}", f"{memory:.0f}" if memory else "")
+        shown.add_row(name, f"{drained:.3f}", f"{live:.3f}", f"{memory:.0f}" if memory else "")
 
-    return table
-
-
-def _verdicts(verdicts: list[Verdict]) -> Table:
-    table = _table(
-        "Ratios: both runs of a ratio belong to the same round",
-        "",
-        "median",
-        "min",
-        "max",
-        "target",
-        "result",
-    )
-    for verdict in verdicts:
-        three = [_number(value) for value in _three(verdict.figure)]
-        table.add_row(
-            verdict.figure.name,
-            *three,
-            verdict.target,
-            "[green]met" if verdict.met else "[red]missed",
-        )
-
-    return table
+    return shown
 
 
 def _three(figure: Figure) -> tuple[float, float, float]:
     return figure.median, figure.least, figure.most
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=SIMPLE)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right")
-    return table

@@ -13,10 +13,22 @@ import httpx
 from tools.benchmarks.child_process import ChildProcess
 from tools.benchmarks.database import BenchmarkFailed, Database, Span
 from tools.benchmarks.machine import WORKERS, cpu_seconds, frozen
+from tools.benchmarks.pgbench import run_pgbench
+from tools.local.sandbox_control import SandboxControl
 from tools.local.stack import ADMIN, Stack
 
-__all__ = ["Latency", "RequestRate", "SystemUnderTest", "Throughput", "percentile"]
+__all__ = [
+    "SHORT_WARM_UP",
+    "HttpAnswer",
+    "Latency",
+    "RequestRate",
+    "SystemUnderTest",
+    "Throughput",
+    "percentile",
+]
 
+# Orders that connect all processes and prepare all statements.
+SHORT_WARM_UP = 300
 PLACING_THREADS = 4
 
 
@@ -43,9 +55,10 @@ class Throughput:
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Milliseconds from POST to the final status, at a fixed rate."""
+    """Milliseconds from POST to the final status, at a fixed rate, and CPU of each order."""
 
     milliseconds: list[float] = field(repr=False)
+    cpu_milliseconds: float
 
     @property
     def p50(self) -> float:
@@ -81,12 +94,15 @@ class SystemUnderTest:
         self.baseline = baseline
         self.database.create_products()
         self.token = self._token()
+        self.provider = SandboxControl(stack.sandbox) if stack.sandbox else None
         self.placing = ChildProcess(stack, "place_orders", "--threads", PLACING_THREADS)
         self.placing.receive()
 
     def close(self) -> None:
         """End the process that places orders."""
         self.placing.end()
+        if self.provider:
+            self.provider.close()
 
     def drain(self, orders: int, *, undone: float = 0.0) -> Throughput:
         """Place orders while the workers are frozen, then measure how fast they finish them."""
@@ -131,28 +147,35 @@ class SystemUnderTest:
 
         return _throughput(orders, done["seconds"], used)
 
+    def reference(self, orders: int) -> float:
+        """Return the orders per second of the bare SQL, sent by a client in C."""
+        with self.paused():
+            return run_pgbench(self.stack, orders)
+
     def latency(self, rate: float, seconds: float) -> Latency:
         """Place orders over HTTP at a fixed rate; measure the time until the final status."""
         self.database.vacuum()
-        began = time.time()
-        answers = self._customers("orders/", "--rate", rate, "--seconds", seconds)
+        before, began = cpu_seconds(self.stack), time.time()
+        answers = self.order_over_http("orders/", "--rate", rate, "--seconds", seconds)
         if len(answers) != int(rate * seconds):
             raise BenchmarkFailed(
                 f"The API answered only {len(answers)} of {int(rate * seconds)} orders."
             )
 
         self.database.wait_until_ended()
+        used = cpu_seconds(self.stack) - before
         terminal = self.database.terminal(
             began, column="ended_at" if self.baseline else "updated_at"
         )
         return Latency(
-            milliseconds=[1000 * (terminal[answer.order] - answer.sent_at) for answer in answers]
+            milliseconds=[1000 * (terminal[answer.order] - answer.sent_at) for answer in answers],
+            cpu_milliseconds=1000 * used.total() / len(answers),
         )
 
     def request_rate(self, seconds: float, *, path: str = "orders/") -> RequestRate:
         """Place orders over HTTP as fast as the API answers, while the workers are frozen."""
         with frozen(self.stack):
-            answers = self._customers(path, "--seconds", seconds)
+            answers = self.order_over_http(path, "--seconds", seconds)
 
         if self.baseline:
             self.database.end_all()
@@ -163,16 +186,8 @@ class SystemUnderTest:
             rate=len(answers) / seconds, p50=percentile(took, 50), p99=percentile(took, 99)
         )
 
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Suspend this system's programs while another system is measured."""
-        with frozen(self.stack, (*WORKERS, "api")):
-            yield
-
-    def _cpu_of_placing(self) -> Any:
-        return self.placing.request("cpu")["cpu"]
-
-    def _customers(self, path: str, *options: object) -> list[HttpAnswer]:
+    def order_over_http(self, path: str, *options: object) -> list[HttpAnswer]:
+        """Place orders from a separate process; return the answers when it has ended."""
         with ChildProcess(
             self.stack, "http_load", f"{self.stack.api}/api/v1/{path}", self.token, *options
         ) as customers:
@@ -181,6 +196,15 @@ class SystemUnderTest:
         if result["refused"]:
             raise BenchmarkFailed(f"The API did not accept {result['refused']} orders.")
         return [HttpAnswer(*answer) for answer in result["answers"]]
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Suspend this system's programs while another system is measured."""
+        with frozen(self.stack, (*WORKERS, "api")):
+            yield
+
+    def _cpu_of_placing(self) -> Any:
+        return self.placing.request("cpu")["cpu"]
 
     def _span(self, began: float, orders: int, undone: float) -> Span:
         cancelled = int(orders * undone)

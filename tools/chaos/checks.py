@@ -7,9 +7,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from tools.chaos.client_record import ClientRecord, CustomerOrder
-from tools.chaos.order_reader import OrderRow
+from tools.chaos.order_reader import OrderRow, ReturnRow
 
-__all__ = ["END_SECONDS", "money_violations", "seconds_to_the_end", "violations"]
+__all__ = [
+    "END_SECONDS",
+    "money_violations",
+    "return_violations",
+    "seconds_to_the_end",
+    "violations",
+]
 
 # I13: the time limit, after the last fault, for every order to end.
 END_SECONDS = 120.0
@@ -25,17 +31,20 @@ def violations(
     *,
     last_fault_at: datetime,
     captured_by_hand: Collection[str] = (),
+    may_be_given_up: bool = False,
 ) -> list[str]:
     """Return a line for each broken promise to a customer.
 
     An order in `captured_by_hand` may be cancelled, because a person captured another amount.
+    I16: no other order is cancelled for a fault that is not its own. `may_be_given_up`: the
+    provider failed the calls of single orders, so an order may have met such a fault of its own.
     """
     return [
         *record.unexpected,
         *_keys(record, orders),
         *_answers(record, orders),
         *_endings(orders, last_fault_at),
-        *_outcomes(record, orders, captured_by_hand),
+        *_outcomes(record, orders, captured_by_hand, may_be_given_up=may_be_given_up),
     ]
 
 
@@ -45,13 +54,14 @@ def money_violations(
     left: Mapping[str, int],
     taken: Mapping[str, int],
     in_books: Mapping[str, int],
+    returned: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Return a line for each order of which the provider has left us a wrong amount, or of which
     payments has another amount than the provider.
 
-    All amounts are by order id, in minor units: `left` is our money at the provider, `taken` the
-    money that other people took from us, and `in_books` our money according to payments. Nothing
-    is left of a cancelled order.
+    All amounts are by order id, in minor units: `left` is our money at the provider, and
+    `in_books` our money according to payments. `taken` is the money that other people took from us,
+    and `returned` the refunds of completed returns. Nothing is left of a cancelled order.
     """
     known = {order.id for order in orders}
     found = [
@@ -60,7 +70,8 @@ def money_violations(
         if order not in known and amount
     ]
     for order in orders:
-        expected = order.amount - taken.get(order.id, 0) if order.status == "fulfilled" else 0
+        gone = taken.get(order.id, 0) + (returned or {}).get(order.id, 0)
+        expected = max(0, order.amount - gone) if order.status == "fulfilled" else 0
         if order.ended_at and left.get(order.id, 0) != expected:
             found.append(
                 f"Order {order.id} ended {order.outcome}, and {left.get(order.id, 0)} is left of "
@@ -72,6 +83,23 @@ def money_violations(
                 f"has {left.get(order.id, 0)}"
             )
     return found
+
+
+def return_violations(
+    record: ClientRecord, returns: Sequence[ReturnRow], *, may_be_given_up: bool = False
+) -> list[str]:
+    """Return a line for each return that was answered and lost, or that did not end as it must."""
+    may_fail = {GIVEN_UP} if may_be_given_up else set()
+    known = {returned.id for returned in returns}
+    answered = {id_ for customer_order in record.orders.values() for id_ in customer_order.returns}
+    lost = [f"Return {id_} was answered 201 but does not exist" for id_ in answered - known]
+    wrong = [
+        f"Return {returned.id} is {returned.status} {returned.failure}".rstrip()
+        for returned in returns
+        if returned.ended_at is None
+        or (returned.status != "completed" and returned.failure not in may_fail)
+    ]
+    return [*lost, *wrong]
 
 
 def seconds_to_the_end(orders: Sequence[OrderRow], last_fault_at: datetime) -> float:
@@ -112,22 +140,32 @@ def _endings(orders: Sequence[OrderRow], last_fault_at: datetime) -> Iterator[st
 
 
 def _outcomes(
-    record: ClientRecord, orders: Sequence[OrderRow], captured_by_hand: Collection[str]
+    record: ClientRecord,
+    orders: Sequence[OrderRow],
+    captured_by_hand: Collection[str],
+    *,
+    may_be_given_up: bool,
 ) -> Iterator[str]:
     """Each order ended in an allowed way, and as the answer to its cancellation said."""
     for order in orders:
         customer_order = record.orders.get(order.key or "")
         if order.id in captured_by_hand and order.failure == AMOUNT_DIFFERS:
             continue
-        if customer_order and order.ended_at and not _may_end(customer_order, order):
+        if customer_order and order.ended_at:
+            if order.outcome in _allowed_outcomes(customer_order, order, may_be_given_up):
+                continue
             kind = customer_order.request.kind.title
             cancel = f", cancel answered {customer_order.cancel_answer}"
             told = cancel if customer_order.cancel_asked else ""
             yield f"Order {order.id} ({kind}{told}) ended {order.outcome}"
 
 
-def _may_end(customer_order: CustomerOrder, order: OrderRow) -> bool:
-    allowed = customer_order.request.kind.may_end | {GIVEN_UP}
+def _allowed_outcomes(
+    customer_order: CustomerOrder, order: OrderRow, may_be_given_up: bool
+) -> frozenset[str]:
+    allowed = customer_order.request.kind.may_end
+    if may_be_given_up:
+        allowed |= {GIVEN_UP}
     if customer_order.cancel_asked:
         allowed |= {"cancelled_by_customer"}
 
@@ -139,4 +177,4 @@ def _may_end(customer_order: CustomerOrder, order: OrderRow) -> bool:
         case 409:
             allowed = frozenset({"fulfilled"})
 
-    return order.outcome in allowed
+    return allowed

@@ -14,11 +14,12 @@ class CustomerOrder:
     """One order as its customer sees it.
 
     `ids` holds every order id that the API returned for its key. `placed` is set once the customer
-    has stopped placing it, answered or not.
+    has stopped placing it, answered or not. `returns` holds the ids of its returns.
     """
 
     request: OrderRequest
     ids: set[str] = field(default_factory=set)
+    returns: set[str] = field(default_factory=set)
     cancel_asked: bool = False
     cancel_answer: int | None = None
     placed: threading.Event = field(default_factory=threading.Event)

@@ -1,4 +1,4 @@
-"""Simulated customers: place orders over HTTP and record each answer.
+"""Simulated customers: place and return orders over HTTP, and record each answer.
 
 A customer repeats an unanswered request with the same idempotency key.
 """
@@ -19,6 +19,14 @@ CUSTOMERS = 8
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 0.1
 BROKEN = "connection broken"
+
+
+def is_in_flight(answer: httpx.Response) -> bool:
+    """Tell whether the API is still handling the request whose connection broke."""
+    if answer.status_code != httpx.codes.CONFLICT:
+        return False
+    problem = str(answer.json().get("type"))
+    return problem.endswith("/idempotency-key-in-flight")
 
 
 class LoadGenerator:
@@ -58,6 +66,8 @@ class LoadGenerator:
         customer_order.placed.wait()
         if operation.verb == "again":
             self._place(customer_order)
+        elif operation.verb == "return" and customer_order.ids:
+            self._return(customer_order)
         elif customer_order.ids:
             self._cancel(customer_order)
 
@@ -68,10 +78,8 @@ class LoadGenerator:
 
     def _place(self, customer_order: CustomerOrder) -> None:
         key = customer_order.request.key
-        # 409: the API is still handling the request whose connection broke.
         answer = self._send_until_answered(
             "orders/",
-            again=(409,),
             headers={"Idempotency-Key": key},
             json=customer_order.request.body,
         )
@@ -94,13 +102,53 @@ class LoadGenerator:
                 f"The cancel of {order} was answered {answer.status_code}: {answer.text[:200]}"
             )
 
-    def _send_until_answered(
-        self, url: str, *, again: tuple[int, ...] = (), **options: object
-    ) -> httpx.Response | None:
+    def _return(self, customer_order: CustomerOrder) -> None:
+        """Return all pieces of an order. Staff receive them, and write off one of each two."""
+        request, order = customer_order.request, min(customer_order.ids)
+        wanted = [{"sku": sku, "quantity": request.quantity} for sku in request.skus]
+        answer = self._send_until_answered(
+            f"orders/{order}/returns/",
+            headers={"Idempotency-Key": f"return-{request.key}"},
+            json={"lines": wanted, "reason": "It does not fit."},
+        )
+        if answer is None or answer.status_code == 409:  # not fulfilled, or not yet
+            return
+        if answer.status_code != 201:
+            self.record.add_unexpected(
+                f"The return of {order} was answered {answer.status_code}: {answer.text[:200]}"
+            )
+            return
+
+        returned = answer.json()["id"]
+        customer_order.returns.add(returned)
+        written_off = request.quantity - 1
+        self._receive(
+            returned,
+            [
+                {"sku": sku, "restock": request.quantity - written_off, "write_off": written_off}
+                for sku in request.skus
+            ],
+        )
+
+    def _receive(self, returned: str, lines: list[dict[str, object]]) -> None:
+        answer = self._send_until_answered(
+            f"sagas/{returned}/signals/returns.receive/",
+            json={
+                "type": "return.goods_received",
+                "data": {"lines": lines},
+                "reason": "Counted at the ramp.",
+            },
+        )
+        if answer is not None and answer.status_code not in {200, 202}:
+            self.record.add_unexpected(
+                f"The goods of {returned} were answered {answer.status_code}: {answer.text[:200]}"
+            )
+
+    def _send_until_answered(self, url: str, **options: object) -> httpx.Response | None:
         """Repeat a request until it is answered; return None after PATIENCE_SECONDS."""
         for _ in poll(PATIENCE_SECONDS, pause=PAUSE_SECONDS):
             answer = self._send(url, options)
-            if answer is not None and answer.status_code < 500 and answer.status_code not in again:
+            if answer is not None and answer.status_code < 500 and not is_in_flight(answer):
                 return answer
 
         self.record.add_unexpected(f"POST {url} was not answered for {PATIENCE_SECONDS:.0f} s")

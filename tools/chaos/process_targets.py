@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import psutil
 
+from tools.local.programs import WORKERS
 from tools.local.stack import Stack
 
 __all__ = ["TARGETS", "ProcessTargets"]
-
-WORKERS = ("worker-orders", "worker-payments", "worker-inventory")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,15 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import httpx
+from tools.local.sandbox_control import ERROR, HANG, SLOW, SandboxControl
 
-__all__ = ["provider_faults"]
+__all__ = ["DEFAULT", "ProviderBehaviour", "provider_faults"]
+
+# Longer than the client waits for an answer.
+HANG_SECONDS = 20.0
 
 # Percentage of requests, and of webhooks, that get each fault.
 OF_REQUESTS: Mapping[str, int] = {
@@ -32,21 +36,39 @@ OF_WEBHOOKS: Mapping[str, int] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProviderBehaviour:
+    """How the provider behaves beside its faults.
+
+    `call_ms`: milliseconds that a call without a fault takes longer. `hanging` and `errors`:
+    percentages of the calls that hang for HANG_SECONDS, or are answered 500.
+    """
+
+    call_ms: int = 0
+    hanging: float = 0.0
+    errors: float = 0.0
+
+
+DEFAULT = ProviderBehaviour()
+
+
 @contextlib.contextmanager
-def provider_faults(sandbox: str | None, *, seed: int) -> Iterator[None]:
+def provider_faults(
+    sandbox: str | None, *, seed: int, behaviour: ProviderBehaviour = DEFAULT
+) -> Iterator[None]:
     """Inject faults at the sandbox while the context lasts; do nothing without a sandbox."""
     if sandbox is None:
         yield
         return
 
-    with httpx.Client(base_url=sandbox, trust_env=False, timeout=30) as control:
-        for rule in _rules(seed):
-            control.post("/sandbox/faults", json=rule).raise_for_status()
+    with SandboxControl(sandbox) as control:
+        for rule in (*_rules(seed), *_rules_of(behaviour, seed)):
+            control.add_fault(**rule)
 
         try:
             yield
         finally:
-            control.delete("/sandbox/faults").raise_for_status()
+            control.recover()
 
 
 def _rules(seed: int) -> Iterator[dict[str, Any]]:
@@ -58,10 +80,25 @@ def _rules(seed: int) -> Iterator[dict[str, Any]]:
         ("webhooks.*", OF_WEBHOOKS),
     ):
         for number, (fault, share) in enumerate(faults.items()):
-            rule = {
+            yield {
                 "operation": operation,
                 "fault": fault,
-                "times": None,
                 "probability": share / 100,
+                "seed": seed + number,
             }
-            yield rule | {"seed": seed + number}
+
+
+def _rules_of(behaviour: ProviderBehaviour, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield the rules of a behaviour. The last one is for all calls that have no fault."""
+    if behaviour.errors:
+        yield {"fault": ERROR, "probability": behaviour.errors / 100, "seed": seed}
+    if behaviour.hanging:
+        share = behaviour.hanging / 100
+        yield {
+            "fault": HANG,
+            "probability": share,
+            "seconds": HANG_SECONDS,
+            "seed": seed + 1,
+        }
+    if behaviour.call_ms:
+        yield {"fault": SLOW, "seconds": behaviour.call_ms / 1000, "seed": seed}

@@ -40,7 +40,9 @@ def progress_of(console: Console, options: SoakOptions) -> Iterator[Progressed]:
         totals = {
             "Answered": options.orders,
             "Ended": options.orders,
-            "Faults": options.kills + options.flushalls,
+            "Faults": sum(
+                (options.kills, options.flushalls, options.bad_releases, options.deployments)
+            ),
         }
         tasks = [bars.add_task(title, total=total) for title, total in totals.items()]
 
@@ -79,7 +81,10 @@ def as_json(result: SoakResult) -> str:
 def show(console: Console, result: SoakResult) -> None:
     """Print how the orders ended, the faults, the answers, and all violations."""
     console.print(_endings(result))
+    console.print(_counts("How the returns ended", result.returns))
     console.print(_counts("Injected faults", result.injected))
+    if result.episodes:
+        console.print(_counts("Bad releases and deployments", result.episodes))
     if result.movements:
         console.print(_counts("Money that other people moved", result.movements))
     console.print(_counts("HTTP answers to the customers", result.answers))

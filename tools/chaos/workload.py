@@ -1,4 +1,6 @@
-"""The customers' operations, drawn from a seed: place orders of every kind, retry, cancel."""
+"""The customers' operations, drawn from a seed: place orders of every kind, retry, cancel, return
+them.
+"""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -57,6 +59,8 @@ STOCK: Mapping[str, float] = {"MUG": 4, "SHIRT": 4, "LAMP": 0.04, "POSTER": 0}
 
 CANCELLED_SHARE = 0.10
 SENT_AGAIN_SHARE = 0.05
+# Of the orders that are paid by card.
+RETURNED_SHARE = 0.10
 # A cancel or retry follows its order within this many operations: at once, or after it has ended.
 SECOND_THOUGHTS = 120
 
@@ -80,7 +84,9 @@ class OrderRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One request of a customer: `place`, `again` (place with the same key), or `cancel`."""
+    """One request of a customer: `place`, `again` (place with the same key), `cancel`, or `return`
+    (of all pieces, if the order is fulfilled by then).
+    """
 
     verb: str
     request: OrderRequest
@@ -108,9 +114,19 @@ def operations(*, orders: int, seed: int) -> list[Operation]:
         for number, _, request in placed
         for operation in _afterwards(number, request, rng)
     ]
-    in_order = sorted([*placed, *later], key=lambda operation: operation[0])
+    # Returns have numbers of their own, so that the same seed goes on drawing the same orders.
+    returning = list(_returns(placed, random.Random(f"returns {seed}")))
+    in_order = sorted([*placed, *later, *returning], key=lambda operation: operation[0])
 
     return [Operation(verb=verb, request=request) for _, verb, request in in_order]
+
+
+def _returns(
+    placed: list[tuple[float, str, OrderRequest]], rng: random.Random
+) -> Iterator[tuple[float, str, OrderRequest]]:
+    for number, _, request in placed:
+        if request.kind is KINDS[0] and rng.random() < RETURNED_SHARE:
+            yield number + SECOND_THOUGHTS * (0.5 + rng.random() / 2), "return", request
 
 
 def _wish(rng: random.Random) -> OrderRequest:

@@ -4,10 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tools.local.commands import execute, run
-from tools.local.demo.command import demo
-from tools.local.errors import LocalError
-from tools.local.signals import stop_in_order
+from tools.local.packages import explained_imports
+
+with explained_imports():
+    from tools.local.commands import execute, run
+    from tools.local.demo.command import demo
+    from tools.local.errors import LocalError
+    from tools.local.signals import stop_in_order
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ def run() -> int:
     """Run the whole system until Ctrl-C or SIGTERM, and print its addresses."""
     run_dir = RunDir()
     choose_gateway(run_dir)
-    print("Starting PostgreSQL, Valkey, three workers, the API and beat")
+    print("Starting PostgreSQL, Valkey, the workers, the API and beat")
 
     try:
         with running_stack(run_dir) as stack:

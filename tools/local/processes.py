@@ -98,8 +98,9 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Send a signal to the program itself."""
-        if self._popen:
-            self._popen.send_signal(number)
+        popen = self._popen  # the supervisor may take note of its end meanwhile
+        if popen:
+            popen.send_signal(number)
 
     def tree(self) -> list[psutil.Process]:
         """Return the program's process, then its descendants; an empty list while it is down."""

@@ -3,9 +3,18 @@
 import sys
 from dataclasses import dataclass
 
+from services import SERVICES, Service
 from tools.local.ports import HOST, port_from_env
 
-__all__ = ["API_PORT_VARIABLE", "PROGRAMS", "Program", "api_port", "manage"]
+__all__ = [
+    "API_PORT_VARIABLE",
+    "PROGRAMS",
+    "WORKERS",
+    "Program",
+    "api_port",
+    "manage",
+    "worker_command",
+]
 
 API_PORT_VARIABLE = "API_PORT"
 
@@ -30,32 +39,40 @@ def api_port() -> int:
     return port_from_env(API_PORT_VARIABLE, 8000)
 
 
-def _worker(service: str) -> Program:
+def worker_command(service: Service, *, name: str = "") -> tuple[str, ...]:
+    """Return the command line of a worker of a service. Two workers of a queue need two names."""
     # Gossip, mingle and heartbeats inform workers about each other. These workers do not need that.
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    command = (
+    return (
+        sys.executable,
         "-m",
         "celery",
         "-A",
         "config",
         "worker",
         "-Q",
-        service,
+        service.name,
         "-n",
-        f"{service}@%h",
+        f"{name or service.name}@%h",
         "-c",
-        "2",
+        str(service.workers),
         *quiet,
-    )
-    return Program(
-        name=f"worker-{service}", stage=1, command=(sys.executable, *command, "--loglevel", "INFO")
+        "--loglevel",
+        "INFO",
     )
 
+
+def _worker(service: Service) -> Program:
+    return Program(name=f"worker-{service.name}", stage=1, command=worker_command(service))
+
+
+_workers = tuple(_worker(service) for service in SERVICES)
+
+# The names of the programs that are workers.
+WORKERS = tuple(program.name for program in _workers)
 
 PROGRAMS = (
-    _worker("orders"),
-    _worker("payments"),
-    _worker("inventory"),
+    *_workers,
     Program(
         name="api",
         stage=2,

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from services import OWNERS, VARIABLES
 from tools.local.gateway import GATEWAY
 from tools.local.ports import free_port, port_from_env
 from tools.local.postgres import Postgres
@@ -19,11 +20,8 @@ from tools.local.valkey import Valkey
 
 __all__ = ["Servers", "embedded_servers", "private_servers"]
 
-DATABASE_VARIABLES = {
-    "DATABASE_URL": "orders",
-    "PAYMENTS_DATABASE_URL": "payments",
-    "INVENTORY_DATABASE_URL": "inventory",
-}
+# The service that owns the database of each variable.
+DATABASE_VARIABLES = {variable: OWNERS[alias] for alias, variable in VARIABLES.items()}
 # The demo and the soak send all requests from one address as one customer.
 NO_RATE_LIMITS = {
     f"RATE_LIMIT_{what}": "0" for what in ("READS", "WRITES", "ORDERS", "LOGINS", "STRANGERS")

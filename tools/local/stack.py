@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -27,11 +27,15 @@ WATCH_SECONDS = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """A running system: its run directory, API address and environment."""
+    """A running system: its run directory, API address and environment.
+
+    `processes` are the programs by name, if this process supervises them.
+    """
 
     run_dir: RunDir
     api: str
     env: dict[str, str]
+    processes: dict[str, Process] = field(default_factory=dict)
 
     @property
     def admin_password(self) -> str:
@@ -136,13 +140,17 @@ def _children(stack: Stack, servers: Servers) -> list[Child]:
 
     The running servers get the lowest stages, so that they stop last.
     """
+    stack.processes.update({program.name: _process(stack, program) for program in PROGRAMS})
     needed = servers.needed
     below = [
         Child(process=server, stage=order - len(needed)) for order, server in enumerate(needed)
     ]
     return [
         *below,
-        *(Child(process=_process(stack, program), stage=program.stage) for program in PROGRAMS),
+        *(
+            Child(process=stack.processes[program.name], stage=program.stage)
+            for program in PROGRAMS
+        ),
     ]
 
 

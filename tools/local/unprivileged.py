@@ -47,12 +47,12 @@ def _make(link: Path, user: int) -> None:
 
 
 def reachable_copy(packages: list[Path], home: Path, user: int) -> Path:
-    """Return the directory from which `user` can run the programs of `packages`.
+    """Return the directory, without links, from which `user` can run the programs of `packages`.
 
     If `user` cannot reach the packages, they are copied to `home`, side by side, because their
     libraries find each other by relative paths.
     """
-    site = packages[0].parent
+    site = packages[0].parent.resolve()
     if not user or reachable(packages[0] / "any"):
         return site
 

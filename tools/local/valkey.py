@@ -61,6 +61,7 @@ class Valkey(EmbeddedServer):
             "dir": f'"{self.home}"',
             "appendonly": "yes",
             "save": '""',  # the append-only file is enough
+            "databases": 64,  # the projects in the tests of the package have one each
             # The relay sees an error. Eviction would lose messages silently.
             "maxmemory-policy": "noeviction",
             "daemonize": "no",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from tools.stripe_sandbox import access, fault_rules, idempotency, routes
 from tools.stripe_sandbox.api_objects import API_VERSION
 from tools.stripe_sandbox.call import Call
+from tools.stripe_sandbox.call_log import CallLog, subject_of
 from tools.stripe_sandbox.control import Control
 from tools.stripe_sandbox.errors import (
     ApiError,
@@ -54,7 +55,8 @@ class App:
         self.store = store
         self.api_key = api_key
         self.origin = origin
-        self.control = Control(store, origin=origin)
+        self.call_log = CallLog()
+        self.control = Control(store, origin=origin, call_log=self.call_log)
         self.in_flight = InFlight()
 
     def handle(self, request: Request) -> Reply:
@@ -95,11 +97,15 @@ class App:
         with self.store.transaction():
             rule = fault_rules.next_fault(self.store, route.operation)
 
-        if rule and rule.fault in BEFORE:
-            return _fault_reply(rule)
+        fault = rule.fault if rule else None
+        with self.call_log.recording(
+            route.operation, subject=subject_of(call.form, ids), fault=fault
+        ):
+            if rule and rule.fault in BEFORE:
+                return _fault_reply(rule)
 
-        with self.in_flight.holding(call.key):
-            reply = self._execute(call, route, ids, rule)
+            with self.in_flight.holding(call.key):
+                reply = self._execute(call, route, ids, rule)
 
         reply.headers["Stripe-Version"] = version
         return reply

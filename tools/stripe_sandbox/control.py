@@ -20,6 +20,7 @@ from tools.stripe_sandbox import (
     ledger,
 )
 from tools.stripe_sandbox.call import Call
+from tools.stripe_sandbox.call_log import CallLog
 from tools.stripe_sandbox.dashboard import Act
 from tools.stripe_sandbox.errors import ApiError, not_found
 from tools.stripe_sandbox.fault_rules import MAX_SECONDS, Rule
@@ -60,14 +61,16 @@ class Redelivery(msgspec.Struct, forbid_unknown_fields=True):
 class Control:
     """The calls under /sandbox/, and the front page."""
 
-    def __init__(self, store: Store, *, origin: str) -> None:
+    def __init__(self, store: Store, *, origin: str, call_log: CallLog) -> None:
         """Control the sandbox that uses `store`."""
         self.store = store
         self.origin = origin
+        self.call_log = call_log
         self.calls: dict[tuple[str, str], Callable[..., Reply]] = {
             ("GET", "/"): lambda request: html_pages.front(),
             ("GET", "/sandbox/health"): lambda request: _json({"sandbox": True, "livemode": False}),
             ("GET", "/sandbox/ledger"): self.ledger,
+            ("GET", "/sandbox/calls"): self.list_calls,
             ("GET", "/sandbox/faults"): self.faults,
             ("POST", "/sandbox/faults"): self.add_fault,
             ("DELETE", "/sandbox/faults"): self.clear_faults,
@@ -96,10 +99,13 @@ class Control:
 
     def ledger(self, request: Request) -> Reply:
         """List the movements of money after the entry `after`, oldest first."""
-        after, most = _number(request, "after", 0), _number(request, "limit", 100)
-        if not 1 <= most <= MAX_ENTRIES:
-            raise ApiError(f"limit must be from 1 to {MAX_ENTRIES}.", param="limit")
+        after, most = _page(request)
         return _json(ledger.entries(self.store, after=after, most=most))
+
+    def list_calls(self, request: Request) -> Reply:
+        """List the calls of the API after the call `after`, oldest first."""
+        after, most = _page(request)
+        return _json(self.call_log.page(self.store, after=after, most=most))
 
     def faults(self, request: Request) -> Reply:
         """List all rules and their counters."""
@@ -181,6 +187,13 @@ class Control:
 
 def _json(value: Any) -> Reply:
     return Reply(body=to_json(value), headers={"Content-Type": "application/json"})
+
+
+def _page(request: Request) -> tuple[int, int]:
+    after, most = _number(request, "after", 0), _number(request, "limit", 100)
+    if not 1 <= most <= MAX_ENTRIES:
+        raise ApiError(f"limit must be from 1 to {MAX_ENTRIES}.", param="limit")
+    return after, most
 
 
 def _number(request: Request, name: str, default: int) -> int:

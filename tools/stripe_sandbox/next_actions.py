@@ -11,8 +11,10 @@ from tools.stripe_sandbox.records import Intent
 
 __all__ = ["authentication", "instructions"]
 
-# An IBAN with a valid check sum, of a bank that does not exist.
-IBAN = "DE89370400440532013000"
+# A made-up account at the sandbox's own bank, which does not exist. The check sum of the IBAN is
+# valid.
+BIC = "SANDIE2XXXX"
+IBAN = "IE66SAND00000012345678"
 BANK_ADDRESS = {
     "city": "Dublin",
     "country": "IE",
@@ -88,7 +90,7 @@ def _bank_transfer(intent: Intent, page: str, expires_at: int | None) -> Action:
         "account_holder_address": BANK_ADDRESS,
         "account_holder_name": "Sandbox",
         "bank_address": BANK_ADDRESS,
-        "bic": "SANDIE2XXXX",
+        "bic": BIC,
         "country": "IE",
         "iban": IBAN,
     }

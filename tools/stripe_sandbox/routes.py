@@ -4,7 +4,15 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tools.stripe_sandbox import balance_transactions, charges, disputes, events, intents, refunds
+from tools.stripe_sandbox import (
+    balance,
+    balance_transactions,
+    charges,
+    disputes,
+    events,
+    intents,
+    refunds,
+)
 from tools.stripe_sandbox.search import search
 
 __all__ = ["Route", "find"]
@@ -39,6 +47,7 @@ ROUTES = (
     _route("GET", "/v1/refunds/{id}", "refunds.retrieve", refunds.retrieve),
     _route("GET", "/v1/disputes", "disputes.list", disputes.list_all),
     _route("GET", "/v1/disputes/{id}", "disputes.retrieve", disputes.retrieve),
+    _route("GET", "/v1/balance", "balance.retrieve", balance.retrieve),
     _route(
         "GET",
         "/v1/balance_transactions",

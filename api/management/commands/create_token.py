@@ -7,6 +7,7 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from api.auth.tokens import TOKEN_LIFETIME, issue_token
+from staff.commands import add_reason, logged_command
 
 __all__ = ["Command"]
 
@@ -25,8 +26,9 @@ class Command(BaseCommand):
             default=TOKEN_LIFETIME.days,
             help="days until the token expires (default: %(default)s)",
         )
+        add_reason(parser)
 
-    def handle(self, *args: Any, username: str, days: int, **options: Any) -> None:
+    def handle(self, *args: Any, username: str, days: int, reason: str, **options: Any) -> None:
         """Print only the token."""
         user = get_user_model().objects.filter(username=username, is_active=True).first()
         if user is None:
@@ -35,4 +37,8 @@ class Command(BaseCommand):
             )
         if days < 1:
             raise CommandError("--days must be 1 or more.")
-        self.stdout.write(issue_token(user, lifetime=timedelta(days=days)))
+        subject = f"user {user.pk}"
+        with logged_command("create_token", subject=subject, reason=reason) as write:
+            token = issue_token(user, lifetime=timedelta(days=days))
+            write.outcome = f"Created for {days} days."
+        self.stdout.write(token)

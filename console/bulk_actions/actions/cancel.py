@@ -1,159 +1,132 @@
-"""Cancel an order before its pivot, and undo the steps that were done for it.
+"""Cancel an order, or another saga, before its pivot, and undo the steps that were done for it.
 
-After the pivot a saga only goes forward, so a fulfilled order is left as it is.
+After the pivot a saga only goes forward, so it is left as it is.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from console import holds
-from console.bulk_actions.action import (
-    OrderAction,
-    Tile,
-    changed_orders,
-    no_refunds,
-    undecided_charges,
-)
-from console.bulk_actions.preview import Impact, OrderQueries, Undecided
+from console.bulk_actions.action import OrderAction, Tile, changed_orders
+from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.results import ActionResult
 from console.models import Run
-from orders.events import OrderCancelling
-from orders.models import Order
-from orders.services import OrderFulfilledError, cancel_order
-from orders.status import Status
-from payments.gateways.currencies import with_currency
-from sagas.definition.plan import service_name
-from sagas.lifecycle import cancels_at_home
+from console.partial_reader import PartialReader
+from sagas import CancelResult, cancel
+from sagas.definition.plan import Plan, service_name
+from sagas.kinds import kind_of
+from sagas.models import TrackedSaga
 
-__all__ = ["Cancel"]
-
-# The reason that the customer sees. The operator's own reason stays in the log.
-BY_THE_SHOP = OrderCancelling(code="cancelled_by_shop", detail="Cancelled by the shop.")
-
-# Orders that a cancel may touch, each with the pivot of its plan.
-CANCELLABLE = """
-SELECT o.id, jsonb_path_query_first(o.plan, '$.steps[*] ? (@.pivot == true).name') #>> '{{}}',
-       o.status, o.amount, o.currency
-  FROM orders_order o
- WHERE o.id = ANY(%(orders)s::uuid[]) AND o.ended_at IS NULL
-   AND o.status NOT IN ('fulfilled', 'cancelling', 'cancelled')
-"""
+__all__ = [
+    "REQUESTED",
+    "Cancel",
+    "Cancellable",
+    "cancelling",
+    "open_cancellable",
+    "undecided_by_pivot",
+]
 
 PIVOT_DECIDED = """
 SELECT saga FROM {inbox}
  WHERE saga = ANY(%(orders)s::uuid[]) AND step = %(pivot)s AND state IN ('done', 'refused')
 """
 
-WITH_PAYMENT = "SELECT order_id FROM payments_payment WHERE order_id = ANY(%(orders)s::uuid[])"
+REQUESTED = "Cancel requested: the service of the pivot decides whether it comes in time."
 
-CLOSED = {Status.FULFILLED, Status.CANCELLING, Status.CANCELLED}
-
-# Payments has worked on an order of these statuses.
-CHARGED = {Status.PAID, Status.RESERVED}
+# Only the domain of a saga knows what its undo moves.
+UNPRICED = "of {} that change: only their own domain knows what their undo moves"
 
 
-class _Cancellable(NamedTuple):
-    """An order that may be cancelled. `pivot` is the step after which it may not."""
+class Cancellable(NamedTuple):
+    """A saga that may be cancelled. `pivot` is the step after which it may not."""
 
     id: UUID
     pivot: str
-    status: str
-    amount: int
-    currency: str
 
 
 class Cancel(OrderAction):
-    """Cancels an order, if its pivot has not happened."""
+    """Cancels a saga of any kind, if its domain lets staff cancel it, and its pivot is undecided.
+
+    A project that knows the money of its sagas derives a class, and registers it in place of this.
+    """
 
     name = "cancel"
-    label = "Cancel and undo"
     dangerous = True
     exact_preview = True
-    nothing_to_do = (
-        "A fulfilled order cannot be cancelled, and an order that is being cancelled needs nothing."
-    )
+    nothing_to_do = "None of these orders can be cancelled any more."
 
-    def is_offered(self, order: Order, *, on_hold: bool) -> bool:
-        """Offer it until the order is fulfilled or being cancelled."""
-        return order.status not in CLOSED
+    def is_offered(self, order: TrackedSaga, *, on_hold: bool | None) -> bool:
+        """Offer it while the saga's domain lets staff cancel it."""
+        return kind_of(type(order)).cancellation(order) is not None
 
     def preview(self, queries: OrderQueries, step: str) -> Impact:
-        """Count the orders that can still be cancelled, with their money and stock."""
-        cancellable = _cancellable(queries)
-        orders = [order.id for order in cancellable]
-        undecided = _undecided(queries, cancellable)
-        return queries.impact(
-            affected=len(orders),
-            refunds=queries.captured(orders),
-            unknown_charges=undecided.charges,
-            undecided=undecided.amounts,
-            units=queries.reserved_units(orders),
-        )
+        """Count the sagas that can still be cancelled."""
+        number = len(undecided_by_pivot(queries, open_cancellable(queries)))
+        return queries.impact(affected=number, unpriced=number)
 
     def tiles(self, impact: Impact) -> Sequence[Tile]:
-        """Show the refunds, the released stock, and the charges that may still become refunds."""
-        refunds = [
-            Tile("Money refunded", with_currency(amount, currency), "captured until now", "bad")
-            for currency, amount in impact.refunds.items()
-        ]
+        """Show how many change, and that their money is not known here."""
+        return changed_orders(impact), self.unpriced(impact)
+
+    def apply(self, order: TrackedSaga, run: Run) -> ActionResult:
+        """Cancel with the event that the domain gives, or ask the service of the pivot to."""
+        event = kind_of(type(order)).cancellation(order)
+        if event is None or order.ended_at:
+            return ActionResult.nothing("It can no longer be cancelled.")
+
+        match cancel(order, event):
+            case CancelResult.OURS:
+                return ActionResult.done(cancelling(order))
+            case CancelResult.REFUSED:
+                return ActionResult.nothing("It was cancelled or refused before.")
+            case CancelResult.DONE:
+                return ActionResult.nothing("Its pivot is done, so it can no longer be cancelled.")
+        return ActionResult.done(REQUESTED)
+
+    def unpriced(self, impact: Impact) -> Tile:
+        """Return the tile of the sagas whose money and stock are not known here."""
+        return Tile("Money and stock", "not known", UNPRICED.format(impact.unpriced), "slow")
+
+
+def cancelling(order: TrackedSaga) -> str:
+    """Return what follows from a cancel, as a sentence. A hold delays it."""
+    reader = PartialReader()
+    if holds.hold_of(order, reader=reader):
+        return "Cancelling, but the order is on hold: its steps are undone after the release."
+    if reader.unreachable:
         return (
-            changed_orders(impact),
-            *(refunds or [no_refunds(impact, "Money refunded")]),
-            Tile("Units released", impact.units, "back on sale"),
-            undecided_charges(impact),
+            "Cancelling: the steps that were done are being undone, unless the order is on hold,"
+            f" which is unknown: the database of {', '.join(reader.unreachable)} did not answer."
         )
-
-    def apply(self, order: Order, run: Run) -> ActionResult:
-        """Cancel the order, or ask the service of its pivot to do so."""
-        if order.status in {Status.CANCELLING, Status.CANCELLED}:
-            return ActionResult.nothing(f"It was already {order.status}.")
-
-        try:
-            cancel_order(order, reason=BY_THE_SHOP)
-        except OrderFulfilledError:
-            return ActionResult.nothing("It is fulfilled, so it can no longer be cancelled.")
-
-        if not cancels_at_home(order.plan):
-            return ActionResult.done(
-                "Cancel requested: the service of the pivot decides whether it comes in time."
-            )
-        if holds.hold_of(order):
-            return ActionResult.done(
-                "Cancelling, but the order is on hold: its steps are undone after the release."
-            )
-        return ActionResult.done("Cancelling: the steps that were done are being undone.")
+    return "Cancelling: the steps that were done are being undone."
 
 
-def _cancellable(queries: OrderQueries) -> list[_Cancellable]:
-    """Return the orders whose pivot is undecided, by the inbox of the pivot's service."""
-    orders = [_Cancellable(*row) for row in queries.rows("orders", CANCELLABLE)]
+def open_cancellable(
+    queries: OrderQueries, *, besides: type[TrackedSaga] | None = None
+) -> list[Cancellable]:
+    """Return the open sagas of every kind besides one, if their domain lets staff cancel them."""
+    found = []
+    for row in queries.open_sagas(besides=besides):
+        plan = msgspec.convert(row.plan, Plan)
+        if plan.pivot and kind_of(type(row)).cancellation(row):
+            found.append(Cancellable(row.pk, plan.pivot.name))
+    return found
+
+
+def undecided_by_pivot(queries: OrderQueries, sagas: Sequence[Cancellable]) -> set[UUID]:
+    """Return the sagas whose pivot is undecided, by the inbox of the pivot's service."""
     decided = {
-        order
-        for pivot in sorted({order.pivot for order in orders})
-        for order in _decided(queries, pivot, orders)
+        saga
+        for pivot in sorted({each.pivot for each in sagas})
+        for saga in _decided(queries, pivot, sagas)
     }
-    return [order for order in orders if order.id not in decided]
+    return {each.id for each in sagas} - decided
 
 
-def _decided(queries: OrderQueries, pivot: str, orders: Iterable[_Cancellable]) -> list[UUID]:
-    ids = [order.id for order in orders if order.pivot == pivot]
+def _decided(queries: OrderQueries, pivot: str, sagas: Iterable[Cancellable]) -> list[UUID]:
+    ids = [each.id for each in sagas if each.pivot == pivot]
     rows = queries.rows(service_name(pivot), PIVOT_DECIDED, orders=ids, pivot=pivot)
-    return [order for (order,) in rows]
-
-
-def _undecided(queries: OrderQueries, orders: Sequence[_Cancellable]) -> Undecided:
-    """Return the charges of unknown outcome, also of orders whose payment has lost its row."""
-    known = queries.undecided([order.id for order in orders])
-    charged = {order.id: order for order in orders if order.status in CHARGED}
-    rows = queries.rows("payments", WITH_PAYMENT, orders=list(charged)) if charged else []
-    with_payment = {order for (order,) in rows}
-    if "payments" in queries.unreachable:
-        return known
-
-    missing = [order for order in charged.values() if order.id not in with_payment]
-    amounts = Counter(known.amounts)
-    for order in missing:
-        amounts[order.currency] += order.amount
-    return Undecided(known.charges + len(missing), dict(sorted(amounts.items())))
+    return [saga for (saga,) in rows]

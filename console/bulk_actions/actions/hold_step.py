@@ -1,26 +1,23 @@
-"""Put a step on hold for all orders.
+"""Put a step on hold for all sagas.
 
 The step's own service decides whether the step runs. The homes of its sagas are written after it,
 because their hold keeps the waiting orders from being re-driven.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from console import holds
-from console.bulk_actions.action import HOLD_STEPS, StepAction, Tile
+from console.bulk_actions.action import StepAction, Tile
 from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.results import ActionResult
 from console.models import Run
+from sagas import control
 from sagas.definition.plan import service_name
-from sagas.operations import holds as engine_holds
+from sagas.kinds import SagaKind, all_kinds
 from sagas.operations.table_stats import COUNT_LIMIT
 
 __all__ = ["HoldStep"]
-
-OPEN_ORDERS = """
-SELECT count(*)
-  FROM (SELECT 1 FROM orders_order WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) open
-"""
 
 # Reads by state first, because each state has an index.
 AT_STEP = """
@@ -35,16 +32,18 @@ class HoldStep(StepAction):
     """Stops all orders before a step."""
 
     name = "hold_step"
-    label = "Put a step on hold for all orders"
-    permission = HOLD_STEPS
     dangerous = True
     nothing_to_do = "The step is already on hold."
 
     def preview(self, queries: OrderQueries, step: str) -> Impact:
         """Count the open orders, and the messages that are at the step now."""
         service = service_name(step)
-        holds_now = queries.number(service, holds.STEP_HOLDS, step=step)
-        open_orders = queries.number("orders", OPEN_ORDERS, most=COUNT_LIMIT)
+        holds_now = queries.number(service, holds.MANUAL_STEP_HOLDS, step=step)
+        open_orders = sum(
+            sum(queries.read(kind.home, partial(_open_sagas, kind)))
+            for kind in all_kinds()
+            if kind.home in holds.homes_of(step)
+        )
         at_step = queries.number(service, AT_STEP, step=step, most=COUNT_LIMIT)
         return queries.impact(orders=open_orders, step_holds=1 - holds_now, messages=at_step)
 
@@ -67,12 +66,9 @@ class HoldStep(StepAction):
     def apply(self, run: Run) -> ActionResult:
         """Write the hold to the step's service, then to the homes of its sagas."""
         by = run.requested_by.get_username()
-        written = [
-            engine_holds.hold(service, step=run.step, by=by, why=run.reason)
-            for service in holds.services_holding(run.step)
-        ]
-        if not any(written):
-            return ActionResult.nothing(f"{run.step} was already on hold.")
-        return ActionResult.done(
-            f"{run.step} is on hold for all orders. Orders that run it now finish it first."
-        )
+        return ActionResult.of(control.hold_step(run.step, by=by, why=run.reason))
+
+
+def _open_sagas(kind: SagaKind) -> list[int]:
+    """Return how many sagas of a kind are open, up to `COUNT_LIMIT`."""
+    return [kind.rows().filter(ended_at=None).order_by("rescue_at")[:COUNT_LIMIT].count()]

@@ -7,8 +7,8 @@ from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.results import ActionResult
 from console.models import Run
 from console.order_services import services_of
-from orders.models import Order
 from sagas.delivery import wakeup
+from sagas.models import TrackedSaga
 from sagas.storage import outbox
 
 __all__ = ["Publish"]
@@ -20,7 +20,6 @@ class Publish(OrderAction):
     """Makes every outbox row of an order due again. A step that is done ignores the message."""
 
     name = "publish"
-    label = "Publish again"
     nothing_to_do = "The messages of these orders have been purged."
 
     def preview(self, queries: OrderQueries, step: str) -> Impact:
@@ -32,11 +31,11 @@ class Publish(OrderAction):
         sent = Tile("Messages sent again", impact.messages, "a step that is done ignores them")
         return changed_orders(impact), sent, unchanged_money()
 
-    def apply(self, order: Order, run: Run) -> ActionResult:
+    def apply(self, order: TrackedSaga, run: Run) -> ActionResult:
         """Make the outbox rows due, and wake the relays of their services."""
         sent = 0
         for service in services_of(order):
-            sent += outbox.republish(service, sagas=[order.id])
+            sent += outbox.republish(service, sagas=[order.pk])
             wakeup.request_flush(service.name)
 
         if sent:

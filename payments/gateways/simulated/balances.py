@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct, field
 
 from payments.gateways.base import ChargeBalance, Dispute, DisputeStatus
+from payments.gateways.refund_keys import is_key_of
 from payments.gateways.simulated import statements
 from payments.gateways.simulated.ledger import SimulatedCharge, SimulatedDispute
-from sagas.storage import sql
+from sagas import sql
 
 __all__ = ["ChargeMoney", "decide_disputes", "money_of", "refund_id"]
 
@@ -48,6 +49,14 @@ class ChargeMoney(Struct, kw_only=True):
     def uses(self, key: str) -> bool:
         """Tell whether a refund has used a key, even a failed refund."""
         return key in self.refunds or key in self.pending or key in self.failed
+
+    def given_back(self, key: str) -> int:
+        """Return the sum of the succeeded refunds under a key and its successors."""
+        return sum(amount for used, amount in self.refunds.items() if is_key_of(used, key))
+
+    def is_pending(self, key: str) -> bool:
+        """Tell whether a refund under a key or one of its successors is pending."""
+        return any(is_key_of(used, key) for used in self.pending)
 
     def dispute_with(self, status: DisputeStatus) -> Dispute | None:
         """Return a dispute in a state; None if there is none."""

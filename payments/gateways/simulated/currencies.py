@@ -1,6 +1,7 @@
 """The currencies of the simulated gateway: all of ISO 4217, each in its own minor units."""
 
-from payments.gateways.currencies import Currency, GatewayCurrencies, exponent_of
+from payments.gateways.currencies import Currency, GatewayCurrencies
+from sagas.currencies import exponent_of
 
 __all__ = ["CURRENCIES"]
 

@@ -24,6 +24,8 @@ from payments.gateways.base import (
     Declined,
     FindAnswer,
     Movement,
+    PartRefundAnswer,
+    PartRefundRequest,
     PaymentGateway,
     RefundAnswer,
     RefundRequest,
@@ -47,9 +49,9 @@ from payments.gateways.simulated.payment_methods import (
     Behaviour,
     behaviour_of,
 )
-from payments.gateways.simulated.refunds import refund_charges
+from payments.gateways.simulated.refunds import refund_charges, refund_parts
+from sagas import sql
 from sagas.ids import uuid7
-from sagas.storage import sql
 
 __all__ = ["SimulatedGateway"]
 
@@ -71,6 +73,8 @@ class KeyState(NamedTuple):
 
 class SimulatedGateway(PaymentGateway):
     """Moves no money, but keeps a ledger as if it did."""
+
+    answers_at_once = True
 
     @classmethod
     def reason_not_chargeable(cls, amount: int, currency: str) -> str:
@@ -111,6 +115,11 @@ class SimulatedGateway(PaymentGateway):
         """Give back the rest of each charge, never more than was captured."""
         with _own_transaction():
             return refund_charges(requests)
+
+    def refund_part(self, requests: Sequence[PartRefundRequest]) -> list[PartRefundAnswer]:
+        """Give back a part of each charge, never more than is left of it."""
+        with _own_transaction():
+            return refund_parts(requests)
 
     def balance(self, requests: Sequence[ChargeRequest]) -> list[BalanceAnswer]:
         """Sum up the ledger's lines of each key's charge."""

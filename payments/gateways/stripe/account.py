@@ -25,7 +25,7 @@ from stripe import (
 )
 from stripe.params import PaymentIntentConfirmParams
 
-from payments.gateways.base import ChargeRequest, RefundRequest
+from payments.gateways.base import ChargeRequest, PartRefundRequest, RefundRequest
 from payments.gateways.stripe.currencies import to_stripe
 
 __all__ = ["API_VERSION", "AT_ONCE", "BUDGET", "CONNECT", "READ", "Account", "NoAnswer", "session"]
@@ -33,14 +33,14 @@ __all__ = ["API_VERSION", "AT_ONCE", "BUDGET", "CONNECT", "READ", "Account", "No
 API_VERSION = "2026-10-28.endive"
 
 # Seconds. One request takes at most CONNECT and READ, and a step starts none after BUDGET. Their
-# sum is below the lease of the step's messages (30 s) and the soft limit of its task (40 s).
-# `payments.checks` verifies this.
+# sum is below the budget of a call (`payments.gateway_requests.CALL_BUDGET`), the lease of the
+# step's messages (30 s) and the soft limit of a task (40 s). `payments.checks` verifies this.
 CONNECT = 2.0
 READ = 8.0
 BUDGET = 15.0
 
-# Requests at once, and connections kept open. At Stripe's usual pace, a batch of a hundred charges
-# takes two seconds. A few workers stay within Stripe's limit of a hundred requests a second.
+# Requests at once of a batch, such as those of the reconciliation. A few workers stay within
+# Stripe's limit of a hundred requests a second.
 AT_ONCE = 25
 
 PAGE = 100
@@ -151,7 +151,9 @@ class Account:
         page = self._v1.refunds.list({"charge": charge, "limit": PAGE})
         return list(page.auto_paging_iter())
 
-    def create_refund(self, refund: RefundRequest, key: str, amount: int) -> Refund:
+    def create_refund(
+        self, refund: RefundRequest | PartRefundRequest, key: str, amount: int
+    ) -> Refund:
         """Refund an amount of a charge, once for each key. Stripe refuses more than is left."""
         return self._v1.refunds.create(
             {
@@ -192,6 +194,15 @@ class Account:
         )
         return page.auto_paging_iter()
 
+    def is_live(self) -> bool:
+        """Return whether the key moves real money: Stripe says so in every object."""
+        return self._v1.balance.retrieve().livemode
+
+    def webhook_urls(self) -> list[str]:
+        """Return the URLs of the enabled webhook endpoints. A restricted key may lack the right."""
+        page = self._v1.webhook_endpoints.list({"limit": PAGE})
+        return [endpoint.url for endpoint in page.data if endpoint.status == "enabled"]
+
     def _unless_too_late(self, intent: str, act: Callable[[], PaymentIntent]) -> PaymentIntent:
         try:
             return act()
@@ -221,8 +232,9 @@ class _Session(requests.Session):
 def session() -> requests.Session:
     """Return the session that holds this process's connections to Stripe."""
     shared = _Session()
+    kept_open = max(AT_ONCE, settings.SAGA_CALLS_AT_ONCE)
     for scheme in ("https://", "http://"):
-        shared.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE))
+        shared.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=kept_open))
     return shared
 
 

@@ -17,13 +17,13 @@ from payments.gateways.base import (
     Unanswered,
     Voided,
 )
-from payments.gateways.currencies import with_currency
 from payments.gateways.stripe import intents
 from payments.gateways.stripe.account import Account, NoAnswer
 from payments.gateways.stripe.currencies import from_stripe, to_stripe
 from payments.gateways.stripe.error_meanings import answer_to_error, declined, not_chargeable
 from payments.gateways.stripe.objects import id_of, time_of
 from payments.gateways.stripe.unfinished import answer_to_action, answer_to_processing
+from sagas.currencies import with_currency
 
 __all__ = ["capture", "charge", "find", "void"]
 

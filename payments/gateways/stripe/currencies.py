@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from payments.gateways.currencies import Currency, GatewayCurrencies, exponent_of
+from payments.gateways.currencies import Currency, GatewayCurrencies
+from sagas.currencies import exponent_of
 
-__all__ = ["STRIPE_CURRENCIES", "from_stripe", "is_expressible", "to_stripe"]
+__all__ = ["STRIPE_CURRENCIES", "from_stripe", "is_expressible", "is_refundable", "to_stripe"]
 
 # https://docs.stripe.com/currencies#presentment-currencies
 SUPPORTED = """
@@ -86,6 +87,12 @@ def is_expressible(amount: int, currency: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_refundable(amount: int, currency: str) -> bool:
+    """Tell whether Stripe has an amount of minor units, in the steps of the currency."""
+    rules = STRIPE_CURRENCIES.table.get(currency)
+    return rules is not None and amount % rules.step == 0
 
 
 def from_stripe(units: int, currency: str) -> int:

@@ -14,9 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 import msgspec
 import stripe
+from django.conf import settings
 
 from payments.gateways.base import (
     BalanceAnswer,
@@ -25,6 +27,8 @@ from payments.gateways.base import (
     Declined,
     FindAnswer,
     Movement,
+    PartRefundAnswer,
+    PartRefundRequest,
     PaymentGateway,
     RefundAnswer,
     RefundRequest,
@@ -32,13 +36,15 @@ from payments.gateways.base import (
     Unanswered,
     refuse_open_transactions,
 )
-from payments.gateways.currencies import with_currency
 from payments.gateways.stripe import balances, charges
 from payments.gateways.stripe.account import AT_ONCE, BUDGET, CONNECT, READ, Account, NoAnswer
 from payments.gateways.stripe.currencies import STRIPE_CURRENCIES
 from payments.gateways.stripe.error_meanings import answer_to_error
+from payments.gateways.stripe.part_refunds import refund_part
 from payments.gateways.stripe.refunds import refund
 from payments.gateways.stripe.statement import movements
+from sagas import Limit
+from sagas.currencies import with_currency
 
 __all__ = ["StripeGateway"]
 
@@ -47,7 +53,15 @@ logger = logging.getLogger(__name__)
 # Declines of the order's amount or currency, whose reason is in our table of currencies.
 NOT_CHARGEABLE = {"invalid_amount", "invalid_currency"}
 
-Request = TypeVar("Request", bound=ChargeRequest | RefundRequest)
+# Stripe permits 100 requests a second in live mode, and 25 in test mode. An order takes about two
+# requests, and the follow-up, the reconciliation and the webhooks need some as well.
+# https://docs.stripe.com/rate-limits
+STRIPE_HOST = "api.stripe.com"
+LIVE_ORDERS = 40
+TEST_ORDERS = 10
+TEST_KEYS = ("sk_test_", "rk_test_")
+
+Request = TypeVar("Request", bound=ChargeRequest | RefundRequest | PartRefundRequest)
 Answer = TypeVar("Answer")
 
 
@@ -63,6 +77,14 @@ class StripeGateway(PaymentGateway):
 
     def __init__(self, budget: float = BUDGET) -> None:
         self.until = time.monotonic() + budget
+
+    @classmethod
+    def call_limit(cls) -> Limit | None:
+        """Return the orders per second that keep Stripe's own limit. Another server has none."""
+        if urlsplit(settings.STRIPE_API_BASE).hostname != STRIPE_HOST:
+            return None
+        is_test = settings.STRIPE_API_KEY.startswith(TEST_KEYS)
+        return Limit(per_second=TEST_ORDERS if is_test else LIVE_ORDERS)
 
     @classmethod
     def reason_not_chargeable(cls, amount: int, currency: str) -> str:
@@ -93,6 +115,10 @@ class StripeGateway(PaymentGateway):
         """Refund each charge that is not refunded yet."""
         return self._send(refund, requests)
 
+    def refund_part(self, requests: Sequence[PartRefundRequest]) -> list[PartRefundAnswer]:
+        """Refund a part of each charge."""
+        return self._send(refund_part, requests)
+
     def balance(self, requests: Sequence[ChargeRequest]) -> list[BalanceAnswer]:
         """Read each charge with its refunds and disputes."""
         return self._send(balances.balance, requests)
@@ -117,10 +143,13 @@ class StripeGateway(PaymentGateway):
     ) -> list[Answer | Unanswered]:
         """Run an operation for all requests, many at once. A failed request is `Unanswered`.
 
-        A thread that Stripe keeps busy beyond every limit is abandoned.
+        A lone request runs in the caller's thread, which has a time limit of its own. In a batch, a
+        thread that Stripe keeps busy beyond every limit is abandoned.
         """
         refuse_open_transactions()
         account = Account(self.until)
+        if len(requests) == 1:
+            return [_run(operation, account, requests[0])]
         threads = ThreadPoolExecutor(min(AT_ONCE, len(requests) or 1), thread_name_prefix="stripe")
         try:
             futures: list[Future[Answer | Unanswered]] = [

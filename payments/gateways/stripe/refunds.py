@@ -1,7 +1,8 @@
 """One refund through Stripe: the rest of a charge goes back to its customer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 import stripe
 from stripe import Refund
@@ -11,13 +12,14 @@ from payments.gateways.base import (
     Declined,
     Dispute,
     DisputeStatus,
+    PartRefundRequest,
     Pending,
     RefundAnswer,
     Refunded,
     RefundRequest,
     Unanswered,
 )
-from payments.gateways.currencies import with_currency
+from payments.gateways.refund_keys import numbered
 from payments.gateways.stripe import balances
 from payments.gateways.stripe.account import Account, NoAnswer
 from payments.gateways.stripe.balances import FAILED, UNFINISHED, ChargeMoney
@@ -25,8 +27,21 @@ from payments.gateways.stripe.currencies import from_stripe
 from payments.gateways.stripe.error_meanings import answer_to_error, in_words, is_replayed
 from payments.gateways.stripe.objects import is_replayed as is_replayed_answer
 from payments.gateways.stripe.objects import metadata_of, time_of
+from sagas.currencies import with_currency
 
-__all__ = ["refund"]
+__all__ = [
+    "AnyRequest",
+    "failed_ours",
+    "failure",
+    "last_reference",
+    "pausing",
+    "refund",
+    "sum_of",
+    "waiting_for_dispute",
+    "waiting_for_refund",
+]
+
+AnyRequest: TypeAlias = RefundRequest | PartRefundRequest
 
 # The first failed refund is followed by another one at once. Later ones wait, twice as long each
 # time, because a closed account fails every refund.
@@ -65,21 +80,21 @@ def refund(account: Account, request: RefundRequest) -> RefundAnswer:
 def _answer(money: ChargeMoney, request: RefundRequest) -> RefundAnswer | None:
     """Return the answer for a charge that needs no other refund now; None if it needs one."""
     balance, wanted = money.balance, _wanted(money.balance, request)
-    lost = _sum_of(balance, DisputeStatus.LOST)
+    lost = sum_of(balance, DisputeStatus.LOST)
     if balance.refunded + lost >= wanted:
-        return Refunded(_last_reference(money), balance.refunded, lost)
+        return Refunded(last_reference(money), balance.refunded, lost)
 
     is_open = [each for each in balance.disputes if each.status is DisputeStatus.OPEN]
     if is_open:
-        return _waiting_for_dispute(is_open[0], request)
+        return waiting_for_dispute(is_open[0], request)
     if _rest(balance, request) <= 0:
-        return _waiting_for_refund(money)
-    return _pausing(money, request)
+        return waiting_for_refund(money.refunds)
+    return pausing(money, request)
 
 
 def _refund_rest(account: Account, money: ChargeMoney, request: RefundRequest) -> RefundAnswer:
     """Refund the rest under the first key that is not used up."""
-    failed = {each.id for each in _failed_ours(money, request)}
+    failed = {each.id for each in failed_ours(money, request)}
 
     for key in _keys(request.key, number=len(failed) + 1):
         try:
@@ -110,9 +125,9 @@ def _keys(key: str, *, number: int) -> Iterator[str]:
     with different keys cannot refund too much, because Stripe refuses more than the charge has
     left.
     """
-    numbered = key if number == 1 else f"{key}-{number}"
-    yield numbered
-    yield f"{numbered}-{int(datetime.now(UTC).timestamp() // 60)}"
+    first = numbered(key, number)
+    yield first
+    yield f"{first}-{int(datetime.now(UTC).timestamp() // 60)}"
 
 
 def _answer_to_refund(
@@ -121,7 +136,7 @@ def _answer_to_refund(
     if is_replayed_answer(made):
         made = account.refund(made.id)
     if made.status in FAILED:
-        return _failed(made, datetime.now(UTC))
+        return failure(made, datetime.now(UTC))
 
     others = [each for each in money.refunds if each.id != made.id]
     after = ChargeMoney(money.charge, [made, *others], money.disputes)
@@ -161,17 +176,20 @@ def _rest(balance: ChargeBalance, request: RefundRequest) -> int:
     return _wanted(balance, request) - given_back
 
 
-def _sum_of(balance: ChargeBalance, status: DisputeStatus) -> int:
+def sum_of(balance: ChargeBalance, status: DisputeStatus) -> int:
+    """Return the amount of the disputes with a status."""
     return sum(each.amount for each in balance.disputes if each.status is status)
 
 
-def _last_reference(money: ChargeMoney) -> str:
+def last_reference(money: ChargeMoney) -> str:
+    """Return the id of the last refund or lost dispute; empty if there is none."""
     succeeded = [each.id for each in money.refunds if each.status == "succeeded"]
     lost = [each.id for each in money.balance.disputes if each.status is DisputeStatus.LOST]
     return next(iter(succeeded + lost), "")
 
 
-def _failed_ours(money: ChargeMoney, request: RefundRequest) -> list[Refund]:
+def failed_ours(money: ChargeMoney, request: AnyRequest) -> list[Refund]:
+    """Return the refunds under the request's key that have failed."""
     return [
         each
         for each in money.refunds
@@ -179,19 +197,20 @@ def _failed_ours(money: ChargeMoney, request: RefundRequest) -> list[Refund]:
     ]
 
 
-def _pausing(money: ChargeMoney, request: RefundRequest) -> Declined | None:
+def pausing(money: ChargeMoney, request: AnyRequest) -> Declined | None:
     """Return a decline until the pause after the last failed refund is over."""
-    failed = _failed_ours(money, request)
+    failed = failed_ours(money, request)
     if len(failed) < 2:
         return None
 
     last = max(failed, key=lambda each: each.created)
     doublings = min(len(failed) - 2, 10)
     next_at = time_of(last.created) + min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE)
-    return _failed(last, next_at) if datetime.now(UTC) < next_at else None
+    return failure(last, next_at) if datetime.now(UTC) < next_at else None
 
 
-def _failed(failed: Refund, next_at: datetime) -> Declined:
+def failure(failed: Refund, next_at: datetime) -> Declined:
+    """Return the decline for a refund that failed at the bank."""
     reason = getattr(failed, "failure_reason", None) or failed.status
     amount = with_currency(from_stripe(failed.amount, failed.currency), failed.currency)
     return Declined(
@@ -201,7 +220,8 @@ def _failed(failed: Refund, next_at: datetime) -> Declined:
     )
 
 
-def _waiting_for_dispute(dispute: Dispute, request: RefundRequest) -> Pending:
+def waiting_for_dispute(dispute: Dispute, request: AnyRequest) -> Pending:
+    """Return the wait for the decision of an open dispute."""
     amount = with_currency(dispute.amount, request.currency)
     evidence_until = dispute.respond_by or dispute.opened_at + EVIDENCE_TAKES
     return Pending(
@@ -212,8 +232,9 @@ def _waiting_for_dispute(dispute: Dispute, request: RefundRequest) -> Pending:
     )
 
 
-def _waiting_for_refund(money: ChargeMoney) -> Pending:
-    waiting = next(each for each in money.refunds if each.status in UNFINISHED)
+def waiting_for_refund(refunds: Sequence[Refund]) -> Pending:
+    """Return the wait for the first unfinished refund of some."""
+    waiting = next(each for each in refunds if each.status in UNFINISHED)
     details = getattr(getattr(waiting, "next_action", None), "display_details", None)
     expires_at = getattr(details, "expires_at", None)
     expected_at = time_of(expires_at) if expires_at else time_of(waiting.created) + REFUND_TAKES

@@ -9,8 +9,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from payments.gateways.base import StatementUnavailable
-from payments.gateways.currencies import with_currency
 from payments.reconciliation import Discrepancy, Result, Window, next_window, reconcile
+from sagas.currencies import with_currency
+from staff.commands import add_reason, logged_command
 
 __all__ = ["Command"]
 
@@ -38,6 +39,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--until", type=_time, help="ISO 8601, as --since; default: ten minutes ago"
         )
+        add_reason(parser)
         parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,7 +54,10 @@ class Command(BaseCommand):
             )
 
         try:
-            result = reconcile(since, until, progress=self._show_progress)
+            span = f"{since:%Y-%m-%dT%H:%M} to {until:%Y-%m-%dT%H:%M}"
+            with logged_command("reconcile", subject=span, reason=options["reason"]) as write:
+                result = reconcile(since, until, progress=self._show_progress)
+                write.outcome = f"{result.movements} movements; {len(result.open)} open."
         except (StatementUnavailable, ImproperlyConfigured) as error:
             raise CommandError(
                 "A gateway gave no statement, so the window is not compared to its end. "

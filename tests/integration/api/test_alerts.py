@@ -13,9 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.monitoring import metrics
 from audit.models import AuditRun
-from payments.models import Hold, Inbox
+from payments.models import CallLimit, Hold, Inbox, StepFault
+from sagas.contrib.prometheus import FOLDER, WorkerMetrics
 from sagas.ids import uuid7
-from sagas.observability.prometheus import FOLDER, WorkerMetrics
+from staff.models import LogCheck
 from tests.integration.api.test_metrics import captured, placed
 from tests.integration.console.payments_rows import dispute, owed, payment
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 RULES = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"][0]["rules"]
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 PAGE = (ROOT / "docs/observability.md").read_text()
-NAME = re.compile(r"\b(?:saga|orders|money|payments|reconciliation|audit)_[a-z_]+\b")
+NAME = re.compile(r"\b(?:saga|orders|money|payments|reconciliation|audit|console)_[a-z_]+\b")
 
 
 @pytest.fixture
@@ -38,12 +39,16 @@ def served(http, ada, monkeypatch):
     now = timezone.now()
     payment(), owed()
     AuditRun.objects.create(since=now, until=now, finished_at=now)
+    LogCheck.objects.create(seq=0, hash=b"", checked_at=now)
     dispute(payment(status="captured"), respond_by=now + timedelta(days=1))
     Inbox.objects.create(
         saga=uuid7(), saga_started_at=now, step="payments.charge", state="waiting", send_at=now
     )
-    Hold.objects.create(step="payments.charge", by="anna", why="Cards are refused.")
+    Hold.objects.create(step="payments.charge", automatic=True, why="Cards are refused.")
+    fault = {"pattern": uuid7(), "saga": uuid7(), "blame": "order", "error": "boom", "shared": True}
+    StepFault.objects.create(id=uuid7(), step="payments.refund", **fault)
     Hold.objects.create(saga=uuid7(), by="olga", why="The address is odd.")
+    CallLimit.objects.create(key="stripe", reached_at=now)
     with connections["default"].cursor() as cursor:
         cursor.execute("ANALYZE orders_order")
     families = text_string_to_metric_families(http.get("/metrics").content.decode())
@@ -70,6 +75,16 @@ def test_every_alert_uses_metrics_that_exist(served, observed):
         asked = set(NAME.findall(rule["expr"]))
         assert asked, rule["alert"]
         assert asked <= served | observed, rule["alert"]
+
+
+def test_the_absence_of_each_exporter_is_an_alert():
+    """The API, a worker on each queue, and beat. Without their metrics other alerts are silent."""
+    rules = {rule["alert"]: rule["expr"] for rule in RULES}
+    absent = re.findall(r"absent\(([^)]+)\)", " ".join(rules.values()))
+    assert set(absent) == {"saga_metrics_section_up", "saga_rescue_last_run_timestamp_seconds"}
+    assert rules["WorkerMetricsMissing"] == (
+        "max by (queue) (saga_queue_messages) unless on (queue) saga_worker_queue"
+    )
 
 
 def test_every_alert_has_an_action_and_is_documented():

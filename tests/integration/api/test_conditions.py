@@ -42,7 +42,7 @@ def test_an_order_is_not_cancelled_on_a_condition():
 
 
 def test_a_price_is_not_changed_on_a_condition():
-    staff = harness.client_of("sam", is_staff=True)
+    staff = harness.client_of("sam", *harness.STAFF)
     harness.stocked("MUG")
     answer = staff.patch(
         f"{harness.PRODUCTS}MUG/",
@@ -56,8 +56,9 @@ def test_a_price_is_not_changed_on_a_condition():
 
 def changes():
     """Return the method and the path of every operation that changes data."""
+    ids = {"id": uuid7(), "order_id": uuid7(), "sku": "MUG", "step": "returns.receive"}
     return [
-        (method.upper(), path.format(id=uuid7(), sku="MUG"))
+        (method.upper(), path.format(**ids))
         for path, operations in openapi.schema()["paths"].items()
         for method in operations
         if method.upper() not in SAFE_METHODS
@@ -65,7 +66,7 @@ def changes():
 
 
 def test_no_change_anywhere_takes_a_condition():
-    staff = harness.client_of("sam", is_staff=True)
+    staff = harness.client_of("sam", *harness.STAFF)
     assert len(changes()) >= 8
     for method, path in changes():
         answer = staff.generic(method, path, "{}", headers={"If-Match": "*"})
@@ -77,7 +78,7 @@ def test_no_change_anywhere_takes_a_condition():
     [("PUT", "orders/", 405), ("QUERY", "orders/", 405), ("POST", "nothing/", 404)],
 )
 def test_an_operation_that_does_not_exist_is_told_so_first(method, path, status):
-    staff = harness.client_of("sam", is_staff=True)
+    staff = harness.client_of("sam", *harness.STAFF)
     answer = staff.generic(method, f"/api/v1/{path}", headers={"If-Match": "*"})
     assert answer.status_code == status
 

@@ -13,9 +13,10 @@ import pytest
 from django.core.management import call_command
 
 from api.auth.tokens import issue_token
-from api.requests.parsing import MAX_BODY, MAX_DEPTH
+from api.requests.parsing import MAX_BODY
 from orders.models import IdempotencyKey, Order, Product
 from sagas.ids import uuid7
+from sagas.strict_json import MAX_DEPTH
 from tests.integration.orders import harness
 from tests.outside.customer import api
 

@@ -14,9 +14,10 @@ from django.db import connections
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.monitoring import health, metrics, probes
+from api.monitoring import health, metrics
 from audit import metrics as audit_metrics
 from audit.models import AuditRun, Finding
+from config.version import VERSION
 from inventory.models import Outbox as InventoryOutbox
 from orders import metrics as orders_metrics
 from orders.models import Hold as OrdersHold
@@ -24,9 +25,12 @@ from orders.models import Order
 from payments import open_money
 from payments.models import Hold as PaymentsHold
 from payments.models import Inbox, Payment, Reconciliation
+from payments.models import StepFault as PaymentsFault
 from sagas.ids import uuid7
+from sagas.observability import probes
 from sagas.operations import holds, table_stats
 from sagas.storage.registry import get_home
+from staff.models import LogCheck
 from tests.integration.console.payments_rows import (
     capture_waits,
     discrepancy,
@@ -34,6 +38,7 @@ from tests.integration.console.payments_rows import (
     owed,
     payment,
 )
+from tests.trips.models import Cruise, Trip
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -49,6 +54,7 @@ SECTIONS = {
     "discrepancies",
     "reconciliation",
     "audit",
+    "console",
     "broker",
 }
 
@@ -152,6 +158,18 @@ def test_orders_are_counted_by_status(scrape, ada):
     assert samples["saga_redriven", "orders"] == 1
 
 
+def test_sagas_that_need_attention_are_counted_by_home_and_kind(scrape, ada):
+    placed(ada, needs_attention=True)
+    Trip.objects.create(plan={}, needs_attention=True)
+    Trip.objects.create(plan={}, needs_attention=True)
+    Cruise.objects.create(plan={})
+    samples = scrape()
+    assert samples["saga_needing_attention", "orders", "orders.order"] == 1
+    assert samples["saga_needing_attention", "trips", "trips.trip"] == 2
+    assert samples["saga_needing_attention", "trips", "trips.cruise"] == 0
+    assert samples["saga_open", "trips"] == 3
+
+
 def test_the_total_is_estimated_once_postgresql_has_analyzed(scrape, ada):
     for _ in range(10):
         placed(ada, status="fulfilled", ended_at=timezone.now())
@@ -165,9 +183,11 @@ def test_the_backlog_of_an_outbox_and_the_age_of_its_oldest_row(scrape):
     written(InventoryOutbox, created_at=hour)
     written(InventoryOutbox, due_at=timezone.now() + timedelta(minutes=1))
     written(InventoryOutbox, published_at=timezone.now(), created_at=hour - timedelta(days=1))
+    written(InventoryOutbox, due_at="9999-01-01T00:00:00Z", created_at=hour - timedelta(days=2))
     samples = scrape()
     assert samples["saga_outbox_rows", "due", "inventory"] == 1
     assert samples["saga_outbox_rows", "inventory", "leased"] == 1
+    assert samples["saga_outbox_rows", "inventory", "parked"] == 1
     assert 3_600 <= samples["saga_outbox_oldest_seconds", "inventory"] < 3_700
     assert samples["saga_outbox_oldest_seconds", "payments"] == 0
 
@@ -228,6 +248,26 @@ def test_holds_have_their_age_and_their_orders_are_neither_stalled_nor_old(scrap
     OrdersHold.objects.filter(step="payments.charge").delete()
     Order.objects.filter(id=waiting.id).update(created_at=hour)
     assert scrape()["saga_open_oldest_seconds", "orders"] > 3_599
+
+
+def test_automatic_holds_and_shared_faults_are_measured(scrape, ada):
+    PaymentsHold.objects.create(step="payments.charge", automatic=True, why="HTTP 503")
+    PaymentsHold.objects.create(step="payments.refund", by="anna", why="Refunds are refused.")
+    for saga in (uuid7(), uuid7()):
+        PaymentsFault.objects.create(
+            id=uuid7(),
+            step="payments.void",
+            pattern=uuid7(),
+            saga=saga,
+            blame="order",
+            error="boom",
+            shared=True,
+        )
+    samples = scrape()
+    metric = "saga_step_automatic_hold_seconds"
+    assert 0 <= samples[metric, "payments", "payments.charge"] < 100
+    assert (metric, "payments", "payments.refund") not in samples
+    assert samples["saga_step_fault_orders", "payments", "payments.void"] == 2
 
 
 def test_captured_money_is_unsettled_while_its_order_is_open(scrape, ada):
@@ -384,7 +424,7 @@ def test_a_database_that_hangs_does_not_delay_the_answer(scrape, http, monkeypat
     ):
         assert "inventory messages" in down(scrape())
         answer = http.get("/readyz")
-        assert answer.status_code == 503
+        assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
         assert answer.json()["checks"]["inventory database"] == "unavailable"
         under_way = len([one for one in probes._running.values() if not one.done()])
         assert "inventory messages" in down(scrape())
@@ -445,7 +485,6 @@ STATEMENTS = [
     ("payments", open_money.DISCREPANCIES),
     ("payments", table_stats.OUTBOX.format(outbox="payments_outbox")),
     ("payments", table_stats.INBOX.format(inbox="payments_inbox")),
-    ("payments", table_stats.HELD.format(inbox="payments_inbox")),
 ]
 
 FILL = {
@@ -485,7 +524,13 @@ FILL = {
                CASE WHEN closed.at IS NULL THEN '' ELSE 'ada' END, 'why'
           FROM generate_series(1, 30000) n,
                LATERAL (SELECT CASE WHEN n %% 100 > 0 THEN now() END AS at) closed;
-        ANALYZE payments_payment, payments_outbox, payments_inbox, payments_dispute, payments_drift
+        INSERT INTO payments_partialrefund (id, order_id, asked_amount, amount, currency, key,
+                                            status)
+        SELECT gen_random_uuid(), gen_random_uuid(), 1, 1, 'eur', n::text,
+               CASE WHEN n %% 100 > 0 THEN 'succeeded' ELSE 'failed' END
+          FROM generate_series(1, 30000) n;
+        ANALYZE payments_payment, payments_outbox, payments_inbox, payments_dispute, payments_drift,
+                payments_partialrefund
     """,
 }
 
@@ -525,6 +570,21 @@ def test_the_last_reconciliation_and_audit_are_0_before_the_first(scrape):
     assert ("audit_violations",) not in samples
 
 
+def test_the_last_check_of_the_log_is_0_before_the_first(scrape):
+    samples = scrape()
+    assert samples["audit_log_last_check_timestamp_seconds",] == 0
+    assert ("audit_log_intact",) not in samples
+
+
+@pytest.mark.parametrize(("fault", "intact"), [("", 1), ("entry 3 was changed", 0)])
+def test_the_last_check_of_the_log_shows_its_time_and_its_result(scrape, fault, intact):
+    now = timezone.now()
+    LogCheck.objects.create(seq=0, hash=b"", checked_at=now, fault=fault)
+    samples = scrape()
+    assert samples["audit_log_last_check_timestamp_seconds",] == pytest.approx(now.timestamp())
+    assert samples["audit_log_intact",] == intact
+
+
 def test_the_last_reconciliation_and_audit_show_their_end_and_their_progress(scrape):
     hour, minute = timedelta(hours=1), timedelta(minutes=1)
     end = timezone.now() - hour
@@ -542,10 +602,22 @@ def test_the_last_reconciliation_and_audit_show_their_end_and_their_progress(scr
     )
     AuditRun.objects.create(since=end - hour, until=end, finished_at=end + minute)
     Finding.objects.create(invariant="I6", subject="MUG", detail="on hand -1")
+    Finding.objects.create(
+        invariant="I21", subject=str(uuid7()), detail="trip: no effect", kind="trips.trip"
+    )
     samples = scrape()
     finished = pytest.approx((end + minute).timestamp(), abs=1e-3)
     assert samples["reconciliation_last_run_timestamp_seconds", "simulated"] == finished
     assert samples["audit_last_run_timestamp_seconds",] == finished
     compared = samples["reconciliation_compared_until_timestamp_seconds", "simulated"]
     assert compared == pytest.approx((end + 5 * minute).timestamp(), abs=1e-3)
-    assert samples["audit_violations",] == 1
+    assert samples["audit_violations",] == 2
+    of_kinds = {
+        kind: samples["audit_saga_violations", *kind]
+        for kind in (("orders", "orders.order"), ("trips", "trips.trip"), ("trips", "trips.cruise"))
+    }
+    assert list(of_kinds.values()) == [0, 1, 0]
+
+
+def test_the_release_of_the_process_is_a_label(scrape):
+    assert ("saga_build_info", VERSION) in scrape()

@@ -18,7 +18,8 @@ from api.problems.problem_types import (
 )
 
 DOCUMENT = Path(settings.BASE_DIR) / "docs" / "errors.md"
-PACKAGES = ("api", "config", "inventory", "orders", "payments")
+SHARED = Path(settings.BASE_DIR) / "api" / "resources" / "problem_types.py"
+PACKAGES = ("api", "config", "inventory", "orders", "payments", "returns")
 
 
 @pytest.fixture(autouse=True)
@@ -109,3 +110,14 @@ def needed(error):
     return (
         ("GET",) if error in {exceptions.MethodNotAllowed, exceptions.UnsupportedMediaType} else ()
     )
+
+
+def test_the_types_of_every_resource_do_not_speak_of_orders_alone():
+    shared = [
+        kind
+        for kind in all_problem_types()
+        if kind.slug in re.findall(r'slug="([^"]*)"', SHARED.read_text())
+    ]
+    assert {kind.slug for kind in shared} >= {"idempotency-key-reused", "too-many-streams"}
+    for kind in shared:
+        assert "order" not in f"{kind.meaning} {kind.remedy}".lower(), kind.slug

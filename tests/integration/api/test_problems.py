@@ -10,7 +10,7 @@ from rest_framework.exceptions import Throttled
 from api.problems import handlers
 from api.problems.exceptions import FieldError, InvalidInput
 from api.problems.handlers import exception_handler
-from orders import selectors
+from api.resources.resource import SagaResource
 
 PROBLEM = "application/problem+json"
 
@@ -70,7 +70,7 @@ def test_a_host_that_is_not_ours_is_a_problem(ada_http, settings):
 
 def test_an_error_of_ours_is_a_problem_that_tells_nothing(ada_http, settings, monkeypatch):
     settings.DEBUG = False
-    monkeypatch.setattr(selectors, "visible_orders", lambda user: 1 / 0)
+    monkeypatch.setattr(SagaResource, "rows_for", lambda resource, user: 1 / 0)
     answer = ada_http.get("/api/v1/orders/")
     assert answer.status_code == 500
     assert "zero" not in str(said(answer))
@@ -106,10 +106,10 @@ def test_an_error_of_our_sql_is_ours():
 
 @pytest.mark.django_db(databases=["default"])
 def test_a_database_that_is_down_is_503_for_a_client(ada_http, monkeypatch):
-    def down(user):
+    def down(resource, user):
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(selectors, "visible_orders", down)
+    monkeypatch.setattr(SagaResource, "rows_for", down)
     answer = ada_http.get("/api/v1/orders/")
     assert answer.status_code == 503
     assert "refused" not in str(said(answer))

@@ -1,4 +1,4 @@
-"""Rate limits per minute; and a cache that is down delays only the first request."""
+"""Rate limits per minute; while the cache is down, logins are counted and nothing waits."""
 
 import socket
 import time
@@ -14,6 +14,7 @@ from tests.integration.orders import harness
 from tests.plugin import running
 
 TYPE = "/errors/too-many-requests"
+TOKEN = "/api/v1/auth/token/"
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +22,7 @@ def one_minute(monkeypatch):
     """An empty cache, and a minute that lasts as long as the test."""
     cache.clear()
     monkeypatch.setattr(throttling, "_circuit", throttling._Circuit())
+    monkeypatch.setattr(throttling, "_own_counters", throttling._OwnCounters())
     at(60_000_015, monkeypatch)
 
 
@@ -44,6 +46,15 @@ def at(seconds, monkeypatch):
 
 def statuses(call, times):
     return [call().status_code for _ in range(times)]
+
+
+def login(username, password="correct horse", *, page=TOKEN, headers=None, **meta):
+    """Log in to the API or the admin."""
+    body = {"username": username, "password": password}
+    client = Client(headers=headers, **meta)
+    if page == TOKEN:
+        return client.post(page, body, content_type="application/json")
+    return client.post(page, body)
 
 
 def test_a_user_who_reads_too_often_is_told_when_to_come_back(ada, limits):
@@ -113,13 +124,14 @@ def test_neighbours_of_ipv6_are_one_address(ada, limits):
             True,
         ),  # what the client made up goes before
         (2, ("198.51.100.1, 10.0.0.1", "198.51.100.2, 10.0.0.1"), False),
-        (1, ("nonsense", "unknown"), True),
+        (1, ("nonsense", "unknown"), False),  # an unknown address is not counted
+        (2, ("198.51.100.1", "198.51.100.1"), False),
     ],
 )
 def test_a_forwarded_address_is_believed_as_far_as_our_proxies_reach(
     ada, limits, settings, proxies, forwarded, counted_as_one
 ):
-    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": proxies}
+    settings.TRUSTED_PROXIES = proxies
     limits(factor=1, read=1)
     read = [
         harness.client_of(name)
@@ -142,6 +154,56 @@ def test_logins_are_counted_by_address(ada, limits):
     body = {"username": "ada", "password": "correct horse"}
     login = lambda: Client().post("/api/v1/auth/token/", body, content_type="application/json")  # noqa: E731
     assert statuses(login, 3) == [200, 200, 429]
+
+
+def test_logins_to_the_admin_are_counted_with_those_to_the_api(ada, limits):
+    limits(login=3)
+    names = ("anna", "bert", "cleo", "dora")
+    spray = [Client().post("/admin/login/", {"username": n, "password": "summer"}) for n in names]
+    assert [answer.status_code for answer in spray] == [200, 200, 200, 429]
+    assert spray[-1]["Retry-After"] == "45"
+    assert spray[-1]["Content-Type"] == "text/plain; charset=utf-8"
+    assert login("ada").status_code == 429
+    elsewhere = {"username": "ada", "password": "correct horse"}
+    assert Client(REMOTE_ADDR="192.0.2.9").post("/admin/login/", elsewhere).status_code == 200
+    assert Client().get("/admin/login/").status_code == 200
+
+
+def test_old_passwords_are_counted_when_a_password_is_changed(ada, limits):
+    limits(login=2)
+    ada.is_staff = True
+    ada.save()
+    client = Client()
+    client.force_login(ada)
+    change = {"old_password": "guess", "new_password1": "x", "new_password2": "x"}
+    assert statuses(lambda: client.post("/admin/password_change/", change), 3) == [200, 200, 429]
+
+
+@pytest.mark.parametrize("page", ["/admin/login/", TOKEN])
+def test_logins_are_counted_while_the_cache_is_down(ada, limits, settings, page):
+    limits(login=2)
+    settings.CACHES = {
+        "default": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
+    }
+    answers = [login(name, page=page).status_code for name in ("anna", "bert", "cleo")]
+    assert (answers[0], answers[2]) == (answers[1], 429)
+    assert login("dora", page=page, REMOTE_ADDR="192.0.2.9").status_code == answers[0]
+
+
+@pytest.mark.parametrize("page", ["/admin/login/", TOKEN])
+def test_logins_from_unknown_addresses_are_counted_by_name(ada, limits, settings, page):
+    limits(login=6)
+    settings.TRUSTED_PROXIES = 1
+    wrong = [
+        login("ada", "wrong", page=page, headers={"X-Forwarded-For": text}).status_code
+        for text in ("unknown", "", "_hidden", "x", "unknown", "unknown", "unknown")
+    ]
+    assert 429 not in wrong[:6], "no address is locked"
+    assert wrong[6] == 429
+    other = login("bob", "wrong", page=page, headers={"X-Forwarded-For": "unknown"})
+    assert other.status_code == wrong[0]
+    known = login("ada", page=page, headers={"X-Forwarded-For": "198.51.100.1:4711"})
+    assert known.status_code in (200, 302)
 
 
 def test_nothing_is_counted_where_there_is_no_limit(ada, limits):

@@ -19,12 +19,14 @@ from orders.catalogue import LineWanted
 from orders.models import Order, Product
 from orders.saga import PLACE_ORDER
 from orders.services import NewOrder, cancel_order, place_order
+from sagas import sql
 from sagas.definition.messages import Message, TimelineEntry
-from sagas.definition.plan import Plan
+from sagas.definition.plan import Plan, service_name
 from sagas.execution import failures, runner
 from sagas.execution.failures import Failure
-from sagas.storage import sql, timeline
+from sagas.storage import timeline
 from sagas.storage.registry import Service, get_home, service_of_step
+from tests.shop import SHOP
 
 PLAN = PLACE_ORDER.plan
 
@@ -59,6 +61,16 @@ def open_shop() -> None:
     adjust_stock(sku="MUG", quantity=-3, reason="broken", by="staff")
 
 
+def open_free_shop() -> None:
+    """Open the shop with free products: gifts with a hundred in stock, and posters with none."""
+    open_shop()
+    for sku in ("GIFT", "POSTER"):
+        Product.objects.get_or_create(
+            sku=sku, defaults={"name": sku, "unit_amount": 0, "currency": "eur"}
+        )
+    adjust_stock(sku="GIFT", quantity=100, reason="received", by="staff")
+
+
 def place(*skus: str, method: str = "pm_card_visa", first: str = "") -> UUID:
     """Place an order for two pieces of each SKU.
 
@@ -82,10 +94,15 @@ def cancel(order: UUID) -> None:
 
 
 def deliver(step: str, *orders: UUID, plan: Plan = PLAN) -> None:
-    """Deliver to a step the messages that any service sent it for these orders."""
-    _make_due(service_of_step(step))
-    if messages := messages_to(step, orders):
-        runner.run(step, plan, messages)
+    """Deliver to a step the messages that any service sent it for these orders.
+
+    The steps of further services, which the tests do not name, run as soon as they are requested.
+    """
+    further = [name for name in plan.names() if service_name(name) not in SHOP]
+    for name in (*further, step):
+        _make_due(service_of_step(name))
+        if messages := messages_to(name, orders):
+            runner.run(name, plan, messages)
 
 
 def give_up(step: str, order: UUID, plan: Plan = PLAN) -> None:

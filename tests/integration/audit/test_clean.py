@@ -13,7 +13,7 @@ from audit.run import audit
 from orders.models import Order
 from tests.integration.audit import harness
 
-pytestmark = pytest.mark.django_db(databases=["default", "payments", "inventory"])
+pytestmark = pytest.mark.django_db(databases="__all__")
 
 
 def found(**options):
@@ -44,7 +44,8 @@ def test_purged_messages_are_not_reported_as_missing(orders) -> None:
     for service in saga_services():
         with connections[service.alias].cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO {service.watermark} VALUES (1, now() + interval '1 h', '{{}}')"
+                f"INSERT INTO {service.watermark} (id, home, before, kept)"
+                " VALUES (2, 'orders', now() + interval '1 h', '{}')"
             )
             cursor.execute(f"DELETE FROM {service.outbox}")
     report = audit()

@@ -16,7 +16,7 @@ from sagas.operations import holds
 from sagas.storage.registry import get_service
 from tests.integration.audit import harness
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments", "inventory"])
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 HOUR = timedelta(hours=1)
 

@@ -6,7 +6,7 @@ from django.db import connections
 from audit.run import audit
 from tests.integration.audit.harness import temporary_changes
 
-pytestmark = pytest.mark.django_db(databases=["default", "payments", "inventory"])
+pytestmark = pytest.mark.django_db(databases="__all__")
 
 ANY_STATUS = "ALTER TABLE orders_order DISABLE TRIGGER orders_legal_transition"
 NO_REASON = "ALTER TABLE orders_order DROP CONSTRAINT orders_cancelled_for_a_reason"

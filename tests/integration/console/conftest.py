@@ -8,13 +8,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from sagas.delivery import wakeup
-from sagas.storage.sql import run
+from sagas.sql import run
+from services import NAMES
 from tests.integration.audit.conftest import place_and_end_orders
 from tests.integration.audit.harness import temporary_changes
 from tests.integration.console.operators import member
 from tests.integration.orders import harness
 
-VIEWS = {"orders", "payments", "inventory", "django_celery_results", "console"}
+VIEWS = {*NAMES, "django_celery_results", "console", "staff"}
 
 
 def client_of(name, *codenames, **wanted):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.test import Client
 
 from console.bulk_actions import runs, worker
@@ -10,6 +10,7 @@ from console.models import Run
 from orders.models import Order
 from orders.status import Status
 from payments.models import Inbox, Payment
+from sagas.models import TrackedSaga
 from tests.integration.audit import harness as walked
 from tests.integration.orders import harness
 
@@ -19,9 +20,7 @@ LIST = "/admin/orders/order/"
 
 def member(name: str, *groups: str) -> User:
     """Return a member of staff who is in these groups."""
-    person = harness.user(name, is_staff=True)
-    person.groups.set(Group.objects.filter(name__in=groups))
-    return person
+    return harness.user(name, *groups, is_staff=True)
 
 
 def stuck(**fields: Any) -> Order:
@@ -49,9 +48,11 @@ def paid(amount: int = 2500) -> Order:
     return Order.objects.get(id=order)
 
 
-def confirmed(action: str, *orders: Order, by: User, reason: str = "The gateway is back.") -> Run:
+def confirmed(
+    action: str, *orders: TrackedSaga, by: User, reason: str = "The gateway is back."
+) -> Run:
     """Have an operator make a run over these orders, and confirm it as it is shown."""
-    run = runs.draft(action, [order.id for order in orders], by=by)
+    run = runs.draft(action, [order.pk for order in orders], by=by)
     return runs.confirm(run.id, by=by, reason=reason, fingerprint=runs.preview(run).fingerprint)
 
 

@@ -5,12 +5,12 @@ import pytest
 from audit.run import audit
 from console.bulk_actions import runs
 from console.bulk_actions.results import NotAllowed, StalePreview
-from console.models import LogEntry
 from inventory.models import Reservation
 from orders.models import Order
 from payments.models import Inbox, Payment, SimulatedCharge
 from sagas.operations import holds
 from sagas.storage.registry import get_service
+from staff.models import LogEntry
 from tests.integration.audit import harness as walked
 from tests.integration.console.operators import member, outcomes, paid, stuck, work
 

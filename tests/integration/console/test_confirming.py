@@ -7,8 +7,9 @@ from django.db.utils import IntegrityError
 
 from console.bulk_actions import runs
 from console.bulk_actions.results import NotAllowed, StalePreview, StateConflict
-from console.models import LogEntry, Run
+from console.models import Run
 from payments.models import Inbox, Payment
+from staff.models import LogEntry
 from tests.integration.console.operators import confirmed, paid, stuck, work
 from tests.integration.races import at_once
 

@@ -1,21 +1,27 @@
 """Orders and steps on hold: permissions, previews, effects, and the page of holds."""
 
+from uuid import UUID
+
 import pytest
 
 from audit.metrics import unsettled_money
 from console.bulk_actions import runs, worker
 from console.bulk_actions.results import NotAllowed, StateConflict
-from console.holds import current_holds
-from console.models import LogEntry, Run
+from console.holds import current_holds, troubled_steps
+from console.models import Run
 from inventory.models import Hold as InventoryHold
 from inventory.models import Inbox as InventoryInbox
+from inventory.models import StepFault
 from orders.models import Hold as OrdersHold
 from orders.models import Order
 from orders.status import Status
 from payments.models import Hold as PaymentsHold
 from payments.models import Inbox
-from sagas.operations import redrive
-from sagas.storage.registry import get_home
+from sagas.ids import uuid7
+from sagas.operations import probing, redrive
+from sagas.storage import automatic_holds
+from sagas.storage.registry import get_home, get_service
+from staff.models import LogEntry
 from tests.broker import empty, take
 from tests.integration.audit import harness as walked
 from tests.integration.console.operators import (
@@ -253,7 +259,8 @@ class TestSteps:
         )
         page = operator.get(PAGE).content.decode()
         assert "The gateway refuses cards." in page
-        assert "You need the permission to hold steps" in page
+        assert "Releasing a step takes an approver." in page
+        assert "Release …" not in page
 
     def test_the_home_knows_of_a_held_step_and_does_not_redrive_orders_that_wait_there(self, anna):
         walked.open_shop()
@@ -297,7 +304,7 @@ class TestSteps:
         assert outcomes(run) == [
             (
                 "done",
-                "Released. It still waits at inventory.reserve, which is on hold for all orders.",
+                "Released. It still waits at inventory.reserve, which is on hold for all sagas.",
             )
         ]
         assert InventoryInbox.objects.get(step="inventory.reserve").state == "held"
@@ -325,6 +332,55 @@ class TestSteps:
             "Cards are refused.",
         )
 
+    def test_a_hold_that_cannot_be_read_is_unknown_on_the_page_of_an_order_and_never_released(
+        self, operator, anna, renamed
+    ):
+        walked.open_shop()
+        for_all("hold_step", "payments.charge", by=anna)
+        work()
+        order = walked.place("MUG")
+        walked.deliver("payments.charge", order)
+        path = f"/admin/orders/order/{order}/change/"
+        assert "because payments.charge is on hold" in operator.get(path).content.decode()
+
+        renamed("payments", "payments_hold")
+        answer = operator.get(path)
+        page = answer.content.decode()
+        assert "the database of payments did not answer" in page
+        assert "is released" not in page
+        offered = {action.name for action in answer.context["actions"]}
+        assert {"hold", "release"} <= offered
+
+    def test_the_page_of_an_order_asks_each_service_once_for_the_holds_of_its_steps(
+        self, approver, anna, monkeypatch
+    ):
+        order, asked = paid(), []
+        Inbox.objects.filter(saga=order.id).update(state="held")
+        Inbox.objects.create(
+            saga=order.id,
+            saga_started_at=order.created_at,
+            step="payments.capture",
+            state="held",
+            due_at=order.created_at,
+        )
+
+        def counted(service):
+            asked.append(service.name)
+            return troubled_steps(service)
+
+        monkeypatch.setattr("console.holds.troubled_steps", counted)
+        approver.get(f"/admin/orders/order/{order.id}/change/")
+        assert asked == ["payments"]
+
+    def test_a_cancel_says_if_it_is_unknown_whether_the_order_is_on_hold(self, olga, renamed):
+        order = paid()
+        run = confirmed("cancel", order, by=olga)
+        renamed("inventory", "inventory_hold")
+        work()
+        [(state, outcome)] = outcomes(run)
+        assert state == "done"
+        assert "the database of inventory did not answer" in outcome
+
     def test_a_step_whose_database_does_not_answer_cannot_be_held_blindly(
         self, approver, anna, renamed
     ):
@@ -344,12 +400,48 @@ class TestSteps:
 
 
 class TestRights:
-    @pytest.mark.parametrize("group", ["viewer", "operator"])
-    @pytest.mark.parametrize("action", ["hold_step", "release_step"])
-    def test_only_an_approver_can_hold_a_step(self, client, group, action):
+    @pytest.mark.parametrize(
+        ("group", "action"),
+        [("viewer", "hold_step"), ("viewer", "release_step"), ("operator", "release_step")],
+    )
+    def test_a_viewer_pauses_no_step_an_operator_releases_none_and_the_log_has_the_attempt(
+        self, client, group, action
+    ):
         client.force_login(member("vera", group))
         assert client.post(STEP, {"action": action, "step": "payments.charge"}).status_code == 403
-        assert "Preview …" not in client.get(PAGE).content.decode()
+        entry = LogEntry.objects.get()
+        assert (entry.who, entry.what, entry.action) == ("vera", "refused", action)
+        assert (entry.step, entry.via) == ("payments.charge", "console")
+
+    def test_a_viewer_is_offered_neither(self, client, anna):
+        for_all("hold_step", "payments.charge", by=anna)
+        work()
+        client.force_login(member("vera", "viewer"))
+        page = client.get(PAGE).content.decode()
+        assert "Preview …" not in page
+        assert "Release …" not in page
+
+    def test_an_operator_on_call_pauses_a_step_and_an_approver_releases_it(self, operator, client):
+        page = operator.post(STEP, {"action": "hold_step", "step": "payments.charge"}, follow=True)
+        given = {"reason": "Double charges.", "seen": page.context["impact"].fingerprint}
+        run = page.context["run"]
+        operator.post(f"/admin/console/run/{run.id}/confirm/", given)
+        work()
+        assert PaymentsHold.objects.values_list("step", "by").get() == ("payments.charge", "olga")
+
+        client.force_login(member("anna", "approver"))
+        assert "Release …" in client.get(PAGE).content.decode()
+        page = client.post(STEP, {"action": "release_step", "step": "payments.charge"}, follow=True)
+        given = {"reason": "All is well.", "seen": page.context["impact"].fingerprint}
+        run = page.context["run"]
+        client.post(f"/admin/console/run/{run.id}/confirm/", given)
+        work()
+        assert not PaymentsHold.objects.exists()
+
+    def test_an_operator_cannot_confirm_a_release_drafted_before(self, operator, olga):
+        run = runs.draft_for_step("release_step", "payments.charge", by=olga)
+        given = {"reason": "All is well.", "seen": ""}
+        assert operator.post(f"/admin/console/run/{run.id}/confirm/", given).status_code == 403
 
     def test_an_approver_holds_no_single_order(self, approver):
         assert (
@@ -384,3 +476,65 @@ class TestRights:
             strict.post(STEP, {"action": "hold_step", "step": "payments.charge"}).status_code == 403
         )
         assert not Run.objects.exists()
+
+
+class TestAutomaticHolds:
+    ERROR = "The outside system does not answer: HTTP 503"
+
+    @pytest.fixture
+    def waiting(self):
+        """Put payments.charge on hold by itself, with one order that waits there."""
+        walked.open_shop()
+        automatic_holds.place(get_service("payments"), "payments.charge", why=self.ERROR)
+        order = walked.place("MUG")
+        walked.deliver("payments.charge", order)
+        return order
+
+    @pytest.mark.parametrize("page", [PAGE, "/admin/"])
+    def test_the_pages_show_it_as_automatic_with_its_error_and_the_waiting_orders(
+        self, operator, waiting, page
+    ):
+        text = operator.get(page).content.decode()
+        assert "automatic" in text
+        assert self.ERROR in text
+        assert current_holds().steps[0].waiting == 1
+
+    def test_the_page_of_an_order_says_at_which_step_it_waits_since_when_and_why(
+        self, operator, waiting
+    ):
+        text = operator.get(f"/admin/orders/order/{waiting}/change/").content.decode()
+        assert "This order waits because payments.charge is on hold for all sagas since" in text
+        assert self.ERROR in text
+
+    def test_an_operator_keeps_it_on_hold_and_then_no_order_tries(self, waiting, anna):
+        run = for_all("hold_step", "payments.charge", by=anna)
+        work()
+        assert outcomes(run)[0][0] == "done"
+        assert PaymentsHold.objects.values_list("automatic", "by").get() == (False, "anna")
+        PaymentsHold.objects.update(probe_at="2020-01-01T00:00:00Z")
+        probing.run_once(get_service("payments"))
+        assert PaymentsHold.objects.get().probes == 0
+
+    def test_an_approver_releases_it_by_hand(self, waiting, anna):
+        run = for_all("release_step", "payments.charge", by=anna)
+        work()
+        assert outcomes(run)[0][0] == "done"
+        assert not PaymentsHold.objects.exists()
+
+    @pytest.mark.parametrize("page", [PAGE, "/admin/"])
+    def test_the_pages_show_a_step_that_fails_for_many_orders_and_succeeds_for_others(
+        self, operator, page
+    ):
+        for _ in range(3):
+            StepFault.objects.create(
+                id=uuid7(),
+                step="inventory.reserve",
+                pattern=UUID(int=1),
+                saga=uuid7(),
+                blame="order",
+                error="ZeroDivisionError",
+                shared=True,
+            )
+        [failing] = current_holds().failing
+        assert (failing.step, failing.orders) == ("inventory.reserve", 3)
+        assert "ZeroDivisionError" in operator.get(page).content.decode()

@@ -6,7 +6,7 @@ from django.db.models import ProtectedError
 from django.db.utils import IntegrityError
 
 from console.bulk_actions import runs
-from console.models import LogEntry
+from staff.models import LogEntry
 from tests.integration.console.conftest import client_of
 from tests.integration.console.operators import confirmed, stuck, work
 
@@ -49,11 +49,20 @@ class TestLog:
         for page in ("change", "delete"):
             assert (
                 admin_client.post(
-                    f"/admin/console/logentry/{entry.pk}/{page}/", {"post": "yes"}
+                    f"/admin/staff/logentry/{entry.pk}/{page}/", {"post": "yes"}
                 ).status_code
                 == 403
             )
-        assert admin_client.get("/admin/console/logentry/add/").status_code == 403
+        assert admin_client.get("/admin/staff/logentry/add/").status_code == 403
+
+    def test_the_entry_of_a_rejected_confirmation_has_the_reason_that_the_person_gave(
+        self, operator, olga
+    ):
+        run = runs.draft("cancel", [stuck().id], by=olga)
+        operator.post(f"/admin/console/run/{run.id}/confirm/", {"reason": "Late.", "seen": "old"})
+        entry = LogEntry.objects.get()
+        assert (entry.what, entry.why) == ("failed", "Late.")
+        assert entry.outcome.startswith("The impact has changed")
 
     def test_the_requester_of_a_run_cannot_be_deleted(self, olga):
         confirmed("retry", stuck(), by=olga)

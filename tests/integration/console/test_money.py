@@ -1,6 +1,7 @@
 """Money in the console: owed, of unknown outcome, disputed, and different at the gateway."""
 
 import re
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -8,11 +9,12 @@ import pytest
 from django.utils import timezone
 
 from audit.models import AuditRun, Finding
-from console.discrepancies import close_discrepancy
-from console.models import LogEntry
+from backoffice.discrepancies import close_discrepancy
 from orders.models import Hold as OrdersHold
 from orders.status import Status
 from payments.models import Drift, Payment, Reconciliation
+from staff.models import LogEntry
+from staff.writes import Rejected
 from tests.integration.console.operators import member
 from tests.integration.console.payments_rows import (
     capture_waits,
@@ -286,15 +288,18 @@ class TestClosing:
         assert client.post(page, {"closed_why": "Refunded as a gift."}).status_code == 302
         found.refresh_from_db()
         assert (found.closed_by, found.closed_why) == ("anna", "Refunded as a gift.")
-        entry = LogEntry.objects.get()
-        assert (entry.who, entry.what, entry.order_id) == ("anna", "closed", found.order_id)
-        assert (entry.why, entry.run) == ("Refunded as a gift.", None)
-        assert f"{found.reference}: amounts differ; here 12.50 EUR" in entry.about
+        entries = LogEntry.objects.order_by("seq")
+        assert [entry.what for entry in entries] == ["intended", "done"]
+        for entry in entries:
+            assert (entry.who, entry.via, entry.order_id) == ("anna", "admin", found.order_id)
+            assert (entry.why, entry.run) == ("Refunded as a gift.", None)
+            assert f"{found.reference}: amounts differ; here 12.50 EUR" in entry.about
+            assert entry.address == "127.0.0.1"
 
     def test_the_log_and_the_page_of_the_order_show_who_closed_it(self, viewer):
         order = harness.order()
-        close_discrepancy(discrepancy(order.id).id, by="anna", reason="A gift.")
-        for page in ("/admin/console/logentry/", f"/admin/orders/order/{order.id}/change/"):
+        close_discrepancy(discrepancy(order.id).id, by=member("anna", "approver"), reason="A gift.")
+        for page in ("/admin/staff/logentry/", f"/admin/orders/order/{order.id}/change/"):
             text = viewer.get(page).content.decode()
             assert "anna" in text
             assert "Close a difference from the gateway" in text
@@ -309,16 +314,52 @@ class TestClosing:
         assert Drift.objects.get().closed_at is None
 
     def test_two_approvers_at_once_close_it_once(self):
-        found = discrepancy()
-        at_once([lambda: close_discrepancy(found.id, by="anna", reason="A gift.")] * 4)
-        assert LogEntry.objects.filter(what="closed").count() == 1
+        found, anna = discrepancy(), member("anna", "approver")
+
+        def close():
+            with suppress(Rejected):
+                close_discrepancy(found.id, by=anna, reason="A gift.")
+
+        at_once([close] * 4)
+        assert LogEntry.objects.filter(what="done").count() == 1
+        losers = LogEntry.objects.filter(what="failed")
+        assert {entry.outcome[:40] for entry in losers} == {
+            f"Another person has closed {found.reference} before."[:40]
+        }
 
     def test_nothing_is_closed_without_an_entry_in_the_log(self, renamed):
         found = discrepancy()
         renamed("default", "console_logentry")
         with pytest.raises(Exception, match="console_logentry"):
-            close_discrepancy(found.id, by="anna", reason="A gift.")
+            close_discrepancy(found.id, by=member("anna", "approver"), reason="A gift.")
         assert Drift.objects.get().closed_at is None
+
+    def test_the_outcome_is_logged_after_the_commit_and_a_rollback_is_logged_too(
+        self, client, monkeypatch
+    ):
+        """Django's admin commits the form after the block of `staff_write` has ended."""
+        found, client.raise_request_exception = discrepancy(), False
+        client.force_login(member("anna", "approver"))
+
+        def fail(*_args, **_kwargs):
+            raise RuntimeError("No response.")
+
+        monkeypatch.setattr("backoffice.admin.discrepancies.DriftAdmin.response_change", fail)
+        page = f"{DIFFERENCES}{found.id}/change/"
+        assert client.post(page, {"closed_why": "A gift."}).status_code == 500
+        assert Drift.objects.get().closed_at is None
+        entries = list(LogEntry.objects.order_by("seq").values_list("what", "outcome"))
+        assert entries == [
+            ("intended", ""),
+            ("failed", "The transaction of this write was rolled back."),
+        ]
+
+    def test_a_refused_form_is_in_the_log(self, client):
+        client.force_login(member("vera", "viewer"))
+        page = f"{DIFFERENCES}{discrepancy().id}/change/"
+        assert client.post(page, {"closed_why": "I may not."}).status_code == 403
+        entry = LogEntry.objects.get()
+        assert (entry.who, entry.what, entry.via) == ("vera", "refused", "admin")
 
 
 def test_every_status_of_a_payment_has_a_captured_amount_in_words(viewer):

@@ -1,20 +1,24 @@
 """A run shows its preview before it does anything, for exactly the selected orders."""
 
+import msgspec
 import pytest
 
 from console.bulk_actions import runs
 from console.bulk_actions.registry import get_action
 from console.bulk_actions.results import NotAllowed
-from console.models import LogEntry, Run
+from console.models import Run
 from orders.models import Order
 from orders.saga import AUTHORIZE_FIRST
 from orders.status import Status
 from payments.models import Inbox, Payment
+from sagas.definition.plan import Plan
 from sagas.ids import uuid7
+from services import NAMES
+from staff.models import LogEntry
 from tests.integration.audit import harness as walked
 from tests.integration.console.conftest import count_queries
-from tests.integration.console.operators import confirmed, paid, select, stuck
-from tests.integration.console.payments_rows import capture_waits
+from tests.integration.console.operators import FAR, confirmed, paid, select, stuck
+from tests.integration.console.payments_rows import capture_waits, owed
 from tests.integration.orders import harness
 
 pytestmark = [
@@ -62,6 +66,19 @@ class TestPreview:
         impact = runs.preview(runs.draft("cancel", [under_way.id, captured.id], by=olga))
         assert (impact.orders, impact.affected, impact.refunds, impact.units) == (2, 1, {}, 2)
 
+    def test_a_free_order_is_no_charge_of_unknown_outcome(self, olga, settings):
+        settings.FREE_PRODUCTS = True
+        walked.open_free_shop()
+        order = Order.objects.get(id=walked.place("GIFT"))
+        plan = msgspec.convert(order.plan, Plan)
+        walked.deliver("inventory.reserve", order.id, plan=plan)
+        walked.record_timeline()
+        order.refresh_from_db()
+        assert order.status == "reserved"
+        impact = runs.preview(runs.draft("cancel", [order.id], by=olga))
+        assert (impact.affected, impact.refunds, impact.units) == (1, {}, 2)
+        assert (impact.unknown_charges, impact.undecided) == (0, {})
+
     def test_the_orders_are_frozen_when_the_draft_is_made(self, operator):
         first = stuck()
         run = select(operator, "retry", first).context["run"]
@@ -72,7 +89,7 @@ class TestPreview:
         run = select(operator, "cancel", *[stuck() for _ in range(30)]).context["run"]
         with count_queries() as total:
             operator.get(f"/admin/console/run/{run.id}/change/")
-        assert total() <= 20
+        assert total() <= 14 + 2 * len(NAMES)
 
     def test_more_orders_than_one_run_may_have_are_refused(self, operator, monkeypatch):
         monkeypatch.setattr(runs, "MOST_ORDERS", 1)
@@ -145,6 +162,20 @@ class TestPreview:
         assert runs.preview(run).unknown_charges == 0
         capture_waits(order.id)
         assert runs.preview(run).undecided == {"eur": order.amount}
+
+    def test_a_retry_that_repeats_an_owed_refund_shows_it_and_counts_towards_no_limit(
+        self, operator, olga, settings
+    ):
+        settings.CONSOLE_REFUND_LIMIT = 0
+        ended = harness.order(Status.CANCELLED)
+        owed(ended.id, follow_at=FAR)
+        run = runs.draft("retry", [ended.id], by=olga)
+        page = operator.get(f"/admin/console/run/{run.id}/change/").content.decode()
+        assert "Owed refund repeated" in page
+        assert "12.50 EUR" in page
+        assert "none by this action" not in page
+        assert confirmed("retry", ended, by=olga).state == Run.State.RUNNING
+        assert "Owed refunds repeated: 12.50 EUR." in LogEntry.objects.get(what="requested").outcome
 
     def test_charges_of_unknown_outcome_count_towards_the_limit_of_one_person(self, olga, settings):
         settings.CONSOLE_REFUND_LIMIT = 2000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.order_page.provider import provider_page
+from backoffice.order_page.provider import provider_page
 from payments.models import Payment
 from tests.integration.orders import harness
 

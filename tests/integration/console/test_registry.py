@@ -1,25 +1,31 @@
 """Every operator action is complete, and each page that offers actions offers it."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.test import RequestFactory
 
-from console.admin import OrderAdmin
-from console.bulk_actions.action import OrderAction, OrderStepAction, StepAction
+from backoffice.admin import OrderAdmin
+from console.bulk_actions import registry
+from console.bulk_actions.action import OrderAction, SingleOrderAction, StepAction
 from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.registry import (
-    ACTIONS,
     UnknownAction,
     bulk_actions,
     get_action,
     order_page_actions,
+    register,
     step_actions,
 )
-from console.models import LogEntry, Run
+from console.models import Run
 from orders.models import Order
 from orders.status import Status
 from sagas.ids import uuid7
+from staff.models import LogEntry
+from staff.policy import all_actions
 from tests.integration.console.operators import member
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -28,6 +34,7 @@ STEP = "inventory.ship"
 
 # As the columns have it.
 MOST_CHARACTERS = 20
+ACTIONS = registry.all_actions()
 every_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 
 
@@ -39,8 +46,10 @@ def test_an_action_has_a_label_and_its_name_fits_the_column(action):
 
 
 @every_action
-def test_an_action_takes_a_permission_that_exists(action):
-    app, codename = action.permission.split(".")
+def test_an_action_has_a_permission_and_a_label_in_the_policy(action):
+    [known] = [one for one in all_actions() if one.name == action.name]
+    assert action.label == known.label
+    app, codename = known.permission.split(".")
     assert Permission.objects.filter(content_type__app_label=app, codename=codename).exists()
 
 
@@ -73,7 +82,7 @@ def test_an_action_is_offered_on_exactly_one_kind_of_page(action):
     places = (
         action in bulk_actions(),
         action in step_actions(),
-        isinstance(action, OrderStepAction),  # one button for each step of an order
+        isinstance(action, SingleOrderAction),  # on the page of an order alone
     )
     assert places.count(True) == 1
 
@@ -84,7 +93,7 @@ def test_the_list_and_the_page_of_an_order_offer_every_bulk_action():
     names = {action.name for action in bulk_actions()}
     assert set(OrderAdmin(Order, admin.site).get_actions(request)) == names
 
-    order = Order(status=Status.PENDING)
+    order: Any = SimpleNamespace(row=Order(status=Status.PENDING))
     offered = [
         action.name for held in (True, False) for action in order_page_actions(order, on_hold=held)
     ]
@@ -96,3 +105,13 @@ def test_names_are_unique_and_an_unknown_name_is_rejected():
     assert all(get_action(action.name) is action for action in ACTIONS)
     with pytest.raises(UnknownAction, match="Unknown action: “delete”"):
         get_action("delete")
+
+
+def test_a_second_project_action_of_one_name_is_rejected():
+    class Another(type(get_action("cancel"))):  # type: ignore[misc]
+        """Cancels in a way of its own."""
+
+    with pytest.raises(TypeError, match="'cancel' is registered twice"):
+        register(Another())
+    register(get_action("cancel"))
+    assert [action.name for action in registry.all_actions()] == [each.name for each in ACTIONS]

@@ -1,5 +1,6 @@
 """Failed tasks with their traceback and their orders, and the models without a page."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -13,7 +14,9 @@ from django.urls import reverse
 from django_celery_results.models import TaskResult
 from msgspec import to_builtins
 
-from console.failures.tracebacks import orders_of, tasks_about
+from console.failures.tracebacks import count_of, orders_of, tasks_about
+from payments.models import Inbox
+from sagas.celery.result_backend import MOST_NAMED
 from sagas.definition.messages import Message
 from sagas.execution.failures import Failure, StepFailed
 from sagas.ids import uuid7
@@ -58,9 +61,15 @@ def failed():
 
 def test_a_failed_task_shows_its_traceback_and_leads_to_its_order(viewer, failed):
     order, task = failed
-    page = viewer.get(
-        reverse("admin:django_celery_results_taskresult_change", args=[task.pk])
-    ).content.decode()
+    address = reverse("admin:django_celery_results_taskresult_change", args=[task.pk])
+    assert str(order) in viewer.get(address).content.decode()
+    assert (
+        reverse("admin:orders_order_change", args=[order])
+        not in viewer.get(address).content.decode()
+    )
+
+    harness.order(id=order)
+    page = viewer.get(address).content.decode()
     assert reverse("admin:orders_order_change", args=[order]) in page
     assert "Traceback: &lt;boom&gt;" in page
 
@@ -118,7 +127,7 @@ def test_failed_tasks_are_found_by_order(viewer, failed):
     assert [row.pk for row in viewer.get(LIST, {"q": str(order)}).context["cl"].queryset] == [
         task.pk
     ]
-    assert tasks_about(uuid7(), most=1) == []
+    assert tasks_about(uuid7(), [], most=1) == []
 
 
 def test_an_order_shows_the_traceback_of_its_last_failed_task(viewer):
@@ -127,19 +136,57 @@ def test_an_order_shows_the_traceback_of_its_last_failed_task(viewer):
         message = Message(id=uuid7(), saga=order.id, started_at=NOW, seq=1, context={})
         error = StepFailed(
             "payments.charge",
-            [Failure(message=message, attempt=number, error="Boom", isolated=True)],
+            [Failure(message=message, attempt=number, error=f"Boom{number}", isolated=True)],
         )
         fail(error, f"Traceback {number}: <boom>", args=[])
     page = viewer.get(reverse("admin:orders_order_change", args=[order.id])).content.decode()
     assert page.index("Traceback 2: &lt;boom&gt;") < page.index("Traceback 1: &lt;boom&gt;")
 
 
-def test_failed_tasks_are_listed_and_found_by_id(viewer, failed):
+def test_failed_tasks_are_listed_and_found_by_the_id_of_the_row_and_of_the_task(viewer, failed):
     _, task = failed
     TaskResult.objects.create(task_id="another", status="FAILURE")
-    assert [row.pk for row in viewer.get(LIST, {"q": task.task_id}).context["cl"].queryset] == [
-        task.pk
-    ]
+    (of_celery,) = json.loads(task.meta)["tasks"]
+    for term in (task.task_id, of_celery):
+        found = viewer.get(LIST, {"q": term}).context["cl"].queryset
+        assert [row.pk for row in found] == [task.pk]
+
+
+def test_an_order_that_a_row_no_longer_names_is_found_by_the_error_in_its_inbox(viewer):
+    order = harness.order(needs_attention=True)
+    error = "No answer within 3 s"
+    Inbox.objects.create(
+        saga=order.id,
+        saga_started_at=order.created_at,
+        step="payments.charge",
+        state="waiting",
+        attempts=2,
+        error=error,
+    )
+    newest = [order.id, *(uuid7() for _ in range(MOST_NAMED))]
+    for saga in newest:
+        message = Message(id=uuid7(), saga=saga, started_at=NOW, seq=1, context={})
+        failure = Failure(message=message, attempt=1, error=error, isolated=True)
+        failed = StepFailed("payments.charge", [failure])
+        fail(failed, "Traceback: <boom>", args=["payments.charge", {}, []], task="sagas.run_step")
+
+    task = TaskResult.objects.get()
+    assert order.id not in orders_of(task)
+    found = viewer.get(LIST, {"q": str(order.id)}).context["cl"].queryset
+    assert [row.pk for row in found] == [task.pk]
+    page = viewer.get(reverse("admin:orders_order_change", args=[order.id])).content.decode()
+    assert "Traceback: &lt;boom&gt;" in page
+    assert f"{MOST_NAMED + 1} failed attempts" in page
+
+
+def test_a_failure_of_an_older_release_is_one_attempt(viewer):
+    order = uuid7()
+    task = TaskResult.objects.create(
+        task_id="old", status="FAILURE", meta=json.dumps({"sagas": [str(order)], "children": []})
+    )
+    assert (count_of(task), orders_of(task)) == (1, [order])
+    page = viewer.get(reverse("admin:django_celery_results_taskresult_change", args=[task.pk]))
+    assert page.status_code == 200
 
 
 def test_a_failed_task_cannot_be_deleted(admin_client, failed):

@@ -8,7 +8,8 @@ from django.db.utils import IntegrityError
 
 from console import retention
 from console.bulk_actions import runs
-from console.models import LogEntry, Run, RunItem
+from console.models import Run, RunItem
+from staff.models import LogEntry
 from tests.integration.console.operators import confirmed, stuck, work
 from tests.integration.races import started
 
@@ -90,10 +91,37 @@ def test_a_draft_that_is_gone_is_not_confirmed(client, olga):
 
 def test_the_log_is_forgotten_after_two_years_in_small_batches(monkeypatch):
     monkeypatch.setattr(retention, "DELETED_AT_ONCE", 2)
-    for days in (900, 800, 731, 729, 1):
+    for days in (900, 800, 732, 729, 1):
         log_entry(days)
     assert retention.purge() == 3
-    assert LogEntry.objects.count() == 2
+    assert LogEntry.objects.exclude(action="purge_log").count() == 2
+    assert retention.purge() == 0
+
+
+def test_the_deletion_of_old_entries_is_in_the_log():
+    for days in (900, 800, 1):
+        log_entry(days)
+    retention.purge()
+    entry = LogEntry.objects.latest("seq")
+    assert (entry.who, entry.action, entry.outcome) == (
+        "system",
+        "purge_log",
+        "Entries 1 to 2 are deleted.",
+    )
+
+
+def test_old_entries_behind_a_younger_one_are_kept():
+    for days in (900, 1, 800):
+        log_entry(days)
+    assert retention.purge() == 1
+    assert LogEntry.objects.exclude(action="purge_log").count() == 2
+
+
+def test_the_database_refuses_to_delete_an_old_entry_from_the_middle():
+    for days in (900, 800, 700):
+        log_entry(days)
+    with pytest.raises(IntegrityError, match="in their order"):
+        LogEntry.objects.filter(seq=2).delete()
 
 
 def test_the_database_refuses_to_delete_entries_younger_than_a_year(settings):

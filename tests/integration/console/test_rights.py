@@ -1,7 +1,11 @@
 """Permissions are checked on the server, and every change is a POST with a CSRF token."""
 
+from importlib import import_module
+
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, Permission
+from django.db import connection
 
 from console.bulk_actions import runs
 from console.models import Run
@@ -72,7 +76,7 @@ class TestRights:
         assert "Unknown action" in page.content.decode()
 
     def test_a_permission_taken_from_a_group_stays_taken(self):
-        from console.permissions import make_groups  # noqa: PLC0415
+        from staff.roles import make_groups  # noqa: PLC0415
 
         Group.objects.get(name="operator").permissions.clear()
         Group.objects.get(name="viewer").delete()
@@ -80,12 +84,46 @@ class TestRights:
         assert not Group.objects.get(name="operator").permissions.exists()
         assert Group.objects.get(name="viewer").permissions.filter(codename="view_order").exists()
 
+    def test_existing_operators_and_those_that_could_hold_steps_may_pause_after_the_upgrade(self):
+        migration = import_module("console.migrations.0011_person_and_day")
+        Permission.objects.filter(codename="pause_step").delete()
+        on_call, other = (Group.objects.create(name=name) for name in ("on call", "other"))
+        releases = Permission.objects.get(codename="hold_step")
+        on_call.permissions.add(releases)
+        vera = member("vera")
+        vera.user_permissions.add(releases)
+
+        with connection.schema_editor() as editor:
+            migration.give_pause(apps, editor)
+        may_pause = Group.objects.filter(permissions__codename="pause_step")
+        assert set(may_pause.values_list("name", flat=True)) == {"operator", "approver", "on call"}
+        assert not other.permissions.exists()
+        assert vera.user_permissions.filter(codename="pause_step").exists()
+
+    def test_existing_groups_take_part_in_returns_after_the_upgrade(self):
+        migration = import_module("returns.migrations.0003_permissions")
+        Permission.objects.filter(content_type__model="return").delete()
+        other = Group.objects.create(name="other")
+
+        with connection.schema_editor() as editor:
+            migration.give_permissions(apps, editor)
+        operators = Group.objects.filter(permissions__codename="receive_return")
+        approvers = Group.objects.filter(permissions__codename="approve_return")
+        assert [group.name for group in operators] == ["operator"]
+        assert [group.name for group in approvers] == ["approver"]
+        assert not other.permissions.exists()
+
     def test_no_group_may_do_more_than_look_and_act(self):
         given = Permission.objects.filter(group__isnull=False).exclude(codename__startswith="view_")
         assert set(given.values_list("codename", flat=True)) == {
             "add_run",
             "approve_run",
+            "pause_step",
             "hold_step",
-            "change_outbox",
-            "change_inbox",
+            "approve_return",
+            "receive_return",
+            "give_goodwill",
+            "add_product",
+            "change_product",
+            "add_stockadjustment",
         }

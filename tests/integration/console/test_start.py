@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from orders.status import Status
 from payments.models import Inbox
+from services import NAMES
 from tests.integration.console.conftest import client_of, count_queries
 from tests.integration.orders import harness
 
@@ -70,7 +71,7 @@ def test_the_menu_offers_only_permitted_pages():
 
 def test_the_figures_need_the_permission_to_view_orders():
     pat = client_of("pat", "view_payment")
-    assert "You need the permission to view orders" in pat.get(START).content.decode()
+    assert "You need the permission to view sagas" in pat.get(START).content.decode()
     assert pat.get(LIVE).status_code == 403
 
 
@@ -79,7 +80,9 @@ def test_a_section_that_does_not_answer_leaves_a_gap_with_a_name(viewer, renamed
     page = viewer.get(LIVE)
     assert page.context["down"] == ["messages of payments"]
     assert "No answer in time: messages of payments." in page.content.decode()
-    assert [found.service for found in page.context["services"]] == ["inventory", "orders", "trips"]
+    assert [found.service for found in page.context["services"]] == sorted(
+        {*NAMES, "trips"} - {"payments"}
+    )
     assert "The open steps of payments are unknown." in page.content.decode()
     assert "No step is open." not in page.content.decode()
 

@@ -6,11 +6,10 @@ here says why.
 
 import pytest
 
-from sagas import lifecycle
-from sagas.delivery import relay
+from sagas import lifecycle, sql
+from sagas.delivery import admission
 from sagas.ids import uuid7
 from sagas.operations import holds
-from sagas.storage import sql
 from sagas.storage.registry import get_service
 from tests.broker import empty, take
 from tests.integration.counts.order_steps import (
@@ -110,7 +109,7 @@ def test_an_order_is_placed_in_as_many_statements(shop):
 
 def test_each_step_flushes_its_service_and_the_last_one_the_sender_too(settings, monkeypatch):
     settings.OUTBOX_BATCH_SIZE = 2
-    monkeypatch.setattr(relay, "CONGESTED", 2)
+    monkeypatch.setattr(admission, "CONGESTED", 2)
     places(10)
     send()
 

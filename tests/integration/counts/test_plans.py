@@ -14,10 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from inventory import stock
 from inventory.models import Reservation, StockItem
 from orders import status_projection
+from sagas import sql
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.ids import uuid7
 from sagas.operations import redrive, retention
-from sagas.storage import inbox, outbox, sql, timeline
+from sagas.storage import faults, inbox, outbox, timeline
 from sagas.storage.registry import get_home, get_service
 from tests.integration.orders.harness import order
 from tests.trips.saga import TRIP
@@ -120,10 +121,11 @@ def hot(saga):
         "record results": lambda: inbox.record_results(
             ORDERS, fulfil, [inbox.StepResult(saga=saga, state="done")]
         ),
+        "weigh failures": lambda: faults.weigh(ORDERS, fulfil, [uuid7()]),
         "record": lambda: timeline.record(HOME, [entry]),
         "raise the status": lambda: status_projection.apply([entry]),
         "redrive": lambda: redrive.run_once(HOME),
-        "purge": lambda: retention.purge(ORDERS, before=LONG_AGO, kept=[]),
+        "purge": lambda: retention.purge(ORDERS, retention.OpenSagas("orders", LONG_AGO, [])),
     }
 
 
@@ -186,7 +188,11 @@ def test_reservations_are_found_by_order_however_many_other_orders_have():
     sql.run("inventory", "ANALYZE inventory_reservation", {})
     saga = uuid7()
     plans = explained(
-        lambda: stock.close_reservations([saga] * 100, Reservation.State.SHIPPED), "inventory"
+        lambda: (
+            stock.lock_items_of_orders([saga] * 100),
+            stock.close_reservations([saga] * 100, Reservation.State.SHIPPED),
+        ),
+        "inventory",
     )
 
     assert "inventory_reservation_once" in used(plans)

@@ -1,5 +1,6 @@
 """Stock to reserve, and the steps as the engine runs them: a batch in one transaction."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ from django.db import transaction
 
 from inventory.models import Reservation, StockItem
 from inventory.services import adjust_stock
-from sagas.definition.handlers import Delivery, Outcome, definition
+from sagas.definition.handlers import Delivery, Outcome, Waiting, definition
 from sagas.ids import uuid7
 
 
@@ -20,6 +21,21 @@ def run(step: str, *deliveries: Delivery[Any]) -> list[Outcome]:
     assert callable(registered.handler)
     with transaction.atomic(using="inventory"):
         return list(registered.handler(sorted(deliveries, key=lambda delivery: delivery.saga)))
+
+
+def run_until_decided(step: str, *deliveries: Delivery[Any]) -> list[Outcome]:
+    """Run a step as often as some delivery waits for a locked item, as the engine does."""
+    outcomes: dict[UUID, Outcome] = {}
+    deadline = time.monotonic() + 60
+    while left := [each for each in deliveries if not _is_decided(outcomes.get(each.saga))]:
+        assert time.monotonic() < deadline, "The items stay locked."
+        found = run(step, *left)
+        outcomes |= zip(sorted(each.saga for each in left), found, strict=True)
+    return [outcomes[saga] for saga in sorted(outcomes)]
+
+
+def _is_decided(outcome: Outcome | None) -> bool:
+    return outcome is not None and not isinstance(outcome, Waiting)
 
 
 def order(

@@ -8,6 +8,7 @@ from rest_framework.test import APIClient
 
 from inventory.models import StockAdjustment
 from tests.integration.inventory.factories import counters, order, received, run
+from tests.integration.orders import harness
 
 pytestmark = pytest.mark.django_db(databases=["default", "inventory"])
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.django_db(databases=["default", "inventory"])
 @pytest.fixture
 def staff() -> APIClient:
     client = APIClient()
-    client.force_authenticate(User.objects.create_user("ann", is_staff=True))
+    client.force_authenticate(harness.user("ann", *harness.STAFF))
     return client
 
 
@@ -36,7 +37,7 @@ def test_stock_is_for_staff_only() -> None:
 def test_an_item_shows_where_its_pieces_are(staff: APIClient) -> None:
     received(MUG=5)
     run("inventory.reserve", order("inventory.reserve", {"MUG": 2}))
-    seen = {"sku": "MUG", "on_hand": 3, "reserved": 2, "available": 3, "shipped": 0}
+    seen = {"sku": "MUG", "on_hand": 3, "reserved": 2, "available": 3, "shipped": 0, "returned": 0}
     assert staff.get("/api/v1/stock/MUG/").json() == seen
     assert staff.get("/api/v1/stock/").json() == {"results": [seen], "next": None, "previous": None}
 
@@ -112,4 +113,16 @@ def test_an_adjustment_that_makes_no_sense_is_refused(
     answer = adjust(staff, "MUG", body)
     assert answer.status_code == 400
     assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert not StockAdjustment.objects.exists()
+
+
+def test_a_key_that_would_not_be_honoured_is_refused(staff: APIClient) -> None:
+    answer = staff.post(
+        "/api/v1/stock/MUG/adjustments/",
+        {"quantity": 1, "reason": "x"},
+        format="json",
+        headers={"Idempotency-Key": "k"},
+    )
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.json()["errors"]] == ["Idempotency-Key"]
     assert not StockAdjustment.objects.exists()

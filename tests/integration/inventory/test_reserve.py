@@ -5,9 +5,18 @@ from functools import partial
 import pytest
 from django.db import transaction
 
+from inventory import stock
 from inventory.events import StockReserved, StockUnavailable
 from inventory.models import Reservation
-from tests.integration.inventory.factories import counters, order, received, run, states
+from sagas.definition.handlers import Waiting
+from tests.integration.inventory.factories import (
+    counters,
+    order,
+    received,
+    run,
+    run_until_decided,
+    states,
+)
 from tests.integration.races import at_once, blocked_behind, rows
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["inventory"])
@@ -68,7 +77,7 @@ def test_a_sku_in_two_lines_counts_twice() -> None:
 def test_fifty_buyers_at_once_get_exactly_the_last_seven_pieces() -> None:
     received(LAST=7)
     outcomes = at_once(
-        [partial(run, "inventory.reserve", reserving(("LAST", 1))) for _ in range(50)]
+        [partial(run_until_decided, "inventory.reserve", reserving(("LAST", 1))) for _ in range(50)]
     )
     served = [outcome for (outcome,) in outcomes if isinstance(outcome, StockReserved)]
     assert len(served) == 7
@@ -82,23 +91,77 @@ def test_batches_that_name_the_same_skus_in_opposite_order_do_not_deadlock() -> 
     batches = [
         [reserving(*(there if number % 2 else back)) for _ in range(10)] for number in range(20)
     ]
-    outcomes = at_once([partial(run, "inventory.reserve", *batch) for batch in batches])
+    outcomes = at_once(
+        [partial(run_until_decided, "inventory.reserve", *batch) for batch in batches]
+    )
     assert sum(isinstance(outcome, StockReserved) for batch in outcomes for outcome in batch) == 200
     assert counters("A") == counters("B") == counters("C") == (800, 200, 0)
 
 
-def test_whoever_waits_for_the_first_sku_holds_no_other() -> None:
-    received(B=1)  # before A, so that the order in the table is not the order of the SKUs
-    received(A=1)
+def test_a_locked_item_delays_only_the_orders_that_need_it() -> None:
+    received(A=9, B=9)
+    needs_a, needs_b, needs_both = (
+        reserving(("A", 1)),
+        reserving(("B", 1)),
+        reserving(("B", 1), ("A", 1)),
+    )
     with transaction.atomic(using="inventory"):
         rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'A' FOR UPDATE")
+        (outcomes,) = at_once([partial(run, "inventory.reserve", needs_a, needs_b, needs_both)])
+        assert [type(outcome) for outcome in outcomes] == [Waiting, StockReserved, Waiting]
+        assert (counters("A"), counters("B")) == ((9, 0, 0), (8, 1, 0))
+
+    assert run("inventory.reserve", needs_a, needs_both) == [
+        StockReserved(pieces=1),
+        StockReserved(pieces=2),
+    ]
+    assert (counters("A"), counters("B")) == ((7, 2, 0), (7, 2, 0))
+
+
+def test_an_item_that_is_locked_for_a_moment_is_waited_for(monkeypatch) -> None:
+    monkeypatch.setattr(stock, "LONGEST_WAIT_MS", 10_000)
+    received(MUG=5)
+    with transaction.atomic(using="inventory"):
+        rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'MUG' FOR UPDATE")
         waiting = blocked_behind(
-            "inventory", partial(run, "inventory.reserve", reserving(("B", 1), ("A", 1)))
-        )
-        assert rows(
-            "inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'B' FOR UPDATE NOWAIT"
+            "inventory", partial(run, "inventory.reserve", reserving(("MUG", 2)))
         )
     assert waiting.result(timeout=10) == [StockReserved(pieces=2)]
+
+
+def test_a_wait_for_an_item_leaves_the_time_limit_of_later_statements(monkeypatch) -> None:
+    monkeypatch.setattr(stock, "LONGEST_WAIT_MS", 10_000)
+    received(MUG=5)
+
+    def limit_after_lock() -> tuple[str, str]:
+        with transaction.atomic(using="inventory"):
+            before = rows("inventory", "SHOW lock_timeout")[0][0]
+            stock.lock({"MUG"})
+            return before, rows("inventory", "SHOW lock_timeout")[0][0]
+
+    with transaction.atomic(using="inventory"):
+        rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'MUG' FOR UPDATE")
+        waiting = blocked_behind("inventory", limit_after_lock)
+    before, after = waiting.result(timeout=10)
+    assert before == after == "5s"
+
+
+def test_an_item_that_stays_locked_is_waited_for_once(monkeypatch) -> None:
+    received(MUG=5)
+    waits = []
+    set_lock_timeout = stock._set_lock_timeout
+
+    def count_and_set(limit: str) -> str:
+        waits.append(limit)
+        return set_lock_timeout(limit)
+
+    monkeypatch.setattr(stock, "_set_lock_timeout", count_and_set)
+    with transaction.atomic(using="inventory"):
+        rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'MUG' FOR UPDATE")
+        for _ in range(3):
+            (outcomes,) = at_once([partial(run, "inventory.reserve", reserving(("MUG", 1)))])
+            assert [type(outcome) for outcome in outcomes] == [Waiting]
+    assert waits == [f"{stock.LONGEST_WAIT_MS}ms"]
 
 
 def test_reserving_waits_for_nobody_who_only_refers_to_the_item() -> None:

@@ -5,9 +5,18 @@ from functools import partial
 import pytest
 from django.db import transaction
 
+from inventory import stock
 from inventory.events import StockBarred, StockReleased, StockShipped
-from inventory.steps import NothingReserved
-from tests.integration.inventory.factories import counters, order, received, run, states
+from inventory.steps import NothingReserved, record_manual_release, record_manual_shipment
+from sagas.definition.handlers import ManualCompletionRefused, ManualConfirmation, Waiting
+from tests.integration.inventory.factories import (
+    counters,
+    order,
+    received,
+    run,
+    run_until_decided,
+    states,
+)
 from tests.integration.races import at_once, blocked_behind, rows
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["inventory"])
@@ -77,7 +86,7 @@ def test_batches_of_orders_for_the_same_items_settle_side_by_side() -> None:
     orders = [held(A=1, B=1) for _ in range(40)]
     ways = [("inventory.ship", ship), ("inventory.release", release)]
     calls = [
-        partial(run, step, *map(make, orders[n::8]))
+        partial(run_until_decided, step, *map(make, orders[n::8]))
         for n in range(8)
         for step, make in [ways[n % 2]]
     ]
@@ -86,21 +95,50 @@ def test_batches_of_orders_for_the_same_items_settle_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("step", ["inventory.ship", "inventory.release"])
-def test_whoever_waits_for_the_first_sku_holds_no_other(step: str) -> None:
-    received(B=1)  # before A, so that the order in the table is not the order of the SKUs
-    received(A=1)
-    settled = order(step, saga=held(B=1, A=1), action_done=True)
+def test_a_locked_item_delays_only_the_orders_that_need_it(step: str) -> None:
+    received(A=9, B=9)
+    needs_a, needs_b, needs_both = (
+        order(step, saga=held(**pieces), action_done=True)
+        for pieces in ({"A": 1}, {"B": 1}, {"B": 1, "A": 1})
+    )
     with transaction.atomic(using="inventory"):
         rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'A' FOR UPDATE")
+        (outcomes,) = at_once([partial(run, step, needs_a, needs_b, needs_both)])
+        assert [isinstance(outcome, Waiting) for outcome in outcomes] == [True, False, True]
+        assert states(needs_both.saga) == {"A": "held", "B": "held"}
+
+    assert not any(isinstance(outcome, Waiting) for outcome in run(step, needs_a, needs_both))
+    final = "shipped" if step == "inventory.ship" else "released"
+    for settled in (needs_a, needs_b, needs_both):
+        assert set(states(settled.saga).values()) == {final}
+
+
+@pytest.mark.parametrize("step", ["inventory.ship", "inventory.release"])
+def test_an_item_that_is_locked_for_a_moment_is_waited_for(step: str, monkeypatch) -> None:
+    monkeypatch.setattr(stock, "LONGEST_WAIT_MS", 10_000)
+    received(MUG=5)
+    settled = order(step, saga=held(MUG=1), action_done=True)
+    with transaction.atomic(using="inventory"):
+        rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'MUG' FOR UPDATE")
         waiting = blocked_behind("inventory", partial(run, step, settled))
-        assert rows(
-            "inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'B' FOR UPDATE NOWAIT"
-        )
-        assert rows("inventory", "SELECT 1 FROM inventory_reservation FOR UPDATE NOWAIT")
-    waiting.result(timeout=10)
-    assert set(states(settled.saga).values()) == {
-        "shipped" if step == "inventory.ship" else "released"
-    }
+    (outcome,) = waiting.result(timeout=10)
+    assert not isinstance(outcome, Waiting)
+
+
+@pytest.mark.parametrize("record", [record_manual_release, record_manual_shipment])
+def test_a_person_is_told_that_the_item_is_locked(record) -> None:
+    received(MUG=5)
+    settled = order("inventory.ship", saga=held(MUG=1))
+
+    def by_hand() -> None:
+        with transaction.atomic(using="inventory"):
+            record(settled, ManualConfirmation(by="olga", evidence="counted"))
+
+    with transaction.atomic(using="inventory"):
+        rows("inventory", "SELECT 1 FROM inventory_stockitem WHERE sku = 'MUG' FOR UPDATE")
+        with pytest.raises(ManualCompletionRefused, match="MUG"):
+            at_once([by_hand])
+    assert states(settled.saga) == {"MUG": "held"}
 
 
 def test_stock_moves_between_the_counters_and_none_is_lost() -> None:

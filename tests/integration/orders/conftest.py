@@ -18,7 +18,7 @@ def bob(db):
 @pytest.fixture
 def staff(db):
     """The client of a staff member."""
-    return harness.client_of("sam", is_staff=True)
+    return harness.client_of("sam", *harness.STAFF)
 
 
 @pytest.fixture

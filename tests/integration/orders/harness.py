@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db.models.functions import Now
 from django.test import Client
 
@@ -17,16 +17,22 @@ ORDERS = "/api/v1/orders/"
 PRODUCTS = "/api/v1/products/"
 JSON = "application/json"
 
+# The groups of a member of staff with every call of the API.
+STAFF = ("viewer", "operator", "catalogue")
 
-def user(username: str, *, is_staff: bool = False) -> User:
-    """Return the user of a name."""
-    found, _ = User.objects.get_or_create(username=username, defaults={"is_staff": is_staff})
+
+def user(username: str, *groups: str, is_staff: bool = False) -> User:
+    """Return the user of a name: a member of staff, if groups are given."""
+    staff = is_staff or bool(groups)
+    found, _ = User.objects.get_or_create(username=username, defaults={"is_staff": staff})
+    if groups:
+        found.groups.set(Group.objects.filter(name__in=groups))
     return found
 
 
-def client_of(username: str, *, is_staff: bool = False) -> Client:
+def client_of(username: str, *groups: str, is_staff: bool = False) -> Client:
     """Return a client with a token of a user, which shows an error of the server as a 500."""
-    token = issue_token(user(username, is_staff=is_staff))
+    token = issue_token(user(username, *groups, is_staff=is_staff))
     return Client(headers={"Authorization": f"Bearer {token}"}, raise_request_exception=False)
 
 

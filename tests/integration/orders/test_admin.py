@@ -24,6 +24,9 @@ def test_a_product_is_added_and_changed_but_keeps_its_sku(operator):
     assert operator.post(reverse("admin:orders_product_add"), form).status_code == 302
     page = reverse("admin:orders_product_change", args=[1]).replace("/1/", "/{}/")
     (product,) = operator.get("/admin/orders/product/").context["cl"].queryset
+    without_reason = operator.post(page.format(product.pk), form | {"unit_amount": "1300"})
+    assert set(without_reason.context["adminform"].form.errors) == {"reason"}
+    form |= {"reason": "The supplier raised it."}
     operator.post(page.format(product.pk), form | {"sku": "CUP", "unit_amount": "1300"})
     product.refresh_from_db()
     assert (product.sku, product.unit_amount) == ("MUG", 1300)

@@ -136,7 +136,7 @@ def test_a_price_that_changes_while_the_order_is_placed_does_not_reach_it(monkey
 @pytest.mark.django_db(transaction=True)
 def test_orders_placed_while_prices_change_have_the_amount_that_was_agreed_to():
     customers = [harness.client_of(name) for name in ("ada", "bob", "eve")]
-    staff = harness.client_of("sam", is_staff=True)
+    staff = harness.client_of("sam", *harness.STAFF)
     harness.stocked()
 
     def order(client):
@@ -144,9 +144,8 @@ def test_orders_placed_while_prices_change_have_the_amount_that_was_agreed_to():
 
     def change_prices():
         for unit_amount in (1400, 1250) * 15:
-            changed = staff.patch(
-                f"{harness.PRODUCTS}MUG/", {"unit_amount": unit_amount}, content_type=harness.JSON
-            )
+            price = {"unit_amount": unit_amount, "reason": "A sale."}
+            changed = staff.patch(f"{harness.PRODUCTS}MUG/", price, content_type=harness.JSON)
             assert changed.status_code == 200
         return []
 

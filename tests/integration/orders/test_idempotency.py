@@ -9,7 +9,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from orders import idempotency, placing, services, tasks
+from api.resources import records
+from orders import placing, services, tasks
 from orders.models import IdempotencyKey, Order, OrderLine, Outbox
 from tests.integration.orders import harness
 from tests.integration.races import at_once
@@ -146,7 +147,7 @@ def test_twenty_requests_with_one_key_at_once_make_one_order():
 
 
 def test_keys_are_kept_for_a_day_at_least_and_then_forgotten(ada, mug, monkeypatch):
-    monkeypatch.setattr(idempotency, "PURGE_BATCH", 2)
+    monkeypatch.setattr(records, "PURGE_BATCH", 2)
     for key in ("a", "b", "c", "d"):
         harness.place(ada, key=key)
     IdempotencyKey.objects.exclude(key="d").update(created_at=Now() - timedelta(hours=49))
@@ -156,4 +157,4 @@ def test_keys_are_kept_for_a_day_at_least_and_then_forgotten(ada, mug, monkeypat
     assert [record.key for record in IdempotencyKey.objects.all()] == ["d"]
     assert timedelta(hours=24) <= tasks.KEPT
     assert Order.objects.count() == 4
-    assert idempotency.purge_idempotency_keys(timezone.now() - timedelta(hours=24)) == 0
+    assert records.purge_records(IdempotencyKey, timezone.now() - timedelta(hours=24)) == 0

@@ -15,12 +15,13 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from orders.idempotency import purge_idempotency_keys
+from api.resources.records import purge_records
+from orders.models import IdempotencyKey
 from tests.integration.orders import harness
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.django_db(databases=("default", "payments", "inventory")),
+    pytest.mark.django_db(databases="__all__"),
 ]
 
 MANY = 100_000
@@ -44,6 +45,40 @@ SELECT uuidv7(-age), CASE WHEN n %% 10 = 0 THEN %(ada)s ELSE %(bob)s END, status
                CASE WHEN n <= %(count)s / 1000 THEN 'paid'
                     WHEN n %% 20 = 1 THEN 'cancelled' ELSE 'fulfilled' END AS status
           FROM generate_series(1, %(count)s) AS n) AS made
+"""
+
+# Each of the newest orders has a line. PostgreSQL reads a table in full that it knows to be empty.
+LINES = """
+INSERT INTO orders_orderline (order_id, sku, quantity, unit_amount)
+SELECT id, 'MUG', 1, 2500 FROM orders_order ORDER BY orders_order.id DESC LIMIT %(count)s
+"""
+
+# One in twenty is cancelled, one in a thousand open and one in five hundred goodwill.
+RETURNED = """
+INSERT INTO returns_returnedorder (order_id, user_id, amount, currency)
+SELECT ('01890000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, %(ada)s, 2500, 'eur'
+  FROM generate_series(1, %(count)s / 10) AS n
+"""
+RETURNS = """
+INSERT INTO returns_return (
+  id, order_id, user_id, kind, status, amount, currency, reason, given_by, plan, failure_code,
+  failure_detail, created_at, updated_at, ended_at, rescue_at, redrives, needs_attention)
+SELECT uuidv7(-age),
+       ('01890000-0000-7000-8000-' || lpad((1 + n %% (%(count)s / 10))::text, 12, '0'))::uuid,
+       CASE WHEN n %% 10 = 0 THEN %(ada)s ELSE %(bob)s END,
+       CASE WHEN n %% 500 = 0 THEN 'goodwill' ELSE 'goods' END, status, 1250, 'eur', 'Red.', '',
+       '{}', CASE WHEN status = 'cancelled' THEN 'goods_missing' ELSE '' END, '', now() - age,
+       now() - age, CASE WHEN status <> 'awaiting_goods' THEN now() - age END, now(), 0,
+       n %% 2000 = 0
+  FROM (SELECT n, n * interval '5 minutes' AS age,
+               CASE WHEN n <= %(count)s / 1000 THEN 'awaiting_goods'
+                    WHEN n %% 20 = 1 THEN 'cancelled' ELSE 'completed' END AS status
+          FROM generate_series(1, %(count)s) AS n) AS made
+"""
+
+RETURNED_LINES = """
+INSERT INTO returns_returnline (return_id, sku, quantity, unit_amount)
+SELECT id, 'MUG', 1, 1250 FROM returns_return ORDER BY returns_return.id DESC LIMIT %(count)s
 """
 
 PAYMENTS = """
@@ -86,6 +121,7 @@ def many(ada, bob):
     """Many orders of two customers."""
     users = {name: harness.user(name).id for name in ("ada", "bob")}
     fill("default", "orders_order", ORDERS, count=MANY, **users)
+    fill("default", "orders_orderline", LINES, count=MANY // 4)
 
 
 def nodes(plan):
@@ -114,6 +150,8 @@ TABLES = {
     "orders_order",
     "orders_orderline",
     "orders_idempotencykey",
+    "returns_return",
+    "returns_returnline",
     "payments_payment",
     "inventory_stockitem",
     "inventory_stockadjustment",
@@ -155,10 +193,33 @@ def test_every_list_of_orders_is_read_by_index(many, ada, staff):
         assert_walk_by_index(client, f"{harness.ORDERS}?limit=2&{'&'.join(filter(None, filters))}")
 
 
+def test_every_list_of_returns_is_read_by_index(ada, bob, staff):
+    users = {name: harness.user(name).id for name in ("ada", "bob")}
+    fill("default", "returns_returnedorder", RETURNED, count=MANY, ada=users["ada"])
+    fill("default", "returns_return", RETURNS, count=MANY, **users)
+    fill("default", "returns_returnline", RETURNED_LINES, count=MANY // 4)
+    month = timezone.now() - timedelta(days=30)
+    span = (
+        f"created_after={quote((month - timedelta(days=7)).isoformat())}"
+        f"&created_before={quote(month.isoformat())}"
+    )
+    statuses = ("", *(f"status={one}" for one in ("awaiting_goods", "completed", "cancelled")))
+    kinds, attention = ("", "kind=goodwill"), ("", "needs_attention=true")
+    orderings = ("", "ordering=created_at")
+    for client, filters in product(
+        (ada, staff), product(statuses, kinds, attention, ("", span), orderings)
+    ):
+        query = "&".join(filter(None, filters))
+        assert_walk_by_index(client, f"/api/v1/returns/?limit=2&{query}")
+    assert_walk_by_index(
+        staff, "/api/v1/returns/?limit=2&order_id=01890000-0000-7000-8000-000000000001"
+    )
+
+
 def test_the_oldest_keys_are_found_by_index(many):
     fill("default", "orders_idempotencykey", KEYS, count=MANY)
     with CaptureQueriesContext(connection) as queries:
-        assert purge_idempotency_keys(timezone.now() - timedelta(days=340)) > 1_000
+        assert purge_records(IdempotencyKey, timezone.now() - timedelta(days=340)) > 1_000
     for query in queries:
         assert_by_index("default", query["sql"])
 

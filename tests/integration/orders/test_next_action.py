@@ -7,6 +7,8 @@ from django.utils import timezone
 
 from orders.models import Order
 from orders.status import Status
+from sagas.storage.registry import get_home
+from sagas.storage.timeline import record
 from tests.integration.orders import harness
 from tests.integration.orders.test_status import event
 
@@ -106,3 +108,30 @@ def test_a_decided_payment_hides_the_action(ada, kind, status, late):
         Order.apply_events([entry])
     order.refresh_from_db()
     assert (order.status, shown(ada, order)) == (status, None)
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_staff_see_that_the_customer_must_act_but_not_the_address(ada):
+    order = harness.order()
+    notice = asked(order, method="card")
+    Order.apply_events([notice])
+    staff = harness.client_of("sid", *harness.STAFF)
+    assert shown(staff, order) == {
+        "type": "redirect",
+        "url": None,
+        "expires_at": notice.detail["expires_at"],
+        "method": "card",
+    }
+    assert shown(ada, order)["url"] == URL
+
+
+def test_a_timeline_has_the_address_for_the_customer_only(ada):
+    order = harness.order()
+    record(get_home("orders"), [asked(order, method="card")])
+    staff = harness.client_of("sid", *harness.STAFF)
+    details = [
+        client.get(harness.path(order, "timeline/")).json()["results"][0]["detail"]
+        for client in (ada, staff)
+    ]
+    assert [detail.get("url") for detail in details] == [URL, None]
+    assert details[1]["method"] == "card"

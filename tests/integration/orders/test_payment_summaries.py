@@ -6,17 +6,14 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group
-from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 from django.test import override_settings
 
-from api.auth.roles import AUDITORS
 from orders import payment_summaries
 from orders.api.serializers import PAYMENT_STATUSES
-from orders.checks import check_payment_summaries
-from orders.payment_summaries import chosen_summaries
 from payments.models import Payment
 from payments.summaries import payment_summaries as summaries_of_payments
+from staff.roles import AUDITORS
 from tests.integration.orders import harness
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
@@ -27,13 +24,14 @@ UNKNOWN = {
     "captured_amount": None,
     "refunded_amount": None,
     "owed_amount": None,
+    "paid_otherwise_amount": None,
     "disputed": None,
 }
 
 
 @pytest.fixture
 def staff():
-    return harness.client_of("sam", is_staff=True)
+    return harness.client_of("sam", *harness.STAFF)
 
 
 def paid(order, **fields):
@@ -58,13 +56,20 @@ def shown(client, order):
 
 def test_staff_see_the_payment_of_an_order(staff):
     order = harness.order()
-    paid(order, captured_amount=2000, refunded_amount=250, owed_amount=1750)
+    paid(
+        order,
+        captured_amount=2000,
+        refunded_amount=250,
+        owed_amount=1750,
+        paid_otherwise_amount=250,
+    )
     assert shown(staff, order) == {
         "status": "captured",
         "amount": 2500,
         "captured_amount": 2000,
         "refunded_amount": 250,
         "owed_amount": 1750,
+        "paid_otherwise_amount": 250,
         "disputed": False,
     }
 
@@ -165,14 +170,3 @@ def test_a_page_costs_payments_one_query(django_assert_num_queries):
 
 def test_the_statuses_are_those_of_payments_and_one_for_unknown():
     assert [status for status, _ in PAYMENT_STATUSES] == [*Payment.Status.values, "unknown"]
-
-
-@pytest.mark.parametrize(
-    "wrong", ["", "payments", "payments.summaries.none", f"{__name__}.UNKNOWN"]
-)
-def test_a_setting_without_a_function_is_reported_at_the_start(wrong):
-    with override_settings(PAYMENT_SUMMARIES=wrong):
-        assert [error.id for error in check_payment_summaries()] == ["orders.E003"]
-        with pytest.raises(ImproperlyConfigured, match="PAYMENT_SUMMARIES"):
-            chosen_summaries()
-    assert check_payment_summaries() == []

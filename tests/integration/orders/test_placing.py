@@ -79,7 +79,8 @@ def test_placing_costs_few_statements_however_many_lines(ada, django_assert_max_
 
 def test_an_order_keeps_the_price_it_was_placed_at(ada, staff, mug):
     order_id = harness.place(ada).json()["id"]
-    staff.patch(f"{harness.PRODUCTS}MUG/", {"unit_amount": 1}, content_type=harness.JSON)
+    price = {"unit_amount": 1, "reason": "A mistake."}
+    staff.patch(f"{harness.PRODUCTS}MUG/", price, content_type=harness.JSON)
     assert ada.get(harness.path(order_id)).json()["amount"] == 1250
     assert harness.place(ada).json()["amount"] == 1
 
@@ -117,7 +118,7 @@ def test_a_request_that_was_refused_does_not_use_up_its_key(ada, mug):
     ("column", "value"),
     [
         ("status", "lost"),
-        ("amount", 0),
+        ("amount", -1),
         ("amount", MAX_AMOUNT + 1),
         ("currency", "EUR"),
         ("status", "cancelled"),
@@ -130,7 +131,7 @@ def test_the_database_refuses_an_order_that_cannot_be(db, column, value):
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("quantity", 0), ("quantity", 10_001), ("unit_amount", 0)]
+    ("column", "value"), [("quantity", 0), ("quantity", 10_001), ("unit_amount", -1)]
 )
 def test_the_database_refuses_a_line_that_cannot_be(db, column, value):
     with pytest.raises(IntegrityError), transaction.atomic():

@@ -4,6 +4,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from orders.models import MAX_AMOUNT, Product
+from staff.models import LogEntry
 from tests.integration.orders import harness
 
 MUG = {"sku": "MUG", "name": "Mug", "unit_amount": 1250, "currency": "eur"}
@@ -54,7 +55,8 @@ def test_a_sku_is_there_once(staff):
 
 def test_staff_change_a_product(staff, mug):
     changes = {"name": "Big mug", "unit_amount": 1500, "active": False}
-    answer = staff.patch(f"{harness.PRODUCTS}MUG/", changes, content_type=harness.JSON)
+    body = changes | {"reason": "It is bigger."}
+    answer = staff.patch(f"{harness.PRODUCTS}MUG/", body, content_type=harness.JSON)
     assert answer.status_code == 200
     assert answer.json() == {"sku": "MUG", "currency": "eur"} | changes
     assert (
@@ -116,8 +118,43 @@ def test_the_sku_of_a_product_does_not_change(staff, mug):
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("unit_amount", 0), ("currency", "EUR"), ("sku", "a b"), ("sku", "a\n")]
+    ("column", "value"), [("unit_amount", -1), ("currency", "EUR"), ("sku", "a b"), ("sku", "a\n")]
 )
 def test_the_database_refuses_a_product_that_cannot_be(mug, column, value):
     with pytest.raises(IntegrityError), transaction.atomic():
         Product.objects.update(**{column: value})
+
+
+@pytest.mark.parametrize("price", [{"unit_amount": 1500}, {"currency": "usd"}])
+def test_a_new_price_needs_a_reason_which_the_log_keeps(staff, mug, price):
+    def change(**body):
+        return staff.patch(f"{harness.PRODUCTS}MUG/", body, content_type=harness.JSON)
+
+    refused = change(**price)
+    assert (refused.status_code, harness.fields(refused)) == (400, {"reason": "required_for_price"})
+    blank = change(**price, reason=" \n")
+    assert blank.json()["errors"][0]["detail"] == (
+        "Give a text that is more than spaces and line breaks."
+    )
+    assert change(name="Cup", unit_amount=1250, currency="eur").status_code == 200
+    assert Product.objects.get().unit_amount == 1250
+    assert change(**price, reason="The supplier raised it.").status_code == 200
+    entries = LogEntry.objects.order_by("seq").values_list("what", "why")
+    assert list(entries) == [
+        ("failed", ""),
+        ("done", ""),
+        ("done", "The supplier raised it."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "detail"),
+    [
+        ({"currency": "EURO"}, "Give the three lower-case letters of an ISO 4217 code"),
+        ({"sku": "-"}, "Begin with a letter or a digit"),
+    ],
+)
+def test_a_text_of_a_wrong_form_is_answered_in_words(staff, wrong, detail):
+    (error,) = add(staff, **wrong).json()["errors"]
+    assert error["field"] in wrong
+    assert error["detail"].startswith(detail)

@@ -130,7 +130,7 @@ def test_a_query_that_makes_no_sense_is_an_error_and_never_all_orders(ada, query
     ]
 
 
-@pytest.mark.django_db(databases=("default", "payments", "inventory"))
+@pytest.mark.django_db(databases="__all__")
 def test_no_list_takes_a_query_that_it_does_not_know(staff, mug):
     order = harness.order()
     lists = (

@@ -4,12 +4,13 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
 
+from api.auth.tokens import revoke_tokens
+from api.resources import timeline as timeline_view
 from api.responses import long_poller
-from api.responses.long_poller import set_stop_check
-from orders.api import timeline_stream
-from orders.long_polling import LONG_POLLER
+from api.responses.long_poller import set_stop_check, slots_taken
 from orders.models import TimelineEvent
 from sagas.definition.messages import TimelineEntry
 from sagas.ids import uuid7
@@ -28,7 +29,7 @@ PROBLEM = "application/problem+json"
 def places(settings):
     settings.WAITING_PLACES = 2
     yield
-    assert LONG_POLLER.slots_taken == 0
+    assert slots_taken() == 0
 
 
 @pytest.fixture
@@ -196,11 +197,41 @@ def test_a_stream_that_nobody_reads_gives_its_place_back(ada, order):
     begun = follow(ada, order)
     next(begun.streaming_content)
     begun.close()
-    assert LONG_POLLER.slots_taken == 0
+    assert slots_taken() == 0
+
+
+def test_one_user_may_follow_a_limited_number_of_streams(ada, bob, settings):
+    settings.WAITING_PLACES, settings.WAITING_PLACES_PER_USER = 10, 2
+    order = harness.order(of="ada")
+    streams = [follow(ada, order), follow(ada, order)]
+    refused = follow(ada, order)
+    assert (refused.status_code, refused["Retry-After"]) == (429, "5")
+    assert (refused["Content-Type"], refused.json()["type"]) == (
+        PROBLEM,
+        "/errors/too-many-streams",
+    )
+    other = follow(bob, harness.order(of="bob"))
+    assert other.status_code == 200
+
+    streams.pop().close()
+    streams.append(follow(ada, order))
+    assert streams[-1].status_code == 200
+    for stream in (*streams, other):
+        stream.close()
+
+
+@pytest.mark.parametrize(("places", "share"), [(400, 50), (8, 4)])
+def test_by_default_one_user_has_an_eighth_of_the_places(ada, settings, places, share):
+    settings.WAITING_PLACES = places
+    order = harness.order(of="ada")
+    streams = [follow(ada, order) for _ in range(share + 1)]
+    assert [stream.status_code for stream in streams] == [200] * share + [429]
+    for stream in streams:
+        stream.close()
 
 
 def test_a_quiet_stream_is_kept_alive_by_comments(ada, order, monkeypatch):
-    monkeypatch.setattr(timeline_stream, "KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(timeline_view, "KEEP_ALIVE_SECONDS", 0.05)
     answer = follow(ada, order)
     chunks = answer.streaming_content
     assert parsed(next(chunks)) == {"retry": "2000"}
@@ -209,7 +240,7 @@ def test_a_quiet_stream_is_kept_alive_by_comments(ada, order, monkeypatch):
 
 
 def test_a_stream_ends_after_a_while_for_its_client_to_resume(ada, order, monkeypatch):
-    monkeypatch.setattr(timeline_stream, "LONGEST_STREAM", 0)
+    monkeypatch.setattr(timeline_view, "LONGEST_STREAM", 0)
     record(entry(order, "order.created"))
     assert told(follow(ada, order)) == ["order.created"]
 
@@ -217,8 +248,37 @@ def test_a_stream_ends_after_a_while_for_its_client_to_resume(ada, order, monkey
 def test_a_server_that_stops_ends_its_streams_and_lets_nobody_in(ada, order, monkeypatch):
     record(entry(order, "order.created"))
     reading = started(lambda: told(follow(ada, order)))
-    until(lambda: LONG_POLLER.slots_taken == 1, "somebody follows")
+    until(lambda: slots_taken() == 1, "somebody follows")
     monkeypatch.setattr(long_poller, "_stopping", long_poller._stopping)  # put back afterwards
     set_stop_check(lambda: True)
     assert reading.result(timeout=20) == ["order.created"]
     assert follow(ada, order).status_code == 503
+
+
+@pytest.mark.parametrize("end", ["token", "deactivation", "password"])
+def test_a_stream_ends_within_seconds_with_the_access_of_its_user(ada, order, monkeypatch, end):
+    monkeypatch.setattr(timeline_view, "CHECK_SECONDS", 0.05)
+    record(entry(order, "order.created"))
+    reading = started(lambda: told(follow(ada, order)))
+    until(lambda: slots_taken() == 1, "somebody follows")
+    user = User.objects.get(username="ada")
+    match end:
+        case "token":
+            revoke_tokens(user)
+        case "deactivation":
+            user.is_active = False
+            user.save()
+        case "password":
+            user.set_password("battery staple 9")
+            user.save()
+    assert reading.result(timeout=20) == ["order.created"]
+
+
+def test_only_the_customer_gets_the_address_of_the_confirmation(ada, order):
+    event = entry(order, "payment.action_required")
+    event.detail.update({"url": "https://payments.example/1", "method": "card"})
+    record(event, entry(order, "order.cancelled", seq=1, ends=True))
+    staff = harness.client_of("sid", *harness.STAFF)
+    streamed = [b"".join(follow(client, order).streaming_content) for client in (ada, staff)]
+    assert [b"payments.example" in text for text in streamed] == [True, False]
+    assert b'"method":"card"' in streamed[1]

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, connections
 from django.db.models.functions import Now
 
-from orders.long_polling import LONG_POLLER
+from api.responses.long_poller import slots_taken
 from orders.models import Order
 from orders.status import Status
 from tests.integration.orders import harness
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def places(settings):
     settings.WAITING_PLACES = 5
     yield
-    assert LONG_POLLER.slots_taken == 0
+    assert slots_taken() == 0
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def fulfil(order_id):
 
 
 def waiting():
-    until(lambda: LONG_POLLER.slots_taken == 1, "somebody waits")
+    until(lambda: slots_taken() == 1, "somebody waits")
 
 
 def test_reading_waits_until_the_order_is_decided(ada):
@@ -75,6 +75,20 @@ def test_in_a_full_room_the_preference_is_not_applied(ada, settings):
     for answer in (preferring(ada, "wait=30").get(harness.path(order)), harness.place(ada)):
         assert answer.json()["status"] == "pending"
         assert "Preference-Applied" not in answer
+
+
+def test_a_user_who_waits_too_often_is_answered_at_once(ada, bob, settings):
+    settings.WAITING_PLACES_PER_USER = 1
+    order, other = harness.order(of="ada"), harness.order(of="bob")
+    first = started(lambda: preferring(ada, "wait=30").get(harness.path(order)))
+    waiting()
+    again = preferring(harness.client_of("ada"), "wait=30").get(harness.path(order))
+    assert (again.status_code, "Preference-Applied" in again) == (200, False)
+    second = started(lambda: preferring(bob, "wait=30").get(harness.path(other)))
+    until(lambda: slots_taken() == 2, "another user waits")
+    fulfil(order.id), fulfil(other.id)
+    answers = [one.result(timeout=20) for one in (first, second)]
+    assert [answer["Preference-Applied"] for answer in answers] == ["wait=30"] * 2
 
 
 def test_a_malformed_preference_is_no_preference(ada):

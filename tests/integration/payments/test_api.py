@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 from payments.api.filters import PaymentFilters
 from payments.models import Payment
 from sagas.ids import uuid7
+from tests.integration.orders import harness
 from tests.integration.payments.harness import Order, order, payment, prepare, run
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "paym
 @pytest.fixture
 def staff() -> APIClient:
     client = APIClient()
-    client.force_authenticate(User.objects.create_user("ann", is_staff=True))
+    client.force_authenticate(harness.user("ann", *harness.STAFF))
     return client
 
 
@@ -59,11 +60,28 @@ def test_a_payment_shows_its_status_and_refund(staff: APIClient, paid: Order) ->
         "captured_amount": 1999,
         "refunded_amount": 1999,
         "owed_amount": 0,
+        "paid_otherwise_amount": 0,
         "disputed_amount": 0,
         "dispute_status": None,
         "currency": "eur",
         "charge_id": recorded.charge_id,
     }
+
+
+def test_money_that_was_paid_in_another_way_is_shown_over_rest_and_in_the_list(
+    staff: APIClient, superuser: Client, paid: Order
+) -> None:
+    run("payments.refund", paid)
+    Payment.objects.update(refunded_amount=0, paid_otherwise_amount=1999)
+    seen = staff.get(f"/api/v1/payments/{payment(paid).id}/").json()
+    assert (seen["refunded_amount"], seen["paid_otherwise_amount"]) == (0, 1999)
+    assert (
+        "19.99 EUR"
+        in superuser.get("/admin/payments/payment/")
+        .content.decode()
+        .partition("field-paid_otherwise")[2]
+        .partition("</td>")[0]
+    )
 
 
 def test_a_payment_without_a_charge_has_no_charge_id(staff: APIClient) -> None:

@@ -18,18 +18,20 @@ from django.test import Client
 from msgspec.structs import replace
 from pytest_django import Settings
 
+from payments.events import PaymentPartlyRefunded
 from payments.followup import follow_up_once
 from payments.gateway_requests import charge_request
 from payments.gateways import get_gateway
 from payments.gateways.base import ChargeBalance, ChargeRequest, RefundRequest
 from payments.gateways.stripe.account import Account
-from payments.models import Drift, Payment, Reconciliation, SimulatedCharge
+from payments.models import Drift, PartialRefund, Payment, Reconciliation, SimulatedCharge
 from payments.reconciliation import next_window, reconcile
 from payments.steps import refunded_by_hand
 from payments.tasks import reconcile_payments
 from sagas.definition.handlers import ManualConfirmation
 from sagas.ids import uuid7
 from tests.integration.payments.harness import Order, order, payment, prepare, run
+from tests.integration.payments.part_harness import part_of, run_parts
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "payments"])
 
@@ -87,6 +89,16 @@ def test_equal_ledgers_have_no_discrepancy(gateway: str) -> None:
     prepare("payments.charge", order())
     assert compared() == []
     assert Reconciliation.objects.get().drifts == len(Drift.objects.all())
+
+
+def test_a_known_refund_of_a_part_is_no_discrepancy_and_an_unknown_one_is(gateway: str) -> None:
+    bought = charged("pm_card_visa" if gateway == "stripe" else "pm_sim_refund_error_once")
+    part = part_of(bought, 300)
+    while not isinstance(run_parts(part)[0], PaymentPartlyRefunded):
+        continue
+    assert compared() == []
+    PartialRefund.objects.all().delete()
+    assert compared() == [("refunded_outside", bought.saga, 300, 300)]
 
 
 def test_a_charge_of_an_unknown_order_is_found(gateway: str) -> None:

@@ -1,6 +1,7 @@
 """A charge through Stripe is made once, and its outcome becomes known even if answers are lost."""
 
 import sqlite3
+import threading
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from pytest_django import Settings
+from requests import Session
 
 from payments.events import PaymentBarred, PaymentFailed, PaymentProcessed
 from payments.gateways import get_gateway
@@ -77,6 +79,22 @@ def test_the_requests_of_a_charge_leave_no_lines_of_the_client_in_the_log(
     with caplog.at_level("INFO"):
         run("payments.charge", order())
     assert [line for line in caplog.records if line.name == "stripe"] == []
+
+
+def test_a_lone_charge_is_sent_from_the_callers_thread(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[str] = set()
+    send = Session.send
+
+    def noted(*args: Any, **options: Any) -> Any:
+        threads.add(threading.current_thread().name)
+        return send(*args, **options)
+
+    monkeypatch.setattr(Session, "send", noted)
+    (outcome,) = run("payments.charge", order())
+    assert isinstance(outcome, PaymentProcessed)
+    assert threads == {threading.current_thread().name}
 
 
 def test_a_batch_of_a_hundred_is_charged_once_each(sandbox: Sandbox) -> None:

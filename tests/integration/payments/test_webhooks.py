@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -10,10 +11,13 @@ from uuid import UUID
 import psycopg
 import pytest
 import stripe
+from django.core.cache import cache
 from django.db import DatabaseError, connections
 from django.test import Client
 from pytest_django import Settings
 
+from api.auth import throttling
+from api.requests.parsing import MAX_BODY
 from orders.saga import PLACE_ORDER
 from payments import webhooks
 from payments.followup import follow_up_once
@@ -320,3 +324,30 @@ def _refused(answer: Any) -> None:
 def _signed_body(sent: dict[str, Any]) -> tuple[bytes, str]:
     body = json.dumps(sent)
     return body.encode(), stripe.WebhookSignature.generate_signature_header(body, SECRET)
+
+
+def test_a_burst_of_signed_events_from_one_address_is_taken(settings: Settings) -> None:
+    cache.clear()
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "write": 120, "stranger": 60}
+    statuses = Counter(deliver(event()).status_code for _ in range(150))
+    assert statuses == {200: 150}
+    assert WebhookEvent.objects.count() == 150
+
+
+@pytest.mark.parametrize("header", [None, "", "t=1,v1=x", "v1=," * 2_000])
+def test_unsigned_requests_are_counted_and_hinder_no_signed_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, header: str | None
+) -> None:
+    cache.clear()
+    monkeypatch.setattr(throttling, "WINDOW", 1_000_000)
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "stranger": 3}
+    forged = [deliver(event(), secret="whsec_other", header=header).status_code for _ in range(5)]
+    assert forged == [400, 400, 400, 429, 429]
+    assert deliver(event()).status_code == 200
+
+
+def test_a_body_above_the_limit_is_not_verified() -> None:
+    answer = deliver(event(padding="x" * MAX_BODY))
+    assert (answer.status_code, answer.json()["type"]) == (413, "/errors/body-too-large")
+    assert deliver(event(padding="x" * (MAX_BODY - 1_000))).status_code == 200
+    assert WebhookEvent.objects.count() == 1

@@ -18,6 +18,7 @@ __all__ = ["TABLES", "backed_up", "lose", "orders_of_every_kind", "recover", "re
 TABLES = {
     "payments": (
         "payments_payment",
+        "payments_partialrefund",
         "payments_inbox",
         "payments_outbox",
         "payments_hold",
@@ -25,6 +26,7 @@ TABLES = {
     ),
     "inventory": (
         "inventory_reservation",
+        "inventory_stockreturn",
         "inventory_stockadjustment",
         "inventory_stockitem",
         "inventory_inbox",

@@ -8,21 +8,38 @@ import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
+from msgspec import structs
 
 from inventory.models import Hold as InventoryHold
 from inventory.models import StockAdjustment, StockItem
 from inventory.services import adjust_stock
 from orders.models import Order, TimelineEvent
+from orders.models import Outbox as OrdersOutbox
+from payments.events import PaymentProcessed
 from payments.gateways.base import Unanswered
 from payments.gateways.simulated import SimulatedGateway
 from payments.gateways.simulated.ledger import SimulatedRefund
 from payments.gateways.simulated.outside_acts import ChargeToDispute, open_disputes
-from payments.models import Dispute, Hold, Inbox, Payment, SimulatedCharge, Watermark
+from payments.models import (
+    Dispute,
+    Hold,
+    Inbox,
+    Outbox,
+    Payment,
+    SimulatedCharge,
+    Watermark,
+)
+from payments.paid_otherwise import ACTION, Record, record_paid_otherwise
 from recovery.inventory import RESERVE
+from sagas import sql
+from sagas.currencies import with_currency
+from sagas.definition import handlers
 from sagas.definition.handlers import ManualConfirmation
-from sagas.operations import holds, manual, retention
+from sagas.operations import holds, manual
 from sagas.operations.manual import mark_done
 from sagas.storage.registry import get_service
+from staff import log
+from staff.policy import Shell
 from tests.integration.audit.harness import (
     PLAN,
     cancel,
@@ -91,6 +108,43 @@ def test_an_event_that_a_restored_service_wrote_again_replaces_the_lost_one():
     run_to_end(order)
     call_command("audit", "--expect-ended")
     assert len(charges()) == 1
+
+
+def test_a_rebuilt_message_has_the_result_that_a_later_step_reads(monkeypatch):
+    known = handlers.definition("payments.charge")
+    assert known is not None
+    returning = structs.replace(known, returns=PaymentProcessed)
+    monkeypatch.setitem(handlers._definitions, "payments.charge", returning)
+    open_shop()
+    order = place()
+    deliver("payments.charge", order)
+    record_timeline()
+    written = Outbox.objects.get(saga=order).context
+    assert written["results"]["payments.charge"]["amount"] == Order.objects.get(id=order).amount
+    lose("payments")
+
+    recover("payments")
+
+    assert Outbox.objects.get(saga=order).context == written
+    run_to_end(order)
+    call_command("audit", "--expect-ended")
+
+
+def test_a_rebuilt_first_message_of_an_order_has_no_results(monkeypatch):
+    known = handlers.definition("payments.charge")
+    assert known is not None
+    returning = structs.replace(known, returns=PaymentProcessed)
+    monkeypatch.setitem(handlers._definitions, "payments.charge", returning)
+    open_shop()
+    order = place()
+    first = OrdersOutbox.objects.get(saga=order).context
+    deliver("payments.charge", order)
+    record_timeline()
+    lose("orders")
+
+    recover("orders")
+
+    assert OrdersOutbox.objects.get(saga=order, seq=0).context == first
 
 
 def test_a_step_that_ran_again_with_another_result_is_shown_to_a_person(capsys):
@@ -245,6 +299,75 @@ def test_a_refund_marked_as_done_is_not_repeated_after_a_recovery(capsys, monkey
     assert "a person marked the refund as done" in capsys.readouterr().out
 
 
+def owed_to_the_customer():
+    """Return an order that was cancelled, whose refund has failed after its end."""
+    open_shop()
+    order = place()
+    deliver("payments.charge", order)
+    cancel(order)
+    run_to_end(order)
+    refund = SimulatedCharge.objects.get(order_id=order, kind="refund")
+    SimulatedRefund.objects.create(
+        key=refund.key,
+        state="failed",
+        amount=refund.amount,
+        charge_id=refund.charge_id,
+        order_id=order,
+        currency=refund.currency,
+    )
+    refund.delete()
+    Payment.objects.update(
+        status="captured",
+        refunded_amount=0,
+        owed_amount=refund.amount,
+        follow_at="2099-01-01T00:00Z",
+        follow_error="The account is closed.",
+    )
+    return order, refund.amount
+
+
+def pay_otherwise(order, amount, reference="transfer 17"):
+    """Record the owed money as paid, with the entry that the console writes."""
+    assert record_paid_otherwise(order, amount=amount, reference=reference)
+    outcome = str(Record(amount, "eur", reference))
+    log.record(
+        Shell("olga"), "acted", ACTION, {"order_id": order, "outcome": outcome}, via="console"
+    )
+
+
+def check_that_it_is_paid(amount):
+    payment = Payment.objects.get()
+    assert (payment.status, payment.owed_amount, payment.follow_at) == ("refunded", 0, None)
+    assert (payment.paid_otherwise_amount, payment.refund_reference) == (amount, "transfer 17")
+
+
+def test_money_that_was_paid_in_another_way_is_found_in_the_log_after_a_loss(capsys):
+    order, amount = owed_to_the_customer()
+    pay_otherwise(order, amount)
+    lose("payments")
+
+    recover("payments")
+
+    check_that_it_is_paid(amount)
+    paid = f"{with_currency(amount, 'eur')} paid in another way: transfer 17"
+    assert paid in capsys.readouterr().out
+
+
+def test_money_that_was_paid_in_another_way_since_the_backup_is_not_given_back_again():
+    """No event tells of it, so no message of the order is missing."""
+    order, amount = owed_to_the_customer()
+    with backed_up("payments"):
+        pay_otherwise(order, amount)
+        restore("payments")
+    assert Payment.objects.get().owed_amount == amount
+
+    recover("payments")
+
+    check_that_it_is_paid(amount)
+    recover("payments")
+    check_that_it_is_paid(amount)
+
+
 def test_pieces_that_orders_have_are_received_and_the_rest_must_be_counted(capsys):
     open_shop()
     with backed_up("inventory"):
@@ -281,7 +404,7 @@ def test_purged_orders_get_their_payment_but_no_messages():
     run_to_end(order)
     later = datetime.now(UTC) + timedelta(days=1)
     for name in ("orders", "payments", "inventory"):
-        retention.purge(get_service(name), before=later, kept=[])
+        forget_messages(get_service(name), before=later)
     lose("payments")
 
     recover("payments")
@@ -289,6 +412,17 @@ def test_purged_orders_get_their_payment_but_no_messages():
     assert Payment.objects.get().status == "captured"
     assert not Inbox.objects.exists()
     assert Watermark.objects.get().before == later
+
+
+def forget_messages(service, *, before):
+    """Delete the messages of a service and set its watermark, as after the retention time."""
+    sql.run(service.alias, f"DELETE FROM {service.inbox}", {})
+    sql.run(service.alias, f"DELETE FROM {service.outbox}", {})
+    statement = (
+        f"INSERT INTO {service.watermark} (id, home, before, kept)"
+        " VALUES (2, 'orders', %(before)s, '{}')"
+    )
+    sql.run(service.alias, statement, {"before": before})
 
 
 def test_holds_are_copied_from_the_other_services():

@@ -3,6 +3,7 @@
 from itertools import count
 from uuid import UUID
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -13,9 +14,17 @@ from orders.models import IdempotencyKey, Order, OrderLine, TimelineEvent
 from payments.models import Payment, SimulatedCharge
 from recovery.inventory import RESERVE
 from recovery.writes import Plan
+from sagas.definition.plan import Plan as SagaPlan
 from sagas.operations import holds
 from sagas.storage.registry import get_service
-from tests.integration.audit.harness import deliver, open_shop, place, record_timeline, run_to_end
+from tests.integration.audit.harness import (
+    deliver,
+    open_free_shop,
+    open_shop,
+    place,
+    record_timeline,
+    run_to_end,
+)
 from tests.integration.recovery.harness import (
     backed_up,
     lose,
@@ -130,6 +139,26 @@ def test_a_database_restored_to_an_older_point_is_brought_up_to_date(database):
     _end(second.open)
 
 
+@pytest.mark.parametrize("database", ["payments", "orders"])
+def test_a_free_order_is_rebuilt_without_a_payment(database, settings):
+    settings.FREE_PRODUCTS = True
+    open_free_shop()
+    ended, open_ = place("GIFT"), place("GIFT", method="")
+    plan = msgspec.convert(Order.objects.get(id=ended).plan, SagaPlan)
+    deliver("inventory.reserve", open_, plan=plan)
+    run_to_end(ended, plan=plan)
+    before = everything()
+    lose(database)
+
+    recover(database)
+
+    assert_same(before)
+    assert set(Order.objects.values_list("amount", flat=True)) == {0}
+    assert not Payment.objects.exists()
+    run_to_end(open_, plan=plan)
+    assert set(Order.objects.values_list("status", flat=True)) == {"fulfilled"}
+
+
 @pytest.mark.parametrize("database", DATABASES)
 def test_a_database_that_is_whole_is_left_as_it_is(database, capsys):
     orders_of_every_kind()
@@ -198,6 +227,20 @@ def test_an_order_whose_customer_is_not_in_the_backup_is_kept_for_a_person(capsy
     )
     assert f"order whose customer is not known {order}" in capsys.readouterr().out
     _end(order)
+
+
+def test_a_free_order_without_a_payment_method_is_described_to_a_person(settings, capsys):
+    settings.FREE_PRODUCTS = True
+    open_free_shop()
+    order = place("GIFT", method="")
+    plan = msgspec.convert(Order.objects.get(id=order).plan, SagaPlan)
+    deliver("inventory.reserve", order, plan=plan)
+    lose("orders")
+    User.objects.all().delete()
+
+    recover("orders")
+
+    assert "0 eur, no payment method; owner" in capsys.readouterr().out
 
 
 class Interrupted(Exception):

@@ -3,7 +3,9 @@ from contextlib import contextmanager
 import pytest
 
 from sagas import lifecycle
+from sagas.delivery import admission
 from tests.broker import empty
+from tests.integration.sagas.in_flight import Bank, calls_fly
 from tests.plugin import running
 from tests.trips import harness
 
@@ -15,8 +17,24 @@ def quiet(monkeypatch):
     The flush thread is off: a test calls the relay itself.
     """
     monkeypatch.setattr(lifecycle, "request_flush", lambda service: None)
+    monkeypatch.setattr(admission, "_lengths", {})
     harness.forget()
     empty()
+
+
+@pytest.fixture
+def flying():
+    """Let the calls of the test fly, as in a worker."""
+    with calls_fly():
+        yield
+
+
+@pytest.fixture
+def bank():
+    """Return an outside system whose answers the test releases."""
+    bank = Bank()
+    yield bank
+    bank.answer_all()
 
 
 @pytest.fixture

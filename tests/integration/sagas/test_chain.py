@@ -9,7 +9,7 @@ from tests.processes import until, worker
 from tests.trips.harness import PLAN, TRIPS, begin, effects, messages_to
 from tests.trips.models import Outbox, Trip
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
 def run_with_chain(step, trips):

@@ -111,9 +111,9 @@ def test_an_answer_that_cannot_be_recorded_fails_alone(trip):
 
 
 def test_a_failed_attempt_that_the_claim_has_counted_is_not_counted_again(trip):
-    inbox.claim(TRIPS, "trips.pay", PLAN, messages_to("trips.pay", [trip]), final=False)
-    fail("trips.pay", [trip])
-    fail("trips.pay", [trip])
+    claims = inbox.claim(TRIPS, "trips.pay", PLAN, messages_to("trips.pay", [trip]), final=False)
+    fail("trips.pay", [trip], claim=claims.claim)
+    fail("trips.pay", [trip], claim=claims.claim)
     assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("waiting", 1)
 
 
@@ -143,6 +143,24 @@ def test_a_waiting_step_counts_no_attempt_each_time_it_runs(trip):
     del behaviour["trips.pay/call", trip]
     walk([trip])
     assert "trip.travelled" in events(trip)
+
+
+def test_after_an_agreed_wait_repeated_reports_count_up_to_the_last_one_sent(trip, settings):
+    sent = range(1, settings.SAGA_STEP_ATTEMPTS)
+    for attempt in sent:
+        fail("trips.pay", [trip], attempt=attempt)
+    behaviour["trips.pay/call", trip] = lambda _: Waiting("The traveller has not paid yet.")
+    for _ in range(2):
+        make_due()
+        deliver("trips.pay", [trip])
+        assert row(trip, "trips.pay").attempts == 0
+        for attempt in (*sent, *reversed(sent)):
+            fail("trips.pay", [trip], attempt=attempt)
+        assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("waiting", sent[-1])
+    assert events(trip) == ["trip.began", "trip.booked"]
+    make_due()
+    deliver("trips.pay", [trip])
+    assert (state(trip, "trips.pay"), row(trip, "trips.pay").attempts) == ("waiting", 0)
 
 
 def test_a_notice_goes_to_the_timeline_and_does_not_advance_the_saga(trip):

@@ -12,21 +12,25 @@ from sagas.celery import tasks
 from sagas.definition.handlers import Unknown
 from sagas.delivery import relay
 from sagas.delivery.task_signatures import task_signature
+from sagas.ids import uuid7
 from sagas.lifecycle import CancelResult
 from sagas.operations import holds, redrive, retention
 from sagas.operations.table_stats import hold_stats, inbox_stats, saga_stats
+from sagas.storage.registry import home_names
 from tests.broker import empty, take
 from tests.integration.races import started
 from tests.trips.harness import (
     HOME,
     PLAN,
     TRIPS,
+    age,
     begin,
     call_off,
     deliver,
     effects,
     events,
     fail,
+    hear_lists,
     make_due,
     row,
     state,
@@ -353,8 +357,16 @@ class TestStats:
 
 def test_only_holds_of_sagas_that_ended_long_ago_are_purged():
     ended, still_open = begin(2)
-    for trip in (ended, still_open):
+    elsewhere = uuid7()  # no message of it ever came to this service
+    walk([ended, still_open])
+    Trip.objects.update(ended_at=timezone.now())
+    for trip in (ended, still_open, elsewhere):
         hold(saga=trip)
     hold(step=PLAN.first)
-    retention.purge(TRIPS, before=timezone.now() + timedelta(days=1), kept=[still_open])
+    age([ended, still_open], days=32)
+    Hold.objects.update(since=timezone.now() - timedelta(days=32))
+    before = timezone.now() - timedelta(days=30)
+    for home in home_names():
+        hear_lists([still_open], home=home)
+        retention.purge(TRIPS, retention.OpenSagas(home, before, [still_open]))
     assert set(Hold.objects.values_list("saga", flat=True)) == {still_open, None}

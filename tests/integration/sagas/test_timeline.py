@@ -7,10 +7,10 @@ from django.db import transaction
 from django.utils import timezone
 from msgspec.structs import replace
 
-from sagas.definition.events import NEEDS_ATTENTION
+from sagas.definition.events import NEEDS_ATTENTION, ON_HOLD
 from sagas.definition.messages import TimelineEntry
 from sagas.ids import uuid7
-from sagas.operations import redrive
+from sagas.operations import holds, redrive
 from sagas.operations.table_stats import saga_stats
 from sagas.storage import timeline
 from sagas.storage.outbox import claim
@@ -149,6 +149,62 @@ def test_the_next_event_ends_an_agreed_wait(trip, settings):
 
     assert row.waits_until is None
     assert row.rescue_at < timezone.now() + timedelta(seconds=2 * settings.SAGA_STALL_SECONDS)
+
+
+def reported_before(entry: TimelineEntry) -> list[TimelineEntry]:
+    """Return two events of the same saga: a late one, and a call for attention."""
+    assert entry.at
+    before = replace(entry, id=uuid7(), at=entry.at - timedelta(seconds=5), ends=False)
+    return [before, replace(before, id=uuid7(), type=NEEDS_ATTENTION)]
+
+
+def test_an_event_that_comes_late_ends_no_wait_at_a_hold(trip):
+    (first, *_) = entries(trip)
+    late, late_trouble = reported_before(first)
+    on_hold = replace(first, id=uuid7(), type=ON_HOLD, step="trips.pay", ends=False)
+    timeline.record(HOME, [on_hold])
+    Trip.objects.update(redrives=3)
+    timeline.record(HOME, [late])
+    row = Trip.objects.get(id=trip)
+    assert (row.on_hold, row.redrives) == ("trips.pay", 0)
+
+    holds.hold(TRIPS, step="trips.pay", by="olga", why="The bank is down.")
+    Trip.objects.update(rescue_at="2020-01-01T00:00:00Z")
+    assert redrive.run_once(HOME) == 0
+
+    timeline.record(HOME, [late_trouble])
+    row = Trip.objects.get(id=trip)
+    assert (row.on_hold, row.needs_attention) == ("trips.pay", True)
+
+
+def test_an_event_that_comes_late_ends_no_agreed_wait_and_hides_no_need_for_attention(trip):
+    (first, *_) = entries(trip)
+    late, _ = reported_before(first)
+    until = timezone.now() + timedelta(days=3)
+    timeline.record(HOME, [waits(first, until)])
+    timeline.record(HOME, [late])
+    row = Trip.objects.get(id=trip)
+    assert row.waits_until == until
+    assert row.rescue_at > until
+
+    timeline.record(HOME, [replace(first, id=uuid7(), type=NEEDS_ATTENTION, ends=False)])
+    timeline.record(HOME, [replace(late, id=uuid7())])
+    assert Trip.objects.get(id=trip).needs_attention
+
+
+@pytest.mark.parametrize("report", [ON_HOLD, "saga.waits_for_signal"])
+def test_a_report_of_a_step_that_has_gone_on_since_counts_no_more(trip, report):
+    (first, *_) = entries(trip)
+    late = replace(first, id=uuid7(), step="trips.book", type=report, ends=False)
+    if report != ON_HOLD:
+        late = waits(late, timezone.now() + timedelta(days=3))
+    assert first.at is not None
+    later = first.at + timedelta(seconds=1)
+    timeline.record(HOME, [replace(late, id=uuid7(), type="trip.booked", at=later, detail={})])
+    timeline.record(HOME, [late])
+    row = Trip.objects.get(id=trip)
+
+    assert (row.on_hold, row.waits_until) == ("", None)
 
 
 def test_a_notice_that_only_informs_ends_no_agreed_wait(trip):

@@ -14,6 +14,11 @@ from tests.trips.models import Outbox
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.fixture
+def flush_threads():
+    """Leave the flush threads on."""
+
+
 @pytest.fixture(autouse=True)
 def wakeups(monkeypatch, quiet):
     """Turn on the flush thread, which is off in the other tests of the engine."""

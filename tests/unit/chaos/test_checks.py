@@ -4,10 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tools.chaos.checks import END_SECONDS, seconds_to_the_end, violations
+from tools.chaos.checks import (
+    END_SECONDS,
+    return_violations,
+    seconds_to_the_end,
+    violations,
+)
 from tools.chaos.client_record import ClientRecord
-from tools.chaos.order_reader import OrderRow
-from tools.chaos.workload import KINDS, OrderRequest
+from tools.chaos.order_reader import OrderRow, ReturnRow
+from tools.chaos.workload import KINDS, OrderRequest, operations
 
 FAULT_AT = datetime(2026, 1, 1, tzinfo=UTC)
 PAID, DECLINED, SOLD_OUT, *_ = KINDS
@@ -134,3 +139,36 @@ def test_only_an_order_of_which_a_person_captured_a_part_is_cancelled_for_its_am
     order = row(status="cancelled", failure="payment_amount_differs")
     assert violations(record, [order], last_fault_at=FAULT_AT, captured_by_hand={"first"}) == []
     assert found(record, order) == ["Order first (paid by card) ended payment_amount_differs"]
+
+
+def test_an_order_that_was_given_up_for_a_fault_that_is_not_its_own(record):
+    given_up = row(status="cancelled", failure="internal_error")
+    assert found(record, given_up) == ["Order first (paid by card) ended internal_error"]
+    at_fault = violations(record, [given_up], last_fault_at=FAULT_AT, may_be_given_up=True)
+    assert at_fault == []
+
+
+def test_a_return_that_is_lost_open_or_refused_is_a_violation(record):
+    record.orders["key"].returns = {"done", "lost"}
+    returns = [
+        ReturnRow("done", "first", "completed", "", 100, FAULT_AT),
+        ReturnRow("given up", "first", "cancelled", "internal_error", 100, FAULT_AT),
+        ReturnRow("open", "first", "refunding", "", 100, None),
+        ReturnRow("refused", "first", "refused", "nothing_received", 100, FAULT_AT),
+    ]
+    assert return_violations(record, returns) == [
+        "Return lost was answered 201 but does not exist",
+        "Return given up is cancelled internal_error",
+        "Return open is refunding",
+        "Return refused is refused nothing_received",
+    ]
+    assert return_violations(record, returns[:2], may_be_given_up=True) == [
+        "Return lost was answered 201 but does not exist"
+    ]
+
+
+def test_returns_do_not_change_the_orders_that_a_seed_draws():
+    drawn = operations(orders=300, seed=7)
+    returned = {each.request.key for each in drawn if each.verb == "return"}
+    assert returned
+    assert returned <= {each.request.key for each in drawn if each.verb == "place"}

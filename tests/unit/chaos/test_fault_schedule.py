@@ -4,7 +4,16 @@ from collections import Counter
 
 import pytest
 
-from tools.chaos.fault_schedule import FLUSHALL, KILLS, schedule
+from tools.chaos.database_faults import DATABASE_FAULTS
+from tools.chaos.fault_schedule import (
+    BAD_RELEASES,
+    FLUSHALL,
+    KILLS,
+    STEP,
+    bad_releases,
+    deployments,
+    schedule,
+)
 from tools.chaos.process_targets import TARGETS
 from tools.chaos.workload import KINDS, operations
 
@@ -41,6 +50,35 @@ def test_it_is_known_where_to_find_every_kind_of_victim():
     assert TARGETS.keys() == KILLS.keys()
 
 
+def test_one_seed_means_the_same_bad_releases_and_deployments_each_time():
+    size = {"orders": 400, "count": 6, "seconds": 10}
+    for draw in (bad_releases, deployments):
+        assert draw(**size, seed=7) == draw(**size, seed=7)
+        assert draw(**size, seed=7) != draw(**size, seed=8)
+
+
+@pytest.mark.parametrize("count", [len(BAD_RELEASES), 12])
+def test_every_kind_of_bad_release_comes_and_orders_follow_the_last_one(count):
+    drawn = bad_releases(orders=1_000, count=count, seconds=20, seed=1)
+    assert len(drawn) == count
+    assert {episode.kind for episode in drawn} == set(BAD_RELEASES)
+    assert all(6 <= episode.seconds <= 20 for episode in drawn)
+
+    begins = [episode.after for episode in drawn]
+    assert begins == sorted(begins)
+    assert begins[0] >= 1
+    assert begins[-1] <= 850
+
+
+def test_a_soak_may_be_without_bad_releases_and_deployments():
+    for draw in (bad_releases, deployments):
+        assert draw(orders=10, count=0, seconds=10, seed=1) == []
+
+
+def test_it_is_known_what_each_kind_of_bad_release_breaks():
+    assert {*DATABASE_FAULTS, STEP} == set(BAD_RELEASES)
+
+
 def test_every_order_is_placed_once_and_before_what_is_done_to_it():
     placed = set()
     for operation in operations(orders=500, seed=3):
@@ -53,9 +91,9 @@ def test_every_order_is_placed_once_and_before_what_is_done_to_it():
     assert len(placed) == 500
 
 
-def test_orders_of_every_kind_are_placed_and_some_are_cancelled_or_sent_again():
+def test_orders_of_every_kind_are_placed_and_some_are_cancelled_sent_again_or_returned():
     verbs = Counter(operation.verb for operation in operations(orders=500, seed=3))
-    assert verbs.keys() == {"place", "again", "cancel"}
+    assert verbs.keys() == {"place", "again", "cancel", "return"}
     kinds = {operation.request.kind for operation in operations(orders=500, seed=3)}
     assert kinds == set(KINDS)
     assert sum(kind.share for kind in KINDS) == 100

@@ -86,6 +86,16 @@ def test_a_wrong_amount_is_a_violation(order, left, expected):
     assert found.endswith(f"{left} is left of it at the provider instead of {expected}")
 
 
+@pytest.mark.parametrize(("taken", "returned", "left"), [(0, 400, 600), (300, 900, 0)])
+def test_a_return_gives_back_at_most_the_money_that_is_left(taken, returned, left):
+    amounts, given = {"first": left}, {"first": returned}
+    taken_from = {"first": taken}
+    found = money_violations(
+        [row()], left=amounts, taken=taken_from, in_books=amounts, returned=given
+    )
+    assert found == []
+
+
 def test_money_of_an_order_that_does_not_exist_is_a_violation():
     amounts = {"lost": 500, "voided": 0}
     assert money_violations([], left=amounts, taken={}, in_books=amounts) == [

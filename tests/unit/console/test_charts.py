@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from console.dashboard.charts import durations_chart, endings_chart
-from console.dashboard.throughput import Bucket, Throughput
+from backoffice.dashboard.order_charts import durations_chart, endings_chart
+from backoffice.dashboard.throughput import Bucket, Throughput
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -1,15 +1,25 @@
 """A saga as a picture: what each step looks like, and which ways were gone."""
 
-from datetime import UTC, datetime
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
+from django.template.loader import render_to_string
 
 from console.order_page.diagram import StepRow, StepStatus, build_diagram
 from console.order_page.event_words import event_words, gave_nothing_back
 from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
+from sagas.definition.plan import Step
+from tests.shop import of_shop
 
-PLAN = PLACE_ORDER.plan
+PLAN = of_shop(PLACE_ORDER.plan)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+# Width of an average character of 12 px, in px.
+FINE_CHARACTER = 6.5
 
 
 def row(step, state="done", attempts=1):
@@ -40,7 +50,7 @@ def test_every_step_of_the_plan_has_its_place_and_none_lies_on_another():
 
 def test_an_undo_stands_below_its_action():
     places = {box.name: box for box in build_diagram(PLAN, [], ended=False).boxes}
-    for step in PLAN.steps:
+    for step in PLAN.actions:
         if step.undo:
             assert places[step.undo].x == places[step.name].x
             assert places[step.undo].y > places[step.name].y
@@ -142,3 +152,51 @@ def test_only_an_undo_that_moved_nothing_gave_nothing_back(type_, detail, expect
 def test_a_payment_of_another_amount_is_told_from_a_declined_card():
     assert "another amount" in event_words("payment.failed", {"code": "payment_amount_differs"})
     assert event_words("payment.failed", {"code": "payment_declined"}) == ""
+
+
+def test_each_line_of_text_fits_into_its_box():
+    tried = row("payments.charge", "waiting", attempts=12)
+    picture = build_diagram(PLAN, [replace(tried, updated_at=NOON + DAY)], ended=False)
+    svg = render_to_string("console/diagram.svg.html", {"diagram": picture})
+    lines = re.findall(r'<text x="(\d+)" y="(\d+)" class="fine">([^<]*)<', svg)
+    assert [text for *_, text in lines] == ["12:00:00 UTC · 24.0 h", "12 attempts"]
+    for x, y, text in lines:
+        assert int(x) + len(text) * FINE_CHARACTER < picture.boxes[0].width
+        assert int(y) < picture.boxes[0].height
+
+
+def test_the_saga_goes_on_behind_a_step_that_was_skipped():
+    steps = [
+        msgspec.structs.replace(step, optional=step.name == "inventory.ship")
+        for step in PLAN.actions
+    ]
+    plan = msgspec.structs.replace(PLAN, steps=(*steps, Step("orders.thank")))
+    rows = [row("orders.fulfil"), row("inventory.ship", "refused"), row("orders.thank")]
+    picture = build_diagram(plan, rows, ended=False)
+
+    shipped = next(box for box in picture.boxes if box.name == "inventory.ship")
+    assert (shipped.status, shipped.status.symbol) == (StepStatus.SKIPPED, "»")
+    assert [arrow.walked for arrow in picture.arrows if arrow.x1 == shipped.x + shipped.width] == [
+        True
+    ]
+
+
+def test_the_branches_of_a_group_have_one_frame_and_no_arrow_between_them():
+    first, second, *others = PLAN.actions
+    plan = msgspec.structs.replace(PLAN, steps=((first, second), *others))
+    done = [row(first.name), row(second.name, "started")]
+    picture = build_diagram(plan, done, ended=False)
+
+    [frame] = picture.frames
+    inside = [box for box in picture.boxes if frame.x < box.x < frame.x + frame.width]
+    branches = [box for box in inside if box.parallel]
+    assert [box.name for box in branches] == [first.name, second.name]
+    starts = [arrow.x1 for arrow in picture.arrows if arrow.y1 == arrow.y2 == branches[0].centre_y]
+    assert branches[0].x + branches[0].width not in starts
+    assert 'class="group"' in render_to_string("console/diagram.svg.html", {"diagram": picture})
+
+    def onward(second_state):
+        rows = [row(first.name), row(second.name, second_state), row(others[0].name)]
+        return build_diagram(plan, rows, ended=False).arrows[0].walked
+
+    assert (onward("started"), onward("done")) == (False, True)

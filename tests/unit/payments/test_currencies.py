@@ -2,9 +2,9 @@
 
 import pytest
 
-from payments.gateways.currencies import with_currency
 from payments.gateways.stripe import StripeGateway
 from payments.gateways.stripe.currencies import STRIPE_CURRENCIES
+from sagas.currencies import with_currency
 
 
 @pytest.mark.parametrize(

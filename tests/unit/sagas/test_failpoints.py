@@ -8,11 +8,12 @@ from contextlib import suppress
 
 import pytest
 
-from sagas.ids import uuid7
-from sagas.testing import failpoints
-from sagas.testing.failpoints import (
+from sagas import failpoints
+from sagas.failpoints import (
     ARMED,
     HITS,
+    ONLY,
+    SINCE,
     THAWED,
     Action,
     Failpoints,
@@ -20,9 +21,14 @@ from sagas.testing.failpoints import (
     InjectedFault,
     Point,
 )
+from sagas.ids import uuid7
 
 AT_CHARGE = (Point.NOT_BEGUN, "payments.charge")
-Row = namedtuple("Row", ["saga", "type", "target"])
+
+
+class Row(namedtuple("Row", ["saga", "type", "target"])):
+    def recipients(self):
+        return (self.target,) if self.target else ()
 
 
 @pytest.fixture
@@ -31,9 +37,9 @@ def place(tmp_path):
     return Failpoints(tmp_path)
 
 
-def arm(place, action, since=""):
+def arm(place, action, rule=""):
     fault = Fault(*AT_CHARGE, action)
-    (place.directory / ARMED / fault.name).write_text(str(since))
+    (place.directory / ARMED / fault.name).write_text(rule)
     return fault
 
 
@@ -75,12 +81,21 @@ def test_of_many_threads_that_reach_it_at_once_one_suffers_the_fault(place):
 
 def test_a_fault_ignores_other_points_other_steps_and_older_sagas(place):
     older = row()
-    fault = arm(place, Action.RAISE, since=uuid7())
+    fault = arm(place, Action.RAISE, f"{SINCE} {uuid7()}")
     place.reach(Point.COMMITTED, "payments.charge", [row()])
     place.reach(Point.NOT_BEGUN, "payments.refund", [row()])
     place.reach(*AT_CHARGE, [older])
     place.reach(*AT_CHARGE, [])
     assert (place.directory / ARMED / fault.name).exists()
+
+
+def test_a_fault_of_one_saga_ignores_older_and_newer_ones(place):
+    older, its_own, newer = row(), row(), row()
+    fault = arm(place, Action.RAISE, f"{ONLY} {its_own.saga}")
+    place.reach(*AT_CHARGE, [older, newer])
+    assert (place.directory / ARMED / fault.name).exists()
+    with pytest.raises(InjectedFault):
+        place.reach(*AT_CHARGE, [newer, its_own])
 
 
 def test_outbox_rows_reach_a_point_by_their_target_or_event_type(place):
@@ -91,10 +106,7 @@ def test_outbox_rows_reach_a_point_by_their_target_or_event_type(place):
 
 
 def reaching(place):
-    code = (
-        "from sagas.testing.failpoints import Point, reach"
-        "; reach(Point.NOT_BEGUN, 'payments.charge')"
-    )
+    code = "from sagas.failpoints import Point, reach; reach(Point.NOT_BEGUN, 'payments.charge')"
     return subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "FAILPOINTS": str(place.directory)}
     )

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from sagas.definition.messages import Message
+from sagas.execution.blame import Blame
 from sagas.execution.failures import Failure
 
 SAGA = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
@@ -25,6 +26,10 @@ def test_a_failure_is_sent_under_the_names_of_earlier_releases():
         "error": "boom",
         "alone": True,
         "again": False,
+        "claim": None,
+        "lost": False,
+        "blame": "order",
+        "beside_success": False,
     }
 
 
@@ -39,3 +44,11 @@ def test_a_failure_of_an_earlier_release_is_understood():
     failure = msgspec.convert(sent, Failure, strict=False)
 
     assert (failure.isolated, failure.resend) == (False, True)
+    assert (failure.claim, failure.lost) == (None, False)
+    assert (failure.blame, failure.beside_success) == (Blame.SAGA, False)
+
+
+def test_the_blame_of_a_later_release_is_read_as_the_orders():
+    sent = {**msgspec.to_builtins(Failure(message=MESSAGE, attempt=1, error="", isolated=True))}
+
+    assert msgspec.convert({**sent, "blame": "moon"}, Failure, strict=False).blame is Blame.SAGA

@@ -125,3 +125,68 @@ def test_the_plan_knows_which_of_two_actions_comes_first():
     assert PLAN.comes_before("cars.rent", "hotels.book")
     assert not PLAN.comes_before("hotels.book", "cars.rent")
     assert not PLAN.comes_before("cars.rent", "cars.pay")
+
+
+# Two branches before the pivot, and a step before and behind them.
+PARALLEL = Plan(
+    saga="trip",
+    steps=(
+        Step("trips.begin", undo="trips.end"),
+        (
+            Step("cars.rent", undo="cars.return"),
+            Step("hotels.book", undo="hotels.cancel"),
+        ),
+        Step("trips.confirm", pivot=True),
+    ),
+    abort="trips.drop",
+)
+
+
+def test_each_branch_leads_to_the_step_behind_the_group_which_joins_them():
+    branches = ("cars.rent", "hotels.book")
+    assert PARALLEL.after("trips.begin") == "cars.rent"
+    assert PARALLEL.recipients("cars.rent") == PARALLEL.recipients("hotels.book") == branches
+    assert {PARALLEL.after(branch) for branch in branches} == {"trips.confirm"}
+    assert PARALLEL.joined_by("trips.confirm") == branches
+    assert PARALLEL.recipients("trips.confirm") == ("trips.confirm",)
+    assert PARALLEL.joined_by("cars.rent") == PARALLEL.joined_by("cars.return") == ()
+
+
+@pytest.mark.parametrize("branch", ["cars.rent", "hotels.book"])
+def test_every_branch_that_refuses_or_is_given_up_begins_at_the_last_undo_of_its_group(branch):
+    assert PARALLEL.after_refusal(branch) == PARALLEL.after_giving_up(branch) == "hotels.cancel"
+    assert PARALLEL.after("hotels.cancel") == "cars.return"
+    assert PARALLEL.after("cars.return") == "trips.end"
+    assert PARALLEL.after_refusal("trips.confirm") == PARALLEL.after_cancel() == "hotels.cancel"
+
+
+def test_branches_come_in_no_order():
+    assert not PARALLEL.comes_before("cars.rent", "hotels.book")
+    assert PARALLEL.comes_before("trips.begin", "hotels.book")
+    assert PARALLEL.comes_before("cars.rent", "trips.confirm")
+
+
+def test_a_group_of_one_branch_is_an_ordinary_step_with_its_bytes():
+    sequence = Plan(saga="trip", steps=(PARALLEL.steps[0], PARALLEL.steps[2]), abort="trips.drop")
+    both = {"cars.rent", "hotels.book"}
+    one = PARALLEL.without({"cars.rent"})
+    assert one.steps[1] == Step("hotels.book", undo="hotels.cancel")
+    assert msgspec.json.encode(PARALLEL.without(both)) == msgspec.json.encode(sequence)
+
+
+class EarlierStep(msgspec.Struct):
+    """A step as a release without groups reads it."""
+
+    name: str
+
+
+class EarlierPlan(msgspec.Struct):
+    steps: tuple[EarlierStep, ...]
+
+
+def test_a_release_without_groups_reads_every_other_plan_and_refuses_a_group():
+    assert len(msgspec.json.decode(msgspec.json.encode(PLAN), type=EarlierPlan).steps) == 5
+    encoded = msgspec.json.encode(PARALLEL)
+    assert msgspec.json.decode(encoded, type=Plan) == PARALLEL
+    with pytest.raises(msgspec.ValidationError, match="Expected `object`, got `array`"):
+        msgspec.json.decode(encoded, type=EarlierPlan)

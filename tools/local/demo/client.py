@@ -50,6 +50,30 @@ class Client:
         """Cancel an order."""
         return self._post(f"orders/{order['id']}/cancel/")
 
+    def request_return(self, order: Json) -> Json:
+        """Request the return of all pieces of an order, and return it."""
+        lines = [{"sku": line["sku"], "quantity": line["quantity"]} for line in order["lines"]]
+        body = {"lines": lines, "reason": "It does not fit."}
+        headers = {"Idempotency-Key": str(uuid4())}
+        return self._post(f"orders/{order['id']}/returns/", body, headers=headers)
+
+    def cancel_return(self, returned: Json) -> Json:
+        """Cancel a return."""
+        return self._post(f"returns/{returned['id']}/cancel/")
+
+    def receive(self, returned: Json, lines: list[Json]) -> Json:
+        """Answer the wait of a return for its goods, as staff."""
+        body = {
+            "type": "return.goods_received",
+            "data": {"lines": lines},
+            "reason": "Counted at the ramp.",
+        }
+        return self._post(f"sagas/{returned['id']}/signals/returns.receive/", body)
+
+    def read_return(self, returned: Json) -> Json:
+        """Read a return again."""
+        return _json(self._request("GET", f"returns/{returned['id']}/"))
+
     def orders_since(self, moment: str) -> Iterator[Json]:
         """Yield the user's orders placed after a moment."""
         return self._pages("orders/", {"created_after": moment, "limit": "100"})

@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.markup import escape
 
+from tools.local.consoles import wide_console
 from tools.local.demo.demo_run import DemoRun
-from tools.local.demo.report import progress_of, show_open_orders, show_outcomes, show_timelines
+from tools.local.demo.report import (
+    progress_of,
+    show_open_orders,
+    show_outcomes,
+    show_returns,
+    show_timelines,
+)
 from tools.local.gateway import GATEWAY, choose_gateway
 from tools.local.processes import poll
 from tools.local.rundir import RunDir
@@ -19,12 +26,13 @@ __all__ = ["demo"]
 
 # After the last order ends, the services still finish messages. That takes a moment.
 QUIET_SECONDS = 20.0
-NARROWEST = 120
 
 
 def demo() -> int:
-    """Play the demo; return 0 if all orders ended as expected and all invariants hold, else 1."""
-    console = _console()
+    """Play the demo; return 0 if all orders and returns ended as expected and all invariants hold,
+    else 1.
+    """
+    console = wide_console()
     started = time.monotonic()
 
     with _stack(console) as stack:
@@ -32,20 +40,21 @@ def demo() -> int:
         run = _play(console, stack)
         show_outcomes(console, run)
         show_open_orders(console, run)
+        show_returns(console, run.returns)
         show_timelines(console, run)
         audit = _audit(stack, width=console.width)
         print(audit.stdout, audit.stderr, sep="", flush=True)
 
     console.print(escape(_farewell(stack)), highlight=False)
-    good = run.as_expected and not run.open_orders and audit.returncode == 0
+    good = (
+        run.as_expected
+        and run.returns.as_expected
+        and not run.open_orders
+        and audit.returncode == 0
+    )
     console.print(_verdict(good=good, seconds=time.monotonic() - started))
 
     return 0 if good else 1
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, NARROWEST))
 
 
 @contextlib.contextmanager
@@ -59,7 +68,7 @@ def _stack(console: Console) -> Iterator[Stack]:
         return
 
     choose_gateway(run_dir)
-    console.print("Starting PostgreSQL, Valkey, three workers, the API and beat")
+    console.print("Starting PostgreSQL, Valkey, the workers, the API and beat")
 
     with running_stack(
         run_dir, notify=lambda news: console.print(escape(news), style="yellow")
@@ -84,6 +93,7 @@ def _play(console: Console, stack: Stack) -> DemoRun:
         run.create_users_and_products()
         run.place_orders()
         run.wait_for_the_end()
+        run.return_orders()
 
     return run
 
@@ -114,10 +124,10 @@ def _verdict(*, good: bool, seconds: float) -> str:
     if good:
         return (
             f"[bold green]PASSED in {seconds:.0f} s: "
-            f"every order ended as expected, and every invariant holds."
+            f"every order and return ended as expected, and every invariant holds."
         )
 
     return (
         f"[bold red]FAILED after {seconds:.0f} s: "
-        f"an order did not end as expected, or an invariant is violated. See above."
+        f"an order or return did not end as expected, or an invariant is violated. See above."
     )

@@ -1,4 +1,4 @@
-"""One run of the demo: create products, place orders, kill a worker, wait for all orders."""
+"""One run of the demo: create products, place orders, kill a worker, wait, and return some."""
 
 import os
 import secrets
@@ -21,6 +21,7 @@ from tools.local.demo.order_kinds import (
     order_requests,
     shuffled,
 )
+from tools.local.demo.returns import Returns
 from tools.local.processes import poll
 from tools.local.stack import ADMIN, Stack
 
@@ -60,6 +61,7 @@ class DemoRun:
     began_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     kinds: dict[str, OrderKind] = field(default_factory=dict)
     orders: dict[str, Json] = field(default_factory=dict)
+    returns: Returns = field(default_factory=Returns)
 
     def create_users_and_products(self) -> None:
         """Create the customer, and products with SKUs of this demo."""
@@ -102,6 +104,14 @@ class DemoRun:
                 self.listener.message(
                     f"Every order has ended, {seconds:.1f} s after the last order was placed."
                 )
+                return
+
+    def return_orders(self) -> None:
+        """Return some of the orders that are paid by card, and wait for the end of the returns."""
+        fulfilled = [order for order in self.of(KINDS[0]) if order["status"] == "fulfilled"]
+        self.returns.play(self.customer, self.staff, fulfilled)
+        for _ in poll(END_SECONDS, pause=0.3):
+            if self.returns.refresh(self.customer):
                 return
 
     @property

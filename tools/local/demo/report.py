@@ -14,8 +14,16 @@ from rich.table import Table
 from tools.local.demo.client import Json
 from tools.local.demo.demo_run import DemoRun, ProgressListener, duration, outcome
 from tools.local.demo.order_kinds import KINDS, Outcome
+from tools.local.demo.return_kinds import RETURN_KINDS
+from tools.local.demo.returns import Returns
 
-__all__ = ["progress_of", "show_open_orders", "show_outcomes", "show_timelines"]
+__all__ = [
+    "progress_of",
+    "show_open_orders",
+    "show_outcomes",
+    "show_returns",
+    "show_timelines",
+]
 
 ORDERS = sum(kind.orders for kind in KINDS)
 
@@ -54,6 +62,28 @@ def show_outcomes(console: Console, run: DemoRun) -> None:
         reasons = ", ".join(sorted({code for _, code in found if code}))
         fulfilled, cancelled = (_count(found, status) for status in ("fulfilled", "cancelled"))
         table.add_row(str(kind.orders), kind.title, fulfilled, cancelled, reasons, verdict)
+
+    console.print(table)
+
+
+def show_returns(console: Console, returns: Returns) -> None:
+    """Print how the returns of each kind ended, and whether that was expected."""
+    table = _table("How the returns ended", "Returns", "Kind", "Ended", "Refunded", "Result")
+    for kind in RETURN_KINDS:
+        found = returns.of(kind)
+        ended = Counter(returned["status"] for returned in found)
+        refunded = sum(
+            returned["amount"] for returned in found if returned["status"] == "completed"
+        )
+        table.add_row(
+            str(kind.returns),
+            kind.title,
+            ", ".join(f"{count} {status}" for status, count in ended.items()),
+            f"{refunded / 100:.2f} EUR" if refunded else "",
+            "[green]as expected"
+            if ended == {kind.expected: kind.returns}
+            else f"[red]expected {kind.expected}",
+        )
 
     console.print(table)
 

@@ -4,12 +4,17 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from payments.gateways.base import (
     Authorized,
     Captured,
     ChargeBalance,
     ChargeRequest,
+    KeySpent,
     Movement,
+    PartRefundAnswer,
+    PartRefundRequest,
     RefundAnswer,
     RefundRequest,
     Unanswered,
@@ -30,7 +35,9 @@ __all__ = [
     "movements_of",
     "needed_by",
     "needs",
+    "part_request",
     "refund",
+    "refund_part",
     "refund_request",
     "request",
     "statement",
@@ -76,7 +83,7 @@ def request(
     )
 
 
-def answer_of(call: Callable[[Any], Sequence[Any]], asked: ChargeRequest | RefundRequest) -> Any:
+def answer_of(call: Callable[[Any], Sequence[Any]], asked: Any) -> Any:
     """Return the answer to a request. An `Unanswered` request is sent again, as a step does."""
     for _ in range(MOST_TRIES):
         (answer,) = call([asked])
@@ -120,6 +127,26 @@ def refund_request(
 def refund(harness: GatewayHarness, asked: RefundRequest) -> RefundAnswer:
     """Send a refund until it has an answer."""
     answer: RefundAnswer = answer_of(harness.client().refund, asked)
+    return answer
+
+
+def part_request(charge: ChargeRequest, taken: Captured, amount: int) -> PartRefundRequest:
+    """Return the refund of a part of a captured charge, under a key of its own."""
+    return PartRefundRequest(
+        key=f"refund-part-{uuid7()}",
+        order_id=charge.order_id,
+        charge_id=taken.charge_id,
+        amount=amount,
+        currency=charge.currency,
+        gateway=charge.gateway,
+    )
+
+
+def refund_part(harness: GatewayHarness, asked: PartRefundRequest) -> PartRefundAnswer:
+    """Send the refund of a part until it has an answer, under the next key after a spent one."""
+    answer: PartRefundAnswer = answer_of(harness.client().refund_part, asked)
+    if isinstance(answer, KeySpent):
+        return refund_part(harness, replace(asked, key_number=asked.key_number + 1))
     return answer
 
 

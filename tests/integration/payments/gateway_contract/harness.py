@@ -36,6 +36,7 @@ class Capability(StrEnum):
     REFUND_PENDING = "a refund is undecided for a time, then succeeds or fails"
     REFUND_BOUNCES = "a refund that had succeeded fails later"
     REFUND_ERROR = "a refund is answered with an error that stays with its key; no money moved"
+    PART_REFUNDS = "a part of a charge is refunded under a key of its own"
     REFUND_LOST_ANSWER = "the answer to a refund is lost after the refund was made"
     DISPUTES = "a customer disputes a charge, and the bank decides"
 
@@ -156,6 +157,7 @@ NEEDS: Mapping[Capability, tuple[str, ...]] = {
     Capability.REFUND_PENDING: ("arm_refund", "settle_refund"),
     Capability.REFUND_BOUNCES: ("arm_refund", "settle_refund"),
     Capability.REFUND_ERROR: ("arm_refund",),
+    Capability.PART_REFUNDS: (),
     Capability.REFUND_LOST_ANSWER: ("arm_refund",),
     Capability.DISPUTES: ("open_dispute", "close_dispute"),
 }

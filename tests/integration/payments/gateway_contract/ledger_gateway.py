@@ -24,6 +24,9 @@ from payments.gateways.base import (
     DisputeStatus,
     FindAnswer,
     Movement,
+    PartRefundAnswer,
+    PartRefunded,
+    PartRefundRequest,
     PaymentGateway,
     Pending,
     RefundAnswer,
@@ -41,7 +44,7 @@ DECISION_TAKES = timedelta(days=60)
 LEAST, MOST = 1, 10_000_000
 CURRENCIES = {"eur", "usd", "jpy", "kwd"}
 
-Request = TypeVar("Request", ChargeRequest, RefundRequest)
+Request = TypeVar("Request", ChargeRequest, RefundRequest, PartRefundRequest)
 Answer = TypeVar("Answer")
 
 
@@ -185,6 +188,10 @@ class LedgerGateway(PaymentGateway):
         """Give back the rest of each charge."""
         return _each(requests, self._refund)
 
+    def refund_part(self, requests: Sequence[PartRefundRequest]) -> list[PartRefundAnswer]:
+        """Give back a part of each charge."""
+        return _each(requests, self._refund_part)
+
     def balance(self, requests: Sequence[ChargeRequest]) -> list[BalanceAnswer]:
         """Sum up each charge."""
         return _each(requests, self._balance)
@@ -256,6 +263,31 @@ class LedgerGateway(PaymentGateway):
             *(each.id for each in lost),
         ]
         return Refunded(references[0], charge.balance().refunded, returned)
+
+    def _refund_part(self, request: PartRefundRequest) -> PartRefundAnswer:
+        charge = BANK.find(request.charge_id)
+        if charge is None or not charge.captured:
+            return Declined("not_captured", "The bank has captured no such charge.")
+
+        own = [each for each in charge.refunds if each.key == request.key]
+        lost = [each for each in charge.disputes if each.status == DisputeStatus.LOST]
+        unreturned = charge.captured - charge.balance().refunded - sum(each.amount for each in lost)
+        missing = min(request.amount - sum(each.amount for each in own), unreturned)
+        if missing > 0 and any(each.status == DisputeStatus.OPEN for each in charge.disputes):
+            return Pending("A dispute is open.", datetime.now(UTC) + DECISION_TAKES)
+        if (rest := min(missing, charge.balance().remaining)) > 0:
+            BANK.refund(charge, rest, key=request.key)
+            own.append(charge.refunds[-1])
+        references = [
+            *(each.id for each in reversed([*charge.refunds, *own])),
+            *(each.id for each in lost),
+        ]
+        return PartRefunded(
+            references[0] if references else "",
+            sum(each.amount for each in own),
+            charge.balance().refunded,
+            sum(each.amount for each in lost),
+        )
 
     def _balance(self, request: ChargeRequest) -> BalanceAnswer:
         charge = BANK.charges.get(request.key)

@@ -1,0 +1,1 @@
+"""Sagas as resources of the REST API: what any app with a tracked saga can offer its clients."""

@@ -1,0 +1,1 @@
+"""The operator actions that know the money and the stock of orders."""

@@ -1,0 +1,1 @@
+"""The figures and charts of orders and their money on the start page."""

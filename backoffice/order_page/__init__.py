@@ -1,0 +1,1 @@
+"""The page of one order: its payment, its partial refunds, and its reservations."""

@@ -1,0 +1,146 @@
+"""Failed tasks in the admin, with the sagas that they were about."""
+
+from typing import Any
+from uuid import UUID
+
+from celery import current_app
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django_celery_results.models import TaskResult
+from unfold.decorators import display
+
+from console.failures.tracebacks import (
+    count_of,
+    errors_of,
+    orders_of,
+    step_of,
+    tasks_about,
+    with_task_id,
+)
+from console.saga_pages import find_kinds, saga_link
+from sagas.admin.changelist import NewestFilter, among_newest
+from sagas.admin.formatting import age, without_private_text
+from sagas.admin.messages import preformatted
+from sagas.contrib.unfold import ReadOnlyAdmin
+
+__all__ = ["TaskResultAdmin", "register_failed_tasks"]
+
+# Orders that the page of a task links to, and tasks that a search by order finds.
+LINKS = 20
+MOST_FOUND = 1_000
+
+
+class TaskNameFilter(admin.SimpleListFilter):
+    """Failures of one task. The choices are the registered tasks, so no failure is read."""
+
+    title = "task"
+    parameter_name = "task"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the tasks of this project."""
+        return [
+            (name, name) for name in sorted(current_app.tasks) if not name.startswith("celery.")
+        ]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[TaskResult]
+    ) -> QuerySet[TaskResult]:
+        """Keep the failures of the task."""
+        return among_newest(queryset.filter(task_name=self.value())) if self.value() else queryset
+
+
+class TaskResultAdmin(ReadOnlyAdmin):
+    """Failed tasks, one row for each step and error, with the traceback of the last one.
+
+    A row is kept for 30 days after the last failure.
+    """
+
+    list_display = ("task_name", "step", "state", "error", "failed_attempts", "done")
+    list_filter = (("status", NewestFilter), TaskNameFilter)
+    ordering = ("-date_done",)
+    search_fields = ("task_id",)  # shows the search box; see get_search_results
+    search_help_text = "Order id, or task id."
+    fields = (
+        "task_name",
+        "task_id",
+        "step",
+        "status",
+        "failed_attempts",
+        "date_created",
+        "date_done",
+        "worker",
+        "orders",
+        "result",
+        "trace",
+        "arguments",
+    )
+    readonly_fields = ("step", "failed_attempts", "orders", "trace", "arguments")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[TaskResult], search_term: str
+    ) -> tuple[QuerySet[TaskResult], bool]:
+        """Search by order or by task, because both ids are UUIDs."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            order = UUID(term)
+        except ValueError:
+            return queryset.filter(task_id=term), False
+        about = [task.pk for task in tasks_about(order, errors_of(order), most=MOST_FOUND)]
+        return queryset.filter(Q(task_id=term) | Q(pk__in=[*about, *with_task_id(term)])), False
+
+    @display(
+        description="state", label={"FAILURE": "danger", "RETRY": "warning", "REVOKED": "warning"}
+    )
+    def state(self, task: TaskResult) -> str:
+        """Show the state."""
+        return str(task.status)
+
+    @admin.display(description="step")
+    def step(self, task: TaskResult) -> str:
+        """Show the step, if the task ran one."""
+        return step_of(task) or "none"
+
+    @admin.display(description="failed attempts")
+    def failed_attempts(self, task: TaskResult) -> int:
+        """Show how many attempts have failed like this."""
+        return count_of(task)
+
+    @admin.display(description="error")
+    def error(self, task: TaskResult) -> str:
+        """Show the beginning of the error."""
+        return (task.result or "")[:100]
+
+    @admin.display(description="last", ordering="date_done")
+    def done(self, task: TaskResult) -> str:
+        """Show the age of the last failure."""
+        return age(task.date_done)
+
+    @admin.display(description="newest orders")
+    def orders(self, task: TaskResult) -> SafeString:
+        """Link to the newest sagas that failed like this. A saga that no home has gets no link."""
+        newest = orders_of(task)[:LINKS]
+        kinds = find_kinds(newest)
+        links = [saga_link(saga, kinds.get(saga)) for saga in newest]
+        return format_html_join(" ", "{}", ((link,) for link in links)) or SafeString("none named")
+
+    @admin.display(description="last traceback")
+    def trace(self, task: TaskResult) -> SafeString:
+        """Show the traceback."""
+        return preformatted(task.traceback or "none")
+
+    @admin.display(description="last arguments")
+    def arguments(self, task: TaskResult) -> SafeString:
+        """Show the arguments of the task."""
+        return preformatted(without_private_text(f"{task.task_args}\n{task.task_kwargs}"))
+
+
+def register_failed_tasks() -> None:
+    """Register the page in place of that of django-celery-results, which counts all rows."""
+    if admin.site.is_registered(TaskResult):
+        admin.site.unregister(TaskResult)
+    admin.site.register(TaskResult, TaskResultAdmin)

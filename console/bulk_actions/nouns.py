@@ -1,0 +1,65 @@
+"""The name of the sagas of a run: orders, sagas of another kind, or sagas of several kinds."""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import NamedTuple
+from uuid import UUID
+
+from console.bulk_actions.action import Tile
+from console.holds import homes_of
+from console.models import Run, RunItem
+from console.saga_pages import find_kinds
+from sagas.kinds import SagaKind, all_kinds
+
+__all__ = ["Nouns", "find_nouns", "in_nouns", "name_sagas", "nouns_of"]
+
+ORDER = re.compile(r"\b([Oo])rder(s?)\b")
+
+
+class Nouns(NamedTuple):
+    """The name of one saga, and of several."""
+
+    singular: str
+    plural: str
+
+
+SAGAS = Nouns("saga", "sagas")
+
+
+def nouns_of(run: Run, items: Iterable[RunItem]) -> Nouns:
+    """Return the name of the sagas of a run, by these items of it."""
+    return find_nouns([item.order_id for item in items if item.order_id], run.step)
+
+
+def find_nouns(sagas: Collection[UUID], step: str) -> Nouns:
+    """Return the name of some sagas. Without any, it is that of all sagas that may have the step,
+    by their homes.
+    """
+    if sagas:
+        return _nouns(find_kinds(sagas).values())
+    homes = homes_of(step)
+    return _nouns(kind for kind in all_kinds() if kind.home in homes)
+
+
+def name_sagas(tile: Tile, nouns: Nouns) -> Tile:
+    """Return a tile whose texts name these sagas in place of orders."""
+    return replace(tile, title=in_nouns(tile.title, nouns), note=in_nouns(tile.note, nouns))
+
+
+def in_nouns(text: str, nouns: Nouns) -> str:
+    """Return a text that names these sagas in place of orders."""
+
+    def noun(match: re.Match[str]) -> str:
+        name = nouns.plural if match[2] else nouns.singular
+        return name.capitalize() if match[1] == "O" else name
+
+    return ORDER.sub(noun, text)
+
+
+def _nouns(kinds: Iterable[SagaKind]) -> Nouns:
+    found = set(kinds)
+    if len(found) != 1:
+        return SAGAS
+    [kind] = found
+    return Nouns(kind.singular, kind.plural)

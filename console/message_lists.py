@@ -1,0 +1,34 @@
+"""The actions of the outbox and inbox lists as runs: with preview, reason, limit and log."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+
+from console.bulk_actions.registry import is_permitted
+from console.views.runs import draft_run
+
+__all__ = ["ConsoleActions"]
+
+WHOLE_ORDERS = {
+    "publish": "The run sends all messages of these orders again, in all services, and not only the"
+    " selected ones.",
+    "retry": "The run makes all waiting steps of these orders due, in all services, and not only"
+    " the selected ones.",
+}
+
+
+class ConsoleActions:
+    """Takes over the actions of the message lists: each drafts a run over the rows' orders."""
+
+    def is_permitted(self, request: HttpRequest, action: str) -> bool:
+        """Tell whether the policy permits the user to make such a run."""
+        return is_permitted(request.user, action)
+
+    def act(self, request: HttpRequest, action: str, sagas: Sequence[UUID]) -> HttpResponse | None:
+        """Draft the run, and show its preview, which says that it is about whole orders."""
+        preview = draft_run(request, action, sagas)
+        if preview is not None:
+            messages.info(request, WHOLE_ORDERS[action])
+        return preview

@@ -1,0 +1,1 @@
+"""Proves that this process's servers, workers and settings are fit for production."""

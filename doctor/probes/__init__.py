@@ -1,0 +1,1 @@
+"""The probes of `manage.py doctor`. Each module registers its own."""

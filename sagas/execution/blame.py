@@ -1,0 +1,277 @@
+"""Decides whose fault a failure is: the saga's, the step's, the provider's or the process's.
+
+Only a fault of its own may cost a saga: it counts towards SAGA_STEP_ATTEMPTS. The error alone shows
+some faults of a step, for example a missing column. Any other fault shows by its evidence
+(`sagas.storage.faults`):
+
+- The step is on an automatic hold: the saga waits at the hold.
+- Several sagas fail alike and none succeeds: nothing is counted. After two seconds the step goes on
+  hold, and the sagas wait there.
+- Many sagas fail alike and others succeed: the saga tries again later, and nothing is counted.
+- Anything else: the attempt counts against the saga.
+
+A fault of the step itself, an unknown step, and an unknown answer to a wait never count, even if
+only one saga meets them.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID, uuid5
+
+from django.apps import apps
+from django.db.models import AutoField
+
+from sagas import backoff
+from sagas.definition.waits import WrongSignal
+from sagas.observability.error_pattern import normalize
+from sagas.storage import automatic_holds, faults
+from sagas.storage.faults import Evidence, FaultRow
+from sagas.storage.registry import Service
+
+__all__ = ["OWN", "Blame", "StepFailure", "Verdict", "blame_of", "judge"]
+
+logger = logging.getLogger(__name__)
+
+
+class Blame(StrEnum):
+    """The party at fault, as far as the error alone shows it.
+
+    `SAGA`: nothing shows another's fault. `STEP`: the step's code, or its database. `RELEASE`:
+    this release does not know the step, another one may. `PROVIDER`: the outside system gives no
+    answer. `PROCESS`: the process was lost.
+    """
+
+    SAGA = "order"  # the name of earlier releases, which their rows have
+    STEP = "step"
+    RELEASE = "release"
+    PROVIDER = "provider"
+    PROCESS = "process"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Blame":
+        """Read the blame of a later release as the saga's: its evidence still decides."""
+        return cls.SAGA
+
+
+# SQLSTATE classes that no data of a saga causes: feature not supported (a cached plan after a
+# change of the table), prepared statement unknown, authorization, database, schema, syntax or
+# access rule (an undefined column, table or function, a missing right), system and configuration.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+STEP_CLASSES = ("0A", "26", "28", "3D", "3F", "42", "58", "F0", "XX")
+UNIQUE_VIOLATION = "23505"
+
+# Python's errors for code that does not fit together.
+BROKEN_CODE = (ImportError, SyntaxError, NotImplementedError)
+
+# A step goes on hold after this time in which it fails and never succeeds, or at once after this
+# number of sagas. An unknown step is probably known to newer workers, so the time is longer.
+QUIET_SECONDS = 2.0
+QUIET_SECONDS_OF_RELEASE = 60.0
+SAGAS_AT_ONCE = 10
+
+# The sagas that must fail alike to blame the step: for errors that show its fault, and for others.
+SAGAS_OF_STEP = 1
+SAGAS_ALIKE = 2
+
+# Beside others that succeed, this number of sagas that fail alike is no accident, if at least this
+# share of the step's newest sagas fails.
+SAGAS_BESIDE_SUCCESS = 5
+SHARE_BESIDE_SUCCESS = 0.2
+
+# Seconds until a saga tries again after a fault that is not its own. The pauses grow up to a limit.
+# The limit is low where the next attempt is as likely to succeed as any: a provider that fails half
+# of the calls is protected by its limit of calls at once, and in a rolling deployment the next
+# worker may be of the release that knows the step.
+SHORTEST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+LONGEST_PAUSES = {"provider": 5.0, "release": 5.0}
+
+# The length of an error that is kept as evidence, and that a hold shows.
+ERROR_LENGTH = 500
+
+# Any fixed UUID. It keeps the ids of evidence apart from other ids.
+NAMESPACE = UUID("8a8f6f1c-4a5e-4b0e-9d53-0c7a9f6f3f57")
+
+REASONS: Mapping[str, str] = {
+    Blame.SAGA: "It fails alike for several sagas, and for none it succeeds",
+    Blame.STEP: "Its code does not fit its database or its release",
+    Blame.RELEASE: "No running release knows it",
+    Blame.PROVIDER: "The outside system does not answer",
+    Blame.PROCESS: "Its processes are lost",
+}
+
+
+class StepFailure(NamedTuple):
+    """A failure to judge. `beside_success`: the step succeeded for others in the same run.
+
+    `isolated`: the saga failed alone. Otherwise it only waits at a hold, and is no evidence.
+    """
+
+    saga: UUID
+    error: str
+    blame: Blame
+    beside_success: bool = False
+    isolated: bool = True
+
+    @property
+    def pattern(self) -> UUID:
+        """The same for all errors that look alike. Missing answers of a provider always do."""
+        alike = "" if self.blame is Blame.PROVIDER else normalize(self.error[:ERROR_LENGTH])
+        return uuid5(NAMESPACE, f"{self.blame}\n{alike}".encode(errors="replace").decode())
+
+
+class Verdict(NamedTuple):
+    """The consequence of a failure.
+
+    `counts`: it is the saga's own, and counts as an attempt. Otherwise the saga waits at a hold of
+    the step, or it tries again after a `pause` in seconds.
+    """
+
+    counts: bool = False
+    on_hold: bool = False
+    pause: float = 0.0
+
+
+OWN = Verdict(counts=True)
+AT_HOLD = Verdict(on_hold=True)
+
+
+def blame_of(error: BaseException) -> Blame:
+    """Return whose fault an exception shows: the step's, the release's, or else the saga's.
+
+    A signal that a wait cannot read was checked by the process that accepted it, which is then of
+    another release.
+    """
+    if any(_shows_step(each) for each in _causes(error)):
+        return Blame.STEP
+    return Blame.RELEASE if isinstance(error, WrongSignal) else Blame.SAGA
+
+
+def judge(service: Service, step: str, failures: Sequence[StepFailure]) -> dict[UUID, Verdict]:
+    """Judge failures of a step by their evidence, and put the step on hold if it is at fault.
+
+    Runs inside the caller's transaction, after the inbox rows are locked. Return a verdict for each
+    saga.
+    """
+    if not failures:
+        return {}
+
+    evident = [failure for failure in failures if failure.isolated]
+    ids = {failure.saga: uuid5(failure.pattern, f"{step} {failure.saga}") for failure in evident}
+    faults.record(service, step, [_fault_row(failure, ids) for failure in evident])
+
+    weighed = faults.weigh(service, step, {failure.pattern for failure in failures})
+    on_hold = any(evidence.on_hold for evidence in weighed.values()) or (
+        not evident and automatic_holds.exists(service, step)
+    )
+
+    verdicts = {
+        failure.saga: AT_HOLD if on_hold else _verdict(failure, weighed.get(failure.pattern))
+        for failure in failures
+    }
+    if not on_hold and any(verdict.on_hold for verdict in verdicts.values()):
+        verdicts = dict.fromkeys(verdicts, AT_HOLD)
+        _put_on_hold(service, step, failures)
+
+    shared = [ids[saga] for saga, verdict in verdicts.items() if not verdict.counts and saga in ids]
+    if shared:
+        faults.mark_shared(service, sorted(shared))
+    return verdicts
+
+
+def _fault_row(failure: StepFailure, ids: Mapping[UUID, UUID]) -> FaultRow:
+    return FaultRow(
+        id=ids[failure.saga],
+        pattern=failure.pattern,
+        saga=failure.saga,
+        blame=failure.blame,
+        error=failure.error[:ERROR_LENGTH],
+        beside_success=failure.beside_success,
+    )
+
+
+def _verdict(failure: StepFailure, evidence: Evidence | None) -> Verdict:
+    if not failure.isolated or evidence is None:
+        return OWN
+
+    shows_other = failure.blame in {Blame.STEP, Blame.RELEASE}
+    if _is_down(failure.blame, evidence):
+        return AT_HOLD
+    is_shared = evidence.new_sagas >= SAGAS_ALIKE or _is_widespread(evidence)
+    if shows_other or is_shared:
+        longest = LONGEST_PAUSES.get(failure.blame, LONGEST_PAUSE)
+        pause = min(max(evidence.seconds, SHORTEST_PAUSE), longest)
+        return Verdict(pause=backoff.jittered(pause))
+    return OWN
+
+
+def _is_down(blame: Blame, evidence: Evidence) -> bool:
+    """Tell whether the step fails for every saga since its last success."""
+    if blame is Blame.RELEASE:
+        return evidence.new_sagas > 0 and evidence.quiet_seconds >= QUIET_SECONDS_OF_RELEASE
+
+    enough = SAGAS_OF_STEP if blame is Blame.STEP else SAGAS_ALIKE
+    is_quiet = evidence.new_sagas >= enough and evidence.quiet_seconds >= QUIET_SECONDS
+    return is_quiet or evidence.new_sagas >= SAGAS_AT_ONCE
+
+
+def _is_widespread(evidence: Evidence) -> bool:
+    """Tell whether a large share of the sagas fails alike, while others succeed."""
+    return evidence.sagas >= SAGAS_BESIDE_SUCCESS and evidence.failing >= SHARE_BESIDE_SUCCESS
+
+
+def _put_on_hold(service: Service, step: str, failures: Sequence[StepFailure]) -> None:
+    failure = failures[-1]
+    why = f"{REASONS[failure.blame]}: {normalize(failure.error[:ERROR_LENGTH])}"
+    if automatic_holds.place(service, step, why=why):
+        logger.error(
+            "%s is on hold by itself: its sagas wait, and one at a time tries it. %s. "
+            "Mend the cause; the hold is released when a saga succeeds.",
+            step,
+            why,
+        )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and the exceptions it was raised from."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _shows_step(error: BaseException) -> bool:
+    state = getattr(error, "sqlstate", None)
+    if isinstance(state, str):
+        is_step = state.startswith(STEP_CLASSES)
+        return is_step or (state == UNIQUE_VIOLATION and _is_of_sequence(error))
+    if isinstance(error, NameError):
+        return not isinstance(error, UnboundLocalError)
+    if isinstance(error, AttributeError):
+        return str(error).startswith(("module ", "partially initialized module "))
+    return isinstance(error, BROKEN_CODE)
+
+
+def _is_of_sequence(error: BaseException) -> bool:
+    """Tell whether a unique violation is of a primary key that a sequence feeds.
+
+    The sequence is then behind its table, for example after a restore.
+    """
+    details = getattr(error, "diag", None)
+    table, constraint = (
+        getattr(details, "table_name", None),
+        getattr(details, "constraint_name", None),
+    )
+    return bool(table) and constraint == f"{table}_pkey" and table in _tables_with_sequence()
+
+
+def _tables_with_sequence() -> set[str]:
+    return {
+        model._meta.db_table
+        for model in apps.get_models(include_auto_created=True)
+        if isinstance(model._meta.pk, AutoField)
+    }

@@ -1,0 +1,1 @@
+"""The outage drill: the payment provider hangs while orders come, then fails, then recovers."""

@@ -1,0 +1,1 @@
+"""Builds the wheel of the engine, and tests it in an environment of its own."""
