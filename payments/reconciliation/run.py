@@ -47,9 +47,12 @@ def reconcile(
 ) -> Result:
     """Compare a whole window with the statement of every gateway in use, part by part.
 
+    The window ends with the whole second at or after `until`. Stripe's lists have a resolution of a
+    second, so a window that ends within a second would lack that second's movements.
     Each part is stored. `progress` is called after each. The scheduled windows stay as they are.
     Raise StatementUnavailable if a gateway does not return its statement.
     """
+    until = windows.whole_second(until)
     total = Parts()
     gateways = gateways_in_use(since)
     for gateway in gateways:

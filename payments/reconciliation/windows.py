@@ -26,6 +26,7 @@ __all__ = [
     "next_window",
     "open_due",
     "release",
+    "whole_second",
 ]
 
 # A window ends this long ago, because newer movements may not be recorded yet, here or there.
@@ -202,6 +203,11 @@ def release(window: Window, *, error: str = "") -> None:
     """Give back the lease, with the length of the next part and the reason of a failure."""
     params = {**_columns(window), "error": error, "part_seconds": window.part.total_seconds()}
     sql.run("payments", RELEASE, params)
+
+
+def whole_second(moment: datetime) -> datetime:
+    """Return the first whole second that is not before a moment."""
+    return moment + timedelta(microseconds=-moment.microsecond % 1_000_000)
 
 
 def _is_due(gateway: str) -> bool:

@@ -262,6 +262,18 @@ def test_movements_outside_the_window_are_not_compared(gateway: str) -> None:
     assert reconcile(now - 2 * DAY, now - DAY).movements == 0
 
 
+def test_a_window_has_all_movements_of_its_last_second(gateway: str) -> None:
+    unknown = charge_outside()
+    now = datetime.now(UTC)
+    (at,) = (
+        movement.at
+        for movement in get_gateway().statement(now - DAY, now + DAY)
+        if movement.order_id == unknown.order_id
+    )
+    result = reconcile(at - DAY, at.replace(microsecond=999_999))
+    assert unknown.order_id in {drift.order_id for drift in result.open}
+
+
 def test_a_long_statement_is_read_page_by_page(gateway: str) -> None:
     orders = [order() for _ in range(120)]  # a page of Stripe has 100 entries
     run("payments.charge", *orders)
