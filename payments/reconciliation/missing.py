@@ -1,13 +1,13 @@
 """The payments of a window that the gateway's statement lacks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from payments.gateway_requests import charge_request
 from payments.gateways import get_gateway
@@ -54,14 +54,21 @@ def missing_payments(
 
 
 def missing_refunds(
-    gateway: str, since: datetime, until: datetime, given_back: set[str]
+    gateway: str, since: datetime, until: datetime, given_back: Mapping[str, int]
 ) -> list[UUID]:
-    """Return the refunded payments of a window whose money the statement has not given back.
+    """Return the payments of a window of which the statement has given back less than we know.
 
-    Their refund may have failed without a webhook.
+    Their refund may have failed without a webhook, beside another refund that has not.
+    `given_back`: the amounts of the statement's refunds and disputes by charge, in minor units.
     """
-    refunded = refunded_in(gateway, since, until).values_list("order_id", "charge_id")
-    return [payment for payment, charge in refunded if charge not in given_back]
+    columns = ("order_id", "charge_id", "status", "refunded_amount", "disputed_amount")
+    refunded = refunded_in(gateway, since, until).values_list(*columns)
+    return [
+        order
+        for order, charge, status, refunds, disputed in refunded
+        if given_back.get(charge, 0) < refunds + disputed
+        or (status == Payment.Status.REFUNDED and charge not in given_back)
+    ]
 
 
 def missing_parts(gateway: str, since: datetime, until: datetime, keys: set[str]) -> list[UUID]:
@@ -111,12 +118,13 @@ def captured_in(
 
 
 def refunded_in(gateway: str, since: datetime, until: datetime) -> QuerySet[Payment]:
-    """Return the refunded payments that changed in a window, and that have no follow-up."""
+    """Return the payments with a refund that changed in a window, and that have no follow-up."""
     return _payments_of(gateway).filter(
-        status=Payment.Status.REFUNDED,
+        Q(status=Payment.Status.REFUNDED) | Q(refunded_amount__gt=0),
         updated_at__gte=since,
         updated_at__lt=until,
         follow_at=None,
+        balance_due_at=None,
     )
 
 

@@ -1,5 +1,7 @@
 """One part of a window: its statement is read, compared, and only then stored by the caller."""
 
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -70,9 +72,8 @@ def compare_part(gateway: str, since: datetime, until: datetime, budget: Budget)
         result.to_read.extend(found.to_read)
 
     charged = {each.charge_id for each in movements if each.kind == "capture"}
-    given_back = {each.charge_id for each in movements if each.kind in ("refund", "dispute")}
     result.discrepancies.extend(missing_payments(gateway, since, until, charged, budget))
-    result.to_read.extend(missing_refunds(gateway, since, until, given_back))
+    result.to_read.extend(missing_refunds(gateway, since, until, _given_back(movements)))
     keys = {each.key for each in movements if each.kind == "refund"}
     result.to_read.extend(missing_parts(gateway, since, until, keys))
     return PartResult(movements=len(movements), comparison=result)
@@ -86,6 +87,16 @@ def longer(part: timedelta) -> timedelta:
 def shorter(part: timedelta) -> timedelta:
     """Return the length with which a part is tried again that was too long."""
     return max(part / 4, SHORTEST_PART)
+
+
+def _given_back(movements: Sequence[Movement]) -> Counter[str]:
+    """Return the amounts that refunds and disputes have given back, by charge, in minor units."""
+    given_back: Counter[str] = Counter()
+    for each in movements:
+        if each.kind != "capture":
+            sign = -1 if each.kind == "dispute_return" else 1
+            given_back[each.charge_id] += sign * each.amount
+    return given_back
 
 
 def _read(gateway: str, since: datetime, until: datetime, budget: Budget) -> list[Movement]:

@@ -71,6 +71,13 @@ def compared() -> list[tuple[str, Any, int, int]]:
 UNKNOWN_ORDERS: set[UUID] = set()
 
 
+def given_back(paid: Order) -> int:
+    """Return what the gateway has given back of an order's charge, in minor units."""
+    (balance,) = get_gateway().balance([charge_request(payment(paid))])
+    assert isinstance(balance, ChargeBalance)
+    return balance.refunded
+
+
 def charge_outside(**fields: Any) -> ChargeRequest:
     """Charge an order at the gateway without a payment."""
     order_id = uuid7()
@@ -237,6 +244,34 @@ def test_a_refund_missing_in_the_statement_is_followed_up(gateway: str) -> None:
     assert compared() == []
     assert follow_up_once() == 1
     assert payment(paid).follow_at is None
+    assert compared() == []
+    assert follow_up_once() == 0
+
+
+def test_a_refund_missing_beside_another_one_is_followed_up(gateway: str) -> None:
+    """A person refunded a part, then the saga the rest, and then the bank returned that refund."""
+    paid = charged()
+    refund_by_hand(gateway, paid, 250)
+    Payment.objects.filter(order_id=paid.saga).update(
+        status="refunded", refunded_amount=1250, updated_at=datetime.now(UTC)
+    )
+    compared()
+    assert follow_up_once() == 1
+    assert (payment(paid).status, payment(paid).refunded_amount) == ("refunded", 1250)
+    assert given_back(paid) == 1250
+    compared()
+    assert follow_up_once() == 0
+
+
+def test_a_missing_refund_of_an_order_that_is_kept_is_followed_up(gateway: str) -> None:
+    """A person refunded a part, and the bank returned it."""
+    paid = charged()
+    Payment.objects.filter(order_id=paid.saga).update(
+        refunded_amount=250, updated_at=datetime.now(UTC)
+    )
+    assert compared() == []
+    assert follow_up_once() == 1
+    assert (payment(paid).status, payment(paid).refunded_amount) == ("captured", 0)
     assert compared() == []
     assert follow_up_once() == 0
 
