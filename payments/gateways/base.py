@@ -352,3 +352,12 @@ class PaymentGateway(ABC):
 
         Raise StatementUnavailable if the gateway does not return all of them.
         """
+
+    def failed_refunds(self, since: datetime, until: datetime) -> Iterator[str]:
+        """Yield the charge of each refund that failed in a window, whenever it was made.
+
+        The statement has no line of such a refund. A gateway without this method yields none: it
+        tells of a late failure in another way, or the audit finds it. Raise StatementUnavailable if
+        the gateway does not return all of them.
+        """
+        return iter(())

@@ -22,6 +22,7 @@ __all__ = [
     "missing_payments",
     "missing_refunds",
     "pages",
+    "payments_of_charges",
     "refunded_in",
     "stored_names",
 ]
@@ -88,6 +89,12 @@ def missing_parts(gateway: str, since: datetime, until: datetime, keys: set[str]
     }  # without the number of a successor
     rows = given_back.values_list("order_id", "key")
     return [order for order, key in rows if key not in first_keys]
+
+
+def payments_of_charges(charges: Iterable[str]) -> list[UUID]:
+    """Return the orders of the charges that are of payments of ours."""
+    payments = Payment.objects.filter(charge_id__in=set(charges))
+    return list(payments.values_list("order_id", flat=True))
 
 
 def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:

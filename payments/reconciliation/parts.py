@@ -17,6 +17,7 @@ from payments.reconciliation.missing import (
     missing_payments,
     missing_refunds,
     pages,
+    payments_of_charges,
 )
 
 __all__ = [
@@ -76,6 +77,8 @@ def compare_part(gateway: str, since: datetime, until: datetime, budget: Budget)
     result.to_read.extend(missing_refunds(gateway, since, until, _given_back(movements)))
     keys = {each.key for each in movements if each.kind == "refund"}
     result.to_read.extend(missing_parts(gateway, since, until, keys))
+    failed = get_gateway(gateway).failed_refunds(since, until)
+    result.to_read.extend(payments_of_charges(failed))
     return PartResult(movements=len(movements), comparison=result)
 
 

@@ -52,6 +52,10 @@ TOO_LATE = {
     "charge_expired_for_capture",
 }
 
+# The transactions that return the money of a failed refund: of a card, and of any other payment
+# method. https://docs.stripe.com/reports/balance-transaction-types
+REFUND_FAILURES = ("refund_failure", "payment_failure_refund")
+
 # Pages of intents to read when looking for one by its metadata: 2,000 intents.
 MOST_PAGES = 20
 
@@ -184,10 +188,22 @@ class Account:
         Stripe enters the withdrawals and returns of disputes as adjustments:
         https://docs.stripe.com/reports/balance-transaction-types
         """
+        return self._transactions("adjustment", since, until)
+
+    def failed_refunds(self, since: datetime, until: datetime) -> Iterator[Refund]:
+        """Yield the refunds whose money came back to the balance in a window, page by page."""
+        for kind in REFUND_FAILURES:
+            for transaction in self._transactions(kind, since, until):
+                if isinstance(transaction.source, Refund):
+                    yield transaction.source
+
+    def _transactions(
+        self, kind: str, since: datetime, until: datetime
+    ) -> Iterator[BalanceTransaction]:
         page = self._v1.balance_transactions.list(
             {
                 "created": _window(since, until),
-                "type": "adjustment",
+                "type": kind,
                 "expand": ["data.source"],
                 "limit": PAGE,
             }

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -40,6 +41,7 @@ from payments.gateways.stripe import balances, charges
 from payments.gateways.stripe.account import AT_ONCE, BUDGET, CONNECT, READ, Account, NoAnswer
 from payments.gateways.stripe.currencies import STRIPE_CURRENCIES
 from payments.gateways.stripe.error_meanings import answer_to_error
+from payments.gateways.stripe.objects import id_of
 from payments.gateways.stripe.part_refunds import refund_part
 from payments.gateways.stripe.refunds import refund
 from payments.gateways.stripe.statement import movements
@@ -127,16 +129,14 @@ class StripeGateway(PaymentGateway):
         """Yield the charges and refunds of a window that have moved money. There is no time limit,
         because a long window has many pages.
         """
-        refuse_open_transactions()
-        account = Account(math.inf)
-        try:
-            yield from movements(account, since, until)
-        except stripe.StripeError as error:
-            answer = answer_to_error(error)
-            reason = answer.reason if isinstance(answer, Unanswered) else answer.detail
-            raise StatementUnavailable(
-                f"Stripe returned no complete statement of {since} to {until}: {reason}"
-            ) from error
+        with _complete_statement(since, until):
+            yield from movements(Account(math.inf), since, until)
+
+    def failed_refunds(self, since: datetime, until: datetime) -> Iterator[str]:
+        """Yield the charges of refunds that failed in a window, from the balance's transactions."""
+        with _complete_statement(since, until):
+            for refund in Account(math.inf).failed_refunds(since, until):
+                yield id_of(refund.charge)
 
     def _send(
         self, operation: Callable[[Account, Request], Answer], requests: Sequence[Request]
@@ -163,6 +163,20 @@ class StripeGateway(PaymentGateway):
             ]
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _complete_statement(since: datetime, until: datetime) -> Iterator[None]:
+    """Raise StatementUnavailable if Stripe does not return all lines of a window."""
+    refuse_open_transactions()
+    try:
+        yield
+    except stripe.StripeError as error:
+        answer = answer_to_error(error)
+        reason = answer.reason if isinstance(answer, Unanswered) else answer.detail
+        raise StatementUnavailable(
+            f"Stripe returned no complete statement of {since} to {until}: {reason}"
+        ) from error
 
 
 def _run(

@@ -276,6 +276,23 @@ def test_a_missing_refund_of_an_order_that_is_kept_is_followed_up(gateway: str) 
     assert follow_up_once() == 0
 
 
+def test_a_refund_that_fails_after_its_window_is_followed_up(sandbox: Any) -> None:
+    """The payment and its refund are days old, so only the failure lies in the window."""
+    paid = charged()
+    run("payments.refund", paid)
+    days_ago = datetime.now(UTC) - 5 * DAY
+    Payment.objects.filter(order_id=paid.saga).update(created_at=days_ago, updated_at=days_ago)
+    charge = str(payment(paid).charge_id)
+    (refund,) = Account(math.inf).client.v1.refunds.list({"charge": charge}).data
+    sandbox.control(f"dashboard/refunds/{refund.id}/fail")
+    assert given_back(paid) == 0
+
+    now = datetime.now(UTC)
+    reconcile(now - DAY, now + DAY)
+    assert follow_up_once() == 1
+    assert given_back(paid) == 1250
+
+
 def test_money_given_back_in_another_way_is_not_given_back_again(gateway: str) -> None:
     """The gateway refused the refund, so a person sent the money and marked the step as done."""
     paid = charged()

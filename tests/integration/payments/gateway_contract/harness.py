@@ -35,6 +35,7 @@ class Capability(StrEnum):
     REFUND_BY_HAND = "a person refunds part of a charge"
     REFUND_PENDING = "a refund is undecided for a time, then succeeds or fails"
     REFUND_BOUNCES = "a refund that had succeeded fails later"
+    FAILED_REFUNDS = "refunds that failed in a window are listed, whenever they were made"
     REFUND_ERROR = "a refund is answered with an error that stays with its key; no money moved"
     PART_REFUNDS = "a part of a charge is refunded under a key of its own"
     REFUND_LOST_ANSWER = "the answer to a refund is lost after the refund was made"
@@ -156,6 +157,7 @@ NEEDS: Mapping[Capability, tuple[str, ...]] = {
     Capability.REFUND_BY_HAND: ("refund_by_hand",),
     Capability.REFUND_PENDING: ("arm_refund", "settle_refund"),
     Capability.REFUND_BOUNCES: ("arm_refund", "settle_refund"),
+    Capability.FAILED_REFUNDS: ("settle_refund",),
     Capability.REFUND_ERROR: ("arm_refund",),
     Capability.PART_REFUNDS: (),
     Capability.REFUND_LOST_ANSWER: ("arm_refund",),

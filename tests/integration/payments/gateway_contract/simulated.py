@@ -56,6 +56,7 @@ class SimulatedHarness(GatewayHarness):
         Capability.PROCESSING: "Each charge is decided at once.",
         Capability.SAVED_ERROR: "No error stays with the key of a charge.",
         Capability.OLD_KEYS: "The gateway keeps every key.",
+        Capability.FAILED_REFUNDS: "A refund fails only when it is asked for again.",
     }
     amounts: ClassVar[Mapping[str, int]] = {
         "eur": 1250,

@@ -1,6 +1,7 @@
 """The statement has every movement of money exactly once, and agrees with the gateway's ledger."""
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 
@@ -79,6 +80,21 @@ def test_a_bounced_refund_is_not_left_in_the_statement(harness: GatewayHarness) 
     refund(harness, refund_request(charge, taken))
     harness.settle_refund(taken.charge_id, succeeds=False)
     assert [line.kind for line in movements_of(harness, taken.charge_id)] == ["capture"]
+
+
+@needs(Capability.FAILED_REFUNDS)
+def test_a_refund_that_failed_in_a_window_is_listed_whenever_it_was_made(
+    harness: GatewayHarness,
+) -> None:
+    (failed, first), (kept, second) = captured(harness), captured(harness)
+    refund(harness, refund_request(failed, first))
+    refund(harness, refund_request(kept, second))
+    harness.settle_refund(first.charge_id, succeeds=False)
+
+    now = datetime.now(UTC)
+    listed = set(harness.client().failed_refunds(now - LONG, now + LONG))
+    assert first.charge_id in listed
+    assert second.charge_id not in listed
 
 
 def test_windows_that_follow_each_other_have_no_gap_and_no_overlap(

@@ -37,6 +37,7 @@ class ThirdHarness(GatewayHarness):
         Capability.OLD_KEYS: "The bank keeps every key.",
         Capability.REFUND_PENDING: "The bank decides refunds at once.",
         Capability.REFUND_BOUNCES: "No refund of the bank fails.",
+        Capability.FAILED_REFUNDS: "No refund of the bank fails.",
         Capability.REFUND_ERROR: "No refund of the bank fails.",
         Capability.REFUND_LOST_ANSWER: "The bank answers each refund.",
     }
