@@ -1,1 +1,1 @@
-"""The operators' console: the Django admin, with pages that show an order across all services."""
+"""The operators' console: the Django admin, with pages that show a saga across all services."""

@@ -1,4 +1,4 @@
-"""The current holds: of steps for all sagas, and of single sagas, such as orders.
+"""The current holds: of steps for all sagas, and of single sagas.
 
 Each service decides by its own hold row (`sagas.operations.holds`), so each service is asked.
 """
@@ -109,7 +109,7 @@ class TroubledSteps:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOrder:
-    """An order, or another saga, on hold. `kind` is None where it was not looked up, or is gone."""
+    """A saga on hold. `kind` is None where it was not looked up, or is gone."""
 
     order: UUID
     since: datetime
@@ -176,9 +176,9 @@ def current_holds(shows: Callable[[SagaKind | None, str], bool] | None = None) -
 def hold_of(
     order: TrackedSaga, services: Iterable[str] | None = None, *, reader: PartialReader
 ) -> HeldOrder | None:
-    """Return the hold of an open order, as the first of these services has it.
+    """Return the hold of an open saga, as the first of these services has it.
 
-    Without `services`, all services of the order are asked. None means no hold only if the reader
+    Without `services`, all services of the saga are asked. None means no hold only if the reader
     has reached them all.
     """
     if order.ended_at:

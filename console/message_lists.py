@@ -11,24 +11,24 @@ from console.views.runs import draft_run
 
 __all__ = ["ConsoleActions"]
 
-WHOLE_ORDERS = {
-    "publish": "The run sends all messages of these orders again, in all services, and not only the"
+WHOLE_SAGAS = {
+    "publish": "The run sends all messages of these sagas again, in all services, and not only the"
     " selected ones.",
-    "retry": "The run makes all waiting steps of these orders due, in all services, and not only"
+    "retry": "The run makes all waiting steps of these sagas due, in all services, and not only"
     " the selected ones.",
 }
 
 
 class ConsoleActions:
-    """Takes over the actions of the message lists: each drafts a run over the rows' orders."""
+    """Takes over the actions of the message lists: each drafts a run over the rows' sagas."""
 
     def is_permitted(self, request: HttpRequest, action: str) -> bool:
         """Tell whether the policy permits the user to make such a run."""
         return is_permitted(request.user, action)
 
     def act(self, request: HttpRequest, action: str, sagas: Sequence[UUID]) -> HttpResponse | None:
-        """Draft the run, and show its preview, which says that it is about whole orders."""
+        """Draft the run, and show its preview, which says that it is about whole sagas."""
         preview = draft_run(request, action, sagas)
         if preview is not None:
-            messages.info(request, WHOLE_ORDERS[action])
+            messages.info(request, WHOLE_SAGAS[action])
         return preview

@@ -1,4 +1,4 @@
-"""Operator runs, and the outcome for each of their orders."""
+"""Operator runs, and the outcome for each of their sagas."""
 
 from django.conf import settings
 from django.db import models
@@ -21,7 +21,7 @@ def action_choices() -> list[tuple[str, str]]:
 
 
 class Run(models.Model):
-    """One action on a frozen set of orders.
+    """One action on a frozen set of sagas.
 
     A draft becomes running, or first awaits approval, and then ends. A draft may also stay one.
     Nothing is done for a draft, or while another person has yet to approve. `step` and `reference`
@@ -70,8 +70,8 @@ class Run(models.Model):
     class Meta:
         permissions = (
             ("approve_run", "Can approve what another has requested"),
-            ("pause_step", "Can put a step on hold for all orders"),
-            ("hold_step", "Can release a step that is on hold for all orders"),
+            ("pause_step", "Can put a step on hold for all sagas"),
+            ("hold_step", "Can release a step that is on hold for all sagas"),
         )
         constraints = (
             models.CheckConstraint(
@@ -106,7 +106,7 @@ class Run(models.Model):
 
 
 class RunItem(models.Model):
-    """One order of a run, and its outcome. `order_id` is null where the run is about a step.
+    """One saga of a run, and its outcome. `order_id` is null where the run is about a step.
 
     A worker leases an item until `due_at` while it acts on it.
     """
@@ -120,7 +120,7 @@ class RunItem(models.Model):
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(Run, models.PROTECT, db_index=False, related_name="items")
     order_id = models.UUIDField(
-        null=True, help_text="Null where the run is about a step of all orders."
+        "saga", null=True, help_text="Null where the run is about a step of all sagas."
     )
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.PENDING, db_default=State.PENDING

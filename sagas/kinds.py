@@ -123,12 +123,12 @@ class SagaKind:
 
     @property
     def name(self) -> str:
-        """The name for programs, such as `orders.order`."""
+        """The name for programs, such as `shop.refund`."""
         return str(self.model._meta.label_lower)
 
     @property
     def singular(self) -> str:
-        """The name of one saga in a sentence, such as `order`."""
+        """The name of one saga in a sentence, such as `refund`."""
         return str(self.model._meta.verbose_name)
 
     @property
@@ -190,7 +190,7 @@ class SagaKind:
     def facts_about(self, row: TrackedSaga) -> Sequence[Fact]:
         """Return the facts that this kind adds to the page of a saga of another kind.
 
-        Examples are the returns of an order. Return few, and read them by an index: the page asks
+        Examples are the refunds of a purchase. Return few, and read them by an index: the page asks
         every kind.
         """
         return ()

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 __all__ = ["MAX_DEPTH", "decode"]
 
-# The JSON of an order has three levels.
+# The JSON of an ordinary request has few levels.
 MAX_DEPTH = 32
 
 # The length of the largest 64-bit integer with its sign.

@@ -20,7 +20,7 @@ MOST_NAMED = 50
 class LoggedAdmin(ModelAdmin):
     """An admin that logs what its forms add, change and delete, in the same transaction.
 
-    For models in the orders database, where the log is. Django's permissions decide.
+    For models in the default database, where the log is. Django's permissions decide.
     """
 
     def describe(self, rows: Sequence[Any]) -> list[str]:

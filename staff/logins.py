@@ -82,7 +82,7 @@ def log_failed_logins(**_: Any) -> None:
         for name in names:
             _log_failed_login(under_way.request, name)
     except Error:
-        logger.exception("A failed login could not be logged. Check the orders database.")
+        logger.exception("A failed login could not be logged. Check the default database.")
     finally:
         request_under_way.set(None)
         if names and not connection.in_atomic_block:

@@ -45,7 +45,9 @@ class LogEntry(models.Model):
     action = models.CharField(max_length=40, choices=action_choices)
     step = models.CharField(max_length=100, blank=True, default="", db_default="")
     run = models.UUIDField(null=True, help_text="Null where the action is no run.")
-    order_id = models.UUIDField(null=True, help_text="Null where the entry is about the whole run.")
+    order_id = models.UUIDField(
+        "saga", null=True, help_text="Null where the entry is about the whole run."
+    )
     via = models.CharField(
         max_length=10,
         blank=True,
@@ -58,7 +60,7 @@ class LogEntry(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The object of the action, such as a SKU, if it is no order and no step.",
+        help_text="The object of the action, such as a SKU, if it is no saga and no step.",
     )
     approver = models.CharField(max_length=150, blank=True, default="", db_default="")
     address = models.CharField(
@@ -75,7 +77,7 @@ class LogEntry(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="Key of the failure that the order had at that time.",
+        help_text="Key of the failure that the saga had at that time.",
     )
     about = models.TextField(
         blank=True,

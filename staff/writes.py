@@ -1,9 +1,9 @@
 """One write by staff: permitted by the policy, and in the log, also if it fails.
 
-The log is in the orders database. A write in the same database commits with its entry; if it fails,
-its failure is an entry of its own. A write in another database has two entries: the intention
-before it, and the outcome after its commit or rollback. So a crash leaves an intention without an
-outcome, and never a write without an entry.
+The log is in the default database. A write in the same database commits with its entry; if it
+fails, its failure is an entry of its own. A write in another database has two entries: the
+intention before it, and the outcome after its commit or rollback. So a crash leaves an intention
+without an outcome, and never a write without an entry.
 """
 
 from collections.abc import Iterator

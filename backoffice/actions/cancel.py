@@ -57,7 +57,7 @@ class CancelOrder(Cancel):
     """Cancels an order, and shows its money and its stock before. Cancels other sagas as usual."""
 
     nothing_to_do = (
-        "A fulfilled order cannot be cancelled, and an order that is being cancelled needs nothing."
+        "None of these sagas can be cancelled: each is fulfilled, or is being cancelled already."
     )
 
     def preview(self, queries: OrderQueries, step: str) -> Impact:

@@ -28,7 +28,7 @@ from sagas.contrib.unfold import ReadOnlyAdmin
 
 __all__ = ["TaskResultAdmin", "register_failed_tasks"]
 
-# Orders that the page of a task links to, and tasks that a search by order finds.
+# Sagas that the page of a task links to, and tasks that a search by saga finds.
 LINKS = 20
 MOST_FOUND = 1_000
 
@@ -62,7 +62,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     list_filter = (("status", NewestFilter), TaskNameFilter)
     ordering = ("-date_done",)
     search_fields = ("task_id",)  # shows the search box; see get_search_results
-    search_help_text = "Order id, or task id."
+    search_help_text = "Saga id, or task id."
     fields = (
         "task_name",
         "task_id",
@@ -82,7 +82,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[TaskResult], search_term: str
     ) -> tuple[QuerySet[TaskResult], bool]:
-        """Search by order or by task, because both ids are UUIDs."""
+        """Search by saga or by task, because both ids are UUIDs."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -120,7 +120,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
         """Show the age of the last failure."""
         return age(task.date_done)
 
-    @admin.display(description="newest orders")
+    @admin.display(description="newest sagas")
     def orders(self, task: TaskResult) -> SafeString:
         """Link to the newest sagas that failed like this. A saga that no home has gets no link."""
         newest = orders_of(task)[:LINKS]

@@ -134,7 +134,7 @@ class LogEntryAdmin(ReadOnlyAdmin):
     list_filter = (("what", NewestFilter), ("action", NewestFilter), ("via", NewestFilter))
     ordering = ("-id",)  # every filter has an index that ends with it
     search_fields = ("order_id",)  # shows the search box; see get_search_results
-    search_help_text = "Order id, run id, user name, or subject such as a SKU or “user 7”."
+    search_help_text = "Saga id, run id, user name, or subject such as a SKU or “user 7”."
     exclude = ("hash",)
     readonly_fields = ("number", "hash_in_hex")
     actions = ("export",)
@@ -142,7 +142,7 @@ class LogEntryAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LogEntry], search_term: str
     ) -> tuple[QuerySet[LogEntry], bool]:
-        """Search by order or run if the term is an id, else by user name or subject."""
+        """Search by saga or run if the term is an id, else by user name or subject."""
         term = search_term.strip()
         if not term:
             return queryset, False

@@ -1,1 +1,1 @@
-"""Runs: an operator's action on many orders, from the preview to the outcome."""
+"""Runs: an operator's action on many sagas, from the preview to the outcome."""

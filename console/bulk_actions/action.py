@@ -49,7 +49,7 @@ class Action(ABC):
 
     name: ClassVar[str]
 
-    # Shown in red, because it stops orders or takes something back.
+    # Shown in red, because it stops sagas or takes something back.
     dangerous: ClassVar[bool] = False
     # Confirmed only while the preview stays exactly as shown, because money or stock depends on it.
     exact_preview: ClassVar[bool] = False
@@ -67,7 +67,7 @@ class Action(ABC):
 
     @abstractmethod
     def preview(self, queries: OrderQueries, step: str) -> Impact:
-        """Return what the action would change now. `step` is empty for an action on orders."""
+        """Return what the action would change now. `step` is empty for an action on sagas."""
 
     @abstractmethod
     def tiles(self, impact: Impact) -> Sequence[Tile]:
@@ -79,34 +79,34 @@ class Action(ABC):
 
 
 class OrderAction(Action):
-    """An action on orders, one at a time. A run holds one or many."""
+    """An action on sagas, one at a time. A run holds one or many."""
 
     def is_offered(self, order: TrackedSaga, *, on_hold: bool | None) -> bool:
-        """Tell whether the page of an open order shows a button for it.
+        """Tell whether the page of an open saga shows a button for it.
 
-        `on_hold` is None if it is unknown whether the order is on hold.
+        `on_hold` is None if it is unknown whether the saga is on hold.
         """
         return True
 
     def is_offered_after_end(self, detail: SagaDetail) -> bool:
-        """Tell whether the page of an order that has ended shows a button for it."""
+        """Tell whether the page of a saga that has ended shows a button for it."""
         return False
 
     @abstractmethod
     def apply(self, order: TrackedSaga, run: Run) -> ActionResult:
-        """Act on one order. Raises the errors of the databases."""
+        """Act on one saga. Raises the errors of the databases."""
 
 
 class SingleOrderAction(OrderAction):
-    """An action on one order, with evidence of its own. The list of orders does not offer it."""
+    """An action on one saga, with evidence of its own. The list of sagas does not offer it."""
 
 
 class OrderStepAction(SingleOrderAction):
-    """An action on one step of one order."""
+    """An action on one step of one saga."""
 
 
 class StepAction(Action):
-    """An action on a step of all orders. Its run has a single item, without an order."""
+    """An action on a step of all sagas. Its run has a single item, without a saga."""
 
     @abstractmethod
     def apply(self, run: Run) -> ActionResult:
@@ -114,9 +114,9 @@ class StepAction(Action):
 
 
 def changed_orders(impact: Impact) -> Tile:
-    """Return the tile of how many of the selected orders change."""
+    """Return the tile of how many of the selected sagas change."""
     return Tile(
-        "Orders that change", impact.affected, f"of {impact.orders}; the others stay as they are"
+        "Sagas that change", impact.affected, f"of {impact.orders}; the others stay as they are"
     )
 
 
@@ -145,8 +145,8 @@ def no_refunds(impact: Impact, title: str) -> Tile:
     if impact.unpriced:
         return Tile(title, "none known", "but some of the money is not known here", "slow")
     if not impact.changes:
-        return Tile(title, "none", "because no order changes")
-    return Tile(title, "none", "nothing is captured for the orders that change")
+        return Tile(title, "none", "because no saga changes")
+    return Tile(title, "none", "nothing is captured for the sagas that change")
 
 
 def _amounts(by_currency: Mapping[str, int]) -> str:

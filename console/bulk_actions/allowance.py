@@ -1,7 +1,7 @@
 """The refunds that one person may make without a second person, by currency and rolling day.
 
 All runs of a person count, from every surface, with the refunds that were possible when they were
-confirmed. These include charges of unknown outcome, and orders that turned out to need nothing.
+confirmed. These include charges of unknown outcome, and sagas that turned out to need nothing.
 Drafts, runs that wait for approval, and runs that a second person decided on do not count.
 """
 
@@ -110,7 +110,7 @@ def exceeded_allowances(run: Run) -> list[Allowance]:
 def lock_allowance(person: User) -> None:
     """Let one confirmation of a person wait for another, until the transaction ends.
 
-    Their user row is locked without barring foreign keys to it, such as those of new orders.
+    Their user row is locked without barring foreign keys to it, such as those of new rows.
     """
     User.objects.select_for_update(no_key=True).only("pk").get(pk=person.pk)
 

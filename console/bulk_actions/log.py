@@ -15,7 +15,7 @@ __all__ = ["log", "rejection_kind", "summary"]
 
 
 def log(run: Run, person: User, kind: str, about: About, *, via: str = "") -> None:
-    """Add an entry about a run. `about` has the outcome, and the columns of one order if any.
+    """Add an entry about a run. `about` has the outcome, and the columns of one saga if any.
 
     `via` is the surface of this entry; by default the one where the run was requested.
     """
@@ -35,7 +35,7 @@ def summary(impact: Impact) -> str:
     is_known = not impact.unknown_charges and not impact.unpriced
     none = "no money" if is_known else "no known money"
     figures = [
-        f"{impact.affected} of {impact.orders} orders change",
+        f"{impact.affected} of {impact.orders} sagas change",
         f"{_amounts(impact.refunds) or none} refunded",
     ]
     if impact.units:

@@ -1,4 +1,4 @@
-"""The name of the sagas of a run: orders, sagas of another kind, or sagas of several kinds."""
+"""The name of the sagas of a run: that of their kind, or `sagas` for several kinds."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -14,7 +14,8 @@ from sagas.kinds import SagaKind, all_kinds
 
 __all__ = ["Nouns", "find_nouns", "in_nouns", "name_sagas", "nouns_of"]
 
-ORDER = re.compile(r"\b([Oo])rder(s?)\b")
+# "All sagas" are those of every kind.
+SAGA = re.compile(r"(?<!\ball )\b([Ss])aga(s?)\b")
 
 
 class Nouns(NamedTuple):
@@ -43,18 +44,18 @@ def find_nouns(sagas: Collection[UUID], step: str) -> Nouns:
 
 
 def name_sagas(tile: Tile, nouns: Nouns) -> Tile:
-    """Return a tile whose texts name these sagas in place of orders."""
+    """Return a tile whose texts name these sagas by their kind."""
     return replace(tile, title=in_nouns(tile.title, nouns), note=in_nouns(tile.note, nouns))
 
 
 def in_nouns(text: str, nouns: Nouns) -> str:
-    """Return a text that names these sagas in place of orders."""
+    """Return a text that names these sagas by their kind."""
 
     def noun(match: re.Match[str]) -> str:
         name = nouns.plural if match[2] else nouns.singular
-        return name.capitalize() if match[1] == "O" else name
+        return name.capitalize() if match[1] == "S" else name
 
-    return ORDER.sub(noun, text)
+    return SAGA.sub(noun, text)
 
 
 def _nouns(kinds: Iterable[SagaKind]) -> Nouns:

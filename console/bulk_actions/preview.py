@@ -1,4 +1,4 @@
-"""The preview of an operator action: its impact on a set of orders, if it ran now.
+"""The preview of an operator action: its impact on a set of sagas, if it ran now.
 
 A database that does not answer is named in `unreachable`, and its figures are not guessed. The run
 cannot be confirmed until it answers. Each action asks its own questions: see
@@ -27,7 +27,7 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
 
     Stored with a confirmed run, hence the names on the wire. `unknown_charges` are charges that
     only the gateway can decide on, and `undecided` their amounts by currency: each of them may
-    become a refund. `step_holds` is the number of holds on a step, for all orders,
+    become a refund. `step_holds` is the number of holds on a step, for all sagas,
     that the action sets or lifts. `owed` is refunds that were decided before and have failed: the
     action repeats them, and they count towards no limit. `unpriced` is the number of sagas that
     change, and whose money and stock only their own domain knows.
@@ -47,7 +47,7 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def changes(self) -> int:
-        """Return how many orders and step holds would change: 0 if nothing would."""
+        """Return how many sagas and step holds would change: 0 if nothing would."""
         return self.affected + self.step_holds
 
     @property
@@ -60,7 +60,7 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderQueries(PartialReader):
-    """Queries about a set of orders: each is one statement to one service, and uses an index."""
+    """Queries about a set of sagas: each is one statement to one service, and uses an index."""
 
     def __init__(self, orders: Sequence[UUID]) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class OrderQueries(PartialReader):
         return sum(number for (number,) in self.rows(service, statement, **params))
 
     def in_all_services(self, statement: str) -> list[UUID]:
-        """Return the order of each row that a statement finds in any service."""
+        """Return the saga of each row that a statement finds in any service."""
         return [order for name in service_names() for (order,) in self.rows(name, statement)]
 
     def open_sagas(self, *, besides: type[TrackedSaga] | None = None) -> list[TrackedSaga]:

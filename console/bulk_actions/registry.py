@@ -89,7 +89,7 @@ def is_permitted(user: User | AnonymousUser, name: str) -> bool:
 
 
 def bulk_actions() -> list[OrderAction]:
-    """Return the actions on whole orders, which the list of orders offers."""
+    """Return the actions on whole sagas, which the list of sagas offers."""
     return [
         action
         for action in all_actions()
@@ -98,7 +98,7 @@ def bulk_actions() -> list[OrderAction]:
 
 
 def actions_on_one_order() -> list[OrderAction]:
-    """Return the actions on a whole order, which the page of an order may offer."""
+    """Return the actions on a whole saga, which the page of a saga may offer."""
     return [
         action
         for action in all_actions()
@@ -107,12 +107,12 @@ def actions_on_one_order() -> list[OrderAction]:
 
 
 def order_page_actions(detail: SagaDetail, *, on_hold: bool | None) -> list[OrderAction]:
-    """Return the actions that the page of an order offers, which depend on whether it has ended."""
+    """Return the actions that the page of a saga offers, which depend on whether it has ended."""
     if detail.row.ended_at:
         return [each for each in actions_on_one_order() if each.is_offered_after_end(detail)]
     return [each for each in bulk_actions() if each.is_offered(detail.row, on_hold=on_hold)]
 
 
 def step_actions() -> list[StepAction]:
-    """Return the actions on a step of all orders, which the page of holds offers."""
+    """Return the actions on a step of all sagas, which the page of holds offers."""
     return [action for action in all_actions() if isinstance(action, StepAction)]

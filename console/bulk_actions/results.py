@@ -1,4 +1,4 @@
-"""The outcome of an operator action on one order, and the reasons why a run is not moved on."""
+"""The outcome of an operator action on one saga, and the reasons why a run is not moved on."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -50,7 +50,7 @@ class ActionRejected(Rejected):
 
 
 class WrongNumberOfOrders(ActionRejected):
-    """No order was selected, or more orders than one run may hold."""
+    """No saga was selected, or more sagas than one run may hold."""
 
 
 class StateConflict(ActionRejected):

@@ -1,4 +1,4 @@
-"""Runs: a draft freezes the orders, its author confirms it, and the worker acts on each order.
+"""Runs: a draft freezes the sagas, its author confirms it, and the worker acts on each saga.
 
 Every change of a run's state locks its row first, so a second click or a second person finds it
 changed. `console.bulk_actions.worker` acts on the items of a run that has started.
@@ -40,7 +40,7 @@ __all__ = [
     "request",
 ]
 
-# Orders in one run: few enough for a person to review before it starts.
+# Sagas in one run: few enough for a person to review before it starts.
 MOST_ORDERS = 1_000
 
 # The policy's name for approving and declining.
@@ -53,7 +53,7 @@ MOST_REFERENCE = 255
 def draft(
     action: str, orders: Sequence[UUID], *, by: User, step: str = "", via: str = "console"
 ) -> Run:
-    """Create a draft for these orders, or for a step of each. Nothing is done to any of them.
+    """Create a draft for these sagas, or for a step of each. Nothing is done to any of them.
 
     Raises `WrongNumberOfOrders` or `UnknownAction`.
     """
@@ -62,11 +62,11 @@ def draft(
 
     if not frozen:
         raise WrongNumberOfOrders(
-            "None of the selected orders is still in the list. Reload the list and select again."
+            "None of the selected sagas is still in the list. Reload the list and select again."
         )
     if len(frozen) > MOST_ORDERS:
         raise WrongNumberOfOrders(
-            f"A run takes at most {MOST_ORDERS:,} orders. Select fewer, and make several runs."
+            f"A run takes at most {MOST_ORDERS:,} sagas. Select fewer, and make several runs."
         )
 
     with transaction.atomic():
@@ -76,7 +76,7 @@ def draft(
 
 
 def draft_for_step(action: str, step: str, *, by: User, via: str = "console") -> Run:
-    """Create a draft about a step of all orders. Nothing is done."""
+    """Create a draft about a step of all sagas. Nothing is done."""
     known = get_action(action)
     with transaction.atomic():
         run = Run.objects.create(action=known.name, step=step, requested_by=by, via=via)
@@ -126,7 +126,7 @@ def confirm(
 
 
 def request(action: str, order: UUID, *, by: User, reason: str, via: str) -> Run:
-    """Make a run for one order without a draft, and start it or send it for approval.
+    """Make a run for one saga without a draft, and start it or send it for approval.
 
     A run that starts has its item leased to the caller, who then calls `worker.act_on`. If the
     caller dies, a worker takes over. Raises `NotAllowed` or `UnknownAction`.

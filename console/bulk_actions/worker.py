@@ -35,7 +35,7 @@ MAX_ATTEMPTS = 5
 # Each log entry names the requester of the run, and its approver if it has one.
 PEOPLE = ("run__requested_by", "run__decided_by")
 
-# Characters of an error that the log keeps with each order.
+# Characters of an error that the log keeps with each saga.
 MOST_ERROR = 300
 
 LEASE_DUE_ITEMS = sql.lease_statement(
@@ -115,11 +115,11 @@ def _apply(item: RunItem) -> ActionResult:
     if isinstance(action, StepAction):
         return action.apply(run)
     if not isinstance(action, OrderAction) or item.order_id is None:
-        raise TypeError(f"Action {run.action} needs an order, but item {item.id} has none.")
+        raise TypeError(f"Action {run.action} needs a saga, but item {item.id} has none.")
 
     saga = find_saga(item.order_id)
     if saga is None:
-        return ActionResult.nothing("This order does not exist.")
+        return ActionResult.nothing("This saga does not exist.")
     return action.apply(saga, run)
 
 

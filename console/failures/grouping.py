@@ -49,7 +49,7 @@ OF_ORDERS = f"{COLUMNS} WHERE saga = ANY(%(sagas)s::uuid[]) AND ({OPEN} OR {HELD
 
 
 class StepFailure(NamedTuple):
-    """The failure of one order at a step, as its inbox row has it. `last` is its last attempt."""
+    """The failure of one saga at a step, as its inbox row has it. `last` is its last attempt."""
 
     step: str
     saga: UUID
@@ -70,7 +70,7 @@ class StepFailure(NamedTuple):
 
     @property
     def about(self) -> str:
-        """Return the failure in words, without anything that belongs to one order."""
+        """Return the failure in words, without anything that belongs to one saga."""
         return f"{self.step}: {self.pattern}"
 
 
@@ -94,11 +94,11 @@ class FailureGroup:
 
     @property
     def spark(self) -> Chart:
-        """Return a small chart of when the orders began to fail."""
+        """Return a small chart of when the sagas began to fail."""
         return sparkline(self.begun, until=timezone.now())
 
     def add(self, row: StepFailure) -> None:
-        """Count one more order."""
+        """Count one more saga."""
         if row.last >= self.last:
             self.error = row.error
         self.first = min(self.first, row.first)
@@ -117,7 +117,7 @@ class Failures:
     complete: bool
 
     def get(self, key: str) -> FailureGroup | None:
-        """Return a group by its key, or None where no order fails like that now."""
+        """Return a group by its key, or None where no saga fails like that now."""
         return next((group for group in self.groups if group.key == key), None)
 
 

@@ -1,7 +1,7 @@
-"""Past runs against one failure, and how many of their orders ended.
+"""Past runs against one failure, and how many of their sagas ended.
 
-Read from the log, which outlives the runs: an entry about an order keeps the failure that the order
-had when the run acted on it. The run helped an order that has ended since, unless a later run acted
+Read from the log, which outlives the runs: an entry about a saga keeps the failure that the saga
+had when the run acted on it. The run helped a saga that has ended since, unless a later run acted
 on it for the same failure.
 """
 
@@ -51,7 +51,7 @@ class _LogRow(NamedTuple):
 
 @dataclass(kw_only=True)
 class PastRun:
-    """One run against a failure, with its orders: how many, how many ended, how many failed again.
+    """One run against a failure, with its sagas: how many, how many ended, how many failed again.
 
     `run_exists` is False where the run itself has been purged.
     """
@@ -69,12 +69,12 @@ class PastRun:
 
     @property
     def open(self) -> int:
-        """Return how many orders have neither ended nor failed again yet."""
+        """Return how many sagas have neither ended nor failed again yet."""
         return self.orders - self.ended - self.failed_again
 
 
 def past_runs(failure: str) -> list[PastRun]:
-    """Return the runs against a failure, newest first, as their orders are now."""
+    """Return the runs against a failure, newest first, as their sagas are now."""
     fetched = sql.fetch("default", LOG_OF_FAILURE, {"failure": failure, "most": MOST})
     ended = _ended({row[6] for row in fetched})
     rows = [_LogRow._make((*row, row[6] in ended)) for row in fetched]
@@ -95,7 +95,7 @@ def _of(kind: SagaKind, sagas: set[UUID]) -> list[UUID]:
 
 
 def _last_attempts(failure: str, rows: Iterable[_LogRow]) -> dict[UUID, datetime]:
-    """Return the last attempt of each order that still has this failure."""
+    """Return the last attempt of each saga that still has this failure."""
     failing = failing_steps([row.order for row in rows if not row.ended])
     return {order: step.last for order, step in failing.items() if step.key == failure}
 

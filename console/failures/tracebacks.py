@@ -1,7 +1,7 @@
-"""Failed Celery tasks and the orders they were about.
+"""Failed Celery tasks and the sagas they were about.
 
 `sagas.celery.result_backend` counts the failures of one step with the same error in one row, which
-names only the newest orders. The inbox has the error of each order, and so leads to its row.
+names only the newest sagas. The inbox has the error of each saga, and so leads to its row.
 """
 
 import json
@@ -52,22 +52,22 @@ SELECT id FROM django_celery_results_taskresult
 
 
 class StepError(NamedTuple):
-    """The error of one step of an order, as its inbox row has it."""
+    """The error of one step of a saga, as its inbox row has it."""
 
     step: str
     error: str
 
 
 def errors_of(order: UUID) -> list[StepError]:
-    """Return the errors of an order's steps in all services that answer."""
+    """Return the errors of a saga's steps in all services that answer."""
     reader = PartialReader()
     return [StepError(*row) for name in service_names() for row in _errors_in(reader, name, order)]
 
 
 def tasks_about(order: UUID, errors: Iterable[StepError], *, most: int) -> list[TaskResult]:
-    """Return the failed tasks of an order, newest first, at most `most`.
+    """Return the failed tasks of a saga, newest first, at most `most`.
 
-    `errors` are those of its steps: a row that no longer names the order is found by them.
+    `errors` are those of its steps: a row that no longer names the saga is found by them.
     """
     groups = [failure_id(error, task=RUN_STEP, step=step) for step, error in errors]
     params = {"sagas": json.dumps([str(order)]), "groups": groups, "most": most}
@@ -75,7 +75,7 @@ def tasks_about(order: UUID, errors: Iterable[StepError], *, most: int) -> list[
 
 
 def orders_of(task: TaskResult) -> list[UUID]:
-    """Return the newest orders that a failed task was about."""
+    """Return the newest sagas that a failed task was about."""
     orders = []
     for saga in _meta(task).get("sagas", ()):
         with suppress(ValueError):  # an unreadable message may hold anything in place of the id

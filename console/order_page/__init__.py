@@ -1,1 +1,1 @@
-"""The page of one order: its rows in all services, the diagram of its saga, its export."""
+"""The page of one saga: its rows in all services, its diagram, its export."""

@@ -29,7 +29,7 @@ def list_failures(request: HttpRequest) -> HttpResponse:
 @require_safe
 @needs_any_kind
 def show_failure(request: HttpRequest, key: str) -> HttpResponse:
-    """Show the orders with one failure, and the past runs against it."""
+    """Show the sagas with one failure, and the past runs against it."""
     visible = visible_kinds(request.user)
     failures = current_failures(visible.shows)
     # The text of a run begins with the step of the failure.

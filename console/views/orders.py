@@ -1,4 +1,4 @@
-"""One saga, such as an order: its export as JSON, and the buttons that draft a run for it."""
+"""One saga: its export as JSON, and the buttons that draft a run for it."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""The page with which staff start a saga about another one, such as goodwill for an order."""
+"""The page with which staff start a saga about another one, such as a refund for a purchase."""
 
 from typing import Any
 from uuid import UUID

@@ -112,7 +112,7 @@ def draft_run(
 
 
 def draft_run_for_step(request: HttpRequest, action: str, step: str) -> HttpResponse:
-    """Draft a run about a step of all orders, and redirect to its preview."""
+    """Draft a run about a step of all sagas, and redirect to its preview."""
     return _redirect_to(runs.draft_for_step(action, step, by=current_user(request)).id)
 
 

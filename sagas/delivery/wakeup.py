@@ -1,6 +1,6 @@
 """The wakeup: a thread of the committing process flushes the outbox soon after a commit.
 
-The thread gathers the commits of many sagas into one flush. With one flush for each order, the
+The thread gathers the commits of many sagas into one flush. With one flush for each saga, the
 workers would get messages of one saga each. No request waits for the thread. While the broker is
 down, the rows stay in the outbox, and beat's periodic flush sends them.
 """

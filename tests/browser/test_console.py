@@ -59,7 +59,7 @@ def test_an_operator_finds_the_order_that_needs_attention_retries_it_and_sees_it
         page.locator("#tab-attention").click()
         page.get_by_role("link", name=placed).click()
         expect(page.get_by_role("alert")).to_contain_text("inventory.ship says")
-        expect(page.get_by_role("img", name="The saga of this order")).to_be_visible()
+        expect(page.get_by_role("img", name="The diagram of this saga")).to_be_visible()
         expect(page.locator("pre.long").first).to_contain_text('violates check constraint "broken"')
         photograph(page, "order")
         with page.expect_download() as download:

@@ -269,7 +269,7 @@ def test_with_a_console_an_action_drafts_a_run_over_the_orders_of_the_rows(
     assert (run.action, run.state, run.requested_by.username) == (of_run, "draft", "olga")
     assert set(run.items.values_list("order_id", flat=True)) == {first.saga, second.saga}
     assert page_after.redirect_chain[-1][0] == reverse("admin:console_run_change", args=[run.id])
-    assert "of these orders" in page_after.content.decode()
+    assert "of these sagas" in page_after.content.decode()
     assert list(type(first).objects.order_by("id").values()) == before
     assert flushed == []
 

@@ -1,4 +1,4 @@
-"""Cancel an order, or another saga, before its pivot, and undo the steps that were done for it.
+"""Cancel a saga before its pivot, and undo the steps that were done for it.
 
 After the pivot a saga only goes forward, so it is left as it is.
 """
@@ -56,7 +56,7 @@ class Cancel(OrderAction):
     name = "cancel"
     dangerous = True
     exact_preview = True
-    nothing_to_do = "None of these orders can be cancelled any more."
+    nothing_to_do = "None of these sagas can be cancelled any more."
 
     def is_offered(self, order: TrackedSaga, *, on_hold: bool | None) -> bool:
         """Offer it while the saga's domain lets staff cancel it."""
@@ -95,10 +95,10 @@ def cancelling(order: TrackedSaga) -> str:
     """Return what follows from a cancel, as a sentence. A hold delays it."""
     reader = PartialReader()
     if holds.hold_of(order, reader=reader):
-        return "Cancelling, but the order is on hold: its steps are undone after the release."
+        return "Cancelling, but the saga is on hold: its steps are undone after the release."
     if reader.unreachable:
         return (
-            "Cancelling: the steps that were done are being undone, unless the order is on hold,"
+            "Cancelling: the steps that were done are being undone, unless the saga is on hold,"
             f" which is unknown: the database of {', '.join(reader.unreachable)} did not answer."
         )
     return "Cancelling: the steps that were done are being undone."

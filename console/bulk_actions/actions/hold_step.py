@@ -1,7 +1,7 @@
 """Put a step on hold for all sagas.
 
 The step's own service decides whether the step runs. The homes of its sagas are written after it,
-because their hold keeps the waiting orders from being re-driven.
+because their hold keeps the waiting sagas from being re-driven.
 """
 
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ SELECT count(*)
 
 
 class HoldStep(StepAction):
-    """Stops all orders before a step."""
+    """Stops all sagas before a step."""
 
     name = "hold_step"
     dangerous = True
     nothing_to_do = "The step is already on hold."
 
     def preview(self, queries: OrderQueries, step: str) -> Impact:
-        """Count the open orders, and the messages that are at the step now."""
+        """Count the open sagas, and the messages that are at the step now."""
         service = service_name(step)
         holds_now = queries.number(service, holds.MANUAL_STEP_HOLDS, step=step)
         open_orders = sum(
@@ -48,12 +48,12 @@ class HoldStep(StepAction):
         return queries.impact(orders=open_orders, step_holds=1 - holds_now, messages=at_step)
 
     def tiles(self, impact: Impact) -> Sequence[Tile]:
-        """Show how many orders may stop at the step."""
+        """Show how many sagas may stop at the step."""
         return (
             Tile(
-                "Open orders",
+                "Open sagas",
                 impact.orders,
-                "these and all later orders stop when they reach this step",
+                "these and all later sagas stop when they reach this step",
                 "bad",
             ),
             Tile(

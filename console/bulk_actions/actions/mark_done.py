@@ -1,4 +1,4 @@
-"""Mark a step of one order as done by hand, on an operator's statement and evidence."""
+"""Mark a step of one saga as done by hand, on an operator's statement and evidence."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ class MarkDone(OrderStepAction):
 
     name = "by_hand"
     exact_preview = True
-    nothing_to_do = "The step is not open: it is done, or the order has not reached it."
+    nothing_to_do = "The step is not open: it is done, or the saga has not reached it."
     reason_prompt = "How do you know that it is done?"
     takes_reference = True
 
@@ -51,8 +51,8 @@ class MarkDone(OrderStepAction):
 
     def tiles(self, impact: Impact) -> Sequence[Tile]:
         """Show the step."""
-        note = "the step counts as done, and the order goes on"
-        return (Tile("Orders that change", impact.affected, note),)
+        note = "the step counts as done, and the saga goes on"
+        return (Tile("Sagas that change", impact.affected, note),)
 
     def apply(self, order: TrackedSaga, run: Run) -> ActionResult:
         """Mark the run's step as done, as the person who requested the run states."""
@@ -63,7 +63,7 @@ class MarkDone(OrderStepAction):
             mark_done(run.step, order.pk, confirmation)
         except ManualCompletionRefused as refused:
             return ActionResult.nothing(str(refused))
-        return ActionResult.done(f"{run.step} is marked as done by hand; the order goes on.")
+        return ActionResult.done(f"{run.step} is marked as done by hand; the saga goes on.")
 
 
 def can_be_marked_done(step: str) -> bool:
@@ -73,6 +73,6 @@ def can_be_marked_done(step: str) -> bool:
 
 
 def steps_to_mark_done(detail: SagaDetail) -> Iterator[str]:
-    """Yield the open steps of an order that a person may mark as done."""
+    """Yield the open steps of a saga that a person may mark as done."""
     rows = (message.row for message in detail.received)
     return (row.step for row in rows if row.state in OPEN and can_be_marked_done(row.step))

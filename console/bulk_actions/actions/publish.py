@@ -1,4 +1,4 @@
-"""Publish every message of an order again, because the broker may have lost one."""
+"""Publish every message of a saga again, because the broker may have lost one."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ SENT = "SELECT saga FROM {outbox} WHERE saga = ANY(%(orders)s::uuid[])"
 
 
 class Publish(OrderAction):
-    """Makes every outbox row of an order due again. A step that is done ignores the message."""
+    """Makes every outbox row of a saga due again. A step that is done ignores the message."""
 
     name = "publish"
-    nothing_to_do = "The messages of these orders have been purged."
+    nothing_to_do = "The messages of these sagas have been purged."
 
     def preview(self, queries: OrderQueries, step: str) -> Impact:
         """Count the messages that are still in an outbox."""

@@ -1,6 +1,6 @@
-"""Release an order that is on hold, in all its services.
+"""Release a saga that is on hold, in all its services.
 
-Its home is released first, so that at worst the order is re-driven without need.
+Its home is released first, so that at worst the saga is re-driven without need.
 """
 
 from collections.abc import Sequence
@@ -19,26 +19,26 @@ HELD = "SELECT saga FROM {inbox} WHERE saga = ANY(%(orders)s::uuid[]) AND state 
 
 
 class Release(OrderAction):
-    """Lifts the hold of an order, and sends its held messages on."""
+    """Lifts the hold of a saga, and sends its held messages on."""
 
     name = "release"
-    nothing_to_do = "None of these orders is on hold."
+    nothing_to_do = "None of these sagas is on hold."
 
     def is_offered(self, order: TrackedSaga, *, on_hold: bool | None) -> bool:
-        """Offer it unless the order is known to be on no hold."""
+        """Offer it unless the saga is known to be on no hold."""
         return on_hold is not False
 
     def preview(self, queries: OrderQueries, step: str) -> Impact:
-        """Count the orders on hold, and their held messages."""
+        """Count the sagas on hold, and their held messages."""
         on_hold = set(queries.in_all_services(ON_HOLD))
         held = sum(order in on_hold for order in queries.in_all_services(HELD))
         return queries.impact(affected=len(on_hold), messages=held)
 
     def tiles(self, impact: Impact) -> Sequence[Tile]:
-        """Show how many orders and steps go on."""
+        """Show how many sagas and steps go on."""
         return (
             Tile(
-                "Orders released",
+                "Sagas released",
                 impact.affected,
                 f"of {impact.orders}; the others are not on hold",
             ),

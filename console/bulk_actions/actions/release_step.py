@@ -22,16 +22,16 @@ class ReleaseStep(StepAction):
     nothing_to_do = "The step is not on hold."
 
     def preview(self, queries: OrderQueries, step: str) -> Impact:
-        """Count the orders that wait at the step."""
+        """Count the sagas that wait at the step."""
         service = service_name(step)
         holds_now = queries.number(service, holds.STEP_HOLDS, step=step)
         waiting = queries.number(service, holds.WAITING_AT_STEP, step=step, most=COUNT_LIMIT)
         return queries.impact(orders=waiting, step_holds=holds_now, messages=waiting)
 
     def tiles(self, impact: Impact) -> Sequence[Tile]:
-        """Show how many orders go on."""
+        """Show how many sagas go on."""
         note = "go on as fast as the workers take them"
-        return (Tile("Orders that wait", impact.messages, note),)
+        return (Tile("Sagas that wait", impact.messages, note),)
 
     def apply(self, run: Run) -> ActionResult:
         """Lift the hold in the homes first, then in the step's own service."""

@@ -1,4 +1,4 @@
-"""Make the next attempt of the waiting steps of an order due now."""
+"""Make the next attempt of the waiting steps of a saga due now."""
 
 from collections.abc import Sequence
 

@@ -76,7 +76,7 @@ def test_from_the_orders_page_to_its_end_with_the_evidence_shown(operator):
         "olga",
         REFUND,
         "I saw it.",
-        "payments.refund is marked as done by hand; the order goes on.",
+        "payments.refund is marked as done by hand; the saga goes on.",
     )
 
 
@@ -117,7 +117,7 @@ def test_a_worker_that_died_after_it_had_marked_the_step_does_not_make_it_look_u
     run.items.update(state="pending", outcome="", due_at="2026-01-01T00:00:00Z")
     work()
     assert outcomes(run) == [
-        ("done", "payments.refund is marked as done by hand; the order goes on.")
+        ("done", "payments.refund is marked as done by hand; the saga goes on.")
     ]
 
 

@@ -148,4 +148,4 @@ class TestEffects:
             run.id, by=olga, reason="typed by hand", fingerprint=runs.preview(run).fingerprint
         )
         work()
-        assert outcomes(run) == [("nothing", "This order does not exist.")]
+        assert outcomes(run) == [("nothing", "This saga does not exist.")]

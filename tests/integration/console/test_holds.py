@@ -195,7 +195,7 @@ class TestOrders:
         assert outcomes(cancelled) == [
             (
                 "done",
-                "Cancelling, but the order is on hold: its steps are undone after the release.",
+                "Cancelling, but the saga is on hold: its steps are undone after the release.",
             )
         ]
         walked.run_to_end(order.id)

@@ -94,12 +94,12 @@ class TestPreview:
     def test_more_orders_than_one_run_may_have_are_refused(self, operator, monkeypatch):
         monkeypatch.setattr(runs, "MOST_ORDERS", 1)
         page = select(operator, "cancel", stuck(), stuck()).content.decode()
-        assert "A run takes at most 1 orders." in page
+        assert "A run takes at most 1 sagas." in page
         assert not Run.objects.exists()
 
     def test_a_selection_of_which_nothing_is_left_is_refused(self, operator):
         page = select(operator, "cancel", Order(id=uuid7())).content.decode()
-        assert "None of the selected orders" in page
+        assert "None of the selected sagas" in page
         assert not Run.objects.exists()
 
     def test_a_service_that_is_down_is_named_and_nothing_can_be_confirmed(self, olga, renamed):
