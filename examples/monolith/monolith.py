@@ -24,22 +24,15 @@ if IS_PROGRAM:
     sys.modules[__name__] = sys.modules["__main__"]
 
 DATABASE = urlsplit(os.environ["DATABASE_URL"])
+SERVER = {"HOST": DATABASE.hostname, "PORT": DATABASE.port or "", "NAME": DATABASE.path[1:]}
+LOGIN = {"USER": DATABASE.username, "PASSWORD": DATABASE.password or ""}
 
 settings.configure(
     SECRET_KEY=os.environ.get("SECRET_KEY", "only-for-this-example"),
     USE_TZ=True,
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     INSTALLED_APPS=["django.contrib.postgres", "django_celery_results", "sagas", "monolith"],
-    DATABASES={
-        "default": {
-            "ENGINE": "django.db.backends.postgresql",
-            "HOST": DATABASE.hostname,
-            "PORT": DATABASE.port or "",
-            "USER": DATABASE.username,
-            "PASSWORD": DATABASE.password or "",
-            "NAME": DATABASE.path[1:],
-        }
-    },
+    DATABASES={"default": {"ENGINE": "django.db.backends.postgresql", **SERVER, **LOGIN}},
     CELERY_BROKER_URL=os.environ["REDIS_URL"],
     SAGAS={"STALL_SECONDS": 5},
 )
@@ -48,6 +41,7 @@ django.setup()
 # --- The engine, and the tables: the imports need Django's settings ------------------------------
 from sagas import Delivery, Event, Refusal, Saga, Step, action, start, undo
 from sagas.celery import configure
+from sagas.kinds import Fact, Money, SagaKind, register
 from sagas.models import ServiceTables, TrackedSaga
 
 
@@ -61,6 +55,16 @@ class Account(models.Model):
 class Order(TrackedSaga):
     amount = models.IntegerField()
     status = models.CharField(max_length=20, default="placed")
+
+
+@register(Order)
+class OrderKind(SagaKind):
+    """Tells the admin and the console what only this file knows of an order."""
+
+    columns = ("Amount",)
+
+    def facts(self, row: Order) -> list[Fact]:
+        return [Fact("Amount", Money(row.amount, "eur")), Fact("Shipping", row.status)]
 
 
 # `migrate` looks for the models of an app in its module `models`. Here it is this file.

@@ -18,6 +18,48 @@ pytestmark = pytest.mark.package
 # Files that can be read at once.
 MOST_LINES = {"monolith": 150, "external_step": 200, "approval": 210}
 
+# The example as it is, in a project that has Django's admin as well.
+WITH_ADMIN = """
+from django.conf import LazySettings
+
+APPS = ("admin", "auth", "contenttypes", "messages", "sessions")
+PROCESSORS = ["django.template.context_processors.request",
+              "django.contrib.auth.context_processors.auth",
+              "django.contrib.messages.context_processors.messages"]
+ADMIN = {
+    "ROOT_URLCONF": "with_admin",
+    "MIDDLEWARE": ["django.contrib.sessions.middleware.SessionMiddleware",
+                   "django.contrib.auth.middleware.AuthenticationMiddleware",
+                   "django.contrib.messages.middleware.MessageMiddleware"],
+    "TEMPLATES": [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True,
+                   "OPTIONS": {"context_processors": PROCESSORS}}],
+}
+configure = LazySettings.configure
+
+def configure_with_admin(self, **given):
+    apps = [*(f"django.contrib.{app}" for app in APPS), *given.pop("INSTALLED_APPS")]
+    configure(self, INSTALLED_APPS=apps, STATIC_URL="static/", **ADMIN, **given)
+
+LazySettings.configure = configure_with_admin
+import monolith
+
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from django.urls import path
+from sagas.admin.tracked import SagaAdmin
+
+admin.site.register(monolith.Order, SagaAdmin)
+urlpatterns = [path("admin/", admin.site.urls)]
+
+def show_list():
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    client = Client(HTTP_HOST="localhost")
+    client.force_login(User.objects.create_superuser("ada"))
+    print(client.get("/admin/monolith/order/").content.decode())
+"""
+
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
  WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -64,6 +106,15 @@ def test_the_monolith_ships_what_is_paid_and_cancels_the_rest(example):
     listed = example.run("monolith.py", "orders").splitlines()
     assert sorted(line.split()[-1] for line in listed) == ["cancelled", "shipped"]
     assert example.value("SELECT balance FROM monolith_account") == 30
+
+
+@pytest.mark.parametrize("example", ["monolith"], indirect=True)
+def test_the_list_of_the_admin_shows_the_facts_of_the_monolith(example):
+    example.run("monolith.py", "place", "70")
+    example.write({"with_admin.py": WITH_ADMIN})
+    page = example.run("-c", "import with_admin; with_admin.show_list()")
+    assert 'class="field-column">0.70 EUR<' in page
+    assert "Shipping placed" in page
 
 
 @pytest.mark.parametrize("example", ["monolith"], indirect=True)
