@@ -27,9 +27,10 @@ from api.problems.problem_types import ACTION_REJECTED, FORBIDDEN, NOT_FOUND
 from api.requests.parsing import convert, parse
 from api.requests.reasons import Reason
 from sagas import Event, SignalResult
-from sagas.kinds import find_saga
+from sagas.kinds import find_saga, kind_of
 from sagas.models import TrackedSaga
 from sagas.waits import WaitRule, WrongSignal, find_signal
+from staff.policy import may_view
 from staff.signals import SIGNAL, answer_wait, signal_action, wait_rule
 
 __all__ = ["NewSignal", "SignalsView"]
@@ -121,11 +122,14 @@ class SignalsView(APIView):
 
     @cached_property
     def row(self) -> TrackedSaga | None:
-        """The tracked row of the saga in the path, or None if there is none."""
+        """The tracked row of the saga in the path; None if there is none that the user may view."""
         saga = self.kwargs["pk"]
         if self.model is None:
-            return find_saga(saga)
-        return self.model._base_manager.filter(pk=saga).first()
+            row = find_saga(saga)
+        else:
+            row = self.model._base_manager.filter(pk=saga).first()
+        is_shown = row is not None and may_view(self.request.user, kind_of(type(row)))
+        return row if is_shown else None
 
     @extend_schema(
         operation_id="answer_wait",
@@ -143,7 +147,8 @@ class SignalsView(APIView):
         202 means that this answer counts, now or as soon as the saga waits. 200 means that an
         answer came before, which the body shows. This one has no effect then.
 
-        If the wait has expired or is over, the answer is 409. Repeat the call after an error.
+        If the wait has expired or is over, the answer is 409. Repeat the call after an error. A
+        saga whose kind you may not view is 404.
         """
         row = self.row
         if row is None:

@@ -16,6 +16,7 @@ from console.models import Run
 from orders.models import Order
 from orders.services import OrderFulfilledError
 from orders.status import Status
+from sagas.kinds import kind_of
 from staff.log import About
 from staff.writes import check_permitted, record_failure
 
@@ -39,7 +40,7 @@ def cancel_as_staff(order_id: UUID, *, by: User, reason: str, via: str = "api") 
     reason or a database is missing, `OrderFulfilledError`, and `Order.DoesNotExist`.
     """
     about: About = {"order_id": order_id, "why": reason}
-    check_permitted(by, Cancel.name, via=via, **about)
+    check_permitted(by, Cancel.name, via=via, kinds=[kind_of(Order)], **about)
     try:
         run = _requested(order_id, by=by, reason=reason, via=via)
     except Exception as error:

@@ -14,11 +14,11 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from console.bulk_actions.allowance import exceeded_allowances
-from console.bulk_actions.runs import DECIDE
+from console.bulk_actions.runs import DECIDE, kinds_of_run
 from console.models import Run
 from console.own_service import own_service
 from console.partial_reader import PartialReader
-from staff.policy import decide
+from staff.policy import decide, may_view
 
 __all__ = ["DecidedRun", "Notices", "WaitingRun", "count_to_decide", "notices_for"]
 
@@ -32,7 +32,10 @@ DECISIONS = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingRun:
-    """A run that waits for a second person. `reasons` are sentences: the allowances it exceeds."""
+    """A run that waits for a second person. `reasons` are sentences: the allowances it exceeds.
+
+    A user who may not view all of its sagas gets no amounts, but the permissions that are missing.
+    """
 
     id: UUID
     title: str
@@ -106,8 +109,15 @@ def _waiting(user: User | AnonymousUser) -> Iterable[WaitingRun]:
             is_own=run.requested_by_id == user.pk,
             since=run.confirmed_at or run.created_at,
             why=run.reason,
-            reasons=[found.in_words for found in exceeded_allowances(run)],
+            reasons=_reasons(run, user),
         )
+
+
+def _reasons(run: Run, user: User | AnonymousUser) -> list[str]:
+    hidden = [kind for kind in kinds_of_run(run, user) if not may_view(user, kind)]
+    if hidden:
+        return [f"You may not view {kind.plural} ({kind.view_permission})." for kind in hidden]
+    return [found.in_words for found in exceeded_allowances(run)]
 
 
 def _decided(user: User | AnonymousUser) -> Iterable[DecidedRun]:

@@ -1,6 +1,6 @@
 """The actions of the outbox and inbox lists as runs: with preview, reason, limit and log."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from django.contrib import messages
@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from console.bulk_actions.registry import is_permitted
 from console.views.runs import draft_run
+from console.visible_kinds import visible_kinds
 
 __all__ = ["ConsoleActions"]
 
@@ -25,6 +26,14 @@ class ConsoleActions:
     def is_permitted(self, request: HttpRequest, action: str) -> bool:
         """Tell whether the policy permits the user to make such a run."""
         return is_permitted(request.user, action)
+
+    def hidden(self, request: HttpRequest) -> str:
+        """Return which kinds of sagas the user may not view; empty if none."""
+        return visible_kinds(request.user).hidden_in_words
+
+    def own_steps(self, request: HttpRequest) -> Collection[str]:
+        """Return the steps that only sagas of kinds which the user may view have."""
+        return visible_kinds(request.user).own_steps()
 
     def act(self, request: HttpRequest, action: str, sagas: Sequence[UUID]) -> HttpResponse | None:
         """Draft the run, and show its preview, which says that it is about whole sagas."""

@@ -24,7 +24,7 @@ from console.visible_kinds import visible_kinds
 from sagas.kinds import SagaKind
 from sagas.models import Inbox, Outbox
 from sagas.storage.registry import service_names
-from staff.policy import decide
+from staff.policy import decide, may_view
 
 __all__ = [
     "Group",
@@ -91,7 +91,7 @@ def kind_items(request: HttpRequest) -> list[Item]:
 
     The number is that of the sagas which need attention.
     """
-    items = [_kind(kind) for kind in other_kinds() if request.user.has_perm(kind.view_permission)]
+    items = [_kind(kind) for kind in other_kinds() if may_view(request.user, kind)]
     if not items:
         return []
     figures = read_figures()

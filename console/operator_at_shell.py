@@ -13,7 +13,9 @@ from console.bulk_actions.nouns import find_nouns, in_nouns, name_sagas
 from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.registry import get_action
 from console.models import Run, RunItem
+from console.visible_kinds import kinds_of_step
 from sagas.control import ControlResult
+from sagas.kinds import kind_of
 from sagas.operations.saga_actions import Operation, Preview
 from staff.context import at_shell
 from staff.log import About
@@ -35,8 +37,10 @@ class OperatorAtShell:
 
     def check_permitted(self) -> None:
         """Ask the policy. Raises `staff.policy.NotPermitted` after logging the refusal."""
+        operation, row = self.operation, self.operation.row
         with at_shell():
-            check_permitted(self.user, self.action, via=VIA, **self._about)
+            kinds = [kind_of(type(row))] if row is not None else kinds_of_step(operation.step)
+            check_permitted(self.user, self.action, via=VIA, kinds=kinds, **self._about)
 
     def preview(self) -> Preview:
         """Return what the operation would change. The console shows the same figures."""

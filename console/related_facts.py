@@ -1,14 +1,23 @@
 """The facts and forms that other kinds add to the page of a saga, such as those of returns."""
 
 from functools import partial
+from typing import NamedTuple
 
 from django.contrib.auth.models import AnonymousUser, User
 
 from console.partial_reader import PartialReader
 from sagas.kinds import Fact, Proposal, SagaKind, all_kinds, kind_of
 from sagas.models import TrackedSaga
+from staff.policy import decide, may_view
 
-__all__ = ["proposals_about", "related_facts"]
+__all__ = ["OfferedProposal", "offered_proposals", "proposals_about", "related_facts"]
+
+
+class OfferedProposal(NamedTuple):
+    """A form of one kind on the page of a saga of another: the user must view `kinds`, so both."""
+
+    proposal: Proposal
+    kinds: tuple[SagaKind, SagaKind]
 
 
 def related_facts(
@@ -26,9 +35,23 @@ def related_facts(
     ]
 
 
-def proposals_about(row: TrackedSaga) -> list[Proposal]:
+def proposals_about(row: TrackedSaga) -> list[OfferedProposal]:
     """Return the forms with which staff start sagas of other kinds about a saga."""
-    return [proposal for kind in _others(row) for proposal in kind.proposals_about(row)]
+    own = kind_of(type(row))
+    return [
+        OfferedProposal(proposal, (own, kind))
+        for kind in _others(row)
+        for proposal in kind.proposals_about(row)
+    ]
+
+
+def offered_proposals(row: TrackedSaga, user: User | AnonymousUser) -> list[Proposal]:
+    """Return the forms that the page of a saga offers a user, as the policy permits."""
+    return [
+        proposal
+        for proposal, kinds in proposals_about(row)
+        if proposal.is_offered and decide(user, proposal.action, kinds=kinds).allowed
+    ]
 
 
 def _others(row: TrackedSaga) -> list[SagaKind]:
@@ -42,6 +65,6 @@ def _facts_of(
     label = kind.plural.capitalize()
     if kind.home in reader.unreachable:
         return [Fact(label, f"Unknown: the database of {kind.home} does not answer.")]
-    if found and not user.has_perm(kind.view_permission):
+    if found and not may_view(user, kind):
         return [Fact(label, f"You may not view {kind.plural} ({kind.view_permission}).")]
     return found

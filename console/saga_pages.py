@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from console.partial_reader import PartialReader
 from sagas.admin.facts import fact_in_html, fact_text, linked
 from sagas.kinds import Fact, SagaKind, get_kind, locate
+from staff.policy import may_view
 
 __all__ = ["KindCount", "count_by_kind", "find_kinds", "link_of_fact", "saga_link"]
 
@@ -56,6 +57,6 @@ def link_of_fact(fact: Fact, user: User | AnonymousUser) -> SafeString:
     if fact.link is None or isinstance(fact.link, str):
         return fact_in_html(fact)
     kind = get_kind(fact.link.kind)
-    if kind is None or not user.has_perm(kind.view_permission):
+    if kind is None or not may_view(user, kind):
         return fact_in_html(fact)
     return linked(kind.page(fact.link.saga), fact_text(fact.value))

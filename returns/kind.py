@@ -12,6 +12,7 @@ from returns.events import GoodsReceived, ReturnCancelled, ReturnDeclined
 from returns.goodwill import goodwill_for
 from returns.models import Return, TimelineEvent
 from returns.selectors import with_status
+from returns.services import ORDER
 from returns.status import OPEN, Kind, Status
 from sagas import Event, Refusal
 from sagas.currencies import with_currency
@@ -28,9 +29,6 @@ CANCELLED_BY_SHOP = ReturnCancelled(code="cancelled_by_shop", detail="Cancelled 
 
 APPROVE, RECEIVE = "returns.approve", "returns.receive"
 ACTIONS = {APPROVE: "approve_return", RECEIVE: "receive_return"}
-
-# The kind of the saga whose page names its returns.
-ORDER = "orders.order"
 
 # The status of an order whose page offers goodwill.
 FULFILLED = "fulfilled"

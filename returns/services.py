@@ -26,11 +26,14 @@ from returns.status import FREED, OPEN, Kind, Status
 from returns.status_projection import ALIAS
 from sagas import CancelResult, cancel, start
 from sagas.failpoints import Point, reach
+from sagas.kinds import SagaKind, get_kind, kind_of
 from staff.policy import Actor
 from staff.writes import LOG_ALIAS, SEVERAL, staff_write
 
 __all__ = [
+    "GIVE_GOODWILL",
     "MOST_LINES",
+    "ORDER",
     "LineToReturn",
     "NewReturn",
     "NotReturnable",
@@ -40,10 +43,17 @@ __all__ = [
     "TooMuch",
     "cancel_return",
     "give_goodwill",
+    "kinds_of_goodwill",
     "request_return",
 ]
 
 MOST_LINES = 100
+
+# The action of the policy.
+GIVE_GOODWILL = "give_goodwill"
+
+# The kind of the sagas that returns are about.
+ORDER = "orders.order"
 
 
 class LineToReturn(Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,8 +140,9 @@ def give_goodwill(actor: Actor, *, order_id: UUID, amount: int, reason: str, via
     _require_given(amount, reason)
     with staff_write(
         actor,
-        "give_goodwill",
+        GIVE_GOODWILL,
         via=via,
+        kinds=kinds_of_goodwill(),
         alias=LOG_ALIAS if ALIAS == LOG_ALIAS else SEVERAL,
         subject=f"order {order_id}",
         order_id=order_id,
@@ -152,6 +163,13 @@ def give_goodwill(actor: Actor, *, order_id: UUID, amount: int, reason: str, via
             )
         write.outcome = f"Return {row.id}: {amount} {row.currency} out of goodwill."
     return row
+
+
+def kinds_of_goodwill() -> list[SagaKind]:
+    """Return the kinds that goodwill is about: it starts a return, and shows what is left of an
+    order.
+    """
+    return [kind for kind in (get_kind(ORDER), kind_of(Return)) if kind]
 
 
 def cancel_return(row: Return, *, reason: ReturnCancelled | None = None) -> Return:

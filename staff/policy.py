@@ -1,17 +1,19 @@
 """The policy of staff: which person may take which action, and read which data.
 
-API, admin, console and commands ask `decide` before a write, and `may_read` before they show the
-data of others. Both rest on Django's permissions. `ACTIONS` has the actions on sagas of any kind. A
+API, admin, console and commands ask `decide` before a write, and `may_read` or `may_view` before
+they show the data of others. All rest on Django's permissions. A write about a saga needs the
+permission to view its kind as well. `ACTIONS` has the actions on sagas of any kind. A
 domain adds its own with `register`, when its app is ready. The log keeps the names, so a name never
 changes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from django.contrib.auth.models import AnonymousUser, User
 
 from sagas.definition.names import NameTaken, Registrations, by_name
+from sagas.kinds import SagaKind
 from staff.roles import is_auditor
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "decide",
     "label_of",
     "may_read",
+    "may_view",
     "register",
     "register_events",
     "require",
@@ -134,10 +137,13 @@ def all_actions() -> list[StaffAction]:
     return [*_BY_NAME.values()]
 
 
-def decide(actor: Actor, action: str, subject: object = None) -> Decision:
+def decide(
+    actor: Actor, action: str, subject: object = None, *, kinds: Iterable[SagaKind] = ()
+) -> Decision:
     """Decide whether an actor may take an action on a subject. Raises KeyError for no action.
 
-    A user needs staff status as well, as in the admin. Auditors may take none, also as
+    `kinds` are those of the sagas that the action is about: the actor must be permitted to view
+    each. A user needs staff status as well, as in the admin. Auditors may take none, also as
     members of other groups.
     """
     known = _BY_NAME[action]
@@ -146,12 +152,16 @@ def decide(actor: Actor, action: str, subject: object = None) -> Decision:
     if is_auditor(actor):
         return Decision(allowed=False, reason=f"“{known.label}” is refused: auditors only read.")
     permissions = filter(None, (known.permission, known.or_permission))
-    if _is_staff(actor) and any(map(actor.has_perm, permissions)):
+    missing = [] if _is_staff(actor) and any(map(actor.has_perm, permissions)) else [known]
+    hidden = [kind.view_permission for kind in kinds if not may_view(actor, kind)]
+    needed = [*(action.permission for action in missing), *sorted(set(hidden))]
+    if not needed:
         return Decision(allowed=True)
+    one, group = ("permission", "it") if len(needed) == 1 else ("permissions", "them")
     return Decision(
         allowed=False,
-        reason=f"“{known.label}” needs the permission {known.permission}."
-        " Ask an administrator for a group that has it.",
+        reason=f"“{known.label}” needs the {one} {' and '.join(needed)}."
+        f" Ask an administrator for a group that has {group}.",
     )
 
 
@@ -166,9 +176,16 @@ def may_read(actor: Actor, permission: str) -> bool:
     return (_is_staff(actor) or is_auditor(actor)) and actor.has_perm(permission)
 
 
-def require(actor: Actor, action: str, subject: object = None) -> None:
-    """Raise `NotPermitted` unless the actor may take the action."""
-    decision = decide(actor, action, subject)
+def may_view(actor: Actor, kind: SagaKind) -> bool:
+    """Decide whether an actor may see all sagas of a kind, and their amounts."""
+    return may_read(actor, kind.view_permission)
+
+
+def require(
+    actor: Actor, action: str, subject: object = None, *, kinds: Iterable[SagaKind] = ()
+) -> None:
+    """Raise `NotPermitted` unless the actor may take the action on sagas of these kinds."""
+    decision = decide(actor, action, subject, kinds=kinds)
     if not decision.allowed:
         raise NotPermitted(decision.reason)
 

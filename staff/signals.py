@@ -52,7 +52,15 @@ def answer_wait(
     kind, action = kind_of(type(row)), signal_action(type(row), step)
     with (
         staff_write(
-            actor, action, via=via, alias=place, subject=about, order_id=row.pk, step=step, why=why
+            actor,
+            action,
+            via=via,
+            alias=place,
+            kinds=[kind],
+            subject=about,
+            order_id=row.pk,
+            step=step,
+            why=why,
         ) as write,
         transaction.atomic(using=alias),
     ):

@@ -6,13 +6,14 @@ intention before it, and the outcome after its commit or rollback. So a crash le
 without an outcome, and never a write without an entry.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Unpack
 
 from django.db import connections, transaction
 
+from sagas.kinds import SagaKind
 from staff import log
 from staff.models import LogEntry
 from staff.policy import Actor, NotPermitted, decide
@@ -47,9 +48,19 @@ class Write:
         self.outcome = ""
 
 
-def check_permitted(actor: Actor, action: str, *, via: str, **about: Unpack[log.About]) -> None:
-    """Ask the policy. Raises `NotPermitted` after logging the refusal."""
-    decision = decide(actor, action, about.get("subject"))
+def check_permitted(
+    actor: Actor,
+    action: str,
+    *,
+    via: str,
+    kinds: Iterable[SagaKind] = (),
+    **about: Unpack[log.About],
+) -> None:
+    """Ask the policy. `kinds` are those of the sagas that the action is about.
+
+    Raises `NotPermitted` after logging the refusal.
+    """
+    decision = decide(actor, action, about.get("subject"), kinds=kinds)
     if not decision.allowed:
         refused: log.About = {**about, "outcome": decision.reason}
         record_after_rollback(
@@ -74,18 +85,24 @@ def record_failure(
 
 @contextmanager
 def staff_write(
-    actor: Actor, action: str, *, via: str, alias: str = LOG_ALIAS, **about: Unpack[log.About]
+    actor: Actor,
+    action: str,
+    *,
+    via: str,
+    alias: str = LOG_ALIAS,
+    kinds: Iterable[SagaKind] = (),
+    **about: Unpack[log.About],
 ) -> Iterator[Write]:
     """Ask the policy, run the block, and log it.
 
     `via` is the surface: console, admin, api or command. `alias` is the database of the write, or
-    `SEVERAL`.
+    `SEVERAL`. `kinds` are those of the sagas that the write is about.
     `about` has the entry's other columns, such as `subject`, `order_id` and `why`. Raises
     `NotPermitted` after logging the refusal; an error of the block is logged and raised again.
     """
 
     add_entry = partial(_add_entry, actor, action, via, about)
-    check_permitted(actor, action, via=via, **about)
+    check_permitted(actor, action, via=via, kinds=kinds, **about)
 
     write = Write()
     try:

@@ -32,8 +32,9 @@ class AsStaffMay(BasePermission):
     """Allows what the policy of staff allows.
 
     A view names Django's permission for its reads in `read_permission`, or None if every user may
-    read. It names the action of each method that writes in `write_actions`. A refused write of a
-    member of staff is in the log. Customers cannot fill the log, because they are refused before.
+    read. It names the action of each method that writes in `write_actions`, and in `kinds` the
+    kinds of sagas that these are about. A refused write of a member of staff is in the log.
+    Customers cannot fill the log, because they are refused before.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -49,8 +50,10 @@ class AsStaffMay(BasePermission):
             permission = getattr(view, "read_permission", None)
             self.message = f"Reading this needs the permission {permission}."
             return permission is None or may_read(user, permission)
+        kinds = getattr(view, "kinds", ())
         if user.is_staff:
-            check_permitted(user, action, via="api", subject=view.kwargs.get("sku", ""))
+            subject = view.kwargs.get("sku", "")
+            check_permitted(user, action, via="api", kinds=kinds, subject=subject)
             return True
         self.message = decide(user, action).reason
         return False

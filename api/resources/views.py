@@ -131,7 +131,13 @@ class SagaCancelView(_OfResource):
         alias = router.db_for_write(type(row))
         place = LOG_ALIAS if alias == LOG_ALIAS else SEVERAL
         with staff_write(
-            user, CANCEL, via="api", alias=place, order_id=row.pk, why=reason
+            user,
+            CANCEL,
+            via="api",
+            alias=place,
+            kinds=[self.resource.kind],
+            order_id=row.pk,
+            why=reason,
         ) as write:
             self.cancel_by_shop(row)
             write.outcome = "Cancelling: the steps that were done are being undone."
@@ -141,7 +147,8 @@ class SagaCancelView(_OfResource):
         """Raises `InvalidInput` without a reason, but to a person with the permission only."""
         reason = _reason_or_fault(request, self.resource.noun)
         if isinstance(reason, InvalidInput) or self.is_cancelled(row):
-            check_permitted(user, CANCEL, via="api", order_id=row.pk)
+            kinds = [self.resource.kind]
+            check_permitted(user, CANCEL, via="api", kinds=kinds, order_id=row.pk)
             if isinstance(reason, InvalidInput):
                 raise reason
             return {}

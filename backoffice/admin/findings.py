@@ -13,6 +13,7 @@ from audit.models import Finding
 from console.saga_pages import find_kinds, saga_link
 from console.visible_kinds import VisibleKinds, visible_kinds
 from orders.models import Order
+from sagas.admin.messages import KINDS
 from sagas.contrib.unfold import ReadOnlyAdmin
 from sagas.kinds import kind_of
 
@@ -66,14 +67,33 @@ class FindingAdmin(ReadOnlyAdmin):
         )
         return response
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Look up the kinds of the sagas of a page at once, for its links."""
+        page = super().get_changelist_instance(request)
+        rows = list(page.result_list)
+        kinds = find_kinds(saga for row in rows if (saga := _saga_of(row)))
+        for row in rows:
+            setattr(row, KINDS, kinds)
+        page.result_list = rows
+        return page
+
     @admin.display(description="subject")
     def subject_link(self, finding: Finding) -> SafeString:
         """Link to the saga, unless the subject is a SKU or no home has the saga."""
-        try:
-            saga = UUID(finding.subject)
-        except ValueError:
+        saga = _saga_of(finding)
+        if saga is None:
             return format_html("{}", finding.subject)
-        return saga_link(saga, find_kinds([saga]).get(saga))
+        kinds = getattr(finding, KINDS, None)
+        if kinds is None:
+            kinds = find_kinds([saga])
+        return saga_link(saga, kinds.get(saga))
+
+
+def _saga_of(finding: Finding) -> UUID | None:
+    try:
+        return UUID(finding.subject)
+    except ValueError:
+        return None
 
 
 def _views_orders(visible: VisibleKinds) -> bool:

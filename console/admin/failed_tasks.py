@@ -4,9 +4,10 @@ from typing import Any
 from uuid import UUID
 
 from celery import current_app
-from django.contrib import admin
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.db.models import F, JSONField, Q, QuerySet
+from django.db.models.functions import Cast
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django_celery_results.models import TaskResult
@@ -21,6 +22,7 @@ from console.failures.tracebacks import (
     with_task_id,
 )
 from console.saga_pages import find_kinds, saga_link
+from console.visible_kinds import visible_kinds
 from sagas.admin.changelist import NewestFilter, among_newest
 from sagas.admin.formatting import age, without_private_text
 from sagas.admin.messages import preformatted
@@ -78,6 +80,31 @@ class TaskResultAdmin(ReadOnlyAdmin):
         "arguments",
     )
     readonly_fields = ("step", "failed_attempts", "orders", "trace", "arguments")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TaskResult]:
+        """Return the failures, without those of steps of sagas that the user may not view.
+
+        A failure without a step is left out as well if it names sagas.
+        """
+        failures: QuerySet[TaskResult] = super().get_queryset(request)
+        visible = visible_kinds(request.user)
+        if not visible.hidden:
+            return failures
+        about_none = Q(about__isnull=True) | Q(about__sagas__isnull=True) | Q(about__sagas=[])
+        of_no_step = Q(about__step__isnull=True) | Q(about__step="")
+        return failures.alias(about=Cast(F("meta"), JSONField())).filter(
+            Q(about__step__in=visible.own_steps()) | (of_no_step & about_none)
+        )
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and say which sagas it hides."""
+        hidden = visible_kinds(request.user).hidden_in_words
+        if hidden and request.method == "GET":
+            self.message_user(request, hidden, messages.WARNING)
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        return response
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[TaskResult], search_term: str

@@ -9,6 +9,7 @@ from django.utils.text import Truncator
 
 from console.failures.grouping import Failures, current_failures
 from console.order_page.saga_detail import table_model
+from console.visible_kinds import visible_kinds
 from sagas.kinds import kind_of
 from sagas.models import Hold, TrackedSaga
 
@@ -29,7 +30,8 @@ class FailureFilter(admin.SimpleListFilter):
         model_admin: Any,
     ) -> None:
         no_failures = Failures(groups=[], unreachable=[], complete=True)
-        self.found = current_failures() if self.parameter_name in params else no_failures
+        shows = visible_kinds(request.user).shows
+        self.found = current_failures(shows) if self.parameter_name in params else no_failures
         if self.found.unreachable:
             down = ", ".join(self.found.unreachable)
             messages.warning(

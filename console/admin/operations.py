@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from unfold.decorators import display
@@ -14,7 +14,7 @@ from console.bulk_actions.nouns import in_nouns, name_sagas
 from console.bulk_actions.registry import UnknownAction, get_action, is_permitted
 from console.bulk_actions.runs import DECIDE, preview
 from console.models import Run
-from console.views.runs import progress_of
+from console.views.runs import may_view_run, progress_of
 from sagas.admin.changelist import NewestFilter
 from sagas.admin.formatting import age
 from sagas.contrib.unfold import ReadOnlyAdmin
@@ -56,6 +56,11 @@ class RunAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     search_fields = ("reason__icontains", "requested_by__username")
 
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Refuse the page of a run over sagas that the user may not view."""
+        permitted: bool = super().has_view_permission(request, obj)
+        return permitted and (not isinstance(obj, Run) or may_view_run(request, obj))
+
     def change_view(
         self,
         request: HttpRequest,
@@ -65,7 +70,8 @@ class RunAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """Show the preview or the progress of a run."""
         run = self.get_object(request, object_id)
-        context = self._context(request, run) if isinstance(run, Run) else {}
+        is_shown = isinstance(run, Run) and self.has_view_permission(request, run)
+        context = self._context(request, run) if is_shown else {}
         response: HttpResponse = super().change_view(
             request, object_id, form_url, {**(extra_context or {}), **context}
         )

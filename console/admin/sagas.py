@@ -22,7 +22,7 @@ from console.holds import hold_of, step_holds
 from console.open_waits import find_open_waits
 from console.order_page.saga_detail import SagaDetail, load_saga_detail, table_model
 from console.partial_reader import PartialReader
-from console.related_facts import proposals_about, related_facts
+from console.related_facts import offered_proposals, related_facts
 from console.views.runs import draft_run
 from sagas.admin.tracked import SagaOlderThan, StatusFilter
 from sagas.contrib import unfold
@@ -90,7 +90,9 @@ class SagaAdmin(unfold.SagaAdmin):
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Tell whether this user may act on sagas."""
-        return any(is_permitted(request.user, action.name) for action in bulk_actions())
+        return any(
+            is_permitted(request.user, action.name, kinds=[self.kind]) for action in bulk_actions()
+        )
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         """Return the actions that this user has the permission for.
@@ -99,7 +101,11 @@ class SagaAdmin(unfold.SagaAdmin):
         """
         location = {"action_location": action_location} if action_location else {}
         offered: dict[str, Any] = super().get_actions(request, **location)
-        return {name: found for name, found in offered.items() if is_permitted(request.user, name)}
+        return {
+            name: found
+            for name, found in offered.items()
+            if is_permitted(request.user, name, kinds=[self.kind])
+        }
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -170,13 +176,11 @@ class SagaAdmin(unfold.SagaAdmin):
             "answerable": [
                 wait
                 for wait in find_open_waits(detail.plan, (each.row for each in detail.received))
-                if decide(request.user, signal_action(type(row), wait.step)).allowed
+                if decide(
+                    request.user, signal_action(type(row), wait.step), kinds=[self.kind]
+                ).allowed
             ],
-            "proposals": [
-                proposal
-                for proposal in proposals_about(row)
-                if proposal.is_offered and decide(request.user, proposal.action).allowed
-            ],
+            "proposals": offered_proposals(row, request.user),
             "markable": list(steps_to_mark_done(detail)) if may_mark else [],
             "history": LogEntry.objects.filter(order_id=row.pk).order_by("-id")[:HISTORY],
         }

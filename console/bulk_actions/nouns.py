@@ -7,10 +7,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from console.bulk_actions.action import Tile
-from console.holds import homes_of
 from console.models import Run, RunItem
 from console.saga_pages import find_kinds
-from sagas.kinds import SagaKind, all_kinds
+from console.visible_kinds import kinds_of_step
+from sagas.kinds import SagaKind
 
 __all__ = ["Nouns", "find_nouns", "in_nouns", "name_sagas", "nouns_of"]
 
@@ -39,8 +39,7 @@ def find_nouns(sagas: Collection[UUID], step: str) -> Nouns:
     """
     if sagas:
         return _nouns(find_kinds(sagas).values())
-    homes = homes_of(step)
-    return _nouns(kind for kind in all_kinds() if kind.home in homes)
+    return _nouns(kinds_of_step(step))
 
 
 def name_sagas(tile: Tile, nouns: Nouns) -> Tile:

@@ -4,6 +4,8 @@ A project registers its own actions when its app is ready. An action that knows 
 takes the place of the console's action of its name.
 """
 
+from collections.abc import Iterable
+
 from django.contrib.auth.models import AnonymousUser, User
 
 from console.bulk_actions.action import (
@@ -24,6 +26,7 @@ from console.bulk_actions.actions.retry import Retry
 from console.bulk_actions.results import ActionRejected
 from console.order_page.saga_detail import SagaDetail
 from sagas.definition.names import by_name
+from sagas.kinds import SagaKind
 from staff.policy import decide
 
 __all__ = [
@@ -83,9 +86,12 @@ def get_action(name: str) -> Action:
     return _BY_NAME[name]
 
 
-def is_permitted(user: User | AnonymousUser, name: str) -> bool:
-    """Tell whether the policy lets a user run an action. Raises `UnknownAction`."""
-    return decide(user, get_action(name).name).allowed
+def is_permitted(user: User | AnonymousUser, name: str, *, kinds: Iterable[SagaKind] = ()) -> bool:
+    """Tell whether the policy lets a user run an action on sagas of these kinds.
+
+    Raises `UnknownAction`.
+    """
+    return decide(user, get_action(name).name, kinds=kinds).allowed
 
 
 def bulk_actions() -> list[OrderAction]:

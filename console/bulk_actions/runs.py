@@ -4,12 +4,12 @@ Every change of a run's state locks its row first, so a second click or a second
 changed. `console.bulk_actions.worker` acts on the items of a run that has started.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import msgspec
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -25,8 +25,10 @@ from console.bulk_actions.results import (
 )
 from console.bulk_actions.worker import LEASE
 from console.models import Run, RunItem
+from console.visible_kinds import kinds_to_view
+from sagas.kinds import SagaKind
 from staff.models import LogEntry
-from staff.policy import decide
+from staff.policy import decide, may_view
 
 __all__ = [
     "DECIDE",
@@ -36,6 +38,7 @@ __all__ = [
     "decline",
     "draft",
     "draft_for_step",
+    "kinds_of_run",
     "preview",
     "request",
 ]
@@ -55,7 +58,7 @@ def draft(
 ) -> Run:
     """Create a draft for these sagas, or for a step of each. Nothing is done to any of them.
 
-    Raises `WrongNumberOfOrders` or `UnknownAction`.
+    Raises `WrongNumberOfOrders`, `UnknownAction`, or `NotAllowed` if the person may not view them.
     """
     known = get_action(action)
     frozen = list(dict.fromkeys(orders))
@@ -68,6 +71,7 @@ def draft(
         raise WrongNumberOfOrders(
             f"A run takes at most {MOST_ORDERS:,} sagas. Select fewer, and make several runs."
         )
+    _check_view(known.name, by, kinds_to_view(by, frozen))
 
     with transaction.atomic():
         run = Run.objects.create(action=known.name, step=step, requested_by=by, via=via)
@@ -76,8 +80,12 @@ def draft(
 
 
 def draft_for_step(action: str, step: str, *, by: User, via: str = "console") -> Run:
-    """Create a draft about a step of all sagas. Nothing is done."""
+    """Create a draft about a step of all sagas. Nothing is done.
+
+    Raises `NotAllowed` if the person may not view all sagas that may have the step.
+    """
     known = get_action(action)
+    _check_view(known.name, by, kinds_to_view(by, (), step))
     with transaction.atomic():
         run = Run.objects.create(action=known.name, step=step, requested_by=by, via=via)
         RunItem.objects.create(run=run)
@@ -86,8 +94,15 @@ def draft_for_step(action: str, step: str, *, by: User, via: str = "console") ->
 
 def preview(run: Run) -> Impact:
     """Return what a run would change if it started now."""
-    orders = [order for order in run.items.values_list("order_id", flat=True) if order]
-    return get_action(run.action).preview(OrderQueries(orders), run.step)
+    return get_action(run.action).preview(OrderQueries(_orders(run)), run.step)
+
+
+def kinds_of_run(run: Run, user: User | AnonymousUser) -> list[SagaKind]:
+    """Return the kinds that a user must be permitted to view, to see or change a run.
+
+    See `console.visible_kinds.kinds_to_view`.
+    """
+    return kinds_to_view(user, _orders(run), run.step)
 
 
 def confirm(
@@ -134,6 +149,7 @@ def request(action: str, order: UUID, *, by: User, reason: str, via: str) -> Run
     known = get_action(action)
     reason = reason.strip()
     _check_reason(reason)
+    _check_view(known.name, by, kinds_to_view(by, [order]))
     impact = known.preview(OrderQueries([order]), "")
     _check_reachable(impact)
 
@@ -150,12 +166,14 @@ def approve(run_id: UUID, *, by: User, fingerprint: str) -> Run:
     `fingerprint` is that of the preview which the approver has seen. It is compared only for
     actions with `exact_preview`. Raises `NotAllowed`, `StalePreview` or `StateConflict`.
     """
-    _check_preview(Run.objects.get(id=run_id), fingerprint)
+    seen = Run.objects.get(id=run_id)
+    _check_view(DECIDE, by, kinds_of_run(seen, by))
+    _check_preview(seen, fingerprint)
 
     with transaction.atomic():
         run = _lock_for_decision(run_id, by)
         requester = User.objects.get(pk=run.requested_by_id)
-        if not is_permitted(requester, run.action):
+        if not is_permitted(requester, run.action, kinds=kinds_of_run(run, requester)):
             raise NotAllowed(
                 f"{requester.get_username()} no longer has permission for this action. Decline the"
                 " run. Another person may request it again."
@@ -187,6 +205,18 @@ def _check_person(run: Run, by: User) -> None:
             f"You no longer have permission for “{run.get_action_display()}”."
             " Ask an operator or approver who has it."
         )
+    _check_view(run.action, by, kinds_of_run(run, by))
+
+
+def _check_view(action: str, by: User, kinds: Collection[SagaKind]) -> None:
+    """Raise `NotAllowed` if the policy refuses an action because of the kinds of its sagas."""
+    if all(may_view(by, kind) for kind in kinds):
+        return
+    raise NotAllowed(decide(by, action, kinds=kinds).reason)
+
+
+def _orders(run: Run) -> list[UUID]:
+    return [order for order in run.items.values_list("order_id", flat=True) if order]
 
 
 def _check_evidence(run: Run, reason: str, reference: str) -> None:
@@ -235,7 +265,8 @@ def _lock_for_decision(run_id: UUID, by: User) -> Run:
         raise NotAllowed("You requested this run, so another person must approve or decline it.")
 
     # Read again, because the permission may have been taken since the person opened the page.
-    decision = decide(User.objects.get(pk=by.pk), DECIDE, run)
+    person = User.objects.get(pk=by.pk)
+    decision = decide(person, DECIDE, run, kinds=kinds_of_run(run, person))
     if not decision.allowed:
         raise NotAllowed(decision.reason)
     run.decided_by = by

@@ -15,7 +15,7 @@ from console.holds import current_holds, declared_steps
 from console.limits import LOWER, RAISE, current_limits
 from console.partial_reader import PartialReader
 from console.views.runs import draft_run_for_step
-from console.visible_kinds import needs_any_kind, visible_kinds
+from console.visible_kinds import hidden_among, kinds_of_step, needs_any_kind, visible_kinds
 from sagas.storage.registry import service_names
 from staff.policy import decide
 
@@ -30,17 +30,19 @@ def list_holds(request: HttpRequest) -> HttpResponse:
     holds = current_holds(visible.shows)
     current = current_limits(PartialReader(holds.unreachable))
     held = {hold.step for hold in holds.steps}
+    steps = [hold for hold in holds.steps if visible.shows_step(hold.step)]
+    free = [step for step in declared_steps() if step not in held]
     context = {
         **admin.site.each_context(request),
         "title": "On hold",
         "holds": replace(
             holds,
-            steps=[hold for hold in holds.steps if visible.shows_step(hold.step)],
+            steps=steps,
             failing=[step for step in holds.failing if visible.shows_step(step.step)],
         ),
-        "free": [
-            step for step in declared_steps() if step not in held and visible.shows_step(step)
-        ],
+        "free": [step for step in free if not hidden_among(request.user, (), step)],
+        # A run about a step is about all sagas that may have it.
+        "own": [hold.step for hold in steps if not hidden_among(request.user, (), hold.step)],
         "current": current,
         "hidden": visible.hidden,
         "services": service_names(),
@@ -65,5 +67,5 @@ def hold_step(request: HttpRequest) -> HttpResponse:
             request, f"Unknown step “{step}” or action “{name}”. Choose a step on the page."
         )
         return redirect("console:holds")
-    require_permission(request, name, step=step)
+    require_permission(request, name, kinds=kinds_of_step(step), step=step)
     return draft_run_for_step(request, name, step)

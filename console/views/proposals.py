@@ -9,11 +9,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from console.access import current_user, require_permission
+from console.access import current_user, existing_saga, require_permission, require_view
 from console.form_input import MOST_REASON, read_text
 from console.related_facts import proposals_about
 from sagas.ids import uuid7
-from sagas.kinds import Proposal, find_saga, kind_of
+from sagas.kinds import Proposal, kind_of
 from sagas.models import TrackedSaga
 from staff.policy import NotPermitted
 from staff.writes import Rejected
@@ -27,12 +27,13 @@ MOST_INPUT = 200
 @require_http_methods(["GET", "HEAD", "POST"])
 def propose(request: HttpRequest, saga: UUID, name: str) -> HttpResponse:
     """Show the form of a proposal, its preview, or start the saga once it is confirmed."""
-    row = find_saga(saga)
-    found = [each for each in (proposals_about(row) if row else ()) if each.name == name]
-    if row is None or not found:
-        raise Http404(f"There is no saga {saga} with a form {name!r}.")
-    proposal = found[0]
-    require_permission(request, proposal.action, order_id=row.pk)
+    row = existing_saga(saga)
+    found = [each for each in proposals_about(row) if each.proposal.name == name]
+    if not found:
+        require_view(request, row)
+        raise Http404(f"The saga {saga} has no form {name!r}.")
+    proposal, kinds = found[0]
+    require_permission(request, proposal.action, kinds=kinds, order_id=row.pk)
 
     effects: list[str] = []
     if request.method == "POST":

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
@@ -25,6 +26,7 @@ from console.bulk_actions.results import ActionRejected
 from console.models import Run, RunItem
 from console.tasks import work_soon
 from staff.log import About
+from staff.policy import may_view
 
 __all__ = [
     "approve",
@@ -32,6 +34,7 @@ __all__ = [
     "decline",
     "draft_run",
     "draft_run_for_step",
+    "may_view_run",
     "progress",
     "progress_of",
 ]
@@ -44,7 +47,8 @@ SHOWN = 200
 def confirm(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Start a draft, or send it for approval."""
     run = get_object_or_404(Run, id=run_id)
-    require_permission(request, _known_action(run), step=run.step)
+    kinds = runs.kinds_of_run(run, request.user)
+    require_permission(request, _known_action(run), kinds=kinds, step=run.step)
 
     reason, reference, fingerprint = (
         request.POST.get(name, "").replace("\0", "") for name in ("reason", "reference", "seen")
@@ -61,7 +65,7 @@ def confirm(request: HttpRequest, run_id: UUID) -> HttpResponse:
 @require_POST
 def approve(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Start a run that another person requested."""
-    require_permission(request, runs.DECIDE, subject=str(run_id))
+    _require_decision(request, run_id)
     fingerprint = request.POST.get("seen", "")
     return _change_run(
         request, run_id, lambda user: runs.approve(run_id, by=user, fingerprint=fingerprint)
@@ -71,7 +75,7 @@ def approve(request: HttpRequest, run_id: UUID) -> HttpResponse:
 @require_POST
 def decline(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Decline a run that another person requested."""
-    require_permission(request, runs.DECIDE, subject=str(run_id))
+    _require_decision(request, run_id)
     return _change_run(request, run_id, lambda user: runs.decline(run_id, by=user))
 
 
@@ -79,7 +83,19 @@ def decline(request: HttpRequest, run_id: UUID) -> HttpResponse:
 @permission_required("console.view_run", raise_exception=True)
 def progress(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Render the progress of a run, for its page to replace its own."""
-    return render(request, "console/progress.html", progress_of(get_object_or_404(Run, id=run_id)))
+    run = get_object_or_404(Run, id=run_id)
+    if not may_view_run(request, run):
+        raise PermissionDenied
+    return render(request, "console/progress.html", progress_of(run))
+
+
+def may_view_run(request: HttpRequest, run: Run) -> bool:
+    """Tell whether a user may view all sagas of a run. Looked up once per request."""
+    known: dict[UUID, bool] = request.__dict__.setdefault("_runs_viewed", {})
+    if run.id not in known:
+        kinds = runs.kinds_of_run(run, request.user)
+        known[run.id] = all(may_view(request.user, kind) for kind in kinds)
+    return known[run.id]
 
 
 def progress_of(run: Run) -> dict[str, Any]:
@@ -114,6 +130,13 @@ def draft_run(
 def draft_run_for_step(request: HttpRequest, action: str, step: str) -> HttpResponse:
     """Draft a run about a step of all sagas, and redirect to its preview."""
     return _redirect_to(runs.draft_for_step(action, step, by=current_user(request)).id)
+
+
+def _require_decision(request: HttpRequest, run_id: UUID) -> None:
+    """Raise PermissionDenied if the policy does not let the user decide on a run."""
+    run = Run.objects.filter(id=run_id).first()
+    kinds = runs.kinds_of_run(run, request.user) if run else []
+    require_permission(request, runs.DECIDE, kinds=kinds, subject=str(run_id))
 
 
 def _known_action(run: Run) -> str:

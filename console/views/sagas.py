@@ -8,9 +8,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
+from console.access import existing_saga, require_view
 from console.saga_list import SHOWN, WANTED, find_sagas
 from console.visible_kinds import visible_kinds
-from sagas.kinds import SagaKind, find_saga, kind_of
 
 __all__ = ["list_sagas", "show_saga"]
 
@@ -18,7 +18,7 @@ __all__ = ["list_sagas", "show_saga"]
 @require_safe
 def list_sagas(request: HttpRequest) -> HttpResponse:
     """Show the sagas of all kinds that the user may view, and how to help the stuck ones."""
-    permitted = _permitted(request)
+    permitted = visible_kinds(request.user).kinds
     if not permitted:
         raise PermissionDenied
     wanted = request.GET.get("show", "attention")
@@ -44,14 +44,4 @@ def list_sagas(request: HttpRequest) -> HttpResponse:
 @require_safe
 def show_saga(request: HttpRequest, saga: UUID) -> HttpResponse:
     """Redirect to the page of a saga of any kind. A home that may have it must answer."""
-    row = find_saga(saga)
-    if row is None:
-        raise Http404(f"There is no saga {saga}.")
-    kind = kind_of(type(row))
-    if kind not in _permitted(request):
-        raise PermissionDenied
-    return redirect(kind.page(saga))
-
-
-def _permitted(request: HttpRequest) -> list[SagaKind]:
-    return visible_kinds(request.user).kinds
+    return redirect(require_view(request, existing_saga(saga)).page(saga))

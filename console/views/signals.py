@@ -35,7 +35,8 @@ def answer(request: HttpRequest, saga: UUID, step: str) -> HttpResponse:
     """Show the answers to a wait and the effect of each, or give one."""
     row = find_saga(saga)
     action = SIGNAL if row is None else signal_action(type(row), step)
-    require_permission(request, action, order_id=saga, step=step)
+    kinds = [] if row is None else [kind_of(type(row))]
+    require_permission(request, action, kinds=kinds, order_id=saga, step=step)
     if row is None:
         raise Http404(f"There is no saga {saga}.")
     try:

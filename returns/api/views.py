@@ -29,6 +29,7 @@ from returns.api.serializers import ReturnEventSerializer
 from returns.kind import CANCELLED_BY_SHOP
 from returns.models import IdempotencyKey, Return
 from returns.status import FREED
+from sagas.kinds import SagaKind
 
 __all__ = [
     "CancelReturnView",
@@ -75,13 +76,19 @@ class GoodwillView(APIView):
     """Proposes goodwill for an order, as a member of staff."""
 
     permission_classes = (AsStaffMay,)
-    write_actions: ClassVar = {"POST": "give_goodwill"}
+    write_actions: ClassVar = {"POST": services.GIVE_GOODWILL}
+
+    @property
+    def kinds(self) -> list[SagaKind]:
+        """The kinds of sagas that the user must be permitted to view."""
+        return services.kinds_of_goodwill()
 
     def post(self, request: Request, order_id: UUID) -> HttpResponse:
         """Propose to give back a part of an order's amount without goods.
 
-        Staff need the permission `returns.give_goodwill`. Another person must approve it: see
-        *Answer a wait*. The log of staff keeps the reason, which the customer does not see.
+        Staff need the permission `returns.give_goodwill`, and those to view orders and returns.
+        Another person must approve it: see *Answer a wait*. The log of staff keeps the reason,
+        which the customer does not see.
         """
         actor, new = authenticated_user(request), parse(request, NewGoodwill)
 

@@ -5,13 +5,13 @@ they cannot be added, edited or deleted.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.html import format_html
@@ -37,7 +37,7 @@ from sagas.kinds import locate
 from sagas.storage import inbox, outbox
 from sagas.storage.registry import get_service
 
-__all__ = ["Console", "InboxAdmin", "OutboxAdmin", "preformatted", "use_console"]
+__all__ = ["KINDS", "Console", "InboxAdmin", "OutboxAdmin", "preformatted", "use_console"]
 
 
 # The attribute of a listed row with the kinds of all sagas of its page.
@@ -59,6 +59,12 @@ class Console(Protocol):
 
     def is_permitted(self, request: HttpRequest, action: str) -> bool:
         """Tell whether the user may take the action."""
+
+    def hidden(self, request: HttpRequest) -> str:
+        """Return which sagas are hidden from the user, as a sentence; empty if none are."""
+
+    def own_steps(self, request: HttpRequest) -> Collection[str]:
+        """Return the steps that only sagas which the user may view have."""
 
     def act(
         self, request: HttpRequest, action: str, sagas: Sequence[UUID]
@@ -85,22 +91,45 @@ class _MessageAdmin(ReadOnlyAdmin):
     json_fields: ClassVar[Sequence[str]] = ()
     search_fields = ("saga",)  # makes Django show the search box
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows, without those of sagas that a console hides from the user."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        for console in _consoles:
+            if console.hidden(request):
+                rows = rows.filter(self._of_steps(console.own_steps(request)))
+        return rows
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and say which sagas it hides."""
+        if (hidden := _hidden(request)) and request.method == "GET":
+            self.message_user(request, hidden, messages.WARNING)
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        return response
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Find rows by saga if the term is an id, else by the start of a name or by the error.
 
-        The latter search covers only the open and the newest rows.
+        The latter search covers only the open and the newest rows. So does the list of a user from
+        whom some rows are hidden.
         """
         term = search_term.strip()
         if not term:
-            return queryset, False
+            bounded = bool(_hidden(request))
+            return among_newest(queryset, *self.open_rows) if bounded else queryset, False
         try:
             saga = UUID(term)
         except ValueError:
             matches = self._matches(term)
             return among_newest(queryset.filter(matches), *self.open_rows), False
         return queryset.filter(saga=saga), False
+
+    def _of_steps(self, steps: Collection[str]) -> Q:
+        """Return the condition of the rows of some steps."""
+        return Q(step__in=steps)
 
     def _matches(self, term: str) -> Q:
         matches = Q(**{f"{self.error_field}__icontains": term})
@@ -159,6 +188,10 @@ class _MessageAdmin(ReadOnlyAdmin):
         return age(row.created_at)
 
 
+def _hidden(request: HttpRequest) -> str:
+    return " ".join(filter(None, (console.hidden(request) for console in _consoles)))
+
+
 def _indented(column: str) -> Callable[[Any], SafeString]:
     @admin.display(description=column)
     def indented(row: Any) -> SafeString:
@@ -201,6 +234,10 @@ class OutboxAdmin(_MessageAdmin):
     ordering = ("-id",)
     actions = ("publish_again",)
     console_action = "publish"
+
+    def _of_steps(self, steps: Collection[str]) -> Q:
+        """Return the condition as above. The first event of a saga has only a target."""
+        return super()._of_steps(steps) | Q(step="", target__in=steps)
 
     @admin.display(description="state")
     def state(self, row: Any) -> str:

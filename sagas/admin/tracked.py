@@ -4,7 +4,7 @@ Register it for a model of tracked rows: `admin.site.register(Order, SagaAdmin)`
 added, edited or deleted, because the engine writes them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -20,6 +20,9 @@ from sagas.admin.formatting import age
 from sagas.kinds import Fact, SagaKind, kind_of
 
 __all__ = ["SagaAdmin", "SagaOlderThan", "StatusFilter"]
+
+# The attribute of a listed row with its facts.
+FACTS = "_facts_of_row"
 
 
 class SagaOlderThan(OlderThanFilter):
@@ -99,7 +102,7 @@ class SagaAdmin(ReadOnlyAdmin):
     @admin.display(description="details", empty_value="")
     def facts(self, row: Any) -> SafeString:
         """Show the facts of the domain that have no column of their own."""
-        facts = [fact for fact in self.kind.facts(row) if fact.label not in self.kind.columns]
+        facts = [fact for fact in self._facts_of(row) if fact.label not in self.kind.columns]
         shown = ((fact.label, fact_in_html(fact)) for fact in facts)
         return format_html_join(", ", "{} {}", shown)
 
@@ -118,12 +121,19 @@ class SagaAdmin(ReadOnlyAdmin):
         """Show the age of an open saga."""
         return None if row.ended_at else age(row.created_at)
 
+    def _facts_of(self, row: Any) -> Sequence[Fact]:
+        """Return the facts of a row, which its columns share. A page reads its rows anew."""
+        if not hasattr(row, FACTS):
+            setattr(row, FACTS, self.kind.facts(row))
+        facts: Sequence[Fact] = getattr(row, FACTS)
+        return facts
+
     def _column(self, label: str) -> Callable[[Any], SafeString]:
         """Return a column of the list: one fact of each saga."""
 
         @admin.display(description=label, empty_value="")
         def column(row: Any) -> SafeString:
-            found = (fact for fact in self.kind.facts(row) if fact.label == label)
+            found = (fact for fact in self._facts_of(row) if fact.label == label)
             return fact_in_html(next(found, Fact(label, "")))
 
         return column

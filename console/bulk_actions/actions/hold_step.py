@@ -12,9 +12,10 @@ from console.bulk_actions.action import StepAction, Tile
 from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.results import ActionResult
 from console.models import Run
+from console.visible_kinds import kinds_of_step
 from sagas import control
 from sagas.definition.plan import service_name
-from sagas.kinds import SagaKind, all_kinds
+from sagas.kinds import SagaKind
 from sagas.operations.table_stats import COUNT_LIMIT
 
 __all__ = ["HoldStep"]
@@ -40,9 +41,7 @@ class HoldStep(StepAction):
         service = service_name(step)
         holds_now = queries.number(service, holds.MANUAL_STEP_HOLDS, step=step)
         open_orders = sum(
-            sum(queries.read(kind.home, partial(_open_sagas, kind)))
-            for kind in all_kinds()
-            if kind.home in holds.homes_of(step)
+            sum(queries.read(kind.home, partial(_open_sagas, kind))) for kind in kinds_of_step(step)
         )
         at_step = queries.number(service, AT_STEP, step=step, most=COUNT_LIMIT)
         return queries.impact(orders=open_orders, step_holds=1 - holds_now, messages=at_step)
