@@ -49,6 +49,11 @@ class VisibleKinds:
         return named and f"You may not view {named}, so they are missing here."
 
     @property
+    def hidden_steps(self) -> list[str]:
+        """Return the declared steps that a saga of a hidden kind may have."""
+        return [step for step in declared_steps() if not self.shows(None, step)]
+
+    @property
     def covered(self) -> list[SagaKind]:
         """Return the kinds that a part of the project shows on the start page."""
         return [kind for kind in covered() if kind in self.kinds]
@@ -78,10 +83,6 @@ class VisibleKinds:
             return kind in self.kinds
         homes = homes_of(step) if step else {each.home for each in all_kinds()}
         return homes <= self.whole_homes
-
-    def own_steps(self) -> list[str]:
-        """Return the declared steps that only sagas of these kinds may have."""
-        return [step for step in declared_steps() if self.shows(None, step)]
 
 
 def visible_kinds(user: User | AnonymousUser) -> VisibleKinds:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from celery import current_app
 from django.contrib import admin, messages
-from django.db.models import F, JSONField, Q, QuerySet
+from django.db.models import F, JSONField, Model, Q, QuerySet
 from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
@@ -82,19 +82,21 @@ class TaskResultAdmin(ReadOnlyAdmin):
     readonly_fields = ("step", "failed_attempts", "orders", "trace", "arguments")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TaskResult]:
-        """Return the failures, without those of steps of sagas that the user may not view.
-
-        A failure without a step is left out as well if it names sagas.
-        """
+        """Return the failures, without those of steps of sagas that the user may not view."""
         failures: QuerySet[TaskResult] = super().get_queryset(request)
         visible = visible_kinds(request.user)
         if not visible.hidden:
             return failures
-        about_none = Q(about__isnull=True) | Q(about__sagas__isnull=True) | Q(about__sagas=[])
-        of_no_step = Q(about__step__isnull=True) | Q(about__step="")
-        return failures.alias(about=Cast(F("meta"), JSONField())).filter(
-            Q(about__step__in=visible.own_steps()) | (of_no_step & about_none)
-        )
+        known = failures.alias(about=Cast(F("meta"), JSONField()))
+        return known.exclude(about__step__in=visible.hidden_steps)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Refuse the page of a failure that names a saga which the user may not view."""
+        permitted: bool = super().has_view_permission(request, obj)
+        visible = visible_kinds(request.user)
+        if not permitted or not visible.hidden or not isinstance(obj, TaskResult):
+            return permitted
+        return set(find_kinds(orders_of(obj)).values()) <= set(visible.kinds)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -112,7 +114,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
         """Search by saga or by task, because both ids are UUIDs."""
         term = search_term.strip()
         if not term:
-            return queryset, False
+            hides = visible_kinds(request.user).hidden
+            return among_newest(queryset) if hides else queryset, False
         try:
             order = UUID(term)
         except ValueError:

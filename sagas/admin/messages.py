@@ -63,8 +63,8 @@ class Console(Protocol):
     def hidden(self, request: HttpRequest) -> str:
         """Return which sagas are hidden from the user, as a sentence; empty if none are."""
 
-    def own_steps(self, request: HttpRequest) -> Collection[str]:
-        """Return the steps that only sagas which the user may view have."""
+    def hidden_steps(self, request: HttpRequest) -> Collection[str]:
+        """Return the steps that these sagas may have."""
 
     def act(
         self, request: HttpRequest, action: str, sagas: Sequence[UUID]
@@ -96,7 +96,7 @@ class _MessageAdmin(ReadOnlyAdmin):
         rows: QuerySet[Any] = super().get_queryset(request)
         for console in _consoles:
             if console.hidden(request):
-                rows = rows.filter(self._of_steps(console.own_steps(request)))
+                rows = rows.exclude(self._of_steps(console.hidden_steps(request)))
         return rows
 
     def changelist_view(

@@ -243,17 +243,21 @@ def test_failed_tasks_of_hidden_sagas_are_not_listed_or_shown():
         task_id="b", status="FAILURE", meta=meta % (uuid7(), "returns.close")
     )
     general = TaskResult.objects.create(task_id="c", status="FAILURE", meta="{}")
+    timeline = TaskResult.objects.create(
+        task_id="d", status="FAILURE", meta=meta % (stuck().pk, "")
+    )
     vera = client_of("vera", "view_taskresult", "view_return")
     page = reverse("admin:django_celery_results_taskresult_changelist")
     listed = {task.pk for task in vera.get(page).context["cl"].result_list}
-    assert listed == {returned.pk, general.pk}
+    assert listed == {returned.pk, general.pk, timeline.pk}
     assert b"view_order" in vera.get(page).content
 
     def shown(task):
         name = "admin:django_celery_results_taskresult_change"
         return vera.get(reverse(name, args=[task.pk])).status_code == 200
 
-    assert [shown(task) for task in (order, returned, general)] == [False, True, True]
+    tasks = (order, returned, general, timeline)
+    assert [shown(task) for task in tasks] == [False, True, True, False]
 
 
 def test_the_filter_by_failure_names_no_failure_of_a_hidden_kind(tess):
