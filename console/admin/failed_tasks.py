@@ -88,7 +88,9 @@ class TaskResultAdmin(ReadOnlyAdmin):
         if not visible.hidden:
             return failures
         known = failures.alias(about=Cast(F("meta"), JSONField()))
-        return known.exclude(about__step__in=visible.hidden_steps)
+        # SQL leaves out a row without a step if it is not named.
+        without_step = Q(about__isnull=True) | Q(about__step__isnull=True)
+        return known.filter(without_step | ~Q(about__step__in=visible.hidden_steps))
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Refuse the page of a failure that names a saga which the user may not view."""
