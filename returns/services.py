@@ -166,7 +166,7 @@ def give_goodwill(actor: Actor, *, order_id: UUID, amount: int, reason: str, via
 
 
 def kinds_of_goodwill() -> list[SagaKind]:
-    """Return the kinds that goodwill is about: it starts a return, and shows amounts of an order."""
+    """Return the kinds that goodwill is about: a return that starts, and the order it is for."""
     return [kind for kind in (get_kind(ORDER), kind_of(Return)) if kind]
 
 

@@ -214,9 +214,9 @@ class TestOverRest:
     def test_the_policy_is_asked_once(self, client, monkeypatch):
         order, asked = paid(), []
 
-        def counted(actor, action, subject=None):
+        def counted(actor, action, subject=None, **about):
             asked.append(action)
-            return decide(actor, action, subject)
+            return decide(actor, action, subject, **about)
 
         monkeypatch.setattr("staff.writes.decide", counted)
         self.cancel(client, order, reason="The customer called.")
