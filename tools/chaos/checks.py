@@ -11,6 +11,7 @@ from tools.chaos.order_reader import OrderRow, ReturnRow
 
 __all__ = [
     "END_SECONDS",
+    "free_violations",
     "money_violations",
     "return_violations",
     "seconds_to_the_end",
@@ -83,6 +84,18 @@ def money_violations(
                 f"has {left.get(order.id, 0)}"
             )
     return found
+
+
+def free_violations(orders: Sequence[OrderRow], *, with_money: Collection[str]) -> list[str]:
+    """Return a line for each free order that has a payment, or a movement of money at the gateway.
+
+    A charge that was refunded is such a movement.
+    """
+    return [
+        f"Order {order.id} is free, and money may have moved for it"
+        for order in orders
+        if order.amount == 0 and order.id in with_money
+    ]
 
 
 def return_violations(

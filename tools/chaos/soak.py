@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from tools.chaos.bad_releases import BadReleases
 from tools.chaos.checks import (
     END_SECONDS,
+    free_violations,
     money_violations,
     return_violations,
     seconds_to_the_end,
@@ -32,6 +33,7 @@ from tools.chaos.provider_movements import ProviderMovements
 from tools.chaos.rolling_deployment import RollingDeployments
 from tools.chaos.workload import operations, products
 from tools.local.demo.client import Client
+from tools.local.demo.money import orders_with_money
 from tools.local.errors import ServerFailed
 from tools.local.processes import poll
 from tools.local.stack import ADMIN, Stack
@@ -324,6 +326,7 @@ class Soak:
                 *reconciled,
                 *self._audit(all_ended=still_open == 0),
                 *self._money_violations(orders),
+                *free_violations(orders, with_money=orders_with_money(self.stack)),
             ],
         )
 

@@ -28,7 +28,16 @@ class OrderKind:
 
 KINDS = (
     OrderKind(
-        title="paid by card", share=60, skus=("MUG", "SHIRT"), may_end=frozenset({"fulfilled"})
+        title="paid by card", share=54, skus=("MUG", "SHIRT"), may_end=frozenset({"fulfilled"})
+    ),
+    # Like an order that is paid by card, it draws one or two products and one payment method. So
+    # the same seed goes on drawing the same other orders.
+    OrderKind(
+        title="free product",
+        share=6,
+        skus=("STICKER", "SAMPLE"),
+        payment_methods=("",),
+        may_end=frozenset({"fulfilled", "out_of_stock"}),
     ),
     OrderKind(
         title="card declined",
@@ -54,12 +63,21 @@ KINDS = (
         may_end=frozenset({"fulfilled"}),
     ),
 )
+RETURNED = KINDS[:2]
 # Pieces in stock for each order placed: plenty, too few, or none.
-STOCK: Mapping[str, float] = {"MUG": 4, "SHIRT": 4, "LAMP": 0.04, "POSTER": 0}
+STOCK: Mapping[str, float] = {
+    "MUG": 4,
+    "SHIRT": 4,
+    "LAMP": 0.04,
+    "POSTER": 0,
+    "STICKER": 4,
+    "SAMPLE": 0.02,
+}
+SAMPLE = Product(sku="SAMPLE", name="Sample, free", unit_amount=0, stock=0)
 
 CANCELLED_SHARE = 0.10
 SENT_AGAIN_SHARE = 0.05
-# Of the orders that are paid by card.
+# Of the orders that are paid by card, and of the free ones.
 RETURNED_SHARE = 0.10
 # A cancel or retry follows its order within this many operations: at once, or after it has ended.
 SECOND_THOUGHTS = 120
@@ -67,7 +85,7 @@ SECOND_THOUGHTS = 120
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRequest:
-    """An order to place, with its own idempotency key."""
+    """An order to place, with its own idempotency key. A free one has no payment method."""
 
     key: str
     kind: OrderKind
@@ -79,7 +97,8 @@ class OrderRequest:
     def body(self) -> dict[str, object]:
         """The JSON body of the request."""
         lines = [{"sku": sku, "quantity": self.quantity} for sku in self.skus]
-        return {"lines": lines, "payment_method": self.payment_method}
+        paid = {"payment_method": self.payment_method} if self.payment_method else {}
+        return {"lines": lines, **paid}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +120,7 @@ def products(orders: int) -> list[Product]:
             unit_amount=product.unit_amount,
             stock=round(STOCK[product.sku] * orders),
         )
-        for product in PRODUCTS
+        for product in (*PRODUCTS, SAMPLE)
     ]
 
 
@@ -125,7 +144,7 @@ def _returns(
     placed: list[tuple[float, str, OrderRequest]], rng: random.Random
 ) -> Iterator[tuple[float, str, OrderRequest]]:
     for number, _, request in placed:
-        if request.kind is KINDS[0] and rng.random() < RETURNED_SHARE:
+        if request.kind in RETURNED and rng.random() < RETURNED_SHARE:
             yield number + SECOND_THOUGHTS * (0.5 + rng.random() / 2), "return", request
 
 

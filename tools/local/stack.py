@@ -76,8 +76,16 @@ class Stack:
 
 
 def environment(run_dir: RunDir, servers: dict[str, str]) -> dict[str, str]:
-    """Return the environment for the programs of the service."""
-    return os.environ | servers | {"RUN_DIR": str(run_dir.path), "PYTHONUNBUFFERED": "1"}
+    """Return the environment for the programs of the service.
+
+    Free products are on unless the user says otherwise, because the demo sells one.
+    """
+    return (
+        {"FREE_PRODUCTS": "on"}
+        | os.environ
+        | servers
+        | {"RUN_DIR": str(run_dir.path), "PYTHONUNBUFFERED": "1"}
+    )
 
 
 @contextlib.contextmanager

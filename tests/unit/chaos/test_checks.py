@@ -6,16 +6,17 @@ import pytest
 
 from tools.chaos.checks import (
     END_SECONDS,
+    free_violations,
     return_violations,
     seconds_to_the_end,
     violations,
 )
 from tools.chaos.client_record import ClientRecord
 from tools.chaos.order_reader import OrderRow, ReturnRow
-from tools.chaos.workload import KINDS, OrderRequest, operations
+from tools.chaos.workload import KINDS, OrderRequest, operations, products
 
 FAULT_AT = datetime(2026, 1, 1, tzinfo=UTC)
-PAID, DECLINED, SOLD_OUT, *_ = KINDS
+PAID, FREE, DECLINED, SOLD_OUT, *_ = KINDS
 
 
 @pytest.fixture
@@ -28,6 +29,11 @@ def record():
     record.record_order("key", "first")
 
     return record
+
+
+def free_record():
+    request = OrderRequest(key="key", kind=FREE, skus=("STICKER",), quantity=1, payment_method="")
+    return ClientRecord([request])
 
 
 def row(order="first", *, key="key", status="fulfilled", failure="", after=1.0):
@@ -95,6 +101,32 @@ def test_a_cancellation_whose_answer_was_not_true(record, answer, told_a_lie, ke
     customer_order.cancel_asked, customer_order.cancel_answer = True, answer
     assert len(found(record, told_a_lie)) == 1
     assert found(record, kept_its_word) == []
+
+
+@pytest.mark.parametrize(("status", "failure"), [("fulfilled", ""), ("cancelled", "out_of_stock")])
+def test_a_free_order_ends_fulfilled_or_out_of_stock(status, failure):
+    assert found(free_record(), row(status=status, failure=failure)) == []
+
+
+def test_a_free_order_that_was_declined_was_charged():
+    assert found(free_record(), row(status="cancelled", failure="payment_declined")) == [
+        "Order first (free product) ended payment_declined"
+    ]
+
+
+def test_a_free_order_is_placed_without_a_payment_method_and_for_free_products_only():
+    [order] = free_record().orders.values()
+    assert order.request.body == {"lines": [{"sku": "STICKER", "quantity": 1}]}
+    free = {product.sku for product in products(40) if product.unit_amount == 0}
+    assert free == set(FREE.skus)
+
+
+def test_money_that_moved_for_a_free_order_is_a_violation():
+    free, paid = row()._replace(amount=0), row("second")._replace(amount=500)
+    assert free_violations([free, paid], with_money={"second"}) == []
+    assert free_violations([free, paid], with_money={"first", "second"}) == [
+        "Order first is free, and money may have moved for it"
+    ]
 
 
 @pytest.mark.parametrize("kind", [DECLINED, SOLD_OUT])

@@ -43,7 +43,9 @@ class Client:
     def place(self, request: OrderRequest, *, skus: dict[str, str]) -> Json:
         """Place an order and return it. The idempotency key prevents a second order on retries."""
         lines = [{"sku": skus[sku], "quantity": request.quantity} for sku in request.skus]
-        body = {"lines": lines, "payment_method": request.payment_method}
+        body: Json = {"lines": lines}
+        if request.payment_method:
+            body["payment_method"] = request.payment_method
         return self._post("orders/", body, headers={"Idempotency-Key": str(uuid4())})
 
     def cancel(self, order: Json) -> Json:

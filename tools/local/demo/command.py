@@ -12,6 +12,7 @@ from tools.local.consoles import wide_console
 from tools.local.demo.demo_run import DemoRun
 from tools.local.demo.report import (
     progress_of,
+    show_free_orders,
     show_open_orders,
     show_outcomes,
     show_returns,
@@ -29,8 +30,8 @@ QUIET_SECONDS = 20.0
 
 
 def demo() -> int:
-    """Play the demo; return 0 if all orders and returns ended as expected and all invariants hold,
-    else 1.
+    """Play the demo; return 0 if all orders and returns ended as expected, no money moved for the
+    free order, and all invariants hold; else 1.
     """
     console = wide_console()
     started = time.monotonic()
@@ -40,6 +41,8 @@ def demo() -> int:
         run = _play(console, stack)
         show_outcomes(console, run)
         show_open_orders(console, run)
+        free_with_money = run.free_orders_with_money()
+        show_free_orders(console, free_with_money)
         show_returns(console, run.returns)
         show_timelines(console, run)
         audit = _audit(stack, width=console.width)
@@ -50,6 +53,7 @@ def demo() -> int:
         run.as_expected
         and run.returns.as_expected
         and not run.open_orders
+        and not free_with_money
         and audit.returncode == 0
     )
     console.print(_verdict(good=good, seconds=time.monotonic() - started))

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from tools.local.demo.client import Client, DemoFailed, Json
+from tools.local.demo.money import orders_with_money
 from tools.local.demo.order_kinds import (
     CANCELLED_BY_CUSTOMER,
+    FREE,
     KINDS,
     PRODUCTS,
     OrderKind,
@@ -138,6 +140,10 @@ class DemoRun:
     def as_expected(self) -> bool:
         """Whether the orders of every kind ended as expected."""
         return all(self.outcomes(kind) == kind.expected for kind in KINDS)
+
+    def free_orders_with_money(self) -> list[str]:
+        """Return the free orders for which money may have moved: there must be none."""
+        return sorted({order["id"] for order in self.of(FREE)} & orders_with_money(self.stack))
 
     def slowest(self) -> Json | None:
         """Return the slowest fulfilled order, if any: the killed worker delayed it."""

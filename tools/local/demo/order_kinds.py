@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 __all__ = [
     "CANCELLED_BY_CUSTOMER",
+    "FREE",
     "KINDS",
     "PRODUCTS",
     "OrderKind",
@@ -56,14 +57,22 @@ PRODUCTS = (
     Product(sku="SHIRT", name="Shirt", unit_amount=2900, stock=400),
     Product(sku="POSTER", name="Poster, sold out", unit_amount=1800, stock=0),
     Product(sku="LAMP", name="Lamp, the last seven", unit_amount=8900, stock=7),
+    Product(sku="STICKER", name="Sticker, free", unit_amount=0, stock=400),
 )
 
 CANCELLED_BY_CUSTOMER = OrderKind(
     title="cancelled by its customer", skus=("SHIRT",), expected=Counter({CANCELLED: 1})
 )
+# It needs no payment method, because its plan has no step of payments.
+FREE = OrderKind(
+    title="free product",
+    skus=("STICKER",),
+    payment_methods=("",),
+    expected=Counter({FULFILLED: 1}),
+)
 
 KINDS = (
-    OrderKind(title="paid by card", skus=("MUG", "SHIRT"), expected=Counter({FULFILLED: 141})),
+    OrderKind(title="paid by card", skus=("MUG", "SHIRT"), expected=Counter({FULFILLED: 140})),
     OrderKind(
         title="card declined",
         skus=("MUG",),
@@ -82,13 +91,14 @@ KINDS = (
         payment_methods=("pm_sim_timeout_charged",),
         expected=Counter({FULFILLED: 1}),
     ),
+    FREE,
     CANCELLED_BY_CUSTOMER,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRequest:
-    """An order to place."""
+    """An order to place. `payment_method` is empty for a free one."""
 
     kind: OrderKind
     skus: tuple[str, ...]

@@ -19,6 +19,7 @@ from tools.local.demo.returns import Returns
 
 __all__ = [
     "progress_of",
+    "show_free_orders",
     "show_open_orders",
     "show_outcomes",
     "show_returns",
@@ -110,6 +111,14 @@ def show_open_orders(console: Console, run: DemoRun) -> None:
     """Print the orders that have not ended, at most ten."""
     for order in run.open_orders[:10]:
         console.print(f"[red]Order {order['id']} has not ended. Its status is {order['status']}.")
+
+
+def show_free_orders(console: Console, moved: list[str]) -> None:
+    """Print the free orders for which money may have moved, or that there are none."""
+    for order in moved:
+        console.print(f"[red]Money may have moved for order {order}, which is free.")
+    if not moved:
+        console.print("[green]No payment and no movement of money exists for the free order.")
 
 
 def _example(orders: list[Json]) -> Json:
