@@ -18,7 +18,7 @@ from sagas.failpoints import Action, Fault, Point
 from sagas.ids import uuid7
 from tests.faults.customer import Customer
 from tests.plugin import running
-from tools.chaos.provider_ledger import money_left, read_ledger
+from tools.local.provider_ledger import money_left, read_ledger
 
 pytestmark = [
     pytest.mark.django_db(databases="__all__"),

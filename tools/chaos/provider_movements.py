@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from tools.chaos.authorizations import Authorization, Authorizations
-from tools.chaos.provider_ledger import LedgerEntry, ProviderLedger
+from tools.local.provider_ledger import LedgerEntry, ProviderLedger
 
 __all__ = ["DISPUTE", "REFUND", "RETURN", "ProviderMovements", "draw_act"]
 

@@ -28,7 +28,6 @@ from tools.chaos.load_generator import LoadGenerator
 from tools.chaos.order_reader import OrderReader, OrderRow
 from tools.chaos.payment_reader import PaymentReader
 from tools.chaos.provider_faults import DEFAULT, ProviderBehaviour, provider_faults
-from tools.chaos.provider_ledger import money_left, read_ledger
 from tools.chaos.provider_movements import ProviderMovements
 from tools.chaos.rolling_deployment import RollingDeployments
 from tools.chaos.workload import operations, products
@@ -36,6 +35,7 @@ from tools.local.demo.client import Client
 from tools.local.demo.money import orders_with_money
 from tools.local.errors import ServerFailed
 from tools.local.processes import poll
+from tools.local.provider_ledger import money_left, read_ledger
 from tools.local.stack import ADMIN, Stack
 
 __all__ = ["EPISODE_SECONDS", "Soak", "SoakOptions", "SoakResult"]

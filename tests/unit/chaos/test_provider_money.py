@@ -8,8 +8,8 @@ import pytest
 from tools.chaos.checks import money_violations
 from tools.chaos.order_reader import OrderRow
 from tools.chaos.provider_faults import OF_INTENTS, OF_REFUNDS
-from tools.chaos.provider_ledger import LedgerEntry, money_left
 from tools.chaos.provider_movements import CAPTURE, DISPUTE, REFUND, RETURN, draw_act
+from tools.local.provider_ledger import LedgerEntry, money_left
 from tools.stripe_sandbox.fault_rules import Fault
 
 
