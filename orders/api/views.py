@@ -94,9 +94,10 @@ class CancelView(SagaCancelView):
         If payments are authorized first, 202 means that the cancel was requested. It comes too late
         for a payment that is being captured: then the order goes from `cancelling` to `fulfilled`.
 
-        Staff cancel the order of a customer as the shop. They need the permission `console.add_run`
-        and give a `reason`. If the refund needs a second person, the answer is 202 with the header
-        `Awaiting-Approval`, and the order stays as it is until that person approves.
+        Staff cancel the order of a customer as the shop. They need the permissions
+        `console.add_run` and `orders.view_order`, and give a `reason`. If the refund needs a second
+        person, the answer is 202 with the header `Awaiting-Approval`, and the order stays as it is
+        until that person approves.
         """
         try:
             return super().post(request, pk)

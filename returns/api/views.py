@@ -143,8 +143,8 @@ class CancelReturnView(SagaCancelView):
         202 means that it is being closed; 200 means that it was refused or cancelled before. Its
         pieces can be returned again then.
 
-        Staff cancel the return of a customer as the shop. They need the permission
-        `console.add_run` and give a `reason`, which the log keeps.
+        Staff cancel the return of a customer as the shop. They need the permissions
+        `console.add_run` and `returns.view_return`, and give a `reason`, which the log keeps.
         """
         return super().post(request, pk)
 

@@ -53,6 +53,16 @@ def test_a_partial_capture_is_one_transaction_of_the_captured_amount(sandbox: Sa
     assert len(transactions(sandbox, source=intent.latest_charge)) == 1
 
 
+def test_a_failed_refund_of_a_local_payment_method_is_a_payment_refund_again() -> None:
+    with running("--settle-seconds", "3600") as sandbox:
+        intent = sandbox.charge("pm_sim_sepa_debit")
+        sandbox.control(f"settle/{intent.id}", outcome="succeeded")
+        made = sandbox.client.v1.refunds.create({"payment_intent": intent.id})
+        sandbox.control(f"settle/{made.id}", outcome="failed")
+        moved = [(each.type, each.amount) for each in transactions(sandbox, source=made.id)]
+        assert moved == [("payment_refund", -made.amount), ("payment_refund", made.amount)]
+
+
 def test_a_failed_refund_names_both_of_its_transactions(sandbox: Sandbox) -> None:
     charge = sandbox.charge("pm_card_pendingRefund").latest_charge
     made = sandbox.client.v1.refunds.create({"charge": charge})

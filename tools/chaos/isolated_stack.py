@@ -57,5 +57,6 @@ def isolated_stack(run_dir: RunDir) -> Iterator[Stack]:
         os.environ.pop(variable, None)
 
     os.environ.update({variable: str(free_port()) for variable in PORTS})
+    os.environ["FREE_PRODUCTS"] = "on"  # some customers order free products
     with running_stack(run_dir, notify=Journal(run_dir)) as stack:
         yield stack

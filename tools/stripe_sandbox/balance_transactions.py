@@ -71,7 +71,7 @@ def enter_refund_failure(call: Call, refund: Refund) -> None:
     refund.failure_balance_transaction = _enter(
         call,
         refund,
-        type="refund_failure" if _is_card(refund.charge) else "payment_failure_refund",
+        type="refund_failure" if _is_card(refund.charge) else "payment_refund",
         reporting_category="refund_failure",
         amount=refund.amount,
         currency=refund.currency,

@@ -5,6 +5,7 @@ account is set to. It follows no redirect, because that would send our key to an
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -52,9 +53,12 @@ TOO_LATE = {
     "charge_expired_for_capture",
 }
 
-# The transactions that return the money of a failed refund: of a card, and of any other payment
-# method. https://docs.stripe.com/reports/balance-transaction-types
-REFUND_FAILURES = ("refund_failure", "payment_failure_refund")
+# The types of the transactions that return the money of a failed refund: of a card, of any other
+# payment method, and adjustments. The last two have other transactions as well. An adjustment may
+# name the refund in its description only.
+# https://docs.stripe.com/reports/balance-transaction-types
+REFUND_FAILURES = ("refund_failure", "payment_refund", "adjustment")
+REFUND_ID = re.compile(r"\b(?:re|pyr)_[A-Za-z0-9]+")
 
 # Pages of intents to read when looking for one by its metadata: 2,000 intents.
 MOST_PAGES = 20
@@ -190,12 +194,28 @@ class Account:
         """
         return self._transactions("adjustment", since, until)
 
-    def failed_refunds(self, since: datetime, until: datetime) -> Iterator[Refund]:
-        """Yield the refunds whose money came back to the balance in a window, page by page."""
+    def refunds_moved(self, since: datetime, until: datetime) -> Iterator[Refund]:
+        """Yield the refunds with a transaction in a window that may return their money.
+
+        The refund's status says whether it has failed.
+        """
         for kind in REFUND_FAILURES:
             for transaction in self._transactions(kind, since, until):
-                if isinstance(transaction.source, Refund):
-                    yield transaction.source
+                refund = self.refund_of(transaction)
+                if refund is not None:
+                    yield refund
+
+    def refund_of(self, transaction: BalanceTransaction) -> Refund | None:
+        """Return the refund of a transaction, by its source or description; None if it has none."""
+        if isinstance(transaction.source, Refund):
+            return transaction.source
+        named = REFUND_ID.search(transaction.description or "")
+        if transaction.source is not None or named is None:
+            return None
+        try:
+            return self.refund(named[0])
+        except stripe.InvalidRequestError:  # no refund of this account
+            return None
 
     def _transactions(
         self, kind: str, since: datetime, until: datetime

@@ -135,8 +135,9 @@ class StripeGateway(PaymentGateway):
     def failed_refunds(self, since: datetime, until: datetime) -> Iterator[str]:
         """Yield the charges of refunds that failed in a window, from the balance's transactions."""
         with _complete_statement(since, until):
-            for refund in Account(math.inf).failed_refunds(since, until):
-                yield id_of(refund.charge)
+            for refund in Account(math.inf).refunds_moved(since, until):
+                if refund.status in balances.FAILED:
+                    yield id_of(refund.charge)
 
     def _send(
         self, operation: Callable[[Account, Request], Answer], requests: Sequence[Request]

@@ -113,6 +113,25 @@ class TestRights:
         assert [group.name for group in approvers] == ["approver"]
         assert not other.permissions.exists()
 
+    def test_existing_groups_view_returns_after_the_upgrade(self):
+        migration = import_module("returns.migrations.0008_view_permissions")
+        views = Permission.objects.filter(
+            content_type__app_label="returns", codename__startswith="view_"
+        )
+        expected = set(views.values_list("codename", "name"))
+        views.delete()
+        other = Group.objects.create(name="other")
+
+        with connection.schema_editor() as editor:
+            migration.give_view_permissions(apps, editor)
+        for name in ("viewer", "operator", "approver"):
+            given = Group.objects.get(name=name).permissions.filter(
+                content_type__app_label="returns", codename__startswith="view_"
+            )
+            assert set(given.values_list("codename", "name")) == expected
+        assert ("view_return", "Can view return") in expected
+        assert not other.permissions.exists()
+
     def test_no_group_may_do_more_than_look_and_act(self):
         given = Permission.objects.filter(group__isnull=False).exclude(codename__startswith="view_")
         assert set(given.values_list("codename", flat=True)) == {

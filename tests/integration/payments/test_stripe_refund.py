@@ -222,6 +222,22 @@ def refund_during(sandbox: Sandbox, paid: Order, *, by_hand: int | None) -> Refu
     return answer
 
 
+@pytest.mark.parametrize(
+    ("source", "names_ours"), [(None, True), (None, False), ("txn_other", True)]
+)
+def test_an_adjustment_may_name_its_refund_in_the_description(
+    sandbox: Sandbox, source: str | None, *, names_ours: bool
+) -> None:
+    paid = charged()
+    refund_manually(paid)
+    named = refund_of(paid) if names_ours else "re_of_somebody_else"
+    values = {"source": source, "description": f"REFUND FAILURE ({named})"}
+    transaction = stripe.BalanceTransaction.construct_from(values, "sk_test")
+    found = Account(StripeGateway().until).refund_of(transaction)
+    expected = refund_of(paid) if names_ours and source is None else None
+    assert (found and found.id) == expected
+
+
 def test_a_manual_refund_is_not_repeated(sandbox: Sandbox) -> None:
     paid = charged()
     refund_manually(paid)

@@ -123,6 +123,29 @@ def test_an_unpaid_voucher_is_barred_by_a_void(sandbox: Sandbox) -> None:
     assert not moved_money(sandbox, charge.order_id)
 
 
+def test_a_late_failure_of_a_debits_refund_is_listed_and_its_success_is_not(
+    sandbox: Sandbox,
+) -> None:
+    """Both lines of such a refund have the type `payment_refund`: its start and its return."""
+    now = time_of(sandbox)
+    window = (now - timedelta(days=1), now + timedelta(days=1))
+    charge = request("pm_sim_sepa_debit")
+    get_gateway().charge([charge])
+    sandbox.control(f"settle/{intent_of(sandbox, charge)}", outcome="succeeded")
+    (paid,) = get_gateway().find([charge])
+    assert isinstance(paid, Captured)
+    refund = RefundRequest(
+        f"refund-{charge.order_id}", charge.order_id, paid.charge_id, 1250, "eur"
+    )
+    get_gateway().refund([refund])
+    (made,) = sandbox.client.v1.refunds.list({"charge": paid.charge_id}).data
+    sandbox.control(f"settle/{made.id}", outcome="succeeded")
+    assert paid.charge_id not in set(get_gateway().failed_refunds(*window))
+
+    sandbox.control(f"dashboard/refunds/{made.id}/fail")
+    assert paid.charge_id in set(get_gateway().failed_refunds(*window))
+
+
 def test_a_void_waits_for_a_bank_that_is_deciding(sandbox: Sandbox) -> None:
     charge = request("pm_sim_sepa_debit")
     get_gateway().charge([charge])

@@ -1,6 +1,7 @@
 """`python -m tools.local demo`: start a system, or use the running one, and play the demo."""
 
 import contextlib
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ def _stack(console: Console) -> Iterator[Stack]:
         return
 
     choose_gateway(run_dir)
+    os.environ["FREE_PRODUCTS"] = "on"  # the demo sells one
     console.print("Starting PostgreSQL, Valkey, the workers, the API and beat")
 
     with running_stack(
