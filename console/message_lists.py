@@ -31,9 +31,9 @@ class ConsoleActions:
         """Return which kinds of sagas the user may not view; empty if none."""
         return visible_kinds(request.user).hidden_in_words
 
-    def hidden_steps(self, request: HttpRequest) -> Collection[str]:
-        """Return the steps that sagas of these kinds may have."""
-        return visible_kinds(request.user).hidden_steps
+    def shown_steps(self, request: HttpRequest) -> Collection[str] | None:
+        """Return the steps that no saga of these kinds has; None if the user may view all kinds."""
+        return visible_kinds(request.user).shown_steps
 
     def act(self, request: HttpRequest, action: str, sagas: Sequence[UUID]) -> HttpResponse | None:
         """Draft the run, and show its preview, which says that it is about whole sagas."""

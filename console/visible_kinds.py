@@ -3,7 +3,7 @@
 The policy of staff decides (`staff.policy.may_view`).
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import Any
 from uuid import UUID
@@ -33,7 +33,8 @@ View = Callable[..., HttpResponse]
 class VisibleKinds:
     """Some kinds of sagas, and the `hidden` others.
 
-    A step is of the homes of the declared sagas that have it.
+    A step is of the homes of the declared sagas that have it. A step that no declared saga has may
+    be of any home, because a saga keeps the plan of the release that started it.
     """
 
     def __init__(self, kinds: Collection[SagaKind]) -> None:
@@ -49,9 +50,14 @@ class VisibleKinds:
         return named and f"You may not view {named}, so they are missing here."
 
     @property
-    def hidden_steps(self) -> list[str]:
-        """Return the declared steps that a saga of a hidden kind may have."""
-        return [step for step in declared_steps() if not self.shows(None, step)]
+    def shown_steps(self) -> list[str] | None:
+        """Return the declared steps that no saga of a hidden kind has; None if no kind is hidden.
+
+        None stands for all steps, also the steps of no declared saga.
+        """
+        if not self.hidden:
+            return None
+        return [step for step in declared_steps() if self.shows(None, step)]
 
     @property
     def covered(self) -> list[SagaKind]:
@@ -69,9 +75,12 @@ class VisibleKinds:
         return sorted({kind.home for kind in self.others})
 
     def shows_step(self, step: str) -> bool:
-        """Tell whether a saga of these kinds may have a step. A step of no plan is shown."""
+        """Tell whether a saga of these kinds may have a step.
+
+        A step that no declared saga has is shown if all kinds are visible.
+        """
         homes = homes_of(step)
-        return not homes or bool(homes & self.homes)
+        return bool(homes & self.homes) if homes else not self.hidden
 
     def shows(self, kind: SagaKind | None, step: str = "") -> bool:
         """Tell whether a saga at a step is shown.
@@ -81,8 +90,7 @@ class VisibleKinds:
         """
         if kind is not None:
             return kind in self.kinds
-        homes = homes_of(step) if step else {each.home for each in all_kinds()}
-        return homes <= self.whole_homes
+        return {each.home for each in kinds_of_step(step)} <= self.whole_homes
 
 
 def visible_kinds(user: User | AnonymousUser) -> VisibleKinds:
@@ -91,26 +99,37 @@ def visible_kinds(user: User | AnonymousUser) -> VisibleKinds:
 
 
 def kinds_of_step(step: str) -> list[SagaKind]:
-    """Return the kinds of the sagas that may have a step, by their homes."""
+    """Return the kinds of the sagas that may have a step, by their homes.
+
+    A step that no declared saga has may be of any kind. So may a saga without a known step.
+    """
     homes = homes_of(step)
-    return [kind for kind in all_kinds() if kind.home in homes]
+    return [kind for kind in all_kinds() if not homes or kind.home in homes]
 
 
 def kinds_to_view(
-    user: User | AnonymousUser, sagas: Collection[UUID], step: str = ""
+    user: User | AnonymousUser,
+    sagas: Collection[UUID],
+    step: str = "",
+    *,
+    found: Mapping[UUID, SagaKind] | None = None,
 ) -> list[SagaKind]:
     """Return the kinds that a user must be permitted to view, to see or do something about sagas.
 
     Without sagas, they are the kinds of all sagas that may have the step. A saga that no home has,
-    or whose home does not answer, may be of any kind. No saga is looked up for a user who may view
-    all kinds, because the policy has nothing to refuse then.
+    or whose home does not answer, may be of any kind. For a user who may view all kinds, no saga is
+    looked up: all kinds are returned, so that the policy may be asked again later.
+
+    `found` has the kinds of these sagas, if the caller has looked them up already.
     """
     if not visible_kinds(user).hidden:
-        return []
+        return all_kinds()
     if not sagas:
         return kinds_of_step(step)
-    found = find_kinds(sagas)
-    return all_kinds() if set(sagas) - set(found) else list(dict.fromkeys(found.values()))
+    kinds = find_kinds(sagas) if found is None else found
+    if any(saga not in kinds for saga in sagas):
+        return all_kinds()
+    return list(dict.fromkeys(kinds[saga] for saga in sagas))
 
 
 def hidden_among(

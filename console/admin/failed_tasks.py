@@ -22,11 +22,12 @@ from console.failures.tracebacks import (
     with_task_id,
 )
 from console.saga_pages import find_kinds, saga_link
-from console.visible_kinds import visible_kinds
+from console.visible_kinds import VisibleKinds, visible_kinds
 from sagas.admin.changelist import NewestFilter, among_newest
 from sagas.admin.formatting import age, without_private_text
-from sagas.admin.messages import preformatted
+from sagas.admin.messages import KINDS, preformatted
 from sagas.contrib.unfold import ReadOnlyAdmin
+from sagas.kinds import SagaKind
 
 __all__ = ["TaskResultAdmin", "register_failed_tasks"]
 
@@ -82,23 +83,24 @@ class TaskResultAdmin(ReadOnlyAdmin):
     readonly_fields = ("step", "failed_attempts", "orders", "trace", "arguments")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TaskResult]:
-        """Return the failures, without those of steps of sagas that the user may not view."""
+        """Return the failures without a step, and those of steps of sagas that the user may view.
+
+        The page of a failure without a step is refused by its sagas.
+        """
         failures: QuerySet[TaskResult] = super().get_queryset(request)
-        visible = visible_kinds(request.user)
-        if not visible.hidden:
+        shown = visible_kinds(request.user).shown_steps
+        if shown is None:
             return failures
         known = failures.alias(about=Cast(F("meta"), JSONField()))
-        # SQL leaves out a row without a step if it is not named.
         without_step = Q(about__isnull=True) | Q(about__step__isnull=True)
-        return known.filter(without_step | ~Q(about__step__in=visible.hidden_steps))
+        return known.filter(without_step | Q(about__step__in=["", *shown]))
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Refuse the page of a failure that names a saga which the user may not view."""
         permitted: bool = super().has_view_permission(request, obj)
-        visible = visible_kinds(request.user)
-        if not permitted or not visible.hidden or not isinstance(obj, TaskResult):
+        if not permitted or not isinstance(obj, TaskResult):
             return permitted
-        return set(find_kinds(orders_of(obj)).values()) <= set(visible.kinds)
+        return _shows_failure(visible_kinds(request.user), obj)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -156,7 +158,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def orders(self, task: TaskResult) -> SafeString:
         """Link to the newest sagas that failed like this. A saga that no home has gets no link."""
         newest = orders_of(task)[:LINKS]
-        kinds = find_kinds(newest)
+        kinds = _kinds_of(task)
         links = [saga_link(saga, kinds.get(saga)) for saga in newest]
         return format_html_join(" ", "{}", ((link,) for link in links)) or SafeString("none named")
 
@@ -169,6 +171,26 @@ class TaskResultAdmin(ReadOnlyAdmin):
     def arguments(self, task: TaskResult) -> SafeString:
         """Show the arguments of the task."""
         return preformatted(without_private_text(f"{task.task_args}\n{task.task_kwargs}"))
+
+
+def _shows_failure(visible: VisibleKinds, task: TaskResult) -> bool:
+    """Tell whether all sagas of a failure are shown; without any, whether its step is."""
+    if not visible.hidden:
+        return True
+    sagas, step = orders_of(task), step_of(task)
+    if not sagas:
+        return not step or visible.shows(None, step)
+    kinds = _kinds_of(task)
+    return all(visible.shows(kinds.get(saga), step) for saga in sagas)
+
+
+def _kinds_of(task: TaskResult) -> dict[UUID, SagaKind]:
+    """Return the kinds of the sagas of a failure. Looked up once, because the page asks often."""
+    kinds: dict[UUID, SagaKind] | None = getattr(task, KINDS, None)
+    if kinds is None:
+        kinds = find_kinds(orders_of(task))
+        setattr(task, KINDS, kinds)
+    return kinds
 
 
 def register_failed_tasks() -> None:

@@ -63,8 +63,12 @@ class Console(Protocol):
     def hidden(self, request: HttpRequest) -> str:
         """Return which sagas are hidden from the user, as a sentence; empty if none are."""
 
-    def hidden_steps(self, request: HttpRequest) -> Collection[str]:
-        """Return the steps that these sagas may have."""
+    def shown_steps(self, request: HttpRequest) -> Collection[str] | None:
+        """Return the steps that only the other sagas have; None if the user may see all rows.
+
+        The lists have no row of another step. So leave out a step that this release does not know:
+        an old saga of any kind may have it.
+        """
 
     def act(
         self, request: HttpRequest, action: str, sagas: Sequence[UUID]
@@ -92,11 +96,12 @@ class _MessageAdmin(ReadOnlyAdmin):
     search_fields = ("saga",)  # makes Django show the search box
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the rows, without those of sagas that a console hides from the user."""
+        """Return the rows, or only those of the steps that a console shows to the user."""
         rows: QuerySet[Any] = super().get_queryset(request)
         for console in _consoles:
-            if console.hidden(request):
-                rows = rows.exclude(self._of_steps(console.hidden_steps(request)))
+            shown = console.shown_steps(request)
+            if shown is not None:
+                rows = rows.filter(self._of_steps(shown))
         return rows
 
     def changelist_view(
@@ -236,7 +241,10 @@ class OutboxAdmin(_MessageAdmin):
     console_action = "publish"
 
     def _of_steps(self, steps: Collection[str]) -> Q:
-        """Return the condition as above. The first event of a saga has only a target."""
+        """Return the condition as above. A row that no step wrote is judged by its target.
+
+        Such rows are the first event of a saga, and a cancel. A row with neither is of no step.
+        """
         return super()._of_steps(steps) | Q(step="", target__in=steps)
 
     @admin.display(description="state")
