@@ -4,9 +4,10 @@ An approver sees the runs of other people. A requester sees their own runs that 
 the decisions on them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser, User
@@ -14,10 +15,11 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from console.bulk_actions.allowance import exceeded_allowances
-from console.bulk_actions.runs import DECIDE, kinds_of_run
+from console.bulk_actions.runs import DECIDE, kinds_of_runs
 from console.models import Run
 from console.own_service import own_service
 from console.partial_reader import PartialReader
+from sagas.kinds import SagaKind, all_kinds
 from staff.policy import decide, may_view
 
 __all__ = ["DecidedRun", "Notices", "WaitingRun", "count_to_decide", "notices_for"]
@@ -74,17 +76,22 @@ class Notices:
 
 
 def notices_for(user: User | AnonymousUser) -> Notices:
-    """Return the notices for a user."""
+    """Return the notices for a user. The sagas of all shown runs are looked up at once."""
     reader = PartialReader()
-    waiting = reader.read(own_service(), lambda: _waiting(user))
+    waiting = reader.read(own_service(), _awaiting)
     decided = reader.read(own_service(), lambda: _decided(user))
 
-    own = [run for run in waiting if run.is_own]
-    others = [run for run in waiting if not run.is_own] if decide(user, DECIDE).allowed else []
+    own = [run for run in waiting if run.requested_by_id == user.pk]
+    decides = decide(user, DECIDE).allowed
+    others = [run for run in waiting if run.requested_by_id != user.pk] if decides else []
+
+    shown = [*own[:SHOWN], *others[:SHOWN]]
+    kinds = _kinds_of(shown, user, PartialReader(reader.unreachable))
+    notices = [_waiting(run, user, kinds[run.id]) for run in shown]
     return Notices(
-        to_decide=others[:SHOWN],
+        to_decide=[run for run in notices if not run.is_own],
         number=len(others),
-        own_waiting=own[:SHOWN],
+        own_waiting=[run for run in notices if run.is_own],
         own_decided=decided,
         is_known=not reader.unreachable,
         service=own_service(),
@@ -97,24 +104,36 @@ def count_to_decide(user: User | AnonymousUser) -> int:
     return len(waiting.order_by("id").values_list("id")[:MOST])
 
 
-def _waiting(user: User | AnonymousUser) -> Iterable[WaitingRun]:
+def _awaiting() -> Iterable[Any]:
+    """Return the runs that wait, each with the number of its sagas as `orders`."""
     runs = Run.objects.filter(state=Run.State.AWAITING).select_related("requested_by")
     orders = Count("items", filter=Q(items__order_id__isnull=False))
-    for run in runs.annotate(orders=orders).order_by("id")[:MOST]:
-        yield WaitingRun(
-            id=run.id,
-            title=str(run),
-            orders=run.orders,
-            requested_by=run.requested_by.get_username(),
-            is_own=run.requested_by_id == user.pk,
-            since=run.confirmed_at or run.created_at,
-            why=run.reason,
-            reasons=_reasons(run, user),
-        )
+    return runs.annotate(orders=orders).order_by("id")[:MOST]
 
 
-def _reasons(run: Run, user: User | AnonymousUser) -> list[str]:
-    hidden = [kind for kind in kinds_of_run(run, user) if not may_view(user, kind)]
+def _kinds_of(
+    runs: Sequence[Run], user: User | AnonymousUser, reader: PartialReader
+) -> dict[UUID, list[SagaKind]]:
+    """Return the kinds of each run. A run whose items cannot be read may have sagas of any kind."""
+    found = reader.read(own_service(), lambda: kinds_of_runs(runs, user, reader).items())
+    return {**{run.id: all_kinds() for run in runs}, **dict(found)}
+
+
+def _waiting(run: Any, user: User | AnonymousUser, kinds: Collection[SagaKind]) -> WaitingRun:
+    return WaitingRun(
+        id=run.id,
+        title=str(run),
+        orders=run.orders,
+        requested_by=run.requested_by.get_username(),
+        is_own=run.requested_by_id == user.pk,
+        since=run.confirmed_at or run.created_at,
+        why=run.reason,
+        reasons=_reasons(run, user, kinds),
+    )
+
+
+def _reasons(run: Run, user: User | AnonymousUser, kinds: Collection[SagaKind]) -> list[str]:
+    hidden = [kind for kind in kinds if not may_view(user, kind)]
     if hidden:
         return [f"You may not view {kind.plural} ({kind.view_permission})." for kind in hidden]
     return [found.in_words for found in exceeded_allowances(run)]

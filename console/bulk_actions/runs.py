@@ -4,6 +4,7 @@ Every change of a run's state locks its row first, so a second click or a second
 changed. `console.bulk_actions.worker` acts on the items of a run that has started.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -13,6 +14,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import transaction
 from django.db.models.functions import Now
 
+from console.bulk_actions.action import Action
 from console.bulk_actions.allowance import allowances, lock_allowance
 from console.bulk_actions.log import log, summary
 from console.bulk_actions.preview import Impact, OrderQueries
@@ -25,7 +27,9 @@ from console.bulk_actions.results import (
 )
 from console.bulk_actions.worker import LEASE
 from console.models import Run, RunItem
-from console.visible_kinds import kinds_to_view
+from console.partial_reader import PartialReader
+from console.saga_pages import find_kinds
+from console.visible_kinds import kinds_to_view, visible_kinds
 from sagas.kinds import SagaKind
 from staff.models import LogEntry
 from staff.policy import decide, may_view
@@ -39,6 +43,7 @@ __all__ = [
     "draft",
     "draft_for_step",
     "kinds_of_run",
+    "kinds_of_runs",
     "preview",
     "request",
 ]
@@ -72,11 +77,7 @@ def draft(
             f"A run takes at most {MOST_ORDERS:,} sagas. Select fewer, and make several runs."
         )
     _check_view(known.name, by, kinds_to_view(by, frozen))
-
-    with transaction.atomic():
-        run = Run.objects.create(action=known.name, step=step, requested_by=by, via=via)
-        RunItem.objects.bulk_create(RunItem(run=run, order_id=order) for order in frozen)
-    return run
+    return _create(known, frozen, by=by, step=step, via=via)
 
 
 def draft_for_step(action: str, step: str, *, by: User, via: str = "console") -> Run:
@@ -86,10 +87,7 @@ def draft_for_step(action: str, step: str, *, by: User, via: str = "console") ->
     """
     known = get_action(action)
     _check_view(known.name, by, kinds_to_view(by, (), step))
-    with transaction.atomic():
-        run = Run.objects.create(action=known.name, step=step, requested_by=by, via=via)
-        RunItem.objects.create(run=run)
-    return run
+    return _create(known, [None], by=by, step=step, via=via)
 
 
 def preview(run: Run) -> Impact:
@@ -103,6 +101,22 @@ def kinds_of_run(run: Run, user: User | AnonymousUser) -> list[SagaKind]:
     See `console.visible_kinds.kinds_to_view`.
     """
     return kinds_to_view(user, _orders(run), run.step)
+
+
+def kinds_of_runs(
+    runs: Sequence[Run], user: User | AnonymousUser, reader: PartialReader
+) -> dict[UUID, list[SagaKind]]:
+    """Return the kinds of several runs, as `kinds_of_run` does. All sagas are looked up at once."""
+    if not visible_kinds(user).hidden:
+        return {run.id: kinds_to_view(user, ()) for run in runs}
+
+    items = RunItem.objects.filter(run__in=runs, order_id__isnull=False)
+    sagas: dict[UUID, list[UUID]] = defaultdict(list)
+    for run_id, saga in items.values_list("run_id", "order_id"):
+        sagas[run_id].append(saga)
+
+    found = find_kinds((saga for each in sagas.values() for saga in each), reader)
+    return {run.id: kinds_to_view(user, sagas[run.id], run.step, found=found) for run in runs}
 
 
 def confirm(
@@ -154,7 +168,7 @@ def request(action: str, order: UUID, *, by: User, reason: str, via: str) -> Run
     _check_reachable(impact)
 
     with transaction.atomic():
-        run = draft(action, [order], by=by, via=via)
+        run = _create(known, [order], by=by, via=via)
         run.reason = reason
         _start_or_await_approval(run, by, impact, leased=True)
     return run
@@ -167,13 +181,15 @@ def approve(run_id: UUID, *, by: User, fingerprint: str) -> Run:
     actions with `exact_preview`. Raises `NotAllowed`, `StalePreview` or `StateConflict`.
     """
     seen = Run.objects.get(id=run_id)
-    _check_view(DECIDE, by, kinds_of_run(seen, by))
+    kinds = _kinds_for(by.pk, seen)
+    requested_kinds = _kinds_for(seen.requested_by_id, seen)
+    _check_view(DECIDE, by, kinds)
     _check_preview(seen, fingerprint)
 
     with transaction.atomic():
-        run = _lock_for_decision(run_id, by)
+        run = _lock_for_decision(run_id, by, kinds)
         requester = User.objects.get(pk=run.requested_by_id)
-        if not is_permitted(requester, run.action, kinds=kinds_of_run(run, requester)):
+        if not is_permitted(requester, run.action, kinds=requested_kinds):
             raise NotAllowed(
                 f"{requester.get_username()} no longer has permission for this action. Decline the"
                 " run. Another person may request it again."
@@ -188,13 +204,31 @@ def decline(run_id: UUID, *, by: User) -> Run:
 
     Raises `NotAllowed` or `StateConflict`.
     """
+    kinds = _kinds_for(by.pk, Run.objects.get(id=run_id))
     with transaction.atomic():
-        run = _lock_for_decision(run_id, by)
+        run = _lock_for_decision(run_id, by, kinds)
         run.state = Run.State.DECLINED
         run.ended_at = Now()
         run.save()
         log(run, by, LogEntry.Kind.DECLINED, {}, via="console")
     return run
+
+
+def _create(
+    action: Action, orders: Sequence[UUID | None], *, by: User, step: str = "", via: str
+) -> Run:
+    with transaction.atomic():
+        run = Run.objects.create(action=action.name, step=step, requested_by=by, via=via)
+        RunItem.objects.bulk_create(RunItem(run=run, order_id=order) for order in orders)
+    return run
+
+
+def _kinds_for(user_id: int, run: Run) -> list[SagaKind]:
+    """Return the kinds of a run for a person with the permissions of now.
+
+    Call it before the run is locked, because it asks the databases of other services.
+    """
+    return kinds_of_run(run, User.objects.get(pk=user_id))
 
 
 def _check_person(run: Run, by: User) -> None:
@@ -259,14 +293,14 @@ def _lock(run_id: UUID, *, expected: str) -> Run:
     return run
 
 
-def _lock_for_decision(run_id: UUID, by: User) -> Run:
+def _lock_for_decision(run_id: UUID, by: User, kinds: Collection[SagaKind]) -> Run:
     run = _lock(run_id, expected=Run.State.AWAITING)
     if run.requested_by_id == by.pk:
         raise NotAllowed("You requested this run, so another person must approve or decline it.")
 
     # Read again, because the permission may have been taken since the person opened the page.
     person = User.objects.get(pk=by.pk)
-    decision = decide(person, DECIDE, run, kinds=kinds_of_run(run, person))
+    decision = decide(person, DECIDE, run, kinds=kinds)
     if not decision.allowed:
         raise NotAllowed(decision.reason)
     run.decided_by = by
