@@ -68,4 +68,4 @@ def hold_step(request: HttpRequest) -> HttpResponse:
         )
         return redirect("console:holds")
     require_permission(request, name, kinds=kinds_of_step(step), step=step)
-    return draft_run_for_step(request, name, step)
+    return draft_run_for_step(request, name, step) or redirect("console:holds")

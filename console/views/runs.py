@@ -22,11 +22,12 @@ from console.bulk_actions import runs
 from console.bulk_actions.log import log, rejection_kind
 from console.bulk_actions.nouns import nouns_of
 from console.bulk_actions.registry import UnknownAction, get_action, step_actions
-from console.bulk_actions.results import ActionRejected
+from console.bulk_actions.results import ActionRejected, NotAllowed
 from console.models import Run, RunItem
 from console.tasks import work_soon
 from staff.log import About
 from staff.policy import may_view
+from staff.writes import record_failure
 
 __all__ = [
     "approve",
@@ -118,18 +119,36 @@ def progress_of(run: Run) -> dict[str, Any]:
 def draft_run(
     request: HttpRequest, action: str, orders: Sequence[UUID], *, step: str = ""
 ) -> HttpResponse | None:
-    """Draft a run, and redirect to its preview. Where that is rejected, show why; return None."""
+    """Draft a run, and redirect to its preview. Where that is rejected, show why; return None.
+
+    The log has a refusal of the policy.
+    """
+    about: About = {"subject": f"{len(orders)} sagas", "step": step}
+    if len(orders) == 1:
+        about = {"order_id": orders[0], "step": step}
+    return _draft(
+        request, action, about, lambda user: runs.draft(action, orders, by=user, step=step)
+    )
+
+
+def draft_run_for_step(request: HttpRequest, action: str, step: str) -> HttpResponse | None:
+    """Draft a run about a step of all sagas, as above."""
+    about: About = {"step": step}
+    return _draft(request, action, about, lambda user: runs.draft_for_step(action, step, by=user))
+
+
+def _draft(
+    request: HttpRequest, action: str, about: About, draft: Callable[[User], Run]
+) -> HttpResponse | None:
+    user = current_user(request)
     try:
-        run = runs.draft(action, orders, by=current_user(request), step=step)
+        return _redirect_to(draft(user).id)
     except ActionRejected as rejected:
+        if isinstance(rejected, NotAllowed):
+            kind = rejection_kind(rejected)
+            record_failure(user, action, rejected, via="console", kind=kind, **about)
         messages.error(request, str(rejected))
         return None
-    return _redirect_to(run.id)
-
-
-def draft_run_for_step(request: HttpRequest, action: str, step: str) -> HttpResponse:
-    """Draft a run about a step of all sagas, and redirect to its preview."""
-    return _redirect_to(runs.draft_for_step(action, step, by=current_user(request)).id)
 
 
 def _require_decision(request: HttpRequest, run_id: UUID) -> None:
