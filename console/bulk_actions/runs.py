@@ -110,10 +110,10 @@ def kinds_of_runs(
     if not visible_kinds(user).hidden:
         return {run.id: kinds_to_view(user, ()) for run in runs}
 
-    items = RunItem.objects.filter(run__in=runs, order_id__isnull=False)
     sagas: dict[UUID, list[UUID]] = defaultdict(list)
-    for run_id, saga in items.values_list("run_id", "order_id"):
-        sagas[run_id].append(saga)
+    for run_id, saga in RunItem.objects.filter(run__in=runs).values_list("run_id", "order_id"):
+        if saga:
+            sagas[run_id].append(saga)
 
     found = find_kinds((saga for each in sagas.values() for saga in each), reader)
     return {run.id: kinds_to_view(user, sagas[run.id], run.step, found=found) for run in runs}

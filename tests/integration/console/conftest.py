@@ -79,6 +79,13 @@ def viewer(db):
     return client_of("vera", *names.values_list("codename", flat=True))
 
 
+@pytest.fixture
+def whole(client):
+    """The client of a user who may view all kinds of sagas, in the group of viewers."""
+    client.force_login(member("vince", "viewer"))
+    return client
+
+
 @pytest.fixture(scope="module")
 def orders(django_db_setup, django_db_blocker):
     """A shop after a day's work, shared by the tests of a module, which roll back their changes."""

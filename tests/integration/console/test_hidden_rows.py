@@ -25,7 +25,7 @@ from sagas.operations import holds
 from sagas.storage.registry import get_service
 from staff.models import LogEntry
 from tests.integration.console.conftest import client_of, count_queries
-from tests.integration.console.operators import member, stuck
+from tests.integration.console.operators import stuck
 from tests.integration.returns.factories import fulfilled_order, propose
 from tests.integration.sagas.waits import to_review
 from tests.integration.test_message_admin import received, sent
@@ -65,13 +65,6 @@ def rosa():
         "pause_step",
         "hold_step",
     )
-
-
-@pytest.fixture
-def whole(client):
-    """The client of a user who may view all kinds."""
-    client.force_login(member("vince", "viewer"))
-    return client
 
 
 def person(name):

@@ -97,11 +97,11 @@ def test_a_task_that_was_lost_with_its_worker_is_about_all_that_it_was_given():
     "arguments",
     [["orders"], [], ["x", {}, "no messages"], ["x", {}, [1, None]], ["x", {}, [{}, {"saga": 5}]]],
 )
-def test_a_task_about_no_order_names_none(viewer, arguments):
+def test_a_task_about_no_order_names_none(whole, arguments):
     fail(ValueError("no luck"), args=arguments, task="sagas.run_step")
     task = TaskResult.objects.get()
     assert orders_of(task) == []
-    page = viewer.get(reverse("admin:django_celery_results_taskresult_change", args=[task.pk]))
+    page = whole.get(reverse("admin:django_celery_results_taskresult_change", args=[task.pk]))
     assert "none named" in page.content.decode()
 
 
@@ -179,13 +179,13 @@ def test_an_order_that_a_row_no_longer_names_is_found_by_the_error_in_its_inbox(
     assert f"{MOST_NAMED + 1} failed attempts" in page
 
 
-def test_a_failure_of_an_older_release_is_one_attempt(viewer):
+def test_a_failure_of_an_older_release_is_one_attempt(whole):
     order = uuid7()
     task = TaskResult.objects.create(
         task_id="old", status="FAILURE", meta=json.dumps({"sagas": [str(order)], "children": []})
     )
     assert (count_of(task), orders_of(task)) == (1, [order])
-    page = viewer.get(reverse("admin:django_celery_results_taskresult_change", args=[task.pk]))
+    page = whole.get(reverse("admin:django_celery_results_taskresult_change", args=[task.pk]))
     assert page.status_code == 200
 
 
