@@ -59,7 +59,8 @@ LOG = """
 INSERT INTO console_logentry
        (id, seq, at, who, what, action, run, order_id, why, outcome, failure, about)
 SELECT uuidv7(make_interval(secs => -n)), -n, now() - make_interval(secs => n), 'olga', 'acted',
-       'retry', gen_random_uuid(), gen_random_uuid(), 'why', 'done', 'f' || n %% 100, 'x'
+       'retry', gen_random_uuid(), gen_random_uuid(), 'why', 'done', 'f' || n %% 100,
+       'payments.charge: no luck'
   FROM generate_series(1, %(rows)s) n
 """
 TASKS = """
