@@ -100,6 +100,8 @@ def kinds_of_run(run: Run, user: User | AnonymousUser) -> list[SagaKind]:
 
     See `console.visible_kinds.kinds_to_view`.
     """
+    if not visible_kinds(user).hidden:
+        return kinds_to_view(user, (), run.step)  # all, without the run's items
     return kinds_to_view(user, _orders(run), run.step)
 
 
