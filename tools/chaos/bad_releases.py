@@ -30,8 +30,9 @@ UNKNOWN_STEPS = (
 )
 PUT_BACK = "No process of this service knows the step"
 
-# Seconds. An episode lasts so much longer until a saga meets it.
-MEETING_SECONDS = 10.0
+# Seconds. An episode lasts so much longer until a saga meets it. Workers that were killed, or that
+# start beside much other load, take a while to come to the step.
+MEETING_SECONDS = 30.0
 NOT_MET = ", and no saga met it"
 
 
