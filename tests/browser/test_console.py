@@ -111,8 +111,9 @@ def test_ten_orders_that_fail_alike_are_found_as_one_failure_and_end_after_a_ret
 def test_ten_orders_that_a_failing_gateway_holds_up_wait_without_alarm_and_end_once_it_answers(
     log_in, site, api_client, provider, photograph
 ):
+    # The first order may fail before the second is placed. That costs it an attempt of its own.
     provider.fault("payment_intents.*", "500_lost", times=None)
-    with system(IMPATIENT | AT_STRIPE | {"STRIPE_API_BASE": provider.url}):
+    with system(QUICK | AT_STRIPE | {"STRIPE_API_BASE": provider.url}):
         placed = [order(api_client, f"charged-late-{one}") for one in range(10)]
         until(
             lambda: Inbox.objects.filter(state="held").count() >= 9, "all but the probe are on hold"
