@@ -365,8 +365,9 @@ def _apply(refund: PartialRefund, answer: PartRefundAnswer) -> bool:
 def _miss(refund: PartialRefund, part: PartSoFar | None) -> None:
     """Write the amounts of a refund that the customer does not have back as a whole.
 
-    If the part was settled before, its refund has failed since, or another one that had covered the
-    rest. If the gateway does not tell which refund it was, none of the money counts as back.
+    A part that was settled before is open again for one of two reasons: its own refund has failed,
+    or the refund that covered the rest of it. If the gateway does not tell which refund failed,
+    none of the money counts as back.
     """
     is_new = refund.status == Status.SUCCEEDED
     if is_new:

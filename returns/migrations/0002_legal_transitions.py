@@ -1,6 +1,6 @@
 """Refuse a change of a return's status that is not in `returns.status.TRANSITIONS`.
 
-The trigger does so whoever writes the row.
+The trigger checks each writer: this service, an older release, and a person with SQL.
 """
 
 from django.db import migrations

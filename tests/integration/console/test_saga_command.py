@@ -160,7 +160,7 @@ def test_no_worker_acts_on_the_saga_beside_the_shell(olga, monkeypatch):
     assert found == [0]
 
 
-@pytest.mark.parametrize("by", ["", "nobody", "left"])
+@pytest.mark.parametrize("by", ["", "unknown-user", "left"])
 def test_the_operator_must_be_an_active_user(olga, by):
     left = member("left", "operator")
     left.is_active = False

@@ -184,7 +184,7 @@ def test_the_lists_of_a_kind_are_searched_and_filtered(boss, trip):
 
     assert listed(show="all") == {trip, other}
     assert listed(q=str(other)) == {other}
-    assert listed(q="nobody") == set()
+    assert listed(q="unknown-user") == set()
     assert listed(needs_attention__exact="1") == {trip}
 
 

@@ -94,7 +94,7 @@ BODIES = {
 
 WITH_KEY = ("orders/", "orders/{fulfilled}/returns/", "orders/{fulfilled}/goodwill/")
 
-# A saga that the role may not view is as unknown as one that does not exist, in the log as well.
+# A role that may not view a saga is refused as for a saga that does not exist. So is its log entry.
 ANSWER_A_WAIT = ("POST", "sagas/{returned}/signals/" + RECEIVE)
 READ_OF_RETURN = "returns/{returned}/"
 
