@@ -136,6 +136,13 @@ class Inbox(models.Model):
     session_started = models.DateTimeField(
         null=True, help_text="When the database session of the claim started."
     )
+    destination = models.TextField(
+        default="",
+        db_default="",
+        blank=True,
+        help_text="The outside system of the last call or hold of an external step; empty if it is "
+        "not known.",
+    )
     by_hand = models.JSONField(
         null=True, help_text="The person who marked the step as done, and the evidence."
     )
@@ -190,7 +197,8 @@ class Inbox(models.Model):
 
 
 class Hold(models.Model):
-    """A hold on one saga at every step of this service, or on one step of all sagas.
+    """A hold on one saga at every step of this service, on one step of all sagas, or on the calls
+    of one step to one destination.
 
     A saga's home also has a copy of every hold on a step. Redrive reads the copy; it stops nothing
     there. The engine places and releases an `automatic` hold by itself: one saga at a time, the
@@ -199,8 +207,16 @@ class Hold(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     saga = models.UUIDField(null=True, unique=True)
-    # Null in a hold on a saga.
+    # Null in a hold on a saga, and in one on a destination.
     step = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001
+    # Null in a hold on a saga, and in one on a whole step. A column of its own, because processes
+    # of the release before insert with ON CONFLICT (step), which needs the unique index.
+    calling_step = models.CharField(  # noqa: DJ001
+        max_length=100, null=True, help_text="The step whose calls to the destination wait."
+    )
+    destination = models.TextField(
+        default="", db_default="", help_text="The outside system; empty if it is none."
+    )
     since = models.DateTimeField(db_default=Now())
     by = models.CharField(
         max_length=150, help_text="The name of the user, because users are in another database."
@@ -223,12 +239,19 @@ class Hold(models.Model):
         abstract = True
         constraints = (
             models.CheckConstraint(
-                condition=Q(saga=None, step__isnull=False) | Q(saga__isnull=False, step=None),
+                condition=Q(saga=None, step__isnull=False, calling_step=None, destination="")
+                | Q(saga__isnull=False, step=None, calling_step=None, destination="")
+                | Q(saga=None, step=None, calling_step__isnull=False) & ~Q(destination=""),
                 name="%(app_label)s_hold_one_thing",
+            ),
+            models.UniqueConstraint(
+                fields=("calling_step", "destination"), name="%(app_label)s_hold_destination"
             ),
         )
 
     def __str__(self) -> str:
+        if self.calling_step:
+            return f"{self.calling_step} to {self.destination} on hold"
         return f"{self.saga or self.step} on hold"
 
 
@@ -245,6 +268,11 @@ class StepFault(models.Model):
     saga = models.UUIDField()
     blame = models.CharField(
         max_length=10, help_text="The party at fault, as far as the error alone shows it."
+    )
+    destination = models.TextField(
+        default="",
+        db_default="",
+        help_text="The outside system that is at fault; empty if it is none, or not known.",
     )
     error = models.TextField(help_text="The last error.")
     beside_success = models.BooleanField(

@@ -4,11 +4,15 @@ Only a fault of its own may cost a saga: it counts towards SAGA_STEP_ATTEMPTS. T
 some faults of a step, for example a missing column. Any other fault shows by its evidence
 (`sagas.storage.faults`):
 
-- The step is on an automatic hold: the saga waits at the hold.
+- The step, or the destination of the call, is on an automatic hold: the saga waits at the hold.
 - Several sagas fail alike and none succeeds: nothing is counted. After two seconds the step goes on
   hold, and the sagas wait there.
 - Many sagas fail alike and others succeed: the saga tries again later, and nothing is counted.
 - Anything else: the attempt counts against the saga.
+
+An outside system that gives no answer is at fault alone, if the destination of the call is known:
+only its sagas are evidence, only its successes count, and only its calls go on hold. If sagas fail
+at several destinations, and at none the step succeeds, the whole step goes on hold.
 
 A fault of the step itself, an unknown step, and an unknown answer to a wait never count, even if
 only one saga meets them.
@@ -24,10 +28,11 @@ from django.apps import apps
 from django.db.models import AutoField
 
 from sagas import backoff
+from sagas.definition.hold_scope import HoldScope
 from sagas.definition.waits import WrongSignal
 from sagas.observability.error_pattern import normalize
 from sagas.storage import automatic_holds, faults
-from sagas.storage.faults import Evidence, FaultRow
+from sagas.storage.faults import Evidence, FaultRow, Scope
 from sagas.storage.registry import Service
 
 __all__ = ["OWN", "Blame", "StepFailure", "Verdict", "blame_of", "judge"]
@@ -75,6 +80,9 @@ SAGAS_AT_ONCE = 10
 SAGAS_OF_STEP = 1
 SAGAS_ALIKE = 2
 
+# The destinations that must fail, beside those on hold, to blame the whole step.
+DESTINATIONS_ALIKE = 2
+
 # Beside others that succeed, this number of sagas that fail alike is no accident, if at least this
 # share of the step's newest sagas fails.
 SAGAS_BESIDE_SUCCESS = 5
@@ -107,6 +115,7 @@ class StepFailure(NamedTuple):
     """A failure to judge. `beside_success`: the step succeeded for others in the same run.
 
     `isolated`: the saga failed alone. Otherwise it only waits at a hold, and is no evidence.
+    `destination`: the outside system of the call, empty if there was none, or it is not known.
     """
 
     saga: UUID
@@ -114,6 +123,12 @@ class StepFailure(NamedTuple):
     blame: Blame
     beside_success: bool = False
     isolated: bool = True
+    destination: str = ""
+
+    @property
+    def destination_at_fault(self) -> str:
+        """The destination, if it gives no answer; else empty, because the call is not at fault."""
+        return self.destination if self.blame is Blame.PROVIDER else ""
 
     @property
     def pattern(self) -> UUID:
@@ -126,12 +141,13 @@ class Verdict(NamedTuple):
     """The consequence of a failure.
 
     `counts`: it is the saga's own, and counts as an attempt. Otherwise the saga waits at a hold of
-    the step, or it tries again after a `pause` in seconds.
+    the step, or of its calls to a `destination`, or it tries again after a `pause` in seconds.
     """
 
     counts: bool = False
     on_hold: bool = False
     pause: float = 0.0
+    destination: str = ""
 
 
 OWN = Verdict(counts=True)
@@ -150,7 +166,8 @@ def blame_of(error: BaseException) -> Blame:
 
 
 def judge(service: Service, step: str, failures: Sequence[StepFailure]) -> dict[UUID, Verdict]:
-    """Judge failures of a step by their evidence, and put the step on hold if it is at fault.
+    """Judge failures of a step by their evidence. Put the step, or a destination, on hold if it is
+    at fault.
 
     Runs inside the caller's transaction, after the inbox rows are locked. Return a verdict for each
     saga.
@@ -159,26 +176,45 @@ def judge(service: Service, step: str, failures: Sequence[StepFailure]) -> dict[
         return {}
 
     evident = [failure for failure in failures if failure.isolated]
-    ids = {failure.saga: uuid5(failure.pattern, f"{step} {failure.saga}") for failure in evident}
+    ids = {failure.saga: _evidence_id(step, failure) for failure in evident}
     faults.record(service, step, [_fault_row(failure, ids) for failure in evident])
 
-    weighed = faults.weigh(service, step, {failure.pattern for failure in failures})
-    on_hold = any(evidence.on_hold for evidence in weighed.values()) or (
-        not evident and automatic_holds.exists(service, step)
-    )
-
-    verdicts = {
-        failure.saga: AT_HOLD if on_hold else _verdict(failure, weighed.get(failure.pattern))
-        for failure in failures
-    }
-    if not on_hold and any(verdict.on_hold for verdict in verdicts.values()):
-        verdicts = dict.fromkeys(verdicts, AT_HOLD)
-        _put_on_hold(service, step, failures)
+    verdicts = _at_holds(service, step, failures)
+    others = [failure for failure in failures if failure.saga not in verdicts]
+    asked = {(failure.pattern, failure.destination_at_fault) for failure in others}
+    weighed = faults.weigh(service, step, asked) if asked else {}
+    verdicts |= {failure.saga: _verdict(failure, weighed) for failure in others}
+    verdicts |= _put_on_hold(service, step, others, verdicts)
 
     shared = [ids[saga] for saga, verdict in verdicts.items() if not verdict.counts and saga in ids]
     if shared:
         faults.mark_shared(service, sorted(shared))
     return verdicts
+
+
+def _evidence_id(step: str, failure: StepFailure) -> UUID:
+    """Return the id of the evidence. A saga may fail at one destination after the other."""
+    name = " ".join(filter(None, (step, str(failure.saga), failure.destination_at_fault)))
+    return uuid5(failure.pattern, name)
+
+
+def _at_holds(service: Service, step: str, failures: Sequence[StepFailure]) -> dict[UUID, Verdict]:
+    """Return the verdicts of the sagas that wait at an automatic hold: of the step, of their
+    destination, or the hold that they probe. A probe waits again whatever its failure is.
+    """
+    holds = automatic_holds.of_step(service, step)
+    if any(not hold.destination for hold in holds):
+        return dict.fromkeys((failure.saga for failure in failures), AT_HOLD)
+
+    destinations = {hold.destination for hold in holds}
+    probed = {hold.probe: hold.destination for hold in holds}
+    found = {}
+    for failure in failures:
+        if failure.destination in destinations:
+            found[failure.saga] = AT_HOLD._replace(destination=failure.destination)
+        elif failure.saga in probed:
+            found[failure.saga] = AT_HOLD._replace(destination=probed[failure.saga])
+    return found
 
 
 def _fault_row(failure: StepFailure, ids: Mapping[UUID, UUID]) -> FaultRow:
@@ -189,17 +225,27 @@ def _fault_row(failure: StepFailure, ids: Mapping[UUID, UUID]) -> FaultRow:
         blame=failure.blame,
         error=failure.error[:ERROR_LENGTH],
         beside_success=failure.beside_success,
+        destination=failure.destination_at_fault,
     )
 
 
-def _verdict(failure: StepFailure, evidence: Evidence | None) -> Verdict:
+def _verdict(failure: StepFailure, weighed: Mapping[Scope, Evidence]) -> Verdict:
+    destination = failure.destination_at_fault
+    evidence = weighed.get((failure.pattern, destination))
     if not failure.isolated or evidence is None:
         return OWN
+    if _is_down(failure.blame, evidence):
+        return AT_HOLD._replace(destination=destination)
+
+    found = [evidence]
+    of_step = weighed.get((failure.pattern, None))
+    if of_step and of_step.destinations >= DESTINATIONS_ALIKE:
+        if _is_down(failure.blame, of_step):
+            return AT_HOLD
+        found.append(of_step)
 
     shows_other = failure.blame in {Blame.STEP, Blame.RELEASE}
-    if _is_down(failure.blame, evidence):
-        return AT_HOLD
-    is_shared = evidence.new_sagas >= SAGAS_ALIKE or _is_widespread(evidence)
+    is_shared = any(each.new_sagas >= SAGAS_ALIKE or _is_widespread(each) for each in found)
     if shows_other or is_shared:
         longest = LONGEST_PAUSES.get(failure.blame, LONGEST_PAUSE)
         pause = min(max(evidence.seconds, SHORTEST_PAUSE), longest)
@@ -222,14 +268,41 @@ def _is_widespread(evidence: Evidence) -> bool:
     return evidence.sagas >= SAGAS_BESIDE_SUCCESS and evidence.failing >= SHARE_BESIDE_SUCCESS
 
 
-def _put_on_hold(service: Service, step: str, failures: Sequence[StepFailure]) -> None:
-    failure = failures[-1]
+def _put_on_hold(
+    service: Service,
+    step: str,
+    failures: Sequence[StepFailure],
+    verdicts: Mapping[UUID, Verdict],
+) -> dict[UUID, Verdict]:
+    """Place the holds that the verdicts ask for; return the verdicts of all sagas that wait there.
+
+    A hold of the whole step covers every destination.
+    """
+    by_destination: dict[str, StepFailure] = {}
+    for failure in failures:
+        verdict = verdicts[failure.saga]
+        if verdict.on_hold:
+            by_destination[verdict.destination] = failure
+    if "" in by_destination:
+        by_destination = {"": by_destination[""]}
+
+    for destination, failure in by_destination.items():
+        _place(service, HoldScope(step, destination), failure)
+    return {
+        failure.saga: AT_HOLD._replace(destination=destination)
+        for destination in by_destination
+        for failure in failures
+        if not destination or failure.destination == destination
+    }
+
+
+def _place(service: Service, scope: HoldScope, failure: StepFailure) -> None:
     why = f"{REASONS[failure.blame]}: {normalize(failure.error[:ERROR_LENGTH])}"
-    if automatic_holds.place(service, step, why=why):
+    if automatic_holds.place(service, scope, why=why):
         logger.error(
             "%s is on hold by itself: its sagas wait, and one at a time tries it. %s. "
             "Mend the cause; the hold is released when a saga succeeds.",
-            step,
+            scope,
             why,
         )
 

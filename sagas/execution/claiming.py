@@ -15,20 +15,23 @@ from sagas.execution.contexts import read_context
 from sagas.execution.wait_states import with_wait_states
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox
+from sagas.storage.destination_holds import HeldDestinations
 from sagas.storage.registry import Service
 
-__all__ = ["Claimed", "ClaimedBatch", "claim"]
+__all__ = ["Claimed", "ClaimedBatch", "claim", "write_on_hold"]
 
 
 class Claimed(NamedTuple):
     """A message whose inbox row this run has claimed, and the delivery that its handler sees.
 
-    `claim` is the token of the row, or None if the claim is final.
+    `claim` is the token of the row, or None if the claim is final. `destination` is the outside
+    system that the request goes to, once it is prepared; None if the request has none.
     """
 
     message: Message
     delivery: Delivery[Any]
     claim: UUID | None = None
+    destination: str | None = None
 
     @property
     def saga(self) -> UUID:
@@ -40,13 +43,15 @@ class ClaimedBatch(NamedTuple):
     """The messages to handle, and the messages that a hold stops. All others are duplicates.
 
     `claim` is the token of the claimed rows, or None if the claim is final. `limits` are the limits
-    of calls that operators have set.
+    of calls that operators have set, and `held_destinations` the destinations of the step that are
+    on hold.
     """
 
     claimed: list[Claimed]
     held: list[Message]
     claim: UUID | None
     limits: Limits | None
+    held_destinations: HeldDestinations
 
 
 def claim(
@@ -71,7 +76,7 @@ def claim(
 
     duplicates = len(messages) - len(ours) - len(held)
     instrumentation.record_skipped(service.alias, step, duplicates=duplicates, held=len(held))
-    _write_on_hold(service, step, plan, held)
+    write_on_hold(service, step, plan, held)
 
     action = bar_action(service, plan, step, ours)
     deliveries = [
@@ -92,18 +97,19 @@ def claim(
             ours, with_wait_states(service, definition, deliveries), strict=True
         )
     ]
-    return ClaimedBatch(claimed, held, claims.claim, claims.limits)
+    return ClaimedBatch(claimed, held, claims.claim, claims.limits, claims.held_destinations)
 
 
-def _failed_attempts(claims: inbox.Claims, saga: UUID) -> int:
-    """Return how many attempts have failed before this one by a fault of their saga."""
-    return max(0, claims.attempts[saga] - 1 - claims.uncounted[saga])
-
-
-def _write_on_hold(service: Service, step: str, plan: Plan, messages: Sequence[Message]) -> None:
+def write_on_hold(service: Service, step: str, plan: Plan, messages: Sequence[Message]) -> None:
+    """Write a due outbox row for each held message, which tells the timeline."""
     event = OnHold(step=step)
     rows = [
         StepAttempt(plan, step, message, message.attempt + 1).outbox_row(event, target=None)
         for message in messages
     ]
     outbox.write(service, plan, rows, leased=False)
+
+
+def _failed_attempts(claims: inbox.Claims, saga: UUID) -> int:
+    """Return how many attempts have failed before this one by a fault of their saga."""
+    return max(0, claims.attempts[saga] - 1 - claims.uncounted[saga])

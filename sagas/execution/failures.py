@@ -34,7 +34,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     the step to itself again. Unreadable messages are not sent again from this copy, because the
     sender's outbox row may be intact. `claim`: the token under which the run had claimed the row,
     if it had. `lost`: the process of the run was lost. `blame` is what the error alone shows.
-    `beside_success`: the step succeeded for others in the same run.
+    `beside_success`: the step succeeded for others in the same run. `destination` is the outside
+    system that the run has called, if it called any.
     """
 
     message: Message
@@ -46,6 +47,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     lost: bool = False
     blame: Blame = Blame.SAGA
     beside_success: bool = False
+    destination: str = ""
 
 
 class StepFailed(Exception):
@@ -151,6 +153,7 @@ def _to_judge(failure: Failure) -> StepFailure:
         blame=failure.blame,
         beside_success=failure.beside_success,
         isolated=failure.isolated,
+        destination=failure.destination,
     )
 
 
@@ -165,6 +168,7 @@ def _waits(plan: Plan, failure: Failure, verdict: Verdict) -> StepResult:
         error=failure.error[:MOST_CHARACTERS_OF_ERROR],
         due_in=verdict.pause,
         stored=StoredMessage(plan=plan, message=failure.message),
+        destination=verdict.destination or failure.destination or None,
     )
 
 

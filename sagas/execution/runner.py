@@ -30,12 +30,13 @@ from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.definition.plan import Plan
 from sagas.definition.sizes import MOST_CHARACTERS_OF_ERROR
 from sagas.delivery import publisher
-from sagas.execution import in_flight, surplus
+from sagas.execution import held_calls, in_flight, surplus
 from sagas.execution.blame import Blame, blame_of
-from sagas.execution.claiming import Claimed, claim
+from sagas.execution.claiming import Claimed, ClaimedBatch, claim
 from sagas.execution.contexts import UnreadableContext, read_context
 from sagas.execution.external import Answered, Record, call_outside
 from sagas.execution.failures import Failure, StepFailed
+from sagas.execution.held_calls import CallsOnHold
 from sagas.execution.joining import gather
 from sagas.execution.locks import LOCK_WAIT_AGAIN_MS, MOST_LOCKS, put_back, with_locked_rows
 from sagas.execution.settlement import settle
@@ -233,7 +234,7 @@ class _StepRun:
         """Claim, handle and settle in one transaction, then send."""
 
         def claim_and_handle() -> list[OutboxRow]:
-            claimed = self._claim(messages, final=True)
+            claimed = self._claim(messages, final=True).claimed
             if not claimed:
                 return []
             return self._settle(claimed, handler([item.delivery for item in claimed]))
@@ -249,9 +250,11 @@ class _StepRun:
         records.
         """
         if not in_flight.takes_calls():
-            claimed, requests = self._claim_and_prepare(handler, messages)
+            claimed, requests = self._claim_for_calls(handler, messages)
         else:
-            claimed, requests = self._claim_with_room(handler, messages)
+            known = [(message, message.destination) for message in messages]
+            messages = self._postpone(handler, messages, self._surplus(handler, known))
+            claimed, requests = self._claim_for_calls(handler, messages, checks_room=True)
             claimed, requests = self._submit(handler, claimed, requests)
         if not claimed:
             return []
@@ -259,43 +262,69 @@ class _StepRun:
         result = call_outside(handler, self.step, claimed, requests)
         return self.record(result.answered, result.record)
 
-    def _claim_and_prepare(
+    def _claim_for_calls(
         self,
         handler: ExternalStep[Any, Any, Any],
         messages: Sequence[Message],
         *,
         checks_room: bool = False,
     ) -> tuple[list[Claimed], Sequence[Any]]:
+        """Claim the messages that may call now; return them with their requests.
+
+        Hold the messages whose destination is on hold. `checks_room`: postpone the messages that
+        this process cannot soon call for.
+        """
+        while messages:
+            try:
+                return self._claim_and_prepare(handler, messages, checks_room=checks_room)
+            except CallsOnHold as stopped:
+                self._hold_calls(stopped)
+                messages = [each for each in messages if each.saga not in stopped.sagas]
+            except Surplus as found:
+                messages = self._postpone(handler, messages, found.messages)
+                checks_room = False
+        return [], ()
+
+    def _claim_and_prepare(
+        self,
+        handler: ExternalStep[Any, Any, Any],
+        messages: Sequence[Message],
+        *,
+        checks_room: bool,
+    ) -> tuple[list[Claimed], Sequence[Any]]:
         """Claim messages and commit their intent; return the requests of the claimed ones.
 
+        Raise `CallsOnHold`, and commit nothing, if some of their destinations are on hold.
         `checks_room`: raise `Surplus`, and commit nothing, if their destinations take fewer calls.
         """
 
         def claim_and_prepare() -> tuple[list[Claimed], Sequence[Any]]:
-            claimed = self._claim(messages, final=False)
-            if not claimed:
+            batch = self._claim(messages, final=False)
+            if not batch.claimed:
                 return [], ()
-            requests = handler.prepare([item.delivery for item in claimed])
+
+            requests = handler.prepare([item.delivery for item in batch.claimed])
+            claimed = [
+                item._replace(destination=handler.destination(request))
+                for item, request in zip(batch.claimed, requests, strict=True)
+            ]
+            stopped = held_calls.find(claimed, batch.held_destinations)
+            if stopped:
+                raise CallsOnHold(stopped)
             if checks_room:
-                pairs = zip(claimed, map(handler.destination, requests), strict=True)
-                found = self._surplus(handler, [(item.message, name) for item, name in pairs])
+                pairs = [(item.message, item.destination) for item in claimed]
+                found = self._surplus(handler, pairs)
                 if found:
                     raise Surplus(found)
             return claimed, requests
 
-        return self._transact(claim_and_prepare) if messages else ([], ())
+        return self._transact(claim_and_prepare)
 
-    def _claim_with_room(
-        self, handler: ExternalStep[Any, Any, Any], messages: Sequence[Message]
-    ) -> tuple[list[Claimed], Sequence[Any]]:
-        """Claim the messages that this process can soon call for, and postpone the others."""
-        known = [(message, message.destination) for message in messages]
-        messages = self._postpone(handler, messages, self._surplus(handler, known))
-        try:
-            return self._claim_and_prepare(handler, messages, checks_room=True)
-        except Surplus as found:
-            messages = self._postpone(handler, messages, found.messages)
-        return self._claim_and_prepare(handler, messages)
+    def _hold_calls(self, stopped: CallsOnHold) -> None:
+        held = self._transact(
+            lambda: held_calls.keep(self.service, self.step, self.plan, stopped.messages)
+        )
+        self.has_unsent_rows = self.has_unsent_rows or held > 0
 
     def _surplus(
         self, handler: ExternalStep[Any, Any, Any], messages: Sequence[tuple[Message, str | None]]
@@ -324,8 +353,7 @@ class _StepRun:
         recording = self._recording()
         calls, waited_for = [], []
         for item, request in zip(claimed, requests, strict=True):
-            destination = handler.destination(request)
-            if destination is None:
+            if item.destination is None:
                 waited_for.append((item, request))
                 continue
             calls.append(
@@ -336,7 +364,7 @@ class _StepRun:
                     handler=handler,
                     claimed=item,
                     request=request,
-                    destination=destination,
+                    destination=item.destination,
                     recording=recording,
                     traced=instrumentation.detach_message(item.message),
                 )
@@ -379,7 +407,7 @@ class _StepRun:
                     lambda message: self.record([by_saga[message.saga]], record),
                 )
             (item,) = answered
-            return [self._failure(item.message, item.delivery.attempt, error, item.claimed.claim)]
+            return [self._failure(item.message, item.delivery.attempt, error, item.claimed)]
         return []
 
     def _record_around_locks(
@@ -427,11 +455,11 @@ class _StepRun:
         return failures
 
     def _failure(
-        self, message: Message, attempt: int, error: Exception, claim: UUID | None = None
+        self, message: Message, attempt: int, error: Exception, claimed: Claimed | None = None
     ) -> Failure:
         """Log the error of a message that ran alone, and return its failure.
 
-        `claim` is the token of the row. Without it, nothing is claimed.
+        `claimed` is the claim that an earlier transaction has made, if one did.
         """
         hide_contents(error)
         logger.error(
@@ -454,11 +482,12 @@ class _StepRun:
             error=repr(error)[:MOST_CHARACTERS_OF_ERROR],
             isolated=is_readable,
             resend=is_readable,
-            claim=claim,
+            claim=claimed.claim if claimed else None,
             blame=blame_of(error),
+            destination=(claimed.destination if claimed else None) or "",
         )
 
-    def _claim(self, messages: Sequence[Message], *, final: bool) -> list[Claimed]:
+    def _claim(self, messages: Sequence[Message], *, final: bool) -> ClaimedBatch:
         batch = claim(
             self.service,
             self.definition,
@@ -471,7 +500,7 @@ class _StepRun:
             self.has_unsent_rows = True
         if batch.limits is not None and not final and in_flight.takes_calls():
             in_flight.note_limits(self.service, batch.limits)
-        return batch.claimed
+        return batch
 
     def _settle(
         self,

@@ -40,7 +40,7 @@ class Settlement(NamedTuple):
 
     `state`, `error` and `due_in` (seconds) are for the inbox row, `row` is for the outbox.
     `resets_attempts`: the step waits as agreed. `is_excused`: it failed by no fault of the saga.
-    `notice` is a further row for the outbox.
+    `notice` is a further row for the outbox. `destination`: the step waits at a hold of it.
     """
 
     state: str
@@ -50,6 +50,7 @@ class Settlement(NamedTuple):
     resets_attempts: bool = False
     is_excused: bool = False
     notice: OutboxRow | None = None
+    destination: str = ""
 
 
 def decide(
@@ -110,11 +111,11 @@ def settle(
     settled = list(zip(claimed, settlements, strict=True))
 
     # The claim of a local step has already written `done`.
-    claim_wrote_done = not isinstance(definition.handler, ExternalStep)
+    is_external = isinstance(definition.handler, ExternalStep)
     results = [
-        _step_result(plan, item, settlement)
+        _step_result(plan, item, settlement, is_external=is_external)
         for item, settlement in settled
-        if settlement.state != "done" or not claim_wrote_done
+        if settlement.state != "done" or is_external
     ]
     inbox.record_results(service, step, results)
 
@@ -145,17 +146,33 @@ def _judge_failed(
         for item, outcome in zip(claimed, outcomes, strict=True)
         if isinstance(outcome, Retry | Unknown)
     ]
-    beside_success = len(failed) < len(outcomes)
+    succeeded = {
+        item.destination
+        for item, outcome in zip(claimed, outcomes, strict=True)
+        if not isinstance(outcome, Retry | Unknown)
+    }
     failures = [
         StepFailure(
             saga=item.saga,
             error=outcome.reason,
             blame=Blame.PROVIDER if isinstance(outcome, Unknown) else Blame.SAGA,
-            beside_success=beside_success,
+            beside_success=_is_beside_success(item, outcome, succeeded),
+            destination=item.destination or "",
         )
         for item, outcome in failed
     ]
     return judge(service, step, failures)
+
+
+def _is_beside_success(
+    item: Claimed, outcome: Outcome, succeeded: Collection[str | None]
+) -> bool:
+    """Tell whether the step succeeded for another saga of the run: at the same destination, if the
+    destination gives no answer.
+    """
+    if isinstance(outcome, Unknown) and item.destination:
+        return item.destination in succeeded
+    return bool(succeeded)
 
 
 def _refused(attempt: StepAttempt, refusal: Refusal) -> Settlement:
@@ -224,7 +241,9 @@ def _waits_for_repair(
 ) -> Settlement:
     row = event_while_waiting(attempt, verdict)
     if verdict.on_hold:
-        return Settlement("held", row, error=outcome.reason, is_excused=True)
+        return Settlement(
+            "held", row, error=outcome.reason, is_excused=True, destination=verdict.destination
+        )
 
     after = outcome.after if isinstance(outcome, Unknown) else 0.0
     due_in = max(verdict.pause, after)
@@ -238,8 +257,11 @@ def _waiting(attempt: StepAttempt, waiting: Waiting) -> Settlement:
     return Settlement("waiting", row, error=waiting.reason, due_in=due_in, resets_attempts=True)
 
 
-def _step_result(plan: Plan, item: Claimed, settlement: Settlement) -> StepResult:
+def _step_result(
+    plan: Plan, item: Claimed, settlement: Settlement, *, is_external: bool
+) -> StepResult:
     """Return the result for the inbox row. An open row keeps its message for the next attempt."""
+    called = (item.destination or "") if is_external else None
     waits = settlement.state in {"waiting", "held"}
     return StepResult(
         saga=item.saga,
@@ -248,4 +270,5 @@ def _step_result(plan: Plan, item: Claimed, settlement: Settlement) -> StepResul
         due_in=settlement.due_in,
         stored=StoredMessage(plan=plan, message=item.message) if waits else None,
         claim=item.claim,
+        destination=settlement.destination or called,
     )

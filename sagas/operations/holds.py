@@ -1,9 +1,11 @@
-"""Holds: an operator stops one saga, or one step of all sagas, in a service until it is released.
-The engine places some holds on steps by itself (`sagas.operations.probing`).
+"""Holds: an operator stops one saga, one step of all sagas, or the calls of a step to one
+destination, in a service until it is released. The engine places some holds on steps and
+destinations by itself (`sagas.operations.probing`).
 
 A hold is a row in the service's own database. Every claim checks it in its own statement
 (`sagas.storage.inbox`): a step on hold keeps its message as a `held` row, and no attempt is
-counted. A step that was claimed before the hold runs to its end.
+counted. A step that was claimed before the hold runs to its end. The destination of a message is
+known later, once its request is prepared (`sagas.execution.held_calls`).
 
 After the release, held rows must be made due. The releasing process does it, and beat repeats it.
 So a crash in between leaves no row behind. Beat also finds rows that a claim wrote as held just
@@ -39,7 +41,20 @@ ON CONFLICT (step) DO UPDATE
  WHERE h.automatic
 """
 
-RELEASE = "DELETE FROM {hold} WHERE saga = %(saga)s::uuid OR step = %(step)s::text"
+HOLD_DESTINATION = """
+INSERT INTO {hold} AS h (calling_step, destination, since, by, why)
+VALUES (%(step)s, %(destination)s, clock_timestamp(), %(by)s, %(why)s)
+ON CONFLICT (calling_step, destination) DO UPDATE
+   SET since = EXCLUDED.since, by = EXCLUDED.by, why = EXCLUDED.why, automatic = false,
+       expires_at = NULL, probe = NULL
+ WHERE h.automatic
+"""
+
+RELEASE = """
+DELETE FROM {hold}
+ WHERE saga = %(saga)s::uuid OR step = %(step)s::text AND %(destination)s = ''
+    OR calling_step = %(step)s::text AND destination = %(destination)s
+"""
 
 MAKE_DUE = """
 UPDATE {inbox} SET state = 'waiting', due_at = clock_timestamp(), send_at = clock_timestamp(),
@@ -48,34 +63,55 @@ UPDATE {inbox} SET state = 'waiting', due_at = clock_timestamp(), send_at = cloc
                        WHERE i.state = 'held' AND {which}
                          AND NOT EXISTS (SELECT 1 FROM {hold} h WHERE h.step = i.step)
                          AND NOT EXISTS (SELECT 1 FROM {hold} h WHERE h.saga = i.saga)
+                         AND NOT EXISTS (SELECT 1 FROM {hold} h
+                                          WHERE h.calling_step = i.step
+                                            AND h.destination = i.destination)
                        ORDER BY i.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 """
 
-# True of a tracked saga `s` that is on hold, or waits at a step that is. The home has a copy of
-# every hold on a step.
+# True of a tracked saga `s` that is on hold, or waits at a step that is, or some of whose
+# destinations are. The home has a copy of every hold on a step. It does not know the destination of
+# a saga, but only a saga that is held there has told it of the step.
 IS_ON_HOLD = """(EXISTS (SELECT 1 FROM {hold} h WHERE h.saga = s.id)
                  OR s.on_hold <> '' AND EXISTS (
                      SELECT 1 FROM {hold} h
-                      WHERE h.step = s.on_hold
+                      WHERE s.on_hold IN (h.step, h.calling_step)
                         AND (h.expires_at IS NULL OR h.expires_at > clock_timestamp())))"""
 
 
 def hold(
-    service: Service, *, saga: UUID | None = None, step: str | None = None, by: str, why: str
+    service: Service,
+    *,
+    saga: UUID | None = None,
+    step: str | None = None,
+    destination: str = "",
+    by: str,
+    why: str,
 ) -> bool:
     """Put a saga, or a step of all sagas, on hold in a service. Replace an automatic hold.
 
-    Return False if an operator has put it on hold already.
+    With a destination, only the calls of the step to it. Return False if an operator has put it on
+    hold already.
     """
-    statement = HOLD_SAGA if saga else HOLD_STEP
-    params = {"saga": saga, "step": step, "by": by, "why": why}
+    statement = HOLD_SAGA if saga else HOLD_DESTINATION if destination else HOLD_STEP
+    params = {"saga": saga, "step": step, "destination": destination, "by": by, "why": why}
     return bool(sql.run(service.alias, statement.format(hold=service.hold), params))
 
 
-def release(service: Service, *, saga: UUID | None = None, step: str | None = None) -> bool:
-    """Remove a hold; return False if there is none. `resume` makes the held rows due."""
+def release(
+    service: Service,
+    *,
+    saga: UUID | None = None,
+    step: str | None = None,
+    destination: str = "",
+) -> bool:
+    """Remove a hold; return False if there is none. `resume` makes the held rows due.
+
+    A hold of a whole step and the holds of its destinations are released one by one.
+    """
     statement = RELEASE.format(hold=service.hold)
-    return bool(sql.run(service.alias, statement, {"saga": saga, "step": step}))
+    params = {"saga": saga, "step": step, "destination": destination}
+    return bool(sql.run(service.alias, statement, params))
 
 
 def resume(service: Service) -> int:

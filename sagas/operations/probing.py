@@ -1,5 +1,5 @@
-"""Automatic holds: while a step is at fault, one saga at a time tries it, and the first answer
-releases the hold.
+"""Automatic holds: while a step or an outside system is at fault, one saga at a time tries it, and
+the first answer releases the hold.
 
 `sagas.execution.blame` places such a hold in the transaction that records the failures. Everything
 else happens here, in rounds that beat starts. Two rounds at once send no second probe, because the
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
+from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import service_name
 from sagas.delivery import relay
 from sagas.delivery.task_signatures import task_signature
@@ -39,10 +40,10 @@ def run_once(service: Service) -> None:
     probes = automatic_holds.send_probes(service)
     if probes:
         relay.flush(service)
-    for step in released:
-        logger.warning("%s is released: a saga has succeeded. The others go on.", step)
-    for step, saga in probes.items():
-        logger.info("Saga %s tries %s, which is on hold by itself.", saga, step)
+    for scope in released:
+        logger.warning("%s is released: a saga has succeeded. The others go on.", scope)
+    for scope, saga in probes.items():
+        logger.info("Saga %s tries %s, which is on hold by itself.", saga, scope)
 
 
 def note_holds(home: Service, service: str, steps: Sequence[str]) -> None:
@@ -58,7 +59,7 @@ def note_holds(home: Service, service: str, steps: Sequence[str]) -> None:
     automatic_holds.note_copies(home, service, steps, why=COPY_REASON)
 
 
-def _release(service: Service) -> list[str]:
+def _release(service: Service) -> list[HoldScope]:
     """Release holds, and note the success: the sagas that have failed are no new evidence."""
     with transaction.atomic(using=service.alias):
         released = automatic_holds.release_proven(service)

@@ -1,28 +1,31 @@
-"""Holds that the engine places by itself, because a step is at fault and not its sagas.
+"""Holds that the engine places by itself, because a step, or an outside system that it calls, is at
+fault and not its sagas.
 
 While such a hold is in force, one saga at a time tries the step as a probe. CLAIM lets the probe
 pass the hold (`sagas.storage.inbox_sql`). A manual hold is never released here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from sagas import backoff, sql
+from sagas.definition.hold_scope import HoldScope
 from sagas.storage.registry import Service
 
 __all__ = [
+    "AutomaticHold",
     "NotedHold",
-    "exists",
     "homes",
     "in_force",
     "note_copies",
+    "of_step",
     "place",
     "release_proven",
     "send_probes",
 ]
 
-# Seconds between two probes of a step.
+# Seconds between two probes of a hold.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 5.0
 
@@ -33,37 +36,52 @@ READ = 200
 COPY_SECONDS = 60.0
 
 PLACE = """
-INSERT INTO {hold} (step, since, by, why, automatic, probe_at)
-VALUES (%(step)s, clock_timestamp(), '', %(why)s, true,
+INSERT INTO {hold} (step, calling_step, destination, since, by, why, automatic, probe_at)
+VALUES (CASE WHEN %(destination)s = '' THEN %(step)s END,
+        CASE WHEN %(destination)s <> '' THEN %(step)s END,
+        %(destination)s, clock_timestamp(), '', %(why)s, true,
         clock_timestamp() + make_interval(secs => %(pause)s))
 ON CONFLICT DO NOTHING
 """
 
 OF_SERVICE = "h.automatic AND h.expires_at IS NULL"
 
-EXISTS = "SELECT 1 FROM {hold} h WHERE h.step = %(step)s AND {of_service}"
+# The step of a hold on a step, or on one of its destinations.
+STEP = "COALESCE(h.step, h.calling_step)"
 
-IN_FORCE = "SELECT h.step FROM {hold} h WHERE {of_service} ORDER BY h.step"
+OF_STEP = """
+SELECT h.destination, h.probe FROM {hold} h
+ WHERE {of_service} AND %(step)s IN (h.step, h.calling_step)
+"""
+
+IN_FORCE = """
+SELECT {step}, h.destination FROM {hold} h WHERE {of_service} ORDER BY {step}, h.destination
+"""
 
 # Release what a probe has proven, or where no saga waits any more
 # The step has answered the probe: it is done, it refused, or it waits as agreed, which sets the
 # attempts to 0. A failed probe is `held` again. A person's completion proves nothing. Neither does
 # a refusal by a cancel, which writes no event of the step.
+# The answer releases the hold that the probe has tried, whichever destination it came from: a
+# domain may have moved the saga to another one.
 RELEASE = """
 DELETE FROM {hold} h
  WHERE {of_service}
    AND (EXISTS (SELECT 1 FROM {inbox} i
-                 WHERE i.saga = h.probe AND i.step = h.step AND i.by_hand IS NULL
+                 WHERE i.saga = h.probe AND i.step = {step} AND i.by_hand IS NULL
                    AND i.updated_at > h.probed_at
                    AND (i.state = 'done' OR i.state = 'refused' AND {has_event}
                         OR i.state = 'waiting' AND i.attempts = 0 AND i.due_at > i.updated_at))
         OR h.probe_at <= clock_timestamp()
-           AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE i.state = 'held' AND i.step = h.step)
+           AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE {waits})
            AND NOT {in_flight})
-RETURNING h.step
+RETURNING {step}, h.destination
 """
 
-IN_FLIGHT = """EXISTS (SELECT 1 FROM {inbox} i WHERE i.saga = h.probe AND i.step = h.step
+# True of a held row `i` that waits at a hold `h`, whose step is {step}.
+WAITS = "i.state = 'held' AND i.step = {step} AND h.destination IN ('', i.destination)"
+
+IN_FLIGHT = """EXISTS (SELECT 1 FROM {inbox} i WHERE i.saga = h.probe AND i.step = {step}
                                      AND i.state IN ('started', 'waiting'))"""
 
 # An event of the engine itself is no answer: it says that the saga waits.
@@ -73,22 +91,22 @@ HAS_EVENT = """EXISTS (SELECT 1 FROM {outbox} o
 
 # Choose the next probes
 # The held rows take turns in the order of their ids, so that one bad saga does not keep the hold.
-# The lock on the hold makes it one probe at a time over all processes.
+# The lock on the hold makes it one probe at a time over all processes. While the whole step is on
+# hold, no destination is probed, because its probe could not pass.
 CHOOSE = """
 WITH due AS MATERIALIZED (
-  SELECT h.id, h.step,
-         (SELECT p.id FROM {inbox} p WHERE p.saga = h.probe AND p.step = h.step) AS last
+  SELECT h.id, {step} AS step, h.destination,
+         (SELECT p.id FROM {inbox} p WHERE p.saga = h.probe AND p.step = {step}) AS last
     FROM {hold} h
    WHERE {of_service} AND h.probe_at <= clock_timestamp() AND NOT {in_flight}
+     AND NOT EXISTS (SELECT 1 FROM {hold} s WHERE s.step = h.calling_step)
    ORDER BY h.id FOR UPDATE SKIP LOCKED
 ), chosen AS MATERIALIZED (
-  SELECT d.id, d.step, COALESCE(
-    (SELECT i.saga FROM {inbox} i
-      WHERE i.state = 'held' AND i.step = d.step AND i.id > d.last AND {free}
+  SELECT h.id, h.step, h.destination, COALESCE(
+    (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND i.id > h.last AND {free}
       ORDER BY i.id LIMIT 1),
-    (SELECT i.saga FROM {inbox} i
-      WHERE i.state = 'held' AND i.step = d.step AND {free} ORDER BY i.id LIMIT 1)) AS saga
-    FROM due d
+    (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND {free} ORDER BY i.id LIMIT 1)) AS saga
+    FROM due h
 ), probed AS (
   UPDATE {hold} h
      SET probe = c.saga, probed_at = statement_timestamp(), probes = h.probes + 1,
@@ -100,15 +118,19 @@ UPDATE {inbox} i
        updated_at = statement_timestamp()
   FROM chosen c
  WHERE i.saga = c.saga AND i.step = c.step AND i.state = 'held'
-RETURNING i.step, i.saga
+RETURNING i.step, c.destination, i.saga
 """
 
-FREE = "NOT EXISTS (SELECT 1 FROM {hold} s WHERE s.saga = i.saga)"
+# An operator's hold lets no probe pass.
+FREE = """NOT EXISTS (SELECT 1 FROM {hold} s
+                        WHERE s.saga = i.saga
+                           OR s.calling_step = i.step AND s.destination = i.destination
+                              AND NOT s.automatic)"""
 
 HOMES = """
-SELECT DISTINCT h.step, i.message -> 'plan' ->> 'home'
-  FROM {hold} h, LATERAL (SELECT message FROM {inbox}
-                           WHERE state = 'held' AND step = h.step ORDER BY id LIMIT {read}) i
+SELECT DISTINCT {step}, i.message -> 'plan' ->> 'home'
+  FROM {hold} h, LATERAL (SELECT message FROM {inbox} i
+                           WHERE {waits} ORDER BY id LIMIT {read}) i
  WHERE {of_service}
 """
 
@@ -129,6 +151,15 @@ DELETE FROM {hold}
 """
 
 
+class AutomaticHold(NamedTuple):
+    """A hold of a step; with a destination, of the calls to it. `probe` is the saga that tries the
+    step, or tried it last.
+    """
+
+    destination: str
+    probe: UUID | None
+
+
 class NotedHold(NamedTuple):
     """A step on an automatic hold, and the home of sagas that wait there."""
 
@@ -136,37 +167,45 @@ class NotedHold(NamedTuple):
     home: str
 
 
-def place(service: Service, step: str, *, why: str) -> bool:
-    """Put a step on hold, inside the caller's transaction; return False if it is on hold."""
-    params = {"step": step, "why": why, "pause": FIRST_PAUSE}
+def place(service: Service, scope: HoldScope, *, why: str) -> bool:
+    """Put a step or a destination on hold, inside the caller's transaction; return False if it is.
+
+    A manual hold stays as it is.
+    """
+    params = {**scope._asdict(), "why": why, "pause": FIRST_PAUSE}
     return bool(sql.run(service.alias, PLACE.format(hold=service.hold), params))
 
 
-def exists(service: Service, step: str) -> bool:
-    """Return whether a step is on an automatic hold."""
-    return bool(sql.fetch(service.alias, _for(service, EXISTS), {"step": step}))
+def of_step(service: Service, step: str) -> list[AutomaticHold]:
+    """Return the automatic holds of a step and of its destinations."""
+    rows = sql.fetch(service.alias, _for(service, OF_STEP), {"step": step})
+    return [AutomaticHold(*row) for row in rows]
 
 
-def in_force(service: Service) -> list[str]:
-    """Return the steps of a service that are on an automatic hold."""
-    return [step for (step,) in sql.fetch(service.alias, _for(service, IN_FORCE), {})]
+def in_force(service: Service) -> list[HoldScope]:
+    """Return what is on an automatic hold in a service."""
+    return _scopes(sql.fetch(service.alias, _for(service, IN_FORCE), {}))
 
 
-def release_proven(service: Service) -> list[str]:
+def release_proven(service: Service) -> list[HoldScope]:
     """Release the holds whose probe got an answer, and those where no saga waits.
 
-    Return the steps.
+    Return what is released.
     """
-    return [step for (step,) in sql.fetch(service.alias, _for(service, RELEASE), {})]
+    return _scopes(sql.fetch(service.alias, _for(service, RELEASE), {}))
 
 
-def send_probes(service: Service) -> dict[str, UUID]:
-    """Make the next probe of each step due; return the sagas by step. The relay sends them."""
-    return dict(sql.fetch(service.alias, _for(service, CHOOSE), {}))
+def send_probes(service: Service) -> dict[HoldScope, UUID]:
+    """Make the next probe of each hold due; return the sagas. The relay sends them."""
+    rows = sql.fetch(service.alias, _for(service, CHOOSE), {})
+    return {HoldScope(step, destination): saga for step, destination, saga in rows}
 
 
 def homes(service: Service) -> list[NotedHold]:
-    """Return the steps on an automatic hold, with the homes of the first sagas that wait there."""
+    """Return the steps on an automatic hold, with the homes of the first sagas that wait there.
+
+    A home learns of the step only, also if the hold is of a destination.
+    """
     return [NotedHold(*row) for row in sql.fetch(service.alias, _for(service, HOMES), {})]
 
 
@@ -181,6 +220,10 @@ def note_copies(home: Service, service: str, steps: Sequence[str], *, why: str) 
     sql.run(home.alias, DROP_COPIES.format(hold=home.hold), params)
 
 
+def _scopes(rows: Iterable[tuple[str, str]]) -> list[HoldScope]:
+    return [HoldScope(*row) for row in rows]
+
+
 def _for(service: Service, statement: str) -> str:
     names = {"hold": service.hold, "inbox": service.inbox, "outbox": service.outbox}
     pause = backoff.exponential_sql(
@@ -188,8 +231,11 @@ def _for(service: Service, statement: str) -> str:
     )
     return statement.format(
         **names,
+        step=STEP,
         of_service=OF_SERVICE,
-        in_flight=IN_FLIGHT.format(**names),
+        waits=WAITS.format(step=STEP),
+        chosen_waits=WAITS.format(step="h.step"),
+        in_flight=IN_FLIGHT.format(step=STEP, **names),
         has_event=HAS_EVENT.format(**names),
         free=FREE.format(**names),
         pause=pause,

@@ -6,21 +6,31 @@ processes of a service share the rows.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import msgspec
 
 from sagas import sql
+from sagas.definition.hold_scope import HoldScope
 from sagas.storage.registry import Service
 
-__all__ = ["Evidence", "FaultRow", "age_after_success", "mark_shared", "purge", "record", "weigh"]
+__all__ = [
+    "Evidence",
+    "FaultRow",
+    "Scope",
+    "age_after_success",
+    "mark_shared",
+    "purge",
+    "record",
+    "weigh",
+]
 
 # A saga that fails with the same error after a longer pause, in seconds, counts as new.
 EPISODE_SECONDS = 600
 
-# Evidence is kept for this time after the last failure, in seconds. Of each error and of each step,
-# only this number of sagas is kept: the newest.
+# Evidence is kept for this time after the last failure, in seconds. Of each error at a destination,
+# and of each step, only this number of sagas is kept: the newest.
 KEPT_SECONDS = 3_600
 KEPT_OF_ERROR = 100
 KEPT_OF_STEP = 1_000
@@ -33,12 +43,13 @@ SAMPLE = 100
 # Every statement locks rows in the order of their ids. A repeated failure of a saga keeps its first
 # time, unless a new episode begins.
 RECORD = """
-INSERT INTO {fault} AS f (id, step, pattern, saga, blame, error, beside_success, shared,
-                          first_at, last_at)
-SELECT r.id, %(step)s, r.pattern, r.saga, r.blame, r.error, r.beside_success, false,
+INSERT INTO {fault} AS f (id, step, pattern, saga, blame, destination, error, beside_success,
+                          shared, first_at, last_at)
+SELECT r.id, %(step)s, r.pattern, r.saga, r.blame, r.destination, r.error, r.beside_success, false,
        clock_timestamp(), clock_timestamp()
   FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS r(id uuid, pattern uuid, saga uuid, blame text, error text, beside_success bool)
+    AS r(id uuid, pattern uuid, saga uuid, blame text, destination text, error text,
+         beside_success bool)
  ORDER BY r.id
 ON CONFLICT (id) DO UPDATE
    SET error = EXCLUDED.error, last_at = clock_timestamp(),
@@ -52,35 +63,51 @@ ON CONFLICT (id) DO UPDATE
 # A statement of its own, so that it sees the rows of RECORD. Only `done` counts as a success: a
 # refused row may have been given up. The newest inbox rows would not do, because a backlog of
 # messages that wait writes inbox rows, and no outbox rows.
+# The evidence of a destination has its own failures and successes only. For each error there is
+# also the evidence of the whole step, with the failures of all destinations that are not on hold.
 WEIGH = """
-WITH sagas AS MATERIALIZED (
+WITH asked AS MATERIALIZED (
+  SELECT a.pattern, a.destination, false AS whole
+    FROM jsonb_to_recordset(%(asked)s::jsonb) AS a(pattern uuid, destination text)
+   UNION
+  SELECT a.pattern, '', true FROM jsonb_to_recordset(%(asked)s::jsonb) AS a(pattern uuid)
+), sagas AS MATERIALIZED (
   SELECT saga FROM (SELECT saga, step FROM {outbox} ORDER BY id DESC LIMIT {read}) newest
    WHERE step = %(step)s
    UNION
   SELECT saga FROM {fault} WHERE step = %(step)s
 ), recent AS MATERIALIZED (
-  SELECT i.state, i.error, i.updated_at
+  SELECT i.state, i.error, i.updated_at, i.destination
     FROM sagas JOIN {inbox} i ON i.saga = sagas.saga AND i.step = %(step)s
-), success AS (
-  SELECT COALESCE(max(updated_at), '-infinity') AS at FROM recent WHERE state = 'done'
-), sample AS (
-  SELECT count(*) FILTER (WHERE state <> 'done')::float8 / GREATEST(1, count(*)) AS failing
-    FROM (SELECT state FROM recent
-           WHERE state = 'done' OR state IN ('started', 'waiting', 'held') AND error <> ''
-           ORDER BY updated_at DESC LIMIT {sample}) newest
+), scopes AS MATERIALIZED (
+  SELECT a.pattern, a.destination, a.whole,
+         (SELECT COALESCE(max(r.updated_at), '-infinity') FROM recent r
+           WHERE r.state = 'done' AND a.destination IN ('', r.destination)) AS success_at,
+         (SELECT count(*) FILTER (WHERE state <> 'done')::float8 / GREATEST(1, count(*))
+            FROM (SELECT r.state FROM recent r
+                   WHERE (r.state = 'done'
+                          OR r.state IN ('started', 'waiting', 'held') AND r.error <> '')
+                     AND a.destination IN ('', r.destination)
+                   ORDER BY r.updated_at DESC LIMIT {sample}) newest) AS failing
+    FROM asked a
 )
-SELECT f.pattern, count(*), count(*) FILTER (WHERE {is_new}),
+SELECT s.pattern, CASE WHEN NOT s.whole THEN s.destination END,
+       count(*), count(*) FILTER (WHERE {is_new}),
        COALESCE(extract(epoch FROM clock_timestamp() - min(f.first_at) FILTER (WHERE {is_new})),
                 0)::float8,
        extract(epoch FROM clock_timestamp() - min(f.first_at))::float8,
-       min(sample.failing),
-       EXISTS (SELECT 1 FROM {hold} h WHERE h.step = %(step)s AND h.automatic)
-  FROM {fault} f, success, sample
- WHERE f.step = %(step)s AND f.pattern = ANY(%(patterns)s::uuid[])
- GROUP BY f.pattern
+       min(s.failing), count(DISTINCT f.destination) FILTER (WHERE {is_new})
+  FROM scopes s
+  JOIN {fault} f ON f.step = %(step)s AND f.pattern = s.pattern
+                AND CASE WHEN s.whole
+                         THEN NOT EXISTS (SELECT 1 FROM {hold} h
+                                           WHERE h.calling_step = f.step
+                                             AND h.destination = f.destination)
+                         ELSE f.destination = s.destination END
+ GROUP BY s.pattern, s.destination, s.whole
 """
 
-IS_NEW = "NOT f.beside_success AND f.first_at > success.at"
+IS_NEW = "NOT f.beside_success AND f.first_at > s.success_at"
 
 MARK_SHARED = """
 UPDATE {fault} SET shared = true WHERE id = ANY(ARRAY(
@@ -89,13 +116,17 @@ UPDATE {fault} SET shared = true WHERE id = ANY(ARRAY(
 
 AGE_AFTER_SUCCESS = """
 UPDATE {fault} SET beside_success = true, shared = false WHERE id = ANY(ARRAY(
-  SELECT id FROM {fault} WHERE step = ANY(%(steps)s::text[]) ORDER BY id FOR UPDATE))
+  SELECT f.id FROM {fault} f
+    JOIN jsonb_to_recordset(%(scopes)s::jsonb) AS r(step text, destination text)
+      ON r.step = f.step AND r.destination IN ('', f.destination)
+   ORDER BY f.id FOR UPDATE OF f))
 """
 
 PURGE = """
 DELETE FROM {fault} WHERE id = ANY(ARRAY(
   SELECT f.id FROM {fault} f
-    JOIN (SELECT id, row_number() OVER (PARTITION BY step, pattern ORDER BY last_at DESC) AS n,
+    JOIN (SELECT id, row_number() OVER (PARTITION BY step, pattern, destination
+                                      ORDER BY last_at DESC) AS n,
                  row_number() OVER (PARTITION BY step ORDER BY last_at DESC) AS of_step
             FROM {fault}) ranked USING (id)
    WHERE n > %(of_error)s OR of_step > %(of_step)s
@@ -105,7 +136,7 @@ DELETE FROM {fault} WHERE id = ANY(ARRAY(
 
 
 class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A failure of a step for one saga."""
+    """A failure of a step for one saga. `destination`: the outside system at fault, or empty."""
 
     id: UUID
     pattern: UUID
@@ -113,23 +144,28 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
     blame: str
     error: str
     beside_success: bool
+    destination: str
+
+
+# An error, and the destination that is at fault. With an empty one, and with None, the evidence is
+# of the step: of the failures without a destination, or of all destinations that are not on hold.
+Scope: TypeAlias = tuple[UUID, str | None]
 
 
 class Evidence(NamedTuple):
-    """The evidence about one error of a step.
+    """The evidence about one error of a step, or of its calls to one destination.
 
-    `sagas` met the error. `new_sagas` of them met it first after the step's last success, the first
-    of these `quiet_seconds` ago. `seconds`: since the error was first met. `failing`: the share of
-    the step's newest sagas that fail, with any error. `on_hold`: the step is on an automatic hold.
+    `sagas` met the error. `new_sagas` of them met it first after the last success, the first of
+    these `quiet_seconds` ago. `seconds`: since the error was first met. `failing`: the share of the
+    newest sagas that fail, with any error. `destinations`: how many the new sagas have called.
     """
 
-    pattern: UUID
     sagas: int
     new_sagas: int
     quiet_seconds: float
     seconds: float
     failing: float
-    on_hold: bool
+    destinations: int
 
 
 def record(service: Service, step: str, rows: Iterable[FaultRow]) -> None:
@@ -139,8 +175,11 @@ def record(service: Service, step: str, rows: Iterable[FaultRow]) -> None:
     sql.run(service.alias, RECORD.format(fault=service.fault), params)
 
 
-def weigh(service: Service, step: str, patterns: Iterable[UUID]) -> dict[UUID, Evidence]:
-    """Return the evidence about some errors of a step, by pattern."""
+def weigh(service: Service, step: str, asked: Iterable[tuple[UUID, str]]) -> dict[Scope, Evidence]:
+    """Return the evidence about some errors of a step, each with the destination at fault.
+
+    For each error, also return the evidence of the whole step.
+    """
     statement = WEIGH.format(
         fault=service.fault,
         inbox=service.inbox,
@@ -150,9 +189,10 @@ def weigh(service: Service, step: str, patterns: Iterable[UUID]) -> dict[UUID, E
         sample=SAMPLE,
         is_new=IS_NEW,
     )
-    params = {"step": step, "patterns": sql.array_literal(patterns)}
+    scopes = [{"pattern": pattern, "destination": name} for pattern, name in asked]
+    params = {"step": step, "asked": sql.json_rows(scopes)}
     rows: list[tuple[Any, ...]] = sql.fetch(service.alias, statement, params)
-    return {pattern: Evidence(pattern, *numbers) for pattern, *numbers in rows}
+    return {(pattern, name): Evidence(*numbers) for pattern, name, *numbers in rows}
 
 
 def mark_shared(service: Service, ids: Sequence[UUID]) -> None:
@@ -161,10 +201,13 @@ def mark_shared(service: Service, ids: Sequence[UUID]) -> None:
     sql.run(service.alias, statement, {"ids": sql.array_literal(ids)})
 
 
-def age_after_success(service: Service, steps: Sequence[str]) -> None:
-    """Note that these steps have succeeded: the sagas known so far are no sign of a fault now."""
+def age_after_success(service: Service, scopes: Iterable[HoldScope]) -> None:
+    """Note that a step, or its calls to a destination, have succeeded: the sagas known so far are
+    no sign of a fault now. A success of the whole step counts for all destinations.
+    """
     statement = AGE_AFTER_SUCCESS.format(fault=service.fault)
-    sql.run(service.alias, statement, {"steps": sql.array_literal(steps)})
+    rows = [scope._asdict() for scope in scopes]
+    sql.run(service.alias, statement, {"scopes": sql.json_rows(rows)})
 
 
 def purge(service: Service) -> int:

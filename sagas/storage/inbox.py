@@ -20,7 +20,7 @@ from sagas.conf import settings
 from sagas.definition.messages import Message, Unreadable, decode_each, to_json
 from sagas.definition.plan import Plan
 from sagas.definition.sizes import MOST_CHARACTERS_OF_ERROR
-from sagas.storage import call_limits, inbox_lease_sql, inbox_sql
+from sagas.storage import call_limits, destination_holds, inbox_lease_sql, inbox_sql
 from sagas.storage.inbox_rows import (
     Claims,
     DueRow,
@@ -46,6 +46,7 @@ __all__ = [
     "extend",
     "free_lost",
     "has_due",
+    "hold_calls",
     "lock",
     "lock_open",
     "locked",
@@ -97,10 +98,11 @@ def claim(
     """
     token = None if final else uuid4()
     rows = _claim_rows(service, step, plan, messages, token=token, lock_wait_ms=lock_wait_ms)
-    attempts = {saga: attempt for saga, attempt, _, is_held, _ in rows if not is_held}
-    uncounted = {saga: number for saga, _, number, is_held, _ in rows if not is_held}
-    held = {saga for saga, _, _, is_held, _ in rows if is_held}
-    limits = call_limits.decode(rows[0][-1]) if rows else None
+    attempts = {saga: attempt for saga, attempt, _, is_held, *_ in rows if not is_held}
+    uncounted = {saga: number for saga, _, number, is_held, *_ in rows if not is_held}
+    held = {saga for saga, _, _, is_held, *_ in rows if is_held}
+    limits = call_limits.decode(rows[0][-2]) if rows else None
+    held_destinations = destination_holds.decode(rows[0][-1] if rows else None)
 
     if final and held:
         held_messages = [message for message in messages if message.saga in held]
@@ -112,7 +114,7 @@ def claim(
     if without_row:
         _park_purged(service, step, plan, without_row)
 
-    return Claims(attempts, held, uncounted, token, limits)
+    return Claims(attempts, held, uncounted, token, limits, held_destinations)
 
 
 def extend(service: Service, claim: UUID, sagas: Sequence[UUID]) -> set[UUID]:
@@ -176,6 +178,24 @@ def postpone(
     if others:
         _park_purged(service, step, plan, others)
     return postponed
+
+
+def hold_calls(
+    service: Service, step: str, plan: Plan, messages: Mapping[str, Sequence[Message]]
+) -> set[UUID]:
+    """Keep messages, by destination, as held rows, because their destinations are on hold; return
+    the sagas that are held now.
+
+    No attempt is counted. A row that is final, leased, or held for this destination already stays
+    as it is. A message of a purged saga is left out.
+    """
+    rows = [
+        {**_row(message, plan), "destination": destination}
+        for destination, members in messages.items()
+        for message in members
+    ]
+    params = {"step": step, "home": plan.home, "rows": sql.json_rows(rows)}
+    return {saga for (saga,) in _fetch(service, inbox_sql.HOLD_CALLS, params)}
 
 
 def bar(
@@ -360,7 +380,7 @@ def _claim_rows(
     lock_wait_ms: int,
 ) -> list[tuple[Any, ...]]:
     """Insert or take over one row per message; return (saga, attempt, uncounted, is held,
-    limits of calls) of each such row.
+    limits of calls, holds on destinations) of each such row.
 
     Without a token the claim is final. Most final rows never need their message, so a final claim
     does not send the messages along.

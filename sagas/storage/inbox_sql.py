@@ -9,7 +9,7 @@ The names in braces are filled in by `for_service`.
 from functools import cache
 
 from sagas import sql
-from sagas.storage import call_limits
+from sagas.storage import call_limits, destination_holds
 from sagas.storage.inbox_lease_sql import LOSS_PAUSE, NO_CLAIM, SESSION_LIVES, SESSION_STARTED
 from sagas.storage.registry import Service
 
@@ -55,8 +55,8 @@ NOT_PURGED = """NOT EXISTS (
 # Insert the row of each message, or take over an open row that is due. The row of a message on hold
 # becomes `held`: no attempt is counted, and the relay does not send it. The probe of an automatic
 # hold passes it. A claim whose lease is over is a loss of its run.
-# The claim of an external step also returns the limits of calls that operators have set, so that no
-# further statement looks for them.
+# The claim of an external step also returns the limits of calls that operators have set, and the
+# holds on its destinations, so that no further statement looks for them.
 # `lock_wait` limits how long each statement of the transaction waits for a lock, so that a locked
 # row of one saga does not delay the others for longer.
 CLAIM = """
@@ -91,7 +91,8 @@ ON CONFLICT (saga, step) DO UPDATE
  WHERE i.state IN ('started', 'waiting') AND i.due_at <= clock_timestamp()
     OR i.state = 'held' AND EXCLUDED.state <> 'held'
 RETURNING saga, attempts, excused + losses - losses_excused, state = 'held',
-          CASE WHEN %(open)s THEN {listed_limits} END
+          CASE WHEN %(open)s THEN {listed_limits} END,
+          CASE WHEN %(open)s THEN {listed_holds} END
 """
 
 # Find purged sagas
@@ -132,6 +133,27 @@ SELECT m.saga, m.started_at, %(step)s, 'waiting', 0, '', clock_timestamp(),
 ON CONFLICT (saga, step) DO UPDATE
    SET send_at = EXCLUDED.send_at, sent_at = NULL, message = EXCLUDED.message
  WHERE i.state IN ('started', 'waiting') AND i.due_at <= clock_timestamp()
+RETURNING saga
+"""
+
+# Hold calls
+# Keep messages whose destination is on hold. Their claim was rolled back, so no attempt is counted,
+# and no intent is left. A claim whose lease is over is a loss of its run, as in CLAIM.
+HOLD_CALLS = """
+INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, message,
+                          destination, created_at, updated_at)
+SELECT m.saga, m.started_at, %(step)s, 'held', 0, '', clock_timestamp(), m.stored, m.destination,
+       clock_timestamp(), clock_timestamp()
+  FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS m(saga uuid, started_at timestamptz, stored jsonb, destination text)
+ WHERE {not_purged}
+ ORDER BY m.saga
+ON CONFLICT (saga, step) DO UPDATE
+   SET state = 'held', losses = i.losses + CASE WHEN i.claim IS NULL THEN 0 ELSE 1 END,
+       due_at = EXCLUDED.due_at, send_at = NULL, message = EXCLUDED.message,
+       destination = EXCLUDED.destination, {no_claim}, updated_at = clock_timestamp()
+ WHERE i.state IN ('started', 'waiting') AND i.due_at <= clock_timestamp()
+    OR i.state = 'held' AND i.destination <> EXCLUDED.destination
 RETURNING saga
 """
 
@@ -193,10 +215,11 @@ UPDATE {inbox} i
        due_at = clock_timestamp() + make_interval(secs => v.due_in),
        send_at = CASE WHEN v.state = 'waiting'
                       THEN clock_timestamp() + make_interval(secs => v.due_in) END,
-       message = v.stored, {no_claim},
+       message = v.stored, destination = COALESCE(v.destination, i.destination), {no_claim},
        updated_at = clock_timestamp()
   FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS v(saga uuid, state text, error text, due_in float8, stored jsonb, claim uuid)
+    AS v(saga uuid, state text, error text, due_in float8, stored jsonb, claim uuid,
+         destination text)
  WHERE i.saga = v.saga AND i.step = %(step)s
    AND (v.state IN ('done', 'refused') OR i.claim IS NULL OR i.claim = v.claim)
 """
@@ -313,6 +336,7 @@ def for_service(service: Service, statement: str) -> str:
         inbox=service.inbox,
         hold=service.hold,
         listed_limits=call_limits.LISTED.format(limit=service.limit),
+        listed_holds=destination_holds.LISTED.format(hold=service.hold),
         not_purged=NOT_PURGED.format(watermark=service.watermark),
         lease_end=sql.LEASE_END,
         session_started=SESSION_STARTED,

@@ -17,6 +17,7 @@ from orders.models import Order
 from orders.status import Status
 from payments.models import Hold as PaymentsHold
 from payments.models import Inbox
+from sagas.definition.hold_scope import HoldScope
 from sagas.ids import uuid7
 from sagas.operations import probing, redrive
 from sagas.storage import automatic_holds
@@ -485,7 +486,7 @@ class TestAutomaticHolds:
     def waiting(self):
         """Put payments.charge on hold by itself, with one order that waits there."""
         walked.open_shop()
-        automatic_holds.place(get_service("payments"), "payments.charge", why=self.ERROR)
+        automatic_holds.place(get_service("payments"), HoldScope("payments.charge"), why=self.ERROR)
         order = walked.place("MUG")
         walked.deliver("payments.charge", order)
         return order

@@ -121,7 +121,7 @@ def hot(saga):
         "record results": lambda: inbox.record_results(
             ORDERS, fulfil, [inbox.StepResult(saga=saga, state="done")]
         ),
-        "weigh failures": lambda: faults.weigh(ORDERS, fulfil, [uuid7()]),
+        "weigh failures": lambda: faults.weigh(ORDERS, fulfil, [(uuid7(), "bank")]),
         "record": lambda: timeline.record(HOME, [entry]),
         "raise the status": lambda: status_projection.apply([entry]),
         "redrive": lambda: redrive.run_once(HOME),

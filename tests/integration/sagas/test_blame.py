@@ -13,6 +13,7 @@ from sagas import sql
 from sagas.celery import tasks
 from sagas.definition.events import NEEDS_ATTENTION
 from sagas.definition.handlers import Retry, Unknown, Waiting
+from sagas.definition.hold_scope import HoldScope
 from sagas.execution import runner
 from sagas.execution.blame import Blame
 from sagas.execution.failures import Failure, StepFailed, record_failures
@@ -110,7 +111,7 @@ def put_on_hold(trips):
 
 
 def on_hold():
-    return automatic_holds.in_force(TRIPS)
+    return [str(scope) for scope in automatic_holds.in_force(TRIPS)]
 
 
 def probe_round():
@@ -440,7 +441,7 @@ class TestOperators:
         broken(trips)
         attempt(trips)
         holds.hold(TRIPS, step=STEP, by="olga", why="We look at it.")
-        assert not automatic_holds.place(TRIPS, STEP, why="It fails.")
+        assert not automatic_holds.place(TRIPS, HoldScope(STEP), why="It fails.")
         assert Hold.objects.get().by == "olga"
 
     def test_an_automatic_hold_is_released_by_hand_and_returns_with_the_next_failure(self):
