@@ -1,9 +1,9 @@
-"""The current holds: of steps for all sagas, and of single sagas.
+"""The current holds: of steps and their destinations for all sagas, and of single sagas.
 
 Each service decides by its own hold row (`sagas.operations.holds`), so each service is asked.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -13,6 +13,7 @@ from console.order_services import services_of
 from console.partial_reader import PartialReader
 from console.saga_pages import find_kinds
 from sagas import sql
+from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import Saga
 from sagas.kinds import SagaKind
 from sagas.models import TrackedSaga
@@ -41,28 +42,40 @@ __all__ = [
 # Sagas on hold that the page lists.
 SHOWN = 200
 
-STEP_HOLDS = "SELECT count(*) FROM {hold} WHERE step = %(step)s"
+STEP_HOLDS = """
+SELECT count(*) FROM {hold}
+ WHERE COALESCE(step, calling_step) = %(step)s AND destination = %(destination)s
+"""
 
-MANUAL_STEP_HOLDS = "SELECT count(*) FROM {hold} WHERE step = %(step)s AND NOT automatic"
+MANUAL_STEP_HOLDS = """
+SELECT count(*) FROM {hold}
+ WHERE COALESCE(step, calling_step) = %(step)s AND destination = %(destination)s AND NOT automatic
+"""
 
 WAITING_AT_STEP = """
 SELECT count(*)
-  FROM (SELECT 1 FROM {inbox} WHERE state = 'held' AND step = %(step)s LIMIT %(most)s) waiting
+  FROM (SELECT 1 FROM {inbox}
+         WHERE state = 'held' AND step = %(step)s AND %(destination)s IN ('', destination)
+         LIMIT %(most)s) waiting
 """
 
 TROUBLED_STEPS = """
-SELECT 'held', h.step, h.since, h.by, h.why, h.automatic,
+SELECT 'held', COALESCE(h.step, h.calling_step), h.destination, h.since, h.by, h.why, h.automatic,
        (SELECT count(*) FROM (SELECT 1 FROM {inbox} i
-                               WHERE i.state = 'held' AND i.step = h.step LIMIT %(most)s) waiting)
-  FROM {hold} h WHERE split_part(h.step, '.', 1) = %(service)s
+                               WHERE i.state = 'held' AND i.step IN (h.step, h.calling_step)
+                                 AND h.destination IN ('', i.destination)
+                               LIMIT %(most)s) waiting)
+  FROM {hold} h WHERE split_part(COALESCE(h.step, h.calling_step), '.', 1) = %(service)s
  UNION ALL
-SELECT 'failing', f.step, min(f.first_at), '', (array_agg(f.error ORDER BY f.last_at DESC))[1],
-       false, count(*)
+SELECT 'failing', f.step, f.destination, min(f.first_at), '',
+       (array_agg(f.error ORDER BY f.last_at DESC))[1], false, count(*)
   FROM {fault} f
  WHERE f.shared AND f.last_at > clock_timestamp() - make_interval(secs => %(episode)s)
-   AND NOT EXISTS (SELECT 1 FROM {hold} h WHERE h.step = f.step)
- GROUP BY f.step, f.pattern
- ORDER BY 3
+   AND NOT EXISTS (SELECT 1 FROM {hold} h
+                    WHERE f.step IN (h.step, h.calling_step)
+                      AND h.destination IN ('', f.destination))
+ GROUP BY f.step, f.destination, f.pattern
+ ORDER BY 4
 """
 
 HELD_ORDERS = """
@@ -74,27 +87,43 @@ HOLD_OF_ORDER = "SELECT saga, since, by, why FROM {hold} WHERE saga = %(saga)s"
 
 @dataclass(frozen=True, kw_only=True)
 class HeldStep:
-    """A step on hold for all sagas. `waiting`: the sagas that wait there, up to `COUNT_LIMIT`."""
+    """A step on hold for all sagas, or its calls to one destination.
+
+    `waiting`: the sagas that wait there, up to `COUNT_LIMIT`.
+    """
 
     step: str
+    destination: str = ""
     since: datetime
     by: str
     why: str
     waiting: int
     automatic: bool = False
 
+    @property
+    def scope(self) -> HoldScope:
+        """The step, or its calls to the destination, which is on hold."""
+        return HoldScope(self.step, self.destination)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FailingStep:
     """A step that fails for several sagas by no fault of theirs. `error` is the last of one kind.
 
-    `orders`: at most `sagas.storage.faults.KEPT_OF_ERROR` are known.
+    `orders`: at most `sagas.storage.faults.KEPT_OF_ERROR` are known. `destination`: the outside
+    system at fault, if it is one.
     """
 
     step: str
+    destination: str = ""
     orders: int
     since: datetime
     error: str
+
+    @property
+    def scope(self) -> HoldScope:
+        """The step, or its calls to the destination, which fails."""
+        return HoldScope(self.step, self.destination)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,23 +232,25 @@ def homes_of(step: str) -> set[str]:
     return {saga.plan.home for saga in Saga.declared.values() if step in saga.plan.names()}
 
 
-def step_holds(steps: Iterable[str], *, reader: PartialReader) -> list[HeldStep]:
-    """Return the holds of these steps for all sagas. The service of several is asked once."""
-    wanted = set(steps)
-    services = {service_of_step(step).name for step in wanted}
+def step_holds(steps: Mapping[str, str], *, reader: PartialReader) -> list[HeldStep]:
+    """Return the holds at which a saga waits that is held at these steps, each with the destination
+    of its calls. The service of several steps is asked once.
+    """
+    services = {service_of_step(step).name for step in steps}
     return [
         held
         for service in map(get_service, sorted(services))
         for troubled in reader.read(service.name, partial(_troubled, service))
         for held in troubled.held
-        if held.step in wanted
+        if held.step in steps and held.destination in ("", steps[held.step])
     ]
 
 
-def waiting_at(service: Service, step: str) -> int:
-    """Return how many sagas wait at a step on hold, up to `COUNT_LIMIT`."""
+def waiting_at(service: Service, scope: HoldScope) -> int:
+    """Return how many sagas wait at a step or a destination on hold, up to `COUNT_LIMIT`."""
     statement = WAITING_AT_STEP.format(inbox=service.inbox)
-    [(waiting,)] = sql.fetch(service.alias, statement, {"step": step, "most": COUNT_LIMIT})
+    params = {**scope._asdict(), "most": COUNT_LIMIT}
+    [(waiting,)] = sql.fetch(service.alias, statement, params)
     return int(waiting)
 
 
@@ -229,16 +260,25 @@ def troubled_steps(service: Service) -> TroubledSteps:
     params = {"service": service.name, "most": COUNT_LIMIT, "episode": EPISODE_SECONDS}
     found = TroubledSteps(held=[], failing=[])
 
-    for kind, step, since, by, text, automatic, orders in sql.fetch(
+    for kind, step, destination, since, by, text, automatic, orders in sql.fetch(
         service.alias, statement, params
     ):
         if kind == "held":
             held = HeldStep(
-                step=step, since=since, by=by, why=text, waiting=orders, automatic=automatic
+                step=step,
+                destination=destination,
+                since=since,
+                by=by,
+                why=text,
+                waiting=orders,
+                automatic=automatic,
             )
             found.held.append(held)
         else:
-            found.failing.append(FailingStep(step=step, orders=orders, since=since, error=text))
+            failing = FailingStep(
+                step=step, destination=destination, orders=orders, since=since, error=text
+            )
+            found.failing.append(failing)
     return found
 
 

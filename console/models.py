@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from sagas.definition.hold_scope import HoldScope
 from sagas.ids import uuid7
 
 __all__ = ["Run", "RunItem", "action_choices"]
@@ -25,7 +26,8 @@ class Run(models.Model):
 
     A draft becomes running, or first awaits approval, and then ends. A draft may also stay one.
     Nothing is done for a draft, or while another person has yet to approve. `step` and `reference`
-    belong to actions on a step: the step itself, and evidence beside the reason. `radius` is the
+    belong to actions on a step: the step itself, and evidence beside the reason. With a
+    `destination`, the action is on the calls of the step to this outside system. `radius` is the
     impact that was confirmed.
     """
 
@@ -39,6 +41,7 @@ class Run(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     action = models.CharField(max_length=20, choices=action_choices)
     step = models.CharField(max_length=100, blank=True, default="", db_default="")
+    destination = models.CharField(max_length=255, blank=True, default="", db_default="")
     reference = models.CharField(max_length=255, blank=True, default="", db_default="")
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.DRAFT, db_default=State.DRAFT
@@ -101,8 +104,13 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return (
-            f"{self.get_action_display()}: {self.step}" if self.step else self.get_action_display()
+            f"{self.get_action_display()}: {self.scope}" if self.step else self.get_action_display()
         )
+
+    @property
+    def scope(self) -> HoldScope:
+        """The step of the action, or its calls to the destination."""
+        return HoldScope(self.step, self.destination)
 
 
 class RunItem(models.Model):
@@ -150,4 +158,4 @@ class RunItem(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.order_id or self.run.step} {self.state}"
+        return f"{self.order_id or self.run.scope} {self.state}"

@@ -46,7 +46,8 @@ class OperatorAtShell:
         """Return what the operation would change. The console shows the same figures."""
         action, saga = get_action(self.action), self.operation.row
         sagas = [saga.pk] if saga is not None else []
-        impact = action.preview(OrderQueries(sagas), self.operation.step)
+        queries = OrderQueries(sagas, destination=self.operation.destination)
+        impact = action.preview(queries, self.operation.step)
         self._seen = impact
         nouns = find_nouns(sagas, self.operation.step)
         if not impact.changes:
@@ -83,7 +84,10 @@ class OperatorAtShell:
     def _about(self) -> About:
         operation = self.operation
         if operation.row is None:
-            return {"step": operation.step, "why": operation.why}
+            about: About = {"step": operation.step, "why": operation.why}
+            if operation.destination:
+                about["subject"] = f"calls to {operation.destination}"
+            return about
         return {"order_id": operation.row.pk, "why": operation.why}
 
     def _confirmed(self) -> Run:
@@ -106,7 +110,10 @@ class OperatorAtShell:
     def _draft(self) -> Run:
         saga = self.operation.row
         if saga is None:
-            return runs.draft_for_step(self.action, self.operation.step, by=self.user, via=VIA)
+            step, destination = self.operation.scope
+            return runs.draft_for_step(
+                self.action, step, by=self.user, destination=destination, via=VIA
+            )
         return runs.draft(self.action, [saga.pk], by=self.user, via=VIA)
 
     def _awaiting_approval(self) -> Run | None:

@@ -13,6 +13,7 @@ from audit.databases import fetch
 from recovery.journal import HOME, all_services
 from recovery.writes import Plan, Write
 from sagas import sql
+from sagas.definition.hold_scope import HoldScope
 from sagas.definition.messages import to_json
 from sagas.definition.plan import service_name
 from sagas.storage.registry import Service, get_service
@@ -32,12 +33,15 @@ SELECT CASE %(home)s WHEN '' THEN 1 ELSE GREATEST(max(id), 1) + 1 END,
 ON CONFLICT (home) DO UPDATE SET before = EXCLUDED.before, kept = EXCLUDED.kept
 """
 
-HOLDS = "SELECT saga, step, since, by, why FROM {hold} WHERE NOT automatic"
+HOLDS = """
+SELECT saga, step, calling_step, destination, since, by, why FROM {hold} WHERE NOT automatic
+"""
 ADD_HOLDS = """
-INSERT INTO {hold} (saga, step, since, by, why)
-SELECT r.saga, r.step, r.since, r.by, r.why
+INSERT INTO {hold} (saga, step, calling_step, destination, since, by, why)
+SELECT r.saga, r.step, r.calling_step, r.destination, r.since, r.by, r.why
   FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS r(saga uuid, step text, since timestamptz, by text, why text)
+    AS r(saga uuid, step text, calling_step text, destination text, since timestamptz, by text,
+         why text)
 ON CONFLICT DO NOTHING
 """
 
@@ -58,11 +62,13 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class HoldRow(msgspec.Struct, frozen=True):
-    """A hold to add in a service."""
+    """A hold to add in a service: on a saga, on a step, or on a destination of a step."""
 
     service: str
     saga: UUID | None
     step: str | None
+    calling_step: str | None
+    destination: str
     since: datetime
     by: str
     why: str
@@ -112,19 +118,21 @@ def _plan_watermark(plan: Plan, restored: Service) -> None:
 
 def _plan_holds(plan: Plan, restored: Service) -> None:
     """Plan the holds that other services still have. A hold on a step has a copy at the home."""
-    present = {(saga, step) for saga, step, *_ in _holds(restored)}
+    present = {tuple(subject) for *subject, _, _, _ in _holds(restored)}
     for service in all_services():
-        for saga, step, since, by, why in _holds(service):
-            belongs = saga or restored.name in (HOME, service_name(step))
-            if belongs and (saga, step) not in present:
-                present.add((saga, step))
+        for saga, step, calling_step, destination, since, by, why in _holds(service):
+            scope = HoldScope(step or calling_step or "", destination)
+            belongs = saga or restored.name in (HOME, service_name(scope.step))
+            subject = (saga, step, calling_step, destination)
+            if belongs and subject not in present:
+                present.add(subject)
                 plan.writes.append(
                     Write(
                         kind=HOLD,
-                        subject=str(saga or step),
+                        subject=str(saga or scope),
                         detail=f"in {restored.name}, by {by}: {why}",
                         apply=_add_holds,
-                        row=HoldRow(restored.name, saga, step, since, by, why),
+                        row=HoldRow(restored.name, *subject, since, by, why),
                     )
                 )
 

@@ -11,7 +11,10 @@ from typing import ClassVar, NamedTuple
 from uuid import UUID
 
 from sagas import sql
+from sagas.definition import handlers
 from sagas.definition.events import Refusal
+from sagas.definition.handlers import ExternalStep
+from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import Plan, Saga
 from sagas.delivery import wakeup
 from sagas.delivery.task_signatures import task_signature
@@ -182,29 +185,41 @@ def cancel(row: TrackedSaga, event: Refusal | None = None) -> ControlResult:
     return ControlResult(changed, CANCEL_TEXTS[result])
 
 
-def hold_step(step: str, *, by: str, why: str) -> ControlResult:
+def hold_step(step: str, *, destination: str = "", by: str, why: str) -> ControlResult:
     """Put a step of all sagas on hold. A saga that runs it now finishes it first.
 
-    It replaces an automatic hold. Raises LookupError if no service has the step's name.
+    With a destination, only the calls of the step to this outside system are on hold. It replaces
+    an automatic hold. Raises LookupError if no service has the step's name.
     """
-    written = [holds.hold(service, step=step, by=by, why=why) for service in _holding(step)]
+    scope = HoldScope(step, destination)
+    if destination and not _calls_outside(step):
+        return ControlResult(False, f"{step} calls no outside system, so nothing was put on hold.")
+    written = [
+        holds.hold(service, step=step, destination=destination, by=by, why=why)
+        for service in _holding(step)
+    ]
     if not any(written):
-        return ControlResult(False, f"{step} was already on hold.")
+        return ControlResult(False, f"{scope} was already on hold.")
     return ControlResult(
-        True, f"{step} is on hold for all sagas. Sagas that run it now finish it first."
+        True, f"{scope} is on hold for all sagas. Sagas that run it now finish it first."
     )
 
 
-def release_step(step: str) -> ControlResult:
+def release_step(step: str, *, destination: str = "") -> ControlResult:
     """Release a step that is on hold for all sagas, and send its held messages in rounds.
 
-    Raises LookupError if no service has the step's name.
+    With a destination, release the calls of the step to it. Raises LookupError if no service has
+    the step's name.
     """
-    lifted = [holds.release(service, step=step) for service in reversed(_holding(step))]
+    scope = HoldScope(step, destination)
+    lifted = [
+        holds.release(service, step=step, destination=destination)
+        for service in reversed(_holding(step))
+    ]
     _send_held(service_of_step(step))
     if not any(lifted):
-        return ControlResult(False, f"{step} was not on hold.")
-    return ControlResult(True, f"{step} is released; its held messages are being sent.")
+        return ControlResult(False, f"{scope} was not on hold.")
+    return ControlResult(True, f"{scope} is released; its held messages are being sent.")
 
 
 def _services(plan: Plan) -> list[Service]:
@@ -221,6 +236,12 @@ def _holding(step: str) -> list[Service]:
     owner = service_of_step(step)
     homes = {saga.plan.home for saga in Saga.declared.values() if step in saga.plan.names()}
     return [owner, *(get_service(home) for home in sorted(homes - {owner.name}))]
+
+
+def _calls_outside(step: str) -> bool:
+    """Tell whether a step may call an outside system. A step of another release may."""
+    definition = handlers.definition(step)
+    return definition is None or isinstance(definition.handler, ExternalStep)
 
 
 def _open_steps(row: TrackedSaga, services: Sequence[Service]) -> list[_OpenStep]:

@@ -49,12 +49,11 @@ def _holds(name: str) -> Iterator[Metric]:
     for held in table_stats.hold_stats(get_service(name)):
         if held.step:
             help_text = "Seconds for which a step has been on hold for all sagas."
-            step_hold = gauge("saga_step_hold_seconds", help_text, service=name, step=held.step)
-            yield step_hold(held.oldest_seconds)
+            labels = {"service": name, "step": held.step, "destination": held.destination}
+            yield gauge("saga_step_hold_seconds", help_text, **labels)(held.oldest_seconds)
             if held.automatic:
                 help_text = "Seconds for which a step has been on hold by itself."
                 automatic = "saga_step_automatic_hold_seconds"
-                labels = {"service": name, "step": held.step}
                 yield gauge(automatic, help_text, **labels)(held.oldest_seconds)
             continue
 
@@ -72,9 +71,10 @@ def _reached_limits(name: str) -> Iterator[Metric]:
 
 
 def _shared_faults(name: str) -> Iterator[Metric]:
-    for step, sagas in table_stats.shared_fault_stats(get_service(name)).items():
+    for scope, sagas in table_stats.shared_fault_stats(get_service(name)).items():
         help_text = "Orders for which a step failed lately by no fault of their own."
-        yield gauge("saga_step_fault_orders", help_text, service=name, step=step)(sagas)
+        labels = {"service": name, **scope._asdict()}
+        yield gauge("saga_step_fault_orders", help_text, **labels)(sagas)
 
 
 def _inbox(name: str) -> Iterator[Metric]:

@@ -20,7 +20,7 @@ MAX_DELAY_SECONDS = 600
 OPEN = """
 SELECT s.{key}, extract(epoch FROM now() - s.created_at)::bigint,
        (SELECT extract(epoch FROM now() - min(h.since))::bigint FROM {hold} h
-         WHERE h.saga = s.{key} OR s.on_hold <> '' AND h.step = s.on_hold)
+         WHERE h.saga = s.{key} OR s.on_hold <> '' AND s.on_hold IN (h.step, h.calling_step))
   FROM {tracked} s WHERE s.ended_at IS NULL ORDER BY 1
 """
 

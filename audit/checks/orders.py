@@ -23,7 +23,7 @@ __all__ = [
 OPEN_ORDERS = """
 SELECT o.id, o.status, extract(epoch FROM now() - o.created_at)::bigint,
        (SELECT extract(epoch FROM now() - min(h.since))::bigint FROM orders_hold h
-         WHERE h.saga = o.id OR o.on_hold <> '' AND h.step = o.on_hold)
+         WHERE h.saga = o.id OR o.on_hold <> '' AND o.on_hold IN (h.step, h.calling_step))
   FROM orders_order o WHERE o.ended_at IS NULL ORDER BY o.id
 """
 

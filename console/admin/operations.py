@@ -45,6 +45,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_display = (
         "action",
         "step",
+        "destination",
         "state_label",
         "requested_by",
         "decided_by",

@@ -148,9 +148,11 @@ class SagaAdmin(unfold.SagaAdmin):
     def _context(self, request: HttpRequest, row: TrackedSaga) -> dict[str, Any]:
         detail = self.load_detail(row)
 
-        held_steps = [
-            message.row.step for message in detail.received if message.row.state == Inbox.State.HELD
-        ]
+        held_steps = {
+            message.row.step: message.row.destination
+            for message in detail.received
+            if message.row.state == Inbox.State.HELD
+        }
         # The home knows of every hold; a service with a held step knows of its own.
         asked = {service_name(step) for step in held_steps} | {detail.plan.home}
         reader = PartialReader()

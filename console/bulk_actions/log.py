@@ -20,6 +20,8 @@ def log(run: Run, person: User, kind: str, about: About, *, via: str = "") -> No
     `via` is the surface of this entry; by default the one where the run was requested.
     """
     of_run: About = {"step": run.step, "why": run.reason}
+    if run.destination:
+        of_run["subject"] = f"calls to {run.destination}"
     if run.decided_by:
         of_run["approver"] = run.decided_by.get_username()
     record(person, kind, run.action, {**of_run, **about}, via=via or run.via, run=run.id)

@@ -60,11 +60,15 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderQueries(PartialReader):
-    """Queries about a set of sagas: each is one statement to one service, and uses an index."""
+    """Queries about a set of sagas: each is one statement to one service, and uses an index.
 
-    def __init__(self, orders: Sequence[UUID]) -> None:
+    `destination` is the outside system of an action on the calls of a step to it, else empty.
+    """
+
+    def __init__(self, orders: Sequence[UUID], *, destination: str = "") -> None:
         super().__init__()
         self.orders = list(orders)
+        self.destination = destination
 
     def rows(self, service: str, statement: str, **params: Any) -> list[tuple[Any, ...]]:
         """Run a statement on the tables of a service, with `orders` as a parameter unless given."""

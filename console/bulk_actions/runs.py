@@ -30,6 +30,7 @@ from console.models import Run, RunItem
 from console.partial_reader import PartialReader
 from console.saga_pages import find_kinds
 from console.visible_kinds import kinds_to_view, visible_kinds
+from sagas.definition.hold_scope import HoldScope
 from sagas.kinds import SagaKind
 from staff.models import LogEntry
 from staff.policy import decide, may_view
@@ -54,6 +55,9 @@ MOST_ORDERS = 1_000
 # The policy's name for approving and declining.
 DECIDE = "decide_run"
 
+# The scope of an action on whole sagas.
+NO_STEP = HoldScope("")
+
 # Characters, as the column has them.
 MOST_REFERENCE = 255
 
@@ -77,22 +81,25 @@ def draft(
             f"A run takes at most {MOST_ORDERS:,} sagas. Select fewer, and make several runs."
         )
     _check_view(known.name, by, kinds_to_view(by, frozen))
-    return _create(known, frozen, by=by, step=step, via=via)
+    return _create(known, frozen, by=by, scope=HoldScope(step), via=via)
 
 
-def draft_for_step(action: str, step: str, *, by: User, via: str = "console") -> Run:
-    """Create a draft about a step of all sagas. Nothing is done.
+def draft_for_step(
+    action: str, step: str, *, by: User, destination: str = "", via: str = "console"
+) -> Run:
+    """Create a draft about a step of all sagas, or its calls to a destination. Nothing is done.
 
     Raises `NotAllowed` if the person may not view all sagas that may have the step.
     """
     known = get_action(action)
     _check_view(known.name, by, kinds_to_view(by, (), step))
-    return _create(known, [None], by=by, step=step, via=via)
+    return _create(known, [None], by=by, scope=HoldScope(step, destination), via=via)
 
 
 def preview(run: Run) -> Impact:
     """Return what a run would change if it started now."""
-    return get_action(run.action).preview(OrderQueries(_orders(run)), run.step)
+    queries = OrderQueries(_orders(run), destination=run.destination)
+    return get_action(run.action).preview(queries, run.step)
 
 
 def kinds_of_run(run: Run, user: User | AnonymousUser) -> list[SagaKind]:
@@ -217,10 +224,15 @@ def decline(run_id: UUID, *, by: User) -> Run:
 
 
 def _create(
-    action: Action, orders: Sequence[UUID | None], *, by: User, step: str = "", via: str
+    action: Action,
+    orders: Sequence[UUID | None],
+    *,
+    by: User,
+    scope: HoldScope = NO_STEP,
+    via: str,
 ) -> Run:
     with transaction.atomic():
-        run = Run.objects.create(action=action.name, step=step, requested_by=by, via=via)
+        run = Run.objects.create(action=action.name, **scope._asdict(), requested_by=by, via=via)
         RunItem.objects.bulk_create(RunItem(run=run, order_id=order) for order in orders)
     return run
 

@@ -98,7 +98,7 @@ def _attempt_action(item: RunItem) -> ActionResult | None:
             "Action %s of run %s failed for %s (attempt %d of %d)",
             item.run.action,
             item.run_id,
-            item.order_id or item.run.step,
+            item.order_id or item.run.scope,
             item.attempts,
             MAX_ATTEMPTS,
             exc_info=True,

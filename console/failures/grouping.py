@@ -32,16 +32,18 @@ __all__ = [
 # Open rows of one service that are read.
 MOST = 5_000
 
-COLUMNS = "SELECT step, saga, error, attempts, created_at, updated_at FROM {inbox}"
+COLUMNS = "SELECT step, saga, error, attempts, created_at, updated_at FROM {inbox} i"
 
 # A row that waits as agreed has counted no failed attempt, but keeps the reason as its error. A
 # started row has counted the attempt that it makes now. Parked rows are never sent again.
 OPEN = """state IN ('started', 'waiting') AND error <> ''
    AND (attempts > CASE WHEN state = 'started' THEN 1 ELSE 0 END OR send_at IS NULL)"""
 
-# Rows that wait at an automatic hold, because their step fails.
+# Rows that wait at an automatic hold, because their step or its outside system fails.
 HELD = """state = 'held' AND error <> ''
-   AND step IN (SELECT h.step FROM {hold} h WHERE h.automatic)"""
+   AND EXISTS (SELECT 1 FROM {hold} h
+                WHERE h.automatic AND i.step IN (h.step, h.calling_step)
+                  AND h.destination IN ('', i.destination))"""
 
 DUE_SOONEST = f"""({COLUMNS} WHERE {OPEN} ORDER BY send_at LIMIT %(most)s) UNION ALL
 ({COLUMNS} WHERE {HELD} ORDER BY step, id LIMIT %(most)s)"""

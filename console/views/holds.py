@@ -16,10 +16,14 @@ from console.limits import LOWER, RAISE, current_limits
 from console.partial_reader import PartialReader
 from console.views.runs import draft_run_for_step
 from console.visible_kinds import hidden_among, kinds_of_step, needs_any_kind, visible_kinds
+from sagas.definition.hold_scope import HoldScope
 from sagas.storage.registry import service_names
 from staff.policy import decide
 
 __all__ = ["hold_step", "list_holds"]
+
+# Characters, as the column of a run has them.
+MOST_DESTINATION = 255
 
 
 @require_safe
@@ -29,7 +33,7 @@ def list_holds(request: HttpRequest) -> HttpResponse:
     visible = visible_kinds(request.user)
     holds = current_holds(visible.shows)
     current = current_limits(PartialReader(holds.unreachable))
-    held = {hold.step for hold in holds.steps}
+    held = {hold.step for hold in holds.steps if not hold.destination}
     steps = [hold for hold in holds.steps if visible.shows_step(hold.step)]
     free = [step for step in declared_steps() if step not in held]
     context = {
@@ -56,8 +60,11 @@ def list_holds(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def hold_step(request: HttpRequest) -> HttpResponse:
-    """Draft a hold or a release of a step for all sagas, and show its preview."""
+    """Draft a hold or a release of a step for all sagas, or of its calls to one destination, and
+    show its preview.
+    """
     name, step = request.POST.get("action", ""), request.POST.get("step", "")
+    destination = request.POST.get("destination", "").replace("\0", "").strip()
 
     # A step of an earlier release may be on hold although no plan names it any more.
     held = {hold.step for hold in current_holds().steps}
@@ -67,5 +74,11 @@ def hold_step(request: HttpRequest) -> HttpResponse:
             request, f"Unknown step “{step}” or action “{name}”. Choose a step on the page."
         )
         return redirect("console:holds")
+    if len(destination) > MOST_DESTINATION:
+        messages.error(
+            request, f"The name of an outside system has at most {MOST_DESTINATION} characters."
+        )
+        return redirect("console:holds")
     require_permission(request, name, kinds=kinds_of_step(step), step=step)
-    return draft_run_for_step(request, name, step) or redirect("console:holds")
+    scope = HoldScope(step, destination)
+    return draft_run_for_step(request, name, scope) or redirect("console:holds")

@@ -25,6 +25,7 @@ from console.bulk_actions.registry import UnknownAction, get_action, step_action
 from console.bulk_actions.results import ActionRejected, NotAllowed
 from console.models import Run, RunItem
 from console.tasks import work_soon
+from sagas.definition.hold_scope import HoldScope
 from staff.log import About
 from staff.policy import may_view
 from staff.writes import record_failure
@@ -131,10 +132,19 @@ def draft_run(
     )
 
 
-def draft_run_for_step(request: HttpRequest, action: str, step: str) -> HttpResponse | None:
-    """Draft a run about a step of all sagas, as above."""
-    about: About = {"step": step}
-    return _draft(request, action, about, lambda user: runs.draft_for_step(action, step, by=user))
+def draft_run_for_step(request: HttpRequest, action: str, scope: HoldScope) -> HttpResponse | None:
+    """Draft a run about a step of all sagas, or its calls to a destination, as above."""
+    about: About = {"step": scope.step}
+    if scope.destination:
+        about["subject"] = f"calls to {scope.destination}"
+    return _draft(
+        request,
+        action,
+        about,
+        lambda user: runs.draft_for_step(
+            action, scope.step, by=user, destination=scope.destination
+        ),
+    )
 
 
 def _draft(

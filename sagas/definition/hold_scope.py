@@ -1,4 +1,4 @@
-"""What a hold on a step stops: the whole step, or its calls to one destination."""
+"""The scope of a hold on a step: the whole step, or its calls to one destination."""
 
 from typing import NamedTuple
 

@@ -10,9 +10,9 @@ some faults of a step, for example a missing column. Any other fault shows by it
 - Many sagas fail alike and others succeed: the saga tries again later, and nothing is counted.
 - Anything else: the attempt counts against the saga.
 
-An outside system that gives no answer is at fault alone, if the destination of the call is known:
-only its sagas are evidence, only its successes count, and only its calls go on hold. If sagas fail
-at several destinations, and at none the step succeeds, the whole step goes on hold.
+If an outside system gives no answer, and the destination of the call is known, the destination is
+at fault. Then only calls to it are evidence or success, and only calls to it go on hold. If sagas
+fail at several destinations, and the step succeeds at none of them, the whole step goes on hold.
 
 A fault of the step itself, an unknown step, and an unknown answer to a wait never count, even if
 only one saga meets them.
@@ -200,7 +200,7 @@ def _evidence_id(step: str, failure: StepFailure) -> UUID:
 
 def _at_holds(service: Service, step: str, failures: Sequence[StepFailure]) -> dict[UUID, Verdict]:
     """Return the verdicts of the sagas that wait at an automatic hold: of the step, of their
-    destination, or the hold that they probe. A probe waits again whatever its failure is.
+    destination, or the hold that they probe. A probe waits again after any failure.
     """
     holds = automatic_holds.of_step(service, step)
     if any(not hold.destination for hold in holds):

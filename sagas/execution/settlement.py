@@ -164,9 +164,7 @@ def _judge_failed(
     return judge(service, step, failures)
 
 
-def _is_beside_success(
-    item: Claimed, outcome: Outcome, succeeded: Collection[str | None]
-) -> bool:
+def _is_beside_success(item: Claimed, outcome: Outcome, succeeded: Collection[str | None]) -> bool:
     """Tell whether the step succeeded for another saga of the run: at the same destination, if the
     destination gives no answer.
     """

@@ -8,6 +8,7 @@ import msgspec
 
 from sagas.admin.formatting import without_private
 from sagas.definition import handlers
+from sagas.definition.hold_scope import HoldScope
 from sagas.operations.saga_details import SagaDetails, StepState
 from sagas.operations.saga_links import ChildLink
 from sagas.operations.saga_list import ListedSaga, SagaPage
@@ -87,7 +88,7 @@ def _head(saga: SagaDetails) -> Iterator[str]:
 
 def _holds(saga: SagaDetails) -> Iterator[str]:
     for hold in saga.holds:
-        on = hold.step or "the saga"
+        on = str(HoldScope(hold.step, hold.destination)) or "the saga"
         by = f"{hold.by} (automatic)" if hold.automatic else hold.by
         yield f"  {on} in {hold.service} since {_time(hold.since)} by {by}: {hold.why}"
     if saga.unknown:

@@ -18,7 +18,7 @@ from sagas import sql
 from sagas.delivery import queues, relay
 from sagas.storage.registry import Home, Service
 
-__all__ = ["BATCH_SIZE", "hold", "is_on_hold", "release", "resume", "resume_saga"]
+__all__ = ["BATCH_SIZE", "OF_SCOPE", "hold", "is_on_hold", "release", "resume", "resume_saga"]
 
 # The most rows that are made due at once: seconds of work.
 BATCH_SIZE = 500
@@ -55,6 +55,9 @@ DELETE FROM {hold}
  WHERE saga = %(saga)s::uuid OR step = %(step)s::text AND %(destination)s = ''
     OR calling_step = %(step)s::text AND destination = %(destination)s
 """
+
+# True of the hold of a scope: of a step, or of its calls to a destination.
+OF_SCOPE = "COALESCE(step, calling_step) = %(step)s AND destination = %(destination)s"
 
 MAKE_DUE = """
 UPDATE {inbox} SET state = 'waiting', due_at = clock_timestamp(), send_at = clock_timestamp(),

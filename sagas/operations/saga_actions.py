@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from sagas import sql
+from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import service_name
 from sagas.models import TrackedSaga
+from sagas.operations import holds
 from sagas.operations.saga_details import SagaDetails, StepState, details
 from sagas.operations.saga_rows import plan_of
 from sagas.operations.table_stats import COUNT_LIMIT
@@ -14,12 +16,13 @@ from sagas.storage.registry import get_service
 __all__ = ["Operation", "Preview", "preview"]
 
 ON_STEP = """
-SELECT (SELECT count(*) FROM {hold} WHERE step = %(step)s AND NOT automatic),
-       (SELECT count(*) FROM {hold} WHERE step = %(step)s),
+SELECT (SELECT count(*) FROM {hold} WHERE {of_scope} AND NOT automatic),
+       (SELECT count(*) FROM {hold} WHERE {of_scope}),
        (SELECT count(*) FROM (SELECT step FROM {inbox} WHERE state IN ('started', 'waiting')
                                ORDER BY send_at LIMIT %(most)s) open WHERE step = %(step)s),
        (SELECT count(*) FROM (SELECT 1 FROM {inbox}
-                               WHERE state = 'held' AND step = %(step)s LIMIT %(most)s) held)
+                               WHERE state = 'held' AND step = %(step)s
+                                 AND %(destination)s IN ('', destination) LIMIT %(most)s) held)
 """
 
 
@@ -27,7 +30,8 @@ class Operation(NamedTuple):
     """One action of an operator: retry, cancel, hold or release.
 
     It is on the saga of a tracked row, or without one on a step of all sagas. `by` is the
-    operator's name, and `why` the reason.
+    operator's name, and `why` the reason. With a `destination`, it is on the calls of the step to
+    it.
     """
 
     action: str
@@ -35,11 +39,17 @@ class Operation(NamedTuple):
     step: str
     by: str
     why: str
+    destination: str = ""
+
+    @property
+    def scope(self) -> HoldScope:
+        """The step, or its calls to a destination."""
+        return HoldScope(self.step, self.destination)
 
     @property
     def subject(self) -> str:
         """The saga or the step, in words."""
-        return f"saga {self.row.pk}" if self.row is not None else f"step {self.step}"
+        return f"saga {self.row.pk}" if self.row is not None else f"step {self.scope}"
 
 
 class Preview(NamedTuple):
@@ -56,7 +66,7 @@ class Preview(NamedTuple):
 def preview(operation: Operation) -> Preview:
     """Return the preview of an operation. Raises LookupError for an unknown service of a step."""
     if operation.row is None:
-        return _on_step(operation.action, operation.step)
+        return _on_step(operation.action, operation.scope)
 
     known = details(operation.row)
     if known.unknown:
@@ -129,29 +139,29 @@ def _running(known: SagaDetails) -> list[StepState]:
     return [step for step in known.steps if step.state == "started"]
 
 
-def _on_step(action: str, step: str) -> Preview:
-    service = get_service(service_name(step))
-    statement = ON_STEP.format(hold=service.hold, inbox=service.inbox)
+def _on_step(action: str, scope: HoldScope) -> Preview:
+    service = get_service(service_name(scope.step))
+    statement = ON_STEP.format(hold=service.hold, inbox=service.inbox, of_scope=holds.OF_SCOPE)
     try:
-        params = {"step": step, "most": COUNT_LIMIT}
-        [(manual, holds, at_step, held)] = sql.fetch(service.alias, statement, params)
+        params = {**scope._asdict(), "most": COUNT_LIMIT}
+        [(manual, on_hold, at_step, held)] = sql.fetch(service.alias, statement, params)
     except sql.DATABASE_ERRORS:
         return Preview([], False, [service.name])
 
     if action == "hold":
         if manual:
-            return Preview([f"{step} is on hold already."], False, [])
+            return Preview([f"{scope} is on hold already."], False, [])
         return Preview(
             [
-                f"All sagas stop before {step}.",
-                f"{at_step} sagas are at it now. A running attempt finishes first.",
+                f"All sagas stop before {scope}.",
+                f"{at_step} sagas are at {scope.step} now. A running attempt finishes first.",
             ],
             True,
             [],
         )
-    if not holds:
-        return Preview([f"{step} is not on hold."], False, [])
-    return Preview([f"{held} sagas wait at {step}, and go on."], True, [])
+    if not on_hold:
+        return Preview([f"{scope} is not on hold."], False, [])
+    return Preview([f"{held} sagas wait at {scope}, and go on."], True, [])
 
 
 ON_SAGA: Mapping[str, Callable[[SagaDetails], Preview]] = {

@@ -35,10 +35,15 @@ SELECT step, state, attempts, error, send_at, expires_at FROM {inbox} i
  WHERE saga = %(saga)s AND NOT ({early}) ORDER BY id
 """
 
-# Holds on the saga, and on steps of its plan.
+# Holds on the saga, on steps of its plan, and on the destinations that its steps have last called.
 HOLDS = """
-SELECT COALESCE(step, ''), since, by, why, automatic FROM {hold}
- WHERE saga = %(saga)s OR step = ANY(%(steps)s) ORDER BY since
+SELECT COALESCE(step, calling_step, ''), destination, since, by, why, automatic FROM {hold} h
+ WHERE saga = %(saga)s OR step = ANY(%(steps)s)
+    OR calling_step = ANY(%(steps)s)
+       AND EXISTS (SELECT 1 FROM {inbox} i
+                    WHERE i.saga = %(saga)s AND i.step = h.calling_step
+                      AND i.destination = h.destination)
+ ORDER BY since
 """
 
 UNSENT = """
@@ -91,7 +96,9 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HoldRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A hold in one service. `step` is empty in a hold on the saga itself."""
+    """A hold in one service. `step` is empty in a hold on the saga itself. With a `destination`,
+    only the calls of the step to it are on hold.
+    """
 
     service: str
     step: str
@@ -99,6 +106,7 @@ class HoldRow(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     why: str
     automatic: bool
+    destination: str = ""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,13 +264,23 @@ def _missing(reader: _Reader, service: Service) -> str:
 
 
 def _holds(reader: _Reader, service: Service) -> list[HoldRow]:
-    statement = HOLDS.format(hold=service.hold)
+    statement = HOLDS.format(hold=service.hold, inbox=service.inbox)
     # The home has a copy of each hold on a step. The hold of the step's own service counts.
     steps = [step for step in reader.plan.names() if service_name(step) == service.name]
     params = {"saga": reader.row.pk, "steps": steps}
     return [
-        HoldRow(service=service.name, step=step, since=since, by=by, why=why, automatic=automatic)
-        for step, since, by, why, automatic in sql.fetch(service.alias, statement, params)
+        HoldRow(
+            service=service.name,
+            step=step,
+            destination=destination,
+            since=since,
+            by=by,
+            why=why,
+            automatic=automatic,
+        )
+        for step, destination, since, by, why, automatic in sql.fetch(
+            service.alias, statement, params
+        )
     ]
 
 

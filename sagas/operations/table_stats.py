@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from sagas import sql
+from sagas.definition.hold_scope import HoldScope
 from sagas.operations import holds
 from sagas.storage import faults, signals
 from sagas.storage.registry import Home, Service
@@ -62,14 +63,17 @@ SELECT step, 'held', count(*), extract(epoch FROM clock_timestamp() - min(update
 """.replace("{early}", signals.EARLY)
 
 HOLDS = """
-SELECT step, count(*), extract(epoch FROM clock_timestamp() - min(since))::float8,
-       bool_or(automatic)
-  FROM {hold} WHERE step IS NULL OR split_part(step, '.', 1) = %(service)s GROUP BY step
+SELECT COALESCE(step, calling_step), count(*),
+       extract(epoch FROM clock_timestamp() - min(since))::float8, bool_or(automatic), destination
+  FROM {hold}
+ WHERE saga IS NOT NULL OR split_part(COALESCE(step, calling_step), '.', 1) = %(service)s
+ GROUP BY 1, destination
 """
 
 FAULTS = """
-SELECT step, count(DISTINCT saga) FROM {fault}
- WHERE shared AND last_at > clock_timestamp() - make_interval(secs => %(episode)s) GROUP BY step
+SELECT step, destination, count(DISTINCT saga) FROM {fault}
+ WHERE shared AND last_at > clock_timestamp() - make_interval(secs => %(episode)s)
+ GROUP BY step, destination
 """
 
 SAGAS = """
@@ -114,13 +118,15 @@ class InboxStats(NamedTuple):
 class HoldStats(NamedTuple):
     """The holds of a service: on one step, or on `number` sagas if `step` is None.
 
-    `automatic`: the engine placed the hold on the step, and releases it.
+    `automatic`: the engine placed the hold on the step, and releases it. `destination`: only the
+    calls of the step to it are on hold; empty for the whole step.
     """
 
     step: str | None
     number: int
     oldest_seconds: float
     automatic: bool = False
+    destination: str = ""
 
 
 class SagaStats(NamedTuple):
@@ -159,10 +165,13 @@ def hold_stats(service: Service) -> list[HoldStats]:
     return [HoldStats(*row) for row in rows]
 
 
-def shared_fault_stats(service: Service) -> dict[str, int]:
-    """Count the sagas for which a step failed lately by no fault of their own, by step."""
+def shared_fault_stats(service: Service) -> dict[HoldScope, int]:
+    """Count the sagas for which a step failed lately by no fault of their own, by step and by the
+    destination at fault.
+    """
     statement = FAULTS.format(fault=service.fault)
-    return dict(sql.fetch(service.alias, statement, {"episode": faults.EPISODE_SECONDS}))
+    rows = sql.fetch(service.alias, statement, {"episode": faults.EPISODE_SECONDS})
+    return {HoldScope(step, destination): sagas for step, destination, sagas in rows}
 
 
 def saga_stats(home: Home) -> SagaStats:

@@ -183,14 +183,14 @@ def of_step(service: Service, step: str) -> list[AutomaticHold]:
 
 
 def in_force(service: Service) -> list[HoldScope]:
-    """Return what is on an automatic hold in a service."""
+    """Return the scopes of the automatic holds in a service."""
     return _scopes(sql.fetch(service.alias, _for(service, IN_FORCE), {}))
 
 
 def release_proven(service: Service) -> list[HoldScope]:
     """Release the holds whose probe got an answer, and those where no saga waits.
 
-    Return what is released.
+    Return their scopes.
     """
     return _scopes(sql.fetch(service.alias, _for(service, RELEASE), {}))
 

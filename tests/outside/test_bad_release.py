@@ -95,9 +95,14 @@ def run(alias, statement):
 
 
 def probes(step):
-    """Return how many orders have tried a step that is on hold by itself, or None if it is not."""
+    """Return how many orders have tried a step that is on hold by itself, or its only destination.
+
+    None if it is not on hold.
+    """
     service = service_of_step(step)
-    statement = f"SELECT probes FROM {service.hold} WHERE step = '{step}' AND automatic"
+    statement = (
+        f"SELECT probes FROM {service.hold} WHERE '{step}' IN (step, calling_step) AND automatic"
+    )
     rows = in_database(service.alias, statement)
     return rows[0][0] if rows else None
 

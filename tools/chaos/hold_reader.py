@@ -8,11 +8,17 @@ from services import SERVICES
 
 __all__ = ["automatic_holds"]
 
-HOLDS = "SELECT step FROM {service}_hold WHERE automatic AND expires_at IS NULL"
+HOLDS = """
+SELECT COALESCE(step, calling_step || ' to ' || destination)
+  FROM {service}_hold WHERE automatic AND expires_at IS NULL
+"""
 
 
 def automatic_holds(env: Mapping[str, str]) -> list[str]:
-    """Return the steps that are on an automatic hold. `env` has the addresses of the databases."""
+    """Return the steps, and the destinations of steps, that are on an automatic hold.
+
+    `env` has the addresses of the databases.
+    """
     return sorted(
         step for service in SERVICES for step in _holds_of(service.name, env[service.variable])
     )

@@ -1,4 +1,4 @@
-"""Put a step on hold for all sagas.
+"""Put a step on hold for all sagas, or only its calls to one destination.
 
 The step's own service decides whether the step runs. The homes of its sagas are written after it,
 because their hold keeps the waiting sagas from being re-driven.
@@ -14,6 +14,7 @@ from console.bulk_actions.results import ActionResult
 from console.models import Run
 from console.visible_kinds import kinds_of_step
 from sagas import control
+from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import service_name
 from sagas.kinds import SagaKind
 from sagas.operations.table_stats import COUNT_LIMIT
@@ -39,7 +40,8 @@ class HoldStep(StepAction):
     def preview(self, queries: OrderQueries, step: str) -> Impact:
         """Count the open sagas, and the messages that are at the step now."""
         service = service_name(step)
-        holds_now = queries.number(service, holds.MANUAL_STEP_HOLDS, step=step)
+        scope = HoldScope(step, queries.destination)
+        holds_now = queries.number(service, holds.MANUAL_STEP_HOLDS, **scope._asdict())
         open_orders = sum(
             sum(queries.read(kind.home, partial(_open_sagas, kind))) for kind in kinds_of_step(step)
         )
@@ -65,7 +67,8 @@ class HoldStep(StepAction):
     def apply(self, run: Run) -> ActionResult:
         """Write the hold to the step's service, then to the homes of its sagas."""
         by = run.requested_by.get_username()
-        return ActionResult.of(control.hold_step(run.step, by=by, why=run.reason))
+        result = control.hold_step(run.step, destination=run.destination, by=by, why=run.reason)
+        return ActionResult.of(result)
 
 
 def _open_sagas(kind: SagaKind) -> list[int]:

@@ -8,6 +8,7 @@ from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.results import ActionResult
 from console.models import Run
 from sagas import control
+from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import service_name
 from sagas.operations.table_stats import COUNT_LIMIT
 from sagas.storage.registry import service_of_step
@@ -24,8 +25,9 @@ class ReleaseStep(StepAction):
     def preview(self, queries: OrderQueries, step: str) -> Impact:
         """Count the sagas that wait at the step."""
         service = service_name(step)
-        holds_now = queries.number(service, holds.STEP_HOLDS, step=step)
-        waiting = queries.number(service, holds.WAITING_AT_STEP, step=step, most=COUNT_LIMIT)
+        scope = HoldScope(step, queries.destination)._asdict()
+        holds_now = queries.number(service, holds.STEP_HOLDS, **scope)
+        waiting = queries.number(service, holds.WAITING_AT_STEP, **scope, most=COUNT_LIMIT)
         return queries.impact(orders=waiting, step_holds=holds_now, messages=waiting)
 
     def tiles(self, impact: Impact) -> Sequence[Tile]:
@@ -35,8 +37,10 @@ class ReleaseStep(StepAction):
 
     def apply(self, run: Run) -> ActionResult:
         """Lift the hold in the homes first, then in the step's own service."""
-        result = control.release_step(run.step)
+        result = control.release_step(run.step, destination=run.destination)
         if not result.changed:
             return ActionResult.nothing(result.text)
-        waiting = holds.waiting_at(service_of_step(run.step), run.step)
-        return ActionResult.done(f"{run.step} is released; held messages being sent on: {waiting}.")
+        waiting = holds.waiting_at(service_of_step(run.step), run.scope)
+        return ActionResult.done(
+            f"{run.scope} is released; held messages being sent on: {waiting}."
+        )

@@ -106,6 +106,11 @@ class Command(BaseCommand):
         parser.add_argument("saga", type=_saga_id, nargs="?" if takes_step else None)
         if takes_step:
             parser.add_argument("--step", default="", help="a step of all sagas, instead of a saga")
+            parser.add_argument(
+                "--destination",
+                default="",
+                help="only calls of the step to this outside system",
+            )
         by = "the operator's user name" if self.needs_operator else "default: the host's user"
         parser.add_argument("--by", default="", help=by)
         parser.add_argument("--reason", default="", help="the reason, which is kept")
@@ -183,6 +188,9 @@ class Command(BaseCommand):
         step = getattr(given, "step", "")
         if bool(given.saga) == bool(step):
             raise CommandError("Name a saga by its id, or a step with --step, but not both.")
+        destination = getattr(given, "destination", "").strip()
+        if destination and not step:
+            raise CommandError("Name the step of the destination with --step.")
         if not given.reason.strip():
             raise CommandError("Give the reason with --reason: it is kept.")
         if self.needs_operator and not given.by:
@@ -192,7 +200,7 @@ class Command(BaseCommand):
             _require_known_step(step)
         row = _find(given.saga) if given.saga else None
         by = given.by or _host_user()
-        return Operation(given.action, row, step, by, given.reason.strip())
+        return Operation(given.action, row, step, by, given.reason.strip(), destination)
 
     def _confirm(self) -> None:
         if not sys.stdin.isatty():
@@ -219,11 +227,11 @@ def _add_list(parser: ArgumentParser) -> None:
 
 
 def _apply(operation: Operation) -> ControlResult:
-    action, row, step, by, why = operation
+    action, row, step, by, why, destination = operation
     if row is None:
         if action == "hold":
-            return control.hold_step(step, by=by, why=why)
-        return control.release_step(step)
+            return control.hold_step(step, destination=destination, by=by, why=why)
+        return control.release_step(step, destination=destination)
     if action == "hold":
         return control.hold(row, by=by, why=why)
     return {"retry": control.retry, "release": control.release, "cancel": control.cancel}[action](

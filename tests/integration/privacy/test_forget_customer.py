@@ -466,7 +466,7 @@ NAMELESS = {
     "django_celery_results_chordcounter": "group_id sub_tasks",
     "django_celery_results_groupresult": "group_id content_type content_encoding result",
     "console_logentry": "hash who step subject approver address why outcome failure about via",
-    "console_run": "step reference via reason radius over_limit",
+    "console_run": "step destination reference via reason radius over_limit",
     "staff_loghead": "hash begin_hash",
     "staff_logcheck": "hash fault",
     "orders_product": "sku name currency",
@@ -497,9 +497,9 @@ NAMELESS = {
     for service in NAMES
     for table, columns in {
         "outbox": "type step plan target",
-        "inbox": "step",
-        "hold": "step by",
-        "stepfault": "step blame",
+        "inbox": "step destination",
+        "hold": "step calling_step destination by",
+        "stepfault": "step blame destination",
         "calllimit": "key by why in_use",
         "watermark": "home listed",
     }.items()

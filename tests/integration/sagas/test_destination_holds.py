@@ -20,6 +20,7 @@ from tests.integration.sagas.test_blame import (
     attempt,
     attempt_together,
     counted,
+    explode,
     pass_time,
     probe_round,
 )
@@ -151,7 +152,7 @@ class TestTheFault:
     def test_another_fault_than_a_missing_answer_is_of_the_whole_step(self):
         trips = of(ACME, 2)
         for trip in trips:
-            behaviour[PAY, trip] = lambda _: 1 / 0
+            behaviour[PAY, trip] = explode
         pay(trips)
         pass_time(5)
         make_due()
@@ -309,7 +310,7 @@ class TestProbes:
     def test_a_probe_that_fails_otherwise_waits_at_the_hold_again(self):
         first, _ = silent(ACME)
         answer([first])
-        behaviour[PAY, first] = lambda _: 1 / 0
+        behaviour[PAY, first] = explode
         probe_round()
         assert (state(first, PAY), row(first, PAY).destination) == ("held", ACME)
         assert on_hold() == [(PAY, ACME)]
