@@ -127,7 +127,8 @@ def _fly_if_told(delivery: Delivery[Traveller]) -> None:
     """Let the payment of a traveller fly to a bank.
 
     For "fly to FOLDER" it answers once a file `answer` is in the folder. For "ask BANK in FOLDER"
-    the bank of that name notes the time there.
+    the bank of that name notes the time there. It gives no answer while a file `BANK is silent` is
+    in the folder.
     """
     if delivery.context.name.startswith("ask "):
         bank, _, noted_in = delivery.context.name.removeprefix("ask ").partition(" in ")
@@ -150,8 +151,13 @@ def _await_file(folder: Path, trip: UUID) -> None:
         time.sleep(0.01)
 
 
-def _note_time(folder: Path, bank: str, trip: UUID) -> None:
-    (folder / f"{bank.replace('/', '-')} {trip}").write_text(str(time.time()))
+def _note_time(folder: Path, bank: str, trip: UUID) -> Outcome | None:
+    name = bank.replace("/", "-")
+    (folder / f"{name} {trip}").write_text(str(time.time()))
+    with (folder / f"calls of {name}").open("a") as calls_of_bank:
+        calls_of_bank.write(f"{trip}\n")
+    is_silent = (folder / f"{name} is silent").exists()
+    return Unknown(f"{bank} gave no answer") if is_silent else None
 
 
 @action("trips.book", accepts=Traveller, refusal=NotBooked)
