@@ -27,7 +27,7 @@ FOLDER = Path(__file__).resolve().parent
 CHARGE_FIRST, AUTHORIZE_FIRST, CLAIMS = "saga.pml", "authorize_first.pml", "claims.pml"
 HOLDS, RETENTION = "holds.pml", "retention.pml"
 OPTIONAL, WAITS, CHILDREN = "optional.pml", "waits.pml", "children.pml"
-PARALLEL = "parallel.pml"
+PARALLEL, DESTINATIONS = "parallel.pml", "destinations.pml"
 TOOLS = {
     "spin": "Debian, Ubuntu: apt-get install spin. macOS: brew install spin. Else: https://spinroot.com",
     "gcc": "Debian, Ubuntu: apt-get install gcc. macOS: xcode-select --install",
@@ -39,7 +39,7 @@ LIMIT = 1_800
 
 SAFETY, LIVENESS = 0, 1
 
-# Options with which a search in holds.pml ends within a second.
+# Options with which a search in holds.pml or destinations.pml ends within seconds.
 FEW_FAULTS = ("LOSSES=0", "DUPS=0", "CRASHES=0", "CANCELS=0")
 NAMED = re.compile(r"/\* \[([\w.]+)\]\s*(.*?)\s*\*/|/\* (fault: .*?) \*/")
 TRAIL_STEP = re.compile(r"proc\s+(\d+) \([^)]*\) \w+\.pml:(\d+) \(state (\d+)\)")
@@ -136,6 +136,11 @@ HOLDING = (
         options=("GOES_ON",),
     ),
     Check(title="Holds: three orders at one step, safe, and every order ends", model=HOLDS),
+    Check(
+        title="Destinations: two outside systems of one step, safe, and every order ends",
+        model=DESTINATIONS,
+        options=("LOSSES=0", "DUPS=0"),
+    ),
     Check(title="Optional step: one outcome, and the saga ends", model=OPTIONAL),
     Check(title="Parallel: two branches and their join, safe, and it ends", model=PARALLEL),
     Check(title="Waits: two senders, an expiry and a cancel, safe, and it ends", model=WAITS),
@@ -163,6 +168,9 @@ REACHABLE = (
     _reaches("Claims: given up after failures of its own", 2, CLAIMS),
     _reaches("Holds: released by an answer, and every order ends", 1, HOLDS),
     _reaches("Holds: a bad order is given up", 2, HOLDS),
+    _reaches("Destinations: one goes on hold beside a success of the other", 1, DESTINATIONS),
+    _reaches("Destinations: an order ends while the other destination is on hold", 2, DESTINATIONS),
+    _reaches("Destinations: a destination and the whole step are on hold", 3, DESTINATIONS),
     _reaches("Optional step: skipped, and the saga goes on", 1, OPTIONAL),
     _reaches("Optional step: done after a failed try", 2, OPTIONAL),
     _reaches("Parallel: both branches arrive, and the join runs", 1, PARALLEL),
@@ -520,6 +528,53 @@ PROTECTIONS = (
         held_by="sagas.storage.automatic_holds.release_proven",
         model=HOLDS,
         options=("LOSSES=0", "DUPS=0", "CRASHES=0"),
+    ),
+    *(
+        _without(
+            f"Destinations: {title}", name, held_by=held_by, model=DESTINATIONS, options=FEW_FAULTS
+        )
+        for title, name, held_by in (
+            (
+                "a hold of one destination stops no call to another",
+                "NO_SCOPE",
+                "sagas.execution.held_calls.find",
+            ),
+            (
+                "the prepared request names the destination, and no stored one",
+                "NO_PREPARE_FIRST",
+                "sagas.execution.held_calls.find",
+            ),
+            (
+                "a destination is judged by its own failures",
+                "NO_OWN_EVIDENCE",
+                "sagas.storage.faults.weigh",
+            ),
+            (
+                "a destination is judged by its own successes",
+                "NO_OWN_SUCCESS",
+                "sagas.storage.faults.weigh",
+            ),
+            (
+                "a destination on hold is no evidence against the step",
+                "NO_LEAVING_OUT",
+                "sagas.storage.faults.weigh",
+            ),
+            (
+                "one probe at a time",
+                "NO_SINGLE_PROBE",
+                "sagas.storage.automatic_holds.send_probes",
+            ),
+            (
+                "the step waits for the probes of its destinations",
+                "NO_WAIT_FOR_DESTINATIONS",
+                "sagas.storage.automatic_holds.send_probes",
+            ),
+            (
+                "the probe of the step passes the holds of destinations",
+                "NO_PASS_OF_STEP",
+                "sagas.execution.held_calls.find",
+            ),
+        )
     ),
     *(
         _without(f"Optional step: {title}", name, held_by=held_by, model=OPTIONAL)

@@ -19,6 +19,7 @@ ROUTED = {"saga.pml", "authorize_first.pml"}
 OTHERS = {
     "children.pml",
     "claims.pml",
+    "destinations.pml",
     "holds.pml",
     "optional.pml",
     "parallel.pml",
