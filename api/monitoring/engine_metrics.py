@@ -49,7 +49,7 @@ def _holds(name: str) -> Iterator[Metric]:
     for held in table_stats.hold_stats(get_service(name)):
         if held.step:
             help_text = "Seconds for which a step has been on hold for all sagas."
-            labels = {"service": name, "step": held.step, "destination": held.destination}
+            labels = {"service": name, "step": held.step, **_of_destination(held.destination)}
             yield gauge("saga_step_hold_seconds", help_text, **labels)(held.oldest_seconds)
             if held.automatic:
                 help_text = "Seconds for which a step has been on hold by itself."
@@ -64,6 +64,11 @@ def _holds(name: str) -> Iterator[Metric]:
         yield gauge("saga_hold_oldest_seconds", help_text, service=name)(held.oldest_seconds)
 
 
+def _of_destination(destination: str) -> dict[str, str]:
+    """Return the label of a destination. To Prometheus, a missing label is an empty one."""
+    return {"destination": destination} if destination else {}
+
+
 def _reached_limits(name: str) -> Iterator[Metric]:
     help_text = "1 while a limit of calls is reached, so that messages wait for it."
     for key in call_limits.reached(get_service(name)):
@@ -73,7 +78,7 @@ def _reached_limits(name: str) -> Iterator[Metric]:
 def _shared_faults(name: str) -> Iterator[Metric]:
     for scope, sagas in table_stats.shared_fault_stats(get_service(name)).items():
         help_text = "Orders for which a step failed lately by no fault of their own."
-        labels = {"service": name, **scope._asdict()}
+        labels = {"service": name, "step": scope.step, **_of_destination(scope.destination)}
         yield gauge("saga_step_fault_orders", help_text, **labels)(sagas)
 
 

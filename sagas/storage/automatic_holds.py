@@ -92,7 +92,8 @@ HAS_EVENT = """EXISTS (SELECT 1 FROM {outbox} o
 # Choose the next probes
 # The held rows take turns in the order of their ids, so that one bad saga does not keep the hold.
 # The lock on the hold makes it one probe at a time over all processes. While the whole step is on
-# hold, no destination is probed, because its probe could not pass.
+# hold, no destination is probed, because its probe could not pass. The step is not probed while the
+# probe of a destination is in flight, because both might call it.
 CHOOSE = """
 WITH due AS MATERIALIZED (
   SELECT h.id, {step} AS step, h.destination,
@@ -100,6 +101,9 @@ WITH due AS MATERIALIZED (
     FROM {hold} h
    WHERE {of_service} AND h.probe_at <= clock_timestamp() AND NOT {in_flight}
      AND NOT EXISTS (SELECT 1 FROM {hold} s WHERE s.step = h.calling_step)
+     AND NOT EXISTS (SELECT 1 FROM {hold} s JOIN {inbox} i
+                                ON i.saga = s.probe AND i.step = s.calling_step
+                      WHERE s.calling_step = h.step AND i.state IN ('started', 'waiting'))
    ORDER BY h.id FOR UPDATE SKIP LOCKED
 ), chosen AS MATERIALIZED (
   SELECT h.id, h.step, h.destination, COALESCE(

@@ -253,6 +253,9 @@ def test_holds_have_their_age_and_their_orders_are_neither_stalled_nor_old(scrap
 def test_automatic_holds_and_shared_faults_are_measured(scrape, ada):
     PaymentsHold.objects.create(step="payments.charge", automatic=True, why="HTTP 503")
     PaymentsHold.objects.create(step="payments.refund", by="anna", why="Refunds are refused.")
+    PaymentsHold.objects.create(
+        calling_step="payments.void", destination="stripe", automatic=True, why="HTTP 503"
+    )
     for saga in (uuid7(), uuid7()):
         PaymentsFault.objects.create(
             id=uuid7(),
@@ -267,6 +270,8 @@ def test_automatic_holds_and_shared_faults_are_measured(scrape, ada):
     metric = "saga_step_automatic_hold_seconds"
     assert 0 <= samples[metric, "payments", "payments.charge"] < 100
     assert (metric, "payments", "payments.refund") not in samples
+    assert 0 <= samples[metric, "payments", "payments.void", "stripe"] < 100
+    assert "saga_holds" not in {name for name, *_ in samples}
     assert samples["saga_step_fault_orders", "payments", "payments.void"] == 2
 
 

@@ -124,6 +124,24 @@ def test_a_step_is_held_by_an_operator_and_released_by_an_approver_only(olga):
     assert Run.objects.get(action="release_step").via == "command"
 
 
+def test_the_calls_of_a_step_to_one_gateway_are_held_and_released_and_the_log_names_it(olga):
+    member("anna", "approver")
+    calls = ("--step", "payments.charge", "--destination", "stripe")
+    assert "payments.charge to stripe is on hold for all sagas" in act("hold", *calls)
+    assert PaymentsHold.objects.values_list("calling_step", "destination").get() == calls[1::2]
+    assert "not on hold" in act("release", "--step", "payments.charge", by="anna")
+    assert "payments.charge to stripe is released" in act("release", *calls, by="anna")
+    assert not PaymentsHold.objects.exists()
+    assert set(LogEntry.objects.filter(action="hold_step").values_list("subject", flat=True)) == {
+        "calls to stripe"
+    }
+
+
+def test_a_destination_needs_its_step(olga):
+    with pytest.raises(CommandError, match="--step"):
+        act("hold", stuck().id, "--destination", "stripe")
+
+
 def test_a_saga_of_another_kind_is_under_the_same_policy_and_in_the_same_log(olga):
     trip = begin_trip()
     assert "Trips put on hold: 1 (of 1," in act("hold", trip)

@@ -340,6 +340,13 @@ class TestBesideAHoldOfTheStep:
         assert released() == [(PAY, ACME)]
         assert state(trips[0], PAY) == "done"
 
+    def test_the_step_is_not_probed_while_a_probe_of_a_destination_calls(self):
+        silent(ACME)
+        Hold.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
+        assert list(automatic_holds.send_probes(TRIPS)) == [(PAY, ACME)]
+        self.place_on_step()
+        assert automatic_holds.send_probes(TRIPS) == {}
+
     def test_an_operators_hold_of_the_destination_stops_the_probe_of_the_step(self):
         trips = silent(ACME)
         holds.hold(TRIPS, step=PAY, destination=ACME, by="olga", why="It is down.")

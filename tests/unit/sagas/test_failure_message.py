@@ -30,6 +30,7 @@ def test_a_failure_is_sent_under_the_names_of_earlier_releases():
         "lost": False,
         "blame": "order",
         "beside_success": False,
+        "destination": "",
     }
 
 
