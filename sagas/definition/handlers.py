@@ -159,8 +159,10 @@ class ExternalStep(Generic[C, Request, Answer]):
         """Return the outside system that a request goes to, or None if it answers at once.
 
         Requests to one destination share a limit of calls at once that adapts to its answers, and
-        the limits of its keys (see `limit`). Requests without a destination
-        are called together, and the task waits for their answers.
+        the limits of its keys (see `limit`). If a destination gives no answer, only the requests to
+        it go on hold, so name each system that can fail by itself. Requests without a destination
+        are called together, and the task waits for their answers. It runs in the transaction of
+        `prepare`, so it must not call.
         """
         return None
 

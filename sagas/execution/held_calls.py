@@ -11,8 +11,6 @@ A hold that is released meanwhile leaves held rows without a hold, which beat ma
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from msgspec.structs import replace
-
 from sagas.definition.messages import Message
 from sagas.definition.plan import Plan
 from sagas.execution.claiming import Claimed, write_on_hold
@@ -39,7 +37,7 @@ def find(claimed: Sequence[Claimed], held: HeldDestinations) -> dict[str, list[M
     for item in claimed:
         destination = item.destination
         if destination and destination in held and item.saga not in held[destination]:
-            found[destination].append(replace(item.message, destination=destination))
+            found[destination].append(item.message)
     return dict(found)
 
 
