@@ -119,7 +119,9 @@ def test_ten_orders_that_a_failing_gateway_holds_up_wait_without_alarm_and_end_o
             lambda: Inbox.objects.filter(state="held").count() >= 9, "all but the probe are on hold"
         )
         page = log_in("operator")
-        expect(page.get_by_text("payments.charge to stripe is on hold by itself").first).to_be_visible()
+        expect(
+            page.get_by_text("payments.charge to stripe is on hold by itself").first
+        ).to_be_visible()
         page.goto(f"{site}/admin/holds/")
         expect(
             page.get_by_role("row", name=re.compile("^payments.charge .* automatic"))
