@@ -79,7 +79,7 @@ class Home:
 
 def service_names() -> list[str]:
     """Return the name of every service in this project."""
-    return sorted({model._meta.app_label for model in apps.get_models() if _derives(model, Outbox)})
+    return list(_apps_with(Outbox))
 
 
 @cache
@@ -105,9 +105,7 @@ def service_of_step(step: str) -> Service:
 
 def home_names() -> list[str]:
     """Return the name of every service that starts sagas."""
-    return sorted(
-        {model._meta.app_label for model in apps.get_models() if _derives(model, TrackedSaga)}
-    )
+    return list(_apps_with(TrackedSaga))
 
 
 @cache
@@ -130,6 +128,14 @@ def _derives(model: type[models.Model], base: type[M]) -> TypeGuard[type[M]]:
     own = {field.name for field in model._meta.local_fields}
     wanted = {field.name for field in base._meta.local_fields if not field.primary_key}
     return issubclass(model, base) and wanted <= own
+
+
+@cache
+def _apps_with(base: type[models.Model]) -> tuple[str, ...]:
+    """Return the labels of the apps with a model that derives a base."""
+    return tuple(
+        sorted({model._meta.app_label for model in apps.get_models() if _derives(model, base)})
+    )
 
 
 def _model(name: str, base: type[M]) -> type[M]:

