@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-# The number of test processes (test, faults, outside, fuzz). Each starts its own servers. Three on two
+# The number of test processes (test, slow, faults, outside, fuzz). Each starts its own servers. Three on two
 # cores, because many tests wait for other processes. `ARGS=--pdb` needs WORKERS=0.
 WORKERS ?= 3
 # The number of generated requests for each operation and role (make fuzz).
@@ -17,13 +17,16 @@ KILLS ?= 500
 FLUSHALLS ?= 20
 SEED ?= 1
 
+# The tests of all targets but those of their own name.
+OTHERS := not faults and not outside and not browser and not package
+
 RUN := $(VENV)/bin/python -m
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos faults outside further package browser bench outage fuzz schema reference imports lint format lock sbom advisories model clean distclean
+.PHONY: help demo run test slow chaos faults outside further package browser bench outage fuzz schema reference imports lint format lock sbom advisories model clean distclean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target does; do \
@@ -35,8 +38,11 @@ demo: $(RUNTIME) ## Start the whole system, place 200 orders, kill a worker, che
 run: $(RUNTIME) ## Start the whole system and run it until Ctrl-C
 	@$(RUN) tools.local run
 
-test: $(DEVELOPMENT) ## Run all tests except faults, outside, browser and package
-	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not faults and not outside and not browser and not package" $(ARGS)
+test: $(DEVELOPMENT) ## Run all tests except slow, faults, outside, browser and package
+	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not slow and $(OTHERS)" $(ARGS)
+
+slow: $(DEVELOPMENT) ## Test each role at each page, plans of large tables, refused starts, slow clients, the benchmark
+	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m "slow and $(OTHERS)" $(ARGS)
 
 faults: $(DEVELOPMENT) ## Test that orders survive a kill, freeze or error at every point of every step
 	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m faults $(ARGS)

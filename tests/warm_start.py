@@ -27,11 +27,19 @@ LIBRARIES = (
     "celery.bin.celery",
     "celery.concurrency.prefork",
     "django.contrib.postgres.fields",
+    "django.contrib.postgres.indexes",
     "django.core.management",
+    "django.db.backends.postgresql.base",
     "django.db.models",
+    "django.forms",
     "django.http",
+    "django.template.loader",
     "django.urls",
+    "django.views.debug",
+    "django.views.generic",
+    "environ",
     "httpx",
+    "jinja2.ext",
     "kombu.transport.redis",
     "msgspec",
     "opentelemetry.trace",
@@ -40,10 +48,12 @@ LIBRARIES = (
     "requests",
     "stripe",
     "structlog",
+    "uritemplate",
+    "uuid_utils",
 )
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([*LIBRARIES])
+_context.set_forkserver_preload([*LIBRARIES, "tests.frozen"])
 
 # One process starts at a time: `multiprocessing` counts its children without a lock.
 _starting = threading.Lock()

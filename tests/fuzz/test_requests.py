@@ -4,7 +4,7 @@ import pytest
 
 from tests.fuzz.described import SAMPLED, SETTINGS, THOROUGH, assert_as_described
 
-pytestmark = [pytest.mark.django_db(databases="__all__")]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(databases="__all__")]
 
 
 @pytest.mark.parametrize("role", ["staff"])

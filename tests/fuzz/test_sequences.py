@@ -9,7 +9,7 @@ from hypothesis import given, strategies
 from tests.fuzz.described import SETTINGS, assert_valid
 from tests.fuzz.steps import STEPS, Seen
 
-pytestmark = [pytest.mark.django_db(databases="__all__")]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(databases="__all__")]
 
 SHORTEST, LONGEST = 3, 10
 

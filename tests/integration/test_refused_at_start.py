@@ -11,7 +11,7 @@ from tests.processes import LIMIT, ROOT, environment
 from tests.production import PRODUCTION, SECRET
 from tools.local.ports import free_port
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(databases="__all__")]
 
 UNFIT = PRODUCTION | {
     "ALLOWED_HOSTS": "*",

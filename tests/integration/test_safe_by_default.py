@@ -15,7 +15,7 @@ from tests.integration.orders import harness
 from tests.processes import ROOT, environment
 from tests.production import PRODUCTION, SECRET
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(databases="__all__")]
 
 
 def manage(*arguments, **variables):

@@ -25,7 +25,6 @@ from tests.properties.harness import SagaHarness
 
 MORE = int(os.environ.get("PROPERTY_EXAMPLES", "0"))
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.timeout(0 if MORE else 900),
     pytest.mark.django_db(transaction=True, databases="__all__"),
 ]

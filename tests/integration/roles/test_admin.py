@@ -29,7 +29,7 @@ from tests.integration.roles.roles import (
     user_of,
 )
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(databases="__all__")]
 
 VIEWERS = only("viewer", "operator", "approver", "auditor", "superuser")
 STOCK = VIEWERS | only("catalogue")

@@ -19,7 +19,7 @@ from tests.integration.orders import harness
 from tests.integration.roles.roles import admin_client, user_of
 from tests.integration.roles.test_admin import ACTIONS, PRODUCT, label, unknown, url
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True, databases="__all__")]
 
 USER = {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00", "is_active": "on"}
 STOCK = {"sku": "MUG", "quantity": "1", "reason": "Counted."}

@@ -12,7 +12,7 @@ from sagas.ids import uuid7
 from tests.integration.roles.roles import admin_client
 from tests.integration.roles.test_admin import ACTIONS, PATTERNS, label, url
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(databases="__all__")]
 
 IDS = (
     "abc",

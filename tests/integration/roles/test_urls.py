@@ -13,7 +13,7 @@ from tests.integration.orders import harness
 from tests.integration.roles.roles import MEMBERS_OF_STAFF, ROLES, admin_client, user_of
 from tests.integration.roles.test_admin import PAGES, VIEWS, label, unknown, url
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(databases="__all__")]
 
 # Open to everyone, because they show nothing of a person or an order. `metrics` and `doctor` ask
 # for a secret of their own: tests/integration/api/test_metrics.py and tests/integration/doctor.
