@@ -1,5 +1,5 @@
-"""Empties the tables after a test that commits: only those that hold something, because there are
-some 120 tables, and Django's flush costs more than most tests.
+"""Empties the tables after a test that commits. Only tables that have pages on disk are emptied:
+there are some 120 tables, and Django's flush costs more than most tests.
 
 Django writes some rows in each flush, such as permissions. As long as a test leaves them as they
 are, they stay, and nothing writes them again.
