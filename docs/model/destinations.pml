@@ -8,7 +8,7 @@
    - an order is held only for the destination that it would call, unless the whole step is on hold;
    - while a destination is on hold, one order at a time calls it;
    - a destination goes on hold only for two orders that failed there since its last success or release, and it does then;
-   - the step goes on hold only for a fault of its own, or for orders that failed at two destinations, neither on hold;
+   - the step goes on hold only for a fault of its own, or for two orders that failed at two destinations, neither on hold;
    - while the step is on hold, the order that tries it calls: no hold of a destination stops it.
    When nothing can happen any more, every order has ended, and no hold is left.
 
@@ -84,9 +84,10 @@ bool beside;                                                     /* for the prob
 #define SEENBY(d) (SUM(seenstep,d)>0 && !hold[d])
 #endif
 #define ALIKE(d) (SUM(trulystep,d)>0 && !hold[d])
+#define TWO(x) ((x[0]||x[3])+(x[1]||x[4])+(x[2]||x[5])>=2)
 
 inline hold_now(h, o) {
-  if :: h==STEP -> unjust = unjust || (!broken && !(ALIKE(A) && ALIKE(B)))
+  if :: h==STEP -> unjust = unjust || (!broken && !(ALIKE(A) && ALIKE(B) && TWO(trulystep)))
      :: else -> unjust = unjust || SUM(truly,h)<2; beside = beside || row[2]==DONE fi;
   hold[h]=true; probe[h]=NOBODY; row[o]=HELD; stored[o]=called[o] }
 
@@ -107,8 +108,8 @@ inline judge(o) {
        :: !broken && SUM(seen,A)+SUM(seen,B)<2 -> row[o]=WAITING; stored[o]=d
 #else
        :: !broken && SUM(seen,d)>=2 -> hold_now(d,o)
-       :: !broken && SUM(seen,d)<2 && SEENBY(A) && SEENBY(B) -> hold_now(STEP,o)
-       :: !broken && SUM(seen,d)<2 && !(SEENBY(A) && SEENBY(B)) -> row[o]=WAITING; stored[o]=d;
+       :: !broken && SUM(seen,d)<2 && SEENBY(A) && SEENBY(B) && TWO(seenstep) -> hold_now(STEP,o)
+       :: !broken && SUM(seen,d)<2 && !(SEENBY(A) && SEENBY(B) && TWO(seenstep)) -> row[o]=WAITING; stored[o]=d;
           missed = missed || SUM(truly,d)>=2
 #endif
        fi

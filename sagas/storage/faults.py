@@ -92,7 +92,7 @@ WITH asked AS MATERIALIZED (
     FROM asked a
 )
 SELECT s.pattern, CASE WHEN NOT s.whole THEN s.destination END,
-       count(*), count(*) FILTER (WHERE {is_new}),
+       count(DISTINCT f.saga), count(DISTINCT f.saga) FILTER (WHERE {is_new}),
        COALESCE(extract(epoch FROM clock_timestamp() - min(f.first_at) FILTER (WHERE {is_new})),
                 0)::float8,
        extract(epoch FROM clock_timestamp() - min(f.first_at))::float8,

@@ -78,4 +78,8 @@ def test_the_steps_on_hold_are_read_from_every_service():
             "INSERT INTO payments_hold (step, since, by, why, automatic)"
             " VALUES ('payments.charge', now(), '', 'It fails alike', true)"
         )
-    assert automatic_holds(env) == ["payments.charge"]
+        cursor.execute(
+            "INSERT INTO payments_hold (calling_step, destination, since, by, why, automatic)"
+            " VALUES ('payments.refund', 'stripe', now(), '', 'No answer', true)"
+        )
+    assert automatic_holds(env) == ["payments.charge", "payments.refund to stripe"]

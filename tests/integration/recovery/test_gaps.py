@@ -433,12 +433,19 @@ def test_holds_are_copied_from_the_other_services():
     holds.hold(get_service("payments"), step="payments.charge", by="eve", why="fraud")
     holds.hold(get_service("orders"), step="payments.charge", by="eve", why="fraud")
     holds.hold(get_service("orders"), step=RESERVE, by="eve", why="inventory")
+    calls = {"step": "payments.refund", "destination": "stripe"}
+    holds.hold(get_service("payments"), **calls, by="eve", why="fraud")
+    holds.hold(get_service("orders"), **calls, by="eve", why="fraud")
     lose("payments")
 
     recover("payments")
 
-    found = set(Hold.objects.values_list("saga", "step", "by"))
-    assert found == {(order, None, "eve"), (None, "payments.charge", "eve")}
+    found = set(Hold.objects.values_list("saga", "step", "calling_step", "destination", "by"))
+    assert found == {
+        (order, None, None, "", "eve"),
+        (None, "payments.charge", None, "", "eve"),
+        (None, None, "payments.refund", "stripe", "eve"),
+    }
 
 
 def test_a_sequence_behind_its_table_is_moved():

@@ -5,6 +5,7 @@ lets one trip at a time try.
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from sagas.celery import tasks
@@ -138,6 +139,17 @@ class TestTheFault:
         pass_time(5)
         pay(trips)
         assert on_hold() == [(PAY, "")]
+
+    def test_one_trip_that_fails_at_two_destinations_is_one_piece_of_evidence(self):
+        (trip,) = of(ACME)
+        silence([trip])
+        pay([trip])
+        destinations[trip] = BEST
+        pay([trip])
+        pass_time(5)
+        pay([trip])
+        assert on_hold() == []
+        assert counted(trip, PAY) == 3
 
     def test_a_destination_on_hold_is_no_evidence_against_the_step(self):
         silent(ACME)
@@ -391,6 +403,38 @@ class TestAnOperator:
         assert not holds.release(TRIPS, step=PAY)
         assert holds.release(TRIPS, step=PAY, destination=ACME)
         assert holds.resume(TRIPS) == 1
+
+
+class TestBesideTheReleaseBefore:
+    """Its processes know neither the column of the calling step nor that of the destination."""
+
+    def test_its_hold_of_the_whole_step_is_written_beside_that_of_a_destination(self):
+        silent(ACME)
+        statement = """INSERT INTO trips_hold AS h (step, since, by, why)
+            VALUES ('trips.pay', now(), 'olga', 'It is down.')
+            ON CONFLICT (step) DO UPDATE SET by = EXCLUDED.by WHERE h.automatic"""
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            cursor.execute(statement)
+        assert Hold.objects.count() == 2
+
+    def test_a_hold_that_its_beat_has_removed_is_placed_again_by_the_next_failure(self):
+        first, second = silent(ACME)
+        Hold.objects.all().delete()
+        holds.resume(TRIPS)
+        pay([first])
+        assert on_hold() == [(PAY, ACME)]
+        assert [counted(trip, PAY) for trip in (first, second)] == [0, 0]
+
+    def test_a_success_without_a_destination_is_none_of_a_destination(self):
+        trips = of(ACME, 2)
+        silence(trips)
+        pay(trips)
+        (other,) = booked()
+        pay([other])
+        pass_time(5)
+        pay(trips)
+        assert on_hold() == [(PAY, ACME)]
 
 
 class TestTheHome:

@@ -17,7 +17,7 @@ from tests.integration.sagas import waits
 from tests.trips.harness import begin, deliver, effects, row, state, walk
 from tests.trips.models import Cruise, Hold, Trip
 from tests.trips.saga import CRUISE
-from tests.trips.steps import Began, CalledOff, behaviour
+from tests.trips.steps import Began, CalledOff, behaviour, destinations
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -276,6 +276,19 @@ class TestActions:
         deliver("trips.book", [first, second])
         assert {state(trip, "trips.book") for trip in (first, second)} == {"held"}
         assert "2 sagas wait at trips.book" in act("release", "--step", "trips.book")
+        assert not Hold.objects.exists()
+
+    def test_the_calls_of_a_step_to_one_destination_are_held_and_released(self):
+        trip, other = begin(2)
+        destinations.update({trip: "acme", other: "best"})
+        calls = ("--step", "trips.pay", "--destination", "acme")
+        assert "trips.pay to acme is on hold for all sagas" in act("hold", *calls)
+        assert "already" in act("hold", *calls)
+        walk([trip, other])
+        assert (state(trip, "trips.pay"), state(other, "trips.travel")) == ("held", "done")
+        assert "trips.pay to acme in trips since" in run("show", trip)
+        assert "not on hold" in act("release", "--step", "trips.pay")
+        assert "1 sagas wait at trips.pay to acme" in act("release", *calls)
         assert not Hold.objects.exists()
 
     @pytest.mark.parametrize("action", ["retry", "hold", "release", "cancel"])
