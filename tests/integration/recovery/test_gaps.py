@@ -433,9 +433,10 @@ def test_holds_are_copied_from_the_other_services():
     holds.hold(get_service("payments"), step="payments.charge", by="eve", why="fraud")
     holds.hold(get_service("orders"), step="payments.charge", by="eve", why="fraud")
     holds.hold(get_service("orders"), step=RESERVE, by="eve", why="inventory")
-    calls = {"step": "payments.refund", "destination": "stripe"}
-    holds.hold(get_service("payments"), **calls, by="eve", why="fraud")
-    holds.hold(get_service("orders"), **calls, by="eve", why="fraud")
+    for name in ("payments", "orders"):
+        holds.hold(
+            get_service(name), step="payments.refund", destination="stripe", by="eve", why="fraud"
+        )
     lose("payments")
 
     recover("payments")
