@@ -29,10 +29,13 @@ __all__ = [
     "failing_steps",
 ]
 
+# Outside systems that the page names for each failure.
+MOST_NAMED = 5
+
 # Open rows of one service that are read.
 MOST = 5_000
 
-COLUMNS = "SELECT step, saga, error, attempts, created_at, updated_at FROM {inbox} i"
+COLUMNS = "SELECT step, saga, error, attempts, created_at, updated_at, destination FROM {inbox} i"
 
 # A row that waits as agreed has counted no failed attempt, but keeps the reason as its error. A
 # started row has counted the attempt that it makes now. Parked rows are never sent again.
@@ -51,7 +54,10 @@ OF_ORDERS = f"{COLUMNS} WHERE saga = ANY(%(sagas)s::uuid[]) AND ({OPEN} OR {HELD
 
 
 class StepFailure(NamedTuple):
-    """The failure of one saga at a step, as its inbox row has it. `last` is its last attempt."""
+    """The failure of one saga at a step, as its inbox row has it. `last` is its last attempt.
+
+    `destination` is the outside system of the last call; empty if there was none.
+    """
 
     step: str
     saga: UUID
@@ -59,6 +65,7 @@ class StepFailure(NamedTuple):
     attempts: int
     first: datetime
     last: datetime
+    destination: str = ""
 
     @property
     def pattern(self) -> str:
@@ -80,7 +87,8 @@ class StepFailure(NamedTuple):
 class FailureGroup:
     """The sagas with the same failure. `error` is the full text of the newest one.
 
-    `kinds`: how many of them are of each kind.
+    `kinds`: how many of them are of each kind. `destinations`: the outside systems of their last
+    calls.
     """
 
     key: str
@@ -93,6 +101,13 @@ class FailureGroup:
     sagas: list[UUID] = field(default_factory=list)
     begun: list[datetime] = field(default_factory=list)
     kinds: list[KindCount] = field(default_factory=list)
+    destinations: set[str] = field(default_factory=set)
+
+    @property
+    def called(self) -> str:
+        """Return the first outside systems in words, such as `bank/a, bank/b, …`; or nothing."""
+        names = sorted(self.destinations)
+        return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
 
     @property
     def spark(self) -> Chart:
@@ -108,6 +123,8 @@ class FailureGroup:
         self.attempts = max(self.attempts, row.attempts)
         self.sagas.append(row.saga)
         self.begun.append(row.first)
+        if row.destination:
+            self.destinations.add(row.destination)
 
 
 @dataclass(frozen=True, kw_only=True)

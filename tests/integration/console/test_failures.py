@@ -53,6 +53,15 @@ def test_orders_that_wait_because_their_step_fails_for_many_are_failures_too():
     assert set(failing_steps([at_the_hold.id, beside.id])) == {at_the_hold.id, beside.id}
 
 
+def test_a_group_names_the_outside_systems_that_its_orders_have_called(viewer):
+    for number in range(7):
+        failing("no answer", destination=f"bank/{number}")
+    failing("no answer", destination="bank/0")
+    (group,) = current_failures().groups
+    assert group.called == "bank/0, bank/1, bank/2, bank/3, bank/4, …"
+    assert "at payments.charge to bank/0, bank/1" in viewer.get(PAGE).content.decode()
+
+
 def test_a_group_leads_to_its_orders(viewer):
     wanted = [failing("lost 1"), failing("lost 2")]
     failing("something else")
