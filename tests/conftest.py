@@ -8,9 +8,11 @@ from django.db.models.signals import post_migrate
 from django.test import Client, TransactionTestCase
 
 from api.auth.tokens import issue_token
+from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
 from tests.emptying import empty_tables
 from tests.migrated import copied_or_kept
 from tests.plugin import running
+from tests.shop import only_shop
 
 END_OTHERS = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -77,6 +79,13 @@ def api_client(django_user_model):
     """A client of the API: a customer called Ada, with her token."""
     ada, _ = django_user_model.objects.get_or_create(username="ada")
     return Client(headers={"Authorization": f"Bearer {issue_token(ada)}"})
+
+
+@pytest.fixture
+def steps_of_the_shop():
+    """Let an order that the test's process places have the steps of the shop alone."""
+    with only_shop(PLACE_ORDER, AUTHORIZE_FIRST):
+        yield
 
 
 def _end_other_sessions() -> None:

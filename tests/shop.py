@@ -13,7 +13,7 @@ from msgspec import structs
 from sagas.definition.plan import Plan, Saga, service_name
 from services import NAMES
 
-__all__ = ["FURTHER", "SHOP", "of_shop", "only_shop"]
+__all__ = ["FURTHER", "SHOP", "of_shop", "only_shop", "position"]
 
 SHOP = ("orders", "payments", "inventory", "returns")
 
@@ -25,6 +25,11 @@ def of_shop(plan: Plan) -> Plan:
     """Return a plan without the steps of further services."""
     steps = tuple(step for step in plan.actions if service_name(step.name) not in FURTHER)
     return structs.replace(plan, steps=steps)
+
+
+def position(step: str, plan: Plan) -> int:
+    """Return the place of an action in a plan, from 1: its event has it as sequence number."""
+    return [action.name for action in plan.actions].index(step) + 1
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from orders.models import Order
 from orders.saga import PLACE_ORDER
 from tests.processes import api, beat, until, worker
+from tests.shop import FURTHER
 from tests.system.harness import QUICK, SERVICES, ended, shop, system
 from tools.local.ports import free_port
 
@@ -103,7 +104,7 @@ def test_a_worker_whose_metrics_port_is_taken_still_runs_steps(place):
     with (
         api(environ=QUICK) as (address, _),
         worker("orders", environ=environ),
-        worker("payments", "inventory", environ=environ) as second,
+        worker("payments", "inventory", *FURTHER, environ=environ) as second,
         beat(environ=QUICK),
     ):
         assert [line for line in lines(second, "METRICS_PORT") if line["level"] == "warning"]

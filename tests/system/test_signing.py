@@ -142,6 +142,7 @@ def queues():
         yield client
 
 
+@pytest.mark.usefixtures("steps_of_the_shop")
 def test_an_altered_message_is_discarded_and_no_part_of_it_is_forwarded(api_client, key, queues):
     placed = order(api_client, "signed")
     raw = until(lambda: queues.rpop("payments"), "the charge is in the broker")
@@ -168,6 +169,7 @@ def test_an_altered_message_is_discarded_and_no_part_of_it_is_forwarded(api_clie
         until(lambda: net(placed) == 1_000, "the original message is processed", process=process)
 
 
+@pytest.mark.usefixtures("steps_of_the_shop")
 def test_without_keys_a_key_that_follows_from_the_secret_key_signs(api_client, queues):
     placed = order(api_client, "signed")
     raw = until(lambda: queues.rpop("payments"), "the charge is in the broker")
@@ -181,6 +183,7 @@ def test_without_keys_a_key_that_follows_from_the_secret_key_signs(api_client, q
         until(lambda: net(placed) == 1_000, "the original message is processed", process=process)
 
 
+@pytest.mark.usefixtures("steps_of_the_shop")
 @pytest.mark.faults
 def test_an_order_whose_messages_the_release_before_sent_is_sent_again_with_a_signature(
     api_client, queues
@@ -198,6 +201,7 @@ def test_an_order_whose_messages_the_release_before_sent_is_sent_again_with_a_si
     assert_sound()
 
 
+@pytest.mark.usefixtures("steps_of_the_shop")
 def test_during_the_upgrade_unsigned_messages_are_accepted_and_forged_ones_are_not(
     api_client, queues
 ):

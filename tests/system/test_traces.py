@@ -9,16 +9,18 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from orders.models import Order
+from orders.saga import PLACE_ORDER
 from sagas.checks.registration import check_tracing
 from sagas.observability import tracing
 from tests.processes import api, until, worker
+from tests.shop import FURTHER
 from tests.system.harness import QUICK, ended, outcome, shop, system
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
 
 __all__ = ["shop"]
 
-STEPS = ("payments.charge", "inventory.reserve", "orders.fulfil", "inventory.ship")
+STEPS = tuple(step.name for step in PLACE_ORDER.plan.actions)
 SECRET = "pm_card_visa"
 
 
@@ -119,7 +121,7 @@ def test_one_trace_from_the_post_through_every_step(place, collector):
 @pytest.mark.faults
 def test_an_order_keeps_its_trace_if_a_worker_is_killed(place, collector):
     with api(environ=collector.environ) as (address, _):
-        with worker("payments", environ=collector.environ) as doomed:
+        with worker("payments", *FURTHER, environ=collector.environ) as doomed:
             order = place(address, "killed")
             until(
                 lambda: (

@@ -43,7 +43,7 @@ MESSAGES = {"sagas.run_step": 4, "sagas.record": 2}
 
 
 @pytest.fixture(autouse=True)
-def shop(monkeypatch):
+def shop(monkeypatch, steps_of_the_shop):
     monkeypatch.setattr(lifecycle, "request_flush", lambda service: None)
     empty()
     return open_shop()

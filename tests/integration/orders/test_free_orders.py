@@ -75,6 +75,7 @@ class TestAllowed:
         assert Order.objects.get().payment_method == "pm_card_visa"
         assert "payments.charge" not in first_plan()
 
+    @pytest.mark.usefixtures("steps_of_the_shop")
     def test_a_mixed_order_costs_the_sum_and_needs_a_payment_method(self, ada, gift, mug):
         body = harness.body_for(("GIFT", 3), ("MUG", 2))
         lines = {"lines": body["lines"]}

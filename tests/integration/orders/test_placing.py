@@ -31,6 +31,7 @@ def test_a_placed_order_is_answered_as_the_contract_says(ada, mug):
     assert ada.get(answer.headers["Location"]).json() == order
 
 
+@pytest.mark.usefixtures("steps_of_the_shop")
 def test_the_order_its_first_event_and_the_answer_commit_together(ada, mug):
     order_id = harness.place(ada, harness.body_for(("MUG", 2))).json()["id"]
 
