@@ -37,7 +37,12 @@ KNOWING = (
     "tests/unit/test_startservice.py",
     "tests/unit/test_table_of_checks.py",
     "tests/integration/fraud",
+    "tests/integration/audit/test_violations.py",
+    "tests/integration/console/test_effects.py",
     "tests/integration/console/test_start.py",
+    "tests/integration/counts/test_counts.py",
+    "tests/integration/orders/test_free_orders.py",
+    "tests/integration/orders/test_placing.py",
     "tests/integration/sagas/test_two_kinds.py",
 )
 
