@@ -41,7 +41,8 @@ class Run(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     action = models.CharField(max_length=20, choices=action_choices)
     step = models.CharField(max_length=100, blank=True, default="", db_default="")
-    destination = models.CharField(max_length=255, blank=True, default="", db_default="")
+    # As long as the name in a stored hold, so that every hold can be released.
+    destination = models.TextField(blank=True, default="", db_default="")
     reference = models.CharField(max_length=255, blank=True, default="", db_default="")
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.DRAFT, db_default=State.DRAFT

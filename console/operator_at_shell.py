@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 
 from console.bulk_actions import runs, worker
 from console.bulk_actions.allowance import allowances, exceeded_allowances
-from console.bulk_actions.log import rejection_kind
+from console.bulk_actions.log import about_scope, rejection_kind
 from console.bulk_actions.nouns import find_nouns, in_nouns, name_sagas
 from console.bulk_actions.preview import Impact, OrderQueries
 from console.bulk_actions.registry import get_action
@@ -84,10 +84,7 @@ class OperatorAtShell:
     def _about(self) -> About:
         operation = self.operation
         if operation.row is None:
-            about: About = {"step": operation.step, "why": operation.why}
-            if operation.destination:
-                about["subject"] = f"calls to {operation.destination}"
-            return about
+            return {**about_scope(operation.scope), "why": operation.why}
         return {"order_id": operation.row.pk, "why": operation.why}
 
     def _confirmed(self) -> Run:

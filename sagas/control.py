@@ -11,9 +11,7 @@ from typing import ClassVar, NamedTuple
 from uuid import UUID
 
 from sagas import sql
-from sagas.definition import handlers
 from sagas.definition.events import Refusal
-from sagas.definition.handlers import ExternalStep
 from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import Plan, Saga
 from sagas.delivery import wakeup
@@ -22,6 +20,8 @@ from sagas.kinds import find_saga, kind_of
 from sagas.lifecycle import CancelResult
 from sagas.models import TrackedSaga
 from sagas.operations import holds
+from sagas.operations.called_destinations import require_destination
+from sagas.operations.hold_texts import release_first, waits_because, words
 from sagas.operations.saga_rows import plan_of
 from sagas.storage import inbox
 from sagas.storage.registry import Service, get_service, service_of_step
@@ -45,7 +45,12 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 OPEN_STEPS = """
-SELECT id, step, state, send_at IS NULL FROM {inbox} i
+SELECT id, step, state, send_at IS NULL,
+       EXISTS (SELECT 1 FROM {hold} h WHERE h.saga = i.saga),
+       EXISTS (SELECT 1 FROM {hold} h WHERE h.step = i.step),
+       COALESCE((SELECT h.destination FROM {hold} h
+                  WHERE h.calling_step = i.step AND h.destination = i.destination), '')
+  FROM {inbox} i
  WHERE saga = %(saga)s AND state IN ('started', 'waiting', 'held') AND NOT ({early}) ORDER BY id
 """
 
@@ -81,6 +86,16 @@ class _OpenStep(NamedTuple):
     step: str
     state: str
     parked: bool
+    saga_on_hold: bool
+    step_on_hold: bool
+    # The destination of the step's calls, if it is on hold
+    destination: str
+
+    @property
+    def scopes_on_hold(self) -> list[HoldScope]:
+        """The holds for all sagas at which the step waits."""
+        whole = [HoldScope(self.step)] if self.step_on_hold else []
+        return whole + ([HoldScope(self.step, self.destination)] if self.destination else [])
 
 
 def find(saga: UUID) -> TrackedSaga:
@@ -123,8 +138,8 @@ def hold(row: TrackedSaga, *, by: str, why: str) -> ControlResult:
 def release(row: TrackedSaga) -> ControlResult:
     """Release a saga that is on hold, and send its held steps.
 
-    A step that is on hold for all sagas stays held. Raises LookupError if the saga was never
-    started.
+    A step stays held while it is on hold for all sagas, or its calls to its destination are. Raises
+    LookupError if the saga was never started.
     """
     services = _services(plan_of(row))
     lifted = [holds.release(service, saga=row.pk) for service in reversed(services)]
@@ -132,10 +147,9 @@ def release(row: TrackedSaga) -> ControlResult:
         if holds.resume_saga(service, row.pk):
             wakeup.request_flush(service.name)
 
-    still_held = [step.step for step in _open_steps(row, services) if step.state == "held"]
-    note = ""
-    if still_held:
-        note = f" It still waits at {', '.join(still_held)}, which is on hold for all sagas."
+    held = [step for step in _open_steps(row, services) if step.state == "held"]
+    scopes = [scope for step in held for scope in step.scopes_on_hold]
+    note = f" It still waits {waits_because(scopes)}." if scopes else ""
     if not any(lifted):
         return ControlResult(False, f"It was not on hold.{note}")
     return ControlResult(True, f"Released.{note}")
@@ -189,19 +203,22 @@ def hold_step(step: str, *, destination: str = "", by: str, why: str) -> Control
     """Put a step of all sagas on hold. A saga that runs it now finishes it first.
 
     With a destination, only the calls of the step to this outside system are on hold. It replaces
-    an automatic hold. Raises LookupError if no service has the step's name.
+    an automatic hold. Raises LookupError if no service has the step's name, and ValueError if no
+    call of the step can go to a destination of this name.
     """
     scope = HoldScope(step, destination)
-    if destination and not _calls_outside(step):
-        return ControlResult(False, f"{step} calls no outside system, so nothing was put on hold.")
+    require_destination(scope)
+    said = words(scope)
     written = [
         holds.hold(service, step=step, destination=destination, by=by, why=why)
         for service in _holding(step)
     ]
     if not any(written):
-        return ControlResult(False, f"{scope} was already on hold.")
+        return ControlResult(False, f"{said.subject} {said.was} already on hold.")
+    if destination:
+        return ControlResult(True, f"{said.subject} are on hold. Calls that run now finish first.")
     return ControlResult(
-        True, f"{scope} is on hold for all sagas. Sagas that run it now finish it first."
+        True, f"{step} is on hold for all sagas. Sagas that run it now finish it first."
     )
 
 
@@ -211,15 +228,17 @@ def release_step(step: str, *, destination: str = "") -> ControlResult:
     With a destination, release the calls of the step to it. Raises LookupError if no service has
     the step's name.
     """
-    scope = HoldScope(step, destination)
+    said = words(HoldScope(step, destination))
     lifted = [
         holds.release(service, step=step, destination=destination)
         for service in reversed(_holding(step))
     ]
     _send_held(service_of_step(step))
     if not any(lifted):
-        return ControlResult(False, f"{scope} was not on hold.")
-    return ControlResult(True, f"{scope} is released; its held messages are being sent.")
+        return ControlResult(False, f"{said.subject} {said.was} not on hold.")
+    return ControlResult(
+        True, f"{said.subject} {said.be} released; {said.its} held messages are being sent."
+    )
 
 
 def _services(plan: Plan) -> list[Service]:
@@ -238,26 +257,23 @@ def _holding(step: str) -> list[Service]:
     return [owner, *(get_service(home) for home in sorted(homes - {owner.name}))]
 
 
-def _calls_outside(step: str) -> bool:
-    """Tell whether a step may call an outside system. A step of another release may."""
-    definition = handlers.definition(step)
-    return definition is None or isinstance(definition.handler, ExternalStep)
-
-
 def _open_steps(row: TrackedSaga, services: Sequence[Service]) -> list[_OpenStep]:
-    saga: UUID = row.pk
-    return [
-        _OpenStep(*columns)
-        for service in services
-        for columns in sql.fetch(
-            service.alias, OPEN_STEPS.format(inbox=service.inbox, early=EARLY), {"saga": saga}
-        )
-    ]
+    steps: list[_OpenStep] = []
+    for service in services:
+        statement = OPEN_STEPS.format(inbox=service.inbox, hold=service.hold, early=EARLY)
+        rows = sql.fetch(service.alias, statement, {"saga": row.pk})
+        steps += [_OpenStep(*columns) for columns in rows]
+    return steps
 
 
 def _reason_for_no_retry(steps: Sequence[_OpenStep]) -> str:
-    if held := [step.step for step in steps if step.state == "held"]:
-        return f"{', '.join(held)} is on hold: release it first."
+    held = [step for step in steps if step.state == "held"]
+    if any(step.saga_on_hold for step in held):
+        return "The saga is on hold: release it first."
+    if scopes := [scope for step in held for scope in step.scopes_on_hold]:
+        return release_first(scopes)
+    if held:
+        return f"{held[0].step} waits, but its hold is released. It goes on within seconds."
     if parked := [step.step for step in steps if step.parked]:
         return (
             f"{', '.join(parked)} cannot be sent again from this row. Read its error: a purged saga"

@@ -207,10 +207,10 @@ class Hold(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     saga = models.UUIDField(null=True, unique=True)
-    # Null in a hold on a saga, and in one on a destination.
+    # Null in a hold on a saga, and in a hold on a destination.
     step = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001
-    # Null in a hold on a saga, and in one on a whole step. A column of its own, because processes
-    # of the release before insert with ON CONFLICT (step), which needs the unique index.
+    # Null in a hold on a saga, and in a hold on a whole step. It has a column of its own, because
+    # processes of the release before insert with ON CONFLICT (step), which needs the unique index.
     calling_step = models.CharField(  # noqa: DJ001
         max_length=100, null=True, help_text="The step whose calls to the destination wait."
     )

@@ -17,6 +17,7 @@ from console.bulk_actions.results import ActionResult
 from console.models import Run
 from console.order_page.saga_detail import SagaDetail
 from sagas.currencies import with_currency
+from sagas.definition.hold_scope import HoldScope
 from sagas.models import TrackedSaga
 from staff.policy import label_of
 
@@ -107,6 +108,10 @@ class OrderStepAction(SingleOrderAction):
 
 class StepAction(Action):
     """An action on a step of all sagas. Its run has a single item, without a saga."""
+
+    def check_scope(self, scope: HoldScope) -> None:
+        """Raise `ActionRejected` if the action cannot be about this step or its destination."""
+        return
 
     @abstractmethod
     def apply(self, run: Run) -> ActionResult:

@@ -8,10 +8,24 @@ from console.bulk_actions.preview import Impact
 from console.bulk_actions.results import NotAllowed
 from console.models import Run
 from sagas.currencies import with_currency
+from sagas.definition.hold_scope import HoldScope
 from staff.log import About, record
 from staff.models import LogEntry
 
-__all__ = ["log", "rejection_kind", "summary"]
+__all__ = ["about_scope", "log", "rejection_kind", "summary"]
+
+MOST_SUBJECT = LogEntry._meta.get_field("subject").max_length or 0
+
+
+def about_scope(scope: HoldScope) -> About:
+    """Return the columns of an entry about a step of all sagas, or its calls to a destination.
+
+    A name that is longer than the column is cut off.
+    """
+    about: About = {"step": scope.step}
+    if scope.destination:
+        about["subject"] = f"calls to {scope.destination}"[:MOST_SUBJECT]
+    return about
 
 
 def log(run: Run, person: User, kind: str, about: About, *, via: str = "") -> None:
@@ -19,9 +33,7 @@ def log(run: Run, person: User, kind: str, about: About, *, via: str = "") -> No
 
     `via` is the surface of this entry; by default the one where the run was requested.
     """
-    of_run: About = {"step": run.step, "why": run.reason}
-    if run.destination:
-        of_run["subject"] = f"calls to {run.destination}"
+    of_run: About = {**about_scope(run.scope), "why": run.reason}
     if run.decided_by:
         of_run["approver"] = run.decided_by.get_username()
     record(person, kind, run.action, {**of_run, **about}, via=via or run.via, run=run.id)

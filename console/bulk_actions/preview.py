@@ -30,7 +30,8 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     become a refund. `step_holds` is the number of holds on a step, for all sagas,
     that the action sets or lifts. `owed` is refunds that were decided before and have failed: the
     action repeats them, and they count towards no limit. `unpriced` is the number of sagas that
-    change, and whose money and stock only their own domain knows.
+    change, and whose money and stock only their own domain knows. `unknown_destination`: no call to
+    the outside system of the action is known.
     """
 
     orders: int
@@ -43,6 +44,7 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     messages: int = 0
     step_holds: int = msgspec.field(default=0, name="holds")
     unpriced: int = 0
+    unknown_destination: bool = False
     unreachable: list[str] = []
 
     @property
@@ -73,7 +75,13 @@ class OrderQueries(PartialReader):
     def rows(self, service: str, statement: str, **params: Any) -> list[tuple[Any, ...]]:
         """Run a statement on the tables of a service, with `orders` as a parameter unless given."""
         tables = get_service(service)
-        query = statement.format(inbox=tables.inbox, outbox=tables.outbox, hold=tables.hold)
+        query = statement.format(
+            inbox=tables.inbox,
+            outbox=tables.outbox,
+            hold=tables.hold,
+            limit=tables.limit,
+            fault=tables.fault,
+        )
         params = {"orders": self.orders, **params}
         return self.read(service, lambda: sql.fetch(tables.alias, query, params))
 

@@ -14,7 +14,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import transaction
 from django.db.models.functions import Now
 
-from console.bulk_actions.action import Action
+from console.bulk_actions.action import Action, StepAction
 from console.bulk_actions.allowance import allowances, lock_allowance
 from console.bulk_actions.log import log, summary
 from console.bulk_actions.preview import Impact, OrderQueries
@@ -89,11 +89,15 @@ def draft_for_step(
 ) -> Run:
     """Create a draft about a step of all sagas, or its calls to a destination. Nothing is done.
 
-    Raises `NotAllowed` if the person may not view all sagas that may have the step.
+    Raises `NotAllowed` if the person may not view all sagas that may have the step, and
+    `ActionRejected` if the action cannot be about the destination.
     """
     known = get_action(action)
+    scope = HoldScope(step, destination)
     _check_view(known.name, by, kinds_to_view(by, (), step))
-    return _create(known, [None], by=by, scope=HoldScope(step, destination), via=via)
+    if isinstance(known, StepAction):
+        known.check_scope(scope)
+    return _create(known, [None], by=by, scope=scope, via=via)
 
 
 def preview(run: Run) -> Impact:

@@ -104,7 +104,7 @@ class FailureGroup:
     destinations: set[str] = field(default_factory=set)
 
     @property
-    def called(self) -> str:
+    def destinations_text(self) -> str:
         """Return the first outside systems in words, such as `bank/a, bank/b, …`; or nothing."""
         names = sorted(self.destinations)
         return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")

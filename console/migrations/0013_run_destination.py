@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='run',
             name='destination',
-            field=models.CharField(blank=True, db_default='', default='', max_length=255),
+            field=models.TextField(blank=True, db_default='', default=''),
         ),
     ]

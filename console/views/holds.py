@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 from console.access import require_permission
 from console.bulk_actions.actions.hold_step import HoldStep
 from console.bulk_actions.actions.release_step import ReleaseStep
+from console.bulk_actions.log import about_scope
 from console.bulk_actions.registry import is_permitted, step_actions
 from console.holds import current_holds, declared_steps
 from console.limits import LOWER, RAISE, current_limits
@@ -21,9 +22,6 @@ from sagas.storage.registry import service_names
 from staff.policy import decide
 
 __all__ = ["hold_step", "list_holds"]
-
-# Characters, as the column of a run has them.
-MOST_DESTINATION = 255
 
 
 @require_safe
@@ -64,7 +62,8 @@ def hold_step(request: HttpRequest) -> HttpResponse:
     show its preview.
     """
     name, step = request.POST.get("action", ""), request.POST.get("step", "")
-    destination = request.POST.get("destination", "").replace("\0", "").strip()
+    # Taken as it is, because the form of a listed hold sends the name as it is stored.
+    destination = request.POST.get("destination", "").replace("\0", "")
 
     # A step of an earlier release may be on hold although no plan names it any more.
     held = {hold.step for hold in current_holds().steps}
@@ -74,11 +73,6 @@ def hold_step(request: HttpRequest) -> HttpResponse:
             request, f"Unknown step “{step}” or action “{name}”. Choose a step on the page."
         )
         return redirect("console:holds")
-    if len(destination) > MOST_DESTINATION:
-        messages.error(
-            request, f"The name of an outside system has at most {MOST_DESTINATION} characters."
-        )
-        return redirect("console:holds")
-    require_permission(request, name, kinds=kinds_of_step(step), step=step)
     scope = HoldScope(step, destination)
+    require_permission(request, name, kinds=kinds_of_step(step), **about_scope(scope))
     return draft_run_for_step(request, name, scope) or redirect("console:holds")

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from console.access import current_user, require_permission
 from console.bulk_actions import runs
-from console.bulk_actions.log import log, rejection_kind
+from console.bulk_actions.log import about_scope, log, rejection_kind
 from console.bulk_actions.nouns import nouns_of
 from console.bulk_actions.registry import UnknownAction, get_action, step_actions
 from console.bulk_actions.results import ActionRejected, NotAllowed
@@ -134,13 +134,10 @@ def draft_run(
 
 def draft_run_for_step(request: HttpRequest, action: str, scope: HoldScope) -> HttpResponse | None:
     """Draft a run about a step of all sagas, or its calls to a destination, as above."""
-    about: About = {"step": scope.step}
-    if scope.destination:
-        about["subject"] = f"calls to {scope.destination}"
     return _draft(
         request,
         action,
-        about,
+        about_scope(scope),
         lambda user: runs.draft_for_step(
             action, scope.step, by=user, destination=scope.destination
         ),

@@ -42,4 +42,11 @@ class Migration(migrations.Migration):
             model_name='hold',
             constraint=models.UniqueConstraint(fields=('calling_step', 'destination'), name='inventory_hold_destination'),
         ),
+        # On the way back the old check fails for a hold of a destination. Automatic ones appear at
+        # any moment, so the table is locked until the check is added.
+        migrations.RunSQL(
+            migrations.RunSQL.noop,
+            "LOCK TABLE inventory_hold IN ACCESS EXCLUSIVE MODE;"
+            " DELETE FROM inventory_hold WHERE calling_step IS NOT NULL",
+        ),
     ]

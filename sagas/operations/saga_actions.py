@@ -8,6 +8,8 @@ from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import service_name
 from sagas.models import TrackedSaga
 from sagas.operations import holds
+from sagas.operations.called_destinations import has_called, require_destination
+from sagas.operations.hold_texts import release_first, waits_because, words
 from sagas.operations.saga_details import SagaDetails, StepState, details
 from sagas.operations.saga_rows import plan_of
 from sagas.operations.table_stats import COUNT_LIMIT
@@ -49,7 +51,11 @@ class Operation(NamedTuple):
     @property
     def subject(self) -> str:
         """The saga or the step, in words."""
-        return f"saga {self.row.pk}" if self.row is not None else f"step {self.scope}"
+        if self.row is not None:
+            return f"saga {self.row.pk}"
+        if self.destination:
+            return f"calls of {self.step} to {self.destination}"
+        return f"step {self.step}"
 
 
 class Preview(NamedTuple):
@@ -64,7 +70,11 @@ class Preview(NamedTuple):
 
 
 def preview(operation: Operation) -> Preview:
-    """Return the preview of an operation. Raises LookupError for an unknown service of a step."""
+    """Return the preview of an operation.
+
+    Raises LookupError for an unknown service of a step, and ValueError for a hold of a destination
+    that no call of the step can go to.
+    """
     if operation.row is None:
         return _on_step(operation.action, operation.scope)
 
@@ -86,8 +96,14 @@ def _retry(known: SagaDetails) -> Preview:
             for step in waiting
         ]
         return Preview(lines, True, [])
-    if held := [step.step for step in known.steps if step.state == "held"]:
-        return Preview([f"{', '.join(held)} is on hold: release it first."], False, [])
+    held = [step for step in known.steps if step.state == "held"]
+    if held and known.saga_holds:
+        return Preview(["The saga is on hold: release it first."], False, [])
+    if scopes := [scope for step in held for scope in known.scopes_on_hold(step)]:
+        return Preview([release_first(scopes)], False, [])
+    if held:
+        line = f"{held[0].step} waits, but its hold is released. It goes on within seconds."
+        return Preview([line], False, [])
     return Preview(["No step is waiting for its next attempt."], False, [])
 
 
@@ -102,15 +118,25 @@ def _hold(known: SagaDetails) -> Preview:
 
 def _release(known: SagaDetails) -> Preview:
     if not known.saga_holds:
-        note = f" It waits at {known.on_hold}, which is on hold." if known.on_hold else ""
+        held = [step for step in known.steps if step.state == "held"]
+        scopes = [scope for step in held for scope in known.scopes_on_hold(step)]
+        note = f" It waits {waits_because(scopes)}." if scopes else ""
         return Preview([f"The saga is not on hold.{note}"], False, [])
-    on_hold = {hold.step for hold in known.holds if hold.step}
     lines = ["The saga goes on from where it stopped."]
-    for step in known.steps:
-        if step.state == "held":
-            stays = "stays held, because the step is on hold for all sagas."
-            lines.append(f"{step.step} {stays if step.step in on_hold else 'runs at once.'}")
+    lines += [
+        _after_release(step, known.scopes_on_hold(step))
+        for step in known.steps
+        if step.state == "held"
+    ]
     return Preview(lines, True, [])
+
+
+def _after_release(step: StepState, scopes: list[HoldScope]) -> str:
+    if not scopes:
+        return f"{step.step} runs at once."
+    if HoldScope(step.step) in scopes:
+        return f"{step.step} stays held, because the step is on hold for all sagas."
+    return f"{step.step} stays held, because its calls to {step.destination} are on hold."
 
 
 def _cancel(row: TrackedSaga, known: SagaDetails) -> Preview:
@@ -140,28 +166,35 @@ def _running(known: SagaDetails) -> list[StepState]:
 
 
 def _on_step(action: str, scope: HoldScope) -> Preview:
+    if action == "hold":
+        require_destination(scope)
+    step, destination = scope
+    said = words(scope)
     service = get_service(service_name(scope.step))
     statement = ON_STEP.format(hold=service.hold, inbox=service.inbox, of_scope=holds.OF_SCOPE)
     try:
         params = {**scope._asdict(), "most": COUNT_LIMIT}
         [(manual, on_hold, at_step, held)] = sql.fetch(service.alias, statement, params)
+        is_known = not destination or action != "hold" or has_called(service, scope)
     except sql.DATABASE_ERRORS:
         return Preview([], False, [service.name])
 
     if action == "hold":
         if manual:
-            return Preview([f"{scope} is on hold already."], False, [])
-        return Preview(
-            [
-                f"All sagas stop before {scope}.",
-                f"{at_step} sagas are at {scope.step} now. A running attempt finishes first.",
-            ],
-            True,
-            [],
-        )
+            return Preview([f"{said.subject} {said.be} on hold already."], False, [])
+        lines = [
+            f"Sagas stop before {step} calls {destination}."
+            if destination
+            else f"All sagas stop before {step}.",
+            f"{at_step} sagas are at {step} now. A running attempt finishes first.",
+        ]
+        if not is_known:
+            lines.append(f"No call of {step} to {destination} is known: check the name.")
+        return Preview(lines, True, [])
     if not on_hold:
-        return Preview([f"{scope} is not on hold."], False, [])
-    return Preview([f"{held} sagas wait at {scope}, and go on."], True, [])
+        return Preview([f"{said.subject} {said.be} not on hold."], False, [])
+    before = f"before {step} calls {destination}" if destination else f"at {step}"
+    return Preview([f"{held} sagas wait {before}, and go on."], True, [])
 
 
 ON_SAGA: Mapping[str, Callable[[SagaDetails], Preview]] = {

@@ -13,6 +13,7 @@ import msgspec
 from django.db import router
 
 from sagas import sql
+from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import Plan, service_name
 from sagas.models import TrackedSaga
 from sagas.operations.saga_links import ChildLink, ParentLink, children_of, parent_of
@@ -31,7 +32,7 @@ OPEN_STATES = {"started", "waiting", "held"}
 
 # A wait that has only got an early signal has not begun.
 STEPS = """
-SELECT step, state, attempts, error, send_at, expires_at FROM {inbox} i
+SELECT step, state, attempts, error, send_at, expires_at, destination FROM {inbox} i
  WHERE saga = %(saga)s AND NOT ({early}) ORDER BY id
 """
 
@@ -76,7 +77,8 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
 
     `state` is that of its inbox row, or `not reached`, `purged` or `unknown`. `due_at` is the next
     attempt of an open step; None if only a person or a release can move it. `expires_at` is the end
-    of a wait for a signal, or the time of a timer.
+    of a wait for a signal, or the time of a timer. `destination` is the outside system of the last
+    call or hold of an external step; empty if it is not known.
     """
 
     step: str
@@ -88,6 +90,7 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime | None = None
     expires_at: datetime | None = None
     group: int | None = None
+    destination: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -154,6 +157,16 @@ class SagaDetails(msgspec.Struct, frozen=True, kw_only=True):
         """The holds on the saga itself, one in each service."""
         return [hold for hold in self.holds if not hold.step]
 
+    def scopes_on_hold(self, step: StepState) -> list[HoldScope]:
+        """Return the holds for all sagas that stop a step: the step, or the calls to its
+        destination.
+        """
+        return [
+            HoldScope(hold.step, hold.destination)
+            for hold in self.holds
+            if hold.step == step.step and hold.destination in ("", step.destination)
+        ]
+
 
 def details(row: TrackedSaga) -> SagaDetails:
     """Read the details of a saga from all its services. Raises LookupError if it has no plan."""
@@ -214,8 +227,9 @@ def _steps(reader: _Reader) -> Iterator[StepState]:
     for step, part in _parts(reader.plan):
         service = service_name(step)
         found = rows[service]
-        nothing = (missing[service], 0, "", None, None)
-        state, attempts, error, due_at, expires_at = (found or {}).get(step) or nothing
+        nothing = (missing[service], 0, "", None, None, "")
+        row = (found or {}).get(step) or nothing
+        state, attempts, error, due_at, expires_at, destination = row
         yield StepState(
             step=step,
             part=part,
@@ -226,6 +240,7 @@ def _steps(reader: _Reader) -> Iterator[StepState]:
             due_at=due_at if state in OPEN_STATES else None,
             expires_at=expires_at,
             group=groups.get(step),
+            destination=destination,
         )
 
 

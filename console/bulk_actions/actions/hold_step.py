@@ -10,13 +10,14 @@ from functools import partial
 from console import holds
 from console.bulk_actions.action import StepAction, Tile
 from console.bulk_actions.preview import Impact, OrderQueries
-from console.bulk_actions.results import ActionResult
+from console.bulk_actions.results import ActionRejected, ActionResult
 from console.models import Run
 from console.visible_kinds import kinds_of_step
 from sagas import control
-from sagas.definition.hold_scope import HoldScope
+from sagas.definition.hold_scope import HoldScope, WrongDestination
 from sagas.definition.plan import service_name
 from sagas.kinds import SagaKind
+from sagas.operations.called_destinations import HAS_CALLED, MOST_RECENT, require_destination
 from sagas.operations.table_stats import COUNT_LIMIT
 
 __all__ = ["HoldStep"]
@@ -37,6 +38,13 @@ class HoldStep(StepAction):
     dangerous = True
     nothing_to_do = "The step is already on hold."
 
+    def check_scope(self, scope: HoldScope) -> None:
+        """Raise `ActionRejected` if no call of the step can go to the destination."""
+        try:
+            require_destination(scope)
+        except WrongDestination as error:
+            raise ActionRejected(str(error)) from error
+
     def preview(self, queries: OrderQueries, step: str) -> Impact:
         """Count the open sagas, and the messages that are at the step now."""
         service = service_name(step)
@@ -46,11 +54,16 @@ class HoldStep(StepAction):
             sum(queries.read(kind.home, partial(_open_sagas, kind))) for kind in kinds_of_step(step)
         )
         at_step = queries.number(service, AT_STEP, step=step, most=COUNT_LIMIT)
-        return queries.impact(orders=open_orders, step_holds=1 - holds_now, messages=at_step)
+        return queries.impact(
+            orders=open_orders,
+            step_holds=1 - holds_now,
+            messages=at_step,
+            unknown_destination=not _is_known(queries, scope),
+        )
 
     def tiles(self, impact: Impact) -> Sequence[Tile]:
         """Show how many sagas may stop at the step."""
-        return (
+        tiles = [
             Tile(
                 "Open sagas",
                 impact.orders,
@@ -62,13 +75,28 @@ class HoldStep(StepAction):
                 impact.messages,
                 "running steps finish; waiting steps are held at their next attempt",
             ),
-        )
+        ]
+        if impact.unknown_destination:
+            note = "no call of this step to it is known: check the name"
+            tiles.append(Tile("Outside system", "unknown", note, "slow"))
+        return tiles
 
     def apply(self, run: Run) -> ActionResult:
         """Write the hold to the step's service, then to the homes of its sagas."""
         by = run.requested_by.get_username()
-        result = control.hold_step(run.step, destination=run.destination, by=by, why=run.reason)
+        try:
+            result = control.hold_step(run.step, destination=run.destination, by=by, why=run.reason)
+        except WrongDestination as error:
+            return ActionResult.nothing(str(error))
         return ActionResult.of(result)
+
+
+def _is_known(queries: OrderQueries, scope: HoldScope) -> bool:
+    """Tell whether the step has called the destination, or True for the whole step."""
+    if not scope.destination:
+        return True
+    params = {**scope._asdict(), "recent": MOST_RECENT}
+    return bool(queries.number(service_name(scope.step), HAS_CALLED, **params))
 
 
 def _open_sagas(kind: SagaKind) -> list[int]:

@@ -10,6 +10,7 @@ from console.models import Run
 from sagas import control
 from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import service_name
+from sagas.operations.hold_texts import words
 from sagas.operations.table_stats import COUNT_LIMIT
 from sagas.storage.registry import service_of_step
 
@@ -40,7 +41,8 @@ class ReleaseStep(StepAction):
         result = control.release_step(run.step, destination=run.destination)
         if not result.changed:
             return ActionResult.nothing(result.text)
+        said = words(run.scope)
         waiting = holds.waiting_at(service_of_step(run.step), run.scope)
         return ActionResult.done(
-            f"{run.scope} is released; held messages being sent on: {waiting}."
+            f"{said.subject} {said.be} released; held messages being sent on: {waiting}."
         )

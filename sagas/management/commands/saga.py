@@ -14,10 +14,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from sagas import control, sql
 from sagas.control import ControlResult
 from sagas.definition import handlers
+from sagas.definition.hold_scope import HoldScope, WrongDestination
 from sagas.definition.plan import Saga
 from sagas.management.saga_tables import as_json, detail_lines, page_lines
 from sagas.models import TrackedSaga
 from sagas.operations import saga_actions
+from sagas.operations.called_destinations import require_destination
 from sagas.operations.saga_actions import Operation, Preview
 from sagas.operations.saga_details import details
 from sagas.operations.saga_list import FLAGS, SagaFilter, list_sagas
@@ -188,7 +190,8 @@ class Command(BaseCommand):
         step = getattr(given, "step", "")
         if bool(given.saga) == bool(step):
             raise CommandError("Name a saga by its id, or a step with --step, but not both.")
-        destination = getattr(given, "destination", "").strip()
+        # A release takes the name of a stored hold as it is.
+        destination = getattr(given, "destination", "")
         if destination and not step:
             raise CommandError("Name the step of the destination with --step.")
         if not given.reason.strip():
@@ -198,6 +201,7 @@ class Command(BaseCommand):
 
         if step and given.action == "hold":
             _require_known_step(step)
+            _require_destination(HoldScope(step, destination))
         row = _find(given.saga) if given.saga else None
         by = given.by or _host_user()
         return Operation(given.action, row, step, by, given.reason.strip(), destination)
@@ -257,6 +261,13 @@ def _require_known_step(step: str) -> None:
         raise CommandError(
             f"There is no step {step!r}. The steps are: {', '.join(sorted(declared))}."
         )
+
+
+def _require_destination(scope: HoldScope) -> None:
+    try:
+        require_destination(scope)
+    except WrongDestination as error:
+        raise CommandError(str(error)) from error
 
 
 def _require_known(unknown: list[str], consequence: str) -> None:

@@ -58,7 +58,7 @@ def test_a_group_names_the_outside_systems_that_its_orders_have_called(viewer):
         failing("no answer", destination=f"bank/{number}")
     failing("no answer", destination="bank/0")
     (group,) = current_failures().groups
-    assert group.called == "bank/0, bank/1, bank/2, bank/3, bank/4, …"
+    assert group.destinations_text == "bank/0, bank/1, bank/2, bank/3, bank/4, …"
     assert "at payments.charge to bank/0, bank/1" in viewer.get(PAGE).content.decode()
 
 

@@ -1,6 +1,5 @@
 """Orders and steps on hold: permissions, previews, effects, and the page of holds."""
 
-from typing import ClassVar
 from uuid import UUID
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from audit.metrics import unsettled_money
 from console.bulk_actions import runs, worker
 from console.bulk_actions.results import NotAllowed, StateConflict
-from console.failures.grouping import failing_steps
 from console.holds import current_holds, troubled_steps
 from console.models import Run
 from inventory.models import Hold as InventoryHold
@@ -19,8 +17,6 @@ from orders.models import Order
 from orders.status import Status
 from payments.models import Hold as PaymentsHold
 from payments.models import Inbox
-from payments.models import StepFault as PaymentsFault
-from sagas import control
 from sagas.definition.hold_scope import HoldScope
 from sagas.ids import uuid7
 from sagas.operations import probing, redrive
@@ -196,7 +192,7 @@ class TestOrders:
         runs.confirm(retried.id, by=olga, reason="now", fingerprint="")
         cancelled = confirmed("cancel", order, by=olga)
         work()
-        assert outcomes(retried) == [("nothing", "inventory.reserve is on hold: release it first.")]
+        assert outcomes(retried) == [("nothing", "The saga is on hold: release it first.")]
         assert outcomes(cancelled) == [
             (
                 "done",
@@ -543,92 +539,3 @@ class TestAutomaticHolds:
         [failing] = current_holds().failing
         assert (failing.step, failing.orders) == ("inventory.reserve", 3)
         assert "ZeroDivisionError" in operator.get(page).content.decode()
-
-
-class TestDestinations:
-    """A hold of the calls of payments.charge to one gateway."""
-
-    CALLS = HoldScope("payments.charge", "stripe")
-    DRAFT: ClassVar = {"action": "hold_step", "step": "payments.charge", "destination": " stripe "}
-
-    def held_here(self, destination="stripe"):
-        """Place an order that waits at a hold of a destination."""
-        order = walked.place("MUG")
-        walked.deliver("payments.charge", order)
-        Inbox.objects.filter(saga=order).update(
-            state="held", error="HTTP 503", destination=destination
-        )
-        return order
-
-    def test_an_approver_holds_and_releases_the_calls_to_one_gateway(self, approver, anna):
-        response = approver.post(STEP, self.DRAFT, follow=True)
-        assert "payments.charge to stripe" in response.content.decode()
-        run = Run.objects.get()
-        assert (run.step, run.destination) == self.CALLS
-        seen = runs.preview(run).fingerprint
-        runs.confirm(run.id, by=anna, reason="It moves.", fingerprint=seen)
-        work()
-        for hold in (PaymentsHold.objects.get(), OrdersHold.objects.get()):
-            assert (hold.step, hold.calling_step, hold.destination) == (None, *self.CALLS)
-        assert "payments.charge to stripe is on hold" in outcomes(run)[0][1]
-
-        run = runs.draft_for_step("release_step", "payments.charge", by=anna, destination="stripe")
-        seen = runs.preview(run).fingerprint
-        runs.confirm(run.id, by=anna, reason="It has moved.", fingerprint=seen)
-        work()
-        assert outcomes(run)[0][0] == "done"
-        assert not PaymentsHold.objects.exists()
-        assert not OrdersHold.objects.exists()
-        entries = LogEntry.objects.filter(what="acted").values_list("step", "subject")
-        assert set(entries) == {("payments.charge", "calls to stripe")}
-
-    def test_a_release_of_the_whole_step_finds_nothing(self, anna):
-        automatic_holds.place(get_service("payments"), self.CALLS, why="HTTP 503")
-        run = runs.draft_for_step("release_step", "payments.charge", by=anna)
-        assert runs.preview(run).changes == 0
-
-    def test_a_step_that_calls_no_outside_system_has_no_destination(self, anna):
-        result = control.hold_step(
-            "inventory.reserve", destination="stripe", by="anna", why="It moves."
-        )
-        assert not result.changed
-        assert not InventoryHold.objects.exists()
-
-    def test_a_name_that_is_too_long_is_refused(self, approver):
-        approver.post(STEP, {**self.DRAFT, "destination": "x" * 256})
-        assert not Run.objects.exists()
-
-    @pytest.mark.parametrize("page", [PAGE, "/admin/"])
-    def test_the_pages_name_the_gateway_and_count_its_orders_only(self, operator, page):
-        walked.open_shop()
-        self.held_here()
-        self.held_here("other")
-        automatic_holds.place(get_service("payments"), self.CALLS, why="HTTP 503")
-        assert "payments.charge to stripe" in operator.get(page).content.decode()
-        [hold] = current_holds().steps
-        assert (hold.scope, hold.waiting, hold.automatic) == (self.CALLS, 1, True)
-
-    def test_the_page_of_an_order_names_the_hold_of_its_own_gateway_only(self, operator):
-        walked.open_shop()
-        waiting, other = self.held_here(), self.held_here("other")
-        automatic_holds.place(get_service("payments"), self.CALLS, why="HTTP 503")
-        text = operator.get(f"/admin/orders/order/{waiting}/change/").content.decode()
-        assert "This order waits because payments.charge to stripe is on hold" in text
-        text = operator.get(f"/admin/orders/order/{other}/change/").content.decode()
-        assert "waits because" not in text
-        assert set(failing_steps([waiting, other])) == {waiting}
-
-    def test_orders_that_fail_at_another_gateway_are_shown_beside_the_hold(self, operator):
-        automatic_holds.place(get_service("payments"), self.CALLS, why="HTTP 503")
-        for destination in ("stripe", "other"):
-            PaymentsFault.objects.create(
-                id=uuid7(),
-                step="payments.charge",
-                destination=destination,
-                pattern=UUID(int=1),
-                saga=uuid7(),
-                blame="provider",
-                error="HTTP 503",
-                shared=True,
-            )
-        assert [each.scope for each in current_holds().failing] == [("payments.charge", "other")]

@@ -16,7 +16,10 @@ from orders.status import Status
 from payments.models import Hold as PaymentsHold
 from payments.models import Inbox
 from sagas import start
+from sagas.definition.hold_scope import HoldScope
 from sagas.ids import uuid7
+from sagas.storage import automatic_holds
+from sagas.storage.registry import get_service
 from staff.models import LogEntry
 from tests.integration.console.operators import member, paid, stuck
 from tests.trips.models import Cruise, Trip
@@ -127,14 +130,46 @@ def test_a_step_is_held_by_an_operator_and_released_by_an_approver_only(olga):
 def test_the_calls_of_a_step_to_one_gateway_are_held_and_released_and_the_log_names_it(olga):
     member("anna", "approver")
     calls = ("--step", "payments.charge", "--destination", "stripe")
-    assert "payments.charge to stripe is on hold for all sagas" in act("hold", *calls)
+    assert "Calls of payments.charge to stripe are on hold." in act("hold", *calls)
     assert PaymentsHold.objects.values_list("calling_step", "destination").get() == calls[1::2]
     assert "not on hold" in act("release", "--step", "payments.charge", by="anna")
-    assert "payments.charge to stripe is released" in act("release", *calls, by="anna")
+    assert "Calls of payments.charge to stripe are released" in act("release", *calls, by="anna")
     assert not PaymentsHold.objects.exists()
     assert set(LogEntry.objects.filter(action="hold_step").values_list("subject", flat=True)) == {
         "calls to stripe"
     }
+
+
+@pytest.mark.parametrize(
+    ("step", "name", "reason"),
+    [
+        ("payments.charge", "x" * 151, "at most 150"),
+        ("payments.charge", "stripe ", "blank"),
+        ("payments.charge", " ", "blank"),
+        ("payments.charge", "\udcff", "cannot be printed"),
+        ("inventory.reserve", "stripe", "inventory.reserve calls no outside system"),
+    ],
+)
+def test_a_hold_of_a_destination_that_no_call_can_have_is_refused(olga, step, name, reason):
+    with pytest.raises(CommandError, match=reason):
+        act("hold", "--step", step, "--destination", name)
+    assert not Run.objects.exists()
+
+
+def test_the_stored_name_of_a_hold_releases_it(db):
+    member("anna", "approver")
+    for name in ("shop one ", "x" * 300):
+        scope = HoldScope("payments.charge", name)
+        automatic_holds.place(get_service("payments"), scope, why="HTTP 503")
+        calls = ("--step", "payments.charge", "--destination", name)
+        assert "are released" in act("release", *calls, by="anna")
+    assert not PaymentsHold.objects.exists()
+
+
+def test_a_hold_of_a_destination_that_no_call_has_had_is_possible_and_it_is_said(olga):
+    output = act("hold", "--step", "payments.charge", "--destination", "Stripe")
+    assert "no call of this step to it is known: check the name" in output
+    assert PaymentsHold.objects.get().destination == "Stripe"
 
 
 def test_a_destination_needs_its_step(olga):

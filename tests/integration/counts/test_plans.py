@@ -15,9 +15,11 @@ from inventory import stock
 from inventory.models import Reservation, StockItem
 from orders import status_projection
 from sagas import sql
+from sagas.definition.hold_scope import HoldScope
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.ids import uuid7
 from sagas.operations import redrive, retention
+from sagas.operations.called_destinations import has_called
 from sagas.storage import faults, inbox, outbox, timeline
 from sagas.storage.registry import get_home, get_service
 from tests.integration.orders.harness import order
@@ -121,6 +123,7 @@ def hot(saga):
         "record results": lambda: inbox.record_results(
             ORDERS, fulfil, [inbox.StepResult(saga=saga, state="done")]
         ),
+        "find a called destination": lambda: has_called(ORDERS, HoldScope(fulfil, "bank")),
         "weigh failures": lambda: faults.weigh(ORDERS, fulfil, [(uuid7(), "bank")]),
         "record": lambda: timeline.record(HOME, [entry]),
         "raise the status": lambda: status_projection.apply([entry]),

@@ -17,7 +17,7 @@ from tests.integration.sagas import waits
 from tests.trips.harness import begin, deliver, effects, row, state, walk
 from tests.trips.models import Cruise, Hold, Trip
 from tests.trips.saga import CRUISE
-from tests.trips.steps import Began, CalledOff, behaviour, destinations
+from tests.trips.steps import Began, CalledOff, Pay, behaviour, destinations
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -282,13 +282,58 @@ class TestActions:
         trip, other = begin(2)
         destinations.update({trip: "acme", other: "best"})
         calls = ("--step", "trips.pay", "--destination", "acme")
-        assert "trips.pay to acme is on hold for all sagas" in act("hold", *calls)
-        assert "already" in act("hold", *calls)
+        output = act("hold", *calls)
+        assert "Sagas stop before trips.pay calls acme." in output
+        assert "Calls of trips.pay to acme are on hold." in output
+        assert "Calls of trips.pay to acme are on hold already." in act("hold", *calls)
         walk([trip, other])
         assert (state(trip, "trips.pay"), state(other, "trips.travel")) == ("held", "done")
         assert "trips.pay to acme in trips since" in run("show", trip)
         assert "not on hold" in act("release", "--step", "trips.pay")
-        assert "1 sagas wait at trips.pay to acme" in act("release", *calls)
+        assert "Calls of trips.pay to acme are on hold: release them" in act("retry", trip)
+        output = act("release", *calls)
+        assert "1 sagas wait before trips.pay calls acme, and go on." in output
+        assert "Calls of trips.pay to acme are released" in output
+        assert not Hold.objects.exists()
+
+    def test_a_destination_that_no_call_has_had_is_held_and_it_is_said(self):
+        (trip,) = begin(1)
+        destinations[trip] = "acme"
+        warning = "is known: check the name."
+        walk([trip])
+        assert warning not in act("hold", "--step", "trips.pay", "--destination", "acme")
+        assert warning in act("hold", "--step", "trips.pay", "--destination", "Acme")
+
+    def test_a_release_of_a_saga_names_the_destination_at_which_it_still_waits(self):
+        (trip,) = begin(1)
+        destinations[trip] = "acme"
+        act("hold", "--step", "trips.pay", "--destination", "acme")
+        walk([trip])
+        because = "because calls of trips.pay to acme are on hold."
+        assert f"The saga is not on hold. It waits {because}" in act("release", trip)
+        act("hold", trip)
+        assert "The saga is on hold: release it first." in act("retry", trip)
+        output = act("release", trip)
+        assert "trips.pay stays held, because its calls to acme are on hold." in output
+        assert f"Released. It still waits {because}" in output
+        whole = act("hold", "--step", "trips.pay")
+        assert "trips.pay is on hold for all sagas." in whole
+        act("hold", trip)
+        assert "It still waits at trips.pay, which is on hold for all sagas, and" in act(
+            "release", trip
+        )
+
+    @pytest.mark.parametrize(
+        ("step", "name", "reason"),
+        [
+            ("trips.pay", "x" * 151, "at most 150"),
+            ("trips.pay", "acme ", "blank"),
+            ("trips.book", "acme", "trips.book calls no outside system"),
+        ],
+    )
+    def test_a_destination_that_no_call_can_have_is_refused(self, step, name, reason):
+        with pytest.raises(CommandError, match=reason):
+            act("hold", "--step", step, "--destination", name)
         assert not Hold.objects.exists()
 
     @pytest.mark.parametrize("action", ["retry", "hold", "release", "cancel"])
@@ -365,6 +410,23 @@ class TestFromCode:
         assert not control.hold_step("trips.pay", by="olga", why="The bank is down.").changed
         assert control.release_step("trips.pay").changed
         assert not control.release_step("trips.pay").changed
+
+    def test_a_destination_that_no_call_can_have_is_an_error(self, monkeypatch):
+        for step, name in (("trips.pay", "x" * 151), ("trips.pay", " a"), ("trips.book", "acme")):
+            with pytest.raises(ValueError, match=r"destination"):
+                control.hold_step(step, destination=name, by="olga", why="The bank is down.")
+        monkeypatch.delattr(Pay, "destination")
+        with pytest.raises(ValueError, match="names no destination"):
+            control.hold_step("trips.pay", destination="acme", by="olga", why="The bank is down.")
+        assert not Hold.objects.exists()
+
+    def test_a_retry_names_the_destination_on_hold(self):
+        (trip,) = begin(1)
+        destinations[trip] = "acme"
+        control.hold_step("trips.pay", destination="acme", by="olga", why="The bank is down.")
+        walk([trip])
+        result = control.retry(control.find(trip))
+        assert result.text == "Calls of trips.pay to acme are on hold: release them first."
 
     def test_a_saga_that_has_ended_is_not_held(self):
         [trip] = begin()
