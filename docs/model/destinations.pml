@@ -118,7 +118,7 @@ inline judge(o) {
 proctype Order(byte o) {
   byte d;
  end: do
-  :: atomic { msg[o] && (row[o]==NONE || row[o]==WAITING || row[o]==HELD) ->       /* [sagas.execution.held_calls.find] */
+  :: atomic { msg[o] && (row[o]==NONE || row[o]==WAITING || row[o]==HELD) ->       /* [sagas.execution.held_calls.calls_on_hold] */
        msg[o]=false; d=LOOKED(o);
        if
        :: hold[STEP] && probe[STEP]!=o -> row[o]=HELD                              /* the claim sees the hold of the step */

@@ -537,12 +537,12 @@ PROTECTIONS = (
             (
                 "a hold of one destination stops no call to another",
                 "NO_SCOPE",
-                "sagas.execution.held_calls.find",
+                "sagas.execution.held_calls.calls_on_hold",
             ),
             (
                 "the prepared request names the destination, and no stored one",
                 "NO_PREPARE_FIRST",
-                "sagas.execution.held_calls.find",
+                "sagas.execution.held_calls.calls_on_hold",
             ),
             (
                 "a destination is judged by its own failures",
@@ -572,7 +572,7 @@ PROTECTIONS = (
             (
                 "the probe of the step passes the holds of destinations",
                 "NO_PASS_OF_STEP",
-                "sagas.execution.held_calls.find",
+                "sagas.execution.held_calls.calls_on_hold",
             ),
         )
     ),

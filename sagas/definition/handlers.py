@@ -161,8 +161,11 @@ class ExternalStep(Generic[C, Request, Answer]):
         Requests to one destination share a limit of calls at once that adapts to its answers, and
         the limits of its keys (see `limit`). If a destination gives no answer, only the requests to
         it go on hold, so name each system that can fail by itself. Requests without a destination
-        are called together, and the task waits for their answers. It runs in the transaction of
-        `prepare`, so it must not call.
+        are called together, and the task waits for their answers. The engine calls this method in
+        the transaction of `prepare`, so it must not call.
+
+        A name is 1 to 150 printable characters, and neither begins nor ends with a blank. For any
+        other text the step fails before the call, which is a fault of the step and not of the saga.
         """
         return None
 

@@ -11,8 +11,8 @@ some faults of a step, for example a missing column. Any other fault shows by it
 - Anything else: the attempt counts against the saga.
 
 If an outside system gives no answer, and the destination of the call is known, the destination is
-at fault. Then only calls to it are evidence or success, and only calls to it go on hold. If sagas
-fail at several destinations, and the step succeeds at none of them, the whole step goes on hold.
+at fault. Then only failures and successes of calls to it count, and only calls to it go on hold. If
+sagas fail at several destinations, and the step succeeds at none, the whole step goes on hold.
 
 A fault of the step itself, an unknown step, and an unknown answer to a wait never count, even if
 only one saga meets them.
@@ -28,11 +28,12 @@ from django.apps import apps
 from django.db.models import AutoField
 
 from sagas import backoff
-from sagas.definition.hold_scope import HoldScope
+from sagas.definition.hold_scope import HoldScope, WrongDestination
 from sagas.definition.waits import WrongSignal
 from sagas.observability.error_pattern import normalize
 from sagas.storage import automatic_holds, faults
-from sagas.storage.faults import Evidence, FaultRow, Scope
+from sagas.storage.automatic_holds import AutomaticHold
+from sagas.storage.faults import Evidence, EvidenceKey, FaultRow
 from sagas.storage.registry import Service
 
 __all__ = ["OWN", "Blame", "StepFailure", "Verdict", "blame_of", "judge"]
@@ -67,8 +68,8 @@ class Blame(StrEnum):
 STEP_CLASSES = ("0A", "26", "28", "3D", "3F", "42", "58", "F0", "XX")
 UNIQUE_VIOLATION = "23505"
 
-# Python's errors for code that does not fit together.
-BROKEN_CODE = (ImportError, SyntaxError, NotImplementedError)
+# Python's errors for code that does not fit together, and a destination that cannot be named so.
+BROKEN_CODE = (ImportError, SyntaxError, NotImplementedError, WrongDestination)
 
 # A step goes on hold after this time in which it fails and never succeeds, or at once after this
 # number of sagas. An unknown step is probably known to newer workers, so the time is longer.
@@ -112,16 +113,19 @@ REASONS: Mapping[str, str] = {
 
 
 class StepFailure(NamedTuple):
-    """A failure to judge. `beside_success`: the step succeeded for others in the same run.
+    """A failure to judge.
 
-    `isolated`: the saga failed alone. Otherwise it only waits at a hold, and is no evidence.
-    `destination`: the outside system of the call, empty if there was none, or it is not known.
+    `beside_success`: the step succeeded for others in the same run: at the destination at fault, if
+    there is one. `step_succeeded`: it did so at any destination. `isolated`: the saga failed alone.
+    Otherwise it only waits at a hold, and is no evidence. `destination`: the outside system of the
+    call, empty if there was none, or it is not known.
     """
 
     saga: UUID
     error: str
     blame: Blame
     beside_success: bool = False
+    step_succeeded: bool = False
     isolated: bool = True
     destination: str = ""
 
@@ -179,12 +183,14 @@ def judge(service: Service, step: str, failures: Sequence[StepFailure]) -> dict[
     ids = {failure.saga: _evidence_id(step, failure) for failure in evident}
     faults.record(service, step, [_fault_row(failure, ids) for failure in evident])
 
-    verdicts = _at_holds(service, step, failures)
+    holds = automatic_holds.of_step(service, step)
+    verdicts = _at_holds(holds, failures)
     others = [failure for failure in failures if failure.saga not in verdicts]
-    asked = {(failure.pattern, failure.destination_at_fault) for failure in others}
-    weighed = faults.weigh(service, step, asked) if asked else {}
+    requested = {(failure.pattern, failure.destination_at_fault) for failure in others}
+    weighed = faults.weigh(service, step, requested) if requested else {}
     verdicts |= {failure.saga: _verdict(failure, weighed) for failure in others}
     verdicts |= _put_on_hold(service, step, others, verdicts)
+    _end_probes(service, step, holds, verdicts)
 
     shared = [ids[saga] for saga, verdict in verdicts.items() if not verdict.counts and saga in ids]
     if shared:
@@ -198,16 +204,17 @@ def _evidence_id(step: str, failure: StepFailure) -> UUID:
     return uuid5(failure.pattern, name)
 
 
-def _at_holds(service: Service, step: str, failures: Sequence[StepFailure]) -> dict[UUID, Verdict]:
+def _at_holds(
+    holds: Sequence[AutomaticHold], failures: Sequence[StepFailure]
+) -> dict[UUID, Verdict]:
     """Return the verdicts of the sagas that wait at an automatic hold: of the step, of their
     destination, or the hold that they probe. A probe waits again after any failure.
     """
-    holds = automatic_holds.of_step(service, step)
     if any(not hold.destination for hold in holds):
         return dict.fromkeys((failure.saga for failure in failures), AT_HOLD)
 
     destinations = {hold.destination for hold in holds}
-    probed = {hold.probe: hold.destination for hold in holds}
+    probed = {hold.probe: hold.destination for hold in holds if hold.probe}
     found = {}
     for failure in failures:
         if failure.destination in destinations:
@@ -215,6 +222,23 @@ def _at_holds(service: Service, step: str, failures: Sequence[StepFailure]) -> d
         elif failure.saga in probed:
             found[failure.saga] = AT_HOLD._replace(destination=probed[failure.saga])
     return found
+
+
+def _end_probes(
+    service: Service,
+    step: str,
+    holds: Sequence[AutomaticHold],
+    verdicts: Mapping[UUID, Verdict],
+) -> None:
+    """End the probes of destinations whose saga waits at another destination from now on."""
+    probes = {hold.probe: hold.destination for hold in holds if hold.destination}
+    moved = {
+        saga: verdict.destination
+        for saga, verdict in verdicts.items()
+        if verdict.destination and probes.get(saga, verdict.destination) != verdict.destination
+    }
+    if moved:
+        automatic_holds.end_probes(service, step, moved)
 
 
 def _fault_row(failure: StepFailure, ids: Mapping[UUID, UUID]) -> FaultRow:
@@ -229,18 +253,20 @@ def _fault_row(failure: StepFailure, ids: Mapping[UUID, UUID]) -> FaultRow:
     )
 
 
-def _verdict(failure: StepFailure, weighed: Mapping[Scope, Evidence]) -> Verdict:
+def _verdict(failure: StepFailure, weighed: Mapping[EvidenceKey, Evidence]) -> Verdict:
     destination = failure.destination_at_fault
     evidence = weighed.get((failure.pattern, destination))
     if not failure.isolated or evidence is None:
         return OWN
-    if _is_down(failure.blame, evidence):
+    if _is_down(failure.blame, evidence) and not failure.beside_success:
         return AT_HOLD._replace(destination=destination)
 
     found = [evidence]
     of_step = weighed.get((failure.pattern, None))
-    if of_step and of_step.destinations >= DESTINATIONS_ALIKE:
-        if _is_down(failure.blame, of_step):
+    # A destination that has succeeded meanwhile has no part in the failures at the others.
+    if of_step and evidence.new_sagas and of_step.destinations >= DESTINATIONS_ALIKE:
+        are_alike = of_step.new_destinations >= DESTINATIONS_ALIKE
+        if are_alike and _is_down(failure.blame, of_step) and not failure.step_succeeded:
             return AT_HOLD
         found.append(of_step)
 

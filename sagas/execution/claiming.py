@@ -7,6 +7,7 @@ from uuid import UUID
 from sagas.definition.attempt import StepAttempt
 from sagas.definition.events import OnHold
 from sagas.definition.handlers import Delivery, StepDefinition
+from sagas.definition.hold_scope import check_destination
 from sagas.definition.limits import Limits
 from sagas.definition.messages import Message
 from sagas.definition.plan import Plan
@@ -15,7 +16,7 @@ from sagas.execution.contexts import read_context
 from sagas.execution.wait_states import with_wait_states
 from sagas.observability import instrumentation
 from sagas.storage import inbox, outbox
-from sagas.storage.destination_holds import HeldDestinations
+from sagas.storage.destination_holds import DestinationHolds
 from sagas.storage.registry import Service
 
 __all__ = ["Claimed", "ClaimedBatch", "claim", "write_on_hold"]
@@ -33,6 +34,15 @@ class Claimed(NamedTuple):
     claim: UUID | None = None
     destination: str | None = None
 
+    def with_destination(self, destination: str | None) -> "Claimed":
+        """Return the message with the destination of its request.
+
+        Raises `WrongDestination`, before any call, for a name that cannot be stored.
+        """
+        if destination is not None:
+            check_destination(destination)
+        return self._replace(destination=destination)
+
     @property
     def saga(self) -> UUID:
         """The saga of the message."""
@@ -43,7 +53,7 @@ class ClaimedBatch(NamedTuple):
     """The messages to handle, and the messages that a hold stops. All others are duplicates.
 
     `claim` is the token of the claimed rows, or None if the claim is final. `limits` are the limits
-    of calls that operators have set, and `held_destinations` the destinations of the step that are
+    of calls that operators have set, and `destination_holds` the destinations of the step that are
     on hold.
     """
 
@@ -51,7 +61,7 @@ class ClaimedBatch(NamedTuple):
     held: list[Message]
     claim: UUID | None
     limits: Limits | None
-    held_destinations: HeldDestinations
+    destination_holds: DestinationHolds
 
 
 def claim(
@@ -97,7 +107,7 @@ def claim(
             ours, with_wait_states(service, definition, deliveries), strict=True
         )
     ]
-    return ClaimedBatch(claimed, held, claims.claim, claims.limits, claims.held_destinations)
+    return ClaimedBatch(claimed, held, claims.claim, claims.limits, claims.destination_holds)
 
 
 def write_on_hold(service: Service, step: str, plan: Plan, messages: Sequence[Message]) -> None:

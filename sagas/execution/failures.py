@@ -152,6 +152,7 @@ def _to_judge(failure: Failure) -> StepFailure:
         error=failure.error,
         blame=failure.blame,
         beside_success=failure.beside_success,
+        step_succeeded=failure.beside_success,
         isolated=failure.isolated,
         destination=failure.destination,
     )

@@ -15,40 +15,56 @@ from sagas.definition.messages import Message
 from sagas.definition.plan import Plan
 from sagas.execution.claiming import Claimed, write_on_hold
 from sagas.observability import instrumentation
-from sagas.storage import inbox
-from sagas.storage.destination_holds import HeldDestinations
+from sagas.storage import automatic_holds, inbox
+from sagas.storage.destination_holds import DestinationHolds
 from sagas.storage.registry import Service
 
-__all__ = ["CallsOnHold", "find", "keep"]
+__all__ = ["CallsOnHold", "calls_on_hold", "store_held"]
 
 
 class CallsOnHold(Exception):
-    """Some messages were claimed whose destination is on hold. The transaction is rolled back."""
+    """Some messages were claimed whose destination is on hold. The transaction is rolled back.
 
-    def __init__(self, messages: Mapping[str, Sequence[Message]]) -> None:
+    `messages`: these messages by destination. `probes`: the sagas among them that were sent to try
+    another destination, each with the destination at which it waits from now on.
+    """
+
+    def __init__(self, messages: Mapping[str, Sequence[Message]], holds: DestinationHolds) -> None:
         self.messages = messages
+        self.probes = {
+            message.saga: destination
+            for destination, members in messages.items()
+            for message in members
+            if holds.is_probe(message.saga)
+        }
         self.sagas = {message.saga for members in messages.values() for message in members}
         super().__init__(f"{len(self.sagas)} messages wait at a hold of their destination")
 
 
-def find(claimed: Sequence[Claimed], held: HeldDestinations) -> dict[str, list[Message]]:
-    """Return the claimed messages that a hold of their destination stops, by destination."""
-    found: dict[str, list[Message]] = defaultdict(list)
+def calls_on_hold(claimed: Sequence[Claimed], holds: DestinationHolds) -> CallsOnHold | None:
+    """Return the claimed messages that a hold of their destination stops; None if there is none."""
+    messages: dict[str, list[Message]] = defaultdict(list)
     for item in claimed:
-        destination = item.destination
-        if destination and destination in held and item.saga not in held[destination]:
-            found[destination].append(item.message)
-    return dict(found)
+        if item.destination and holds.stops(item.saga, item.destination):
+            messages[item.destination].append(item.message)
+    return CallsOnHold(messages, holds) if messages else None
 
 
-def keep(service: Service, step: str, plan: Plan, messages: Mapping[str, Sequence[Message]]) -> int:
+def store_held(service: Service, step: str, plan: Plan, stopped: CallsOnHold) -> int:
     """Keep messages as held rows, with a due outbox row each that tells the timeline.
 
-    Return how many are held now. A message that was held already writes no event.
+    Return how many are held now. A message that was held already writes no event. A probe that
+    waits at another destination is no probe of the first one any more.
     """
-    sagas = inbox.hold_calls(service, step, plan, messages)
+    if stopped.probes:
+        automatic_holds.end_probes(service, step, stopped.probes)
+
+    sagas = inbox.hold_calls(service, step, plan, stopped.messages)
     held = [
-        message for members in messages.values() for message in members if message.saga in sagas
+        message
+        for members in stopped.messages.values()
+        for message in members
+        if message.saga in sagas
     ]
     instrumentation.record_skipped(service.alias, step, duplicates=0, held=len(held))
     write_on_hold(service, step, plan, held)

@@ -64,8 +64,9 @@ def put_back(
     pause = backoff.jittered(PAUSE)
 
     def postpone() -> None:
-        with sql.lock_wait(service.alias, LOCK_WAIT_AGAIN_MS):
-            inbox.postpone(service, step, plan, postponed, due_in=pause)
+        inbox.postpone(
+            service, step, plan, postponed, due_in=pause, lock_wait_ms=LOCK_WAIT_AGAIN_MS
+        )
 
     try:
         if postponed:

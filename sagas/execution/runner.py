@@ -278,7 +278,7 @@ class _StepRun:
             try:
                 return self._claim_and_prepare(handler, messages, checks_room=checks_room)
             except CallsOnHold as stopped:
-                self._hold_calls(stopped)
+                self._store_held(stopped)
                 messages = [each for each in messages if each.saga not in stopped.sagas]
             except Surplus as found:
                 messages = self._postpone(handler, messages, found.messages)
@@ -305,12 +305,12 @@ class _StepRun:
 
             requests = handler.prepare([item.delivery for item in batch.claimed])
             claimed = [
-                item._replace(destination=handler.destination(request))
+                item.with_destination(handler.destination(request))
                 for item, request in zip(batch.claimed, requests, strict=True)
             ]
-            stopped = held_calls.find(claimed, batch.held_destinations)
+            stopped = held_calls.calls_on_hold(claimed, batch.destination_holds)
             if stopped:
-                raise CallsOnHold(stopped)
+                raise stopped
             if checks_room:
                 pairs = [(item.message, item.destination) for item in claimed]
                 found = self._surplus(handler, pairs)
@@ -320,9 +320,9 @@ class _StepRun:
 
         return self._transact(claim_and_prepare)
 
-    def _hold_calls(self, stopped: CallsOnHold) -> None:
+    def _store_held(self, stopped: CallsOnHold) -> None:
         held = self._transact(
-            lambda: held_calls.keep(self.service, self.step, self.plan, stopped.messages)
+            lambda: held_calls.store_held(self.service, self.step, self.plan, stopped)
         )
         self.has_unsent_rows = self.has_unsent_rows or held > 0
 

@@ -40,7 +40,8 @@ class Settlement(NamedTuple):
 
     `state`, `error` and `due_in` (seconds) are for the inbox row, `row` is for the outbox.
     `resets_attempts`: the step waits as agreed. `is_excused`: it failed by no fault of the saga.
-    `notice` is a further row for the outbox. `destination`: the step waits at a hold of it.
+    `notice` is a further row for the outbox. `destination`: the destination whose hold the saga
+    waits for.
     """
 
     state: str
@@ -157,6 +158,7 @@ def _judge_failed(
             error=outcome.reason,
             blame=Blame.PROVIDER if isinstance(outcome, Unknown) else Blame.SAGA,
             beside_success=_is_beside_success(item, outcome, succeeded),
+            step_succeeded=bool(succeeded),
             destination=item.destination or "",
         )
         for item, outcome in failed
@@ -259,7 +261,7 @@ def _step_result(
     plan: Plan, item: Claimed, settlement: Settlement, *, is_external: bool
 ) -> StepResult:
     """Return the result for the inbox row. An open row keeps its message for the next attempt."""
-    called = (item.destination or "") if is_external else None
+    called_destination = (item.destination or "") if is_external else None
     waits = settlement.state in {"waiting", "held"}
     return StepResult(
         saga=item.saga,
@@ -268,5 +270,5 @@ def _step_result(
         due_in=settlement.due_in,
         stored=StoredMessage(plan=plan, message=item.message) if waits else None,
         claim=item.claim,
-        destination=settlement.destination or called,
+        destination=settlement.destination or called_destination,
     )

@@ -41,7 +41,7 @@ def run_once(service: Service) -> None:
     if probes:
         relay.flush(service)
     for scope in released:
-        logger.warning("%s is released: a saga has succeeded. The others go on.", scope)
+        logger.warning("%s is released: a probe was answered, or no saga waits there.", scope)
     for scope, saga in probes.items():
         logger.info("Saga %s tries %s, which is on hold by itself.", saga, scope)
 
@@ -60,12 +60,16 @@ def note_holds(home: Service, service: str, steps: Sequence[str]) -> None:
 
 
 def _release(service: Service) -> list[HoldScope]:
-    """Release holds, and note the success: the sagas that have failed are no new evidence."""
+    """Release holds. The sagas that failed at a step or destination that has answered are no new
+    evidence.
+
+    The sagas of a destination that has not answered put it on hold again at once, uncounted.
+    """
     with transaction.atomic(using=service.alias):
         released = automatic_holds.release_proven(service)
         if released:
-            faults.age_after_success(service, released)
-    return released
+            faults.age_after_success(service, [scope for each in released for scope in each.proven])
+    return [each.scope for each in released]
 
 
 def _tell_homes(service: Service) -> None:

@@ -5,17 +5,20 @@ While such a hold is in force, one saga at a time tries the step as a probe. CLA
 pass the hold (`sagas.storage.inbox_sql`). A manual hold is never released here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from sagas import backoff, sql
 from sagas.definition.hold_scope import HoldScope
+from sagas.storage import inbox
 from sagas.storage.registry import Service
 
 __all__ = [
     "AutomaticHold",
     "NotedHold",
+    "Released",
+    "end_probes",
     "homes",
     "in_force",
     "note_copies",
@@ -50,12 +53,25 @@ OF_SERVICE = "h.automatic AND h.expires_at IS NULL"
 STEP = "COALESCE(h.step, h.calling_step)"
 
 OF_STEP = """
-SELECT h.destination, h.probe FROM {hold} h
+SELECT h.destination, CASE WHEN h.probed_at IS NOT NULL THEN h.probe END FROM {hold} h
  WHERE {of_service} AND %(step)s IN (h.step, h.calling_step)
 """
 
 IN_FORCE = """
 SELECT {step}, h.destination FROM {hold} h WHERE {of_service} ORDER BY {step}, h.destination
+"""
+
+# End probes
+# A probe that waits at another destination tries the first one no more. The hold keeps it as the
+# place in the turn order, without a time.
+END_PROBES = """
+UPDATE {hold} SET probed_at = NULL WHERE id = ANY(ARRAY(
+  SELECT h.id FROM {hold} h
+    JOIN jsonb_to_recordset(%(moved)s::jsonb) AS r(saga uuid, destination text)
+      ON r.saga = h.probe AND r.destination <> h.destination
+    CROSS JOIN set_config('lock_timeout', %(lock_wait)s, true)
+   WHERE h.calling_step = %(step)s AND h.automatic
+   ORDER BY h.id FOR UPDATE OF h))
 """
 
 # Release what a probe has proven, or where no saga waits any more
@@ -67,22 +83,27 @@ SELECT {step}, h.destination FROM {hold} h WHERE {of_service} ORDER BY {step}, h
 RELEASE = """
 DELETE FROM {hold} h
  WHERE {of_service}
-   AND (EXISTS (SELECT 1 FROM {inbox} i
-                 WHERE i.saga = h.probe AND i.step = {step} AND i.by_hand IS NULL
-                   AND i.updated_at > h.probed_at
-                   AND (i.state = 'done' OR i.state = 'refused' AND {has_event}
-                        OR i.state = 'waiting' AND i.attempts = 0 AND i.due_at > i.updated_at))
+   AND ({answer} IS NOT NULL
         OR h.probe_at <= clock_timestamp()
            AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE {waits})
            AND NOT {in_flight})
-RETURNING {step}, h.destination
+RETURNING {step}, h.destination, {answer}
 """
+
+# The destination that has answered the probe of a hold `h`: empty for an answer without one, and
+# null without an answer.
+ANSWER = """(SELECT i.destination FROM {inbox} i
+              WHERE i.saga = h.probe AND i.step = {step} AND i.by_hand IS NULL
+                AND i.updated_at > h.probed_at
+                AND (i.state = 'done' OR i.state = 'refused' AND {has_event}
+                     OR i.state = 'waiting' AND i.attempts = 0 AND i.due_at > i.updated_at))"""
 
 # True of a held row `i` that waits at a hold `h`, whose step is {step}.
 WAITS = "i.state = 'held' AND i.step = {step} AND h.destination IN ('', i.destination)"
 
-IN_FLIGHT = """EXISTS (SELECT 1 FROM {inbox} i WHERE i.saga = h.probe AND i.step = {step}
-                                     AND i.state IN ('started', 'waiting'))"""
+IN_FLIGHT = """(h.probed_at IS NOT NULL
+   AND EXISTS (SELECT 1 FROM {inbox} i WHERE i.saga = h.probe AND i.step = {step}
+                                         AND i.state IN ('started', 'waiting')))"""
 
 # An event of the engine itself is no answer: it says that the saga waits.
 HAS_EVENT = """EXISTS (SELECT 1 FROM {outbox} o
@@ -94,22 +115,33 @@ HAS_EVENT = """EXISTS (SELECT 1 FROM {outbox} o
 # The lock on the hold makes it one probe at a time over all processes. While the whole step is on
 # hold, no destination is probed, because its probe could not pass. The step is not probed while the
 # probe of a destination is in flight, because both might call it.
+# If some destinations are on hold too, two of three probes of the step go to other destinations,
+# because a destination that is on hold most likely stays silent. The third does not, so that one
+# bad saga elsewhere does not keep the hold. These probes take turns by the time of their last try.
 CHOOSE = """
 WITH due AS MATERIALIZED (
-  SELECT h.id, {step} AS step, h.destination,
+  SELECT h.id, {step} AS step, h.destination, h.probes,
+         EXISTS (SELECT 1 FROM {hold} d WHERE d.calling_step = h.step) AS is_mixed,
          (SELECT p.id FROM {inbox} p WHERE p.saga = h.probe AND p.step = {step}) AS last
     FROM {hold} h
    WHERE {of_service} AND h.probe_at <= clock_timestamp() AND NOT {in_flight}
      AND NOT EXISTS (SELECT 1 FROM {hold} s WHERE s.step = h.calling_step)
      AND NOT EXISTS (SELECT 1 FROM {hold} s JOIN {inbox} i
                                 ON i.saga = s.probe AND i.step = s.calling_step
-                      WHERE s.calling_step = h.step AND i.state IN ('started', 'waiting'))
+                      WHERE s.calling_step = h.step AND s.probed_at IS NOT NULL
+                        AND i.state IN ('started', 'waiting'))
    ORDER BY h.id FOR UPDATE SKIP LOCKED
 ), chosen AS MATERIALIZED (
-  SELECT h.id, h.step, h.destination, COALESCE(
+  SELECT h.id, h.step, h.destination, CASE WHEN h.is_mixed THEN
+    (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND {free}
+      ORDER BY EXISTS (SELECT 1 FROM {hold} d WHERE d.calling_step = i.step
+                                                AND d.destination = i.destination)
+               = (mod(h.probes, 3) < 2), i.updated_at, i.id LIMIT 1)
+  ELSE COALESCE(
     (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND i.id > h.last AND {free}
       ORDER BY i.id LIMIT 1),
-    (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND {free} ORDER BY i.id LIMIT 1)) AS saga
+    (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND {free} ORDER BY i.id LIMIT 1))
+  END AS saga
     FROM due h
 ), probed AS (
   UPDATE {hold} h
@@ -125,11 +157,15 @@ UPDATE {inbox} i
 RETURNING i.step, c.destination, i.saga
 """
 
-# An operator's hold lets no probe pass.
+# An operator's hold lets no probe pass. A probe waits for the end of a call to its destination that
+# began before, for example as the probe of a hold that an operator has released since.
 FREE = """NOT EXISTS (SELECT 1 FROM {hold} s
                         WHERE s.saga = i.saga
                            OR s.calling_step = i.step AND s.destination = i.destination
-                              AND NOT s.automatic)"""
+                              AND NOT s.automatic)
+      AND NOT EXISTS (SELECT 1 FROM {inbox} s
+                       WHERE s.step = i.step AND s.state = 'started'
+                         AND s.destination = i.destination AND s.destination <> '')"""
 
 HOMES = """
 SELECT DISTINCT {step}, i.message -> 'plan' ->> 'home'
@@ -157,11 +193,32 @@ DELETE FROM {hold}
 
 class AutomaticHold(NamedTuple):
     """A hold of a step; with a destination, of the calls to it. `probe` is the saga that tries the
-    step, or tried it last.
+    step, or tried it last. None if that saga waits at another destination since.
     """
 
     destination: str
     probe: UUID | None
+
+
+class Released(NamedTuple):
+    """The scope of a hold that is released.
+
+    `answer`: the destination that has answered the probe, empty if the answer came without one.
+    None if there was no answer, because no saga waits any more.
+    """
+
+    scope: HoldScope
+    answer: str | None
+
+    @property
+    def proven(self) -> list[HoldScope]:
+        """The scopes that the answer proves to work. The answer at one destination proves nothing
+        about another one. An empty hold of a step is no sign of a fault any more.
+        """
+        step, destination = self.scope
+        if destination:
+            return [self.scope] if destination == self.answer else []
+        return [self.scope, HoldScope(step, self.answer)] if self.answer else [self.scope]
 
 
 class NotedHold(NamedTuple):
@@ -191,12 +248,26 @@ def in_force(service: Service) -> list[HoldScope]:
     return _scopes(sql.fetch(service.alias, _for(service, IN_FORCE), {}))
 
 
-def release_proven(service: Service) -> list[HoldScope]:
-    """Release the holds whose probe got an answer, and those where no saga waits.
+def end_probes(service: Service, step: str, moved: Mapping[UUID, str]) -> None:
+    """End the probes of a step's destinations by these sagas, because they wait at another one.
 
-    Return their scopes.
+    `moved`: the destination at which each saga waits. Call it before the rows of the sagas are
+    locked, or while their probes are in flight, because probes are chosen in this order of locks.
+    Each statement of the transaction waits for a lock at most `inbox.LOCK_WAIT_MS` from here on.
     """
-    return _scopes(sql.fetch(service.alias, _for(service, RELEASE), {}))
+    rows = [{"saga": saga, "destination": destination} for saga, destination in moved.items()]
+    params = {
+        "step": step,
+        "moved": sql.json_rows(rows),
+        "lock_wait": f"{inbox.LOCK_WAIT_MS}ms",
+    }
+    sql.run(service.alias, END_PROBES.format(hold=service.hold), params)
+
+
+def release_proven(service: Service) -> list[Released]:
+    """Release the holds whose probe got an answer, and those where no saga waits."""
+    rows = sql.fetch(service.alias, _for(service, RELEASE), {})
+    return [Released(HoldScope(step, name), answer) for step, name, answer in rows]
 
 
 def send_probes(service: Service) -> dict[HoldScope, UUID]:
@@ -240,7 +311,7 @@ def _for(service: Service, statement: str) -> str:
         waits=WAITS.format(step=STEP),
         chosen_waits=WAITS.format(step="h.step"),
         in_flight=IN_FLIGHT.format(step=STEP, **names),
-        has_event=HAS_EVENT.format(**names),
+        answer=ANSWER.format(step=STEP, has_event=HAS_EVENT.format(**names), **names),
         free=FREE.format(**names),
         pause=pause,
         read=READ,

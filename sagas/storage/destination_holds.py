@@ -5,17 +5,33 @@ and the run compares them with its requests (`sagas.execution.held_calls`).
 """
 
 from collections.abc import Collection, Mapping
-from typing import TypeAlias
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
-__all__ = ["LISTED", "NO_HELD_DESTINATIONS", "HeldDestinations", "decode"]
+__all__ = ["LISTED", "NO_DESTINATION_HOLDS", "DestinationHolds", "decode"]
 
-# The destinations of a step that are on hold, each with the sagas that may call it all the same.
-HeldDestinations: TypeAlias = Mapping[str, Collection[UUID]]
 
-NO_HELD_DESTINATIONS: HeldDestinations = {}
+class DestinationHolds(NamedTuple):
+    """The destinations of a step that are on hold.
+
+    `probes`: the sagas that may call a destination all the same, by destination. An entry without
+    sagas is a destination that no saga may call.
+    """
+
+    probes: Mapping[str, Collection[UUID]]
+
+    def stops(self, saga: UUID, destination: str | None) -> bool:
+        """Tell whether a saga may not call a destination now."""
+        return bool(destination) and saga not in self.probes.get(destination or "", (saga,))
+
+    def is_probe(self, saga: UUID) -> bool:
+        """Tell whether a saga is a probe of any of these holds."""
+        return any(saga in probes for probes in self.probes.values())
+
+
+NO_DESTINATION_HOLDS = DestinationHolds({})
 
 # As a column: the destinations of a step that are on hold, as JSON; null without any
 # A manual hold stops every saga. The probe of an automatic hold passes it, and so does the probe of
@@ -23,7 +39,7 @@ NO_HELD_DESTINATIONS: HeldDestinations = {}
 LISTED = """(SELECT jsonb_object_agg(d.destination,
           CASE WHEN d.automatic
                THEN (SELECT COALESCE(jsonb_agg(p.probe), '[]') FROM {hold} p
-                      WHERE p.automatic AND p.probe IS NOT NULL
+                      WHERE p.automatic AND p.probe IS NOT NULL AND p.probed_at IS NOT NULL
                         AND (p.id = d.id OR p.step = d.calling_step))
                ELSE '[]' END)::text
   FROM {hold} d WHERE d.calling_step = %(step)s)"""
@@ -31,6 +47,6 @@ LISTED = """(SELECT jsonb_object_agg(d.destination,
 _decoder = msgspec.json.Decoder(dict[str, list[UUID]])
 
 
-def decode(text: str | None) -> HeldDestinations:
+def decode(text: str | None) -> DestinationHolds:
     """Return the holds of the column `LISTED`."""
-    return _decoder.decode(text) if text else NO_HELD_DESTINATIONS
+    return DestinationHolds(_decoder.decode(text)) if text else NO_DESTINATION_HOLDS

@@ -17,8 +17,8 @@ from sagas.storage.registry import Service
 
 __all__ = [
     "Evidence",
+    "EvidenceKey",
     "FaultRow",
-    "Scope",
     "age_after_success",
     "mark_shared",
     "purge",
@@ -60,43 +60,48 @@ ON CONFLICT (id) DO UPDATE
                            AND f.last_at > clock_timestamp() - make_interval(secs => %(episode)s)
 """
 
-# A statement of its own, so that it sees the rows of RECORD. Only `done` counts as a success: a
-# refused row may have been given up. The newest inbox rows would not do, because a backlog of
+# A statement of its own, so that it sees the rows of RECORD. A step succeeds if
+# it is done, or waits as agreed. A refused row may have been given up, and a person's completion
+# proves nothing. The newest inbox rows would not do, because a backlog of
 # messages that wait writes inbox rows, and no outbox rows.
 # The evidence of a destination has its own failures and successes only. For each error there is
 # also the evidence of the whole step, with the failures of all destinations that are not on hold.
 WEIGH = """
-WITH asked AS MATERIALIZED (
+WITH requested AS MATERIALIZED (
   SELECT a.pattern, a.destination, false AS whole
-    FROM jsonb_to_recordset(%(asked)s::jsonb) AS a(pattern uuid, destination text)
+    FROM jsonb_to_recordset(%(requested)s::jsonb) AS a(pattern uuid, destination text)
    UNION
-  SELECT a.pattern, '', true FROM jsonb_to_recordset(%(asked)s::jsonb) AS a(pattern uuid)
+  SELECT a.pattern, '', true FROM jsonb_to_recordset(%(requested)s::jsonb) AS a(pattern uuid)
 ), sagas AS MATERIALIZED (
   SELECT saga FROM (SELECT saga, step FROM {outbox} ORDER BY id DESC LIMIT {read}) newest
    WHERE step = %(step)s
    UNION
   SELECT saga FROM {fault} WHERE step = %(step)s
 ), recent AS MATERIALIZED (
-  SELECT i.state, i.error, i.updated_at, i.destination
-    FROM sagas JOIN {inbox} i ON i.saga = sagas.saga AND i.step = %(step)s
+  SELECT i.state, i.error, i.updated_at, i.destination,
+         i.state = 'waiting' AND i.attempts = 0 AND i.error <> '' AND i.send_at IS NOT NULL
+         AND i.due_at > i.updated_at AS waits_as_agreed
+    FROM sagas JOIN {inbox} i ON i.saga = sagas.saga AND i.step = %(step)s AND i.by_hand IS NULL
 ), scopes AS MATERIALIZED (
   SELECT a.pattern, a.destination, a.whole,
          (SELECT COALESCE(max(r.updated_at), '-infinity') FROM recent r
-           WHERE r.state = 'done' AND a.destination IN ('', r.destination)) AS success_at,
+           WHERE (r.state = 'done' OR r.waits_as_agreed)
+             AND a.destination IN ('', r.destination)) AS success_at,
          (SELECT count(*) FILTER (WHERE state <> 'done')::float8 / GREATEST(1, count(*))
             FROM (SELECT r.state FROM recent r
                    WHERE (r.state = 'done'
                           OR r.state IN ('started', 'waiting', 'held') AND r.error <> '')
                      AND a.destination IN ('', r.destination)
                    ORDER BY r.updated_at DESC LIMIT {sample}) newest) AS failing
-    FROM asked a
+    FROM requested a
 )
 SELECT s.pattern, CASE WHEN NOT s.whole THEN s.destination END,
        count(DISTINCT f.saga), count(DISTINCT f.saga) FILTER (WHERE {is_new}),
        COALESCE(extract(epoch FROM clock_timestamp() - min(f.first_at) FILTER (WHERE {is_new})),
                 0)::float8,
        extract(epoch FROM clock_timestamp() - min(f.first_at))::float8,
-       min(s.failing), count(DISTINCT f.destination) FILTER (WHERE {is_new})
+       min(s.failing), count(DISTINCT NULLIF(f.destination, '')),
+       count(DISTINCT NULLIF(f.destination, '')) FILTER (WHERE {is_new})
   FROM scopes s
   JOIN {fault} f ON f.step = %(step)s AND f.pattern = s.pattern
                 AND CASE WHEN s.whole
@@ -118,7 +123,7 @@ AGE_AFTER_SUCCESS = """
 UPDATE {fault} SET beside_success = true, shared = false WHERE id = ANY(ARRAY(
   SELECT f.id FROM {fault} f
     JOIN jsonb_to_recordset(%(scopes)s::jsonb) AS r(step text, destination text)
-      ON r.step = f.step AND r.destination IN ('', f.destination)
+      ON r.step = f.step AND r.destination = f.destination
    ORDER BY f.id FOR UPDATE OF f))
 """
 
@@ -147,9 +152,10 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
     destination: str
 
 
-# An error, and the destination that is at fault. With an empty one, and with None, the evidence is
-# of the step: of the failures without a destination, or of all destinations that are not on hold.
-Scope: TypeAlias = tuple[UUID, str | None]
+# An error, and the failures that are its evidence. A name: the failures at this destination. An
+# empty text: the failures without a destination. None: all failures of the step, except those at
+# destinations that are on hold.
+EvidenceKey: TypeAlias = tuple[UUID, str | None]
 
 
 class Evidence(NamedTuple):
@@ -157,7 +163,8 @@ class Evidence(NamedTuple):
 
     `sagas` met the error. `new_sagas` of them met it first after the last success, the first of
     these `quiet_seconds` ago. `seconds`: since the error was first met. `failing`: the share of the
-    newest sagas that fail, with any error. `destinations`: how many the new sagas have called.
+    newest sagas that fail, with any error. `destinations`: at how many the sagas failed.
+    `new_destinations`: at how many the new sagas failed.
     """
 
     sagas: int
@@ -166,6 +173,7 @@ class Evidence(NamedTuple):
     seconds: float
     failing: float
     destinations: int
+    new_destinations: int
 
 
 def record(service: Service, step: str, rows: Iterable[FaultRow]) -> None:
@@ -175,7 +183,9 @@ def record(service: Service, step: str, rows: Iterable[FaultRow]) -> None:
     sql.run(service.alias, RECORD.format(fault=service.fault), params)
 
 
-def weigh(service: Service, step: str, asked: Iterable[tuple[UUID, str]]) -> dict[Scope, Evidence]:
+def weigh(
+    service: Service, step: str, requested: Iterable[tuple[UUID, str]]
+) -> dict[EvidenceKey, Evidence]:
     """Return the evidence about some errors of a step, each with the destination at fault.
 
     For each error, also return the evidence of the whole step.
@@ -189,8 +199,8 @@ def weigh(service: Service, step: str, asked: Iterable[tuple[UUID, str]]) -> dic
         sample=SAMPLE,
         is_new=IS_NEW,
     )
-    scopes = [{"pattern": pattern, "destination": name} for pattern, name in asked]
-    params = {"step": step, "asked": sql.json_rows(scopes)}
+    keys = [{"pattern": pattern, "destination": name} for pattern, name in requested]
+    params = {"step": step, "requested": sql.json_rows(keys)}
     rows: list[tuple[Any, ...]] = sql.fetch(service.alias, statement, params)
     return {(pattern, name): Evidence(*numbers) for pattern, name, *numbers in rows}
 
@@ -203,7 +213,7 @@ def mark_shared(service: Service, ids: Sequence[UUID]) -> None:
 
 def age_after_success(service: Service, scopes: Iterable[HoldScope]) -> None:
     """Note that a step, or its calls to a destination, have succeeded: the sagas known so far are
-    no sign of a fault now. A success of the whole step counts for all destinations.
+    no sign of a fault now. The scope of a step means its failures without a destination.
     """
     statement = AGE_AFTER_SUCCESS.format(fault=service.fault)
     rows = [scope._asdict() for scope in scopes]

@@ -102,7 +102,7 @@ def claim(
     uncounted = {saga: number for saga, _, number, is_held, *_ in rows if not is_held}
     held = {saga for saga, _, _, is_held, *_ in rows if is_held}
     limits = call_limits.decode(rows[0][-2]) if rows else None
-    held_destinations = destination_holds.decode(rows[0][-1] if rows else None)
+    holds = destination_holds.decode(rows[0][-1] if rows else None)
 
     if final and held:
         held_messages = [message for message in messages if message.saga in held]
@@ -114,7 +114,7 @@ def claim(
     if without_row:
         _park_purged(service, step, plan, without_row)
 
-    return Claims(attempts, held, uncounted, token, limits, held_destinations)
+    return Claims(attempts, held, uncounted, token, limits, holds)
 
 
 def extend(service: Service, claim: UUID, sagas: Sequence[UUID]) -> set[UUID]:
@@ -157,10 +157,12 @@ def postpone(
     messages: Sequence[Message],
     *,
     due_in: float | Mapping[UUID, float],
+    lock_wait_ms: int = LOCK_WAIT_MS,
 ) -> set[UUID]:
     """Keep messages that this process cannot take now; the relay sends them later.
 
-    `due_in`: seconds, for all or for each saga.
+    `due_in`: seconds, for all or for each saga. From here on, each statement of the transaction
+    waits for a lock at most `lock_wait_ms` milliseconds.
 
     Return the sagas that wait now. No attempt is counted. A final row, and a row that a run has
     leased, stay as they are. A message of a purged saga is parked.
@@ -171,7 +173,12 @@ def postpone(
         else dict.fromkeys((message.saga for message in messages), due_in)
     )
     rows = [{**_row(message, plan), "due_in": seconds[message.saga]} for message in messages]
-    params = {"step": step, "home": plan.home, "rows": sql.json_rows(rows)}
+    params = {
+        "step": step,
+        "home": plan.home,
+        "rows": sql.json_rows(rows),
+        "lock_wait": f"{lock_wait_ms}ms",
+    }
     postponed = {saga for (saga,) in _fetch(service, inbox_sql.POSTPONE, params)}
 
     others = [message for message in messages if message.saga not in postponed]
@@ -184,7 +191,8 @@ def hold_calls(
     service: Service, step: str, plan: Plan, messages: Mapping[str, Sequence[Message]]
 ) -> set[UUID]:
     """Keep messages, by destination, as held rows, because their destinations are on hold; return
-    the sagas that are held now.
+    the sagas that are held now. Each statement of the transaction waits for a lock at most
+    `LOCK_WAIT_MS` from here on.
 
     No attempt is counted. A row that is final, leased, or held for this destination already stays
     as it is. A message of a purged saga is left out.
@@ -194,7 +202,12 @@ def hold_calls(
         for destination, members in messages.items()
         for message in members
     ]
-    params = {"step": step, "home": plan.home, "rows": sql.json_rows(rows)}
+    params = {
+        "step": step,
+        "home": plan.home,
+        "rows": sql.json_rows(rows),
+        "lock_wait": f"{LOCK_WAIT_MS}ms",
+    }
     return {saga for (saga,) in _fetch(service, inbox_sql.HOLD_CALLS, params)}
 
 

@@ -8,7 +8,7 @@ import msgspec
 from sagas.definition.limits import Limits
 from sagas.definition.messages import Message
 from sagas.definition.plan import Plan
-from sagas.storage.destination_holds import NO_HELD_DESTINATIONS, HeldDestinations
+from sagas.storage.destination_holds import NO_DESTINATION_HOLDS, DestinationHolds
 
 __all__ = ["Claims", "DueRow", "FailedAttempt", "LockedRow", "StepResult", "StoredMessage"]
 
@@ -28,7 +28,7 @@ class Claims(NamedTuple):
     parked. `uncounted`: how many of the attempts of each claimed saga do not count. `claim`: the
     token of the claimed rows, or None if the claim is final. `limits`: the limits of calls that
     operators have set, if the claim is not final; None if it has claimed no row, and so read none.
-    `held_destinations`: the destinations of the step that are on hold, read likewise.
+    `destination_holds`: the destinations of the step that are on hold, read likewise.
     """
 
     attempts: dict[UUID, int]
@@ -36,7 +36,7 @@ class Claims(NamedTuple):
     uncounted: dict[UUID, int]
     claim: UUID | None
     limits: Limits | None = None
-    held_destinations: HeldDestinations = NO_HELD_DESTINATIONS
+    destination_holds: DestinationHolds = NO_DESTINATION_HOLDS
 
 
 class DueRow(NamedTuple):
@@ -68,8 +68,8 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `due_in`: seconds until a `waiting` row may be claimed and sent again. An empty `error`
     leaves the row's error as it is. A row that stays open needs its `stored` message. `claim` is
-    the token of the run, if it claimed the row in an earlier transaction. None as `destination`
-    leaves the row's as it is.
+    the token of the run, if it claimed the row in an earlier transaction. If `destination` is None,
+    the row keeps its destination.
     """
 
     saga: UUID

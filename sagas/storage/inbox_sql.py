@@ -120,6 +120,7 @@ ON CONFLICT (saga, step) DO NOTHING
 # Postpone messages
 # Keep messages that the process cannot take now. No attempt is counted. A new row is due at once
 # for any other delivery, and the relay sends it later. An open row that is due keeps its state.
+# `lock_wait` is that of CLAIM.
 POSTPONE = """
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, send_at,
                           message, created_at, updated_at)
@@ -127,7 +128,8 @@ SELECT m.saga, m.started_at, %(step)s, 'waiting', 0, '', clock_timestamp(),
        clock_timestamp() + make_interval(secs => m.due_in), m.stored, clock_timestamp(),
        clock_timestamp()
   FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS m(saga uuid, started_at timestamptz, stored jsonb, due_in float8)
+    AS m(saga uuid, started_at timestamptz, stored jsonb, due_in float8),
+       set_config('lock_timeout', %(lock_wait)s, true)
  WHERE {not_purged}
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO UPDATE
@@ -137,15 +139,17 @@ RETURNING saga
 """
 
 # Hold calls
-# Keep messages whose destination is on hold. Their claim was rolled back, so no attempt is counted,
-# and no intent is left. A claim whose lease is over is a loss of its run, as in CLAIM.
+# Keep messages whose destination is on hold. Their claim was rolled back, so no attempt is counted.
+# This attempt leaves no intent. An earlier attempt may have left one. A claim whose lease is over
+# is a loss of its run, as in CLAIM. `lock_wait` is that of CLAIM.
 HOLD_CALLS = """
 INSERT INTO {inbox} AS i (saga, saga_started_at, step, state, attempts, error, due_at, message,
                           destination, created_at, updated_at)
 SELECT m.saga, m.started_at, %(step)s, 'held', 0, '', clock_timestamp(), m.stored, m.destination,
        clock_timestamp(), clock_timestamp()
   FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS m(saga uuid, started_at timestamptz, stored jsonb, destination text)
+    AS m(saga uuid, started_at timestamptz, stored jsonb, destination text),
+       set_config('lock_timeout', %(lock_wait)s, true)
  WHERE {not_purged}
  ORDER BY m.saga
 ON CONFLICT (saga, step) DO UPDATE

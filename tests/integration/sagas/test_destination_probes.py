@@ -1,0 +1,206 @@
+"""The probes of two destinations and of their step. A trip that tries a hold may release it, and a
+silent destination gets one call at a time.
+"""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connections, transaction
+from django.utils import timezone
+
+from sagas.definition.handlers import Unknown
+from sagas.definition.hold_scope import HoldScope
+from sagas.execution import held_calls
+from sagas.operations import holds
+from sagas.storage import automatic_holds
+from tests.broker import empty
+from tests.integration.sagas.in_flight import PAY
+from tests.integration.sagas.test_blame import attempt, counted, explode, probe_round
+from tests.integration.sagas.test_destination_holds import (
+    ACME,
+    BEST,
+    answer,
+    called,
+    of,
+    on_hold,
+    released,
+    silence,
+    silent,
+    states,
+)
+from tests.trips.harness import LIMIT, TRIPS, deliver, make_due, row, state
+from tests.trips.models import Hold, Inbox
+from tests.trips.steps import behaviour, calls, destinations
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+def place_on_step():
+    automatic_holds.place(TRIPS, HoldScope(PAY), why="It fails.")
+
+
+def probes_due():
+    """Choose the probes that are due now; return their scopes."""
+    Hold.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
+    return list(automatic_holds.send_probes(TRIPS))
+
+
+def lose(trip):
+    """Let the process of a trip's call be lost, so that the call seems to go on."""
+
+    def lost(_):
+        raise SystemExit
+
+    behaviour["trips.pay/call", trip] = lost
+    with pytest.raises(SystemExit):
+        deliver(PAY, [trip])
+    assert state(trip, PAY) == "started"
+
+
+class TestTheStep:
+    def test_is_probed_at_a_destination_that_is_not_on_hold(self):
+        silent(ACME, 8)
+        place_on_step()
+        (other,) = of(BEST)
+        deliver(PAY, [other])
+        assert state(other, PAY) == "held"
+        probe_round()
+        assert state(other, PAY) == "done"
+        assert released() == [(PAY, ACME)]
+
+    def test_is_also_probed_at_a_destination_on_hold_so_that_a_bad_trip_does_not_keep_it(self):
+        trips = silent(ACME, 3)
+        place_on_step()
+        (bad,) = of(BEST)
+        silence([bad])
+        deliver(PAY, [bad])
+        empty()
+        for _ in range(6):
+            probe_round()
+        assert called() == [bad, bad, trips[0], bad, bad, trips[1]]
+
+
+class TestAProbeThatMoves:
+    def moved(self):
+        """Return trips of two silent destinations. The first has left its destination as its probe,
+        and waits at the other one.
+        """
+        first, second = silent(ACME)
+        best = silent(BEST)
+        destinations[first] = BEST
+        probe_round()
+        assert row(first, PAY).destination == BEST
+        calls.clear()
+        return first, second, best
+
+    def test_does_not_release_the_hold_that_it_left(self):
+        first, _, best = self.moved()
+        answer([first, *best])
+        holds.release(TRIPS, step=PAY, destination=BEST)
+        holds.resume(TRIPS)
+        make_due()
+        deliver(PAY, [first])
+        assert state(first, PAY) == "done"
+        released()
+        assert on_hold() == [(PAY, ACME)]
+
+    def test_does_not_wait_at_the_hold_that_it_left(self):
+        first, _, best = self.moved()
+        holds.release(TRIPS, step=PAY, destination=BEST)
+        holds.resume(TRIPS)
+        make_due()
+        answer([first, *best])
+        deliver(PAY, best)
+        behaviour[PAY, first] = explode
+        attempt([first], PAY)
+        assert (state(first, PAY), row(first, PAY).destination) == ("waiting", BEST)
+        assert counted(first, PAY) == 1
+
+    def test_does_not_pass_the_hold_that_it_left(self):
+        first, _, _ = self.moved()
+        destinations[first] = ACME
+        make_due()
+        deliver(PAY, [first])
+        assert (state(first, PAY), row(first, PAY).destination) == ("held", ACME)
+        assert called() == []
+
+    def test_keeps_its_place_in_the_turn_order(self):
+        _, second, _ = self.moved()
+        Hold.objects.filter(destination=BEST).update(probe_at=timezone.now() + timedelta(hours=1))
+        Hold.objects.filter(destination=ACME).update(probe_at=timezone.now())
+        assert automatic_holds.send_probes(TRIPS) == {(PAY, ACME): second}
+
+    def test_and_fails_at_another_hold_does_not_release_the_first(self):
+        first, _ = silent(ACME)
+        destinations[first] = BEST
+        best = of(BEST)
+        silence(best)
+
+        def silence_best(_):
+            automatic_holds.place(TRIPS, HoldScope(PAY, BEST), why="It is silent.")
+            return Unknown("no answer")
+
+        behaviour["trips.pay/call", first] = silence_best
+        probe_round()
+        assert (state(first, PAY), row(first, PAY).destination) == ("held", BEST)
+        holds.release(TRIPS, step=PAY, destination=BEST)
+        holds.resume(TRIPS)
+        make_due()
+        answer([first])
+        deliver(PAY, [first])
+        assert state(first, PAY) == "done"
+        released()
+        assert on_hold() == [(PAY, ACME)]
+
+
+class TestOneCallAtATime:
+    def test_after_an_operator_releases_the_step_whose_probe_calls(self):
+        first, *_ = silent(ACME, 3)
+        place_on_step()
+        assert probes_due() == [(PAY, "")]
+        lose(first)
+        holds.release(TRIPS, step=PAY)
+        assert probes_due() == []
+
+    def test_after_an_operator_releases_the_destination_whose_probe_calls(self):
+        first, *_ = silent(ACME, 3)
+        assert probes_due() == [(PAY, ACME)]
+        lose(first)
+        place_on_step()
+        holds.release(TRIPS, step=PAY, destination=ACME)
+        assert probes_due() == []
+
+
+def test_a_locked_row_does_not_stop_the_others_of_a_batch(monkeypatch):
+    silent(ACME)
+    stopped = of(ACME, 2)
+    deliver(PAY, stopped[:1])
+    Inbox.objects.filter(saga=stopped[0]).update(destination=BEST)
+    is_locked, is_over = threading.Event(), threading.Event()
+
+    def keep_locked():
+        with transaction.atomic():
+            list(Inbox.objects.select_for_update().filter(saga=stopped[0], step=PAY))
+            is_locked.set()
+            is_over.wait(LIMIT)
+        connections.close_all()
+
+    thread = threading.Thread(target=keep_locked)
+    store_held = held_calls.store_held
+
+    def store_beside_lock(*args):
+        if not is_locked.is_set():
+            thread.start()
+            assert is_locked.wait(LIMIT)
+        return store_held(*args)
+
+    monkeypatch.setattr(held_calls, "store_held", store_beside_lock)
+    try:
+        deliver(PAY, stopped)
+        assert states(stopped) == ["held"] * 2
+        assert row(stopped[1], PAY).destination == ACME
+        assert row(stopped[0], PAY).destination == BEST
+    finally:
+        is_over.set()
+        thread.join()
