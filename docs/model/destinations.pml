@@ -7,7 +7,7 @@
    Five things must hold in every state:
    - an order is held only for the destination that it would call, unless the whole step is on hold;
    - while a destination is on hold, one order at a time calls it;
-   - a destination goes on hold only for two orders that failed there since its last success or release, and it does then;
+   - a destination goes on hold only for two orders that failed there since its last answer, and it does then;
    - the step goes on hold only for a fault of its own, or for two orders that failed at two destinations, neither on hold;
    - while the step is on hold, the order that tries it calls: no hold of a destination stops it.
    When nothing can happen any more, every order has ended, and no hold is left.
@@ -50,16 +50,17 @@
 #define HELD 3
 #define DONE 4
 #define REFUSED 5
-#define INFLIGHT(h) (probe[h]!=NOBODY && (row[probe[h]]==STARTED || row[probe[h]]==WAITING))
-#define ANSWERED(h) (probe[h]!=NOBODY && row[probe[h]]==DONE)
+#define INFLIGHT(h) (probe[h]!=NOBODY && !gone[h] && (row[probe[h]]==STARTED || row[probe[h]]==WAITING))
+#define ANSWERED(h) (probe[h]!=NOBODY && !gone[h] && row[probe[h]]==DONE)
 #define AT(h,o) (row[o]==HELD && (h==STEP || stored[o]==h))
 #define ANYAT(h) (AT(h,0) || AT(h,1) || AT(h,2))
 
 byte row[ORDERS], dest[ORDERS], stored[ORDERS], called[ORDERS];  /* the destination of the request, of the row, of the call */
 bool msg[ORDERS], bad[ORDERS], guest[ORDERS];                    /* guest: it called a destination on hold, and has no answer yet */
 bool seen[6], seenstep[6];                                       /* evidence at a destination, since the last success there, or anywhere */
-bool truly[6], trulystep[6];                                     /* the truth: failures since the last success or release */
+bool truly[6], trulystep[6];                                     /* the truth: failures since the last answer */
 bool hold[3], silent, broken; byte probe[3];
+bool gone[3];                                                    /* the probe waits at another destination since */
 byte losses, dups, cancels, moves, breaks, silences;
 bool wronged, crowded, unjust, missed, stopped;                  /* one of the five things did not hold */
 bool beside;                                                     /* for the probes */
@@ -67,7 +68,8 @@ bool beside;                                                     /* for the prob
 #define SUM(x,d) (x[d*3]+x[d*3+1]+x[d*3+2])
 #define FORGET(x,d) x[d*3]=false; x[d*3+1]=false; x[d*3+2]=false
 #define FAILS(o) (broken || (silent && called[o]==A) || bad[o])
-#define PASSES(o,d) (!hold[d] || probe[d]==o || PASSESASSTEP(o))
+#define PASSES(o,d) (!hold[d] || (probe[d]==o && !gone[d]) || PASSESASSTEP(o))
+#define LEAVES(o,d) gone[1-d]=gone[1-d] || (hold[1-d] && probe[1-d]==o)
 #ifdef NO_PASS_OF_STEP
 #define PASSESASSTEP(o) false
 #else
@@ -88,8 +90,8 @@ bool beside;                                                     /* for the prob
 
 inline hold_now(h, o) {
   if :: h==STEP -> unjust = unjust || (!broken && !(ALIKE(A) && ALIKE(B) && TWO(trulystep)))
-     :: else -> unjust = unjust || SUM(truly,h)<2; beside = beside || row[2]==DONE fi;
-  hold[h]=true; probe[h]=NOBODY; row[o]=HELD; stored[o]=called[o] }
+     :: else -> unjust = unjust || SUM(truly,h)<2; beside = beside || row[2]==DONE; LEAVES(o,h) fi;
+  hold[h]=true; probe[h]=NOBODY; gone[h]=false; row[o]=HELD; stored[o]=called[o] }
 
 inline judge(o) {
   d=called[o];
@@ -98,9 +100,9 @@ inline judge(o) {
   bad[o]=false;
   if
   :: hold[STEP] -> row[o]=HELD; stored[o]=d
-  :: !hold[STEP] && hold[d] -> row[o]=HELD; stored[o]=d
-  :: !hold[STEP] && !hold[d] && hold[1-d] && probe[1-d]==o -> row[o]=HELD; stored[o]=1-d
-  :: !hold[STEP] && !hold[d] && !(hold[1-d] && probe[1-d]==o) ->
+  :: !hold[STEP] && hold[d] -> row[o]=HELD; stored[o]=d; LEAVES(o,d)
+  :: !hold[STEP] && !hold[d] && hold[1-d] && probe[1-d]==o && !gone[1-d] -> row[o]=HELD; stored[o]=1-d
+  :: !hold[STEP] && !hold[d] && !(hold[1-d] && probe[1-d]==o && !gone[1-d]) ->
        if
        :: broken -> hold_now(STEP,o)
 #ifdef NO_OWN_EVIDENCE
@@ -128,7 +130,7 @@ proctype Order(byte o) {
        :: !(hold[STEP] && probe[STEP]!=o) && PASSES(o,A) && PASSES(o,B) ->
 #else
        :: !(hold[STEP] && probe[STEP]!=o) && !PASSES(o,d) ->                       /* the claim is rolled back */
-            row[o]=HELD; stored[o]=d; wronged = wronged || d!=dest[o]; stopped = stopped || hold[STEP]
+            row[o]=HELD; stored[o]=d; LEAVES(o,d); wronged = wronged || d!=dest[o]; stopped = stopped || hold[STEP]
        :: !(hold[STEP] && probe[STEP]!=o) && PASSES(o,d) ->
 #endif
             row[o]=STARTED; called[o]=dest[o]; guest[o]=hold[dest[o]];
@@ -156,18 +158,18 @@ proctype Order(byte o) {
   :: atomic { !msg[o] && dups<DUPS -> dups++; msg[o]=true }                        /* fault: a message is repeated */
   od }
 
-#define CHOSEN(n) row[n]=WAITING; probe[h]=n
+#define CHOSEN(n) row[n]=WAITING; probe[h]=n; gone[h]=false
 
 proctype Beat(byte h) {
   byte n;
  end: do
   :: atomic { hold[h] && ANSWERED(h) ->                                            /* [sagas.storage.automatic_holds.release_proven] answer */
-       hold[h]=false; probe[h]=NOBODY;
-       if
-       :: h==STEP -> FORGET(truly,A); FORGET(truly,B); FORGET(seen,A); FORGET(seen,B)
-       :: h!=STEP -> FORGET(truly,h); FORGET(seen,h); FORGET(trulystep,h); FORGET(seenstep,h)
-       fi }
-  :: atomic { hold[h] && !ANYAT(h) && !INFLIGHT(h) -> hold[h]=false; probe[h]=NOBODY } /* [sagas.storage.automatic_holds.release_proven] empty */
+       n=called[probe[h]]; hold[h]=false; probe[h]=NOBODY;
+       if                                                                          /* the answer proves its own destination only */
+       :: h==STEP || h==n -> FORGET(truly,n); FORGET(seen,n); FORGET(trulystep,n); FORGET(seenstep,n)
+       :: h!=STEP && h!=n -> skip
+       fi; n=0 }
+  :: atomic { hold[h] && !ANYAT(h) && !INFLIGHT(h) -> hold[h]=false; probe[h]=NOBODY; gone[h]=false } /* [sagas.storage.automatic_holds.release_proven] empty */
   :: atomic { hold[h] && (h==STEP || !hold[STEP]) && ANYAT(h) && !ANSWERED(h) &&   /* [sagas.storage.automatic_holds.send_probes] */
 #ifndef NO_SINGLE_PROBE
               !INFLIGHT(h) &&
