@@ -63,7 +63,7 @@ SELECT {step}, h.destination FROM {hold} h WHERE {of_service} ORDER BY {step}, h
 
 # End probes
 # A probe that waits at another destination tries the first one no more. The hold keeps it as the
-# place in the turn order, without a time.
+# place in the turn, without a time.
 END_PROBES = """
 UPDATE {hold} SET probed_at = NULL WHERE id = ANY(ARRAY(
   SELECT h.id FROM {hold} h
