@@ -12,6 +12,7 @@ from orders.models import Order
 from payments.models import Inbox
 from tests.processes import until, worker
 from tests.sandbox.process import API_KEY, SECRET
+from tests.shop import FURTHER
 from tests.system.harness import QUICK, assert_sound, ended, order, system
 
 pytestmark = [
@@ -140,7 +141,7 @@ def test_ten_orders_that_a_failing_gateway_holds_up_wait_without_alarm_and_end_o
 def test_the_preview_of_a_cancel_says_what_is_refunded_and_nothing_happens_before_it_is_confirmed(
     log_in, site, api_client
 ):
-    with worker("orders", "payments", environ=QUICK):
+    with worker("orders", "payments", *FURTHER, environ=QUICK):
         placed = [order(api_client, f"paid-{one}") for one in range(3)]
         until(lambda: Order.objects.filter(status="paid").count() == 3, "all three are paid")
         page = log_in("operator")

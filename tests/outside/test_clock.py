@@ -34,7 +34,8 @@ def system(request):
     shifted = {"PYTHONPATH": path, "CLOCK_SHIFT": str(request.param)}
 
     with ExitStack() as stack:
-        right = stack.enter_context(worker("orders", "returns", "inventory", environ=SHORT_TIMES))
+        others = [service for service in SERVICES if service != "payments"]
+        right = stack.enter_context(worker(*others, environ=SHORT_TIMES))
         wrong = stack.enter_context(worker("payments", environ={**SHORT_TIMES, **shifted}))
         stack.enter_context(beat(environ=SHORT_TIMES))
         assert abs(_clock_error(wrong) - request.param) < HOUR / 2, "the clock is not shifted"

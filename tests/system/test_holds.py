@@ -16,6 +16,7 @@ from sagas.ids import uuid7
 from sagas.testing.armed_faults import ArmedFaults
 from tests.broker import empty
 from tests.processes import beat, until, worker
+from tests.shop import FURTHER
 from tests.system.harness import (
     QUICK,
     assert_sound,
@@ -104,7 +105,11 @@ def test_held_charges_are_not_made_and_every_order_ends_after_the_release(api_cl
 
 
 def test_a_step_held_while_its_workers_are_down_does_not_run_when_they_start(api_client, anna):
-    with worker("orders", environ=QUICK), worker("inventory", environ=QUICK), beat(environ=QUICK):
+    with (
+        worker("orders", environ=QUICK),
+        worker("inventory", *FURTHER, environ=QUICK),
+        beat(environ=QUICK),
+    ):
         placed = order(api_client, "before-the-hold")  # its message waits in the queue of payments
         assert act_on_step("hold_step", CHARGE, anna) == ["done"]
         with worker("payments", environ=QUICK) as first_worker:

@@ -17,6 +17,7 @@ from sagas.ids import uuid7
 from sagas.testing.armed_faults import ArmedFaults
 from tests.integration.payments.stripe_harness import confirm
 from tests.processes import until, worker
+from tests.shop import FURTHER
 from tests.system.harness import order, outcome, shop
 from tests.system.stripe_system import (
     StripeSystem,
@@ -141,7 +142,7 @@ def test_a_webhook_with_a_lost_answer_takes_effect_once(
     fault = Fault(Point.NOT_ACKNOWLEDGED, "payment_intent.succeeded", action)
     api = stripe_system.serve(tmp_path, FAILPOINTS=str(tmp_path))
     try:
-        with worker("payments", "orders", environ=stripe_system.environ) as working:
+        with worker("payments", "orders", *FURTHER, environ=stripe_system.environ) as working:
             action_of_customer = until(
                 lambda: next_action(api_client, placed),
                 "the customer must confirm",

@@ -14,6 +14,7 @@ from pytest_django import Settings
 from orders.models import Order
 from payments.models import Dispute, Payment, WebhookEvent
 from tests.processes import until, worker
+from tests.shop import FURTHER
 from tests.system.harness import ended, order, outcome, shop, timeline
 from tests.system.stripe_system import StripeSystem, net, running_workers, stripe_system
 
@@ -25,7 +26,7 @@ pytestmark = [
 
 __all__ = ["shop", "stripe_system"]
 
-WITHOUT_STOCK = ("orders", "payments")
+WITHOUT_STOCK = ("orders", "payments", *FURTHER)
 
 
 class Checkout:
