@@ -41,7 +41,7 @@ run: $(RUNTIME) ## Start the whole system and run it until Ctrl-C
 test: $(DEVELOPMENT) ## Run all tests except slow, faults, outside, browser and package
 	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m "not slow and $(OTHERS)" $(ARGS)
 
-slow: $(DEVELOPMENT) ## Test each role at each page, plans of large tables, refused starts, slow clients, the benchmark
+slow: $(DEVELOPMENT) ## Run the tests that take long: each role at each page, large tables, refused starts, slow clients
 	@$(RUN) pytest -n $(WORKERS) --dist worksteal -m "slow and $(OTHERS)" $(ARGS)
 
 faults: $(DEVELOPMENT) ## Test that orders survive a kill, freeze or error at every point of every step

@@ -17,7 +17,11 @@ from tests.processes import ROOT, api, until
 from tests.snippets import snippets
 from tests.system.harness import QUICK, assert_sound, system
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.system,
+    pytest.mark.slow,
+]
 
 DOCUMENT = ROOT / "docs" / "api.md"
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -15,7 +15,11 @@ from tests.integration.orders import harness
 from tests.processes import ROOT, api, until
 from tests.system.harness import QUICK, shop, system
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.system,
+    pytest.mark.slow,
+]
 
 __all__ = ["shop"]
 

@@ -13,7 +13,11 @@ from tests.shop import FURTHER
 from tests.system.harness import QUICK, SERVICES, ended, shop, system
 from tools.local.ports import free_port
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.system,
+    pytest.mark.slow,
+]
 
 __all__ = ["shop"]
 

@@ -12,7 +12,11 @@ from services import ALIASES, VARIABLES
 from tests.processes import beat, until, worker
 from tests.system.harness import QUICK, SERVICES, assert_sound, ended, net, order, outcome, shop
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.system,
+    pytest.mark.slow,
+]
 
 __all__ = ["shop"]
 

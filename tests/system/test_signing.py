@@ -20,7 +20,11 @@ from tests.system.harness import QUICK, SERVICES, assert_sound, ended, net, orde
 from tests.trips.harness import begin, effects
 from tests.trips.models import Trip
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.system,
+    pytest.mark.slow,
+]
 
 __all__ = ["shop"]
 

@@ -16,7 +16,11 @@ from tests.processes import api, until, worker
 from tests.shop import FURTHER
 from tests.system.harness import QUICK, ended, outcome, shop, system
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.system]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.system,
+    pytest.mark.slow,
+]
 
 __all__ = ["shop"]
 

@@ -29,6 +29,7 @@ from tools.local.ports import free_port
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.slow,
     pytest.mark.django_db(transaction=True, databases="__all__"),
 ]
 

@@ -57,7 +57,7 @@ from tests.integration.recovery.harness import (
 )
 from tests.processes import url
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True, databases="__all__")]
 
 
 def charges():

@@ -33,7 +33,7 @@ from tests.integration.recovery.harness import (
     restore,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True, databases="__all__")]
 
 DATABASES = ("payments", "inventory", "orders")
 

@@ -219,6 +219,7 @@ def test_an_operator_sees_until_when_the_timer_waits():
     assert line == f"Waits for  the time of trips.rest, {row(trip, REST).expires_at:%F %T}Z"
 
 
+@pytest.mark.slow
 def test_a_thousand_timers_run_six_days_without_a_message_or_an_alarm():
     trips = to_remind(1_000)
     record_timeline(trips)
