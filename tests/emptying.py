@@ -8,14 +8,18 @@ are, they stay, and nothing writes them again.
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from django.core.management import call_command
-from django.db import connections
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connections
+from psycopg.errors import DeadlockDetected
 
 __all__ = ["empty_tables"]
 
 # The tables that a flush fills. No other rows belong to the baseline: they are of a test, or of a
 # process that it has left.
 SEEDED = {"auth_group", "auth_group_permissions", "auth_permission", "django_content_type"}
+
+# A database is emptied again after this number of deadlocks at most.
+MOST_DEADLOCKS = 4
 
 # A fingerprint for each table of a database that a flush has filled.
 _left_by_flush: dict[str, dict[str, str]] = {}
@@ -38,10 +42,35 @@ SELECT c.relname, pg_relation_size(c.oid) > 65536
 
 
 def empty_tables(alias: str) -> None:
-    """Leave the rows in a database that a flush leaves."""
+    """Leave the rows in a database that a flush leaves.
+
+    A process that a test has left may still be in its last transaction. If this one and that one
+    wait for each other, PostgreSQL ends one of them. Then the tables are emptied again.
+    """
+    for deadlocks_left in reversed(range(MOST_DEADLOCKS + 1)):
+        try:
+            _empty_once(alias)
+        except (CommandError, OperationalError) as error:
+            if not deadlocks_left or not _is_deadlock(error):
+                raise
+        else:
+            return
+
+
+def _empty_once(alias: str) -> None:
     expected = _left_by_flush.get(alias)
     if expected is None or not _empty_others(alias, expected):
         _flush(alias)
+
+
+def _is_deadlock(error: BaseException) -> bool:
+    """Tell whether an error comes from a deadlock. `flush` raises one of its own from that of the
+    database.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DeadlockDetected):
+        cause = cause.__cause__
+    return cause is not None
 
 
 def _empty_others(alias: str, expected: Mapping[str, str]) -> bool:

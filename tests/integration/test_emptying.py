@@ -2,7 +2,9 @@
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from psycopg.errors import DeadlockDetected
 
 from inventory.models import StockItem
 from tests import emptying
@@ -47,3 +49,31 @@ def test_a_changed_row_of_a_flush_is_written_anew(unknown_baseline):
     emptying.empty_tables("default")
     assert names
     assert set(Group.objects.values_list("name", flat=True)) == names
+
+
+def deadlocks(monkeypatch, count):
+    """Let the first flushes end with a deadlock, as `flush` reports it."""
+    left = [None] * count
+
+    def flush(*arguments, **options):
+        if not left:
+            return call_command(*arguments, **options)
+        left.pop()
+        error = OperationalError()
+        error.__cause__ = DeadlockDetected()
+        raise CommandError from error
+
+    monkeypatch.setattr(emptying, "call_command", flush)
+
+
+def test_after_a_deadlock_the_tables_are_emptied_again(unknown_baseline, monkeypatch):
+    stocked()
+    deadlocks(monkeypatch, 4)
+    emptying.empty_tables("inventory")
+    assert not StockItem.objects.exists()
+
+
+def test_one_deadlock_after_the_other_is_an_error(unknown_baseline, monkeypatch):
+    deadlocks(monkeypatch, 5)
+    with pytest.raises(CommandError):
+        emptying.empty_tables("inventory")
