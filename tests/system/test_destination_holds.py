@@ -67,7 +67,7 @@ def test_a_silent_bank_gets_probes_only_and_another_bank_is_paid_without_a_wait(
                 Inbox.objects.filter(step=PAY, saga__in=stopped, state="held").count()
                 >= len(stopped) - 1
             ),
-            "all trips of the silent bank wait, besides the one that tries",
+            "all trips of the silent bank but the probe wait",
         )
 
         silence.unlink()
