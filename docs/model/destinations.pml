@@ -3,13 +3,15 @@
 
    Two orders call A at first, and one calls B. The domain may move one of them to the other destination. A may give no
    answer. The step itself may be at fault. Each order may fail once for a reason of its own. Messages are lost and repeated.
+   An operator may release any hold.
 
    Five things must hold in every state:
    - an order is held only for the destination that it would call, unless the whole step is on hold;
    - while a destination is on hold, one order at a time calls it;
    - a destination goes on hold only for two orders that failed there since its last answer, and it does then;
    - the step goes on hold only for a fault of its own, or for two orders that failed at two destinations, neither on hold;
-   - while the step is on hold, the order that tries it calls: no hold of a destination stops it.
+   - while the step is on hold, the order that tries it calls: no hold of a destination stops it, unless an order calls
+     there that was its probe before.
    When nothing can happen any more, every order has ended, and no hold is left.
 
    -DNO_... removes a protection. run.py lists them all, and `make model` runs them. */
@@ -39,6 +41,9 @@
 #ifndef SILENCES
 #define SILENCES 1         /* times that A gives no answer */
 #endif
+#ifndef RELEASES
+#define RELEASES 1         /* holds that an operator releases */
+#endif
 #ifndef BAD
 #define BAD 1              /* orders that fail once for a reason of their own */
 #endif
@@ -61,7 +66,7 @@ bool seen[6], seenstep[6];                                       /* evidence at 
 bool truly[6], trulystep[6];                                     /* the truth: failures since the last answer */
 bool hold[3], silent, broken; byte probe[3];
 bool gone[3];                                                    /* the probe waits at another destination since */
-byte losses, dups, cancels, moves, breaks, silences;
+byte losses, dups, cancels, moves, breaks, silences, releases;
 bool wronged, crowded, unjust, missed, stopped;                  /* one of the five things did not hold */
 bool beside;                                                     /* for the probes */
 
@@ -70,6 +75,15 @@ bool beside;                                                     /* for the prob
 #define FAILS(o) (broken || (silent && called[o]==A) || bad[o])
 #define PASSES(o,d) (!hold[d] || (probe[d]==o && !gone[d]) || PASSESASSTEP(o))
 #define LEAVES(o,d) gone[1-d]=gone[1-d] || (hold[1-d] && probe[1-d]==o)
+#define CALLSAT(p,o,d) (p!=o && row[p]==STARTED && stored[p]==d)
+#define CALLED(o,d) (CALLSAT(0,o,d) || CALLSAT(1,o,d) || CALLSAT(2,o,d))
+#define MAYTRY(h,o) (AT(h,o) && (stored[o]==UNKNOWN || !CALLED(o,stored[o])))
+#define MAYTRYANY(h) (MAYTRY(h,0) || MAYTRY(h,1) || MAYTRY(h,2))
+#ifdef NO_WAIT_FOR_CALL
+#define WAITS(o,d) false
+#else
+#define WAITS(o,d) (hold[d] && CALLED(o,d))
+#endif
 #ifdef NO_PASS_OF_STEP
 #define PASSESASSTEP(o) false
 #else
@@ -131,9 +145,14 @@ proctype Order(byte o) {
 #else
        :: !(hold[STEP] && probe[STEP]!=o) && !PASSES(o,d) ->                       /* the claim is rolled back */
             row[o]=HELD; stored[o]=d; LEAVES(o,d); wronged = wronged || d!=dest[o]; stopped = stopped || hold[STEP]
-       :: !(hold[STEP] && probe[STEP]!=o) && PASSES(o,d) ->
+       :: !(hold[STEP] && probe[STEP]!=o) && PASSES(o,d) && WAITS(o,d) ->          /* [sagas.storage.automatic_holds.begin_calls] */
+            row[o]=HELD; stored[o]=d; LEAVES(o,d)
+       :: !(hold[STEP] && probe[STEP]!=o) && PASSES(o,d) && !WAITS(o,d) ->
 #endif
             row[o]=STARTED; called[o]=dest[o]; guest[o]=hold[dest[o]];
+#ifndef NO_NOTE
+            if :: guest[o] -> stored[o]=dest[o] :: else -> skip fi;                   /* [sagas.storage.automatic_holds.begin_calls] */
+#endif
             crowded = crowded || (guest[o] && (guest[0] && called[0]==called[o]) + (guest[1] && called[1]==called[o])
                                               + (guest[2] && called[2]==called[o]) > 1)
        fi; d=0 }
@@ -170,7 +189,7 @@ proctype Beat(byte h) {
        :: h!=STEP && h!=n -> skip
        fi; n=0 }
   :: atomic { hold[h] && !ANYAT(h) && !INFLIGHT(h) -> hold[h]=false; probe[h]=NOBODY; gone[h]=false } /* [sagas.storage.automatic_holds.release_proven] empty */
-  :: atomic { hold[h] && (h==STEP || !hold[STEP]) && ANYAT(h) && !ANSWERED(h) &&   /* [sagas.storage.automatic_holds.send_probes] */
+  :: atomic { hold[h] && (h==STEP || !hold[STEP]) && MAYTRYANY(h) && !ANSWERED(h) &&   /* [sagas.storage.automatic_holds.send_probes] */
 #ifndef NO_SINGLE_PROBE
               !INFLIGHT(h) &&
 #endif
@@ -179,15 +198,19 @@ proctype Beat(byte h) {
 #endif
               true ->
        n=(probe[h]==NOBODY -> 0 : probe[h]+1);
-       do :: n>=ORDERS -> n=0 :: n<ORDERS && AT(h,n) -> break :: n<ORDERS && !AT(h,n) -> n++ od;
+       do :: n>=ORDERS -> n=0 :: n<ORDERS && MAYTRY(h,n) -> break :: n<ORDERS && !MAYTRY(h,n) -> n++ od;
        CHOSEN(n); n=0 }
   od }
+
+#define RELEASED(h) hold[h]=false; probe[h]=NOBODY; gone[h]=false
 
 proctype Fault() {
  end: do
   :: atomic { !silent && silences<SILENCES -> silences++; silent=true }            /* fault: A gives no answer */
   :: atomic { silent -> silent=false }                                             /* fault: none, A answers */
   :: atomic { !broken && breaks<BREAKS -> breaks++; broken=true }                  /* fault: the step fails for every order */
+  :: atomic { releases<RELEASES && hold[A] -> releases++; RELEASED(A) }            /* [sagas.operations.holds.release] */
+  :: atomic { releases<RELEASES && hold[STEP] -> releases++; RELEASED(STEP) }
   :: atomic { broken -> broken=false }                                             /* fault: none, the step is mended */
   od }
 

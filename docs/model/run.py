@@ -531,9 +531,13 @@ PROTECTIONS = (
     ),
     *(
         _without(
-            f"Destinations: {title}", name, held_by=held_by, model=DESTINATIONS, options=FEW_FAULTS
+            f"Destinations: {title}",
+            *names.split(),
+            held_by=held_by,
+            model=DESTINATIONS,
+            options=FEW_FAULTS,
         )
-        for title, name, held_by in (
+        for title, names, held_by in (
             (
                 "a hold of one destination stops no call to another",
                 "NO_SCOPE",
@@ -561,18 +565,28 @@ PROTECTIONS = (
             ),
             (
                 "one probe at a time",
-                "NO_SINGLE_PROBE",
+                "NO_SINGLE_PROBE NO_WAIT_FOR_CALL",
                 "sagas.storage.automatic_holds.send_probes",
             ),
             (
                 "the step waits for the probes of its destinations",
-                "NO_WAIT_FOR_DESTINATIONS",
+                "NO_WAIT_FOR_DESTINATIONS NO_WAIT_FOR_CALL",
                 "sagas.storage.automatic_holds.send_probes",
             ),
             (
                 "the probe of the step passes the holds of destinations",
                 "NO_PASS_OF_STEP",
                 "sagas.execution.held_calls.calls_on_hold",
+            ),
+            (
+                "a probe notes the destination on hold that it calls",
+                "NO_NOTE",
+                "sagas.storage.automatic_holds.begin_calls",
+            ),
+            (
+                "a probe waits for the end of a call to its destination",
+                "NO_WAIT_FOR_CALL",
+                "sagas.storage.automatic_holds.begin_calls",
             ),
         )
     ),

@@ -41,12 +41,26 @@ class CallsOnHold(Exception):
         super().__init__(f"{len(self.sagas)} messages wait at a hold of their destination")
 
 
-def calls_on_hold(claimed: Sequence[Claimed], holds: DestinationHolds) -> CallsOnHold | None:
-    """Return the claimed messages that a hold of their destination stops; None if there is none."""
+def calls_on_hold(
+    service: Service, step: str, claimed: Sequence[Claimed], holds: DestinationHolds
+) -> CallsOnHold | None:
+    """Return the claimed messages that a hold of their destination stops; None if there is none.
+
+    Runs inside the transaction of the claim. It costs a statement only if a probe is claimed.
+    """
+    stopped = [item for item in claimed if holds.stops(item.saga, item.destination)]
+    probes = {
+        item.saga: item.destination or ""
+        for item in claimed
+        if holds.lets_pass(item.saga, item.destination)
+    }
+    if probes and not stopped:
+        calling = automatic_holds.begin_calls(service, step, probes)
+        stopped = [item for item in claimed if item.saga in probes.keys() - calling]
+
     messages: dict[str, list[Message]] = defaultdict(list)
-    for item in claimed:
-        if item.destination and holds.stops(item.saga, item.destination):
-            messages[item.destination].append(item.message)
+    for item in stopped:
+        messages[item.destination or ""].append(item.message)
     return CallsOnHold(messages, holds) if messages else None
 
 

@@ -308,7 +308,9 @@ class _StepRun:
                 item.with_destination(handler.destination(request))
                 for item, request in zip(batch.claimed, requests, strict=True)
             ]
-            stopped = held_calls.calls_on_hold(claimed, batch.destination_holds)
+            stopped = held_calls.calls_on_hold(
+                self.service, self.step, claimed, batch.destination_holds
+            )
             if stopped:
                 raise stopped
             if checks_room:

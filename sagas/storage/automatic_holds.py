@@ -18,6 +18,7 @@ __all__ = [
     "AutomaticHold",
     "NotedHold",
     "Released",
+    "begin_calls",
     "end_probes",
     "homes",
     "in_force",
@@ -72,6 +73,28 @@ UPDATE {hold} SET probed_at = NULL WHERE id = ANY(ARRAY(
     CROSS JOIN set_config('lock_timeout', %(lock_wait)s, true)
    WHERE h.calling_step = %(step)s AND h.automatic
    ORDER BY h.id FOR UPDATE OF h))
+"""
+
+# Begin the calls of probes
+# A probe may call a destination that is on hold. Its row keeps the destination, so that no other
+# probe calls there at once, also if an operator releases the hold that lets it pass. The lock makes
+# such a release wait for the end of this transaction.
+BEGIN_CALLS = """
+WITH r AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(%(calls)s::jsonb) AS r(saga uuid, destination text)
+), passing AS MATERIALIZED (
+  SELECT h.probe AS saga FROM {hold} h JOIN r ON r.saga = h.probe
+   WHERE h.automatic AND h.probed_at IS NOT NULL
+     AND (h.step = %(step)s OR h.calling_step = %(step)s AND h.destination = r.destination)
+   ORDER BY h.id FOR KEY SHARE OF h
+)
+UPDATE {inbox} i SET destination = r.destination
+  FROM r
+ WHERE i.saga = r.saga AND i.step = %(step)s AND r.saga IN (SELECT saga FROM passing)
+   AND NOT EXISTS (SELECT 1 FROM {inbox} s
+                    WHERE s.step = %(step)s AND s.state = 'started'
+                      AND s.destination = r.destination AND s.saga <> r.saga)
+RETURNING i.saga
 """
 
 # Release what a probe has proven, or where no saga waits any more
@@ -262,6 +285,18 @@ def end_probes(service: Service, step: str, moved: Mapping[UUID, str]) -> None:
         "lock_wait": f"{inbox.LOCK_WAIT_MS}ms",
     }
     sql.run(service.alias, END_PROBES.format(hold=service.hold), params)
+
+
+def begin_calls(service: Service, step: str, calls: Mapping[UUID, str]) -> set[UUID]:
+    """Note the destination on hold that each probe calls; return the sagas that may call.
+
+    Runs inside the transaction of their claim. A saga may not call if its hold is released since
+    the claim, or while another saga calls there that was a probe before.
+    """
+    rows = [{"saga": saga, "destination": destination} for saga, destination in calls.items()]
+    statement = BEGIN_CALLS.format(hold=service.hold, inbox=service.inbox)
+    found = sql.fetch(service.alias, statement, {"step": step, "calls": sql.json_rows(rows)})
+    return {saga for (saga,) in found}
 
 
 def release_proven(service: Service) -> list[Released]:

@@ -26,6 +26,10 @@ class DestinationHolds(NamedTuple):
         """Tell whether a saga may not call a destination now."""
         return bool(destination) and saga not in self.probes.get(destination or "", (saga,))
 
+    def lets_pass(self, saga: UUID, destination: str | None) -> bool:
+        """Tell whether a saga may call a destination although it is on hold, because it probes."""
+        return saga in self.probes.get(destination or "", ())
+
     def is_probe(self, saga: UUID) -> bool:
         """Tell whether a saga is a probe of any of these holds."""
         return any(saga in probes for probes in self.probes.values())

@@ -3,6 +3,7 @@ silent destination gets one call at a time.
 """
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -31,7 +32,7 @@ from tests.integration.sagas.test_destination_holds import (
 )
 from tests.trips.harness import LIMIT, TRIPS, deliver, make_due, row, state
 from tests.trips.models import Hold, Inbox
-from tests.trips.steps import behaviour, calls, destinations
+from tests.trips.steps import Pay, behaviour, calls, destinations
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -170,6 +171,101 @@ class TestOneCallAtATime:
         place_on_step()
         holds.release(TRIPS, step=PAY, destination=ACME)
         assert probes_due() == []
+
+    def test_after_an_operator_releases_the_step_whose_probe_is_only_sent(self):
+        first, second, third = silent(ACME, 3)
+        place_on_step()
+        assert probes_due() == [(PAY, "")]
+        holds.release(TRIPS, step=PAY)
+        assert probes_due() == [(PAY, ACME)]
+        deliver(PAY, [first, second, third])
+        assert called() == [second]
+
+    def test_after_an_operator_releases_the_step_whose_probe_is_being_claimed(self, monkeypatch):
+        first, second, third = silent(ACME, 3)
+        place_on_step()
+        assert probes_due() == [(PAY, "")]
+
+        def release_meanwhile(_, trip):
+            if trip == first:
+                elsewhere(lambda: holds.release(TRIPS, step=PAY))
+                assert elsewhere(probes_due) == [(PAY, ACME)]
+            return ACME
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Pay, "destination", release_meanwhile)
+            deliver(PAY, [first])
+        deliver(PAY, [second, third])
+        assert called() == [second]
+
+    @pytest.mark.parametrize("stored", ["", BEST])
+    def test_after_an_operator_releases_the_step_whose_probe_calls_elsewhere_than_stored(
+        self, stored
+    ):
+        silent(ACME)
+        place_on_step()
+        (first,) = of(ACME)
+        deliver(PAY, [first])
+        Inbox.objects.filter(saga=first).update(destination=stored)
+        assert probes_due() == [(PAY, "")]
+        lose(first)
+        holds.release(TRIPS, step=PAY)
+        assert probes_due() == []
+
+    def test_after_the_step_is_on_hold_again_whose_probe_still_calls(self):
+        silent(ACME)
+        place_on_step()
+        first, second = of(ACME, 2)
+        deliver(PAY, [first, second])
+        assert probes_due() == [(PAY, "")]
+        lose(first)
+        holds.release(TRIPS, step=PAY)
+        place_on_step()
+        assert probes_due() == [(PAY, "")]
+        deliver(PAY, [second])
+        assert (state(second, PAY), called()) == ("held", [first])
+
+    def test_a_release_waits_for_the_claim_of_a_probe(self):
+        first, *_ = silent(ACME)
+        place_on_step()
+        assert probes_due() == [(PAY, "")]
+        with transaction.atomic():
+            assert automatic_holds.begin_calls(TRIPS, PAY, {first: ACME}) == {first}
+            assert elsewhere(free_holds) == [ACME]
+        assert free_holds() == ["", ACME]
+
+    def test_or_two_after_an_operator_releases_the_destination_beside_a_hold_of_the_step(self):
+        first, *_ = silent(ACME)
+        assert probes_due() == [(PAY, ACME)]
+        lose(first)
+        place_on_step()
+        second, third = of(ACME, 2)
+        deliver(PAY, [second, third])
+        holds.release(TRIPS, step=PAY, destination=ACME)
+        assert probes_due() == [(PAY, "")]
+        lose(second)
+        assert probes_due() == []
+        assert called() == [first, second]
+
+
+def elsewhere(work):
+    """Run a function in another thread, with connections of its own; return its result."""
+
+    def run():
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(run).result(LIMIT)
+
+
+def free_holds():
+    """Return the destinations whose holds no other transaction has locked."""
+    with transaction.atomic():
+        free = Hold.objects.select_for_update(skip_locked=True)
+        return sorted(free.values_list("destination", flat=True))
 
 
 def test_a_locked_row_does_not_stop_the_others_of_a_batch(monkeypatch):
