@@ -22,8 +22,7 @@ def words(scope: HoldScope) -> HoldWords:
     """Return the words for a step, or for its calls to a destination."""
     if not scope.destination:
         return HoldWords(scope.step)
-    calls = f"Calls of {scope.step} to {scope.destination}"
-    return HoldWords(calls, "are", "were", "them", "their")
+    return HoldWords(f"Calls of {scope}", "are", "were", "them", "their")
 
 
 def release_first(scopes: Iterable[HoldScope]) -> str:
@@ -37,9 +36,9 @@ def release_first(scopes: Iterable[HoldScope]) -> str:
 def waits_because(scopes: Iterable[HoldScope]) -> str:
     """Return why a saga waits, to follow "It waits": the step or the calls that are on hold."""
     reasons = [
-        f"because calls of {step} to {destination} are on hold"
-        if destination
-        else f"at {step}, which is on hold for all sagas"
-        for step, destination in dict.fromkeys(scopes)
+        f"because calls of {scope} are on hold"
+        if scope.destination
+        else f"at {scope}, which is on hold for all sagas"
+        for scope in dict.fromkeys(scopes)
     ]
     return ", and ".join(reasons)

@@ -54,7 +54,7 @@ class Operation(NamedTuple):
         if self.row is not None:
             return f"saga {self.row.pk}"
         if self.destination:
-            return f"calls of {self.step} to {self.destination}"
+            return f"calls of {self.scope}"
         return f"step {self.step}"
 
 
