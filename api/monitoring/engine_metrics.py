@@ -46,6 +46,8 @@ def _outbox(name: str) -> Iterator[Metric]:
 
 
 def _holds(name: str) -> Iterator[Metric]:
+    destinations: dict[str, dict[bool, int]] = {}
+
     for held in table_stats.hold_stats(get_service(name)):
         if held.step:
             help_text = "Seconds for which a step has been on hold for all sagas."
@@ -55,6 +57,8 @@ def _holds(name: str) -> Iterator[Metric]:
                 help_text = "Seconds for which a step has been on hold by itself."
                 automatic = "saga_step_automatic_hold_seconds"
                 yield gauge(automatic, help_text, **labels)(held.oldest_seconds)
+            if held.destination:
+                destinations.setdefault(held.step, {})[held.automatic] = held.number
             continue
 
         number = gauge("saga_holds", "Sagas that an operator put on hold.", service=name)
@@ -62,6 +66,15 @@ def _holds(name: str) -> Iterator[Metric]:
 
         help_text = "Seconds for which the oldest such saga has been on hold."
         yield gauge("saga_hold_oldest_seconds", help_text, service=name)(held.oldest_seconds)
+
+    for step, numbers in destinations.items():
+        help_text = "Outside systems to which the calls of a step are on hold."
+        labels = {"service": name, "step": step}
+        yield gauge("saga_step_hold_destinations", help_text, **labels)(sum(numbers.values()))
+        if True in numbers:
+            help_text = "Outside systems to which the calls of a step are on hold by themselves."
+            automatic = "saga_step_automatic_hold_destinations"
+            yield gauge(automatic, help_text, **labels)(numbers[True])
 
 
 def _of_destination(destination: str) -> dict[str, str]:
@@ -76,10 +89,19 @@ def _reached_limits(name: str) -> Iterator[Metric]:
 
 
 def _shared_faults(name: str) -> Iterator[Metric]:
-    for scope, sagas in table_stats.shared_fault_stats(get_service(name)).items():
+    destinations: dict[str, int] = {}
+
+    for fault in table_stats.fault_stats(get_service(name)):
         help_text = "Orders for which a step failed lately by no fault of their own."
-        labels = {"service": name, "step": scope.step, **_of_destination(scope.destination)}
-        yield gauge("saga_step_fault_orders", help_text, **labels)(sagas)
+        labels = {"service": name, "step": fault.step, **_of_destination(fault.destination)}
+        yield gauge("saga_step_fault_orders", help_text, **labels)(fault.sagas)
+        if fault.destination:
+            destinations[fault.step] = fault.number
+
+    for step, number in destinations.items():
+        help_text = "Outside systems that give no answer lately, and are not on hold."
+        labels = {"service": name, "step": step}
+        yield gauge("saga_step_fault_destinations", help_text, **labels)(number)
 
 
 def _inbox(name: str) -> Iterator[Metric]:

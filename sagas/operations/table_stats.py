@@ -7,28 +7,32 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from sagas import sql
-from sagas.definition.hold_scope import HoldScope
 from sagas.operations import holds
 from sagas.storage import faults, signals
 from sagas.storage.registry import Home, Service
 
 __all__ = [
     "COUNT_LIMIT",
+    "MOST_NAMED",
+    "FaultStats",
     "HoldStats",
     "InboxStats",
     "OutboxStats",
     "SagaStats",
+    "fault_stats",
     "hold_stats",
     "inbox_stats",
     "kind_stats",
     "outbox_stats",
     "saga_stats",
-    "shared_fault_stats",
     "total",
 ]
 
 # A quarter of a second of work. A count that equals the limit is a lower bound.
 COUNT_LIMIT = 100_000
+
+# The most outside systems of a step that are named. Each of them is a series of its own.
+MOST_NAMED = 20
 
 # The age is that of created_at, because a row that the broker refuses becomes due again and again.
 OUTBOX = """
@@ -62,18 +66,35 @@ SELECT step, 'held', count(*), extract(epoch FROM clock_timestamp() - min(update
  GROUP BY 1
 """.replace("{early}", signals.EARLY)
 
+# The holds of a step's destinations are counted, and only the oldest are named.
 HOLDS = """
-SELECT COALESCE(step, calling_step), count(*),
-       extract(epoch FROM clock_timestamp() - min(since))::float8, bool_or(automatic), destination
-  FROM {hold}
- WHERE saga IS NOT NULL OR split_part(COALESCE(step, calling_step), '.', 1) = %(service)s
- GROUP BY 1, destination
+SELECT step, number, seconds, automatic, destination
+  FROM (SELECT COALESCE(step, calling_step) AS step, automatic, destination,
+               extract(epoch FROM clock_timestamp() - since)::float8 AS seconds,
+               count(*) OVER alike AS number,
+               row_number() OVER (alike ORDER BY since, id) AS place
+          FROM {hold}
+         WHERE saga IS NOT NULL OR split_part(COALESCE(step, calling_step), '.', 1) = %(service)s
+        WINDOW alike AS (PARTITION BY COALESCE(step, calling_step), destination <> '', automatic)
+       ) h
+ WHERE place <= CASE WHEN step IS NULL THEN 1 ELSE %(named)s END
 """
 
+# A step or destination on hold is left out. The destinations of a step that fails are counted, and
+# only those with the most sagas are named.
 FAULTS = """
-SELECT step, destination, count(DISTINCT saga) FROM {fault}
- WHERE shared AND last_at > clock_timestamp() - make_interval(secs => %(episode)s)
- GROUP BY step, destination
+SELECT step, destination, sagas, number
+  FROM (SELECT step, destination, count(DISTINCT saga) AS sagas,
+               count(*) OVER alike AS number,
+               row_number() OVER (alike ORDER BY count(DISTINCT saga) DESC, destination) AS place
+          FROM {fault} f
+         WHERE shared AND last_at > clock_timestamp() - make_interval(secs => %(episode)s)
+           AND NOT EXISTS (SELECT 1 FROM {hold} h
+                            WHERE f.step IN (h.step, h.calling_step)
+                              AND h.destination IN ('', f.destination))
+         GROUP BY step, destination
+        WINDOW alike AS (PARTITION BY step, destination <> '')) f
+ WHERE place <= %(named)s
 """
 
 SAGAS = """
@@ -116,10 +137,11 @@ class InboxStats(NamedTuple):
 
 
 class HoldStats(NamedTuple):
-    """The holds of a service: on one step, or on `number` sagas if `step` is None.
+    """A hold of a step; or the holds of `number` sagas if `step` is None.
 
     `automatic`: the engine placed the hold on the step, and releases it. `destination`: only the
-    calls of the step to it are on hold; empty for the whole step.
+    calls of the step to it are on hold; empty for the whole step. Then `number` is the number of
+    destinations of the step with such a hold, of which the oldest `MOST_NAMED` are named.
     """
 
     step: str | None
@@ -127,6 +149,19 @@ class HoldStats(NamedTuple):
     oldest_seconds: float
     automatic: bool = False
     destination: str = ""
+
+
+class FaultStats(NamedTuple):
+    """A step that failed for `sagas` lately by no fault of their own, and is not on hold.
+
+    `destination`: the outside system at fault, or empty. `number`: how many outside systems of the
+    step are at fault, of which the `MOST_NAMED` with the most sagas are named.
+    """
+
+    step: str
+    destination: str
+    sagas: int
+    number: int
 
 
 class SagaStats(NamedTuple):
@@ -161,17 +196,16 @@ def inbox_stats(service: Service) -> list[InboxStats]:
 
 def hold_stats(service: Service) -> list[HoldStats]:
     """Count the holds in a service."""
-    rows = sql.fetch(service.alias, HOLDS.format(hold=service.hold), {"service": service.name})
+    params = {"service": service.name, "named": MOST_NAMED}
+    rows = sql.fetch(service.alias, HOLDS.format(hold=service.hold), params)
     return [HoldStats(*row) for row in rows]
 
 
-def shared_fault_stats(service: Service) -> dict[HoldScope, int]:
-    """Count the sagas for which a step failed lately by no fault of their own, by step and by the
-    destination at fault.
-    """
-    statement = FAULTS.format(fault=service.fault)
-    rows = sql.fetch(service.alias, statement, {"episode": faults.EPISODE_SECONDS})
-    return {HoldScope(step, destination): sagas for step, destination, sagas in rows}
+def fault_stats(service: Service) -> list[FaultStats]:
+    """Count the sagas for which a step failed lately by no fault of their own."""
+    statement = FAULTS.format(fault=service.fault, hold=service.hold)
+    params = {"episode": faults.EPISODE_SECONDS, "named": MOST_NAMED}
+    return [FaultStats(*row) for row in sql.fetch(service.alias, statement, params)]
 
 
 def saga_stats(home: Home) -> SagaStats:

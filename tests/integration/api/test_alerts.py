@@ -45,8 +45,15 @@ def served(http, ada, monkeypatch):
         saga=uuid7(), saga_started_at=now, step="payments.charge", state="waiting", send_at=now
     )
     Hold.objects.create(step="payments.charge", automatic=True, why="Cards are refused.")
+    for automatic in (True, False):
+        Hold.objects.create(
+            calling_step="payments.void",
+            destination=f"bank/{automatic}",
+            automatic=automatic,
+            why="HTTP 503",
+        )
     fault = {"pattern": uuid7(), "saga": uuid7(), "blame": "order", "error": "boom", "shared": True}
-    StepFault.objects.create(id=uuid7(), step="payments.refund", **fault)
+    StepFault.objects.create(id=uuid7(), step="payments.refund", destination="stripe", **fault)
     Hold.objects.create(saga=uuid7(), by="olga", why="The address is odd.")
     CallLimit.objects.create(key="stripe", reached_at=now)
     with connections["default"].cursor() as cursor:
@@ -74,7 +81,14 @@ def test_every_alert_uses_metrics_that_exist(served, observed):
     for rule in RULES:
         asked = set(NAME.findall(rule["expr"]))
         assert asked, rule["alert"]
+        asked |= set(NAME.findall(rule["annotations"]["summary"]))
         assert asked <= served | observed, rule["alert"]
+
+
+def test_no_alert_fires_for_each_outside_system():
+    for rule in RULES:
+        outer = re.match(r"\w+ by \(([^)]+)\)", rule["expr"])
+        assert "destination" not in (outer[1] if outer else ""), rule["alert"]
 
 
 def test_the_absence_of_each_exporter_is_an_alert():

@@ -29,6 +29,7 @@ from payments.models import StepFault as PaymentsFault
 from sagas.ids import uuid7
 from sagas.observability import probes
 from sagas.operations import holds, table_stats
+from sagas.operations.table_stats import MOST_NAMED
 from sagas.storage.registry import get_home
 from staff.models import LogCheck
 from tests.integration.console.payments_rows import (
@@ -273,6 +274,44 @@ def test_automatic_holds_and_shared_faults_are_measured(scrape, ada):
     assert 0 <= samples[metric, "payments", "payments.void", "stripe"] < 100
     assert "saga_holds" not in {name for name, *_ in samples}
     assert samples["saga_step_fault_orders", "payments", "payments.void"] == 2
+
+
+def test_many_outside_systems_on_hold_or_at_fault_are_counted_and_the_first_are_named(scrape, ada):
+    number, now = MOST_NAMED + 5, timezone.now()
+    step, failing = "payments.charge", "payments.void"
+    for place in range(number):
+        PaymentsHold.objects.create(
+            calling_step=step,
+            destination=f"bank/{place:02}",
+            since=now - timedelta(minutes=number - place),
+            automatic=place < number - 1,
+            why="HTTP 503",
+        )
+        for at in (step, failing, *([failing] if place == number - 1 else ())):
+            PaymentsFault.objects.create(
+                id=uuid7(),
+                step=at,
+                destination=f"bank/{place:02}",
+                pattern=uuid7(),
+                saga=uuid7(),
+                blame="provider",
+                error="HTTP 503",
+                shared=True,
+            )
+    samples = scrape()
+
+    def named(metric, step):
+        return {key[1] for key in samples if key[0] == metric and key[-1] == step}
+
+    oldest = {f"bank/{place:02}" for place in range(MOST_NAMED)}
+    assert named("saga_step_automatic_hold_seconds", step) == oldest
+    assert named("saga_step_hold_seconds", step) == {*oldest, f"bank/{number - 1}"}
+    assert samples["saga_step_hold_destinations", "payments", step] == number
+    assert samples["saga_step_automatic_hold_destinations", "payments", step] == number - 1
+    most = {f"bank/{place:02}" for place in (number - 1, *range(MOST_NAMED - 1))}
+    assert named("saga_step_fault_orders", failing) == most
+    assert named("saga_step_fault_orders", step) == set()
+    assert samples["saga_step_fault_destinations", "payments", failing] == number
 
 
 def test_captured_money_is_unsettled_while_its_order_is_open(scrape, ada):
