@@ -31,6 +31,7 @@ __all__ = [
     "events_recorded_after",
     "failing_steps",
     "held_behind",
+    "held_by_destination",
     "is_undone",
     "open_steps",
     "request_flush",
@@ -57,6 +58,15 @@ SELECT step, count(*), max(attempts), (array_agg(error ORDER BY attempts DESC))[
 HELD = """
 SELECT count(*) FROM (SELECT 1 FROM {inbox}
                        WHERE state = 'held' AND step = %(step)s LIMIT %(most)s) held
+"""
+
+HELD_BY_DESTINATION = """
+SELECT held.destination, count(*)
+  FROM (SELECT destination FROM {inbox}
+         WHERE state = 'held' AND step = %(step)s LIMIT %(most)s) held
+  JOIN {hold} h ON h.calling_step = %(step)s AND h.destination = held.destination
+ GROUP BY 1
+ ORDER BY 2 DESC, 1
 """
 
 WAITING = """
@@ -133,6 +143,17 @@ def held_behind(step: str) -> int:
     params = {"step": step, "most": COUNT_LIMIT}
     [(count,)] = sql.fetch(service.alias, HELD.format(inbox=service.inbox), params)
     return int(count)
+
+
+def held_by_destination(step: str) -> dict[str, int]:
+    """Return how many sagas wait at each outside system that is on hold, the most first.
+
+    At most `COUNT_LIMIT` sagas are counted. `held_behind` counts them and all others that wait at
+    the step.
+    """
+    service = service_of_step(step)
+    statement = HELD_BY_DESTINATION.format(inbox=service.inbox, hold=service.hold)
+    return dict(sql.fetch(service.alias, statement, {"step": step, "most": COUNT_LIMIT}))
 
 
 def wake_up(service: str, sagas: Sequence[UUID]) -> int:

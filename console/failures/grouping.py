@@ -5,6 +5,7 @@ fail.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -87,8 +88,8 @@ class StepFailure(NamedTuple):
 class FailureGroup:
     """The sagas with the same failure. `error` is the full text of the newest one.
 
-    `kinds`: how many of them are of each kind. `destinations`: the outside systems of their last
-    calls.
+    `kinds`: how many of them are of each kind. `destinations`: how many have called each outside
+    system last.
     """
 
     key: str
@@ -101,13 +102,16 @@ class FailureGroup:
     sagas: list[UUID] = field(default_factory=list)
     begun: list[datetime] = field(default_factory=list)
     kinds: list[KindCount] = field(default_factory=list)
-    destinations: set[str] = field(default_factory=set)
+    destinations: Counter[str] = field(default_factory=Counter)
 
     @property
     def destinations_text(self) -> str:
-        """Return the first outside systems in words, such as `bank/a, bank/b, …`; or nothing."""
-        names = sorted(self.destinations)
-        return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+        """Return the outside systems with the most sagas, such as `bank/a (7), bank/b (2), …`; or
+        nothing.
+        """
+        counts = sorted(self.destinations.items(), key=lambda item: (-item[1], item[0]))
+        named = ", ".join(f"{name} ({number})" for name, number in counts[:MOST_NAMED])
+        return named + (", …" if len(counts) > MOST_NAMED else "")
 
     @property
     def spark(self) -> Chart:
@@ -124,7 +128,7 @@ class FailureGroup:
         self.sagas.append(row.saga)
         self.begun.append(row.first)
         if row.destination:
-            self.destinations.add(row.destination)
+            self.destinations[row.destination] += 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,13 +53,14 @@ def test_orders_that_wait_because_their_step_fails_for_many_are_failures_too():
     assert set(failing_steps([at_the_hold.id, beside.id])) == {at_the_hold.id, beside.id}
 
 
-def test_a_group_names_the_outside_systems_that_its_orders_have_called(viewer):
+def test_a_group_counts_its_orders_by_the_outside_system_that_they_have_called(viewer):
     for number in range(7):
         failing("no answer", destination=f"bank/{number}")
-    failing("no answer", destination="bank/0")
+    failing("no answer", destination="bank/6")
     (group,) = current_failures().groups
-    assert group.destinations_text == "bank/0, bank/1, bank/2, bank/3, bank/4, …"
-    assert "at payments.charge to bank/0, bank/1" in viewer.get(PAGE).content.decode()
+    named = "bank/6 (2), bank/0 (1), bank/1 (1), bank/2 (1), bank/3 (1), …"
+    assert group.destinations_text == named
+    assert f"at payments.charge to {named}" in viewer.get(PAGE).content.decode()
 
 
 def test_a_group_leads_to_its_orders(viewer):

@@ -8,10 +8,11 @@ from sagas.ids import uuid7
 from sagas.lifecycle import publish_notice
 from sagas.operations import holds
 from sagas.storage.registry import UnknownService
+from tests.integration.sagas.in_flight import booked
 from tests.trips import harness
 from tests.trips.harness import TRIPS, begin, deliver, row, state
 from tests.trips.models import Inbox, Outbox
-from tests.trips.steps import Asked, behaviour
+from tests.trips.steps import Asked, behaviour, destinations
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -90,6 +91,23 @@ def test_the_sagas_that_wait_behind_a_hold_are_counted(monkeypatch):
     assert queries.held_behind("trips.pay") == 0
     monkeypatch.setattr(queries, "COUNT_LIMIT", 2)
     assert queries.held_behind("trips.book") == 2
+
+
+def test_the_sagas_that_wait_behind_a_hold_of_an_outside_system_are_counted_by_it():
+    trips = booked(6)
+    for name, members in {"acme": trips[:2], "best": trips[2:5], "calm": trips[5:]}.items():
+        destinations.update(dict.fromkeys(members, name))
+        holds.hold(TRIPS, step="trips.pay", destination=name, by="ada", why="stop")
+    deliver("trips.pay", trips)
+    assert list(queries.held_by_destination("trips.pay").items()) == [
+        ("best", 3),
+        ("acme", 2),
+        ("calm", 1),
+    ]
+    assert queries.held_behind("trips.pay") == 6
+    holds.release(TRIPS, step="trips.pay", destination="best")
+    assert queries.held_by_destination("trips.pay") == {"acme": 2, "calm": 1}
+    assert queries.held_by_destination("trips.book") == {}
 
 
 def test_a_notice_is_published_with_the_plan_and_context_of_its_saga():
