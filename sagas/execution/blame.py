@@ -183,7 +183,8 @@ def judge(service: Service, step: str, failures: Sequence[StepFailure]) -> dict[
     ids = {failure.saga: _evidence_id(step, failure) for failure in evident}
     faults.record(service, step, [_fault_row(failure, ids) for failure in evident])
 
-    holds = automatic_holds.of_step(service, step)
+    calls = {failure.saga: failure.destination for failure in failures}
+    holds = automatic_holds.of_calls(service, step, calls)
     verdicts = _at_holds(holds, failures)
     others = [failure for failure in failures if failure.saga not in verdicts]
     requested = {(failure.pattern, failure.destination_at_fault) for failure in others}

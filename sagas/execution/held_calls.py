@@ -15,7 +15,7 @@ from sagas.definition.messages import Message
 from sagas.definition.plan import Plan
 from sagas.execution.claiming import Claimed, write_on_hold
 from sagas.observability import instrumentation
-from sagas.storage import automatic_holds, inbox
+from sagas.storage import automatic_holds, destination_holds, inbox
 from sagas.storage.destination_holds import DestinationHolds
 from sagas.storage.registry import Service
 
@@ -46,8 +46,13 @@ def calls_on_hold(
 ) -> CallsOnHold | None:
     """Return the claimed messages that a hold of their destination stops; None if there is none.
 
-    Runs inside the transaction of the claim. It costs a statement only if a probe is claimed.
+    Runs inside the transaction of the claim. It costs a statement only if a probe is claimed, or if
+    more destinations are on hold than the claim lists.
     """
+    if not holds.complete:
+        calls = {item.saga: item.destination for item in claimed}
+        holds = destination_holds.among(service, step, calls)
+
     stopped = [item for item in claimed if holds.stops(item.saga, item.destination)]
     probes = {
         item.saga: item.destination or ""

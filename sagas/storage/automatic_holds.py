@@ -23,7 +23,7 @@ __all__ = [
     "homes",
     "in_force",
     "note_copies",
-    "of_step",
+    "of_calls",
     "place",
     "release_proven",
     "send_probes",
@@ -53,9 +53,12 @@ OF_SERVICE = "h.automatic AND h.expires_at IS NULL"
 # The step of a hold on a step, or on one of its destinations.
 STEP = "COALESCE(h.step, h.calling_step)"
 
-OF_STEP = """
+OF_CALLS = """
 SELECT h.destination, CASE WHEN h.probed_at IS NOT NULL THEN h.probe END FROM {hold} h
- WHERE {of_service} AND %(step)s IN (h.step, h.calling_step)
+ WHERE {of_service}
+   AND (h.step = %(step)s
+        OR h.calling_step = %(step)s AND (h.destination = ANY(%(destinations)s::text[])
+                                          OR h.probe = ANY(%(sagas)s::uuid[])))
 """
 
 IN_FORCE = """
@@ -260,9 +263,16 @@ def place(service: Service, scope: HoldScope, *, why: str) -> bool:
     return bool(sql.run(service.alias, PLACE.format(hold=service.hold), params))
 
 
-def of_step(service: Service, step: str) -> list[AutomaticHold]:
-    """Return the automatic holds of a step and of its destinations."""
-    rows = sql.fetch(service.alias, _for(service, OF_STEP), {"step": step})
+def of_calls(service: Service, step: str, calls: Mapping[UUID, str]) -> list[AutomaticHold]:
+    """Return the automatic holds of a step, of the destinations that sagas have called, and of the
+    destinations that these sagas probe.
+    """
+    params = {
+        "step": step,
+        "destinations": sorted(set(calls.values())),
+        "sagas": sql.array_literal(calls),
+    }
+    rows = sql.fetch(service.alias, _for(service, OF_CALLS), params)
     return [AutomaticHold(*row) for row in rows]
 
 

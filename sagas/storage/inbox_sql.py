@@ -340,7 +340,7 @@ def for_service(service: Service, statement: str) -> str:
         inbox=service.inbox,
         hold=service.hold,
         listed_limits=call_limits.LISTED.format(limit=service.limit),
-        listed_holds=destination_holds.LISTED.format(hold=service.hold),
+        listed_holds=destination_holds.for_service(service, destination_holds.LISTED),
         not_purged=NOT_PURGED.format(watermark=service.watermark),
         lease_end=sql.LEASE_END,
         session_started=SESSION_STARTED,

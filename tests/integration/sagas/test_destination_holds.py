@@ -5,15 +5,17 @@ lets one trip at a time try.
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from sagas.celery import tasks
 from sagas.definition.handlers import Unknown, Waiting
 from sagas.definition.hold_scope import HoldScope
 from sagas.execution import in_flight
+from sagas.ids import uuid7
 from sagas.operations import holds, probing, redrive
-from sagas.storage import automatic_holds
+from sagas.storage import automatic_holds, destination_holds, inbox
+from sagas.storage.destination_holds import MOST_LISTED
 from tests.broker import empty, take
 from tests.integration.counts.order_steps import statements
 from tests.integration.sagas.in_flight import PAY, Bank, booked, calls_fly
@@ -28,10 +30,12 @@ from tests.integration.sagas.test_blame import (
 from tests.trips.harness import (
     HOME,
     LIMIT,
+    PLAN,
     TRIPS,
     deliver,
     events,
     make_due,
+    messages_to,
     row,
     state,
 )
@@ -254,6 +258,55 @@ class TestTheHold:
         with statements() as after:
             deliver(PAY, trips[1:])
         assert len(before) == len(after)
+
+    def hold_many(self, count):
+        scopes = [{"calling_step": PAY, "destination": f"shop/{number}"} for number in range(count)]
+        many = [Hold(**scope, by="olga", why="It is down.") for scope in scopes]
+        Hold.objects.bulk_create(many, ignore_conflicts=True)
+
+    def statements_to_pay(self):
+        (trip,) = of(BEST)
+        with statements() as done:
+            deliver(PAY, [trip])
+        assert state(trip, PAY) == "done"
+        return len(done)
+
+    def test_any_number_of_destinations_on_hold_costs_one_statement(self):
+        without = self.statements_to_pay()
+        self.hold_many(MOST_LISTED)
+        assert self.statements_to_pay() == without
+        self.hold_many(MOST_LISTED + 1)
+        assert self.statements_to_pay() == without + 1
+        self.hold_many(1_000)
+        assert self.statements_to_pay() == without + 1
+
+    def test_only_the_holds_of_a_batch_are_read_if_many_are_on_hold(self):
+        self.hold_many(1_000)
+        (trip,) = of(BEST)
+        with transaction.atomic():
+            claims = inbox.claim(TRIPS, PAY, PLAN, messages_to(PAY, [trip]), final=False)
+        assert claims.destination_holds == ({}, False)
+        found = destination_holds.among(TRIPS, PAY, {trip: "shop/7", uuid7(): BEST, uuid7(): None})
+        assert found == ({"shop/7": []}, True)
+
+    def test_a_trip_waits_and_a_probe_passes_among_many_destinations_on_hold(self):
+        trips = silent(ACME, 2)
+        self.hold_many(1_000)
+        stopped, other = of("shop/7"), of(BEST)
+        deliver(PAY, [*stopped, *other])
+        assert (states(stopped), states(other)) == (["held"], ["done"])
+        calls.clear()
+        probe_round()
+        assert called() == trips[:1]
+        assert states([*trips, *stopped]) == ["held"] * 3
+
+    def test_a_probe_moves_among_many_destinations_on_hold(self):
+        first, _ = silent(ACME)
+        self.hold_many(1_000)
+        destinations[first] = "shop/7"
+        probe_round()
+        assert (state(first, PAY), row(first, PAY).destination) == ("held", "shop/7")
+        assert Hold.objects.get(destination=ACME).probed_at is None
 
 
 class TestProbes:
