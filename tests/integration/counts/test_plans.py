@@ -20,7 +20,7 @@ from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.ids import uuid7
 from sagas.operations import redrive, retention
 from sagas.operations.called_destinations import has_called
-from sagas.storage import faults, inbox, outbox, timeline
+from sagas.storage import automatic_holds, faults, inbox, outbox, timeline
 from sagas.storage.registry import get_home, get_service
 from tests.integration.orders.harness import order
 from tests.trips.saga import TRIP
@@ -124,6 +124,11 @@ def hot(saga):
             ORDERS, fulfil, [inbox.StepResult(saga=saga, state="done")]
         ),
         "find a called destination": lambda: has_called(ORDERS, HoldScope(fulfil, "bank")),
+        "release holds": lambda: automatic_holds.release_proven(ORDERS),
+        "choose probes": lambda: automatic_holds.send_probes(ORDERS),
+        "begin the calls of probes": lambda: automatic_holds.begin_calls(
+            ORDERS, fulfil, {saga: "bank"}
+        ),
         "weigh failures": lambda: faults.weigh(ORDERS, fulfil, [(uuid7(), "bank")]),
         "record": lambda: timeline.record(HOME, [entry]),
         "raise the status": lambda: status_projection.apply([entry]),
@@ -183,6 +188,12 @@ def test_no_hot_statement_scans_a_large_table(statements, name):
 @pytest.mark.parametrize("name", ["mark", "release"])
 def test_leased_rows_are_found_by_id_during_any_backlog(statements, name):
     assert used(statements[name]) == {"orders_outbox_pkey"}
+
+
+@pytest.mark.parametrize("name", ["choose probes", "begin the calls of probes"])
+def test_the_calls_under_way_are_found_among_started_rows_during_any_backlog(statements, name):
+    assert "orders_inbox_claimed" in used(statements[name])
+    assert "orders_inbox_send" not in used(statements[name])
 
 
 def test_reservations_are_found_by_order_however_many_other_orders_have():
