@@ -145,13 +145,13 @@ proctype Order(byte o) {
 #else
        :: !(hold[STEP] && probe[STEP]!=o) && !PASSES(o,d) ->                       /* the claim is rolled back */
             row[o]=HELD; stored[o]=d; LEAVES(o,d); wronged = wronged || d!=dest[o]; stopped = stopped || hold[STEP]
-       :: !(hold[STEP] && probe[STEP]!=o) && PASSES(o,d) && WAITS(o,d) ->          /* [sagas.storage.automatic_holds.begin_calls] */
+       :: !(hold[STEP] && probe[STEP]!=o) && PASSES(o,d) && WAITS(o,d) ->          /* [sagas.storage.hold_probes.begin_calls] */
             row[o]=HELD; stored[o]=d; LEAVES(o,d)
        :: !(hold[STEP] && probe[STEP]!=o) && PASSES(o,d) && !WAITS(o,d) ->
 #endif
             row[o]=STARTED; called[o]=dest[o]; guest[o]=hold[dest[o]];
 #ifndef NO_NOTE
-            if :: guest[o] -> stored[o]=dest[o] :: else -> skip fi;                   /* [sagas.storage.automatic_holds.begin_calls] */
+            if :: guest[o] -> stored[o]=dest[o] :: else -> skip fi;                   /* [sagas.storage.hold_probes.begin_calls] */
 #endif
             crowded = crowded || (guest[o] && (guest[0] && called[0]==called[o]) + (guest[1] && called[1]==called[o])
                                               + (guest[2] && called[2]==called[o]) > 1)
@@ -182,14 +182,14 @@ proctype Order(byte o) {
 proctype Beat(byte h) {
   byte n;
  end: do
-  :: atomic { hold[h] && ANSWERED(h) ->                                            /* [sagas.storage.automatic_holds.release_proven] answer */
+  :: atomic { hold[h] && ANSWERED(h) ->                                            /* [sagas.storage.hold_probes.release_proven] answer */
        n=called[probe[h]]; hold[h]=false; probe[h]=NOBODY;
        if                                                                          /* the answer proves its own destination only */
        :: h==STEP || h==n -> FORGET(truly,n); FORGET(seen,n); FORGET(trulystep,n); FORGET(seenstep,n)
        :: h!=STEP && h!=n -> skip
        fi; n=0 }
-  :: atomic { hold[h] && !ANYAT(h) && !INFLIGHT(h) -> hold[h]=false; probe[h]=NOBODY; gone[h]=false } /* [sagas.storage.automatic_holds.release_proven] empty */
-  :: atomic { hold[h] && (h==STEP || !hold[STEP]) && MAYTRYANY(h) && !ANSWERED(h) &&   /* [sagas.storage.automatic_holds.send_probes] */
+  :: atomic { hold[h] && !ANYAT(h) && !INFLIGHT(h) -> hold[h]=false; probe[h]=NOBODY; gone[h]=false } /* [sagas.storage.hold_probes.release_proven] empty */
+  :: atomic { hold[h] && (h==STEP || !hold[STEP]) && MAYTRYANY(h) && !ANSWERED(h) &&   /* [sagas.storage.hold_probes.send_probes] */
 #ifndef NO_SINGLE_PROBE
               !INFLIGHT(h) &&
 #endif

@@ -131,19 +131,19 @@ proctype Order(byte o) {
 proctype Beat() {
   byte n;
  end: do
-  :: atomic { hold && probe!=NOBODY && answered[probe] ->                          /* [sagas.storage.automatic_holds.release_proven] answer */
+  :: atomic { hold && probe!=NOBODY && answered[probe] ->                          /* [sagas.storage.hold_probes.release_proven] answer */
        hold=false; probe=NOBODY; released=true; FORGET(failed);
 #ifndef NO_AGEING
        FORGET(evident)                                                             /* in the same transaction */
 #endif
      }
 #ifndef NO_RELEASE_OF_EMPTY
-  :: atomic { hold && !ANYHELD && !INFLIGHT -> hold=false; probe=NOBODY }          /* [sagas.storage.automatic_holds.release_proven] empty */
+  :: atomic { hold && !ANYHELD && !INFLIGHT -> hold=false; probe=NOBODY }          /* [sagas.storage.hold_probes.release_proven] empty */
 #endif
 #ifdef NO_SINGLE_PROBE
-  :: atomic { hold && ANYHELD ->                                                   /* [sagas.storage.automatic_holds.send_probes] */
+  :: atomic { hold && ANYHELD ->                                                   /* [sagas.storage.hold_probes.send_probes] */
 #else
-  :: atomic { hold && ANYHELD && !INFLIGHT && !(probe!=NOBODY && answered[probe]) -> /* [sagas.storage.automatic_holds.send_probes] */
+  :: atomic { hold && ANYHELD && !INFLIGHT && !(probe!=NOBODY && answered[probe]) -> /* [sagas.storage.hold_probes.send_probes] */
 #endif
 #ifdef NO_TURNS
        n=0;

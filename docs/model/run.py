@@ -507,9 +507,9 @@ PROTECTIONS = (
             (
                 "one probe at a time",
                 "NO_SINGLE_PROBE",
-                "sagas.storage.automatic_holds.send_probes",
+                "sagas.storage.hold_probes.send_probes",
             ),
-            ("the orders take turns", "NO_TURNS", "sagas.storage.automatic_holds.send_probes"),
+            ("the orders take turns", "NO_TURNS", "sagas.storage.hold_probes.send_probes"),
             (
                 "failures before a success are no new evidence",
                 "NO_SUCCESS",
@@ -525,7 +525,7 @@ PROTECTIONS = (
     _without(
         "Holds: a hold at which no order waits is released",
         "NO_RELEASE_OF_EMPTY",
-        held_by="sagas.storage.automatic_holds.release_proven",
+        held_by="sagas.storage.hold_probes.release_proven",
         model=HOLDS,
         options=("LOSSES=0", "DUPS=0", "CRASHES=0"),
     ),
@@ -566,12 +566,12 @@ PROTECTIONS = (
             (
                 "one probe at a time",
                 "NO_SINGLE_PROBE NO_WAIT_FOR_CALL",
-                "sagas.storage.automatic_holds.send_probes",
+                "sagas.storage.hold_probes.send_probes",
             ),
             (
                 "the step waits for the probes of its destinations",
                 "NO_WAIT_FOR_DESTINATIONS NO_WAIT_FOR_CALL",
-                "sagas.storage.automatic_holds.send_probes",
+                "sagas.storage.hold_probes.send_probes",
             ),
             (
                 "the probe of the step passes the holds of destinations",
@@ -581,12 +581,12 @@ PROTECTIONS = (
             (
                 "a probe notes the destination on hold that it calls",
                 "NO_NOTE",
-                "sagas.storage.automatic_holds.begin_calls",
+                "sagas.storage.hold_probes.begin_calls",
             ),
             (
                 "a probe waits for the end of a call to its destination",
                 "NO_WAIT_FOR_CALL",
-                "sagas.storage.automatic_holds.begin_calls",
+                "sagas.storage.hold_probes.begin_calls",
             ),
         )
     ),

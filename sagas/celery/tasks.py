@@ -22,7 +22,7 @@ from sagas.definition.plan import Plan
 from sagas.delivery import publisher, relay
 from sagas.delivery.task_signatures import task_signature
 from sagas.execution import runner
-from sagas.execution.blame import Blame
+from sagas.execution.error_blame import Blame
 from sagas.execution.failures import Failure, StepFailed, record_failures
 from sagas.operations import holds, probing, redrive, retention
 from sagas.sql import DATABASE_ERRORS, is_transient

@@ -1,8 +1,8 @@
 """Decides whose fault a failure is: the saga's, the step's, the provider's or the process's.
 
 Only a fault of its own may cost a saga: it counts towards SAGA_STEP_ATTEMPTS. The error alone shows
-some faults of a step, for example a missing column. Any other fault shows by its evidence
-(`sagas.storage.faults`):
+some faults of a step, for example a missing column (`sagas.execution.error_blame`). Any other fault
+shows by its evidence (`sagas.storage.faults`):
 
 - The step, or the destination of the call, is on an automatic hold: the saga waits at the hold.
 - Several sagas fail alike and none succeeds: nothing is counted. After two seconds the step goes on
@@ -19,57 +19,22 @@ only one saga meets them.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
-from django.apps import apps
-from django.db.models import AutoField
-
 from sagas import backoff
-from sagas.definition.hold_scope import HoldScope, WrongDestination
-from sagas.definition.waits import WrongSignal
+from sagas.definition.hold_scope import HoldScope
+from sagas.execution.error_blame import Blame
 from sagas.observability.error_pattern import normalize
-from sagas.storage import automatic_holds, faults
+from sagas.storage import automatic_holds, faults, hold_probes
 from sagas.storage.automatic_holds import AutomaticHold
 from sagas.storage.faults import Evidence, EvidenceKey, FaultRow
 from sagas.storage.registry import Service
 
-__all__ = ["OWN", "Blame", "StepFailure", "Verdict", "blame_of", "judge"]
+__all__ = ["OWN", "StepFailure", "Verdict", "judge"]
 
 logger = logging.getLogger(__name__)
-
-
-class Blame(StrEnum):
-    """The party at fault, as far as the error alone shows it.
-
-    `SAGA`: nothing shows another's fault. `STEP`: the step's code, or its database. `RELEASE`:
-    this release does not know the step, another one may. `PROVIDER`: the outside system gives no
-    answer. `PROCESS`: the process was lost.
-    """
-
-    SAGA = "order"  # the name of earlier releases, which their rows have
-    STEP = "step"
-    RELEASE = "release"
-    PROVIDER = "provider"
-    PROCESS = "process"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "Blame":
-        """Read the blame of a later release as the saga's: its evidence still decides."""
-        return cls.SAGA
-
-
-# SQLSTATE classes that no data of a saga causes: feature not supported (a cached plan after a
-# change of the table), prepared statement unknown, authorization, database, schema, syntax or
-# access rule (an undefined column, table or function, a missing right), system and configuration.
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-STEP_CLASSES = ("0A", "26", "28", "3D", "3F", "42", "58", "F0", "XX")
-UNIQUE_VIOLATION = "23505"
-
-# Python's errors for code that does not fit together, and a destination that cannot be named so.
-BROKEN_CODE = (ImportError, SyntaxError, NotImplementedError, WrongDestination)
 
 # A step goes on hold after this time in which it fails and never succeeds, or at once after this
 # number of sagas. An unknown step is probably known to newer workers, so the time is longer.
@@ -158,17 +123,6 @@ OWN = Verdict(counts=True)
 AT_HOLD = Verdict(on_hold=True)
 
 
-def blame_of(error: BaseException) -> Blame:
-    """Return whose fault an exception shows: the step's, the release's, or else the saga's.
-
-    A signal that a wait cannot read was checked by the process that accepted it, which is then of
-    another release.
-    """
-    if any(_shows_step(each) for each in _causes(error)):
-        return Blame.STEP
-    return Blame.RELEASE if isinstance(error, WrongSignal) else Blame.SAGA
-
-
 def judge(service: Service, step: str, failures: Sequence[StepFailure]) -> dict[UUID, Verdict]:
     """Judge failures of a step by their evidence. Put the step, or a destination, on hold if it is
     at fault.
@@ -239,7 +193,7 @@ def _end_probes(
         if verdict.destination and probes.get(saga, verdict.destination) != verdict.destination
     }
     if moved:
-        automatic_holds.end_probes(service, step, moved)
+        hold_probes.end_probes(service, step, moved)
 
 
 def _fault_row(failure: StepFailure, ids: Mapping[UUID, UUID]) -> FaultRow:
@@ -332,46 +286,3 @@ def _place(service: Service, scope: HoldScope, failure: StepFailure) -> None:
             scope,
             why,
         )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and the exceptions it was raised from."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
-def _shows_step(error: BaseException) -> bool:
-    state = getattr(error, "sqlstate", None)
-    if isinstance(state, str):
-        is_step = state.startswith(STEP_CLASSES)
-        return is_step or (state == UNIQUE_VIOLATION and _is_of_sequence(error))
-    if isinstance(error, NameError):
-        return not isinstance(error, UnboundLocalError)
-    if isinstance(error, AttributeError):
-        return str(error).startswith(("module ", "partially initialized module "))
-    return isinstance(error, BROKEN_CODE)
-
-
-def _is_of_sequence(error: BaseException) -> bool:
-    """Tell whether a unique violation is of a primary key that a sequence feeds.
-
-    The sequence is then behind its table, for example after a restore.
-    """
-    details = getattr(error, "diag", None)
-    table, constraint = (
-        getattr(details, "table_name", None),
-        getattr(details, "constraint_name", None),
-    )
-    return bool(table) and constraint == f"{table}_pkey" and table in _tables_with_sequence()
-
-
-def _tables_with_sequence() -> set[str]:
-    return {
-        model._meta.db_table
-        for model in apps.get_models(include_auto_created=True)
-        if isinstance(model._meta.pk, AutoField)
-    }

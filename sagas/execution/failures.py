@@ -11,7 +11,8 @@ from sagas.definition.attempt import StepAttempt
 from sagas.definition.messages import Message, OutboxRow
 from sagas.definition.plan import Plan
 from sagas.definition.sizes import MOST_CHARACTERS_OF_ERROR
-from sagas.execution.blame import Blame, StepFailure, Verdict, judge
+from sagas.execution.blame import StepFailure, Verdict, judge
+from sagas.execution.error_blame import Blame
 from sagas.execution.joining import gather
 from sagas.execution.retry_policy import (
     event_after_failure,

@@ -15,7 +15,7 @@ from sagas.definition.messages import Message
 from sagas.definition.plan import Plan
 from sagas.execution.claiming import Claimed, write_on_hold
 from sagas.observability import instrumentation
-from sagas.storage import automatic_holds, destination_holds, inbox
+from sagas.storage import destination_holds, hold_probes, inbox
 from sagas.storage.destination_holds import DestinationHolds
 from sagas.storage.registry import Service
 
@@ -60,7 +60,7 @@ def calls_on_hold(
         if holds.lets_pass(item.saga, item.destination)
     }
     if probes and not stopped:
-        calling = automatic_holds.begin_calls(service, step, probes)
+        calling = hold_probes.begin_calls(service, step, probes)
         stopped = [item for item in claimed if item.saga in probes.keys() - calling]
 
     messages: dict[str, list[Message]] = defaultdict(list)
@@ -76,7 +76,7 @@ def store_held(service: Service, step: str, plan: Plan, stopped: CallsOnHold) ->
     waits at another destination is no probe of the first one any more.
     """
     if stopped.probes:
-        automatic_holds.end_probes(service, step, stopped.probes)
+        hold_probes.end_probes(service, step, stopped.probes)
 
     sagas = inbox.hold_calls(service, step, plan, stopped.messages)
     held = [

@@ -31,9 +31,9 @@ from sagas.definition.plan import Plan
 from sagas.definition.sizes import MOST_CHARACTERS_OF_ERROR
 from sagas.delivery import publisher
 from sagas.execution import held_calls, in_flight, surplus
-from sagas.execution.blame import Blame, blame_of
 from sagas.execution.claiming import Claimed, ClaimedBatch, claim
 from sagas.execution.contexts import UnreadableContext, read_context
+from sagas.execution.error_blame import Blame, blame_of
 from sagas.execution.external import Answered, Record, call_outside
 from sagas.execution.failures import Failure, StepFailed
 from sagas.execution.held_calls import CallsOnHold

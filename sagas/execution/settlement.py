@@ -18,8 +18,9 @@ from sagas.definition.handlers import (
 )
 from sagas.definition.messages import OutboxRow
 from sagas.definition.plan import Plan
-from sagas.execution.blame import OWN, Blame, StepFailure, Verdict, judge
+from sagas.execution.blame import OWN, StepFailure, Verdict, judge
 from sagas.execution.claiming import Claimed
+from sagas.execution.error_blame import Blame
 from sagas.execution.retry_policy import (
     event_after_failure,
     event_while_waiting,

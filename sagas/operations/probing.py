@@ -15,7 +15,7 @@ from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import service_name
 from sagas.delivery import relay
 from sagas.delivery.task_signatures import task_signature
-from sagas.storage import automatic_holds, call_limits, faults
+from sagas.storage import automatic_holds, call_limits, faults, hold_probes
 from sagas.storage.registry import Service
 
 __all__ = ["note_holds", "run_once"]
@@ -37,7 +37,7 @@ def run_once(service: Service) -> None:
 
     _tell_homes(service)
     released = _release(service)
-    probes = automatic_holds.send_probes(service)
+    probes = hold_probes.send_probes(service)
     if probes:
         relay.flush(service)
     for scope in released:
@@ -66,7 +66,7 @@ def _release(service: Service) -> list[HoldScope]:
     The sagas of a destination that has not answered put it on hold again at once, uncounted.
     """
     with transaction.atomic(using=service.alias):
-        released = automatic_holds.release_proven(service)
+        released = hold_probes.release_proven(service)
         if released:
             faults.age_after_success(service, [scope for each in released for scope in each.proven])
     return [each.scope for each in released]

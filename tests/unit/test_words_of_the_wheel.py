@@ -31,7 +31,7 @@ CODE = re.compile(r"``.+?``|`[^`]+`|^ {4,}\S.*$|\"[\w.]+\"|%\(\w+\)s|\{\w*\}", r
 # Arguments whose value is shown, also if it is a single word.
 SHOWN = {"description", "help_text", "label", "title", "verbose_name", "verbose_name_plural"}
 # Names that are stored or sent, so they stay.
-STORED = {("sagas/execution/blame.py", "order"), ("sagas/contrib/otel.py", "order-saga")}
+STORED = {("sagas/execution/error_blame.py", "order"), ("sagas/contrib/otel.py", "order-saga")}
 
 TEMPLATE_CODE = re.compile(r"\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}|<(?:script|style).*?</", re.DOTALL)
 SHOWN_ATTRIBUTE = re.compile(r"\b(?:aria-label|alt|placeholder|title)=\"([^\"]*)\"")

@@ -20,7 +20,7 @@ from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.ids import uuid7
 from sagas.operations import redrive, retention
 from sagas.operations.called_destinations import has_called
-from sagas.storage import automatic_holds, faults, inbox, outbox, timeline
+from sagas.storage import faults, hold_probes, inbox, outbox, timeline
 from sagas.storage.registry import get_home, get_service
 from tests.integration.orders.harness import order
 from tests.trips.saga import TRIP
@@ -124,9 +124,9 @@ def hot(saga):
             ORDERS, fulfil, [inbox.StepResult(saga=saga, state="done")]
         ),
         "find a called destination": lambda: has_called(ORDERS, HoldScope(fulfil, "bank")),
-        "release holds": lambda: automatic_holds.release_proven(ORDERS),
-        "choose probes": lambda: automatic_holds.send_probes(ORDERS),
-        "begin the calls of probes": lambda: automatic_holds.begin_calls(
+        "release holds": lambda: hold_probes.release_proven(ORDERS),
+        "choose probes": lambda: hold_probes.send_probes(ORDERS),
+        "begin the calls of probes": lambda: hold_probes.begin_calls(
             ORDERS, fulfil, {saga: "bank"}
         ),
         "weigh failures": lambda: faults.weigh(ORDERS, fulfil, [(uuid7(), "bank")]),

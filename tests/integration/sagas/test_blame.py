@@ -15,7 +15,7 @@ from sagas.definition.events import NEEDS_ATTENTION
 from sagas.definition.handlers import Retry, Unknown, Waiting
 from sagas.definition.hold_scope import HoldScope
 from sagas.execution import runner
-from sagas.execution.blame import Blame
+from sagas.execution.error_blame import Blame
 from sagas.execution.failures import Failure, StepFailed, record_failures
 from sagas.operations import holds, probing, redrive
 from sagas.storage import automatic_holds, faults, inbox

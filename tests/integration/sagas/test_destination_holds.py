@@ -14,7 +14,7 @@ from sagas.definition.hold_scope import HoldScope
 from sagas.execution import in_flight
 from sagas.ids import uuid7
 from sagas.operations import holds, probing, redrive
-from sagas.storage import automatic_holds, destination_holds, inbox
+from sagas.storage import automatic_holds, destination_holds, hold_probes, inbox
 from sagas.storage.destination_holds import MOST_LISTED
 from tests.broker import empty, take
 from tests.integration.counts.order_steps import statements
@@ -344,9 +344,9 @@ class TestProbes:
     def test_no_second_probe_while_the_first_one_calls(self):
         silent(ACME)
         Hold.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
-        assert len(automatic_holds.send_probes(TRIPS)) == 1
+        assert len(hold_probes.send_probes(TRIPS)) == 1
         Hold.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
-        assert automatic_holds.send_probes(TRIPS) == {}
+        assert hold_probes.send_probes(TRIPS) == {}
 
     def test_a_hold_without_waiting_trips_is_released(self):
         trips = silent(ACME)
@@ -408,9 +408,9 @@ class TestBesideAHoldOfTheStep:
     def test_the_step_is_not_probed_while_a_probe_of_a_destination_calls(self):
         silent(ACME)
         Hold.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
-        assert list(automatic_holds.send_probes(TRIPS)) == [(PAY, ACME)]
+        assert list(hold_probes.send_probes(TRIPS)) == [(PAY, ACME)]
         self.place_on_step()
-        assert automatic_holds.send_probes(TRIPS) == {}
+        assert hold_probes.send_probes(TRIPS) == {}
 
     def test_an_operators_hold_of_the_destination_stops_the_probe_of_the_step(self):
         trips = silent(ACME)

@@ -14,7 +14,7 @@ from sagas.definition.handlers import Unknown
 from sagas.definition.hold_scope import HoldScope
 from sagas.execution import held_calls
 from sagas.operations import holds
-from sagas.storage import automatic_holds
+from sagas.storage import automatic_holds, hold_probes
 from tests.broker import empty
 from tests.integration.sagas.in_flight import PAY
 from tests.integration.sagas.test_blame import attempt, counted, explode, probe_round
@@ -44,7 +44,7 @@ def place_on_step():
 def probes_due():
     """Choose the probes that are due now; return their scopes."""
     Hold.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
-    return list(automatic_holds.send_probes(TRIPS))
+    return list(hold_probes.send_probes(TRIPS))
 
 
 def lose(trip):
@@ -130,7 +130,7 @@ class TestAProbeThatMoves:
         _, second, _ = self.moved()
         Hold.objects.filter(destination=BEST).update(probe_at=timezone.now() + timedelta(hours=1))
         Hold.objects.filter(destination=ACME).update(probe_at=timezone.now())
-        assert automatic_holds.send_probes(TRIPS) == {(PAY, ACME): second}
+        assert hold_probes.send_probes(TRIPS) == {(PAY, ACME): second}
 
     def test_and_fails_at_another_hold_does_not_release_the_first(self):
         first, _ = silent(ACME)
@@ -230,7 +230,7 @@ class TestOneCallAtATime:
         place_on_step()
         assert probes_due() == [(PAY, "")]
         with transaction.atomic():
-            assert automatic_holds.begin_calls(TRIPS, PAY, {first: ACME}) == {first}
+            assert hold_probes.begin_calls(TRIPS, PAY, {first: ACME}) == {first}
             assert elsewhere(free_holds) == [ACME]
         assert free_holds() == ["", ACME]
 

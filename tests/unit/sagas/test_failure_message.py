@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from sagas.definition.messages import Message
-from sagas.execution.blame import Blame
+from sagas.execution.error_blame import Blame
 from sagas.execution.failures import Failure
 
 SAGA = UUID("01890a5d-ac96-774b-bcce-b302099a8057")

@@ -1,0 +1,226 @@
+"""Probes of automatic holds: one saga at a time tries a step, or a destination, that is on hold.
+
+CLAIM lets the probe pass the hold (`sagas.storage.inbox_sql`). The first answer releases it. A
+manual hold is never released here.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from uuid import UUID
+
+from sagas import backoff, sql
+from sagas.definition.hold_scope import HoldScope
+from sagas.storage import inbox
+from sagas.storage.automatic_holds import FIRST_PAUSE, OF_SERVICE, STEP, WAITS
+from sagas.storage.registry import Service
+
+__all__ = ["Released", "begin_calls", "end_probes", "release_proven", "send_probes"]
+
+# The longest pause between two probes of a hold, in seconds.
+LONGEST_PAUSE = 5.0
+
+# Choose the next probes
+# The held rows take turns in the order of their ids, so that one bad saga does not keep the hold.
+# The lock on the hold makes it one probe at a time over all processes. While the whole step is on
+# hold, no destination is probed, because its probe could not pass. The step is not probed while the
+# probe of a destination is in flight, because both might call it.
+# If some destinations are on hold too, two of three probes of the step go to other destinations,
+# because a destination that is on hold most likely stays silent. The third does not, so that one
+# bad saga elsewhere does not keep the hold. These probes take turns by the time of their last try.
+CHOOSE = """
+WITH due AS MATERIALIZED (
+  SELECT h.id, {step} AS step, h.destination, h.probes,
+         EXISTS (SELECT 1 FROM {hold} d WHERE d.calling_step = h.step) AS is_mixed,
+         (SELECT p.id FROM {inbox} p WHERE p.saga = h.probe AND p.step = {step}) AS last
+    FROM {hold} h
+   WHERE {of_service} AND h.probe_at <= clock_timestamp() AND NOT {in_flight}
+     AND NOT EXISTS (SELECT 1 FROM {hold} s WHERE s.step = h.calling_step)
+     AND NOT EXISTS (SELECT 1 FROM {hold} s JOIN {inbox} i
+                                ON i.saga = s.probe AND i.step = s.calling_step
+                      WHERE s.calling_step = h.step AND s.probed_at IS NOT NULL
+                        AND i.state IN ('started', 'waiting'))
+   ORDER BY h.id FOR UPDATE SKIP LOCKED
+), chosen AS MATERIALIZED (
+  SELECT h.id, h.step, h.destination, CASE WHEN h.is_mixed THEN
+    (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND {free}
+      ORDER BY EXISTS (SELECT 1 FROM {hold} d WHERE d.calling_step = i.step
+                                                AND d.destination = i.destination)
+               = (mod(h.probes, 3) < 2), i.updated_at, i.id LIMIT 1)
+  ELSE COALESCE(
+    (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND i.id > h.last AND {free}
+      ORDER BY i.id LIMIT 1),
+    (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND {free} ORDER BY i.id LIMIT 1))
+  END AS saga
+    FROM due h
+), probed AS (
+  UPDATE {hold} h
+     SET probe = c.saga, probed_at = statement_timestamp(), probes = h.probes + 1,
+         probe_at = clock_timestamp() + make_interval(secs => {pause})
+    FROM chosen c WHERE h.id = c.id AND c.saga IS NOT NULL
+)
+UPDATE {inbox} i
+   SET state = 'waiting', due_at = statement_timestamp(), send_at = statement_timestamp(),
+       updated_at = statement_timestamp()
+  FROM chosen c
+ WHERE i.saga = c.saga AND i.step = c.step AND i.state = 'held'
+RETURNING i.step, c.destination, i.saga
+"""
+
+# An operator's hold lets no probe pass. A probe waits for the end of a call to its destination that
+# began before, for example as the probe of a hold that an operator has released since. Each call
+# has a database session: its condition lets the planner use the index of started rows, which stays
+# short during a backlog.
+FREE = """NOT EXISTS (SELECT 1 FROM {hold} s
+                        WHERE s.saga = i.saga
+                           OR s.calling_step = i.step AND s.destination = i.destination
+                              AND NOT s.automatic)
+      AND NOT EXISTS (SELECT 1 FROM {inbox} s
+                       WHERE s.step = i.step AND s.state = 'started' AND s.session_pid IS NOT NULL
+                         AND s.destination = i.destination AND s.destination <> '')"""
+
+# Begin the calls of probes
+# A probe may call a destination that is on hold. Its row keeps the destination, so that no other
+# probe calls there at once, also if an operator releases the hold that lets it pass. The lock makes
+# such a release wait for the end of this transaction.
+BEGIN_CALLS = """
+WITH r AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(%(calls)s::jsonb) AS r(saga uuid, destination text)
+), passing AS MATERIALIZED (
+  SELECT h.probe AS saga FROM {hold} h JOIN r ON r.saga = h.probe
+   WHERE h.automatic AND h.probed_at IS NOT NULL
+     AND (h.step = %(step)s OR h.calling_step = %(step)s AND h.destination = r.destination)
+   ORDER BY h.id FOR KEY SHARE OF h
+)
+UPDATE {inbox} i SET destination = r.destination
+  FROM r
+ WHERE i.saga = r.saga AND i.step = %(step)s AND r.saga IN (SELECT saga FROM passing)
+   AND NOT EXISTS (SELECT 1 FROM {inbox} s
+                    WHERE s.step = %(step)s AND s.state = 'started' AND s.session_pid IS NOT NULL
+                      AND s.destination = r.destination AND s.saga <> r.saga)
+RETURNING i.saga
+"""
+
+# End probes
+# A probe that waits at another destination tries the first one no more. The hold keeps it as the
+# place in the turn, without a time.
+END_PROBES = """
+UPDATE {hold} SET probed_at = NULL WHERE id = ANY(ARRAY(
+  SELECT h.id FROM {hold} h
+    JOIN jsonb_to_recordset(%(moved)s::jsonb) AS r(saga uuid, destination text)
+      ON r.saga = h.probe AND r.destination <> h.destination
+    CROSS JOIN set_config('lock_timeout', %(lock_wait)s, true)
+   WHERE h.calling_step = %(step)s AND h.automatic
+   ORDER BY h.id FOR UPDATE OF h))
+"""
+
+# Release what a probe has proven, or where no saga waits any more
+# The step has answered the probe: it is done, it refused, or it waits as agreed, which sets the
+# attempts to 0. A failed probe is `held` again. A person's completion proves nothing. Neither does
+# a refusal by a cancel, which writes no event of the step.
+# The answer releases the hold that the probe has tried, whichever destination it came from: a
+# domain may have moved the saga to another one.
+RELEASE = """
+DELETE FROM {hold} h
+ WHERE {of_service}
+   AND ({answer} IS NOT NULL
+        OR h.probe_at <= clock_timestamp()
+           AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE {waits})
+           AND NOT {in_flight})
+RETURNING {step}, h.destination, {answer}
+"""
+
+# The destination that has answered the probe of a hold `h`: empty for an answer without one, and
+# null without an answer.
+ANSWER = """(SELECT i.destination FROM {inbox} i
+              WHERE i.saga = h.probe AND i.step = {step} AND i.by_hand IS NULL
+                AND i.updated_at > h.probed_at
+                AND (i.state = 'done' OR i.state = 'refused' AND {has_event}
+                     OR i.state = 'waiting' AND i.attempts = 0 AND i.due_at > i.updated_at))"""
+
+IN_FLIGHT = """(h.probed_at IS NOT NULL
+   AND EXISTS (SELECT 1 FROM {inbox} i WHERE i.saga = h.probe AND i.step = {step}
+                                         AND i.state IN ('started', 'waiting')))"""
+
+# An event of the engine itself is no answer: it says that the saga waits.
+HAS_EVENT = """EXISTS (SELECT 1 FROM {outbox} o
+                        WHERE o.saga = i.saga AND o.step = i.step AND o.created_at > h.probed_at
+                          AND o.type NOT LIKE 'saga.%%')"""
+
+
+class Released(NamedTuple):
+    """The scope of a hold that is released.
+
+    `answer`: the destination that has answered the probe, empty if the answer came without one.
+    None if there was no answer, because no saga waits any more.
+    """
+
+    scope: HoldScope
+    answer: str | None
+
+    @property
+    def proven(self) -> list[HoldScope]:
+        """The scopes that the answer proves to work. The answer at one destination proves nothing
+        about another one. An empty hold of a step is no sign of a fault any more.
+        """
+        step, destination = self.scope
+        if destination:
+            return [self.scope] if destination == self.answer else []
+        return [self.scope, HoldScope(step, self.answer)] if self.answer else [self.scope]
+
+
+def send_probes(service: Service) -> dict[HoldScope, UUID]:
+    """Make the next probe of each hold due; return the sagas. The relay sends them."""
+    rows = sql.fetch(service.alias, _for(service, CHOOSE), {})
+    return {HoldScope(step, destination): saga for step, destination, saga in rows}
+
+
+def begin_calls(service: Service, step: str, calls: Mapping[UUID, str]) -> set[UUID]:
+    """Note the destination on hold that each probe calls; return the sagas that may call.
+
+    Runs inside the transaction of their claim. A saga may not call if its hold is released since
+    the claim, or while another saga calls there that was a probe before.
+    """
+    rows = [{"saga": saga, "destination": destination} for saga, destination in calls.items()]
+    statement = BEGIN_CALLS.format(hold=service.hold, inbox=service.inbox)
+    found = sql.fetch(service.alias, statement, {"step": step, "calls": sql.json_rows(rows)})
+    return {saga for (saga,) in found}
+
+
+def end_probes(service: Service, step: str, moved: Mapping[UUID, str]) -> None:
+    """End the probes of a step's destinations by these sagas, because they wait at another one.
+
+    `moved`: the destination at which each saga waits. Call it before the rows of the sagas are
+    locked, or while their probes are in flight, because probes are chosen in this order of locks.
+    Each statement of the transaction waits for a lock at most `inbox.LOCK_WAIT_MS` from here on.
+    """
+    rows = [{"saga": saga, "destination": destination} for saga, destination in moved.items()]
+    params = {
+        "step": step,
+        "moved": sql.json_rows(rows),
+        "lock_wait": f"{inbox.LOCK_WAIT_MS}ms",
+    }
+    sql.run(service.alias, END_PROBES.format(hold=service.hold), params)
+
+
+def release_proven(service: Service) -> list[Released]:
+    """Release the holds whose probe got an answer, and those where no saga waits."""
+    rows = sql.fetch(service.alias, _for(service, RELEASE), {})
+    return [Released(HoldScope(step, name), answer) for step, name, answer in rows]
+
+
+def _for(service: Service, statement: str) -> str:
+    names = {"hold": service.hold, "inbox": service.inbox, "outbox": service.outbox}
+    pause = backoff.exponential_sql(
+        "h.probes + 1", first=str(FIRST_PAUSE), longest=str(LONGEST_PAUSE)
+    )
+    return statement.format(
+        **names,
+        step=STEP,
+        of_service=OF_SERVICE,
+        waits=WAITS.format(step=STEP),
+        chosen_waits=WAITS.format(step="h.step"),
+        in_flight=IN_FLIGHT.format(step=STEP, **names),
+        answer=ANSWER.format(step=STEP, has_event=HAS_EVENT.format(**names), **names),
+        free=FREE.format(**names),
+        pause=pause,
+    )
