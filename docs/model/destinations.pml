@@ -42,7 +42,11 @@
 #define SILENCES 1         /* times that A gives no answer */
 #endif
 #ifndef RELEASES
+#ifdef PROBE
+#define RELEASES 0
+#else
 #define RELEASES 1         /* holds that an operator releases */
+#endif
 #endif
 #ifndef BAD
 #define BAD 1              /* orders that fail once for a reason of their own */
@@ -210,7 +214,7 @@ proctype Fault() {
   :: atomic { silent -> silent=false }                                             /* fault: none, A answers */
   :: atomic { !broken && breaks<BREAKS -> breaks++; broken=true }                  /* fault: the step fails for every order */
   :: atomic { releases<RELEASES && hold[A] -> releases++; RELEASED(A) }            /* [sagas.operations.holds.release] */
-  :: atomic { releases<RELEASES && hold[STEP] -> releases++; RELEASED(STEP) }
+  :: atomic { releases<RELEASES && hold[STEP] -> releases++; RELEASED(STEP) }      /* [sagas.operations.holds.release] */
   :: atomic { broken -> broken=false }                                             /* fault: none, the step is mended */
   od }
 
