@@ -35,10 +35,11 @@ WITH due AS MATERIALIZED (
     FROM {hold} h
    WHERE {of_service} AND h.probe_at <= clock_timestamp() AND NOT {in_flight}
      AND NOT EXISTS (SELECT 1 FROM {hold} s WHERE s.step = h.calling_step)
-     AND NOT EXISTS (SELECT 1 FROM {hold} s JOIN {inbox} i
-                                ON i.saga = s.probe AND i.step = s.calling_step
+     AND NOT EXISTS (SELECT 1 FROM {hold} s
                       WHERE s.calling_step = h.step AND s.probed_at IS NOT NULL
-                        AND i.state IN ('started', 'waiting'))
+                        AND (SELECT i.state FROM {inbox} i
+                              WHERE i.saga = s.probe AND i.step = s.calling_step)
+                            IN ('started', 'waiting'))
    ORDER BY h.id FOR UPDATE SKIP LOCKED
 ), chosen AS MATERIALIZED (
   SELECT h.id, h.step, h.destination, CASE WHEN h.is_mixed THEN
@@ -137,9 +138,11 @@ ANSWER = """(SELECT i.destination FROM {inbox} i
                 AND (i.state = 'done' OR i.state = 'refused' AND {has_event}
                      OR i.state = 'waiting' AND i.attempts = 0 AND i.due_at > i.updated_at))"""
 
+# The state of a probe's row is looked up by its saga. As a condition on the row, it would let the
+# planner read all open rows instead.
 IN_FLIGHT = """(h.probed_at IS NOT NULL
-   AND EXISTS (SELECT 1 FROM {inbox} i WHERE i.saga = h.probe AND i.step = {step}
-                                         AND i.state IN ('started', 'waiting')))"""
+   AND COALESCE((SELECT i.state FROM {inbox} i WHERE i.saga = h.probe AND i.step = {step}), '')
+       IN ('started', 'waiting'))"""
 
 # An event of the engine itself is no answer: it says that the saga waits.
 HAS_EVENT = """EXISTS (SELECT 1 FROM {outbox} o
