@@ -53,7 +53,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title="Invariants across orders, payments and inventory", title_justify="left")
+    table = Table(title="Invariants across all services", title_justify="left")
     table.add_column("", no_wrap=True)
     table.add_column("Invariant")
     table.add_column("Checked")

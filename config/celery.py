@@ -1,6 +1,7 @@
 """The Celery app.
 
-Start it with `celery -A config worker -Q orders,payments,inventory` and `celery -A config beat`.
+Start beat with `celery -A config beat`, and a worker of every queue with
+`celery -A config worker -Q orders,payments,inventory,returns`.
 """
 
 import os

@@ -11,18 +11,13 @@ from tempfile import TemporaryDirectory
 import psycopg
 from django.db import connections
 
+from services import VARIABLES
 from tests.processes import until
 from tools.local.ports import free_port
 from tools.local.processes import ORPHAN_REAPER
 from tools.local.unprivileged import server_user
 
 __all__ = ["pooler", "pooler_urls"]
-
-VARIABLES = {
-    "default": "DATABASE_URL",
-    "payments": "PAYMENTS_DATABASE_URL",
-    "inventory": "INVENTORY_DATABASE_URL",
-}
 
 
 @contextmanager

@@ -8,11 +8,13 @@ from django.db import transaction
 
 from inventory.models import Reservation
 from orders.models import Order
+from orders.saga import AUTHORIZE_FIRST, PLACE_ORDER
 from payments.models import Inbox, Payment
 from returns.models import Inbox as ReturnsInbox
 from returns.models import Return
 from returns.services import cancel_return
 from sagas import signal
+from sagas.definition.plan import Plan
 from sagas.failpoints import Action, Fault, Point
 from tests.faults.customer import Customer
 from tests.integration.returns.factories import RECEIVE, ask, received
@@ -171,36 +173,42 @@ def _authorizing(customer: Customer) -> Customer:
     return Customer(customer.system, url=customer.system.authorizing_url)
 
 
+def _steps(plan: Plan, first: str, last: str = "") -> tuple[str, ...]:
+    """Return the steps of a saga from the first to the last, or to its end."""
+    steps = [first]
+    while steps[-1] != last and (following := plan.after(steps[-1])):
+        steps.append(following)
+    return tuple(steps)
+
+
+# The steps of a further service are steps of these plans, too.
+CHARGE_PLAN, AUTHORIZE_PLAN = PLACE_ORDER.plan, AUTHORIZE_FIRST.plan
+CHARGE = "payments.charge"
+
 FULFILLED = Scenario(
     name="fulfilled",
-    steps=("payments.charge", "inventory.reserve", "orders.fulfil", "inventory.ship"),
+    steps=_steps(CHARGE_PLAN, CHARGE_PLAN.first),
     last_event="stock.shipped",
     final_status="fulfilled",
     start=_fulfilled,
 )
 CANCELLED = Scenario(
     name="cancelled",
-    steps=("inventory.release", "payments.refund", "orders.cancel"),
+    steps=_steps(CHARGE_PLAN, CHARGE_PLAN.after_cancel()),
     last_event="order.cancelled",
     final_status="cancelled",
     start=_cancelled,
 )
 AUTHORIZED = Scenario(
     name="authorized",
-    steps=(
-        "payments.authorize",
-        "inventory.reserve",
-        "payments.capture",
-        "orders.fulfil",
-        "inventory.ship",
-    ),
+    steps=_steps(AUTHORIZE_PLAN, AUTHORIZE_PLAN.first),
     last_event="stock.shipped",
     final_status="fulfilled",
     start=_authorized,
 )
 WITHHELD = Scenario(
     name="withheld",
-    steps=("payments.withhold", "inventory.release", "payments.void", "orders.cancel"),
+    steps=_steps(AUTHORIZE_PLAN, "payments.withhold"),
     last_event="order.cancelled",
     final_status="cancelled",
     start=_withheld,
@@ -214,7 +222,10 @@ SOLD_OUT = Scenario(
 )
 DECLINED = Scenario(
     name="declined",
-    steps=("payments.charge", "orders.cancel"),
+    steps=(
+        *_steps(CHARGE_PLAN, CHARGE_PLAN.first, CHARGE),
+        *_steps(CHARGE_PLAN, CHARGE_PLAN.after_refusal(CHARGE)),
+    ),
     last_event="order.cancelled",
     final_status="cancelled",
     start=_declined,

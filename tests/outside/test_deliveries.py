@@ -76,6 +76,7 @@ def test_repeated_and_reordered_messages_change_nothing(api_client, system):
     assert effects() == before
 
 
+@pytest.mark.usefixtures("steps_of_the_shop")
 def test_an_undo_that_arrives_before_its_action_bars_the_action(api_client, system):
     with capture() as messages, system.suspended():
         placed = order(api_client, "late")

@@ -119,6 +119,7 @@ def newer(args):
     ]
 
 
+@pytest.mark.usefixtures("steps_of_the_shop")
 @pytest.mark.parametrize("shape", [older, newer])
 def test_events_of_another_release_are_understood(api_client, system, shape):
     with capture() as messages, system.suspended():
@@ -131,6 +132,7 @@ def test_events_of_another_release_are_understood(api_client, system, shape):
     assert outcome(placed) == FULFILLED
 
 
+@pytest.mark.usefixtures("steps_of_the_shop")
 def test_an_order_with_an_unreadable_message_continues_with_the_senders_copy(api_client, system):
     with capture() as messages, system.suspended():
         broken, whole = order(api_client, "broken"), order(api_client, "whole")

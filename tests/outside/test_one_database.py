@@ -1,4 +1,4 @@
-"""While one of the three databases is down, the other services work. Its sagas wait, and continue
+"""While one of the databases is down, the other services work. Its sagas wait, and continue
 when it is back.
 """
 

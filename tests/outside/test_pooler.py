@@ -14,6 +14,7 @@ from django.db import connections
 
 from api.auth.tokens import issue_token
 from orders.models import Order
+from services import VARIABLES
 from tests.outside import customer
 from tests.outside.harness import SHORT_TIMES, running_system, superuser_in
 from tests.pooler import pooler, pooler_urls
@@ -22,7 +23,6 @@ from tests.system.harness import net, outcome
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
-ALIASES = ("default", "payments", "inventory")
 DROPS_OPTIONS = {"ignore_startup_parameters": "extra_float_digits,options"}
 FULFILLED = ("fulfilled", "")
 
@@ -45,7 +45,7 @@ def limits_stored():
 @pytest.fixture
 def limits_not_stored():
     """Remove the settings of the roles; they are gone already unless another test stored them."""
-    for alias in ALIASES:
+    for alias in VARIABLES:
         config = connections[alias].settings_dict
         with superuser_in(alias) as session:
             session.execute(

@@ -154,6 +154,13 @@ def test_the_page_of_settings_names_every_variable_and_no_other():
     assert named == read
 
 
+@pytest.mark.parametrize("document", [*CURRENT, "config/celery.py"])
+def test_a_worker_of_several_queues_has_all_of_the_shop(document):
+    queues = re.findall(r"-Q (\w+(?:,\w+)+)", text_of(document))
+
+    assert all(set(named.split(",")) == set(SHOP) for named in queues)
+
+
 def test_the_index_of_decisions_is_complete():
     index = text_of("docs/adr/README.md")
     files = {path.name for path in (ROOT / "docs/adr").glob("0*.md")}

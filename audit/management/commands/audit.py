@@ -27,9 +27,9 @@ class Command(BaseCommand):
     """Check and print. Exit codes: 0 if every invariant holds, 1 if not, 2 if data is missing."""
 
     help = (
-        "Checks the invariants across the three databases. It only reads, and may run while orders "
-        "are being placed. Exit codes: 0 every invariant holds, 1 at least one does not, 2 a "
-        "database or the gateway's statement could not be read."
+        "Checks the invariants across the databases of all services. It only reads, and may run "
+        "while orders are being placed. Exit codes: 0 every invariant holds, 1 at least one does "
+        "not, 2 a database or the gateway's statement could not be read."
     )
     requires_system_checks = ()  # an error in the code must not keep an operator from the data
 

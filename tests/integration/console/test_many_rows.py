@@ -23,7 +23,7 @@ from payments.models import Inbox
 from sagas import sql
 from sagas.admin import changelist
 from sagas.admin.changelist import BoundedPaginator
-from services import NAMES
+from services import NAMES, VARIABLES
 from tests.integration.console.operators import stuck
 from tests.integration.orders import harness
 from tests.processes import url
@@ -45,12 +45,6 @@ pytestmark = [
     pytest.mark.timeout(1_200),
     pytest.mark.django_db(databases="__all__"),
 ]
-
-VARIABLES = {
-    "default": "DATABASE_URL",
-    "payments": "PAYMENTS_DATABASE_URL",
-    "inventory": "INVENTORY_DATABASE_URL",
-}
 
 # Without the chain, because many entries of one transaction would lock its head again and again.
 NO_CHAIN = "ALTER TABLE console_logentry DISABLE TRIGGER console_log_chain"

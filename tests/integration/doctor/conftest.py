@@ -3,9 +3,9 @@ from django.core.management import call_command
 from django.db import connections
 
 from sagas.operations import heartbeats
+from services import VARIABLES
 from tests.outside.harness import superuser_in
 from tests.plugin import running
-from tests.pooler import VARIABLES
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from sagas.operations import heartbeats
+from services import ALIASES
 from services import NAMES as SERVICES
 from tests.processes import ROOT, environment, until
 from tools.local.ports import free_port
@@ -22,6 +23,7 @@ from tools.local.rundir import RunDir
 from tools.local.valkey import Valkey
 
 __all__ = [
+    "DATABASES",
     "PUBLIC",
     "RIGHT",
     "WRONG",
@@ -50,6 +52,17 @@ RIGHT = {
     "RUN_DIR": "/nowhere",
 }
 PUBLIC = {**RIGHT, "ALLOWED_HOSTS": "api.example.com"}
+
+
+def _labels() -> dict[str, str]:
+    served: dict[str, list[str]] = {}
+    for name in sorted(SERVICES):
+        served.setdefault(ALIASES[name], []).append(name)
+    return {alias: f"{' and '.join(names)} database" for alias, names in served.items()}
+
+
+# How `doctor` names each database, by alias and in the order of its report.
+DATABASES = _labels()
 
 # The probes for which a test shows a fault; `wrong` fills it.
 WRONG: set[str] = set()

@@ -4,9 +4,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from tests.integration.doctor.harness import doctor, hear_worker, wrong
+from services import NAMES as SERVICES
+from services import VARIABLES
+from tests.integration.doctor.harness import DATABASES, doctor, hear_worker, wrong
 from tests.outside.harness import superuser_in
-from tests.pooler import VARIABLES, pooler, pooler_urls
+from tests.pooler import pooler, pooler_urls
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.outside]
 
@@ -19,8 +21,8 @@ def test_limits_that_a_pooler_drops(roles_without_limits):
     with pooler(settings=DROPS_OPTIONS) as port:
         found = doctor("--only", "session-limits", environ=pooler_urls(port))
     assert found.code == 1
-    assert len(found.faults) == 3
-    orders = next(line for line in found.faults if line.startswith("orders and returns database"))
+    assert len(found.faults) == len(DATABASES)
+    orders = next(line for line in found.faults if line.startswith(DATABASES["default"]))
     for part in (
         "not in force through a pooler for the role orders",
         "lock_timeout is 0",
@@ -37,12 +39,12 @@ def test_limits_that_a_pooler_drops(roles_without_limits):
 def test_a_session_of_the_pooler_that_is_older_than_the_limits(roles_without_limits):
     with pooler(settings={"default_pool_size": "1"}) as port:
         environ = {**pooler_urls(port), **POOLED}
-        assert len(doctor("--only", "session-limits", environ=environ).faults) == 3
+        assert len(doctor("--only", "session-limits", environ=environ).faults) == len(DATABASES)
 
         call_command("migrate_all", verbosity=0)
         found = doctor("--only", "session-limits", environ=environ)
 
-    assert len(found.faults) == 3
+    assert len(found.faults) == len(DATABASES)
     assert all("RECONNECT in the console of PgBouncer" in line for line in found.faults)
 
 
@@ -78,7 +80,7 @@ def test_limits_in_force_directly_and_through_a_pooler(roles_with_limits):
     with pooler() as port:
         pooled = doctor("--only", "session-limits", environ={**pooler_urls(port), **POOLED})
     assert (direct.code, pooled.code) == (0, 0)
-    assert len(direct.proved) == len(pooled.proved) == 3
+    assert len(direct.proved) == len(pooled.proved) == len(DATABASES)
     limits = "idle_in_transaction_session_timeout 15s, lock_timeout 5s, statement_timeout 20s"
     assert all(f"{limits} in force, read back from a session |" in line for line in direct.proved)
     assert all(
@@ -111,10 +113,11 @@ def test_a_sequence_that_is_behind_its_table():
 def test_more_connections_than_the_server_allows():
     found = doctor("--only", "connections", environ={"DATABASE_POOL_SIZE": "500"})
     assert found.code == 1
-    assert len(found.faults) == 3
+    number = len(DATABASES)
+    assert len(found.faults) == number
     for line in found.faults:
         assert "too few connections" in line
-        assert "of the server, for 3 databases, but 3015 are needed" in line
+        assert f"of the server, for {number} databases, but {number * 1005} are needed" in line
         assert "max_connections" in line
 
 
@@ -135,7 +138,7 @@ def test_a_role_with_a_limit_of_its_own():
 
 @wrong("connections")
 def test_a_role_that_serves_several_databases_has_one_limit_for_them_together():
-    """Its limit of 60 is enough for two of the databases, which need 25 each, and not for three."""
+    """Its limit of 60 is enough for two of the databases, which need 25 each, and not for all."""
     urls, names = {}, {}
     with superuser_in("payments") as session:
         session.execute("DROP ROLE IF EXISTS sharer")
@@ -155,17 +158,18 @@ def test_a_role_that_serves_several_databases_has_one_limit_for_them_together():
                 session.execute(f'REVOKE ALL ON DATABASE "{name}" FROM sharer')
             session.execute("DROP ROLE sharer")
             session.commit()
-    assert len(found.faults) == 3
+    number = len(DATABASES)
+    assert len(found.faults) == number
     for line in found.faults:
-        assert "60 of the role, for 3 databases, but 75 are needed" in line
+        assert f"60 of the role, for {number} databases, but {number * 25} are needed" in line
 
 
 def test_without_workers_the_needed_connections_are_unknown_and_never_proved():
     found = doctor("--only", "connections")
-    assert (found.faults, found.proved, len(found.unknown)) == ([], [], 3)
-    assert "no worker is alive on inventory, orders, payments, returns" in found.unknown[0]
+    assert (found.faults, found.proved, len(found.unknown)) == ([], [], len(DATABASES))
+    assert f"no worker is alive on {', '.join(sorted(SERVICES))}, so" in found.unknown[0]
 
-    hear_worker(queues=["orders", "payments", "returns"])
+    hear_worker(queues=[service for service in SERVICES if service != "inventory"])
     (line, *_) = doctor("--only", "connections").unknown
     assert "no worker is alive on inventory, so it is not known" in line
 
@@ -175,10 +179,12 @@ def test_enough_connections_directly_and_through_a_pooler():
     direct = doctor("--only", "connections")
     with pooler() as port:
         pooled = doctor("--only", "connections", environ={**pooler_urls(port), **POOLED})
-    assert (direct.code, len(direct.proved)) == (0, 3)
+    number = len(DATABASES)
+    assert (direct.code, len(direct.proved)) == (0, number)
     assert "enough connections: " in direct.proved[0]
-    assert "of the server, for 3 databases, and 99 are needed" in direct.proved[0]
-    assert (pooled.code, len(pooled.proved)) == (0, 3)
+    needed = f"of the server, for {number} databases, and {number * 33} are needed"
+    assert needed in direct.proved[0]
+    assert (pooled.code, len(pooled.proved)) == (0, number)
     assert all("a pooler shares the server's" in line for line in pooled.proved)
 
 
