@@ -55,9 +55,7 @@ def test_sessions_ended_during_transactions_only_delay_orders(ada, system):
     with ada.ordering():
         ada.wait_for_orders(5)
         until(
-            lambda: (
-                _end_some(ended) and ended.total() >= 15 and len(ended) == len(VARIABLES)
-            ),
+            lambda: _end_some(ended) and ended.total() >= 15 and len(ended) == len(VARIABLES),
             "15 sessions are ended, some in each database",
         )
         ada.wait_for_orders(5)
