@@ -64,9 +64,9 @@ def test_a_right_set_up_has_nothing_to_mend():
 def test_the_sample_in_the_runbook_is_what_it_prints(tmp_path):
     call_command("migrate_all", verbosity=0)
     section = (ROOT / "docs" / "runbook.md").read_text().partition("doctor --url https://")[2]
-    sample = section.partition("```text\n")[2].partition("```")[0]
+    text = section.partition("```text\n")[2].partition("```")[0]
     # A further service may share the database.
-    sample = sample.replace("orders and returns database", DATABASES["default"]).splitlines()
+    sample = text.replace("orders and returns database", DATABASES["default"]).splitlines()
     user = "user asker on >asker ~* &* +@all -info -config"
     with second_broker(tmp_path, user) as url, pooler() as port:
         environ = {
