@@ -30,6 +30,9 @@ RECOVERED = "recovered"
 
 RESERVE = "inventory.reserve"
 
+# Only the events of these services are known here. The step of another service runs again.
+PROVEN = ("payments", "inventory")
+
 
 class Received(NamedTuple):
     """A request that a step has received: the position of its event, and its context."""
@@ -65,7 +68,8 @@ def received(journal: Journal, service: str) -> list[Received]:
 def proven_events(journal: Journal, plan: SagaPlan, service: str) -> Iterator[Event]:
     """Yield the events of payments or inventory that requests prove and no row has."""
     first = journal.first
-    if first is None or journal.other is not None:  # only orders have the steps below
+    # Only orders have the steps below.
+    if first is None or journal.other is not None or service not in PROVEN:
         return
     written = {event.step for event in journal.changes(service) if event.step}
     for request in received(journal, service):

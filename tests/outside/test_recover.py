@@ -20,7 +20,6 @@ from inventory.services import adjust_stock
 from orders.models import Order
 from payments.models import Inbox, Payment
 from recovery.inventory import RESERVE
-from recovery.run import DATABASES
 from sagas.operations import holds, redrive
 from sagas.storage.registry import get_service
 from tests.integration.payments.stripe_harness import use_stripe
@@ -73,7 +72,7 @@ def environ(sandbox):
 
 
 @pytest.mark.parametrize("saga", ["charge_first", "authorize_first"])
-@pytest.mark.parametrize("service", DATABASES)
+@pytest.mark.parametrize("service", ["payments", "inventory", "orders"])
 def test_a_database_restored_to_an_older_point_under_load(
     service, saga, sandbox, environ, shop, tmp_path
 ):
@@ -94,7 +93,7 @@ def test_a_database_restored_to_an_older_point_under_load(
     assert set(Order.objects.values_list("user_id", flat=True)) == {shop.pk}
 
 
-@pytest.mark.parametrize("service", DATABASES)
+@pytest.mark.parametrize("service", ["payments", "inventory", "orders"])
 def test_a_database_that_is_lost_altogether_under_load(service, sandbox, environ, shop, tmp_path):
     with running_system(environ), api(**environ) as address:
         ada = Customer(address, issue_token(shop))
