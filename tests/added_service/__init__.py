@@ -32,6 +32,7 @@ KNOWING = (
     "tests/unit/test_growth.py",
     "tests/unit/test_model.py",
     "tests/unit/test_order_saga.py",
+    "tests/unit/test_proofs.py",
     "tests/unit/test_schedule.py",
     "tests/unit/test_services.py",
     "tests/unit/test_startservice.py",
