@@ -1,7 +1,7 @@
 """The limit of calls at once to one destination: it rises while answers come, and falls on trouble.
 
-Additive increase, multiplicative decrease, as in TCP's congestion control, in rounds of as many
-answers as the limit: https://www.rfc-editor.org/rfc/rfc5681#section-3.1
+Slow start, additive increase and multiplicative decrease, as in TCP's congestion control, in rounds
+of as many answers as the limit: https://www.rfc-editor.org/rfc/rfc5681#section-3.1
 """
 
 import math
@@ -11,12 +11,12 @@ __all__ = ["FIRST", "AdaptiveLimit"]
 # The limit of a destination that this process has not called yet.
 FIRST = 16
 
-# A round has too many failures from this share of the limit on, and never below this number. A few
-# calls that hang among many that succeed do not lower the limit.
+# A round has too many failures from this share of the limit on, and never below this number, unless
+# all of them fail. A few calls that hang among many that succeed do not lower the limit.
 FAILURE_SHARE = 0.1
 FEWEST_FAILURES = 2
 
-# Until the first decrease, the limit doubles in each round. Afterwards it rises by an eighth.
+# The limit doubles in each round up to the threshold of slow start. Above it, it rises by an eighth.
 RISE = 8
 
 
@@ -26,14 +26,16 @@ class AdaptiveLimit:
     def __init__(self, most: int) -> None:
         self.most = most
         self.value = min(FIRST, most)
-        self._is_first_rise = True
+        self._threshold = most
+        # Whether a call has succeeded since the last decrease. The first one always sets the threshold.
+        self._has_success = True
         self._lowered_at = -math.inf
         self._begin_round()
 
     @property
     def expected(self) -> int:
-        """The limit to expect soon: the most, as long as no trouble has lowered it."""
-        return self.most if self._is_first_rise else self.value
+        """The limit to expect soon, if answers come: it doubles up to the threshold."""
+        return max(self.value, self._threshold)
 
     def note(self, *, failed: bool, was_full: bool, started_at: float, now: float) -> None:
         """Note the end of a call that started at `started_at`.
@@ -47,22 +49,28 @@ class AdaptiveLimit:
 
         self._answers += 1
         self._failures += failed
+        self._has_success |= not failed
         self._was_full |= was_full
-        if self._failures >= max(FEWEST_FAILURES, FAILURE_SHARE * self.value):
+        if self._failures >= max(min(FEWEST_FAILURES, self.value), FAILURE_SHARE * self.value):
             self._lower(now)
         elif self._answers >= self.value:
             self._raise()
 
     def _lower(self, now: float) -> None:
+        """Halve the limit. The threshold keeps what a destination that fell silent took before."""
+        if self._has_success:
+            self._threshold = max(1, self.value // 2)
         self.value = max(1, self.value // 2)
-        self._is_first_rise = False
+        self._has_success = False
         self._lowered_at = now
         self._begin_round()
 
     def _raise(self) -> None:
         if self._was_full:
-            step = self.value if self._is_first_rise else max(1, self.value // RISE)
-            self.value = min(self.most, self.value + step)
+            if self.value < self._threshold:
+                self.value = min(2 * self.value, self._threshold)
+            else:
+                self.value = min(self.most, self.value + max(1, self.value // RISE))
         self._begin_round()
 
     def _begin_round(self) -> None:

@@ -15,7 +15,8 @@ __all__ = ["Destination", "Load"]
 ROUNDS_ACCEPTED = 2
 
 # Seconds. The estimate of a call's duration before the first answer, the weight of a new one, and
-# the shortest.
+# the shortest. A call without an answer does not count: it lasts as long as its time limit, so the
+# messages that wait for the end of an outage would come back too late.
 FIRST_DURATION = 0.5
 WEIGHT = 0.1
 SHORTEST_DURATION = 0.02
@@ -90,12 +91,12 @@ class Destination:
             self.running += 1
             yield lane.waiting.popleft()
 
-    def note_end(self, call: Call, *, failed: bool, now: float) -> None:
+    def note_end(self, *, started_at: float, failed: bool, now: float) -> None:
         """Note a call's outcome, for the limit and for the estimate of its duration."""
-        started_at = now if call.started_at is None else call.started_at
         was_full = self.waiting > 0 or self.running + 1 >= self.limit.value
         self.limit.note(failed=failed, was_full=was_full, started_at=started_at, now=now)
-        self._duration += WEIGHT * (now - started_at - self._duration)
+        if not failed:
+            self._duration += WEIGHT * (now - started_at - self._duration)
 
     def place_in_queue(
         self, count: int, *, now: float, lane: Lane | None = None, limits: Mapping[str, Limit] = {}

@@ -196,7 +196,11 @@ class Executor:
                     continue
                 destination = self._destination(call.destination)
                 destination.unrecorded -= 1
-                destination.note_end(call, failed=failed.get(call, True), now=now)
+                destination.note_end(
+                    started_at=now if call.started_at is None else call.started_at,
+                    failed=failed.get(call, True),
+                    now=now,
+                )
                 self._start_waiting(destination)
                 self.calls.discard(call)
             self.changed.notify_all()

@@ -51,9 +51,11 @@ def test_a_round_of_failures_halves_the_limit_once(clock: Clock) -> None:
 
 def test_the_limit_never_falls_below_one(clock: Clock) -> None:
     limit = AdaptiveLimit(64)
-    for _ in range(100):
+    found = []
+    for _ in range(7):
         clock.round(limit, failures=limit.value)
-    assert limit.value == 1
+        found.append(limit.value)
+    assert found == [8, 4, 2, 1, 1, 1, 1]
 
 
 def test_one_failure_among_many_answers_does_not_lower_the_limit(clock: Clock) -> None:
@@ -75,6 +77,28 @@ def test_after_trouble_the_limit_rises_by_an_eighth_in_each_round(clock: Clock) 
     assert found == [36, 40, 45]
 
 
+def test_after_a_silence_the_limit_doubles_up_to_half_of_what_it_was(clock: Clock) -> None:
+    limit = AdaptiveLimit(64)
+    clock.round(limit)
+    for _ in range(8):
+        clock.round(limit, failures=limit.value)
+    assert (limit.value, limit.expected) == (1, 16)
+    found = []
+    for _ in range(6):
+        clock.round(limit)
+        found.append(limit.value)
+    assert found == [2, 4, 8, 16, 18, 20]
+
+
+def test_trouble_among_answers_lowers_the_limit_that_is_expected(clock: Clock) -> None:
+    limit = AdaptiveLimit(64)
+    for _ in range(2):
+        clock.round(limit)
+    for _ in range(3):
+        clock.round(limit, failures=limit.value // 2)
+    assert limit.expected < 16
+
+
 def test_the_limit_is_never_above_the_most() -> None:
     assert AdaptiveLimit(4).value == 4
 
@@ -84,6 +108,17 @@ def test_messages_without_room_come_back_at_the_pace_of_the_destination() -> Non
     first, second = (destination.place_in_queue(48, now=0.0) for _ in range(2))
     assert (first, second) == (SOONEST, 1.0)  # three rounds of half a second, at 1.5 times the pace
     assert [destination.place_in_queue(100, now=0.0) for _ in range(9)][-1] == LATEST
+
+
+def test_calls_without_an_answer_do_not_change_the_pace_of_a_destination() -> None:
+    destination = Destination("bank", most=16)
+    for _ in range(100):
+        destination.note_end(started_at=0.0, failed=True, now=10.0)
+    destination.place_in_queue(16, now=10.0)
+    threshold, duration = FIRST / 2, 0.5
+    assert destination.place_in_queue(1, now=10.0) == pytest.approx(
+        16 / (1.5 * threshold / duration)
+    )
 
 
 def test_a_long_backlog_delays_later_messages_for_a_limited_time():
