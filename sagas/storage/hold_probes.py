@@ -37,9 +37,8 @@ WITH due AS MATERIALIZED (
      AND NOT EXISTS (SELECT 1 FROM {hold} s WHERE s.step = h.calling_step)
      AND NOT EXISTS (SELECT 1 FROM {hold} s
                       WHERE s.calling_step = h.step AND s.probed_at IS NOT NULL
-                        AND (SELECT i.state FROM {inbox} i
-                              WHERE i.saga = s.probe AND i.step = s.calling_step)
-                            IN ('started', 'waiting'))
+                        AND (SELECT {is_under_way} FROM {inbox} i
+                              WHERE i.saga = s.probe AND i.step = s.calling_step))
    ORDER BY h.id FOR UPDATE SKIP LOCKED
 ), chosen AS MATERIALIZED (
   SELECT h.id, h.step, h.destination, CASE WHEN h.is_mixed THEN
@@ -141,8 +140,12 @@ ANSWER = """(SELECT i.destination FROM {inbox} i
 # The state of a probe's row is looked up by its saga. As a condition on the row, it would let the
 # planner read all open rows instead.
 IN_FLIGHT = """(h.probed_at IS NOT NULL
-   AND COALESCE((SELECT i.state FROM {inbox} i WHERE i.saga = h.probe AND i.step = {step}), '')
-       IN ('started', 'waiting'))"""
+   AND COALESCE((SELECT {is_under_way} FROM {inbox} i
+                  WHERE i.saga = h.probe AND i.step = {step}), false))"""
+
+# True of the row `i` of a probe that is sent or runs. A parked row is never sent again, because its
+# message cannot be read. So its hold needs another probe.
+IS_UNDER_WAY = "(i.state = 'started' OR i.state = 'waiting' AND i.send_at IS NOT NULL)"
 
 # An event of the engine itself is no answer: it says that the saga waits.
 HAS_EVENT = """EXISTS (SELECT 1 FROM {outbox} o
@@ -222,7 +225,8 @@ def _for(service: Service, statement: str) -> str:
         of_service=OF_SERVICE,
         waits=WAITS.format(step=STEP),
         chosen_waits=WAITS.format(step="h.step"),
-        in_flight=IN_FLIGHT.format(step=STEP, **names),
+        in_flight=IN_FLIGHT.format(step=STEP, is_under_way=IS_UNDER_WAY, **names),
+        is_under_way=IS_UNDER_WAY,
         answer=ANSWER.format(step=STEP, has_event=HAS_EVENT.format(**names), **names),
         free=FREE.format(**names),
         pause=pause,

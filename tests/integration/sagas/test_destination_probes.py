@@ -155,6 +155,32 @@ class TestAProbeThatMoves:
         assert on_hold() == [(PAY, ACME)]
 
 
+class TestAProbeWithADamagedMessage:
+    """The relay parks the message, and never sends it. The trips behind it must not wait for it."""
+
+    @pytest.fixture(params=[ACME, ""], ids=["of a destination", "of the step"])
+    def trips(self, request):
+        trips = silent(ACME, 3)
+        if not request.param:
+            place_on_step()
+        Inbox.objects.filter(saga=trips[0]).update(message={"damaged": True})
+        probe_round()
+        assert (state(trips[0], PAY), row(trips[0], PAY).send_at) == ("waiting", None)
+        return trips
+
+    def test_gives_way_to_the_next_probe(self, trips):
+        _, second, _ = trips
+        answer(trips)
+        probe_round()
+        assert called() == [second]
+        assert state(second, PAY) == "done"
+
+    def test_does_not_keep_a_hold_at_which_no_other_trip_waits(self, trips):
+        Inbox.objects.filter(saga__in=trips[1:]).delete()
+        probe_round()
+        assert automatic_holds.in_force(TRIPS) == []
+
+
 class TestOneCallAtATime:
     def test_after_an_operator_releases_the_step_whose_probe_calls(self):
         first, *_ = silent(ACME, 3)
