@@ -257,7 +257,8 @@ def _put_on_hold(
 ) -> dict[UUID, Verdict]:
     """Place the holds that the verdicts ask for; return the verdicts of all sagas that wait there.
 
-    A hold of the whole step covers every destination.
+    A hold of the whole step covers every destination. The holds are placed in the order of their
+    names, because another process may place the same ones at this moment.
     """
     by_destination: dict[str, StepFailure] = {}
     for failure in failures:
@@ -267,7 +268,7 @@ def _put_on_hold(
     if "" in by_destination:
         by_destination = {"": by_destination[""]}
 
-    for destination, failure in by_destination.items():
+    for destination, failure in sorted(by_destination.items()):
         _place(service, HoldScope(step, destination), failure)
     return {
         failure.saga: AT_HOLD._replace(destination=destination)

@@ -135,6 +135,13 @@ class TestTheFault:
         silent(BEST)
         assert on_hold() == [(PAY, ACME), (PAY, BEST)]
 
+    def test_the_holds_of_one_batch_are_placed_in_the_order_of_their_names(self):
+        best, acme = of(BEST, 10), of(ACME, 10)
+        silence([*best, *acme])
+        attempt_together([*best, *acme], PAY)
+        placed = Hold.objects.order_by("id").values_list("destination", flat=True)
+        assert list(placed) == [ACME, BEST]
+
     def test_trips_that_fail_at_many_destinations_put_the_whole_step_on_hold(self):
         trips = [trip for number in range(3) for trip in of(f"bank/{number}")]
         silence(trips)
