@@ -18,6 +18,7 @@ from sagas.definition.plan import Saga
 from sagas.kinds import SagaKind
 from sagas.models import TrackedSaga
 from sagas.operations.table_stats import COUNT_LIMIT
+from sagas.storage.automatic_holds import WAITS_AT_DESTINATION, WAITS_AT_STEP
 from sagas.storage.faults import EPISODE_SECONDS
 from sagas.storage.registry import Service, get_service, service_names, service_of_step
 
@@ -62,8 +63,10 @@ SELECT count(*)
 TROUBLED_STEPS = """
 SELECT 'held', COALESCE(h.step, h.calling_step), h.destination, h.since, h.by, h.why, h.automatic,
        (SELECT count(*) FROM (SELECT 1 FROM {inbox} i
-                               WHERE i.state = 'held' AND i.step IN (h.step, h.calling_step)
-                                 AND h.destination IN ('', i.destination)
+                               WHERE {at_step}
+                               UNION ALL
+                              SELECT 1 FROM {inbox} i
+                               WHERE {at_destination}
                                LIMIT %(most)s) waiting)
   FROM {hold} h WHERE split_part(COALESCE(h.step, h.calling_step), '.', 1) = %(service)s
  UNION ALL
@@ -256,7 +259,13 @@ def waiting_at(service: Service, scope: HoldScope) -> int:
 
 def troubled_steps(service: Service) -> TroubledSteps:
     """Read the troubled steps of one service, in one statement."""
-    statement = TROUBLED_STEPS.format(hold=service.hold, inbox=service.inbox, fault=service.fault)
+    statement = TROUBLED_STEPS.format(
+        hold=service.hold,
+        inbox=service.inbox,
+        fault=service.fault,
+        at_step=WAITS_AT_STEP,
+        at_destination=WAITS_AT_DESTINATION,
+    )
     params = {"service": service.name, "most": COUNT_LIMIT, "episode": EPISODE_SECONDS}
     found = TroubledSteps(held=[], failing=[])
 

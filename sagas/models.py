@@ -181,6 +181,11 @@ class Inbox(models.Model):
             models.Index(
                 fields=("step", "id"), condition=Q(state="held"), name="%(app_label)s_inbox_held"
             ),
+            models.Index(
+                fields=("step", "destination", "id"),
+                condition=Q(state="held"),
+                name="%(app_label)s_inbox_held_to",
+            ),
             BrinIndex(
                 fields=("saga_started_at",), autosummarize=True, name="%(app_label)s_inbox_age"
             ),

@@ -17,7 +17,8 @@ __all__ = [
     "FIRST_PAUSE",
     "OF_SERVICE",
     "STEP",
-    "WAITS",
+    "WAITS_AT_DESTINATION",
+    "WAITS_AT_STEP",
     "AutomaticHold",
     "NotedHold",
     "homes",
@@ -62,13 +63,19 @@ IN_FORCE = """
 SELECT {step}, h.destination FROM {hold} h WHERE {of_service} ORDER BY {step}, h.destination
 """
 
-# True of a held row `i` that waits at a hold `h`, whose step is {step}.
-WAITS = "i.state = 'held' AND i.step = {step} AND h.destination IN ('', i.destination)"
+# True of a held row `i` that waits at the hold `h` of its step, or of its destination. Each condition
+# has an index of its own, so a hold does not read the rows that wait at others. A hold has one of
+# the two steps: PostgreSQL tests that first, and reads no row for the other one.
+WAITS_AT_STEP = "h.step IS NOT NULL AND i.state = 'held' AND i.step = h.step"
+WAITS_AT_DESTINATION = """h.calling_step IS NOT NULL AND i.state = 'held'
+                      AND i.step = h.calling_step AND i.destination = h.destination"""
 
 HOMES = """
 SELECT DISTINCT {step}, i.message -> 'plan' ->> 'home'
-  FROM {hold} h, LATERAL (SELECT message FROM {inbox} i
-                           WHERE {waits} ORDER BY id LIMIT {read}) i
+  FROM {hold} h, LATERAL (
+    (SELECT message FROM {inbox} i WHERE {at_step} ORDER BY id LIMIT {read})
+     UNION ALL
+    (SELECT message FROM {inbox} i WHERE {at_destination} ORDER BY id LIMIT {read})) i
  WHERE {of_service}
 """
 
@@ -161,6 +168,7 @@ def _for(service: Service, statement: str) -> str:
         inbox=service.inbox,
         step=STEP,
         of_service=OF_SERVICE,
-        waits=WAITS.format(step=STEP),
+        at_step=WAITS_AT_STEP,
+        at_destination=WAITS_AT_DESTINATION,
         read=READ,
     )

@@ -11,7 +11,13 @@ from uuid import UUID
 from sagas import backoff, sql
 from sagas.definition.hold_scope import HoldScope
 from sagas.storage import inbox
-from sagas.storage.automatic_holds import FIRST_PAUSE, OF_SERVICE, STEP, WAITS
+from sagas.storage.automatic_holds import (
+    FIRST_PAUSE,
+    OF_SERVICE,
+    STEP,
+    WAITS_AT_DESTINATION,
+    WAITS_AT_STEP,
+)
 from sagas.storage.registry import Service
 
 __all__ = ["Released", "begin_calls", "end_probes", "release_proven", "send_probes"]
@@ -29,7 +35,7 @@ LONGEST_PAUSE = 5.0
 # bad saga elsewhere does not keep the hold. These probes take turns by the time of their last try.
 CHOOSE = """
 WITH due AS MATERIALIZED (
-  SELECT h.id, {step} AS step, h.destination, h.probes,
+  SELECT h.id, h.step, h.calling_step, h.destination, h.probes,
          EXISTS (SELECT 1 FROM {hold} d WHERE d.calling_step = h.step) AS is_mixed,
          (SELECT p.id FROM {inbox} p WHERE p.saga = h.probe AND p.step = {step}) AS last
     FROM {hold} h
@@ -41,15 +47,18 @@ WITH due AS MATERIALIZED (
                               WHERE i.saga = s.probe AND i.step = s.calling_step))
    ORDER BY h.id FOR UPDATE SKIP LOCKED
 ), chosen AS MATERIALIZED (
-  SELECT h.id, h.step, h.destination, CASE WHEN h.is_mixed THEN
-    (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND {free}
+  SELECT h.id, {step} AS step, h.destination, CASE WHEN h.is_mixed THEN
+    (SELECT i.saga FROM {inbox} i WHERE {at_step} AND {free}
       ORDER BY EXISTS (SELECT 1 FROM {hold} d WHERE d.calling_step = i.step
                                                 AND d.destination = i.destination)
                = (mod(h.probes, 3) < 2), i.updated_at, i.id LIMIT 1)
   ELSE COALESCE(
-    (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND i.id > h.last AND {free}
+    (SELECT i.saga FROM {inbox} i WHERE {at_step} AND i.id > h.last AND {free}
       ORDER BY i.id LIMIT 1),
-    (SELECT i.saga FROM {inbox} i WHERE {chosen_waits} AND {free} ORDER BY i.id LIMIT 1))
+    (SELECT i.saga FROM {inbox} i WHERE {at_step} AND {free} ORDER BY i.id LIMIT 1),
+    (SELECT i.saga FROM {inbox} i WHERE {at_destination} AND i.id > h.last AND {free}
+      ORDER BY i.id LIMIT 1),
+    (SELECT i.saga FROM {inbox} i WHERE {at_destination} AND {free} ORDER BY i.id LIMIT 1))
   END AS saga
     FROM due h
 ), probed AS (
@@ -124,7 +133,8 @@ DELETE FROM {hold} h
  WHERE {of_service}
    AND ({answer} IS NOT NULL
         OR h.probe_at <= clock_timestamp()
-           AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE {waits})
+           AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE {at_step})
+           AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE {at_destination})
            AND NOT {in_flight})
 RETURNING {step}, h.destination, {answer}
 """
@@ -223,8 +233,8 @@ def _for(service: Service, statement: str) -> str:
         **names,
         step=STEP,
         of_service=OF_SERVICE,
-        waits=WAITS.format(step=STEP),
-        chosen_waits=WAITS.format(step="h.step"),
+        at_step=WAITS_AT_STEP,
+        at_destination=WAITS_AT_DESTINATION,
         in_flight=IN_FLIGHT.format(step=STEP, is_under_way=IS_UNDER_WAY, **names),
         is_under_way=IS_UNDER_WAY,
         answer=ANSWER.format(step=STEP, has_event=HAS_EVENT.format(**names), **names),
