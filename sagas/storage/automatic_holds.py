@@ -63,9 +63,9 @@ IN_FORCE = """
 SELECT {step}, h.destination FROM {hold} h WHERE {of_service} ORDER BY {step}, h.destination
 """
 
-# True of a held row `i` that waits at the hold `h` of its step, or of its destination. Each condition
-# has an index of its own, so a hold does not read the rows that wait at others. A hold has one of
-# the two steps: PostgreSQL tests that first, and reads no row for the other one.
+# True of a held row `i` that waits at the hold `h` of its step, or of its destination. Each has an
+# index of its own, so a hold does not read the rows that wait at others. A hold has one of the two
+# steps: PostgreSQL tests that first, and reads no row for the other one.
 WAITS_AT_STEP = "h.step IS NOT NULL AND i.state = 'held' AND i.step = h.step"
 WAITS_AT_DESTINATION = """h.calling_step IS NOT NULL AND i.state = 'held'
                       AND i.step = h.calling_step AND i.destination = h.destination"""

@@ -16,7 +16,8 @@ FIRST = 16
 FAILURE_SHARE = 0.1
 FEWEST_FAILURES = 2
 
-# The limit doubles in each round up to the threshold of slow start. Above it, it rises by an eighth.
+# The limit doubles in each round up to the threshold of slow start. Above it, it rises by an
+# eighth.
 RISE = 8
 
 
@@ -27,7 +28,8 @@ class AdaptiveLimit:
         self.most = most
         self.value = min(FIRST, most)
         self._threshold = most
-        # Whether a call has succeeded since the last decrease. The first one always sets the threshold.
+        # Whether a call has succeeded since the last decrease. The first one always sets the
+        # threshold.
         self._has_success = True
         self._lowered_at = -math.inf
         self._begin_round()

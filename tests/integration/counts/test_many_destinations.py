@@ -43,9 +43,7 @@ def test_a_hold_of_a_destination_does_not_read_the_rows_of_the_others(work):
     sql.run("default", HELD, {"step": PAY, "rows": ROWS, "holds": HOLDS})
     earlier = timezone.now() - timedelta(seconds=1)
     Hold.objects.bulk_create(
-        Hold(
-            calling_step=PAY, destination=f"bank/{n}", automatic=True, probe_at=earlier, why="503"
-        )
+        Hold(calling_step=PAY, destination=f"bank/{n}", automatic=True, probe_at=earlier, why="503")
         for n in range(2 * HOLDS)
     )
     sql.run("default", "ANALYZE trips_inbox, trips_hold", {})
