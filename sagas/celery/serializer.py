@@ -10,7 +10,7 @@ import msgspec
 from kombu.serialization import register
 from kombu.utils import json
 
-__all__ = ["use_fast_json"]
+__all__ = ["decode", "encode", "lasting_text", "use_fast_json"]
 
 # Kombu marks types that JSON does not have with this key.
 MARK = "__type__"
@@ -41,3 +41,15 @@ def decode(text: str | bytes) -> Any:
         return _decoder.decode(text)
     except msgspec.DecodeError:
         return json.loads(text)
+
+
+def lasting_text(data: Any) -> str:
+    """Return a JSON text that stays the same when data is encoded, decoded, and given here again.
+
+    It is the text of `encode`, unless kombu's serializer must encode the data. What that serializer
+    writes as a plain string is a string after the first time, so it is one here from the beginning.
+    """
+    try:
+        return _encoder.encode(data).decode()
+    except TypeError:
+        return encode(json.loads(json.dumps(data)))

@@ -21,9 +21,7 @@ from django.conf import settings as django_settings
 from django.core.signing import Signer
 from django.utils.crypto import salted_hmac
 from kombu.exceptions import DecodeError
-from kombu.utils.json import dumps
-
-from sagas.celery import rounds
+from sagas.celery import rounds, serializer
 from sagas.conf import settings
 
 __all__ = [
@@ -172,7 +170,7 @@ def has_valid_signature(message: Any, body: Any) -> bool:
 
 def _signed_text(headers: Mapping[str, Any], body: Any) -> str:
     """Return the JSON text of a message, which stays the same when decoded and encoded again."""
-    return str(dumps([[headers.get(name) for name in SIGNED_HEADERS], body]))
+    return serializer.lasting_text([[headers.get(name) for name in SIGNED_HEADERS], body])
 
 
 def _signature(text: str, key: str) -> str:

@@ -7,6 +7,7 @@ with, even if another plan is deployed in the meantime.
 from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from enum import Enum
+from functools import cached_property
 from itertools import pairwise
 from typing import ClassVar, TypeAlias
 
@@ -86,28 +87,29 @@ class Parallel:
 Stage: TypeAlias = Step | tuple[Step, ...]
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The steps of a saga in order, and the step `abort` that ends a compensated saga.
 
     A name occurs once in a plan, so the name alone gives position and direction. `steps` has the
-    branches of a parallel group as a tuple. `actions` has all steps in one row.
+    branches of a parallel group as a tuple. `actions` has all steps in one row. What follows from
+    the steps is computed once, because a batch of messages shares its plan (`dict` allows that).
     """
 
     saga: str
     steps: tuple[Stage, ...]
     abort: str
 
-    @property
+    @cached_property
     def stages(self) -> tuple[tuple[Step, ...], ...]:
         """The steps that run at the same time, in order. Most stages have one step."""
         return tuple(each if isinstance(each, tuple) else (each,) for each in self.steps)
 
-    @property
+    @cached_property
     def actions(self) -> tuple[Step, ...]:
         """All steps, in the order in which they would run one after another."""
         return tuple(step for stage in self.stages for step in stage)
 
-    @property
+    @cached_property
     def home(self) -> str:
         """The service that starts the saga, keeps its timeline, and re-drives it."""
         return service_name(self.abort)
@@ -122,7 +124,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """The step that ends the saga when it is done."""
         return self.actions[-1].name
 
-    @property
+    @cached_property
     def pivot(self) -> Step | None:
         """The step from which on the saga only goes forward, or None."""
         return next((step for step in self.actions if step.pivot), None)
@@ -172,11 +174,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def branches(self, step: str) -> tuple[str, ...]:
         """Return the branches of the group that an action belongs to; none outside a group."""
-        for stage in self.stages:
-            names = tuple(each.name for each in stage)
-            if step in names and len(names) > 1:
-                return names
-        return ()
+        return self._groups.get(step, ())
 
     def siblings(self, branch: str) -> tuple[str, ...]:
         """Return the other branches of the group that an action belongs to."""
@@ -188,10 +186,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def joined_by(self, step: str) -> tuple[str, ...]:
         """Return the branches of the group that ends before `step`; none if no group does."""
-        for before, stage in pairwise(self.stages):
-            if len(before) > 1 and any(each.name == step for each in stage):
-                return tuple(each.name for each in before)
-        return ()
+        return self._joined.get(step, ())
 
     def refusable(self, step: str) -> bool:
         """Return whether a step may refuse or be given up: an action up to the pivot."""
@@ -263,8 +258,28 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             return self.pivot.name if self.pivot else None
         return next((step.name for step in self.actions if step.undo == undo), None)
 
+    @cached_property
+    def _groups(self) -> dict[str, tuple[str, ...]]:
+        """The branches of each parallel group, by branch."""
+        groups = (tuple(each.name for each in stage) for stage in self.stages if len(stage) > 1)
+        return {name: group for group in groups for name in group}
+
+    @cached_property
+    def _joined(self) -> dict[str, tuple[str, ...]]:
+        """The branches of the group that ends before a step, by step."""
+        return {
+            each.name: self.branches(before[0].name)
+            for before, stage in pairwise(self.stages)
+            if len(before) > 1
+            for each in stage
+        }
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {step.name: index for index, step in enumerate(self.actions)}
+
     def _position(self, action: str) -> int | None:
-        return next((index for index, step in enumerate(self.actions) if step.name == action), None)
+        return self._positions.get(action)
 
     def _end_of_stage(self, position: int) -> int:
         """Return the position behind the stage that has the action at `position`."""

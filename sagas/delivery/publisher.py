@@ -10,6 +10,7 @@ of messages does not matter.
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import msgspec
@@ -161,10 +162,11 @@ def _outbox_batches(service: Service, rows: Iterable[OutboxRow]) -> Iterator[Bat
     The row is marked as sent after all of them.
     """
     groups: dict[SendGroup, list[OutgoingMessage]] = {}
+    size_of = cache(batch_size)
     for row in rows:
         carrier = _carrier_of_entry(service, row)
         for step in row.recipients():
-            group = SendGroup(step, row.plan, batch_size(step, row.attempts - 1))
+            group = SendGroup(step, row.plan, size_of(step, row.attempts - 1))
             entry = row.entry(service.name) if step == carrier else None
             groups.setdefault(group, []).append(OutgoingMessage(row.message(), entry))
 
@@ -173,8 +175,9 @@ def _outbox_batches(service: Service, rows: Iterable[OutboxRow]) -> Iterator[Bat
 
 def _inbox_batches(due: Iterable[inbox.DueRow]) -> Iterator[Batch]:
     groups: dict[SendGroup, list[OutgoingMessage]] = {}
+    size_of = cache(batch_size)
     for row in due:
-        group = SendGroup(row.step, row.stored.plan, batch_size(row.step, row.losses))
+        group = SendGroup(row.step, row.stored.plan, size_of(row.step, row.losses))
         message = replace(row.stored.message, attempt=row.attempts)
         groups.setdefault(group, []).append(OutgoingMessage(message))
 

