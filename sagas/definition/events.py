@@ -4,6 +4,7 @@ A reader of an event ignores fields that it does not know.
 """
 
 from datetime import datetime
+from functools import cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -48,10 +49,23 @@ STEP_SKIPPED = "saga.step_skipped"
 WAITS_UNTIL = "waits_until"
 
 
+@cache
+def _types(base: "type[Event]") -> frozenset[str]:
+    """Return the types of all events below `base`. An abstract event has no type of its own."""
+    subclasses = base.__subclasses__()
+    own = {subclass.type for subclass in subclasses if hasattr(subclass, "type")}
+    return frozenset(own.union(*map(_types, subclasses)))
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A fact, published in the transaction that made it true. `type` is its name on the wire."""
 
     type: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Forget the known types, because a class adds one."""
+        super().__init_subclass__(**options)
+        _types.cache_clear()
 
     def facts(self) -> dict[str, Any]:
         """Return the event's fields as JSON-ready data."""
@@ -217,7 +231,7 @@ def is_notice(type_: str) -> bool:
     return type_ in notice_types()
 
 
-def notice_types() -> set[str]:
+def notice_types() -> frozenset[str]:
     """Return the types of all events that are for the timeline only."""
     return _types(Notice)
 
@@ -225,10 +239,3 @@ def notice_types() -> set[str]:
 def is_refusal(type_: str) -> bool:
     """Return whether a step that writes an event of this type has refused."""
     return type_ in _types(Refusal)
-
-
-def _types(base: type[Event]) -> set[str]:
-    """Return the types of all events below `base`. An abstract event has no type of its own."""
-    subclasses = base.__subclasses__()
-    own = {subclass.type for subclass in subclasses if hasattr(subclass, "type")}
-    return own.union(*(_types(subclass) for subclass in subclasses))

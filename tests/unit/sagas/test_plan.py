@@ -112,6 +112,18 @@ def test_a_plan_is_the_same_after_json():
     assert PLAN.home == "trips"
 
 
+def test_what_is_computed_from_a_plan_neither_travels_nor_tells_two_plans_apart():
+    fresh = msgspec.json.decode(msgspec.json.encode(PLAN), type=Plan)
+    before = msgspec.json.encode(fresh)
+    assert fresh.stages is fresh.stages
+    assert fresh.actions is fresh.actions
+    assert fresh.pivot == Step("trips.confirm", pivot=True)
+    assert msgspec.json.encode(fresh) == before
+    assert msgspec.to_builtins(fresh).keys() == {"saga", "steps", "abort"}
+    untouched = msgspec.json.decode(before, type=Plan)
+    assert (untouched, hash(untouched)) == (fresh, hash(fresh))
+
+
 def test_a_pivot_that_was_barred_elsewhere_leads_back_over_all_undos_before_it():
     assert BARRED_ELSEWHERE.after("cars.keep") == BARRED_ELSEWHERE.after_cancel() == "hotels.cancel"
     assert BARRED_ELSEWHERE.action_of("cars.keep") == "cars.pay"
