@@ -40,7 +40,13 @@ def test_invalid_json_raises_the_error_of_kombu():
 
 @pytest.mark.parametrize(
     "data",
-    [PLAIN, TYPED, {**TYPED, "shown": gettext_lazy("Lost")}, [gettext_lazy("Lost")], [10**30, -0.0]],
+    [
+        PLAIN,
+        TYPED,
+        {**TYPED, "shown": gettext_lazy("Lost")},
+        [gettext_lazy("Lost")],
+        [10**30, -0.0],
+    ],
 )
 def test_a_lasting_text_is_the_same_before_and_after_a_message_travels(data):
     received = serializer.decode(serializer.encode(data))

@@ -46,11 +46,16 @@ FULL = OutageSize(
 
 @dataclass(frozen=True, kw_only=True)
 class Outage:
-    """The result. `pace` is the rate of draining without an outage, `drain_pace` after it."""
+    """The result. `pace` is the rate of draining without an outage.
+
+    `resume_seconds` last from the recovery of the provider until the first order ends: a probe must
+    release the hold. `drain_pace` is the rate from then on, and `drain_seconds` contain both.
+    """
 
     size: OutageSize
     pace: float
     drain_pace: float
+    resume_seconds: float
     drain_seconds: float
     lost: int
     cancelled: int
@@ -113,13 +118,14 @@ def run_outage(
 
     provider.recover()
     endings = system.database.endings(watch.started_at)
-    last = max((ending.at for ending in endings.values()), default=recovered_at)
-    spent = max(last - recovered_at, 0.001)
+    ends = [ending.at for ending in endings.values() if ending.at > recovered_at] or [recovered_at]
+    first, last = min(ends), max(ends)
     return Outage(
         size=size,
         pace=pace,
-        drain_pace=waiting / spent,
-        drain_seconds=spent,
+        drain_pace=waiting / max(last - first, 0.001),
+        resume_seconds=first - recovered_at,
+        drain_seconds=last - recovered_at,
         lost=len(_open(endings, [answer.order for answer in answers])),
         cancelled=sum(ending.status == "cancelled" for ending in endings.values()),
         attention=max((each.attention for each in watch.snapshots), default=0),

@@ -77,6 +77,7 @@ def show_outage(console: Console, outage: Outage) -> None:
     for name, value, unit in (
         ("Draining before the outage", outage.pace, "sagas/s"),
         ("Draining afterwards", outage.drain_pace, "sagas/s"),
+        ("Time until the first order ends", outage.resume_seconds, "s"),
         ("Time to drain", outage.drain_seconds, "s"),
         ("CPU of all workers while orders come", 100 * outage.cpu_while_coming, "% of one"),
     ):
