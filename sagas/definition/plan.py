@@ -7,7 +7,7 @@ with, even if another plan is deployed in the meantime.
 from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import ClassVar, TypeAlias
 
@@ -374,9 +374,7 @@ class Saga:
 
         The bars of the other pivots never run, so they are left out.
         """
-        plan = self.plan.without(absent)
-        left = [step.name for step in plan.actions if step.name in self.pivots]
-        return plan.with_pivot(left[0], unbarred=left[1:]) if left else plan
+        return _plan_without(self.plan, self.pivots, frozenset(absent))
 
     def absences(self) -> Iterator[frozenset[str]]:
         """Yield the steps that a saga may lack, for each combination of conditions; first none."""
@@ -388,6 +386,14 @@ class Saga:
 
     def _shown(self, step: Step) -> str:
         return f"{step.name}?" if step.name in self.conditions else step.name
+
+
+@lru_cache(maxsize=256)
+def _plan_without(plan: Plan, pivots: tuple[str, ...], absent: frozenset[str]) -> Plan:
+    """Return the plan without some steps. The sagas that lack the same steps share it."""
+    shorter = plan.without(absent)
+    left = [step.name for step in shorter.actions if step.name in pivots]
+    return shorter.with_pivot(left[0], unbarred=left[1:]) if left else shorter
 
 
 def _compact(stage: tuple[Step, ...]) -> Stage:

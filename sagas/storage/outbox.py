@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -321,14 +321,21 @@ _headers_decoder = msgspec.json.Decoder(dict[str, str])
 _plan_decoder = msgspec.json.Decoder(Plan)
 
 
+@lru_cache(maxsize=256)
+def _plan(text: str) -> Plan:
+    """Return the plan of a row. The rows of one text share it."""
+    plan = _plan_decoder.decode(text)
+    if not plan.actions or not plan.home:
+        raise ValueError("The plan has no steps, or no home.")
+    return plan
+
+
 def _outbox_row(columns: Sequence[Any]) -> OutboxRow:
     """Return a row from the values of `LEASED_COLUMNS`. Raises any error for a damaged row."""
     *identity, data, context, plan_json, target, headers, created_at, attempts = columns
     id_, saga, started_at, seq, type_, step, step_attempt = identity
 
-    plan = _plan_decoder.decode(plan_json)
-    if not plan.actions or not plan.home:
-        raise ValueError("The plan has no steps, or no home.")
+    plan = _plan(plan_json)
     if target is not None and not service_name(target):
         raise ValueError(f"The target {target!r} names no service.")
 
