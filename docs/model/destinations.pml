@@ -117,7 +117,7 @@ inline judge(o) {
      :: else -> seen[d*3+o]=true; seenstep[d*3+o]=true; truly[d*3+o]=true; trulystep[d*3+o]=true fi;
   bad[o]=false;
   if
-  :: hold[STEP] -> row[o]=HELD; stored[o]=d
+  :: hold[STEP] -> row[o]=HELD; stored[o]=d; LEAVES(o,d)
   :: !hold[STEP] && hold[d] -> row[o]=HELD; stored[o]=d; LEAVES(o,d)
   :: !hold[STEP] && !hold[d] && hold[1-d] && probe[1-d]==o && !gone[1-d] -> row[o]=HELD; stored[o]=1-d
   :: !hold[STEP] && !hold[d] && !(hold[1-d] && probe[1-d]==o && !gone[1-d]) ->

@@ -145,7 +145,7 @@ def judge(service: Service, step: str, failures: Sequence[StepFailure]) -> dict[
     weighed = faults.weigh(service, step, requested) if requested else {}
     verdicts |= {failure.saga: _verdict(failure, weighed) for failure in others}
     verdicts |= _put_on_hold(service, step, others, verdicts)
-    _end_probes(service, step, holds, verdicts)
+    _end_probes(service, step, holds, failures, verdicts)
 
     shared = [ids[saga] for saga, verdict in verdicts.items() if not verdict.counts and saga in ids]
     if shared:
@@ -183,15 +183,20 @@ def _end_probes(
     service: Service,
     step: str,
     holds: Sequence[AutomaticHold],
+    failures: Sequence[StepFailure],
     verdicts: Mapping[UUID, Verdict],
 ) -> None:
-    """End the probes of destinations whose saga waits at another destination from now on."""
+    """End the probes of destinations whose saga waits at another destination from now on, also if
+    it waits at a hold of the step.
+    """
     probes = {hold.probe: hold.destination for hold in holds if hold.destination}
-    moved = {
-        saga: verdict.destination
-        for saga, verdict in verdicts.items()
-        if verdict.destination and probes.get(saga, verdict.destination) != verdict.destination
-    }
+    moved = {}
+    for failure in failures:
+        verdict = verdicts[failure.saga]
+        destination = verdict.destination or failure.destination
+        is_known = verdict.on_hold and destination
+        if is_known and probes.get(failure.saga, destination) != destination:
+            moved[failure.saga] = destination
     if moved:
         hold_probes.end_probes(service, step, moved)
 

@@ -155,6 +155,27 @@ class TestAProbeThatMoves:
         assert on_hold() == [(PAY, ACME)]
 
 
+    def test_and_fails_while_the_step_goes_on_hold_does_not_release_the_first(self):
+        first, _ = silent(ACME)
+        destinations[first] = BEST
+
+        def silence_step(_):
+            place_on_step()
+            return Unknown("no answer")
+
+        behaviour["trips.pay/call", first] = silence_step
+        probe_round()
+        assert (state(first, PAY), row(first, PAY).destination) == ("held", BEST)
+        holds.release(TRIPS, step=PAY)
+        holds.resume(TRIPS)
+        make_due()
+        answer([first])
+        deliver(PAY, [first])
+        assert state(first, PAY) == "done"
+        released()
+        assert on_hold() == [(PAY, ACME)]
+
+
 class TestAProbeWithADamagedMessage:
     """The relay parks the message, and never sends it. The trips behind it must not wait for it."""
 
