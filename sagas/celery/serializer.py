@@ -46,8 +46,8 @@ def decode(text: str | bytes) -> Any:
 def lasting_text(data: Any) -> str:
     """Return a JSON text that stays the same when data is encoded, decoded, and given here again.
 
-    It is the text of `encode`, unless kombu's serializer must encode the data. That serializer turns
-    some objects into strings for good, so they are strings here from the beginning.
+    It is the text of `encode`, unless kombu's serializer must encode the data. That serializer
+    turns some objects into strings for good, so they are strings here from the beginning.
     """
     try:
         return _encoder.encode(data).decode()

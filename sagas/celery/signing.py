@@ -21,6 +21,7 @@ from django.conf import settings as django_settings
 from django.core.signing import Signer
 from django.utils.crypto import salted_hmac
 from kombu.exceptions import DecodeError
+
 from sagas.celery import rounds, serializer
 from sagas.conf import settings
 
