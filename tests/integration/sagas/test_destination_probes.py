@@ -154,7 +154,6 @@ class TestAProbeThatMoves:
         released()
         assert on_hold() == [(PAY, ACME)]
 
-
     def test_and_fails_while_the_step_goes_on_hold_does_not_release_the_first(self):
         first, _ = silent(ACME)
         destinations[first] = BEST
