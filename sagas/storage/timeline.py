@@ -121,10 +121,9 @@ UPDATE {tracked} s
                e.needs_attention OR o.needs_attention AND l.is_late AS needs_attention,
                CASE WHEN l.is_late THEN o.on_hold ELSE e.on_hold END AS on_hold,
                CASE WHEN l.is_late THEN o.waits_until ELSE e.waits_until END AS waits_until
-          FROM unnest(%(sagas)s::uuid[], %(needs_attention)s::bool[], %(ends)s::bool[],
-                      %(on_hold)s::text[], %(waits_until)s::timestamptz[], %(at)s::timestamptz[],
-                      %(branches)s::jsonb[], %(own_step)s::text[])
-            AS e(id, needs_attention, ends, on_hold, waits_until, at, branches, own_step)
+          FROM jsonb_to_recordset(%(rows)s::jsonb)
+            AS e(id uuid, needs_attention bool, ends bool, on_hold text, waits_until timestamptz,
+                 at timestamptz, branches jsonb, own_step text)
           JOIN {tracked} o ON o.id = e.id
           CROSS JOIN LATERAL (SELECT {is_late} AS is_late) l) v
  WHERE s.id = v.id
@@ -373,24 +372,11 @@ def _record_progress(home: Home, entries: Sequence[TimelineEntry]) -> None:
     latest = {entry.saga: entry for entry in entries}
     last = {entry.saga: entry.step for entry in entries if entry.ends}
 
-    reports = [
-        group_reports.of_group(home, entry) if entry.beside else group_reports.of_entry(entry)
-        for entry in latest.values()
-    ]
-    at = [entry.at for entry in latest.values()]
-    branches = [[entry.step, *entry.beside] if entry.beside else [] for entry in latest.values()]
-
     params = {
         "stall": settings.STALL_SECONDS,
-        "sagas": sql.array_literal(latest),
-        "needs_attention": sql.array_literal(report.needs_attention for report in reports),
-        "ends": sql.array_literal(saga in last for saga in latest),
-        "on_hold": [report.on_hold for report in reports],
-        "waits_until": [report.waits_until for report in reports],
-        "at": at,
-        "branches": [to_json(each) for each in branches],
-        # The report of a group has the later events of all branches already.
-        "own_step": [None if entry.beside else entry.step for entry in latest.values()],
+        "rows": sql.json_rows(
+            _progress_row(home, entry, ends=entry.saga in last) for entry in latest.values()
+        ),
         "notices": group_reports.informing_types(),
         "reports": [NEEDS_ATTENTION, ON_HOLD],
         "wait": WAITS_UNTIL,
@@ -410,3 +396,19 @@ def _record_progress(home: Home, entries: Sequence[TimelineEntry]) -> None:
             if parent is not None
         ]
         note_ends(home, ended)
+
+
+def _progress_row(home: Home, entry: TimelineEntry, *, ends: bool) -> dict[str, Any]:
+    """Return what the latest entry of a saga says about it, as a row of RECORD_PROGRESS."""
+    report = group_reports.of_group(home, entry) if entry.beside else group_reports.of_entry(entry)
+    return {
+        "id": entry.saga,
+        "needs_attention": report.needs_attention,
+        "ends": ends,
+        "on_hold": report.on_hold,
+        "waits_until": report.waits_until,
+        "at": entry.at,
+        "branches": [entry.step, *entry.beside] if entry.beside else [],
+        # The report of a group has the later events of all branches already.
+        "own_step": None if entry.beside else entry.step,
+    }
