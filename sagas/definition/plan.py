@@ -91,9 +91,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The steps of a saga in order, and the step `abort` that ends a compensated saga.
 
     A name occurs once in a plan, so the name alone gives position and direction. `steps` has the
-    branches of a parallel group as a tuple. `actions` has all steps in one row. Such
-    views of the steps are computed once, because a batch of messages shares its plan. `dict` gives
-    them a place.
+    branches of a parallel group as a tuple. `actions` has all steps in one row. Such views of the
+    steps are computed once, because a batch of messages shares its plan. `dict` gives them a place.
     """
 
     saga: str

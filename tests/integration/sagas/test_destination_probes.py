@@ -146,13 +146,7 @@ class TestAProbeThatMoves:
         probe_round()
         assert (state(first, PAY), row(first, PAY).destination) == ("held", BEST)
         holds.release(TRIPS, step=PAY, destination=BEST)
-        holds.resume(TRIPS)
-        make_due()
-        answer([first])
-        deliver(PAY, [first])
-        assert state(first, PAY) == "done"
-        released()
-        assert on_hold() == [(PAY, ACME)]
+        self.assert_an_answer_leaves_the_first_hold(first)
 
     def test_and_fails_while_the_step_goes_on_hold_does_not_release_the_first(self):
         first, _ = silent(ACME)
@@ -166,6 +160,9 @@ class TestAProbeThatMoves:
         probe_round()
         assert (state(first, PAY), row(first, PAY).destination) == ("held", BEST)
         holds.release(TRIPS, step=PAY)
+        self.assert_an_answer_leaves_the_first_hold(first)
+
+    def assert_an_answer_leaves_the_first_hold(self, first):
         holds.resume(TRIPS)
         make_due()
         answer([first])
