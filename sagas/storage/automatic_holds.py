@@ -70,8 +70,10 @@ WAITS_AT_STEP = "h.step IS NOT NULL AND i.state = 'held' AND i.step = h.step"
 WAITS_AT_DESTINATION = """h.calling_step IS NOT NULL AND i.state = 'held'
                       AND i.step = h.calling_step AND i.destination = h.destination"""
 
+# The homes of the first sagas that wait at each hold
+# The home of a saga is the service of the step that aborts it.
 HOMES = """
-SELECT DISTINCT {step}, i.message -> 'plan' ->> 'home'
+SELECT DISTINCT {step}, split_part(i.message -> 'plan' ->> 'abort', '.', 1)
   FROM {hold} h, LATERAL (
     (SELECT message FROM {inbox} i WHERE {at_step} ORDER BY id LIMIT {read})
      UNION ALL

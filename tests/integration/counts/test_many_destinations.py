@@ -25,8 +25,8 @@ ROWS, HOLDS = 10_000, 50
 HELD = """
 INSERT INTO trips_inbox (saga, saga_started_at, step, state, attempts, error, due_at, message,
                          destination)
-SELECT uuidv7(), now(), %(step)s, 'held', 1, 'HTTP 503', now(), '{"plan": {"home": "trips"}}',
-       'bank/' || GREATEST(0, n - %(rows)s)
+SELECT uuidv7(), now(), %(step)s, 'held', 1, 'HTTP 503', now(),
+       '{"plan": {"abort": "trips.drop"}}', 'bank/' || GREATEST(0, n - %(rows)s)
   FROM generate_series(1, %(rows)s + %(holds)s) n
 """
 
