@@ -33,7 +33,7 @@ CHUNK = 5_000
 OPEN = """
 SELECT id, {on_hold} OR COALESCE(waits_until > now(), false)
   FROM (SELECT id, on_hold, waits_until FROM orders_order
-         WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) s
+         WHERE ended_at IS NULL ORDER BY on_hold, rescue_at LIMIT %(most)s) s
  ORDER BY id LIMIT %(orders)s
 """
 

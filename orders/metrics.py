@@ -14,7 +14,7 @@ __all__ = ["count_needing_attention", "count_open_by_status", "estimate_by_statu
 OPEN = """
 SELECT status, count(*)
   FROM (SELECT status FROM orders_order WHERE ended_at IS NULL
-         ORDER BY rescue_at LIMIT %(most)s) open
+         ORDER BY on_hold, rescue_at LIMIT %(most)s) open
  GROUP BY status
 """
 

@@ -435,9 +435,9 @@ class TrackedSaga(models.Model):
                 name="%(app_label)s_%(class)s_late",
             ),
             models.Index(
-                fields=("rescue_at",),
+                fields=("on_hold", "rescue_at"),
                 condition=Q(ended_at=None),
-                name="%(app_label)s_%(class)s_rescue",
+                name="%(app_label)s_%(class)s_open",
             ),
         )
 

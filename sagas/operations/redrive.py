@@ -12,7 +12,7 @@ is late and not lost, and the stalled sagas alone are re-driven.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -51,29 +51,37 @@ MOST_QUIET = 50
 # A quiet saga has shown no progress for this share of SAGA_STALL_SECONDS. Most steps end sooner.
 QUIET_SHARE = 0.2
 
+# Take stalled sagas
 # The saga waited for interval 1 before its first re-drive, so the next interval is redrives + 2.
-STALLED = sql.lease_statement(
-    "{tracked} s",
-    due="rescue_at",
-    seconds=backoff.exponential_sql("redrives + 2", first="%(stall)s", longest="%(longest)s"),
-    condition="ended_at IS NULL AND NOT {on_hold}",
-    changes=[
-        "redrives = redrives + 1",
-        "needs_attention = needs_attention OR redrives + 1 >= %(redrives)s",
-    ],
-    returning="id, plan::text",
-)
+STALLED = """
+WITH RECURSIVE {free_values}
+UPDATE {tracked} s
+   SET rescue_at = clock_timestamp() + make_interval(secs => {interval}),
+       redrives = redrives + 1,
+       needs_attention = needs_attention OR redrives + 1 >= %(redrives)s
+ WHERE s.id = ANY(ARRAY(
+         SELECT s.id
+           FROM free, LATERAL (SELECT s.id, s.rescue_at FROM {tracked} s
+                                WHERE s.ended_at IS NULL AND s.on_hold = free.on_hold
+                                  AND s.rescue_at <= now() AND NOT {has_own_hold}
+                                ORDER BY s.rescue_at LIMIT %(limit)s
+                                  FOR NO KEY UPDATE SKIP LOCKED) s
+          ORDER BY s.rescue_at LIMIT %(limit)s))
+RETURNING s.id, s.plan::text
+"""
+INTERVAL = backoff.exponential_sql("redrives + 2", first="%(stall)s", longest="%(longest)s")
 
 # Take quiet sagas
 # `rescue_at` is SAGA_STALL_SECONDS after the last progress, or after the end of an agreed wait. The
 # pause doubles with each early re-drive. Progress sets their number to 0.
 QUIET = """
-WITH quiet AS MATERIALIZED (
+WITH RECURSIVE {free_values}, quiet AS MATERIALIZED (
   SELECT s.id
-    FROM {tracked} s
-   WHERE s.ended_at IS NULL AND s.redrives = 0 AND NOT {on_hold}
-     AND s.rescue_at > now() AND s.rescue_at <= now() + {left_after_pause}
-   ORDER BY s.rescue_at
+    FROM free, LATERAL (SELECT s.id FROM {tracked} s
+                         WHERE s.ended_at IS NULL AND s.on_hold = free.on_hold AND s.redrives = 0
+                           AND s.rescue_at > now() AND s.rescue_at <= now() + {left_after_pause}
+                           AND NOT {has_own_hold}
+                         ORDER BY s.rescue_at LIMIT %(most)s + 1) s
    LIMIT %(most)s + 1
 )
 UPDATE {tracked} s
@@ -135,13 +143,7 @@ def _take_stalled(home: Home, *, limit: int) -> list[tuple[Any, ...]]:
         "redrives": settings.REDRIVES,
         "limit": limit,
     }
-    return [
-        row
-        for table in home.tables
-        for row in sql.fetch(
-            home.alias, STALLED.format(tracked=table, on_hold=holds.is_on_hold(home)), params
-        )
-    ]
+    return _fetch(home, STALLED, params)
 
 
 def _take_quiet(home: Home) -> list[tuple[Any, ...]]:
@@ -151,16 +153,23 @@ def _take_quiet(home: Home) -> list[tuple[Any, ...]]:
         "quiet": settings.STALL_SECONDS * QUIET_SHARE,
         "most": MOST_QUIET,
     }
+    return _fetch(home, QUIET, params)
+
+
+def _fetch(home: Home, statement: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a statement for each kind of saga of a home; return all rows."""
     statements = (
-        QUIET.format(
+        statement.format(
             tracked=table,
-            on_hold=holds.is_on_hold(home),
+            free_values=holds.free_values(home, table),
+            has_own_hold=holds.has_own_hold(home),
+            interval=INTERVAL,
             left_after_pause=LEFT_AFTER_PAUSE,
             left_after_next_pause=LEFT_AFTER_NEXT_PAUSE,
         )
         for table in home.tables
     )
-    return [row for statement in statements for row in sql.fetch(home.alias, statement, params)]
+    return [row for each in statements for row in sql.fetch(home.alias, each, params)]
 
 
 def _by_service(stalled: Sequence[tuple[Any, ...]]) -> dict[str, list[UUID]]:

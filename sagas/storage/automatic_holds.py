@@ -15,6 +15,8 @@ from sagas.storage.registry import Service
 
 __all__ = [
     "FIRST_PAUSE",
+    "NEXT_AT_DESTINATION",
+    "NEXT_AT_STEP",
     "OF_SERVICE",
     "STEP",
     "WAITS_AT_DESTINATION",
@@ -70,14 +72,23 @@ WAITS_AT_STEP = "h.step IS NOT NULL AND i.state = 'held' AND i.step = h.step"
 WAITS_AT_DESTINATION = """h.calling_step IS NOT NULL AND i.state = 'held'
                       AND i.step = h.calling_step AND i.destination = h.destination"""
 
+# The same for the rows behind the id `{after}`, in the order of the columns that are compared
+# The comparison of two columns leaves the planner the indexes of held rows only. With `=` it may
+# read the rows of all steps and states by the primary key instead, in search of the few that wait.
+NEXT_AT_STEP = """h.step IS NOT NULL AND i.state = 'held'
+                  AND (i.step, i.id) > (h.step, {after}) AND i.step <= h.step"""
+NEXT_AT_DESTINATION = """h.calling_step IS NOT NULL AND i.state = 'held' AND i.step = h.calling_step
+       AND (i.destination, i.id) > (h.destination, {after}) AND i.destination <= h.destination"""
+
 # The homes of the first sagas that wait at each hold
 # The home of a saga is the service of the step that aborts it.
 HOMES = """
 SELECT DISTINCT {step}, split_part(i.message -> 'plan' ->> 'abort', '.', 1)
   FROM {hold} h, LATERAL (
-    (SELECT message FROM {inbox} i WHERE {at_step} ORDER BY id LIMIT {read})
+    (SELECT message FROM {inbox} i WHERE {first_at_step} ORDER BY i.step, i.id LIMIT {read})
      UNION ALL
-    (SELECT message FROM {inbox} i WHERE {at_destination} ORDER BY id LIMIT {read})) i
+    (SELECT message FROM {inbox} i WHERE {first_at_destination}
+      ORDER BY i.destination, i.id LIMIT {read})) i
  WHERE {of_service}
 """
 
@@ -154,7 +165,7 @@ def note_copies(home: Service, service: str, steps: Sequence[str], *, why: str) 
 
     Delete the copies of that service's other steps. A manual hold stays as it is.
     """
-    params = {"steps": list(steps), "service": service, "why": why, "seconds": COPY_SECONDS}
+    params = {"steps": sorted(steps), "service": service, "why": why, "seconds": COPY_SECONDS}
     if steps:
         sql.run(home.alias, NOTE_COPIES.format(hold=home.hold), params)
     sql.run(home.alias, DROP_COPIES.format(hold=home.hold), params)
@@ -170,7 +181,7 @@ def _for(service: Service, statement: str) -> str:
         inbox=service.inbox,
         step=STEP,
         of_service=OF_SERVICE,
-        at_step=WAITS_AT_STEP,
-        at_destination=WAITS_AT_DESTINATION,
+        first_at_step=NEXT_AT_STEP.format(after=0),
+        first_at_destination=NEXT_AT_DESTINATION.format(after=0),
         read=READ,
     )

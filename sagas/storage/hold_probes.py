@@ -13,10 +13,10 @@ from sagas.definition.hold_scope import HoldScope
 from sagas.storage import inbox
 from sagas.storage.automatic_holds import (
     FIRST_PAUSE,
+    NEXT_AT_DESTINATION,
+    NEXT_AT_STEP,
     OF_SERVICE,
     STEP,
-    WAITS_AT_DESTINATION,
-    WAITS_AT_STEP,
 )
 from sagas.storage.registry import Service
 
@@ -25,14 +25,21 @@ __all__ = ["Released", "begin_calls", "end_probes", "release_proven", "send_prob
 # The longest pause between two probes of a hold, in seconds.
 LONGEST_PAUSE = 5.0
 
+# No id of a row is larger.
+LAST_ID = 2**63 - 1
+
+# The most held rows that are read from one place on, to find one that may be tried. If none of them
+# may, because calls to their destinations are under way, the hold gets no probe in this round.
+MOST_READ = 1_000
+
 # Choose the next probes
 # The held rows take turns in the order of their ids, so that one bad saga does not keep the hold.
 # The lock on the hold makes it one probe at a time over all processes. While the whole step is on
 # hold, no destination is probed, because its probe could not pass. The step is not probed while the
 # probe of a destination is in flight, because both might call it.
-# If some destinations are on hold too, two of three probes of the step go to other destinations,
-# because a destination that is on hold most likely stays silent. The third does not, so that one
-# bad saga elsewhere does not keep the hold. These probes take turns by the time of their last try.
+# If some destinations are on hold too, `MIXED` chooses the probe of the step.
+# The statement waits for no lock. A row that is locked is being claimed or answered, and its
+# transaction may need the hold next. So that hold gets no probe in this round.
 CHOOSE = """
 WITH due AS MATERIALIZED (
   SELECT h.id, h.step, h.calling_step, h.destination, h.probes,
@@ -46,34 +53,96 @@ WITH due AS MATERIALIZED (
                         AND (SELECT {is_under_way} FROM {inbox} i
                               WHERE i.saga = s.probe AND i.step = s.calling_step))
    ORDER BY h.id FOR UPDATE SKIP LOCKED
-), chosen AS MATERIALIZED (
-  SELECT h.id, {step} AS step, h.destination, CASE WHEN h.is_mixed THEN
-    (SELECT i.saga FROM {inbox} i WHERE {at_step} AND {free}
-      ORDER BY EXISTS (SELECT 1 FROM {hold} d WHERE d.calling_step = i.step
-                                                AND d.destination = i.destination)
-               = (mod(h.probes, 3) < 2), i.updated_at, i.id LIMIT 1)
+), {starts}, chosen AS MATERIALIZED (
+  SELECT h.id, {step} AS step, h.destination, CASE WHEN h.is_mixed THEN ({mixed})
   ELSE COALESCE(
-    (SELECT i.saga FROM {inbox} i WHERE {at_step} AND i.id > h.last AND {free}
-      ORDER BY i.id LIMIT 1),
-    (SELECT i.saga FROM {inbox} i WHERE {at_step} AND {free} ORDER BY i.id LIMIT 1),
-    (SELECT i.saga FROM {inbox} i WHERE {at_destination} AND i.id > h.last AND {free}
-      ORDER BY i.id LIMIT 1),
-    (SELECT i.saga FROM {inbox} i WHERE {at_destination} AND {free} ORDER BY i.id LIMIT 1))
+    (SELECT i.saga FROM ({next_at_step}) i WHERE {free} ORDER BY i.step, i.id LIMIT 1),
+    (SELECT i.saga FROM ({first_at_step}) i WHERE {free} ORDER BY i.step, i.id LIMIT 1),
+    (SELECT i.saga FROM ({next_at_destination}) i WHERE {free}
+      ORDER BY i.destination, i.id LIMIT 1),
+    (SELECT i.saga FROM ({first_at_destination}) i WHERE {free}
+      ORDER BY i.destination, i.id LIMIT 1))
   END AS saga
     FROM due h
+), locked AS MATERIALIZED (
+  SELECT c.id AS hold, c.destination, i.id
+    FROM chosen c JOIN {inbox} i ON i.saga = c.saga AND i.step = c.step
+   WHERE i.state = 'held'
+   ORDER BY i.saga FOR UPDATE OF i SKIP LOCKED
 ), probed AS (
   UPDATE {hold} h
      SET probe = c.saga, probed_at = statement_timestamp(), probes = h.probes + 1,
          probe_at = clock_timestamp() + make_interval(secs => {pause})
-    FROM chosen c WHERE h.id = c.id AND c.saga IS NOT NULL
+    FROM chosen c JOIN locked l ON l.hold = c.id WHERE h.id = c.id
 )
 UPDATE {inbox} i
    SET state = 'waiting', due_at = statement_timestamp(), send_at = statement_timestamp(),
        updated_at = statement_timestamp()
-  FROM chosen c
- WHERE i.saga = c.saga AND i.step = c.step AND i.state = 'held'
-RETURNING i.step, c.destination, i.saga
+  FROM locked l
+ WHERE i.id = l.id
+RETURNING i.step, l.destination, i.saga
 """
+
+# Where rows are read, if a step and some of its destinations are on hold
+# The destinations on hold divide the held rows of the step, in the order of destination and id,
+# into ranges: the rows at each of them, and the rows between them. The first rows of each range are
+# read, and the rows behind one that is chosen at random, so that each row has its turn some day.
+STARTS = """held AS MATERIALIZED (
+  SELECT h.id AS hold, h.step, d.destination AS last_destination, i.destination, i.id AS row_id
+    FROM due h,
+         LATERAL (SELECT i.id FROM {inbox} i WHERE {first_at_step}
+                   ORDER BY i.step, i.id LIMIT 1) f,
+         LATERAL (SELECT i.id FROM {inbox} i WHERE {first_at_step}
+                   ORDER BY i.step DESC, i.id DESC LIMIT 1) l,
+         LATERAL (SELECT f.id - 1 + floor(random() * (l.id - f.id + 1))::bigint AS id) r,
+         LATERAL (SELECT i.destination, i.id FROM {inbox} i WHERE {behind_random}
+                   ORDER BY i.step, i.id LIMIT 1) i,
+         LATERAL (SELECT i.destination FROM {inbox} i WHERE i.state = 'held' AND i.step = h.step
+                   ORDER BY i.destination DESC, i.id DESC LIMIT 1) d
+   WHERE h.is_mixed
+), bounds AS (
+  SELECT hold, step, last_destination, '' AS destination, 0 AS row_id FROM held
+   UNION ALL
+  SELECT r.hold, r.step, r.last_destination, d.destination, d.row_id
+    FROM held r, LATERAL (SELECT d.destination, b.row_id
+                            FROM {hold} d, (VALUES (0), ({last_id})) b(row_id)
+                           WHERE d.calling_step = r.step ORDER BY d.id LIMIT {most}) d
+), ranges AS (
+  SELECT hold, step, destination, row_id, count(*) OVER (PARTITION BY hold) AS ranges,
+         COALESCE(lead(destination) OVER behind, last_destination) AS last_destination,
+         COALESCE(lead(row_id) OVER behind, {last_id}) AS last_row_id
+    FROM bounds WINDOW behind AS (PARTITION BY hold ORDER BY destination, row_id)
+), starts AS MATERIALIZED (
+  SELECT hold, step, destination, row_id, ranges, last_destination, last_row_id FROM ranges
+   UNION ALL
+  SELECT r.hold, r.step, p.destination, p.row_id, r.ranges, r.last_destination, r.last_row_id
+    FROM ranges r JOIN held p ON p.hold = r.hold
+     AND (p.destination, p.row_id) > (r.destination, r.row_id)
+     AND (p.destination, p.row_id) <= (r.last_destination, r.last_row_id)
+)"""
+
+# The probe of a step `h`, if some destinations are on hold too
+# Two of three probes of the step go to other destinations, because a destination that is on hold
+# most likely stays silent. The third does not, so that one bad saga elsewhere does not keep the
+# hold. These probes take turns by the time of their last try.
+MIXED = """
+    SELECT i.saga
+      FROM starts r, LATERAL (
+        SELECT i.id, i.saga, i.step, i.destination, i.updated_at FROM {inbox} i
+         WHERE i.state = 'held' AND i.step = r.step
+           AND (i.destination, i.id) > (r.destination, r.row_id)
+           AND (i.destination, i.id) <= (r.last_destination, r.last_row_id)
+         ORDER BY i.destination, i.id LIMIT 1 + {most} / r.ranges) i
+     WHERE r.hold = h.id AND {free}
+     ORDER BY EXISTS (SELECT 1 FROM {hold} d WHERE d.calling_step = i.step
+                                               AND d.destination = i.destination)
+              = (mod(h.probes, 3) < 2), i.updated_at, i.id LIMIT 1"""
+
+# The first rows that wait at a hold `h`
+AT_STEP = """SELECT {columns} FROM {inbox} i WHERE {at_step} ORDER BY i.step, i.id LIMIT {most}"""
+AT_DESTINATION = """SELECT {columns} FROM {inbox} i WHERE {at_destination}
+                     ORDER BY i.destination, i.id LIMIT {most}"""
+OF_PROBE = "i.id, i.saga, i.step, i.destination"
 
 # An operator's hold lets no probe pass. A probe waits for the end of a call to its destination that
 # began before, for example as the probe of a hold that an operator has released since. Each call
@@ -128,14 +197,17 @@ UPDATE {hold} SET probed_at = NULL WHERE id = ANY(ARRAY(
 # a refusal by a cancel, which writes no event of the step.
 # The answer releases the hold that the probe has tried, whichever destination it came from: a
 # domain may have moved the saga to another one.
+# A hold that another transaction has locked is released in a later round.
 RELEASE = """
 DELETE FROM {hold} h
- WHERE {of_service}
-   AND ({answer} IS NOT NULL
-        OR h.probe_at <= clock_timestamp()
-           AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE {at_step})
-           AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE {at_destination})
-           AND NOT {in_flight})
+ WHERE id = ANY(ARRAY(
+   SELECT h.id FROM {hold} h
+    WHERE {of_service}
+      AND ({answer} IS NOT NULL
+           OR h.probe_at <= clock_timestamp()
+              AND ({one_at_step}) IS NULL AND ({one_at_destination}) IS NULL
+              AND NOT {in_flight})
+    ORDER BY h.id FOR UPDATE OF h SKIP LOCKED))
 RETURNING {step}, h.destination, {answer}
 """
 
@@ -229,15 +301,46 @@ def _for(service: Service, statement: str) -> str:
     pause = backoff.exponential_sql(
         "h.probes + 1", first=str(FIRST_PAUSE), longest=str(LONGEST_PAUSE)
     )
+    free = FREE.format(**names)
     return statement.format(
         **names,
         step=STEP,
         of_service=OF_SERVICE,
-        at_step=WAITS_AT_STEP,
-        at_destination=WAITS_AT_DESTINATION,
+        one_at_step=_rows_at_step(service, after="0", columns="i.id", most=1),
+        one_at_destination=_rows_at_destination(service, after="0", columns="i.id", most=1),
         in_flight=IN_FLIGHT.format(step=STEP, is_under_way=IS_UNDER_WAY, **names),
         is_under_way=IS_UNDER_WAY,
         answer=ANSWER.format(step=STEP, has_event=HAS_EVENT.format(**names), **names),
-        free=FREE.format(**names),
+        free=free,
         pause=pause,
+        starts=STARTS.format(
+            first_at_step=NEXT_AT_STEP.format(after=0),
+            behind_random=NEXT_AT_STEP.format(after="r.id"),
+            most=MOST_READ,
+            last_id=LAST_ID,
+            **names,
+        ),
+        mixed=MIXED.format(free=free, most=MOST_READ, **names),
+        next_at_step=_rows_at_step(service, after="h.last"),
+        first_at_step=_rows_at_step(service, after="0"),
+        next_at_destination=_rows_at_destination(service, after="h.last"),
+        first_at_destination=_rows_at_destination(service, after="0"),
+    )
+
+
+def _rows_at_step(
+    service: Service, *, after: str, columns: str = OF_PROBE, most: int = MOST_READ
+) -> str:
+    at_step = NEXT_AT_STEP.format(after=after)
+    return AT_STEP.format(inbox=service.inbox, at_step=at_step, columns=columns, most=most)
+
+
+def _rows_at_destination(
+    service: Service, *, after: str, columns: str = OF_PROBE, most: int = MOST_READ
+) -> str:
+    return AT_DESTINATION.format(
+        inbox=service.inbox,
+        at_destination=NEXT_AT_DESTINATION.format(after=after),
+        columns=columns,
+        most=most,
     )

@@ -2,17 +2,15 @@
 however many rows wait at the others.
 """
 
-import json
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from console.holds import troubled_steps
 from sagas import sql
 from sagas.storage import automatic_holds, hold_probes
+from tests.integration.counts.rows_read import rows_read
 from tests.integration.sagas.in_flight import PAY
 from tests.trips.harness import TRIPS
 from tests.trips.models import Hold
@@ -48,35 +46,4 @@ def test_a_hold_of_a_destination_does_not_read_the_rows_of_the_others(work):
     )
     sql.run("default", "ANALYZE trips_inbox, trips_hold", {})
 
-    assert rows_read(work) < 3 * ROWS
-
-
-def rows_read(work):
-    """Return how many rows the statements of a function read from the inbox, and passed by."""
-    with CaptureQueriesContext(connection) as ran, transaction.atomic():
-        work()
-        transaction.set_rollback(True)
-    statements = [one["sql"] for one in ran.captured_queries if "trips_inbox" in one["sql"]]
-    assert statements
-
-    rows = 0
-    for statement in statements:
-        with transaction.atomic():
-            explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}".replace("%", "%%")
-            [(found,)] = sql.fetch("default", explain, {})
-            transaction.set_rollback(True)
-        [plan] = json.loads(found) if isinstance(found, str) else found
-        rows += sum(map(_read, _nodes(plan["Plan"])))
-    return rows
-
-
-def _nodes(plan):
-    yield plan
-    for below in plan.get("Plans", ()):
-        yield from _nodes(below)
-
-
-def _read(node):
-    if node.get("Relation Name") != "trips_inbox" or "Scan" not in node["Node Type"]:
-        return 0
-    return node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+    assert rows_read(work, "trips_inbox") < 3 * ROWS

@@ -14,7 +14,7 @@ from sagas.definition.handlers import Unknown
 from sagas.definition.hold_scope import HoldScope
 from sagas.execution import held_calls
 from sagas.operations import holds
-from sagas.storage import automatic_holds, hold_probes
+from sagas.storage import automatic_holds, hold_probes, inbox
 from tests.broker import empty
 from tests.integration.sagas.in_flight import PAY
 from tests.integration.sagas.test_blame import attempt, counted, explode, probe_round
@@ -30,7 +30,16 @@ from tests.integration.sagas.test_destination_holds import (
     silent,
     states,
 )
-from tests.trips.harness import LIMIT, TRIPS, deliver, make_due, row, state
+from tests.trips.harness import (
+    LIMIT,
+    PLAN,
+    TRIPS,
+    deliver,
+    make_due,
+    messages_to,
+    row,
+    state,
+)
 from tests.trips.models import Hold, Inbox
 from tests.trips.steps import Pay, behaviour, calls, destinations
 
@@ -289,6 +298,53 @@ class TestOneCallAtATime:
         lose(second)
         assert probes_due() == []
         assert called() == [first, second]
+
+
+class TestARowThatIsLocked:
+    """A claim or an answer locks the row of a probe, and the hold after it. A round that chooses
+    probes locks the hold first, and must not wait for the row.
+    """
+
+    @pytest.fixture
+    def probe(self):
+        """Return the only trip that waits. It has tried its destination, and failed."""
+        probe, other = silent(ACME)
+        Inbox.objects.filter(saga=other, step=PAY).delete()
+        probe_round()
+        assert state(probe, PAY) == "held"
+        return probe
+
+    def test_is_not_waited_for_while_a_repeated_message_claims_it(self, probe):
+        with transaction.atomic():
+            inbox.claim(TRIPS, PAY, PLAN, messages_to(PAY, [probe]), final=False)
+            assert elsewhere(probes_due) == []
+            assert hold_probes.begin_calls(TRIPS, PAY, {probe: ACME}) == {probe}
+
+    def test_is_not_waited_for_while_a_late_answer_moves_it(self, probe):
+        with transaction.atomic():
+            inbox.lock_open(TRIPS, PAY, [probe])
+            assert elsewhere(probes_due) == []
+            hold_probes.end_probes(TRIPS, PAY, {probe: BEST})
+        assert Hold.objects.get().probed_at is None
+
+    def test_keeps_its_turn(self, probe):
+        before = Hold.objects.get()
+        with transaction.atomic():
+            inbox.lock_open(TRIPS, PAY, [probe])
+            assert elsewhere(probes_due) == []
+        after = Hold.objects.get()
+        assert (after.probes, after.probed_at) == (before.probes, before.probed_at)
+        assert probes_due() == [(PAY, ACME)]
+
+    def test_of_a_hold_is_not_waited_for_by_its_automatic_release(self, probe):
+        Inbox.objects.filter(saga=probe, step=PAY).update(
+            state="done", updated_at=timezone.now() + timedelta(seconds=1)
+        )
+        with transaction.atomic():
+            list(Hold.objects.select_for_update())
+            assert elsewhere(lambda: hold_probes.release_proven(TRIPS)) == []
+        [released_hold] = hold_probes.release_proven(TRIPS)
+        assert released_hold.scope == (PAY, ACME)
 
 
 def elsewhere(work):
