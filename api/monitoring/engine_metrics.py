@@ -90,11 +90,13 @@ def _reached_limits(name: str) -> Iterator[Metric]:
 
 def _shared_faults(name: str) -> Iterator[Metric]:
     destinations: dict[str, int] = {}
+    in_all: dict[str, int] = {}
 
     for fault in table_stats.fault_stats(get_service(name)):
         help_text = "Orders for which a step failed lately by no fault of their own."
         labels = {"service": name, "step": fault.step, **_of_destination(fault.destination)}
         yield gauge("saga_step_fault_orders", help_text, **labels)(fault.sagas)
+        in_all[fault.step] = fault.of_step
         if fault.destination:
             destinations[fault.step] = fault.number
 
@@ -102,6 +104,11 @@ def _shared_faults(name: str) -> Iterator[Metric]:
         help_text = "Outside systems that give no answer lately, and are not on hold."
         labels = {"service": name, "step": step}
         yield gauge("saga_step_fault_destinations", help_text, **labels)(number)
+
+    for step, number in in_all.items():
+        help_text = "Orders for which a step failed lately by no fault of their own, in all."
+        labels = {"service": name, "step": step}
+        yield gauge("saga_step_fault_orders_in_all", help_text, **labels)(number)
 
 
 def _inbox(name: str) -> Iterator[Metric]:

@@ -19,6 +19,7 @@ __all__ = [
     "InboxStats",
     "OutboxStats",
     "SagaStats",
+    "count_in_words",
     "fault_stats",
     "hold_stats",
     "inbox_stats",
@@ -81,20 +82,24 @@ SELECT step, number, seconds, automatic, destination
 """
 
 # A step or destination on hold is left out. The destinations of a step that fails are counted, and
-# only those with the most sagas are named.
+# only those with the most sagas are named. A saga that failed at several destinations is one of the
+# step.
 FAULTS = """
-SELECT step, destination, sagas, number
+WITH found AS MATERIALIZED (
+  SELECT step, destination, saga FROM {fault} f
+   WHERE shared AND last_at > clock_timestamp() - make_interval(secs => %(episode)s)
+     AND NOT EXISTS (SELECT 1 FROM {hold} h
+                      WHERE f.step IN (h.step, h.calling_step)
+                        AND h.destination IN ('', f.destination))
+)
+SELECT f.step, f.destination, f.sagas, f.number, s.sagas
   FROM (SELECT step, destination, count(DISTINCT saga) AS sagas,
                count(*) OVER alike AS number,
                row_number() OVER (alike ORDER BY count(DISTINCT saga) DESC, destination) AS place
-          FROM {fault} f
-         WHERE shared AND last_at > clock_timestamp() - make_interval(secs => %(episode)s)
-           AND NOT EXISTS (SELECT 1 FROM {hold} h
-                            WHERE f.step IN (h.step, h.calling_step)
-                              AND h.destination IN ('', f.destination))
-         GROUP BY step, destination
+          FROM found GROUP BY step, destination
         WINDOW alike AS (PARTITION BY step, destination <> '')) f
- WHERE place <= %(named)s
+  JOIN (SELECT step, count(DISTINCT saga) AS sagas FROM found GROUP BY step) s USING (step)
+ WHERE f.place <= %(named)s
 """
 
 SAGAS = """
@@ -107,7 +112,7 @@ SELECT '{tracked}', count(*), count(*) FILTER (WHERE rescue_at <= now() AND NOT 
   FROM (SELECT rescue_at, redrives, created_at, needs_attention, {on_hold} AS on_hold,
                COALESCE(waits_until > now(), false) AS waits
           FROM {tracked} s
-         WHERE ended_at IS NULL ORDER BY rescue_at LIMIT %(most)s) open
+         WHERE ended_at IS NULL ORDER BY on_hold, rescue_at LIMIT %(most)s) open
 """
 
 
@@ -155,13 +160,16 @@ class FaultStats(NamedTuple):
     """A step that failed for `sagas` lately by no fault of their own, and is not on hold.
 
     `destination`: the outside system at fault, or empty. `number`: how many outside systems of the
-    step are at fault, of which the `MOST_NAMED` with the most sagas are named.
+    step are at fault, of which the `MOST_NAMED` with the most sagas are named. `of_step`: the
+    sagas for which the step failed so, at any of them. Of each error at a destination at most
+    `faults.KEPT_OF_ERROR` are known, and of each step `faults.KEPT_OF_STEP`.
     """
 
     step: str
     destination: str
     sagas: int
     number: int
+    of_step: int
 
 
 class SagaStats(NamedTuple):
@@ -178,6 +186,11 @@ class SagaStats(NamedTuple):
     oldest_seconds: float
     on_hold: int
     needing_attention: int = 0
+
+
+def count_in_words(count: int) -> str:
+    """Return a count of rows as text. A count that equals `COUNT_LIMIT` is a lower bound."""
+    return f"at least {count}" if count >= COUNT_LIMIT else str(count)
 
 
 def outbox_stats(service: Service) -> OutboxStats:

@@ -274,6 +274,23 @@ def test_automatic_holds_and_shared_faults_are_measured(scrape, ada):
     assert 0 <= samples[metric, "payments", "payments.void", "stripe"] < 100
     assert "saga_holds" not in {name for name, *_ in samples}
     assert samples["saga_step_fault_orders", "payments", "payments.void"] == 2
+    assert samples["saga_step_fault_orders_in_all", "payments", "payments.void"] == 2
+
+
+def test_an_order_that_failed_at_two_outside_systems_is_one_of_its_step(scrape):
+    saga = uuid7()
+    for place in range(MOST_NAMED + 5):
+        PaymentsFault.objects.create(
+            id=uuid7(),
+            step="payments.void",
+            destination=f"bank/{place:02}",
+            pattern=uuid7(),
+            saga=saga,
+            blame="provider",
+            error="HTTP 503",
+            shared=True,
+        )
+    assert scrape()["saga_step_fault_orders_in_all", "payments", "payments.void"] == 1
 
 
 def test_many_outside_systems_on_hold_or_at_fault_are_counted_and_the_first_are_named(scrape, ada):
@@ -312,6 +329,7 @@ def test_many_outside_systems_on_hold_or_at_fault_are_counted_and_the_first_are_
     assert named("saga_step_fault_orders", failing) == most
     assert named("saga_step_fault_orders", step) == set()
     assert samples["saga_step_fault_destinations", "payments", failing] == number
+    assert samples["saga_step_fault_orders_in_all", "payments", failing] == number + 1
 
 
 def test_captured_money_is_unsettled_while_its_order_is_open(scrape, ada):
