@@ -17,7 +17,7 @@ from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import Saga
 from sagas.kinds import SagaKind
 from sagas.models import TrackedSaga
-from sagas.operations.table_stats import COUNT_LIMIT
+from sagas.operations.table_stats import COUNT_LIMIT, count_in_words
 from sagas.storage.automatic_holds import WAITS_AT_DESTINATION, WAITS_AT_STEP
 from sagas.storage.faults import EPISODE_SECONDS
 from sagas.storage.registry import Service, get_service, service_names, service_of_step
@@ -102,6 +102,11 @@ class HeldStep:
     why: str
     waiting: int
     automatic: bool = False
+
+    @property
+    def waiting_text(self) -> str:
+        """The sagas that wait there, in words."""
+        return count_in_words(self.waiting)
 
     @property
     def scope(self) -> HoldScope:

@@ -26,6 +26,7 @@ __all__ = [
     "COUNT_LIMIT",
     "HAS_ENDED",
     "FailingStep",
+    "HeldSagas",
     "OpenStep",
     "SagaVersion",
     "events_recorded_after",
@@ -60,14 +61,18 @@ SELECT count(*) FROM (SELECT 1 FROM {inbox}
                        WHERE state = 'held' AND step = %(step)s LIMIT %(most)s) held
 """
 
+# The rows at each destination on hold are counted, up to a limit. Rows that wait elsewhere are not
+# read.
 HELD_BY_DESTINATION = """
-SELECT held.destination, count(*)
-  FROM (SELECT destination FROM {inbox}
-         WHERE state = 'held' AND step = %(step)s LIMIT %(most)s) held
-  JOIN {hold} h ON h.calling_step = %(step)s AND h.destination = held.destination
- GROUP BY 1
+SELECT h.destination, held.sagas
+  FROM {hold} h, LATERAL (SELECT count(*) AS sagas
+                            FROM (SELECT 1 FROM {inbox} i
+                                   WHERE i.state = 'held' AND i.step = %(step)s
+                                     AND i.destination = h.destination LIMIT %(most)s) i) held
+ WHERE h.calling_step = %(step)s AND held.sagas > 0
  ORDER BY 2 DESC, 1
 """
+DESTINATIONS_ON_HOLD = "SELECT count(*) FROM {hold} WHERE calling_step = %(step)s"
 
 WAITING = """
 SELECT id FROM {inbox} WHERE saga = ANY(%(sagas)s::uuid[]) AND state = 'waiting'
@@ -104,6 +109,17 @@ class FailingStep(NamedTuple):
     sagas: int
     attempts: int
     error: str
+
+
+class HeldSagas(NamedTuple):
+    """How many sagas wait at a hold. `is_complete` is False if more may wait than were counted."""
+
+    sagas: int
+    is_complete: bool
+
+    def __str__(self) -> str:
+        """Return the number in words."""
+        return str(self.sagas) if self.is_complete else f"at least {self.sagas}"
 
 
 class SagaVersion(NamedTuple):
@@ -145,15 +161,23 @@ def held_behind(step: str) -> int:
     return int(count)
 
 
-def held_by_destination(step: str) -> dict[str, int]:
+def held_by_destination(step: str) -> dict[str, HeldSagas]:
     """Return how many sagas wait at each outside system that is on hold, the most first.
 
-    At most `COUNT_LIMIT` sagas are counted. `held_behind` counts them and all others that wait at
-    the step.
+    At most `COUNT_LIMIT` sagas are counted, an equal share at each of them, and at least one. The
+    number says whether more may wait there. `held_behind` counts these sagas and all others that
+    wait at the step.
     """
     service = service_of_step(step)
-    statement = HELD_BY_DESTINATION.format(inbox=service.inbox, hold=service.hold)
-    return dict(sql.fetch(service.alias, statement, {"step": step, "most": COUNT_LIMIT}))
+    names = {"inbox": service.inbox, "hold": service.hold}
+    [(places,)] = sql.fetch(service.alias, DESTINATIONS_ON_HOLD.format(**names), {"step": step})
+    share = max(1, COUNT_LIMIT // max(1, places))
+    rows = sql.fetch(
+        service.alias, HELD_BY_DESTINATION.format(**names), {"step": step, "most": share + 1}
+    )
+    return {
+        name: HeldSagas(min(number, share), is_complete=number <= share) for name, number in rows
+    }
 
 
 def wake_up(service: str, sagas: Sequence[UUID]) -> int:

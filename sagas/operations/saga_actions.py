@@ -12,7 +12,7 @@ from sagas.operations.called_destinations import has_called, require_destination
 from sagas.operations.hold_texts import release_first, waits_because, words
 from sagas.operations.saga_details import SagaDetails, StepState, details
 from sagas.operations.saga_rows import plan_of
-from sagas.operations.table_stats import COUNT_LIMIT
+from sagas.operations.table_stats import COUNT_LIMIT, count_in_words
 from sagas.storage.registry import get_service
 
 __all__ = ["Operation", "Preview", "preview"]
@@ -186,7 +186,7 @@ def _on_step(action: str, scope: HoldScope) -> Preview:
             f"Sagas stop before {step} calls {destination}."
             if destination
             else f"All sagas stop before {step}.",
-            f"{at_step} sagas are at {step} now. A running attempt finishes first.",
+            f"{_sagas(at_step)} are at {step} now. A running attempt finishes first.",
         ]
         if not is_known:
             lines.append(f"No call of {step} to {destination} is known: check the name.")
@@ -194,7 +194,12 @@ def _on_step(action: str, scope: HoldScope) -> Preview:
     if not on_hold:
         return Preview([f"{said.subject} {said.be} not on hold."], False, [])
     before = f"before {step} calls {destination}" if destination else f"at {step}"
-    return Preview([f"{held} sagas wait {before}, and go on."], True, [])
+    return Preview([f"{_sagas(held)} wait {before}, and go on."], True, [])
+
+
+def _sagas(count: int) -> str:
+    text = f"{count_in_words(count)} sagas"
+    return text[0].upper() + text[1:]
 
 
 ON_SAGA: Mapping[str, Callable[[SagaDetails], Preview]] = {

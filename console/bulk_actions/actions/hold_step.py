@@ -18,7 +18,7 @@ from sagas.definition.hold_scope import HoldScope, WrongDestination
 from sagas.definition.plan import service_name
 from sagas.kinds import SagaKind
 from sagas.operations.called_destinations import HAS_CALLED, MOST_RECENT, require_destination
-from sagas.operations.table_stats import COUNT_LIMIT
+from sagas.operations.table_stats import COUNT_LIMIT, count_in_words
 
 __all__ = ["HoldStep"]
 
@@ -66,13 +66,13 @@ class HoldStep(StepAction):
         tiles = [
             Tile(
                 "Open sagas",
-                impact.orders,
+                count_in_words(impact.orders),
                 "these and all later sagas stop when they reach this step",
                 "bad",
             ),
             Tile(
                 "Messages at this step now",
-                impact.messages,
+                count_in_words(impact.messages),
                 "running steps finish; waiting steps are held at their next attempt",
             ),
         ]
@@ -101,4 +101,6 @@ def _is_known(queries: OrderQueries, scope: HoldScope) -> bool:
 
 def _open_sagas(kind: SagaKind) -> list[int]:
     """Return how many sagas of a kind are open, up to `COUNT_LIMIT`."""
-    return [kind.rows().filter(ended_at=None).order_by("rescue_at")[:COUNT_LIMIT].count()]
+    return [
+        kind.rows().filter(ended_at=None).order_by("on_hold", "rescue_at")[:COUNT_LIMIT].count()
+    ]

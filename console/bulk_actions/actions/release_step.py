@@ -11,7 +11,7 @@ from sagas import control
 from sagas.definition.hold_scope import HoldScope
 from sagas.definition.plan import service_name
 from sagas.operations.hold_texts import words
-from sagas.operations.table_stats import COUNT_LIMIT
+from sagas.operations.table_stats import COUNT_LIMIT, count_in_words
 from sagas.storage.registry import service_of_step
 
 __all__ = ["ReleaseStep"]
@@ -34,7 +34,7 @@ class ReleaseStep(StepAction):
     def tiles(self, impact: Impact) -> Sequence[Tile]:
         """Show how many sagas go on."""
         note = "go on as fast as the workers take them"
-        return (Tile("Sagas that wait", impact.messages, note),)
+        return (Tile("Sagas that wait", count_in_words(impact.messages), note),)
 
     def apply(self, run: Run) -> ActionResult:
         """Lift the hold in the homes first, then in the step's own service."""
@@ -42,7 +42,7 @@ class ReleaseStep(StepAction):
         if not result.changed:
             return ActionResult.nothing(result.text)
         said = words(run.scope)
-        waiting = holds.waiting_at(service_of_step(run.step), run.scope)
+        waiting = count_in_words(holds.waiting_at(service_of_step(run.step), run.scope))
         return ActionResult.done(
             f"{said.subject} {said.be} released; held messages being sent on: {waiting}."
         )

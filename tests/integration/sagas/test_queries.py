@@ -100,14 +100,27 @@ def test_the_sagas_that_wait_behind_a_hold_of_an_outside_system_are_counted_by_i
         holds.hold(TRIPS, step="trips.pay", destination=name, by="ada", why="stop")
     deliver("trips.pay", trips)
     assert list(queries.held_by_destination("trips.pay").items()) == [
-        ("best", 3),
-        ("acme", 2),
-        ("calm", 1),
+        ("best", (3, True)),
+        ("acme", (2, True)),
+        ("calm", (1, True)),
     ]
     assert queries.held_behind("trips.pay") == 6
     holds.release(TRIPS, step="trips.pay", destination="best")
-    assert queries.held_by_destination("trips.pay") == {"acme": 2, "calm": 1}
+    assert queries.held_by_destination("trips.pay") == {"acme": (2, True), "calm": (1, True)}
     assert queries.held_by_destination("trips.book") == {}
+
+
+def test_a_number_of_sagas_that_may_be_too_small_says_so(monkeypatch):
+    trips = booked(7)
+    for name, members in {"acme": trips[:4], "best": trips[4:6], "calm": trips[6:]}.items():
+        destinations.update(dict.fromkeys(members, name))
+        holds.hold(TRIPS, step="trips.pay", destination=name, by="ada", why="stop")
+    deliver("trips.pay", trips)
+    holds.release(TRIPS, step="trips.pay", destination="acme")
+    monkeypatch.setattr(queries, "COUNT_LIMIT", 2)
+    found = queries.held_by_destination("trips.pay")
+    assert found == {"best": (1, False), "calm": (1, True)}
+    assert [str(number) for number in found.values()] == ["at least 1", "1"]
 
 
 def test_a_notice_is_published_with_the_plan_and_context_of_its_saga():
