@@ -19,7 +19,7 @@ from payments.models import Hold as PaymentsHold
 from payments.models import Inbox
 from sagas.definition.hold_scope import HoldScope
 from sagas.ids import uuid7
-from sagas.operations import probing, redrive
+from sagas.operations import probing, redrive, table_stats
 from sagas.storage import automatic_holds
 from sagas.storage.registry import get_home, get_service
 from staff.models import LogEntry
@@ -291,6 +291,22 @@ class TestSteps:
             ["payments"]
         ]
         assert not any(table.objects.exists() for table in HOLDS)
+
+    def test_a_count_of_waiting_orders_that_may_be_too_small_says_so(
+        self, operator, anna, monkeypatch
+    ):
+        monkeypatch.setattr(table_stats, "COUNT_LIMIT", 1)
+        walked.open_shop()
+        for_all("hold_step", "payments.charge", by=anna)
+        work()
+        walked.deliver("payments.charge", walked.place("MUG"))
+        assert "<td>at least 1</td>" in operator.get(PAGE).content.decode()
+        assert "sagas waiting: at least 1." in operator.get("/admin/").content.decode()
+        run = for_all("release_step", "payments.charge", by=anna)
+        work()
+        assert outcomes(run) == [
+            ("done", "payments.charge is released; held messages being sent on: at least 1.")
+        ]
 
     def test_an_order_that_is_released_where_its_step_is_held_for_all_still_waits_and_it_is_said(
         self, olga, anna

@@ -13,6 +13,7 @@ from sagas import control, sql, start
 from sagas.definition.handlers import Retry, Waiting
 from sagas.ids import uuid7
 from sagas.management.commands.saga import Command
+from sagas.operations import saga_actions, table_stats
 from tests.integration.sagas import waits
 from tests.trips.harness import begin, deliver, effects, row, state, walk
 from tests.trips.models import Cruise, Hold, Trip
@@ -277,6 +278,14 @@ class TestActions:
         assert {state(trip, "trips.book") for trip in (first, second)} == {"held"}
         assert "2 sagas wait at trips.book" in act("release", "--step", "trips.book")
         assert not Hold.objects.exists()
+
+    def test_a_count_of_sagas_that_may_be_too_small_says_so(self, monkeypatch):
+        trips = begin(3)
+        act("hold", "--step", "trips.book")
+        deliver("trips.book", trips)
+        for module in (saga_actions, table_stats):
+            monkeypatch.setattr(module, "COUNT_LIMIT", 2)
+        assert "At least 2 sagas wait at trips.book" in act("release", "--step", "trips.book")
 
     def test_the_calls_of_a_step_to_one_destination_are_held_and_released(self):
         trip, other = begin(2)
