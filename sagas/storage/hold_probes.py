@@ -43,7 +43,8 @@ MOST_READ = 1_000
 CHOOSE = """
 WITH due AS MATERIALIZED (
   SELECT h.id, h.step, h.calling_step, h.destination, h.probes,
-         EXISTS (SELECT 1 FROM {hold} d WHERE d.calling_step = h.step) AS is_mixed,
+         h.step IS NOT NULL
+         AND EXISTS (SELECT 1 FROM {hold} d WHERE d.calling_step = h.step) AS is_mixed,
          (SELECT p.id FROM {inbox} p WHERE p.saga = h.probe AND p.step = {step}) AS last
     FROM {hold} h
    WHERE {of_service} AND h.probe_at <= clock_timestamp() AND NOT {in_flight}
@@ -65,15 +66,15 @@ WITH due AS MATERIALIZED (
   END AS saga
     FROM due h
 ), locked AS MATERIALIZED (
-  SELECT c.id AS hold, c.destination, i.id
+  SELECT c.id AS hold, c.destination, i.id, i.saga
     FROM chosen c JOIN {inbox} i ON i.saga = c.saga AND i.step = c.step
    WHERE i.state = 'held'
    ORDER BY i.saga FOR UPDATE OF i SKIP LOCKED
 ), probed AS (
   UPDATE {hold} h
-     SET probe = c.saga, probed_at = statement_timestamp(), probes = h.probes + 1,
+     SET probe = l.saga, probed_at = statement_timestamp(), probes = h.probes + 1,
          probe_at = clock_timestamp() + make_interval(secs => {pause})
-    FROM chosen c JOIN locked l ON l.hold = c.id WHERE h.id = c.id
+    FROM locked l WHERE h.id = l.hold
 )
 UPDATE {inbox} i
    SET state = 'waiting', due_at = statement_timestamp(), send_at = statement_timestamp(),
@@ -148,10 +149,10 @@ OF_PROBE = "i.id, i.saga, i.step, i.destination"
 # began before, for example as the probe of a hold that an operator has released since. Each call
 # has a database session: its condition lets the planner use the index of started rows, which stays
 # short during a backlog.
-FREE = """NOT EXISTS (SELECT 1 FROM {hold} s
-                        WHERE s.saga = i.saga
-                           OR s.calling_step = i.step AND s.destination = i.destination
-                              AND NOT s.automatic)
+FREE = """NOT EXISTS (SELECT 1 FROM {hold} s WHERE s.saga = i.saga)
+      AND NOT EXISTS (SELECT 1 FROM {hold} s
+                       WHERE s.calling_step = i.step AND s.destination = i.destination
+                         AND NOT s.automatic)
       AND NOT EXISTS (SELECT 1 FROM {inbox} s
                        WHERE s.step = i.step AND s.state = 'started' AND s.session_pid IS NOT NULL
                          AND s.destination = i.destination AND s.destination <> '')"""

@@ -20,6 +20,9 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 # The rows that wait at the first destination, and the holds with one row each, and with none.
 ROWS, HOLDS = 10_000, 50
 
+# Enough holds to show whether a statement reads each of them again and again.
+MANY_HOLDS = 1_000
+
 HELD = """
 INSERT INTO trips_inbox (saga, saga_started_at, step, state, attempts, error, due_at, message,
                          destination)
@@ -38,12 +41,21 @@ STATEMENTS = {
 
 @pytest.mark.parametrize("work", STATEMENTS.values(), ids=STATEMENTS)
 def test_a_hold_of_a_destination_does_not_read_the_rows_of_the_others(work):
-    sql.run("default", HELD, {"step": PAY, "rows": ROWS, "holds": HOLDS})
+    place_holds(2 * HOLDS, rows=ROWS, others=HOLDS)
+    assert rows_read(work, "trips_inbox") < 3 * ROWS
+
+
+def test_the_choice_of_probes_reads_no_hold_again_for_each_of_the_others():
+    place_holds(MANY_HOLDS, rows=0, others=MANY_HOLDS)
+    assert rows_read(lambda: hold_probes.send_probes(TRIPS), "trips_hold") < 20 * MANY_HOLDS
+
+
+def place_holds(holds, *, rows, others):
+    """Put destinations on hold, with a number of rows at the first one, and one at some others."""
+    sql.run("default", HELD, {"step": PAY, "rows": rows, "holds": others})
     earlier = timezone.now() - timedelta(seconds=1)
     Hold.objects.bulk_create(
         Hold(calling_step=PAY, destination=f"bank/{n}", automatic=True, probe_at=earlier, why="503")
-        for n in range(2 * HOLDS)
+        for n in range(holds)
     )
     sql.run("default", "ANALYZE trips_inbox, trips_hold", {})
-
-    assert rows_read(work, "trips_inbox") < 3 * ROWS
