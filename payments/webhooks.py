@@ -7,6 +7,7 @@ waiting step also polls Stripe.
 
 import re
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -54,6 +55,38 @@ INSERT = """
 INSERT INTO payments_webhookevent (id, type, object_id, happened_at)
 VALUES (%(id)s, %(type)s, %(object_id)s, %(happened_at)s) ON CONFLICT (id) DO NOTHING
 """
+
+# Most events change nothing, because the answer to our own request came first. This statement
+# stores such an event, and commits by itself. An event that has to wake or follow up is not stored.
+# Without coalesce(), the planner would read the partial indexes of waiting rows and pending refunds
+# in full, because their statistics may be of a time when they were empty.
+NOTE = """
+WITH payment AS (
+    SELECT order_id, status FROM payments_payment WHERE {found_by}
+), effect AS (
+    SELECT EXISTS (SELECT FROM payment WHERE status = ANY(%(statuses)s::text[]))
+        OR EXISTS (SELECT FROM payments_inbox
+                    WHERE coalesce(state, '') = 'waiting'
+                      AND saga = ANY(ARRAY(
+                          SELECT order_id FROM payment
+                           UNION ALL
+                          SELECT id FROM payments_partialrefund
+                           WHERE coalesce(status, '') = 'pending'
+                             AND order_id = (SELECT order_id FROM payment)))) AS is_due
+), noted AS (
+    INSERT INTO payments_webhookevent (id, type, object_id, happened_at, order_id, effect)
+    SELECT %(id)s::text, %(type)s::text, %(object_id)s::text, %(happened_at)s::timestamptz,
+           coalesce((SELECT order_id FROM payment), %(saga)s::uuid),
+           CASE WHEN EXISTS (SELECT FROM payment) THEN 'noted' ELSE 'unknown' END
+      FROM effect
+     WHERE NOT is_due
+        ON CONFLICT (id) DO NOTHING
+ RETURNING effect
+)
+SELECT is_due, (SELECT effect FROM noted) FROM effect
+"""
+NOTE_BY_ORDER = NOTE.format(found_by="order_id = %(saga)s::uuid")
+NOTE_BY_CHARGE = NOTE.format(found_by="charge_id = %(charge_id)s::text")
 
 
 class InvalidEvent(Exception):
@@ -133,6 +166,10 @@ def verify(body: bytes, signature: str) -> StripeEvent:
 
 def receive(event: StripeEvent) -> WebhookEvent.Effect | None:
     """Commit an event with its effect; return the effect, or None if it was received before."""
+    is_due, noted = _note(event)
+    if not is_due:
+        return Effect(noted) if noted else None
+
     with transaction.atomic(using="payments"):
         if not sql.run("payments", INSERT, _row(event)):
             return None
@@ -143,6 +180,25 @@ def receive(event: StripeEvent) -> WebhookEvent.Effect | None:
     return effect
 
 
+def _note(event: StripeEvent) -> tuple[bool, str | None]:
+    """Store an event that has nothing to do, in one statement.
+
+    Return whether it has something to do, and else its effect, which is None if it was received
+    before.
+    """
+    params = {
+        **_row(event),
+        "saga": event.saga,
+        "statuses": sql.array_literal(_statuses_to_follow_up(event)),
+    }
+    if event.saga:
+        [(is_due, noted)] = sql.fetch("payments", NOTE_BY_ORDER, params)
+    else:
+        params["charge_id"] = event.charge_id or None
+        [(is_due, noted)] = sql.fetch("payments", NOTE_BY_CHARGE, params)
+    return is_due, noted
+
+
 def _apply(event: StripeEvent, order: UUID) -> WebhookEvent.Effect:
     followed = _schedule_follow_up(event, order)
     if queries.wake_up("payments", [order, *waiting_refunds(order)]):
@@ -151,13 +207,18 @@ def _apply(event: StripeEvent, order: UUID) -> WebhookEvent.Effect:
 
 
 def _schedule_follow_up(event: StripeEvent, order: UUID) -> int:
-    statuses = FOLLOWED_UP.get(event.type, ())
-    if event.type.startswith(DISPUTE_EVENTS):
-        statuses = (*OVER, Status.CAPTURED)
+    statuses = _statuses_to_follow_up(event)
     if not statuses:
         return 0
     failed = event.type == REFUND_FAILED
     return followup.schedule([order], statuses, again=True, refund_failed=failed)
+
+
+def _statuses_to_follow_up(event: StripeEvent) -> Sequence[str]:
+    """Return the statuses of payments for which an event schedules a follow-up."""
+    if event.type.startswith(DISPUTE_EVENTS):
+        return (*OVER, Status.CAPTURED)
+    return FOLLOWED_UP.get(event.type, ())
 
 
 def _find_order(event: StripeEvent) -> UUID | None:
@@ -165,7 +226,7 @@ def _find_order(event: StripeEvent) -> UUID | None:
     orders = Payment.objects.values_list("order_id", flat=True)
     if event.saga:
         return orders.filter(order_id=event.saga).first()
-    return orders.filter(charge_id=event.charge_id or None).first()
+    return orders.filter(charge_id=event.charge_id).first() if event.charge_id else None
 
 
 def _row(event: StripeEvent) -> dict[str, Any]:

@@ -74,8 +74,10 @@ SELECT h.destination, held.sagas
 """
 DESTINATIONS_ON_HOLD = "SELECT count(*) FROM {hold} WHERE calling_step = %(step)s"
 
+# `state = 'waiting'` would make the planner read the partial index of open rows in full, whose
+# statistics may say that it is empty. Hence coalesce().
 WAITING = """
-SELECT id FROM {inbox} WHERE saga = ANY(%(sagas)s::uuid[]) AND state = 'waiting'
+SELECT id FROM {inbox} WHERE saga = ANY(%(sagas)s::uuid[]) AND coalesce(state, '') = 'waiting'
 """
 
 

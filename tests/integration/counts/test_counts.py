@@ -4,8 +4,12 @@ A batch of a hundred orders costs as many statements as one order. A commit that
 here says why.
 """
 
+from datetime import UTC, datetime
+
 import pytest
 
+from payments import webhooks
+from payments.models import Inbox, Payment, WebhookEvent
 from sagas import lifecycle, sql
 from sagas.delivery import admission
 from sagas.ids import uuid7
@@ -25,6 +29,8 @@ from tests.integration.counts.order_steps import (
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
+LATER = datetime(2999, 1, 1, tzinfo=UTC)
+
 # Round trips to databases, BEGIN and COMMIT included, for one order as for a hundred.
 STATEMENTS = {
     "payments.charge": 15,
@@ -38,6 +44,10 @@ STATEMENTS_TO_PLACE = 4
 # Three statements claim, store the message, and write the event. The claim of an external step has
 # stored the message already.
 STATEMENTS_HELD = {"payments.charge": 4, "inventory.reserve": 5}
+
+# An event of the provider that changes nothing is stored by one statement, as is one that came
+# before. The others need a transaction.
+STATEMENTS_OF_EVENT = {"noted": 1, "unknown": 1, None: 1, "followed": 9, "woke": 10}
 
 MESSAGES = {"sagas.run_step": 4, "sagas.record": 2}
 
@@ -114,6 +124,35 @@ def test_each_step_flushes_its_service_and_the_last_one_the_sender_too(settings,
     send()
 
     assert [sent.flushed for sent in take("payments")] == [["payments"], ["payments", "orders"]]
+
+
+@pytest.mark.parametrize("effect", STATEMENTS_OF_EVENT)
+def test_an_event_of_the_provider_costs_as_many_statements(effect):
+    places(1)
+    send()
+    run(to_step("payments.charge"))
+    paid = Payment.objects.get()
+    if effect == "woke":
+        Inbox.objects.update(state="waiting", due_at=LATER, send_at=LATER)
+    about = uuid7() if effect == "unknown" else paid.order_id
+    event = event_of(about, "charge.refunded" if effect == "followed" else "charge.succeeded")
+    if effect is None:
+        webhooks.receive(event)
+    with statements() as done:
+        assert webhooks.receive(event) == effect
+
+    assert len(done) == STATEMENTS_OF_EVENT[effect]
+    assert WebhookEvent.objects.count() == 1
+
+
+def event_of(order, kind):
+    about = webhooks.EventObject(id="ch_1", metadata={"order_id": str(order)})
+    return webhooks.StripeEvent(
+        id="evt_1",
+        type=kind,
+        created=1_772_357_400,
+        data=webhooks.EventData(object=about),
+    )
 
 
 @pytest.mark.parametrize("orders", [1, 100])

@@ -14,7 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from inventory import stock
 from inventory.models import Reservation, StockItem
 from orders import status_projection
-from sagas import sql
+from payments import webhooks
+from payments.models import Payment
+from sagas import queries, sql
 from sagas.definition.hold_scope import HoldScope
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.ids import uuid7
@@ -69,6 +71,17 @@ OLD_TIMELINE = """
 INSERT INTO orders_timelineevent (id, saga, seq, type, service, step, attempt, at, detail)
 SELECT uuidv7(), uuidv7(), 1, 'order.created', 'orders', '', 1,
        now() - make_interval(secs => %(left)s - n), '{}'
+  FROM generate_series(1, %(rows)s) n
+"""
+OLD_PAYMENTS = """
+INSERT INTO payments_payment (id, order_id, status, amount, currency, payment_method, charge_id,
+                              charge_key, refund_key, created_at, updated_at)
+SELECT uuidv7(), uuidv7(), 'captured', 1, 'eur', 'x', 'ch_' || n, 'c' || n, 'r' || n, now(), now()
+  FROM generate_series(1, %(rows)s) n
+"""
+OLD_PARTIAL_REFUNDS = """
+INSERT INTO payments_partialrefund (id, order_id, asked_amount, amount, currency, status, key)
+SELECT uuidv7(), uuidv7(), 1, 1, 'eur', 'succeeded', 'k' || n
   FROM generate_series(1, %(rows)s) n
 """
 OLD_RESERVATIONS = """
@@ -205,6 +218,27 @@ def test_calls_under_way_are_found_among_the_started_rows_during_any_backlog(sta
     indexes = used(statements[f"{name} during a backlog"])
     assert "orders_inbox_claimed" in indexes
     assert "orders_inbox_send" not in indexes
+
+
+@pytest.mark.parametrize("metadata", [{}, {"order_id": "0192f0c1-7c1e-7d3a-8b1c-2f4e6a8c0d12"}])
+def test_an_event_of_the_provider_finds_its_payment_and_its_waits_by_their_ids(metadata):
+    inbox_rows = OLD_INBOX.replace("orders_inbox", "payments_inbox")
+    for statement in (OLD_PAYMENTS, OLD_PARTIAL_REFUNDS, inbox_rows):
+        sql.run("payments", statement, {"rows": AT_ONCE, "left": AT_ONCE})
+    for table in ("payments_payment", "payments_partialrefund", "payments_inbox"):
+        sql.run("payments", f"ANALYZE {table}", {})
+    about = webhooks.EventObject(id="ch_1", metadata=metadata)
+    event = webhooks.StripeEvent(
+        id="evt_1", type="charge.succeeded", created=1, data=webhooks.EventData(object=about)
+    )
+    order = Payment.objects.earliest("id").order_id
+    plans = explained(
+        lambda: (webhooks.receive(event), queries.wake_up("payments", [order])), "payments"
+    )
+
+    assert not scanned(plans) & {"payments_payment", "payments_partialrefund", "payments_inbox"}
+    assert "payments_inbox_once" in used(plans)
+    assert not used(plans) & {"payments_inbox_send", "payments_partialrefund_open"}
 
 
 def test_reservations_are_found_by_order_however_many_other_orders_have():

@@ -234,6 +234,30 @@ def test_an_event_with_an_invalid_object_is_stored_as_unknown(resource: dict[str
     assert WebhookEvent.objects.get().effect == "unknown"
 
 
+@pytest.mark.parametrize("kind", ["balance.available", "charge.succeeded"])
+def test_an_event_without_any_id_concerns_no_order(sandbox: Sandbox, kind: str) -> None:
+    """A payment without a charge has no charge id either."""
+    paid = order("pm_card_authenticationRequired")
+    row = waiting(paid)
+    assert deliver(event(kind, resource={"id": None})).status_code == 200
+    stored = WebhookEvent.objects.get()
+    assert (stored.effect, stored.order_id) == ("unknown", None)
+    assert not is_due(row)
+
+
+def test_an_event_is_received_once_although_there_was_nothing_to_do_at_first(
+    sandbox: Sandbox,
+) -> None:
+    paid = order("pm_card_authenticationRequired")
+    sent = event(order_id=paid.saga)
+    assert deliver(sent).status_code == 200
+    row = waiting(paid)
+    Inbox.objects.filter(id=row.id).update(due_at=LATER, send_at=LATER)
+    assert deliver(sent).status_code == 200
+    assert not is_due(row)
+    assert WebhookEvent.objects.get().effect == "unknown"
+
+
 @pytest.mark.parametrize("secret", ["", " "])
 def test_without_a_secret_every_event_is_refused(settings: Settings, secret: str) -> None:
     settings.STRIPE_WEBHOOK_SECRET = secret
