@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-import requests
 import stripe
 from django.conf import settings
 from stripe import (
@@ -28,8 +27,9 @@ from stripe.params import PaymentIntentConfirmParams
 
 from payments.gateways.base import ChargeRequest, PartRefundRequest, RefundRequest
 from payments.gateways.stripe.currencies import to_stripe
+from payments.gateways.stripe.http import HTTP
 
-__all__ = ["API_VERSION", "AT_ONCE", "BUDGET", "CONNECT", "READ", "Account", "NoAnswer", "session"]
+__all__ = ["API_VERSION", "AT_ONCE", "BUDGET", "CONNECT", "READ", "Account", "NoAnswer", "http"]
 
 API_VERSION = "2026-10-28.endive"
 
@@ -257,25 +257,16 @@ class Account:
             raise NoAnswer("The step used up its time before it could send this request to Stripe.")
 
 
-class _Session(requests.Session):
-    """A session that follows no redirect."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return None, so that no redirect is followed."""
-
-
 @cache
-def session() -> requests.Session:
-    """Return the session that holds this process's connections to Stripe."""
-    shared = _Session()
+def http(base: str) -> HTTP:
+    """Return this process's connections to a server."""
     kept_open = max(AT_ONCE, settings.SAGA_CALLS_AT_ONCE)
-    for scheme in ("https://", "http://"):
-        shared.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=kept_open))
-    return shared
+    return HTTP(base, connect=CONNECT, read=READ, kept_open=kept_open)
 
 
 @cache
 def _client(api_key: str, api_base: str) -> StripeClient:
+    base = api_base.rstrip("/")
     stripe.enable_telemetry = False
     # At INFO, the client logs two lines for each request, with the order's id in the query of a
     # search. Below INFO, it logs whole answers with the client secrets in them.
@@ -284,9 +275,9 @@ def _client(api_key: str, api_base: str) -> StripeClient:
     return StripeClient(
         api_key,
         stripe_version=API_VERSION,
-        base_addresses={"api": api_base.rstrip("/")},
+        base_addresses={"api": base},
         max_network_retries=0,
-        http_client=stripe.RequestsClient(timeout=(CONNECT, READ), session=session()),
+        http_client=http(base),
     )
 
 

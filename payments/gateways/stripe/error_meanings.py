@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
-import requests
 import stripe
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, SSLError
 
 from payments.gateways.base import Declined, Unanswered
 from payments.gateways.stripe.currencies import STRIPE_CURRENCIES
@@ -45,7 +45,7 @@ class ErrorMeaning(NamedTuple):
 
 # Parameters that come with the order. If one of them is invalid, only that order is declined.
 ORDER_PARAMETERS = {"payment_method", "amount", "currency"}
-NEVER_SENT = (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError)
+NEVER_SENT = (ConnectTimeoutError, NewConnectionError, SSLError)
 
 
 def _was_never_sent(error: stripe.StripeError) -> bool:

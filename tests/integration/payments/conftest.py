@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from pytest_django import Settings
 
-from payments.gateways.stripe.account import session
+from payments.gateways.stripe.account import http
 from tests.integration.payments.stripe_harness import use_stripe
 from tests.sandbox.process import Sandbox, running
 
@@ -15,7 +15,7 @@ def sandbox_process() -> Iterator[Sandbox]:
     """Run a sandbox for the tests of a module. Its payments settle only on request."""
     with running("--settle-seconds", "3600") as sandbox:
         yield sandbox
-        session().close()
+        http(sandbox.url).close()
 
 
 @pytest.fixture

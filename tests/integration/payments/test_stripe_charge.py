@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from pytest_django import Settings
-from requests import Session
 
 from payments.events import PaymentBarred, PaymentFailed, PaymentProcessed
 from payments.gateways import get_gateway
@@ -20,6 +19,7 @@ from payments.gateways.base import (
     Declined,
     Voided,
 )
+from payments.gateways.stripe.http import HTTP
 from payments.models import Payment
 from sagas.definition.handlers import Unknown
 from sagas.ids import uuid7
@@ -85,13 +85,13 @@ def test_a_lone_charge_is_sent_from_the_callers_thread(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: set[str] = set()
-    send = Session.send
+    send = HTTP.request
 
     def noted(*args: Any, **options: Any) -> Any:
         threads.add(threading.current_thread().name)
         return send(*args, **options)
 
-    monkeypatch.setattr(Session, "send", noted)
+    monkeypatch.setattr(HTTP, "request", noted)
     (outcome,) = run("payments.charge", order())
     assert isinstance(outcome, PaymentProcessed)
     assert threads == {threading.current_thread().name}

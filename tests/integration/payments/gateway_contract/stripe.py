@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from pytest_django import Settings
 
 from payments.gateways.base import ActionRequired, ChargeRequest
-from payments.gateways.stripe.account import session
+from payments.gateways.stripe.account import http
 from tests.integration.payments.gateway_contract.harness import (
     Capability,
     GatewayHarness,
@@ -81,7 +81,7 @@ class StripeHarness(GatewayHarness):
         """Run a sandbox. Its payments settle only on request."""
         with running("--settle-seconds", str(10**9)) as sandbox:
             yield cls(sandbox)
-            session().close()
+            http(sandbox.url).close()
 
     def configure(self, settings: Settings) -> None:
         """Use the sandbox."""
