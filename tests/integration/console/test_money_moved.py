@@ -17,7 +17,7 @@ from orders.models import Order
 from orders.saga import AUTHORIZE_FIRST
 from payments import followup
 from payments.followup import follow_up_once, schedule
-from payments.gateways.stripe.account import session
+from payments.gateways.stripe.account import http
 from payments.models import Payment
 from payments.paid_otherwise import Record, parse_record
 from staff.models import LogEntry
@@ -39,7 +39,7 @@ def sandbox_process() -> Iterator[Sandbox]:
     """Run a sandbox for the tests of this module."""
     with running("--settle-seconds", "3600") as sandbox:
         yield sandbox
-        session().close()
+        http(sandbox.url).close()
 
 
 @pytest.fixture
