@@ -88,7 +88,7 @@ def run_step(
     faults += faults_of_entries
 
     try:
-        all_sent = runner.run(step, step_plan, readable, timeline_entries=entries)
+        is_complete = runner.run(step, step_plan, readable, timeline_entries=entries)
     except StepFailed as error:
         failures = msgspec.to_builtins(error.failures)
         step_request.attach_failures(self, failures, callback=fail_step.name)
@@ -101,7 +101,7 @@ def run_step(
         if faults:
             step_request.attach_failures(self, [], callback=fail_step.name)  # no step failed
             _raise_unreadable(faults)
-        if all_sent:  # the flush behind the step would find nothing
+        if is_complete:  # the flush behind the step would find nothing, or too little
             step_request.drop_next_task(self)
 
 

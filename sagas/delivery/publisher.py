@@ -9,6 +9,7 @@ of messages does not matter.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -77,17 +78,19 @@ def publish(
     *,
     timeline_entries: Sequence[TimelineEntry] = (),
     and_then_flush: bool = False,
+    gathers: bool = False,
 ) -> int:
     """Send leased outbox rows to their next steps and to the timelines, then mark them as sent.
 
-    Rows for a long queue are not sent: they become due again. Return how many these are.
+    Rows for a long queue are not sent: they become due again. Return how many these are. With
+    `gathers`, a small batch counts a queue as long sooner (`admission.crowded_queues`).
 
     `timeline_entries` came with messages from other services and belong to the timeline kept here.
     With `and_then_flush`, the first chain also ends with a flush of this service. If the broker
     fails, the rows become due again and its error is raised.
     """
     try:
-        admitted = _admit(service, rows)
+        admitted = _admit(service, rows, gathers=gathers)
         with instrumentation.observe_publishing(service.name, admitted):
             _send_all(service, admitted, timeline_entries, and_then_flush=and_then_flush)
             reach_each(Point.SENT, admitted)
@@ -143,17 +146,22 @@ def batch_size(step: str, losses: int) -> int:
     return max(1, handlers.policy_of(step).batch_size >> (2 * losses))
 
 
-def _admit(service: Service, rows: Sequence[OutboxRow]) -> Sequence[OutboxRow]:
-    """Return the rows that go to no full queue, and make the others due again."""
+def _admit(service: Service, rows: Sequence[OutboxRow], *, gathers: bool) -> Sequence[OutboxRow]:
+    """Return the rows that go to no long queue, and make the others due again."""
     queues = {row.id: admission.queues_of(service.name, row) for row in rows}
+    rows_by_queue = Counter(queue for names in queues.values() for queue in names)
     with instrumentation.observe_failures_to_publish(service.name):
-        full = admission.full_queues(set[str]().union(*queues.values()))
-    if not full:
+        long = (
+            admission.crowded_queues(rows_by_queue)
+            if gathers
+            else admission.full_queues(rows_by_queue)
+        )
+    if not long:
         return rows
 
-    kept_back = [row for row in rows if queues[row.id] & full]
+    kept_back = [row for row in rows if queues[row.id] & long]
     outbox.release(service, kept_back, error="")
-    return [row for row in rows if not queues[row.id] & full]
+    return [row for row in rows if not queues[row.id] & long]
 
 
 def _outbox_batches(service: Service, rows: Iterable[OutboxRow]) -> Iterator[Batch]:

@@ -29,7 +29,7 @@ from sagas.definition.handlers import (
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.definition.plan import Plan
 from sagas.definition.sizes import MOST_CHARACTERS_OF_ERROR
-from sagas.delivery import publisher
+from sagas.delivery import admission, publisher
 from sagas.execution import held_calls, in_flight, surplus
 from sagas.execution.claiming import Claimed, ClaimedBatch, claim
 from sagas.execution.contexts import UnreadableContext, read_context
@@ -66,7 +66,8 @@ def run(
     *,
     timeline_entries: Sequence[TimelineEntry] = (),
 ) -> bool:
-    """Run a step for messages of one plan, and send the rows it wrote; tell whether all were sent.
+    """Run a step for messages of one plan, and send the rows it wrote. Return False if the service
+    must be flushed behind it, because rows are left that are worth a message.
 
     `timeline_entries` came with the messages, for the timeline that this service keeps. Raises
     `StepFailed` if some messages failed in isolation, after the others are committed and sent.
@@ -98,14 +99,14 @@ def run(
         raise StepFailed(step, failures) from step_run.first_error  # shows its traceback
     if step_run.lock_timeout:
         raise step_run.lock_timeout
-    return not step_run.has_unsent_rows
+    return not step_run.needs_flush
 
 
 @dataclass(kw_only=True)
 class _StepRun:
     """One run of a step for a batch.
 
-    `has_unsent_rows`: the flush behind the step must run. `has_success`: some message had a result.
+    `needs_flush`: the flush behind the step must run. `has_success`: some message had a result.
     `locks_met`: how many of its transactions met a lock that stayed. `lock_timeout`: the error for
     messages that must be delivered again. `pauses`: the seconds before each further attempt of a
     transaction that met a transient error.
@@ -115,7 +116,7 @@ class _StepRun:
     definition: StepDefinition
     plan: Plan
     timeline_entries: list[TimelineEntry]
-    has_unsent_rows: bool = False
+    needs_flush: bool = False
     has_success: bool = False
     first_error: Exception | None = None
     locks_met: int = 0
@@ -216,11 +217,14 @@ class _StepRun:
         entries, self.timeline_entries = self.timeline_entries, []
         try:
             reach(Point.COMMITTED, self.step, rows)
-            kept_back = publisher.publish(self.service, rows, timeline_entries=entries)
-            self.has_unsent_rows = self.has_unsent_rows or kept_back > 0
+            kept_back = publisher.publish(
+                self.service, rows, timeline_entries=entries, gathers=True
+            )
+            if kept_back and admission.has_gathered(self.service.name, kept_back):
+                self.needs_flush = True
             reach(Point.PASSED_ON, self.step, rows)
         except Exception as error:
-            self.has_unsent_rows = True
+            self.needs_flush = True
             logger.warning(
                 "%s is committed, but its %d events could not be sent."
                 " They wait in the outbox of %s for the next flush: %r",
@@ -326,7 +330,7 @@ class _StepRun:
         held = self._transact(
             lambda: held_calls.store_held(self.service, self.step, self.plan, stopped)
         )
-        self.has_unsent_rows = self.has_unsent_rows or held > 0
+        self.needs_flush = self.needs_flush or held > 0
 
     def _surplus(
         self, handler: ExternalStep[Any, Any, Any], messages: Sequence[tuple[Message, str | None]]
@@ -499,7 +503,7 @@ class _StepRun:
             lock_wait_ms=self._lock_wait_ms,
         )
         if batch.held:
-            self.has_unsent_rows = True
+            self.needs_flush = True
         if batch.limits is not None and not final and in_flight.takes_calls():
             in_flight.note_limits(self.service, batch.limits)
         return batch
@@ -524,7 +528,7 @@ class _StepRun:
         return replace(
             self,
             timeline_entries=[],
-            has_unsent_rows=False,
+            needs_flush=False,
             locks_met=0,
             pauses=PAUSES_OF_RECORDING,
         )

@@ -18,13 +18,13 @@ __all__ = ["Answer", "Call", "Recording"]
 
 class Recording(Protocol):
     """The second transaction of a step, for messages of one plan. `has_success`: some message had
-    a result. `has_unsent_rows`: the service must be flushed.
+    a result. `needs_flush`: the service must be flushed.
 
     The recorder copies it for each attempt, so that a failed attempt leaves no state behind.
     """
 
     has_success: bool
-    has_unsent_rows: bool
+    needs_flush: bool
 
     def record(self, answered: Sequence[Answered], record: Record) -> list[Failure]:
         """Commit answers, and send the rows that this wrote; return the failures.

@@ -172,13 +172,13 @@ class Recorder:
     def _follow_up(
         self, recording: Recording, answers: Sequence[Answer], failures: Sequence[Failure]
     ) -> None:
-        """After the commit, report failures, and have the rows flushed that were not sent."""
+        """After the commit, report failures, and have the rows flushed that wait for it."""
         for answer in answers:
             answer.call.recording.has_success |= recording.has_success
             instrumentation.end_message(answer.call.traced)
 
         first = answers[0].call
-        if recording.has_unsent_rows:
+        if recording.needs_flush:
             wakeup.request_flush(first.service.name)
         if failures:
             beside_success = first.recording.has_success

@@ -132,6 +132,53 @@ def test_the_rows_of_a_step_wait_in_the_outbox_while_their_queue_is_long(monkeyp
     assert relay.flush(TRIPS) == 4
 
 
+@pytest.fixture
+def crowded(settings, monkeypatch):
+    """Let a small batch find the queue of trips crowded, with room for half a batch and no more."""
+    settings.OUTBOX_BATCH_SIZE = 4
+    monkeypatch.setattr(admission, "CONGESTED", 8)
+    monkeypatch.setattr(admission, "CROWDED", 2)
+    monkeypatch.setattr(admission, "KEPT", 0.0)
+    monkeypatch.setattr(admission, "_gathered", {})
+    for _ in range(3):
+        begin()
+        relay.flush(TRIPS)
+    assert messages_in_queue() == 3
+
+
+def book(count):
+    """Run the first step for some trips together; tell whether it needs no flush behind it."""
+    trips = begin(count)
+    Outbox.objects.filter(saga__in=trips).update(published_at=timezone.now())
+    return runner.run("trips.book", PLAN, messages_to("trips.book", trips))
+
+
+def booked_but_unsent():
+    return Outbox.objects.filter(type="trip.booked", published_at=None).count()
+
+
+def test_small_batches_of_steps_gather_in_the_outbox_while_their_queue_is_crowded(crowded):
+    assert [book(1) for _ in range(4)] == [True, True, True, False]  # the fourth fills a batch
+    assert (booked_but_unsent(), messages_in_queue()) == (4, 3)
+    assert relay.flush(TRIPS) == 4
+    assert (booked_but_unsent(), messages_in_queue()) == (0, 4)
+
+
+def test_half_a_batch_is_sent_to_a_queue_that_is_less_than_half_full(crowded):
+    assert book(2)
+    assert (booked_but_unsent(), messages_in_queue()) == (0, 4)
+    assert book(2)
+    assert (booked_but_unsent(), messages_in_queue()) == (2, 4)
+    assert book(4)
+    assert (booked_but_unsent(), messages_in_queue()) == (2, 5)
+
+
+def test_a_small_batch_is_sent_to_a_queue_that_is_not_crowded(crowded):
+    empty()
+    assert book(1)
+    assert (booked_but_unsent(), messages_in_queue()) == (0, 1)
+
+
 def test_a_full_queue_delays_no_row_for_another_queue():
     first, second = begin(2)
     Outbox.objects.filter(saga=second).update(target="hotels.book")

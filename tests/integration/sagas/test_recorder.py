@@ -42,13 +42,13 @@ class Books:
     failures: list = field(default_factory=list)
     attempts: list = field(default_factory=list)
     has_success: bool = False
-    has_unsent_rows: bool = False
+    needs_flush: bool = False
     leaves_rows: bool = False
 
     def record(self, answered, record):
-        self.attempts.append((self.has_success, self.has_unsent_rows))
+        self.attempts.append((self.has_success, self.needs_flush))
         self.has_success = True
-        self.has_unsent_rows = self.leaves_rows
+        self.needs_flush = self.leaves_rows
         if self.errors:
             raise self.errors.pop(0)
         self.recorded += [item.claimed.saga for item in answered]
@@ -239,7 +239,7 @@ class TestAnswers:
         recorder_of._retry_at.clear()
         recorder_of._run_once()
         assert books.attempts == [(False, False)] * 2
-        assert (books.has_success, books.has_unsent_rows) == (True, False)
+        assert (books.has_success, books.needs_flush) == (True, False)
 
     def test_rows_that_could_not_be_sent_are_flushed(self, executor, recorder_of, flushed):
         (trip,) = booked()
