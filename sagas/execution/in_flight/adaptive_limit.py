@@ -28,6 +28,8 @@ class AdaptiveLimit:
         self.most = most
         self.value = min(FIRST, most)
         self._threshold = most
+        self._before = most  # before the last decrease that followed a success
+        self._expected = most
         # Whether a call has succeeded since the last decrease. The first one always sets the
         # threshold.
         self._has_success = True
@@ -36,8 +38,12 @@ class AdaptiveLimit:
 
     @property
     def expected(self) -> int:
-        """The limit to expect soon, if answers come: it doubles up to the threshold."""
-        return max(self.value, self._threshold)
+        """The limit to expect soon, if answers come.
+
+        For a destination that fell silent, it is the limit before that. For one that has failed
+        beside answers, it is the threshold.
+        """
+        return max(self.value, self._expected)
 
     def note(self, *, failed: bool, was_full: bool, started_at: float, now: float) -> None:
         """Note the end of a call that started at `started_at`.
@@ -60,9 +66,13 @@ class AdaptiveLimit:
 
     def _lower(self, now: float) -> None:
         """Halve the limit. The threshold keeps what a destination that fell silent took before."""
+        half = max(1, self.value // 2)
         if self._has_success:
-            self._threshold = max(1, self.value // 2)
-        self.value = max(1, self.value // 2)
+            self._before = self.value
+            self._threshold = self._expected = half
+        else:
+            self._expected = self._before
+        self.value = half
         self._has_success = False
         self._lowered_at = now
         self._begin_round()

@@ -82,7 +82,7 @@ def test_after_a_silence_the_limit_doubles_up_to_half_of_what_it_was(clock: Cloc
     clock.round(limit)
     for _ in range(8):
         clock.round(limit, failures=limit.value)
-    assert (limit.value, limit.expected) == (1, 16)
+    assert (limit.value, limit.expected) == (1, 32)
     found = []
     for _ in range(6):
         clock.round(limit)
