@@ -4,6 +4,7 @@ https://docs.stripe.com/api/errors, https://docs.stripe.com/error-low-level,
 https://docs.stripe.com/declines/codes
 """
 
+import ssl
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
@@ -45,12 +46,19 @@ class ErrorMeaning(NamedTuple):
 
 # Parameters that come with the order. If one of them is invalid, only that order is declined.
 ORDER_PARAMETERS = {"payment_method", "amount", "currency"}
-NEVER_SENT = (ConnectTimeoutError, NewConnectionError, SSLError)
+NEVER_SENT = (ConnectTimeoutError, NewConnectionError)
 
 
 def _was_never_sent(error: stripe.StripeError) -> bool:
+    """Tell whether a request without an answer surely did not reach Stripe.
+
+    A certificate is refused before the request is sent. Any other error of TLS may come with the
+    answer, after Stripe has done its work.
+    """
     cause = error.__cause__
-    return isinstance(cause, NEVER_SENT) or "NewConnectionError" in repr(cause)
+    if isinstance(cause, SSLError):
+        return any(isinstance(reason, ssl.SSLCertVerificationError) for reason in cause.args)
+    return isinstance(getattr(cause, "original_error", cause), NEVER_SENT)
 
 
 def _is_orders_fault(error: stripe.InvalidRequestError) -> bool:

@@ -1,6 +1,7 @@
 """Stripe's client sends our key to Stripe alone, over connections that stay open, and keeps to the
 proxy of the environment."""
 
+import os
 import ssl
 import threading
 import time
@@ -41,8 +42,13 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(tls: tuple[Path, Path] | None = None) -> Iterator[Server]:
-    """Run a server at 127.0.0.1. `tls` is its certificate and its key."""
+def serving(
+    tls: tuple[Path, Path] | None = None, *, answers_garbled: bool = False
+) -> Iterator[Server]:
+    """Run a server at 127.0.0.1. `tls` is its certificate and its key.
+
+    `answers_garbled`: it gets each request, and answers with bytes that are no TLS.
+    """
     seen: list[Seen] = []
 
     class Answering(BaseHTTPRequestHandler):
@@ -51,6 +57,10 @@ def serving(tls: tuple[Path, Path] | None = None) -> Iterator[Server]:
         def do_GET(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             seen.append(Seen(self.path, headers, self.client_address))
+            if answers_garbled:
+                os.write(self.connection.fileno(), b"no TLS at all")
+                self.close_connection = True
+                return
             self.send_response(200)
             self.send_header("Content-Length", str(len(INTENT)))
             self.end_headers()
@@ -201,6 +211,16 @@ def test_a_certificate_of_another_authority_is_refused_before_the_key_is_sent(
         never_sent = "Stripe could not be reached; nothing was sent."
         assert reason(settings, impostor.url) == never_sent
     assert impostor.seen == []
+
+
+def test_a_request_whose_answer_breaks_tls_may_have_been_done(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority, key = certificate(tmp_path, "127.0.0.1")
+    monkeypatch.setattr(stripe, "ca_bundle_path", str(authority))
+    with serving((authority, key), answers_garbled=True) as running:
+        assert reason(settings, running.url).startswith("Stripe did not answer")
+    assert len(running.seen) == 1
 
 
 @pytest.mark.parametrize(("address", "is_trusted"), [("127.0.0.1", True), ("127.0.0.2", False)])
