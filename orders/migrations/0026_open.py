@@ -12,8 +12,4 @@ class Migration(migrations.Migration):
             model_name='order',
             index=models.Index(condition=models.Q(('ended_at', None)), fields=['on_hold', 'rescue_at'], name='orders_order_open'),
         ),
-        migrations.RemoveIndex(
-            model_name='order',
-            name='orders_order_rescue',
-        ),
     ]

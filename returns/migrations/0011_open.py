@@ -12,8 +12,4 @@ class Migration(migrations.Migration):
             model_name='return',
             index=models.Index(condition=models.Q(('ended_at', None)), fields=['on_hold', 'rescue_at'], name='returns_return_open'),
         ),
-        migrations.RemoveIndex(
-            model_name='return',
-            name='returns_return_rescue',
-        ),
     ]

@@ -4,6 +4,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import AddIndex, RemoveIndex
 
 from sagas.definition.hold_scope import HoldScope
 from sagas.operations import holds
@@ -28,6 +30,17 @@ def test_no_model_differs_from_its_migrations(capsys):
         call_command("makemigrations", *APPS, check=True, dry_run=True)
     except SystemExit:
         pytest.fail(f"Run makemigrations:\n{capsys.readouterr().out}")
+
+
+def test_no_index_is_removed_in_the_transaction_that_has_added_one_before():
+    """The addition keeps out writers until the end of the transaction, and the removal also waits
+    for them: a deadlock, if a writer has read the table before.
+    """
+    migrations = MigrationLoader(None).disk_migrations
+    for name, migration in migrations.items():
+        kinds = [type(operation) for operation in migration.operations]
+        if migration.atomic and not migration.initial and AddIndex in kinds:
+            assert RemoveIndex not in kinds[kinds.index(AddIndex) :], name
 
 
 @pytest.fixture

@@ -1,0 +1,17 @@
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    # In a transaction of its own: the one that adds an index keeps out writers until its end, and
+    # some of them keep out this one.
+
+    dependencies = [
+        ('orders', '0026_open'),
+    ]
+
+    operations = [
+        migrations.RemoveIndex(
+            model_name='order',
+            name='orders_order_rescue',
+        ),
+    ]
