@@ -29,7 +29,8 @@ LONGEST_PAUSE = 5.0
 LAST_ID = 2**63 - 1
 
 # The most held rows that are read from one place on, to find one that may be tried. If none of them
-# may, because calls to their destinations are under way, the hold gets no probe in this round.
+# may, because calls to their destinations are under way, the hold gets no probe in this round. Rows
+# with a hold of their own do not count: they stay, and would keep the others from their turn.
 MOST_READ = 1_000
 
 # Choose the next probes
@@ -133,6 +134,7 @@ MIXED = """
          WHERE i.state = 'held' AND i.step = r.step
            AND (i.destination, i.id) > (r.destination, r.row_id)
            AND (i.destination, i.id) <= (r.last_destination, r.last_row_id)
+           AND {no_own_hold}
          ORDER BY i.destination, i.id LIMIT 1 + {most} / r.ranges) i
      WHERE r.hold = h.id AND {free}
      ORDER BY EXISTS (SELECT 1 FROM {hold} d WHERE d.calling_step = i.step
@@ -140,22 +142,30 @@ MIXED = """
               = (mod(h.probes, 3) < 2), i.updated_at, i.id LIMIT 1"""
 
 # The first rows that wait at a hold `h`
-AT_STEP = """SELECT {columns} FROM {inbox} i WHERE {at_step} ORDER BY i.step, i.id LIMIT {most}"""
-AT_DESTINATION = """SELECT {columns} FROM {inbox} i WHERE {at_destination}
+ONE_AT_STEP = "SELECT i.id FROM {inbox} i WHERE {at_step} ORDER BY i.step, i.id LIMIT 1"
+ONE_AT_DESTINATION = """SELECT i.id FROM {inbox} i WHERE {at_destination}
+                         ORDER BY i.destination, i.id LIMIT 1"""
+
+# The first of these rows whose sagas have no hold of their own
+AT_STEP = """SELECT i.id, i.saga, i.step, i.destination FROM {inbox} i
+              WHERE {at_step} AND {no_own_hold} ORDER BY i.step, i.id LIMIT {most}"""
+AT_DESTINATION = """SELECT i.id, i.saga, i.step, i.destination FROM {inbox} i
+                     WHERE {at_destination} AND {no_own_hold}
                      ORDER BY i.destination, i.id LIMIT {most}"""
-OF_PROBE = "i.id, i.saga, i.step, i.destination"
 
 # An operator's hold lets no probe pass. A probe waits for the end of a call to its destination that
 # began before, for example as the probe of a hold that an operator has released since. Each call
 # has a database session: its condition lets the planner use the index of started rows, which stays
 # short during a backlog.
-FREE = """NOT EXISTS (SELECT 1 FROM {hold} s WHERE s.saga = i.saga)
-      AND NOT EXISTS (SELECT 1 FROM {hold} s
-                       WHERE s.calling_step = i.step AND s.destination = i.destination
-                         AND NOT s.automatic)
+FREE = """NOT EXISTS (SELECT 1 FROM {hold} s
+                   WHERE s.calling_step = i.step AND s.destination = i.destination
+                     AND NOT s.automatic)
       AND NOT EXISTS (SELECT 1 FROM {inbox} s
                        WHERE s.step = i.step AND s.state = 'started' AND s.session_pid IS NOT NULL
                          AND s.destination = i.destination AND s.destination <> '')"""
+
+# The sagas on hold are read once for a statement, and not once for each row.
+NO_OWN_HOLD = "i.saga NOT IN (SELECT s.saga FROM {hold} s WHERE s.saga IS NOT NULL)"
 
 # Begin the calls of probes
 # A probe may call a destination that is on hold. Its row keeps the destination, so that no other
@@ -303,45 +313,33 @@ def _for(service: Service, statement: str) -> str:
         "h.probes + 1", first=str(FIRST_PAUSE), longest=str(LONGEST_PAUSE)
     )
     free = FREE.format(**names)
+    no_own_hold = NO_OWN_HOLD.format(**names)
+    first_at_step = NEXT_AT_STEP.format(after=0)
+    first_at_destination = NEXT_AT_DESTINATION.format(after=0)
+    rows = {"most": MOST_READ, "no_own_hold": no_own_hold, **names}
     return statement.format(
         **names,
         step=STEP,
         of_service=OF_SERVICE,
-        one_at_step=_rows_at_step(service, after="0", columns="i.id", most=1),
-        one_at_destination=_rows_at_destination(service, after="0", columns="i.id", most=1),
+        one_at_step=ONE_AT_STEP.format(at_step=first_at_step, **names),
+        one_at_destination=ONE_AT_DESTINATION.format(at_destination=first_at_destination, **names),
         in_flight=IN_FLIGHT.format(step=STEP, is_under_way=IS_UNDER_WAY, **names),
         is_under_way=IS_UNDER_WAY,
         answer=ANSWER.format(step=STEP, has_event=HAS_EVENT.format(**names), **names),
         free=free,
         pause=pause,
         starts=STARTS.format(
-            first_at_step=NEXT_AT_STEP.format(after=0),
+            first_at_step=first_at_step,
             behind_random=NEXT_AT_STEP.format(after="r.id"),
             most=MOST_READ,
             last_id=LAST_ID,
             **names,
         ),
-        mixed=MIXED.format(free=free, most=MOST_READ, **names),
-        next_at_step=_rows_at_step(service, after="h.last"),
-        first_at_step=_rows_at_step(service, after="0"),
-        next_at_destination=_rows_at_destination(service, after="h.last"),
-        first_at_destination=_rows_at_destination(service, after="0"),
-    )
-
-
-def _rows_at_step(
-    service: Service, *, after: str, columns: str = OF_PROBE, most: int = MOST_READ
-) -> str:
-    at_step = NEXT_AT_STEP.format(after=after)
-    return AT_STEP.format(inbox=service.inbox, at_step=at_step, columns=columns, most=most)
-
-
-def _rows_at_destination(
-    service: Service, *, after: str, columns: str = OF_PROBE, most: int = MOST_READ
-) -> str:
-    return AT_DESTINATION.format(
-        inbox=service.inbox,
-        at_destination=NEXT_AT_DESTINATION.format(after=after),
-        columns=columns,
-        most=most,
+        mixed=MIXED.format(free=free, **rows),
+        next_at_step=AT_STEP.format(at_step=NEXT_AT_STEP.format(after="h.last"), **rows),
+        first_at_step=AT_STEP.format(at_step=first_at_step, **rows),
+        next_at_destination=AT_DESTINATION.format(
+            at_destination=NEXT_AT_DESTINATION.format(after="h.last"), **rows
+        ),
+        first_at_destination=AT_DESTINATION.format(at_destination=first_at_destination, **rows),
     )

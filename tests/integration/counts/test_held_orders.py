@@ -144,3 +144,12 @@ def test_a_call_under_way_lets_no_round_read_all_sagas_that_wait_for_its_end():
         state="started", destination=BANK, session_pid=1
     )
     assert rows_read(lambda: hold_probes.send_probes(TRIPS), "trips_inbox") < 3 * READ
+
+
+@pytest.mark.parametrize("scope", [HoldScope(PAY), HoldScope(PAY, BANK)], ids=str)
+def test_very_many_sagas_with_holds_of_their_own_keep_no_other_saga_from_its_turn(scope):
+    hold(hold_probes.MOST_READ + 1)
+    place([scope], automatic=True)
+    *held, other = Inbox.objects.order_by("id").values_list("saga", flat=True)
+    Hold.objects.bulk_create(Hold(saga=saga, by="olga", why="A question is open.") for saga in held)
+    assert list(hold_probes.send_probes(TRIPS).values()) == [other]
