@@ -103,7 +103,7 @@ def has_gathered(service: str, kept_back: int) -> bool:
     """Tell whether the steps of a service have kept back a full batch in this process, so that a
     flush is worth its message. `kept_back` are the rows of the last run.
 
-    Beat's flush sends smaller ones within OUTBOX_FLUSH_SECONDS.
+    Beat's flush, one each OUTBOX_FLUSH_SECONDS, sends smaller ones.
     """
     rows = _gathered.get(service, 0) + kept_back
     is_batch = rows >= settings.BATCH_SIZE
