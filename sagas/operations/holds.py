@@ -107,23 +107,27 @@ WITH RECURSIVE steps AS (
     FROM steps s
    WHERE NOT EXISTS (SELECT 1 FROM {hold} h WHERE h.step = s.step)
 ), places AS (
-  SELECT s.step, i.destination, i.id
-    FROM free_steps s, LATERAL (SELECT i.destination, i.id FROM {inbox} i
+  SELECT s.step, i.destination
+    FROM free_steps s, LATERAL (SELECT i.destination FROM {inbox} i
                                  WHERE i.state = 'held' AND i.step = s.step
                                  ORDER BY i.destination, i.id LIMIT 1) i
    WHERE s.by_destination
    UNION ALL
-  SELECT p.step, i.destination, i.id
-    FROM places p, LATERAL (SELECT i.destination, i.id FROM {inbox} i
+  SELECT p.step, i.destination
+    FROM places p, LATERAL (SELECT i.destination FROM {inbox} i
                              WHERE i.state = 'held' AND i.step = p.step
                                AND i.destination > p.destination
                              ORDER BY i.destination, i.id LIMIT 1) i
 ), free_places AS MATERIALIZED (
   SELECT p.step, p.destination
-    FROM places p
+    FROM places p, LATERAL (SELECT i.id FROM {inbox} i
+                             WHERE i.state = 'held' AND i.step = p.step
+                               AND i.destination >= p.destination
+                               AND i.destination <= p.destination AND {no_saga_hold}
+                             ORDER BY i.destination, i.id LIMIT 1) i
    WHERE NOT EXISTS (SELECT 1 FROM {hold} h
                       WHERE h.calling_step = p.step AND h.destination = p.destination)
-   ORDER BY p.id LIMIT %(limit)s
+   ORDER BY i.id LIMIT %(limit)s
 )
 SELECT i.id
   FROM free_steps s, LATERAL (SELECT i.id FROM {inbox} i

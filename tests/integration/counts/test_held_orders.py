@@ -153,3 +153,14 @@ def test_very_many_sagas_with_holds_of_their_own_keep_no_other_saga_from_its_tur
     *held, other = Inbox.objects.order_by("id").values_list("saga", flat=True)
     Hold.objects.bulk_create(Hold(saga=saga, by="olga", why="A question is open.") for saga in held)
     assert list(hold_probes.send_probes(TRIPS).values()) == [other]
+
+
+def test_destinations_of_sagas_with_holds_of_their_own_keep_no_other_from_its_turn(monkeypatch):
+    monkeypatch.setattr(holds, "BATCH_SIZE", 2)
+    for destination in ("bank/2", "bank/3", "bank/4"):
+        hold(1, destination)
+    place([HoldScope(PAY, BANK)], automatic=False)
+    *held, other = Inbox.objects.order_by("id").values_list("saga", flat=True)
+    Hold.objects.bulk_create(Hold(saga=saga, by="olga", why="A question is open.") for saga in held)
+    assert holds._make_due(TRIPS) == 1
+    assert row(other, PAY).state == "waiting"
