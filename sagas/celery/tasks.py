@@ -101,7 +101,7 @@ def run_step(
         if faults:
             step_request.attach_failures(self, [], callback=fail_step.name)  # no step failed
             _raise_unreadable(faults)
-        if is_complete:  # the flush behind the step would find nothing, or too little
+        if is_complete:  # the flush behind the step would find nothing
             step_request.drop_next_task(self)
 
 

@@ -4,11 +4,11 @@ The publisher asks here for the rows of a step and of a flush. The relay asks fo
 that are due to be sent again.
 """
 
+import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from sagas.conf import settings
 from sagas.definition.messages import OutboxRow
 from sagas.definition.plan import service_name
 from sagas.delivery import queues
@@ -19,7 +19,6 @@ __all__ = [
     "DRAINED",
     "crowded_queues",
     "full_queues",
-    "has_gathered",
     "is_suspended",
     "length",
     "note_sent",
@@ -33,8 +32,8 @@ __all__ = [
 CONGESTED = 50
 
 # With this many messages in a queue, a small batch of a step would only wait there. It waits in the
-# outbox instead, where the next flush finds it together with the rows of other runs: one message of
-# ten rows costs about as much as one of a hundred. A fuller batch is sent up to a longer queue.
+# outbox instead, where a flush finds it together with the rows of other runs: one message of ten
+# rows costs about as much as one of a hundred. A fuller batch is sent up to a longer queue.
 CROWDED = 10
 
 # A queue with at most this many messages counts as drained. A message that was sent before is then
@@ -47,9 +46,6 @@ KEPT = 0.5
 
 # The length of each queue, and the time (monotonic) of the answer.
 _lengths: dict[str, tuple[int, float]] = {}
-
-# The rows of each service that its steps in this process have kept back since `has_gathered`.
-_gathered: dict[str, int] = {}
 
 _is_suspended = False
 
@@ -84,31 +80,18 @@ def full_queues(names: Iterable[str]) -> set[str]:
     return _with_lengths_from(dict.fromkeys(names, CONGESTED))
 
 
-def crowded_queues(rows: Mapping[str, int]) -> set[str]:
+def crowded_queues(batches: Mapping[str, float]) -> set[str]:
     """Return the queues that are full, or too long for so small a batch; raises as `full_queues`.
 
-    `rows` are the numbers of rows that a step would send to each queue. A full batch is sent to
-    each queue that is not full, half a batch only to a queue that is not half as long.
+    `batches` are the full batches that a step would send to each queue. One is sent to each queue
+    that is not full, half of one only to a queue that is not half as long.
     """
-    full_batch = settings.BATCH_SIZE
     return _with_lengths_from(
         {
-            name: min(CONGESTED, max(CROWDED, CONGESTED * n // full_batch))
-            for name, n in rows.items()
+            name: min(CONGESTED, max(CROWDED, math.ceil(CONGESTED * number)))
+            for name, number in batches.items()
         }
     )
-
-
-def has_gathered(service: str, kept_back: int) -> bool:
-    """Tell whether the steps of a service have kept back a full batch in this process, so that a
-    flush is worth its message. `kept_back` are the rows of the last run.
-
-    Beat's flush, one each OUTBOX_FLUSH_SECONDS, sends smaller ones.
-    """
-    rows = _gathered.get(service, 0) + kept_back
-    is_batch = rows >= settings.BATCH_SIZE
-    _gathered[service] = 0 if is_batch else rows
-    return is_batch
 
 
 def length(queue: str) -> int:

@@ -9,8 +9,8 @@ of messages does not matter.
 """
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from celery.canvas import Signature
 from django.db import connections
 from msgspec.structs import replace
 
+from sagas.conf import settings
 from sagas.definition import handlers
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.definition.plan import Plan, service_name
@@ -149,12 +150,11 @@ def batch_size(step: str, losses: int) -> int:
 def _admit(service: Service, rows: Sequence[OutboxRow], *, gathers: bool) -> Sequence[OutboxRow]:
     """Return the rows that go to no long queue, and make the others due again."""
     queues = {row.id: admission.queues_of(service.name, row) for row in rows}
-    rows_by_queue = Counter(queue for names in queues.values() for queue in names)
     with instrumentation.observe_failures_to_publish(service.name):
         long = (
-            admission.crowded_queues(rows_by_queue)
+            admission.crowded_queues(_batches_by_queue(service, rows))
             if gathers
-            else admission.full_queues(rows_by_queue)
+            else admission.full_queues(set[str]().union(*queues.values()))
         )
     if not long:
         return rows
@@ -162,6 +162,22 @@ def _admit(service: Service, rows: Sequence[OutboxRow], *, gathers: bool) -> Seq
     kept_back = [row for row in rows if queues[row.id] & long]
     outbox.release(service, kept_back, error="")
     return [row for row in rows if not queues[row.id] & long]
+
+
+def _batches_by_queue(service: Service, rows: Iterable[OutboxRow]) -> Mapping[str, float]:
+    """Return how many full batches the rows are for each queue.
+
+    A step may take fewer messages in a batch than the engine's setting.
+    """
+    share_of = cache(lambda step: 1 / batch_size(step, 0))
+    share_of_timeline = 1 / settings.BATCH_SIZE
+    batches: dict[str, float] = defaultdict(float)
+    for row in rows:
+        for step in row.recipients():
+            batches[service_name(step)] += share_of(step)
+        if row.plan.home != service.name:
+            batches[row.plan.home] += share_of_timeline
+    return batches
 
 
 def _outbox_batches(service: Service, rows: Iterable[OutboxRow]) -> Iterator[Batch]:

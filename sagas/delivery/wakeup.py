@@ -3,6 +3,9 @@
 The thread gathers the commits of many sagas into one flush. With one flush for each saga, the
 workers would get messages of one saga each. No request waits for the thread. While the broker is
 down, the rows stay in the outbox, and beat's periodic flush sends them.
+
+In a worker, the thread also flushes the rows that steps have kept back before a long queue
+(`sagas.delivery.admission`).
 """
 
 import logging
@@ -15,7 +18,7 @@ from django.db import close_old_connections, connections
 from sagas.delivery import admission, queues, relay
 from sagas.storage.registry import get_service
 
-__all__ = ["request_flush"]
+__all__ = ["request_flush", "request_gathered_flush"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,9 @@ MOST_QUEUED = 2
 LONGEST_BACKLOG_WAIT = 0.500
 BACKLOG_POLL_INTERVAL = 0.020
 
+# Seconds for which the rows that steps have kept back gather before they are flushed.
+GATHERING_TIME = 0.500
+
 # A flush of at most this many rows shows that sagas start one at a time.
 FEW_ROWS = 2
 
@@ -42,17 +48,46 @@ class _FlushThread:
     def __init__(self, service: str) -> None:
         self.service = service
         self.pid = os.getpid()
-        self.requested = threading.Event()
+        self._is_requested = False
+        self._gathered_at: float | None = None
+        self._changed = threading.Condition()
         self.thread = threading.Thread(target=self._run, name=f"flush-{service}", daemon=True)
         self.thread.start()
+
+    def request(self) -> None:
+        with self._changed:
+            self._is_requested = True
+            self._changed.notify()
+
+    def request_gathered(self) -> None:
+        """Request a flush `GATHERING_TIME` after the first such request, or with an earlier one."""
+        with self._changed:
+            if self._gathered_at is None:
+                self._gathered_at = time.monotonic() + GATHERING_TIME
+                self._changed.notify()
+
+    def _await_request(self) -> None:
+        with self._changed:
+            while not self._is_requested:
+                left = None
+                if self._gathered_at is not None:
+                    left = self._gathered_at - time.monotonic()
+                    if left <= 0:
+                        return
+                self._changed.wait(left)
+
+    def _take_requests(self) -> None:
+        with self._changed:
+            self._is_requested = False
+            self._gathered_at = None
 
     def _run(self) -> None:
         sent = 0
         while True:
-            self.requested.wait()
+            self._await_request()
             if sent > FEW_ROWS:
                 self._await_backlog()
-            self.requested.clear()
+            self._take_requests()
 
             started = time.monotonic()
             sent = self.flush_once()
@@ -100,10 +135,21 @@ _lock = threading.Lock()
 
 def request_flush(service: str) -> None:
     """Have this process's thread flush a service's outbox soon. Never blocks and never raises."""
-    if admission.is_suspended():
-        return
+    if not admission.is_suspended():
+        _thread_of(service).request()
+
+
+def request_gathered_flush(service: str) -> None:
+    """Have this process's thread flush a service's outbox within `GATHERING_TIME`, for rows that a
+    step has kept back. Never blocks and never raises.
+    """
+    if not admission.is_suspended():
+        _thread_of(service).request_gathered()
+
+
+def _thread_of(service: str) -> _FlushThread:
     with _lock:
         flush_thread = _flush_threads.get(service)
         if flush_thread is None or flush_thread.pid != os.getpid():  # no thread survives a fork
             flush_thread = _flush_threads[service] = _FlushThread(service)
-    flush_thread.requested.set()
+    return flush_thread

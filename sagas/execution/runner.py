@@ -29,7 +29,7 @@ from sagas.definition.handlers import (
 from sagas.definition.messages import Message, OutboxRow, TimelineEntry
 from sagas.definition.plan import Plan
 from sagas.definition.sizes import MOST_CHARACTERS_OF_ERROR
-from sagas.delivery import admission, publisher
+from sagas.delivery import publisher, wakeup
 from sagas.execution import held_calls, in_flight, surplus
 from sagas.execution.claiming import Claimed, ClaimedBatch, claim
 from sagas.execution.contexts import UnreadableContext, read_context
@@ -67,7 +67,10 @@ def run(
     timeline_entries: Sequence[TimelineEntry] = (),
 ) -> bool:
     """Run a step for messages of one plan, and send the rows it wrote. Return False if the service
-    must be flushed behind it, because rows are left that are worth a message.
+    must be flushed behind it, because rows are left.
+
+    Rows for a long queue gather in the outbox. A thread of this process flushes them a little
+    later.
 
     `timeline_entries` came with the messages, for the timeline that this service keeps. Raises
     `StepFailed` if some messages failed in isolation, after the others are committed and sent.
@@ -220,8 +223,8 @@ class _StepRun:
             kept_back = publisher.publish(
                 self.service, rows, timeline_entries=entries, gathers=True
             )
-            if kept_back and admission.has_gathered(self.service.name, kept_back):
-                self.needs_flush = True
+            if kept_back:
+                wakeup.request_gathered_flush(self.service.name)
             reach(Point.PASSED_ON, self.step, rows)
         except Exception as error:
             self.needs_flush = True

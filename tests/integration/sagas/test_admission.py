@@ -22,6 +22,7 @@ from tests.trips.harness import (
     make_due,
     messages_to,
     state,
+    with_policy,
 )
 from tests.trips.models import Inbox, Outbox
 
@@ -122,7 +123,7 @@ def test_the_rows_of_a_step_wait_in_the_outbox_while_their_queue_is_long(monkeyp
     trips = begin(4)
     monkeypatch.setattr(admission, "CONGESTED", 2)
     relay.flush(TRIPS)
-    assert not runner.run("trips.book", PLAN, messages_to("trips.book", trips))
+    assert runner.run("trips.book", PLAN, messages_to("trips.book", trips))
     assert [state(trip, "trips.book") for trip in trips] == ["done"] * 4
     rows = Outbox.objects.filter(type="trip.booked")
     assert set(rows.values_list("published_at", "attempts", "last_error")) == {(None, 0, "")}
@@ -139,7 +140,6 @@ def crowded(settings, monkeypatch):
     monkeypatch.setattr(admission, "CONGESTED", 8)
     monkeypatch.setattr(admission, "CROWDED", 2)
     monkeypatch.setattr(admission, "KEPT", 0.0)
-    monkeypatch.setattr(admission, "_gathered", {})
     for _ in range(3):
         begin()
         relay.flush(TRIPS)
@@ -147,10 +147,10 @@ def crowded(settings, monkeypatch):
 
 
 def book(count):
-    """Run the first step for some trips together; tell whether it needs no flush behind it."""
+    """Run the first step for some trips together. It needs no flush behind it."""
     trips = begin(count)
     Outbox.objects.filter(saga__in=trips).update(published_at=timezone.now())
-    return runner.run("trips.book", PLAN, messages_to("trips.book", trips))
+    assert runner.run("trips.book", PLAN, messages_to("trips.book", trips))
 
 
 def booked_but_unsent():
@@ -158,24 +158,31 @@ def booked_but_unsent():
 
 
 def test_small_batches_of_steps_gather_in_the_outbox_while_their_queue_is_crowded(crowded):
-    assert [book(1) for _ in range(4)] == [True, True, True, False]  # the fourth fills a batch
+    for _ in range(4):
+        book(1)
     assert (booked_but_unsent(), messages_in_queue()) == (4, 3)
     assert relay.flush(TRIPS) == 4
     assert (booked_but_unsent(), messages_in_queue()) == (0, 4)
 
 
 def test_half_a_batch_is_sent_to_a_queue_that_is_less_than_half_full(crowded):
-    assert book(2)
+    book(2)
     assert (booked_but_unsent(), messages_in_queue()) == (0, 4)
-    assert book(2)
+    book(2)
     assert (booked_but_unsent(), messages_in_queue()) == (2, 4)
-    assert book(4)
+    book(4)
     assert (booked_but_unsent(), messages_in_queue()) == (2, 5)
+
+
+def test_a_batch_that_is_full_for_the_next_step_is_sent(crowded):
+    with with_policy("trips.pay", most_in_batch=1):
+        book(1)
+    assert (booked_but_unsent(), messages_in_queue()) == (0, 4)
 
 
 def test_a_small_batch_is_sent_to_a_queue_that_is_not_crowded(crowded):
     empty()
-    assert book(1)
+    book(1)
     assert (booked_but_unsent(), messages_in_queue()) == (0, 1)
 
 

@@ -4,11 +4,13 @@ import pytest
 from django.db import connection, transaction
 
 from sagas import lifecycle
+from sagas.delivery import admission
 from sagas.delivery.task_signatures import task_signature
 from sagas.delivery.wakeup import FEW_ROWS, LONGEST_DELAY, batching_delay, request_flush
+from sagas.execution import runner
 from tests.broker import empty, take
 from tests.processes import LIMIT, until
-from tests.trips.harness import begin
+from tests.trips.harness import PLAN, begin, messages_to
 from tests.trips.models import Outbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,6 +50,35 @@ def test_new_sagas_are_sent_in_one_message_while_the_workers_are_behind(monkeypa
     empty()  # the workers have caught up
     until(published, "the flush thread has sent the rows again")
     assert [len(sent.args[2]) for sent in take("trips") if sent.task == "sagas.run_step"] == [2]
+
+
+@pytest.fixture
+def kept_back(monkeypatch):
+    """Return a function that runs a step while its queue is too long for a small batch."""
+    monkeypatch.setattr(admission, "CROWDED", 1)
+    monkeypatch.setattr(admission, "KEPT", 0.0)
+
+    def run():
+        (trip,) = begin()
+        until(published, "the flush thread has sent the row")
+        assert runner.run("trips.book", PLAN, messages_to("trips.book", [trip]))
+
+    return run
+
+
+def test_rows_that_a_step_has_kept_back_are_sent_without_beat(kept_back):
+    kept_back()
+    until(published, "the flush thread has sent the row that was kept back")
+    sent = [sent.args[0] for sent in take("trips") if sent.task == "sagas.run_step"]
+    assert sent == ["trips.book", "trips.pay"]
+
+
+def test_rows_that_a_step_has_kept_back_gather_until_the_next_flush(kept_back, monkeypatch):
+    monkeypatch.setattr("sagas.delivery.wakeup.GATHERING_TIME", 10 * LIMIT)
+    kept_back()
+    assert not published()
+    request_flush("trips")
+    until(published, "the flush thread has sent the row that was kept back")
 
 
 def test_nothing_is_sent_before_the_commit():
