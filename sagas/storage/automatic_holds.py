@@ -80,7 +80,12 @@ NEXT_AT_STEP = """h.step IS NOT NULL AND i.state = 'held'
 NEXT_AT_DESTINATION = """h.calling_step IS NOT NULL AND i.state = 'held' AND i.step = h.calling_step
        AND (i.destination, i.id) > (h.destination, {after}) AND i.destination <= h.destination"""
 
-# The homes of the first sagas that wait at each hold
+# Seconds from the hold until the homes are told. Until then, the re-drive of a saga that tries the
+# step is a further try, and a saga is re-driven too seldom to call for attention. A home that knows
+# of a hold finds a lost message later than usual.
+TOLD_AFTER = 300.0
+
+# The homes of the first sagas that wait at each hold that has lasted for some time
 # The home of a saga is the service of the step that aborts it.
 HOMES = """
 SELECT DISTINCT {step}, split_part(i.message -> 'plan' ->> 'abort', '.', 1)
@@ -89,7 +94,7 @@ SELECT DISTINCT {step}, split_part(i.message -> 'plan' ->> 'abort', '.', 1)
      UNION ALL
     (SELECT message FROM {inbox} i WHERE {first_at_destination}
       ORDER BY i.destination, i.id LIMIT {read})) i
- WHERE {of_service}
+ WHERE {of_service} AND h.since <= clock_timestamp() - make_interval(secs => {told_after})
 """
 
 NOTE_COPIES = """
@@ -153,7 +158,8 @@ def in_force(service: Service) -> list[HoldScope]:
 
 
 def homes(service: Service) -> list[NotedHold]:
-    """Return the steps on an automatic hold, with the homes of the first sagas that wait there.
+    """Return the steps on an automatic hold for `TOLD_AFTER` seconds or more, with the homes of the
+    first sagas that wait there.
 
     A home learns of the step only, also if the hold is of a destination.
     """
@@ -184,4 +190,5 @@ def _for(service: Service, statement: str) -> str:
         first_at_step=NEXT_AT_STEP.format(after=0),
         first_at_destination=NEXT_AT_DESTINATION.format(after=0),
         read=READ,
+        told_after=TOLD_AFTER,
     )

@@ -93,8 +93,8 @@ def many(request):
 def place(scopes, *, automatic):
     for scope in scopes:
         automatic_holds.place(TRIPS, scope, why="HTTP 503")
-    earlier = timezone.now() - timedelta(seconds=1)
-    Hold.objects.update(automatic=automatic, probe_at=earlier)
+    earlier = timezone.now() - timedelta(minutes=6)
+    Hold.objects.update(automatic=automatic, since=earlier, probe_at=earlier)
 
 
 @pytest.mark.parametrize("automatic", [True, False], ids=["automatic", "manual"])

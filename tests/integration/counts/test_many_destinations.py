@@ -53,9 +53,16 @@ def test_the_choice_of_probes_reads_no_hold_again_for_each_of_the_others():
 def place_holds(holds, *, rows, others):
     """Put destinations on hold, with a number of rows at the first one, and one at some others."""
     sql.run("default", HELD, {"step": PAY, "rows": rows, "holds": others})
-    earlier = timezone.now() - timedelta(seconds=1)
+    earlier = timezone.now() - timedelta(minutes=6)
     Hold.objects.bulk_create(
-        Hold(calling_step=PAY, destination=f"bank/{n}", automatic=True, probe_at=earlier, why="503")
+        Hold(
+            calling_step=PAY,
+            destination=f"bank/{n}",
+            automatic=True,
+            since=earlier,
+            probe_at=earlier,
+            why="503",
+        )
         for n in range(holds)
     )
     sql.run("default", "ANALYZE trips_inbox, trips_hold", {})

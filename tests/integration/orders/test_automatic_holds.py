@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from orders.models import Hold, Order
 from orders.saga import PLACE_ORDER
+from payments.models import Hold as PaymentsHold
 from payments.models import Inbox as PaymentsInbox
 from sagas.celery import tasks
 from sagas.definition.hold_scope import HoldScope
@@ -71,6 +72,8 @@ def test_payments_tells_orders_of_its_hold_and_no_order_that_waits_there_is_redr
     assert stalled(order) == 1
     empty()
 
+    assert tell_home(payments) == []  # the hold may end soon
+    PaymentsHold.objects.update(since=timezone.now() - timedelta(minutes=5))
     assert tell_home(payments) == [["orders", "payments", [CHARGE]]]
     assert Hold.objects.get().step == CHARGE
     assert stalled(order) == 0
