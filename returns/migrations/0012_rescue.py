@@ -2,8 +2,8 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    # In a transaction of its own: the one that adds an index keeps out writers until its end, and
-    # some of them keep out this one.
+    # The migration before adds an index, and writers wait for its end. To remove an index in the
+    # same transaction could end in a deadlock with one of them.
 
     dependencies = [
         ('returns', '0011_open'),

@@ -40,8 +40,8 @@ class AdaptiveLimit:
     def expected(self) -> int:
         """The limit to expect soon, if answers come.
 
-        For a destination that fell silent, it is the limit before that. For one that has failed
-        beside answers, it is the threshold.
+        After a silence, it is the limit of before the silence. After failures among answers, it is
+        the threshold.
         """
         return max(self.value, self._expected)
 

@@ -45,8 +45,8 @@ STATEMENTS_TO_PLACE = 4
 # stored the message already.
 STATEMENTS_HELD = {"payments.charge": 4, "inventory.reserve": 5}
 
-# An event of the provider that changes nothing is stored by one statement, as is one that came
-# before. The others need a transaction.
+# One statement stores an event of the provider that changes nothing, or ignores a repeated one. All
+# other events need a transaction.
 STATEMENTS_OF_EVENT = {"noted": 1, "unknown": 1, None: 1, "followed": 9, "woke": 10}
 
 MESSAGES = {"sagas.run_step": 4, "sagas.record": 2}
