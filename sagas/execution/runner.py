@@ -69,8 +69,8 @@ def run(
     """Run a step for messages of one plan, and send the rows it wrote. Return False if the service
     must be flushed behind it, because rows are left.
 
-    Rows for a long queue gather in the outbox. A thread of this process flushes them a little
-    later.
+    In a worker, rows for a long queue gather in the outbox, and a thread flushes them a little
+    later. Any other process starts no thread for it, because it may not live as long.
 
     `timeline_entries` came with the messages, for the timeline that this service keeps. Raises
     `StepFailed` if some messages failed in isolation, after the others are committed and sent.
@@ -220,11 +220,14 @@ class _StepRun:
         entries, self.timeline_entries = self.timeline_entries, []
         try:
             reach(Point.COMMITTED, self.step, rows)
+            in_worker = in_flight.takes_calls()
             kept_back = publisher.publish(
-                self.service, rows, timeline_entries=entries, gathers=True
+                self.service, rows, timeline_entries=entries, gathers=in_worker
             )
-            if kept_back:
+            if kept_back and in_worker:
                 wakeup.request_gathered_flush(self.service.name)
+            elif kept_back:
+                self.needs_flush = True
             reach(Point.PASSED_ON, self.step, rows)
         except Exception as error:
             self.needs_flush = True

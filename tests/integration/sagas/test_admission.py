@@ -8,7 +8,7 @@ from django.conf import settings as project
 from django.utils import timezone
 
 from sagas.delivery import admission, publisher, queues, relay
-from sagas.execution import runner
+from sagas.execution import in_flight, runner
 from sagas.storage import inbox, outbox
 from tests.broker import empty
 from tests.integration.races import started
@@ -123,7 +123,7 @@ def test_the_rows_of_a_step_wait_in_the_outbox_while_their_queue_is_long(monkeyp
     trips = begin(4)
     monkeypatch.setattr(admission, "CONGESTED", 2)
     relay.flush(TRIPS)
-    assert runner.run("trips.book", PLAN, messages_to("trips.book", trips))
+    assert not runner.run("trips.book", PLAN, messages_to("trips.book", trips))
     assert [state(trip, "trips.book") for trip in trips] == ["done"] * 4
     rows = Outbox.objects.filter(type="trip.booked")
     assert set(rows.values_list("published_at", "attempts", "last_error")) == {(None, 0, "")}
@@ -137,6 +137,7 @@ def test_the_rows_of_a_step_wait_in_the_outbox_while_their_queue_is_long(monkeyp
 def crowded(settings, monkeypatch):
     """Let a small batch find the queue of trips crowded, with room for half a batch and no more."""
     settings.OUTBOX_BATCH_SIZE = 4
+    monkeypatch.setattr(in_flight, "takes_calls", lambda: True)
     monkeypatch.setattr(admission, "CONGESTED", 8)
     monkeypatch.setattr(admission, "CROWDED", 2)
     monkeypatch.setattr(admission, "KEPT", 0.0)
@@ -177,6 +178,14 @@ def test_half_a_batch_is_sent_to_a_queue_that_is_less_than_half_full(crowded):
 def test_a_batch_that_is_full_for_the_next_step_is_sent(crowded):
     with with_policy("trips.pay", most_in_batch=1):
         book(1)
+    assert (booked_but_unsent(), messages_in_queue()) == (0, 4)
+
+
+def test_outside_a_worker_a_small_batch_is_sent_to_each_queue_that_is_not_full(
+    crowded, monkeypatch
+):
+    monkeypatch.setattr(in_flight, "takes_calls", lambda: False)
+    book(1)
     assert (booked_but_unsent(), messages_in_queue()) == (0, 4)
 
 

@@ -7,7 +7,7 @@ from sagas import lifecycle
 from sagas.delivery import admission
 from sagas.delivery.task_signatures import task_signature
 from sagas.delivery.wakeup import FEW_ROWS, LONGEST_DELAY, batching_delay, request_flush
-from sagas.execution import runner
+from sagas.execution import in_flight, runner
 from tests.broker import empty, take
 from tests.processes import LIMIT, until
 from tests.trips.harness import PLAN, begin, messages_to
@@ -54,7 +54,10 @@ def test_new_sagas_are_sent_in_one_message_while_the_workers_are_behind(monkeypa
 
 @pytest.fixture
 def kept_back(monkeypatch):
-    """Return a function that runs a step while its queue is too long for a small batch."""
+    """Return a function that runs a step while its queue is too long for a small batch, as in a
+    worker.
+    """
+    monkeypatch.setattr(in_flight, "takes_calls", lambda: True)
     monkeypatch.setattr(admission, "CROWDED", 1)
     monkeypatch.setattr(admission, "KEPT", 0.0)
 
