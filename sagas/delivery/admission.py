@@ -41,7 +41,7 @@ CROWDED = 10
 DRAINED = 2
 
 # A step that sends its rows takes a length that is at most this old, so that it seldom asks the
-# broker. Seconds.
+# broker. A queue that seems long is asked each time. Seconds.
 KEPT = 0.5
 
 # The length of each queue, and the time (monotonic) of the answer.
@@ -120,12 +120,17 @@ def note_sent(queue: str) -> None:
 
 
 def _with_lengths_from(limits: Mapping[str, int]) -> set[str]:
-    """Return the queues whose length is at least their limit."""
+    """Return the queues whose length is at least their limit.
+
+    A queue that seems long is asked again unless it was asked just now. The known length grows with
+    each message that this process sends, and workers may have taken all of them.
+    """
     if _is_suspended:
         return set(limits)
     asked_after = time.monotonic() - KEPT
-    asked_at = {name: _lengths.get(name, (0, 0.0))[1] for name in limits}
-    _ask([name for name in limits if asked_at[name] <= asked_after])
+    outdated = {name for name in limits if _lengths.get(name, (0, 0.0))[1] <= asked_after}
+    _ask(outdated)
+    _ask([name for name in limits if name not in outdated and _lengths[name][0] >= limits[name]])
 
     return {name for name, limit in limits.items() if _lengths[name][0] >= limit}
 

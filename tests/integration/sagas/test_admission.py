@@ -195,6 +195,28 @@ def test_a_small_batch_is_sent_to_a_queue_that_is_not_crowded(crowded):
     assert (booked_but_unsent(), messages_in_queue()) == (0, 1)
 
 
+def test_messages_that_workers_have_taken_since_do_not_crowd_a_queue(settings, monkeypatch):
+    """Workers that keep up take each message at once, however many a process sends."""
+    settings.OUTBOX_BATCH_SIZE = 100
+    monkeypatch.setattr(in_flight, "takes_calls", lambda: True)
+    monkeypatch.setattr(admission, "KEPT", LIMIT)
+    assert messages_in_queue() == 0
+    for _ in range(2 * admission.CROWDED):
+        book(1)
+        empty()
+    assert booked_but_unsent() == 0
+
+
+def test_messages_that_workers_have_taken_since_do_not_fill_a_queue(monkeypatch):
+    monkeypatch.setattr(admission, "CONGESTED", 2)
+    monkeypatch.setattr(admission, "KEPT", LIMIT)
+    assert messages_in_queue() == 0
+    for _ in range(4):
+        book(1)
+        empty()
+    assert booked_but_unsent() == 0
+
+
 def test_a_full_queue_delays_no_row_for_another_queue():
     first, second = begin(2)
     Outbox.objects.filter(saga=second).update(target="hotels.book")
