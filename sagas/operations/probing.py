@@ -16,6 +16,7 @@ from sagas.definition.plan import service_name
 from sagas.delivery import relay
 from sagas.delivery.task_signatures import task_signature
 from sagas.storage import automatic_holds, call_limits, faults, hold_probes
+from sagas.storage.automatic_holds import NotedHold
 from sagas.storage.registry import Service
 
 __all__ = ["note_holds", "run_once"]
@@ -35,8 +36,9 @@ def run_once(service: Service) -> None:
     if not automatic_holds.in_force(service):
         return
 
-    _tell_homes(service)
+    noted = automatic_holds.homes(service)
     released = _release(service)
+    _tell_homes(service, noted)
     probes = hold_probes.send_probes(service)
     if probes:
         relay.flush(service)
@@ -72,11 +74,14 @@ def _release(service: Service) -> list[HoldScope]:
     return [each.scope for each in released]
 
 
-def _tell_homes(service: Service) -> None:
+def _tell_homes(service: Service, noted: Sequence[NotedHold]) -> None:
+    """Tell the homes which of these steps are still on hold. Each drops its copies of the others."""
+    steps = {scope.step for scope in automatic_holds.in_force(service)} if noted else set[str]()
     steps_by_home: dict[str, list[str]] = {}
-    for step, home in automatic_holds.homes(service):
+    for step, home in noted:
         if home and home != service.name:
-            steps_by_home.setdefault(home, []).append(step)
+            of_home = steps_by_home.setdefault(home, [])
+            of_home += [step] if step in steps else []
 
     for home, steps in steps_by_home.items():
         task_signature("note_holds", home, service.name, steps, queue=home).apply_async()

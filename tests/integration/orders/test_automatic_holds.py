@@ -15,7 +15,7 @@ from payments.models import Inbox as PaymentsInbox
 from sagas.celery import tasks
 from sagas.definition.hold_scope import HoldScope
 from sagas.operations import probing, redrive
-from sagas.storage import automatic_holds, inbox
+from sagas.storage import automatic_holds, hold_probes, inbox
 from sagas.storage.registry import get_home, get_service
 from tests.broker import empty, take
 from tests.integration.audit import harness
@@ -54,6 +54,21 @@ def tell_home(payments):
     return [sent.args for sent in notes]
 
 
+def let_hold_last():
+    """Let the hold of payments be as old as a hold of which homes are told."""
+    since = timezone.now() - timedelta(seconds=automatic_holds.TOLD_AFTER)
+    PaymentsHold.objects.update(since=since)
+
+
+def prove_by_probe(payments):
+    """Let one of the orders that wait try the step, which answers; return its id."""
+    PaymentsHold.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
+    (order,) = hold_probes.send_probes(payments).values()
+    deliver(order)
+    empty()
+    return order
+
+
 def stalled(order):
     """Let this order show no progress since it waits at payments; return how many are re-driven."""
     Order.objects.filter(id=order).update(
@@ -73,7 +88,23 @@ def test_payments_tells_orders_of_its_hold_and_no_order_that_waits_there_is_redr
     empty()
 
     assert tell_home(payments) == []  # the hold may end soon
-    PaymentsHold.objects.update(since=timezone.now() - timedelta(minutes=5))
+    let_hold_last()
     assert tell_home(payments) == [["orders", "payments", [CHARGE]]]
     assert Hold.objects.get().step == CHARGE
     assert stalled(order) == 0
+
+
+@pytest.mark.parametrize("hold", [hold_step, hold_destination])
+def test_the_release_of_a_hold_ends_its_copy_at_orders(payments, hold):
+    probe, order = harness.place(), harness.place()
+    hold(payments, probe)
+    hold(payments, order)
+    let_hold_last()
+    tell_home(payments)
+    assert Hold.objects.get().step == CHARGE
+
+    assert prove_by_probe(payments) == probe
+    assert tell_home(payments) == [["orders", "payments", []]]
+    assert not PaymentsHold.objects.exists()
+    assert not Hold.objects.exists()
+    assert stalled(order) == 1
