@@ -75,13 +75,13 @@ def _release(service: Service) -> list[HoldScope]:
 
 
 def _tell_homes(service: Service, noted: Sequence[NotedHold]) -> None:
-    """Tell the homes which of these steps are still on hold. Each drops its copies of the others."""
-    steps = {scope.step for scope in automatic_holds.in_force(service)} if noted else set[str]()
+    """Tell the homes which of these steps are on hold still. They drop their other copies."""
+    in_force = {scope.step for scope in automatic_holds.in_force(service)} if noted else set[str]()
     steps_by_home: dict[str, list[str]] = {}
     for step, home in noted:
         if home and home != service.name:
             of_home = steps_by_home.setdefault(home, [])
-            of_home += [step] if step in steps else []
+            of_home += [step] if step in in_force else []
 
     for home, steps in steps_by_home.items():
         task_signature("note_holds", home, service.name, steps, queue=home).apply_async()
