@@ -18,7 +18,6 @@ from datetime import datetime
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 from msgspec.structs import replace
@@ -197,7 +196,8 @@ def schedule(
 def follow_up_once() -> int:
     """Follow up the payments that are due, batch by batch; return how many there were.
 
-    A batch ends within the lease. None starts later than the lease before the task's time limit.
+    A batch ends within the lease. None starts later than the lease before the time limit of a task,
+    so that a process that stops can wait for the last one.
     """
     until = time.monotonic() + settings.CELERY_TASK_SOFT_TIME_LIMIT - settings.SAGA_LEASE_SECONDS
     total = 0
@@ -250,8 +250,6 @@ def _ask_gateway(payments: Sequence[Payment], to_undo: Collection[UUID]) -> list
     """Ask the gateway of these payments. If that raises, the payments of the others go on."""
     try:
         return _ask(payments, to_undo)
-    except SoftTimeLimitExceeded:
-        raise
     except Exception as error:  # a gateway by dotted path may raise any
         logger.exception("Gateway %r raised during a follow-up", payments[0].gateway)
         failed = Unanswered(f"The gateway raised {error!r}. It may have acted before.")

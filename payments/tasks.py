@@ -2,12 +2,13 @@
 
 import logging
 
-from celery import shared_task
+from celery import Task, shared_task
 
 from payments.authorization_expiry import cancel_expiring_once
 from payments.followup import follow_up_once
 from payments.reconciliation import Budget, reconcile_scheduled
 from payments.retention import purge_differences, purge_events, purge_reconciliations
+from sagas.workers import offload
 
 __all__ = [
     "expire_authorizations",
@@ -19,15 +20,15 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Seconds. With the requests that are under way at the end, it stays well below the soft time limit
-# of a task (40 s), and steps in the same queue wait no longer.
+# Seconds. With the requests that are under way at the end, it stays well below the time limit of a
+# task (50 s), for which a process that stops waits.
 RECONCILE_BUDGET = 10.0
 
 
-@shared_task(name="payments.follow")
-def follow() -> int:
-    """Follow up payments that are over; return how many."""
-    return follow_up_once()
+@shared_task(name="payments.follow", bind=True)
+def follow(self: Task) -> None:
+    """Follow up payments that are over."""
+    offload(self, follow_up_once)
 
 
 @shared_task(name="payments.expire_authorizations")
@@ -36,17 +37,19 @@ def expire_authorizations() -> int:
     return cancel_expiring_once()
 
 
-@shared_task(name="payments.reconcile")
-def reconcile_payments() -> int:
+@shared_task(name="payments.reconcile", bind=True)
+def reconcile_payments(self: Task) -> None:
     """Compare the next parts of the gateways' statements with our payments.
 
-    If some are left, send the next task, so that no worker is occupied for long. Beat sends one
-    each minute as well. Return how many windows are left.
+    If some are left, send the next task, so that the follow-up does not wait for long. Beat sends
+    one each minute as well.
     """
-    unfinished = reconcile_scheduled(lambda gateways: Budget(RECONCILE_BUDGET / gateways))
-    if unfinished:
+    offload(self, _reconcile)
+
+
+def _reconcile() -> None:
+    if reconcile_scheduled(lambda gateways: Budget(RECONCILE_BUDGET / gateways)):
         _send_next()
-    return unfinished
 
 
 def _send_next() -> None:

@@ -16,9 +16,9 @@ from sagas.workers import recent_heartbeats
 __all__ = ["enough_connections"]
 
 # Connections of a worker's child to each database: its task, the recorder of its calls in flight,
-# the pacer of limited calls, and the thread that flushes after a commit. Operators may set a limit
-# of calls while the worker runs.
-FOR_EACH_CHILD = 4
+# the pacer of limited calls, the thread that flushes after a commit, and the thread of work that
+# asks outside systems. Operators may set a limit of calls while the worker runs.
+FOR_EACH_CHILD = 5
 
 # Connections to each database for beat, a command of an operator, and a shell.
 SPARE = 5

