@@ -45,7 +45,7 @@ def offload(task: Task, work: Callable[[], object]) -> None:
     def fail(error: Exception) -> None:
         logger.error("The work of task %s failed", task.name, exc_info=error)
         text = "".join(traceback.format_exception(error))
-        task.backend.mark_as_failure(request.id, error, text, request=request)
+        task.backend.mark_as_failure(request.id or task.name, error, text, request=request)
 
     longest = task.time_limit or task.app.conf.task_time_limit or LONGEST
     offloading.run(task.name, work, on_error=fail, longest=longest)

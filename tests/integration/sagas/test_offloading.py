@@ -115,7 +115,8 @@ def test_an_error_is_logged_and_stored_as_the_failure_of_the_task(in_worker, run
         raise RuntimeError("The gateway is gone.")
 
     run_task(fail)
-    stored = until(TaskResult.objects.filter(task_name="tests.ask").first, "it is stored")
+    until(TaskResult.objects.exists, "it is stored")
+    stored = TaskResult.objects.get(task_name="tests.ask")
     assert (stored.status, "The gateway is gone." in stored.result) == ("FAILURE", True)
     assert "fail()" not in stored.traceback
     assert "in fail" in stored.traceback
