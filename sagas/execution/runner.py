@@ -69,8 +69,9 @@ def run(
     """Run a step for messages of one plan, and send the rows it wrote. Return False if the service
     must be flushed behind it, because rows are left.
 
-    In a worker, rows for a long queue gather in the outbox, and a thread flushes them a little
-    later. Any other process starts no thread for it, because it may not live as long.
+    In a worker, rows for a long queue gather in the outbox, and so do the rows that tell of a hold.
+    A thread flushes them a little later. Any other process starts no thread for it, because it may
+    not live as long.
 
     `timeline_entries` came with the messages, for the timeline that this service keeps. Raises
     `StepFailed` if some messages failed in isolation, after the others are committed and sent.
@@ -93,6 +94,8 @@ def run(
     )
     with instrumentation.observe_run(step, distinct) as traced:
         failures = step_run.run_parts(traced)
+        if step_run.has_held:
+            step_run.flush_soon()
         if step_run.timeline_entries:  # no rows were published, so the entries are not sent yet
             step_run.publish([])
 
@@ -110,6 +113,7 @@ class _StepRun:
     """One run of a step for a batch.
 
     `needs_flush`: the flush behind the step must run. `has_success`: some message had a result.
+    `has_held`: a hold stops some messages, which the timeline is told by rows of the outbox.
     `locks_met`: how many of its transactions met a lock that stayed. `lock_timeout`: the error for
     messages that must be delivered again. `pauses`: the seconds before each further attempt of a
     transaction that met a transient error.
@@ -121,6 +125,7 @@ class _StepRun:
     timeline_entries: list[TimelineEntry]
     needs_flush: bool = False
     has_success: bool = False
+    has_held: bool = False
     first_error: Exception | None = None
     locks_met: int = 0
     lock_timeout: DatabaseError | None = None
@@ -220,14 +225,11 @@ class _StepRun:
         entries, self.timeline_entries = self.timeline_entries, []
         try:
             reach(Point.COMMITTED, self.step, rows)
-            in_worker = in_flight.takes_calls()
             kept_back = publisher.publish(
-                self.service, rows, timeline_entries=entries, gathers=in_worker
+                self.service, rows, timeline_entries=entries, gathers=in_flight.takes_calls()
             )
-            if kept_back and in_worker:
-                wakeup.request_gathered_flush(self.service.name)
-            elif kept_back:
-                self.needs_flush = True
+            if kept_back:
+                self.flush_soon()
             reach(Point.PASSED_ON, self.step, rows)
         except Exception as error:
             self.needs_flush = True
@@ -239,6 +241,15 @@ class _StepRun:
                 self.service.name,
                 error,
             )
+
+    def flush_soon(self) -> None:
+        """Have the committed rows flushed that this run does not send: in a worker by the thread
+        that gathers the rows of many runs, elsewhere behind the step.
+        """
+        if in_flight.takes_calls():
+            wakeup.request_gathered_flush(self.service.name)
+        else:
+            self.needs_flush = True
 
     def _run_local(self, handler: Handler, messages: Sequence[Message]) -> None:
         """Claim, handle and settle in one transaction, then send."""
@@ -336,7 +347,7 @@ class _StepRun:
         held = self._transact(
             lambda: held_calls.store_held(self.service, self.step, self.plan, stopped)
         )
-        self.needs_flush = self.needs_flush or held > 0
+        self.has_held = self.has_held or held > 0
 
     def _surplus(
         self, handler: ExternalStep[Any, Any, Any], messages: Sequence[tuple[Message, str | None]]
@@ -508,8 +519,7 @@ class _StepRun:
             final=final,
             lock_wait_ms=self._lock_wait_ms,
         )
-        if batch.held:
-            self.needs_flush = True
+        self.has_held = self.has_held or bool(batch.held)
         if batch.limits is not None and not final and in_flight.takes_calls():
             in_flight.note_limits(self.service, batch.limits)
         return batch

@@ -8,9 +8,10 @@ from sagas.delivery import admission
 from sagas.delivery.task_signatures import task_signature
 from sagas.delivery.wakeup import FEW_ROWS, LONGEST_DELAY, batching_delay, request_flush
 from sagas.execution import in_flight, runner
+from sagas.operations import holds
 from tests.broker import empty, take
 from tests.processes import LIMIT, until
-from tests.trips.harness import PLAN, begin, messages_to
+from tests.trips.harness import PLAN, TRIPS, begin, messages_to
 from tests.trips.models import Outbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,6 +83,19 @@ def test_rows_that_a_step_has_kept_back_gather_until_the_next_flush(kept_back, m
     assert not published()
     request_flush("trips")
     until(published, "the flush thread has sent the row that was kept back")
+
+
+def test_rows_that_tell_of_a_hold_are_sent_without_a_flush_behind_the_step(monkeypatch):
+    trips = begin(2)
+    until(published, "the flush thread has sent the rows")
+    empty()
+    monkeypatch.setattr(in_flight, "takes_calls", lambda: True)
+    holds.hold(TRIPS, step="trips.book", by="olga", why="The bank is down.")
+    for trip in trips:
+        assert runner.run("trips.book", PLAN, messages_to("trips.book", [trip]))
+    until(published, "the flush thread has sent the rows of the hold")
+    assert Outbox.objects.filter(type="saga.on_hold").count() == 2
+    assert take("trips") == []
 
 
 def test_nothing_is_sent_before_the_commit():
