@@ -81,7 +81,7 @@ NEXT_AT_DESTINATION = """h.calling_step IS NOT NULL AND i.state = 'held' AND i.s
        AND (i.destination, i.id) > (h.destination, {after}) AND i.destination <= h.destination"""
 
 # Seconds from the hold until the homes are told. Most holds end sooner, and a home that knows of a
-# hold finds a lost message later than usual. A saga stalls later than that.
+# hold finds a lost message later than usual. Until then, the sagas that wait are re-driven as ever.
 TOLD_AFTER = 30.0
 
 # The homes of the first sagas that wait at each hold that has lasted for some time
