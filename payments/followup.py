@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from statistics import mean
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -216,19 +217,37 @@ def _claim(column: str) -> dict[UUID, datetime]:
 
 
 def _follow_up(claims: Claims) -> None:
+    """Ask each gateway for its payments, and record its answers before the next one is asked.
+
+    A gateway that does not answer takes most of the lease. So the gateways whose payments have been
+    tried least often come first.
+    """
     orders = set().union(*claims.values())
-    payments = [payment for _, payment in sorted(payments_of(orders).items())]
-    findings = [
-        finding
-        for name in sorted({payment.gateway for payment in payments})
-        for finding in _ask_gateway(
-            [payment for payment in payments if payment.gateway == name], claims.get(UNDONE, {})
-        )
-    ]
+    by_gateway: dict[str, list[Payment]] = defaultdict(list)
+    for _, payment in sorted(payments_of(orders).items()):
+        by_gateway[payment.gateway].append(payment)
+
+    for payments in sorted(by_gateway.values(), key=_mean_attempts):
+        own = {each.order_id for each in payments}
+        own_claims = {
+            column: {order: at for order, at in claimed.items() if order in own}
+            for column, claimed in claims.items()
+        }
+        _record_all(_ask_gateway(payments, own_claims.get(UNDONE, {})), own_claims)
+
+
+def _mean_attempts(payments: Sequence[Payment]) -> float:
+    return mean(payment.follow_attempts for payment in payments)
+
+
+def _record_all(findings: Sequence[Finding], claims: Claims) -> None:
+    """Record the findings of a gateway together; if that fails, one by one."""
     try:
         _record(findings, claims)
     except NOT_RECORDABLE as error:
-        logger.warning("A follow-up of %d payments is recorded one by one: %r", len(orders), error)
+        logger.warning(
+            "A follow-up of %d payments is recorded one by one: %r", len(findings), error
+        )
         for finding in findings:
             _record_alone(finding, claims)
 

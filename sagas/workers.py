@@ -34,8 +34,8 @@ def offload(task: Task, work: Callable[[], object]) -> None:
     The task ends at once, so its process runs steps while the outside thinks. A process runs such
     work one at a time. If the work of this task waits already, nothing changes; if it runs, it runs
     once more afterwards. An error is logged and stored as the failure of the task. A process that
-    stops waits for the work as long as for the calls of steps. Work that takes longer than the time
-    limit of tasks goes on, and other work no longer waits for it.
+    ends waits five seconds for the work. No time limit ends the work. Once it has taken as long as
+    a task may, a log line says so with the next task, and other work no longer waits for it.
 
     The work may be lost with its process. So it must claim its rows with a lease, or be harmless if
     it runs twice. In a process that is no worker, such as a command, it runs now and raises.

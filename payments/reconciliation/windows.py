@@ -163,7 +163,8 @@ def open_due() -> list[str]:
 def claim(gateway: str) -> Window | None:
     """Lease a gateway's window; None if another worker has it, or none is in progress.
 
-    The lease outlasts every task, and ends by itself if the worker dies.
+    The lease is longer than the time limit of a task, and ends by itself if the worker dies. Work
+    that takes longer loses the window: then it stores nothing more (`LeaseLost`).
     """
     params = {"gateway": gateway, "seconds": 1.2 * settings.CELERY_TASK_TIME_LIMIT}
     for row in sql.fetch("payments", CLAIM, params):

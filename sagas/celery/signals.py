@@ -1,7 +1,6 @@
 """Handlers of Celery's signals: they set up and tear down logs, metrics and traces."""
 
 import logging.config
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from wsgiref.simple_server import WSGIServer
@@ -17,6 +16,9 @@ from sagas.observability import instrumentation, tracing
 from sagas.operations import heartbeats
 
 __all__ = ["connect_handlers"]
+
+# Seconds for which a process that ends waits for work that asks outside systems.
+TIME_TO_END = 5.0
 
 _metrics_servers: list[WSGIServer] = []
 
@@ -111,14 +113,14 @@ def _refuse_calls(**_: Any) -> None:
 
 
 def _await_calls(**_: Any) -> None:
-    """Wait for the answers of the calls in flight, and for offloaded work, as a process of the
-    worker ends.
+    """Wait for the answers of the calls in flight, as a process of the worker ends. Other work that
+    asks outside systems gets a few seconds, because a later round goes on with it.
 
-    A child of the pool ends here too, once it has run its most tasks. The main process joins it.
+    A child of the pool ends here too, once it has run its most tasks. The main process joins it,
+    and starts no other before.
     """
-    until = time.monotonic() + current_app.conf.task_time_limit
     in_flight.stop(current_app.conf.task_time_limit)
-    offloading.stop(max(0.0, until - time.monotonic()))
+    offloading.stop(TIME_TO_END)
 
 
 def _stop_tracing(**_: Any) -> None:

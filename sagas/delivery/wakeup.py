@@ -54,6 +54,10 @@ class _FlushThread:
         self.thread = threading.Thread(target=self._run, name=f"flush-{service}", daemon=True)
         self.thread.start()
 
+    def is_alive(self) -> bool:
+        """Tell whether the thread runs. No thread survives a fork."""
+        return self.pid == os.getpid() and self.thread.is_alive()
+
     def request(self) -> None:
         with self._changed:
             self._is_requested = True
@@ -135,21 +139,32 @@ _lock = threading.Lock()
 
 def request_flush(service: str) -> None:
     """Have this process's thread flush a service's outbox soon. Never blocks and never raises."""
-    if not admission.is_suspended():
-        _thread_of(service).request()
+    if flush_thread := _thread_of(service):
+        flush_thread.request()
 
 
 def request_gathered_flush(service: str) -> None:
     """Have this process's thread flush a service's outbox within `GATHERING_TIME`, for rows that a
     step has kept back. Never blocks and never raises.
     """
-    if not admission.is_suspended():
-        _thread_of(service).request_gathered()
+    if flush_thread := _thread_of(service):
+        flush_thread.request_gathered()
 
 
-def _thread_of(service: str) -> _FlushThread:
+def _thread_of(service: str) -> _FlushThread | None:
+    """Return the thread of this process; None if nothing is sent now, or no thread can start."""
+    if admission.is_suspended():
+        return None
     with _lock:
         flush_thread = _flush_threads.get(service)
-        if flush_thread is None or flush_thread.pid != os.getpid():  # no thread survives a fork
-            flush_thread = _flush_threads[service] = _FlushThread(service)
+        if flush_thread is None or not flush_thread.is_alive():
+            try:
+                flush_thread = _flush_threads[service] = _FlushThread(service)
+            except RuntimeError as error:  # the host has no more threads
+                logger.warning(
+                    "Could not start the thread that flushes %s; beat's next flush sends: %r",
+                    service,
+                    error,
+                )
+                return None
     return flush_thread

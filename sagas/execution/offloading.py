@@ -1,8 +1,9 @@
 """Periodic work that asks outside systems, and belongs to no step, runs in a thread of its worker
 process. Its task ends at once, so the process runs steps while the outside thinks.
 
-A process runs such work one at a time, so it needs one more database connection and no more. The
-work is lost with its process. It must claim its rows with a lease, so that a later round goes on.
+A process runs such work one at a time, so it needs one more database connection. Only work that
+takes longer than the time limit of a task runs beside other work. The work is lost with its
+process. It must claim its rows with a lease, so that a later round goes on.
 """
 
 import contextvars
@@ -29,64 +30,99 @@ class _Job(NamedTuple):
     name: str
     work: Work
     on_error: ErrorHandler
+    longest: float
     context: contextvars.Context  # the task of its log lines
 
     def run(self) -> None:
-        """Run the work. The thread outlives its errors."""
+        """Run the work. The thread outlives every error, also of the handler."""
         try:
-            self.context.run(self.work)
-        except Exception as error:
-            self.context.run(self.on_error, error)
+            self.context.run(self._run)
+        except BaseException:
+            logger.exception("%s has failed, and the list of failed tasks lacks it", self.name)
         finally:
             connections.close_all()
 
+    def _run(self) -> None:
+        try:
+            self.work()
+        except Exception as error:
+            self.on_error(error)
+
 
 class _OffloadThread:
-    """The jobs of a process that wait, and the thread that runs them. It ends with the last one."""
+    """The jobs of a process that wait, and the thread that runs them. It ends with the last one.
+
+    A job that takes longer than its time keeps its thread, and another thread runs the others.
+    """
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._changed = threading.Condition()
         self._waiting: dict[str, _Job] = {}
+        self._running: dict[str, threading.Thread] = {}  # by the name of the job
         self._thread: threading.Thread | None = None
-        self._job: str = ""
+        self._job: _Job | None = None
         self._started_at = 0.0
 
-    def add(self, job: _Job, *, longest: float) -> None:
-        """Run a job soon. A job of this name that waits already is enough."""
+    def add(self, job: _Job) -> None:
+        """Run a job soon. A job of this name that waits already is enough.
+
+        Raises RuntimeError if no thread can be started.
+        """
         with self._changed:
             self._waiting.setdefault(job.name, job)
-            took = time.monotonic() - self._started_at
-            if self._thread and took > longest:
-                logger.warning("%s has not ended in %.0f s; other work goes on", self._job, took)
+            if self._is_overdue():
                 self._thread = None
-            if not self._thread:
-                self._thread = threading.Thread(target=self._run, name="offload", daemon=True)
-                self._started_at = time.monotonic()
-                self._thread.start()
+            for name, thread in self._running.items():
+                if thread is not self._thread:
+                    logger.warning(
+                        "The work of %s takes longer than a task may. This process begins it again"
+                        " when it has ended; other work goes on",
+                        name,
+                    )
+            if self._thread is None and self._next_name():
+                thread = threading.Thread(target=self._run, name="offload", daemon=True)
+                thread.start()
+                self._thread = thread
 
-    def close(self, seconds: float) -> bool:
-        """Drop what waits; tell whether the job that runs has ended within `seconds`."""
+    def close(self, seconds: float) -> list[str]:
+        """Drop the jobs that wait, and wait for the others at most `seconds`. Return the names of
+        the jobs that still run.
+        """
         with self._changed:
             self._waiting.clear()
-            return self._changed.wait_for(lambda: self._thread is None, timeout=seconds)
+            self._changed.wait_for(lambda: not self._running, timeout=seconds)
+            return sorted(self._running)
+
+    def _is_overdue(self) -> bool:
+        if self._thread is None or self._job is None:
+            return False
+        return time.monotonic() - self._started_at > self._job.longest
 
     def _run(self) -> None:
-        while job := self._next():
+        while job := self._begin_next():
             job.run()
+            with self._changed:
+                del self._running[job.name]
+                self._changed.notify_all()
 
-    def _next(self) -> _Job | None:
+    def _begin_next(self) -> _Job | None:
         """Return the next job; None ends this thread, also if another one has replaced it."""
         with self._changed:
-            if self._thread is not threading.current_thread():
+            thread = threading.current_thread()
+            if self._thread is not thread:
                 return None
-            if not self._waiting:
-                self._thread = None
-                self._changed.notify_all()
+            name = self._next_name()
+            if name is None:
+                self._thread = self._job = None
                 return None
-            job = self._waiting.pop(next(iter(self._waiting)))
-            self._job, self._started_at = job.name, time.monotonic()
-            return job
+            self._job, self._started_at = self._waiting.pop(name), time.monotonic()
+            self._running[name] = thread
+            return self._job
+
+    def _next_name(self) -> str | None:
+        """Return the first job that waits and does not run in a thread that was replaced."""
+        return next((name for name in self._waiting if name not in self._running), None)
 
 
 _lock = threading.Lock()
@@ -96,22 +132,23 @@ _offload_thread: _OffloadThread | None = None
 def run(name: str, work: Work, *, on_error: ErrorHandler, longest: float) -> None:
     """Run work in the thread of this process, if the process is a worker, else now.
 
-    In the thread, `on_error` gets its error, and other work no longer waits for it after `longest`
-    seconds. Now, its error is raised. Work whose name waits already runs once. Work whose name runs
-    already runs again afterwards.
+    In the thread, `on_error` gets its error. Once it has taken `longest` seconds, the next call
+    lets other work go on. Now, its error is raised. Work whose name waits already runs once. Work
+    whose name runs already runs again afterwards.
     """
     if not in_flight.takes_calls():
         work()
         return
-    job = _Job(name, work, on_error, contextvars.copy_context())
-    _current().add(job, longest=longest)
+    _current().add(_Job(name, work, on_error, longest, contextvars.copy_context()))
 
 
 def stop(seconds: float) -> None:
     """Wait at most `seconds` for the work that runs, as the process ends. No other begins."""
     thread = _offload_thread
-    if thread and thread.pid == os.getpid() and not thread.close(seconds):
-        logger.warning("The outside did not answer %s; a later round asks again", thread._job)
+    if thread is None or thread.pid != os.getpid():
+        return
+    if names := thread.close(seconds):
+        logger.warning("This process ends before %s; a later round goes on", ", ".join(names))
 
 
 def _current() -> _OffloadThread:

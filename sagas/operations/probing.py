@@ -16,7 +16,6 @@ from sagas.definition.plan import service_name
 from sagas.delivery import relay
 from sagas.delivery.task_signatures import task_signature
 from sagas.storage import automatic_holds, call_limits, faults, hold_probes
-from sagas.storage.automatic_holds import NotedHold
 from sagas.storage.registry import Service
 
 __all__ = ["note_holds", "run_once"]
@@ -36,9 +35,8 @@ def run_once(service: Service) -> None:
     if not automatic_holds.in_force(service):
         return
 
-    noted = automatic_holds.homes(service)
+    _tell_homes(service)
     released = _release(service)
-    _tell_homes(service, noted)
     probes = hold_probes.send_probes(service)
     if probes:
         relay.flush(service)
@@ -74,14 +72,11 @@ def _release(service: Service) -> list[HoldScope]:
     return [each.scope for each in released]
 
 
-def _tell_homes(service: Service, noted: Sequence[NotedHold]) -> None:
-    """Tell the homes which of these steps are on hold still. They drop their other copies."""
-    in_force = {scope.step for scope in automatic_holds.in_force(service)} if noted else set[str]()
+def _tell_homes(service: Service) -> None:
     steps_by_home: dict[str, list[str]] = {}
-    for step, home in noted:
+    for step, home in automatic_holds.homes(service):
         if home and home != service.name:
-            of_home = steps_by_home.setdefault(home, [])
-            of_home += [step] if step in in_force else []
+            steps_by_home.setdefault(home, []).append(step)
 
     for home, steps in steps_by_home.items():
         task_signature("note_holds", home, service.name, steps, queue=home).apply_async()

@@ -36,7 +36,8 @@ FIRST_PAUSE = 1.0
 # Rows of a held step that are read to find the homes of their sagas.
 READ = 200
 
-# Seconds for which a home's copy counts after the last message about it.
+# Seconds for which a home's copy counts after the last message about it. So the sagas that wait are
+# not re-driven while they go on after a release.
 COPY_SECONDS = 60.0
 
 PLACE = """
@@ -81,8 +82,9 @@ NEXT_AT_DESTINATION = """h.calling_step IS NOT NULL AND i.state = 'held' AND i.s
        AND (i.destination, i.id) > (h.destination, {after}) AND i.destination <= h.destination"""
 
 # Seconds from the hold until the homes are told. Most holds end sooner, and a home that knows of a
-# hold finds a lost message later than usual. Until then, the sagas that wait are re-driven as ever.
-TOLD_AFTER = 30.0
+# hold finds a lost message later than usual. With the default SAGA_STALL_SECONDS, it is told before
+# the first sagas have stalled. At light load they are re-driven before.
+TOLD_AFTER = 15.0
 
 # The homes of the first sagas that wait at each hold that has lasted for some time
 # The home of a saga is the service of the step that aborts it.

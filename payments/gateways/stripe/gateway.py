@@ -144,8 +144,8 @@ class StripeGateway(PaymentGateway):
     ) -> list[Answer | Unanswered]:
         """Run an operation for all requests, many at once. A failed request is `Unanswered`.
 
-        A lone request runs in the caller's thread, which has a time limit of its own. In a batch, a
-        thread that Stripe keeps busy beyond every limit is abandoned.
+        A lone request runs in the caller's thread: that of a call in flight, or of offloaded work.
+        In a batch, a thread that Stripe keeps busy beyond every limit is abandoned.
         """
         refuse_open_transactions()
         account = Account(self.until)

@@ -3,9 +3,12 @@
 A later change of PAYMENT_GATEWAY does not affect it.
 """
 
+from typing import Any
+
 import pytest
 from pytest_django import Settings
 
+from payments import followup
 from payments.events import PaymentProcessed, PaymentRefunded, PaymentVoided
 from payments.followup import follow_up_once
 from payments.models import Drift, Payment
@@ -78,6 +81,29 @@ def test_a_follow_up_uses_the_payments_own_gateway(sandbox: Sandbox, settings: S
     Payment.objects.update(follow_at=payment(paid).created_at)
     assert follow_up_once() == 1
     assert (payment(paid).follow_at, payment(paid).follow_error) == (None, "")
+
+
+def test_a_follow_up_records_the_answers_of_a_gateway_before_it_asks_a_silent_one(
+    sandbox: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_stripe(settings, sandbox)
+    silent, answered = order(), order()
+    run("payments.charge", silent)
+    settings.PAYMENT_GATEWAY = "simulated"
+    run("payments.charge", answered)
+    run("payments.refund", silent, answered)
+    Payment.objects.update(follow_at=payment(silent).created_at)
+    Payment.objects.filter(order_id=silent.saga).update(follow_attempts=4)
+    ask = followup._ask
+    due_at: list[bool] = []
+
+    def ask_and_look(*args: Any) -> Any:
+        due_at.append(payment(answered).follow_at is not None)
+        return ask(*args)
+
+    monkeypatch.setattr(followup, "_ask", ask_and_look)
+    assert follow_up_once() == 2
+    assert due_at == [True, False]
 
 
 def test_a_missing_gateway_leaves_the_outcome_unknown(simulated: None) -> None:

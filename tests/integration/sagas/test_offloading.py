@@ -93,21 +93,55 @@ def test_the_works_of_a_process_run_one_at_a_time(in_worker, run_task):
     second.may_end.release()
 
 
-def test_other_work_goes_on_if_one_never_ends(in_worker, run_task, caplog, request):
+@pytest.fixture
+def short_limit():
+    """Let a task take a millisecond at most."""
     longest = current_app.conf.task_time_limit
-    request.addfinalizer(lambda: current_app.conf.update(task_time_limit=longest))
     current_app.conf.update(task_time_limit=0.001)
+    yield
+    current_app.conf.update(task_time_limit=longest)
+
+
+def test_other_work_goes_on_if_one_never_ends(in_worker, run_task, short_limit, caplog):
     stuck, work = Work(), Work()
     run_task(stuck, "tests.stuck")
     assert stuck.begun.acquire(timeout=LIMIT)
     started = time.monotonic()
     until(lambda: time.monotonic() > started + 0.001, "its time is over")
     work.may_end.release()
-    run_task(work, "tests.ask")
+    run_task(work)
     until(lambda: work.ended == 1, "the other work has run")
-    assert "tests.stuck has not ended" in caplog.text
-    stuck.may_end.release()
+    assert "The work of tests.stuck takes longer than a task may" in caplog.text
+
+    for _ in range(3):
+        run_task(stuck, "tests.stuck")
+    assert not stuck.begun.acquire(blocking=False), "it is not begun twice at once"
+    stuck.may_end.release(2)
     until(lambda: stuck.ended == 1, "the late work ends")
+    until(lambda: not offloading._current()._running, "it is noted")
+    run_task(stuck, "tests.stuck")
+    until(lambda: stuck.ended == 2, "it runs again")
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), RuntimeError("The gateway is gone.")])
+def test_no_error_ends_the_thread(in_worker, run_task, monkeypatch, caplog, error):
+    """Neither an error of the work nor one of the list of failed tasks."""
+
+    def fail():
+        raise error
+
+    def unreachable(*args, **kwargs):
+        raise OSError("The database of results is gone.")
+
+    monkeypatch.setattr(type(current_app.backend), "mark_as_failure", unreachable)
+    work = Work()
+    run_task(work, "tests.ask")
+    assert work.begun.acquire(timeout=LIMIT)
+    run_task(fail, "tests.fail")
+    run_task(work, "tests.ask")
+    work.may_end.release(2)
+    until(lambda: work.ended == 2, "the work behind the failure has run")
+    assert "tests.fail has failed, and the list of failed tasks lacks it" in caplog.text
 
 
 def test_an_error_is_logged_and_stored_as_the_failure_of_the_task(in_worker, run_task, caplog):
@@ -131,7 +165,7 @@ def test_a_process_that_stops_waits_for_the_work_that_runs_and_begins_no_other(
     assert work.begun.acquire(timeout=LIMIT)
     run_task(waiting, "tests.waiting")
     offloading.stop(0.0)
-    assert "did not answer tests.ask" in caplog.text
+    assert "This process ends before tests.ask" in caplog.text
     work.may_end.release()
     offloading.stop(LIMIT)
     assert (work.ended, waiting.begun.acquire(blocking=False)) == (1, False)
