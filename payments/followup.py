@@ -197,8 +197,8 @@ def schedule(
 def follow_up_once() -> int:
     """Follow up the payments that are due, batch by batch; return how many there were.
 
-    A batch ends within the lease. None starts later than the lease before the time limit of a task,
-    so that a process that stops can wait for the last one.
+    The answers of one gateway come within the lease. No batch starts later than the lease before
+    the time limit of a task, so that the other work of this process follows soon.
     """
     until = time.monotonic() + settings.CELERY_TASK_SOFT_TIME_LIMIT - settings.SAGA_LEASE_SECONDS
     total = 0

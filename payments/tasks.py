@@ -20,8 +20,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Seconds. With the requests that are under way at the end, it stays well below the time limit of a
-# task (50 s), for which a process that stops waits.
+# Seconds. The follow-up runs in the same thread of a process, so it waits no longer than this and
+# the requests that are under way at the end.
 RECONCILE_BUDGET = 10.0
 
 
