@@ -15,7 +15,6 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from statistics import mean
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -198,7 +197,7 @@ def follow_up_once() -> int:
     """Follow up the payments that are due, batch by batch; return how many there were.
 
     The answers of one gateway come within the lease. No batch starts later than the lease before
-    the time limit of a task, so that the other work of this process follows soon.
+    the time limit of a task. With one silent gateway, the work ends within that limit.
     """
     until = time.monotonic() + settings.CELERY_TASK_SOFT_TIME_LIMIT - settings.SAGA_LEASE_SECONDS
     total = 0
@@ -227,17 +226,23 @@ def _follow_up(claims: Claims) -> None:
     for _, payment in sorted(payments_of(orders).items()):
         by_gateway[payment.gateway].append(payment)
 
-    for payments in sorted(by_gateway.values(), key=_mean_attempts):
+    first_error: Exception | None = None
+    for payments in sorted(by_gateway.values(), key=_fewest_attempts):
         own = {each.order_id for each in payments}
         own_claims = {
             column: {order: at for order, at in claimed.items() if order in own}
             for column, claimed in claims.items()
         }
-        _record_all(_ask_gateway(payments, own_claims.get(UNDONE, {})), own_claims)
+        try:
+            _record_all(_ask_gateway(payments, own_claims.get(UNDONE, {})), own_claims)
+        except Exception as error:  # the other gateways are asked before it is raised
+            first_error = first_error or error
+    if first_error:
+        raise first_error
 
 
-def _mean_attempts(payments: Sequence[Payment]) -> float:
-    return mean(payment.follow_attempts for payment in payments)
+def _fewest_attempts(payments: Sequence[Payment]) -> int:
+    return min(payment.follow_attempts for payment in payments)
 
 
 def _record_all(findings: Sequence[Finding], claims: Claims) -> None:

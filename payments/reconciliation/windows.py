@@ -164,7 +164,7 @@ def claim(gateway: str) -> Window | None:
     """Lease a gateway's window; None if another worker has it, or none is in progress.
 
     The lease is longer than the time limit of a task, and ends by itself if the worker dies. Work
-    that takes longer loses the window: then it stores nothing more (`LeaseLost`).
+    that takes longer may lose the window to another worker: it then stores nothing more.
     """
     params = {"gateway": gateway, "seconds": 1.2 * settings.CELERY_TASK_TIME_LIMIT}
     for row in sql.fetch("payments", CLAIM, params):

@@ -1,6 +1,7 @@
 """Handlers of Celery's signals: they set up and tear down logs, metrics and traces."""
 
 import logging.config
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from wsgiref.simple_server import WSGIServer
@@ -119,8 +120,10 @@ def _await_calls(**_: Any) -> None:
     A child of the pool ends here too, once it has run its most tasks. The main process joins it,
     and starts no other before.
     """
+    until = time.monotonic() + current_app.conf.task_time_limit
+    offloading.drop_waiting()
     in_flight.stop(current_app.conf.task_time_limit)
-    offloading.stop(TIME_TO_END)
+    offloading.stop(max(0.0, min(TIME_TO_END, until - time.monotonic())))
 
 
 def _stop_tracing(**_: Any) -> None:

@@ -18,7 +18,7 @@ from django.db import connections
 
 from sagas.execution import in_flight
 
-__all__ = ["run", "stop"]
+__all__ = ["drop_waiting", "run", "stop"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,18 +35,18 @@ class _Job(NamedTuple):
 
     def run(self) -> None:
         """Run the work. The thread outlives every error, also of the handler."""
-        try:
-            self.context.run(self._run)
-        except BaseException:
-            logger.exception("%s has failed, and the list of failed tasks lacks it", self.name)
-        finally:
-            connections.close_all()
+        self.context.run(self._run)
 
     def _run(self) -> None:
         try:
-            self.work()
-        except Exception as error:
-            self.on_error(error)
+            try:
+                self.work()
+            except Exception as error:
+                self.on_error(error)
+            finally:
+                connections.close_all()
+        except BaseException:
+            logger.exception("%s has failed, and the list of failed tasks lacks it", self.name)
 
 
 class _OffloadThread:
@@ -72,7 +72,7 @@ class _OffloadThread:
         with self._changed:
             self._waiting.setdefault(job.name, job)
             if self._is_overdue():
-                self._thread = None
+                self._thread = self._job = None
             for name, thread in self._running.items():
                 if thread is not self._thread:
                     logger.warning(
@@ -85,10 +85,13 @@ class _OffloadThread:
                 thread.start()
                 self._thread = thread
 
+    def drop_waiting(self) -> None:
+        """Begin no job that waits."""
+        with self._changed:
+            self._waiting.clear()
+
     def close(self, seconds: float) -> list[str]:
-        """Drop the jobs that wait, and wait for the others at most `seconds`. Return the names of
-        the jobs that still run.
-        """
+        """Wait at most `seconds` for the jobs that run; return their names if they still do."""
         with self._changed:
             self._waiting.clear()
             self._changed.wait_for(lambda: not self._running, timeout=seconds)
@@ -110,6 +113,8 @@ class _OffloadThread:
         """Return the next job; None ends this thread, also if another one has replaced it."""
         with self._changed:
             thread = threading.current_thread()
+            if self._thread is None:  # no other one has replaced it
+                self._thread = thread
             if self._thread is not thread:
                 return None
             name = self._next_name()
@@ -142,19 +147,28 @@ def run(name: str, work: Work, *, on_error: ErrorHandler, longest: float) -> Non
     _current().add(_Job(name, work, on_error, longest, contextvars.copy_context()))
 
 
+def drop_waiting() -> None:
+    """Begin no work that waits, because the process ends. A later round of another one does."""
+    if thread := _existing():
+        thread.drop_waiting()
+
+
 def stop(seconds: float) -> None:
     """Wait at most `seconds` for the work that runs, as the process ends. No other begins."""
-    thread = _offload_thread
-    if thread is None or thread.pid != os.getpid():
-        return
-    if names := thread.close(seconds):
+    thread = _existing()
+    if thread and (names := thread.close(seconds)):
         logger.warning("This process ends before %s; a later round goes on", ", ".join(names))
+
+
+def _existing() -> _OffloadThread | None:
+    return _offload_thread if _offload_thread and _offload_thread.pid == os.getpid() else None
 
 
 def _current() -> _OffloadThread:
     """Return the thread of this process. No thread survives a fork."""
     global _offload_thread  # noqa: PLW0603  one of each process
     with _lock:
-        if _offload_thread is None or _offload_thread.pid != os.getpid():
-            _offload_thread = _OffloadThread()
-        return _offload_thread
+        thread = _existing()
+        if thread is None:
+            thread = _offload_thread = _OffloadThread()
+        return thread

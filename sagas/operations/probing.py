@@ -16,6 +16,7 @@ from sagas.definition.plan import service_name
 from sagas.delivery import relay
 from sagas.delivery.task_signatures import task_signature
 from sagas.storage import automatic_holds, call_limits, faults, hold_probes
+from sagas.storage.automatic_holds import NotedHold
 from sagas.storage.registry import Service
 
 __all__ = ["note_holds", "run_once"]
@@ -35,13 +36,14 @@ def run_once(service: Service) -> None:
     if not automatic_holds.in_force(service):
         return
 
-    _tell_homes(service)
+    noted = automatic_holds.homes(service)
     released = _release(service)
+    for scope in released:
+        logger.warning("%s is released: a probe was answered, or no saga waits there.", scope)
+    _tell_homes(service, noted)
     probes = hold_probes.send_probes(service)
     if probes:
         relay.flush(service)
-    for scope in released:
-        logger.warning("%s is released: a probe was answered, or no saga waits there.", scope)
     for scope, saga in probes.items():
         logger.info("Saga %s tries %s, which is on hold by itself.", saga, scope)
 
@@ -56,7 +58,7 @@ def note_holds(home: Service, service: str, steps: Sequence[str]) -> None:
     if service == home.name or any(service_name(step) != service for step in steps):
         logger.warning("Ignored a message about holds of %r at %r: %r", service, home.name, steps)
         return
-    automatic_holds.note_copies(home, service, steps, why=COPY_REASON)
+    automatic_holds.note_copies(home, steps, why=COPY_REASON)
 
 
 def _release(service: Service) -> list[HoldScope]:
@@ -72,9 +74,9 @@ def _release(service: Service) -> list[HoldScope]:
     return [each.scope for each in released]
 
 
-def _tell_homes(service: Service) -> None:
+def _tell_homes(service: Service, noted: Sequence[NotedHold]) -> None:
     steps_by_home: dict[str, list[str]] = {}
-    for step, home in automatic_holds.homes(service):
+    for step, home in noted:
         if home and home != service.name:
             steps_by_home.setdefault(home, []).append(step)
 

@@ -36,8 +36,8 @@ FIRST_PAUSE = 1.0
 # Rows of a held step that are read to find the homes of their sagas.
 READ = 200
 
-# Seconds for which a home's copy counts after the last message about it. So the sagas that wait are
-# not re-driven while they go on after a release.
+# Seconds for which a home's copy counts after the last message about it. So the sagas that go on
+# within a minute of the release are not re-driven before.
 COPY_SECONDS = 60.0
 
 PLACE = """
@@ -82,8 +82,7 @@ NEXT_AT_DESTINATION = """h.calling_step IS NOT NULL AND i.state = 'held' AND i.s
        AND (i.destination, i.id) > (h.destination, {after}) AND i.destination <= h.destination"""
 
 # Seconds from the hold until the homes are told. Most holds end sooner, and a home that knows of a
-# hold finds a lost message later than usual. With the default SAGA_STALL_SECONDS, it is told before
-# the first sagas have stalled. At light load they are re-driven before.
+# hold finds a lost message later than usual. It is shorter than the default of SAGA_STALL_SECONDS.
 TOLD_AFTER = 15.0
 
 # The homes of the first sagas that wait at each hold that has lasted for some time
@@ -109,9 +108,7 @@ ON CONFLICT (step) DO UPDATE SET expires_at = EXCLUDED.expires_at
 
 DROP_COPIES = """
 DELETE FROM {hold}
- WHERE automatic AND expires_at IS NOT NULL
-   AND (expires_at < clock_timestamp() - interval '1 hour'
-        OR split_part(step, '.', 1) = %(service)s AND NOT step = ANY(%(steps)s::text[]))
+ WHERE automatic AND expires_at < clock_timestamp() - interval '1 hour'
 """
 
 
@@ -167,15 +164,15 @@ def homes(service: Service) -> list[NotedHold]:
     return [NotedHold(*row) for row in sql.fetch(service.alias, _for(service, HOMES), {})]
 
 
-def note_copies(home: Service, service: str, steps: Sequence[str], *, why: str) -> None:
+def note_copies(home: Service, steps: Sequence[str], *, why: str) -> None:
     """Keep copies of another service's automatic holds at a home, for `COPY_SECONDS`.
 
-    Delete the copies of that service's other steps. A manual hold stays as it is.
+    A manual hold stays as it is. Copies that ended long ago are deleted.
     """
-    params = {"steps": sorted(steps), "service": service, "why": why, "seconds": COPY_SECONDS}
+    params = {"steps": sorted(steps), "why": why, "seconds": COPY_SECONDS}
     if steps:
         sql.run(home.alias, NOTE_COPIES.format(hold=home.hold), params)
-    sql.run(home.alias, DROP_COPIES.format(hold=home.hold), params)
+    sql.run(home.alias, DROP_COPIES.format(hold=home.hold), {})
 
 
 def _scopes(rows: Iterable[tuple[str, str]]) -> list[HoldScope]:

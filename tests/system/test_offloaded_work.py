@@ -43,7 +43,8 @@ def test_orders_go_on_while_a_gateway_does_not_answer_the_reconciliation(
 def test_a_worker_that_stops_does_not_wait_for_a_gateway_that_does_not_answer(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
-    with worker(*SERVICES, environ=environ, concurrency=1) as working:
+    patient = environ | {"TASK_TIME_LIMIT": "600"}
+    with worker(*SERVICES, environ=patient, concurrency=1) as working:
         current_app.send_task("payments.reconcile", queue="payments")
         until((tmp_path / "asked").exists, "the gateway is asked", process=working)
         working.popen.terminate()

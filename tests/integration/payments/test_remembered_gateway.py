@@ -83,17 +83,27 @@ def test_a_follow_up_uses_the_payments_own_gateway(sandbox: Sandbox, settings: S
     assert (payment(paid).follow_at, payment(paid).follow_error) == (None, "")
 
 
-def test_a_follow_up_records_the_answers_of_a_gateway_before_it_asks_a_silent_one(
-    sandbox: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def owing(sandbox: Sandbox, settings: Settings) -> dict[str, Order]:
+    """Return a payment of each gateway that is due for a follow-up."""
+    orders = {}
     use_stripe(settings, sandbox)
-    silent, answered = order(), order()
-    run("payments.charge", silent)
-    settings.PAYMENT_GATEWAY = "simulated"
-    run("payments.charge", answered)
-    run("payments.refund", silent, answered)
-    Payment.objects.update(follow_at=payment(silent).created_at)
-    Payment.objects.filter(order_id=silent.saga).update(follow_attempts=4)
+    for gateway in ("stripe", "simulated"):
+        settings.PAYMENT_GATEWAY = gateway
+        orders[gateway] = order()
+        run("payments.charge", orders[gateway])
+    run("payments.refund", *orders.values())
+    Payment.objects.update(follow_at=payment(orders["stripe"]).created_at)
+    return orders
+
+
+@pytest.mark.parametrize("silent", ["stripe", "simulated"])
+def test_a_follow_up_records_the_answers_of_a_gateway_before_it_asks_a_silent_one(
+    owing: dict[str, Order], monkeypatch: pytest.MonkeyPatch, silent: str
+) -> None:
+    tried = owing.pop(silent)
+    (answered,) = owing.values()
+    Payment.objects.filter(order_id=tried.saga).update(follow_attempts=4)
     ask = followup._ask
     due_at: list[bool] = []
 
@@ -104,6 +114,26 @@ def test_a_follow_up_records_the_answers_of_a_gateway_before_it_asks_a_silent_on
     monkeypatch.setattr(followup, "_ask", ask_and_look)
     assert follow_up_once() == 2
     assert due_at == [True, False]
+
+
+@pytest.mark.parametrize("broken", ["stripe", "simulated"])
+def test_an_error_of_one_gateways_answers_does_not_stop_the_follow_up_of_the_others(
+    owing: dict[str, Order], monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    record = followup._record
+
+    def fail_for_one(findings: Any, claims: Any) -> None:
+        if findings[0].payment.gateway == broken:
+            raise KeyError("an answer of another kind")
+        record(findings, claims)
+
+    monkeypatch.setattr(followup, "_record", fail_for_one)
+    with pytest.raises(KeyError):
+        follow_up_once()
+    late = owing.pop(broken)
+    (done,) = owing.values()
+    assert payment(done).follow_at is None
+    assert payment(late).follow_at is not None
 
 
 def test_a_missing_gateway_leaves_the_outcome_unknown(simulated: None) -> None:

@@ -492,7 +492,7 @@ class TestSuccesses:
 
 
 class TestHomes:
-    def test_a_home_keeps_a_copy_for_a_minute_and_drops_it_with_the_next_message(self):
+    def test_a_home_keeps_a_copy_for_a_minute_and_deletes_it_long_after(self):
         tasks.note_holds("trips", "payments", ["payments.charge"])
         copy = Hold.objects.get()
         assert copy.expires_at
@@ -504,7 +504,18 @@ class TestHomes:
         Hold.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
         assert redrive.run_once(HOME) == 1
         tasks.note_holds("trips", "payments", [])
+        assert Hold.objects.exists()
+        Hold.objects.update(expires_at=timezone.now() - timedelta(hours=1))
+        tasks.note_holds("trips", "payments", [])
         assert not Hold.objects.exists()
+
+    def test_a_message_about_other_steps_ends_no_copy(self):
+        """One hold of a service may end before another one. Its sagas then go on."""
+        tasks.note_holds("trips", "payments", ["payments.charge", "payments.refund"])
+        tasks.note_holds("trips", "payments", ["payments.refund"])
+        begin()
+        Trip.objects.update(rescue_at="2020-01-01T00:00:00Z", on_hold="payments.charge")
+        assert redrive.run_once(HOME) == 0
 
     def test_a_message_about_the_homes_own_steps_holds_nothing(self):
         tasks.note_holds("trips", "trips", [STEP])

@@ -1,10 +1,12 @@
 """The wakeup sends committed rows soon. After a fault, the next flush sends them."""
 
+import threading
+
 import pytest
 from django.db import connection, transaction
 
 from sagas import lifecycle
-from sagas.delivery import admission
+from sagas.delivery import admission, wakeup
 from sagas.delivery.task_signatures import task_signature
 from sagas.delivery.wakeup import FEW_ROWS, LONGEST_DELAY, batching_delay, request_flush
 from sagas.execution import in_flight, runner
@@ -96,6 +98,31 @@ def test_rows_that_tell_of_a_hold_are_sent_without_a_flush_behind_the_step(monke
     until(published, "the flush thread has sent the rows of the hold")
     assert Outbox.objects.filter(type="saga.on_hold").count() == 2
     assert take("trips") == []
+
+
+def test_a_thread_that_has_died_is_replaced(monkeypatch):
+    begin()
+    until(published, "the flush thread has sent the rows")
+    ended = threading.Thread(target=lambda: None)
+    ended.start()
+    ended.join()
+    monkeypatch.setattr(wakeup._flush_threads["trips"], "thread", ended)
+    begin()
+    until(published, "another thread has sent the rows")
+
+
+def test_a_host_without_further_threads_leaves_the_rows_to_beat(monkeypatch, caplog):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(wakeup, "_flush_threads", {})
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        begin()
+    assert not published()
+    assert "beat's next flush sends" in caplog.text
+    begin()
+    until(published, "the flush thread has sent the rows")
 
 
 def test_nothing_is_sent_before_the_commit():
