@@ -14,8 +14,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from services import OWNERS
+from tools.local import ports
 from tools.local.errors import LocalError, PortTaken, ServerFailed, StackRunning
-from tools.local.ports import free_port, port_from_env
+from tools.local.ports import free_port, free_ports, port_from_env
 from tools.local.postgres import Postgres
 from tools.local.rundir import RunDir
 from tools.local.sandbox import PaymentSandbox
@@ -191,3 +192,8 @@ def test_a_secret_is_created_once_and_only_its_owner_can_read_it(tmp_path: Path)
     run_dir.write_env({"SECRET_KEY": "a=b"})
     assert run_dir.read_env() == {"SECRET_KEY": "a=b"}
     assert {path.stat().st_mode & 0o077 for path in run_dir.path.glob("*") if path.is_file()} == {0}
+
+
+def test_the_ports_of_servers_that_start_together_differ(monkeypatch):
+    monkeypatch.setattr(ports, "STABLE_PORTS", range(20_000, 20_300))
+    assert len(set(free_ports(100))) == 100

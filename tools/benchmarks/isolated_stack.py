@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tools.benchmarks.scenarios import SystemUnderTest
 from tools.local.gateway import GATEWAY
-from tools.local.ports import free_port
+from tools.local.ports import free_ports
 from tools.local.postgres import Postgres
 from tools.local.programs import API_PORT_VARIABLE
 from tools.local.rundir import RunDir
@@ -71,7 +71,7 @@ def _environment(settings: str, gateway: str) -> Iterator[None]:
     for variable in [name for name in os.environ if name in GIVEN or name.startswith("STRIPE_")]:
         del os.environ[variable]
 
-    ports = {variable: str(free_port()) for variable in PORTS}
+    ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
     chosen = {"DJANGO_SETTINGS_MODULE": settings, GATEWAY: gateway}
     os.environ.update({**chosen, **SETTINGS, **ports})
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tools.local.ports import free_port
+from tools.local.ports import free_ports
 from tools.local.postgres import Postgres
 from tools.local.programs import API_PORT_VARIABLE
 from tools.local.rundir import RunDir
@@ -56,7 +56,7 @@ def isolated_stack(run_dir: RunDir) -> Iterator[Stack]:
     for variable in IGNORED_VARIABLES:
         os.environ.pop(variable, None)
 
-    os.environ.update({variable: str(free_port()) for variable in PORTS})
+    os.environ.update(dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True)))
     os.environ["FREE_PRODUCTS"] = "on"  # some customers order free products
     with running_stack(run_dir, notify=Journal(run_dir)) as stack:
         yield stack

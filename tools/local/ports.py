@@ -3,10 +3,18 @@
 import os
 import random
 import socket
+from itertools import islice
 
 from tools.local.errors import LocalError, PortTaken
 
-__all__ = ["HOST", "accepts_connections", "free_port", "port_from_env", "require_free"]
+__all__ = [
+    "HOST",
+    "accepts_connections",
+    "free_port",
+    "free_ports",
+    "port_from_env",
+    "require_free",
+]
 
 HOST = "127.0.0.1"
 # Below the ephemeral ports of Linux (from 32768) and macOS (from 49152). No outgoing connection
@@ -44,8 +52,14 @@ def require_free(port: int, variable: str) -> None:
 
 def free_port() -> int:
     """Return a free port at random. Another process is unlikely to take it in the meantime."""
-    candidates = random.sample(STABLE_PORTS, 100)
-    return next(port for port in candidates if is_free(port))
+    (port,) = free_ports(1)
+    return port
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different free ports at random, for servers that start one after the other."""
+    candidates = random.sample(STABLE_PORTS, 100 + count)
+    return list(islice(filter(is_free, candidates), count))
 
 
 def accepts_connections(port: int) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from services import OWNERS, VARIABLES
 from tools.local.gateway import GATEWAY
-from tools.local.ports import free_port, port_from_env
+from tools.local.ports import free_ports, port_from_env
 from tools.local.postgres import Postgres
 from tools.local.rundir import RunDir
 from tools.local.sandbox import PaymentSandbox
@@ -122,11 +122,12 @@ def private_servers(*, durable: bool = False, started: bool = True) -> Iterator[
     """
     with tempfile.TemporaryDirectory(prefix="servers-", ignore_cleanup_errors=True) as directory:
         run_dir = RunDir(Path(directory))
-        postgres = Postgres(run_dir, free_port(), durable=durable, may_create_databases=True)
+        of_postgres, of_valkey, of_sandbox = free_ports(3)
+        postgres = Postgres(run_dir, of_postgres, durable=durable, may_create_databases=True)
         stripe = os.environ.get("PAYMENT_GATEWAY") == "stripe"
-        sandbox = PaymentSandbox(run_dir, free_port()) if stripe else None
+        sandbox = PaymentSandbox(run_dir, of_sandbox) if stripe else None
         servers = Servers(
-            run_dir, postgres, Valkey(run_dir, free_port()), user_env={}, sandbox=sandbox
+            run_dir, postgres, Valkey(run_dir, of_valkey), user_env={}, sandbox=sandbox
         )
         with run_dir.locked(), servers.up() if started else contextlib.nullcontext():
             yield servers
