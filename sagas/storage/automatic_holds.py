@@ -81,9 +81,10 @@ NEXT_AT_STEP = """h.step IS NOT NULL AND i.state = 'held'
 NEXT_AT_DESTINATION = """h.calling_step IS NOT NULL AND i.state = 'held' AND i.step = h.calling_step
        AND (i.destination, i.id) > (h.destination, {after}) AND i.destination <= h.destination"""
 
-# Seconds from the hold until the homes are told. Most holds end sooner, and a home that knows of a
-# hold finds a lost message later than usual. It is shorter than the default of SAGA_STALL_SECONDS.
-TOLD_AFTER = 15.0
+# Seconds from the hold until the homes are told. Until then, the re-drive of a saga that tries the
+# step is a further try, and a saga is re-driven too seldom to call for attention. A home that knows
+# of a hold finds a lost message later than usual.
+TOLD_AFTER = 120.0
 
 # The homes of the first sagas that wait at each hold that has lasted for some time
 # The home of a saga is the service of the step that aborts it.
