@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from uuid import UUID
 
-from sagas import sql
+from sagas import backoff, sql
 from sagas.definition.hold_scope import HoldScope
 from sagas.storage import inbox
 from sagas.storage.automatic_holds import (
@@ -22,11 +22,8 @@ from sagas.storage.registry import Service
 
 __all__ = ["Released", "begin_calls", "end_probes", "release_proven", "send_probes"]
 
-# The pause between two probes of a hold is a tenth of its age, but not shorter than the first and
-# not longer than this, in seconds. So a short fault is over soon, and a long one costs few calls.
+# The longest pause between two probes of a hold, in seconds.
 LONGEST_PAUSE = 5.0
-PAUSE = """LEAST({longest}, GREATEST({first},
-                 extract(epoch FROM clock_timestamp() - h.since) / 10))"""
 
 # No id of a row is larger.
 LAST_ID = 2**63 - 1
@@ -312,7 +309,9 @@ def release_proven(service: Service) -> list[Released]:
 
 def _for(service: Service, statement: str) -> str:
     names = {"hold": service.hold, "inbox": service.inbox, "outbox": service.outbox}
-    pause = PAUSE.format(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
+    pause = backoff.exponential_sql(
+        "h.probes + 1", first=str(FIRST_PAUSE), longest=str(LONGEST_PAUSE)
+    )
     free = FREE.format(**names)
     no_own_hold = NO_OWN_HOLD.format(**names)
     first_at_step = NEXT_AT_STEP.format(after=0)

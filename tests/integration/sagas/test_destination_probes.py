@@ -68,20 +68,6 @@ def lose(trip):
     assert state(trip, PAY) == "started"
 
 
-@pytest.mark.parametrize(("age", "pause"), [(0, 1), (20, 2), (3_600, 5)])
-def test_the_pause_to_the_next_probe_is_a_tenth_of_the_age_of_the_hold(age, pause):
-    silent(ACME)
-    since = timezone.now() - timedelta(seconds=age)
-    Hold.objects.update(since=since)
-    assert probes_due() == [(PAY, ACME)]
-    sent_by = timezone.now()
-
-    (found,) = Hold.objects.values_list("probe_at", flat=True)
-    late = sent_by - since - timedelta(seconds=age)  # the time that the test takes
-    shortest = timedelta(seconds=pause)
-    assert shortest <= found - (sent_by - late) <= shortest + 1.1 * late
-
-
 class TestTheStep:
     def test_is_probed_at_a_destination_that_is_not_on_hold(self):
         silent(ACME, 8)
