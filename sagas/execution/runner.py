@@ -347,7 +347,7 @@ class _StepRun:
         held = self._transact(
             lambda: held_calls.store_held(self.service, self.step, self.plan, stopped)
         )
-        self.has_held = self.has_held or held > 0
+        self.has_held |= held > 0
 
     def _surplus(
         self, handler: ExternalStep[Any, Any, Any], messages: Sequence[tuple[Message, str | None]]
@@ -519,7 +519,7 @@ class _StepRun:
             final=final,
             lock_wait_ms=self._lock_wait_ms,
         )
-        self.has_held = self.has_held or bool(batch.held)
+        self.has_held |= bool(batch.held)
         if batch.limits is not None and not final and in_flight.takes_calls():
             in_flight.note_limits(self.service, batch.limits)
         return batch
